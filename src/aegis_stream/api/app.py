@@ -1,0 +1,185 @@
+"""The ASGI application: the hot path in front, the routes behind, and the one place where errors become HTTP."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any
+
+from litestar import Litestar, Request, Response, get
+from litestar.datastructures import State
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.openapi import OpenAPIConfig
+from litestar.openapi.spec import Components, SecurityScheme
+
+from .. import __version__
+from ..errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
+from ..telemetry import METRICS
+from . import dead_letters, destinations, events, organizations
+from .ingest import IngestEndpoint, Receive, Send
+from .openapi import describe_ingest, docs_page
+from .problems import plain_problem, problem_of
+from .service import Service, service_of
+
+JSON_BODY_BYTES_MAX = 1_000_000
+"""Largest body of any call but ingest."""
+
+AnyRequest = Request[Any, Any, Any]
+
+
+@dataclass(slots=True)
+class Application:
+    """What the server calls: ingest goes straight to its endpoint, everything else to the framework."""
+
+    ingest: IngestEndpoint
+    routes: Litestar
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Serve one ASGI connection."""
+        if scope["type"] == "http":
+            org_id = self.ingest.org_of(scope)
+            if org_id is not None:
+                await self.ingest(org_id, scope, receive, send)
+                return
+        await self.routes(scope, receive, send)  # type: ignore[arg-type] # ASGI's types, written in two ways
+
+
+def create_app(service: Service) -> Application:
+    """Put the application together."""
+    routes = Litestar(
+        route_handlers=[
+            *organizations.HANDLERS,
+            *destinations.HANDLERS,
+            *dead_letters.HANDLERS,
+            *events.HANDLERS,
+            healthz,
+            readyz,
+            metrics,
+            docs,
+            openapi_json,
+        ],
+        state=State({"service": service}),
+        exception_handlers={AegisError: _ours, HTTPException: _frameworks, Exception: _bug},
+        request_max_body_size=JSON_BODY_BYTES_MAX,
+        openapi_config=OpenAPIConfig(
+            title="Aegis Audit Stream",
+            version=__version__,
+            description="Audit events in, delivered to every destination: at least once, durably, observably, fast.",
+            components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="An API key")}),
+            security=[{"key": []}],
+            render_plugins=[],
+            path="/unused",
+        ),
+        logging_config=None,
+        debug=False,
+    )
+    describe_ingest(routes.openapi_schema)
+    return Application(IngestEndpoint(service.access, service.ingest, service.counts), routes)
+
+
+@get("/healthz", include_in_schema=False, sync_to_thread=False)
+def healthz() -> dict[str, str]:
+    """Tell that the process answers."""
+    return {"status": "ok", "version": __version__}
+
+
+@get("/readyz", include_in_schema=False)
+async def readyz(request: AnyRequest) -> dict[str, str]:
+    """Tell that the store answers. Raises: Unavailable."""
+    try:
+        async with asyncio.timeout(2):
+            await service_of(request).directory.totals()
+    except TimeoutError as error:
+        raise Unavailable("the store does not answer within 2 s", code="store-slow") from error
+    return {"status": "ready"}
+
+
+@get("/metrics", include_in_schema=False, media_type="text/plain; version=0.0.4")
+async def metrics(request: AnyRequest) -> str:
+    """Write all metrics in Prometheus' text format."""
+    service = service_of(request)
+    names = ("destinations", "deliveries_total", "failed_attempts_total", "retrying", "dead_letters", "backlog", "destinations_failing")
+    values: dict[str, list[tuple[str, int]]] = {
+        f"aegis_{name}": [("", value)] for name, value in zip(names, await service.directory.totals(), strict=True)
+    }
+    counts = service.counts
+    values["aegis_ingest_requests_total"] = [(f'{{status="{status}"}}', count) for status, count in sorted(counts.requests.items())]
+    values["aegis_ingest_events_total"] = [
+        (f'{{result="{result}"}}', getattr(counts, attribute))
+        for result, attribute in (("accepted", "accepted"), ("duplicate", "duplicates"), ("rejected", "rejected"))
+    ]
+    lines = []
+    for name, (kind, meaning) in METRICS.items():
+        lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
+        lines += [f"{name}{labels} {value}" for labels, value in values[name]]
+    return "\n".join(lines) + "\n"
+
+
+@get("/docs", include_in_schema=False, media_type="text/html; charset=utf-8", sync_to_thread=False)
+def docs(request: AnyRequest) -> Response[str]:
+    """Show the API's documentation; made here, so that it needs nothing from elsewhere."""
+    page = docs_page(request.app.openapi_schema.to_schema())
+    policy = "default-src 'none'; style-src 'unsafe-inline'"
+    return Response(page, media_type="text/html; charset=utf-8", headers={"content-security-policy": policy})
+
+
+@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
+def openapi_json(request: AnyRequest) -> dict[str, Any]:
+    """Return the OpenAPI document."""
+    return request.app.openapi_schema.to_schema()
+
+
+def _ours(_: AnyRequest, error: AegisError) -> Response[bytes]:
+    return _response(problem_of(error))
+
+
+def _frameworks(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    """Say in our words what the framework found wrong."""
+    if isinstance(error, ValidationException):
+        return _ours(request, _as_invalid(error))
+    if error.status_code == 400:
+        cause = error.__cause__
+        return _ours(request, Malformed(f"the body cannot be read: {cause or error.detail}"))
+    if error.status_code == 404:
+        return _response(plain_problem(404, "no-such-path", "Not found", f"there is nothing at {request.url.path[:200]}: see /docs"))
+    if error.status_code == 405:
+        return _response(plain_problem(405, "method-not-allowed", "Method not allowed", f"{request.method} is not for this path: see /docs"))
+    if error.status_code == 413:
+        detail = f"the body is larger than {JSON_BODY_BYTES_MAX} bytes"
+        return _response(plain_problem(413, "too-large", "Too large", detail))
+    return _response(plain_problem(error.status_code, "request", "The request is not acceptable", str(error.detail)[:200]))
+
+
+def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
+    service = service_of(request)
+    # The kind and place of the error, never its text: it may hold what a user sent.
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    service.telemetry.error("service.failed", path=request.url.path[:200], kind=type(error).__name__, place=place)
+    return _response(plain_problem(500, "internal", "Internal error", "this is a bug: the service's log says more"))
+
+
+def _as_invalid(error: ValidationException) -> Invalid:
+    """Turn the framework's list of complaints into field problems."""
+    problems = []
+    extra = error.extra if isinstance(error.extra, list) else []
+    for one in extra:
+        message = str(one.get("message", "is not valid"))
+        key = str(one.get("key", "") or "").removeprefix("data.")
+        if "unknown field" in message:
+            unknown = message.partition("`")[2].partition("`")[0]
+            key = f"{key}.{unknown}" if key and key != "data" else unknown
+            message = "is not a field of this call: leave it out, or see /docs for its spelling"
+        elif "missing required field" in message:
+            missing = message.partition("`")[2].partition("`")[0]
+            key, message = missing, "is required"
+        problems.append(FieldProblem("" if key == "data" else key, message.replace("`", "").replace("Expected", "expected")))
+    detail = "; ".join(f"{one.field} {one.message}".lstrip() for one in problems) or "the request is not valid"
+    return Invalid(detail, problems=tuple(problems))
+
+
+def _response(problem: tuple[int, dict[str, str], bytes]) -> Response[bytes]:
+    status, headers, body = problem
+    media_type = headers.pop("content-type")
+    return Response(body, status_code=status, headers=headers, media_type=media_type)
+

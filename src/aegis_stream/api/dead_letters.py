@@ -1,0 +1,65 @@
+"""Dead letters: listed, sent again, thrown away."""
+
+from typing import Any
+
+from litestar import Request, delete, get, post
+from msgspec import UNSET
+
+from ..domain.organization import Scope
+from ..domain.times import to_text
+from .destinations import ONE
+from .docs import errors
+from .schemas import DeadLetterBody, DeadLetterList, Purged, Redriven, RedriveWrite
+from .service import read_cursor, read_limit, service_of
+
+TAGS = ["Dead letters"]
+AnyRequest = Request[Any, Any, Any]
+
+
+@get(ONE + "/dead-letters", tags=TAGS, responses=errors(403))
+async def list_dead_letters(
+    request: AnyRequest, org_id: str, destination_id: str, limit: int | None = None, cursor: str | None = None
+) -> DeadLetterList:
+    """List events that used up their attempts, in log order."""
+    service = service_of(request)
+    principal = await service.caller(request, org_id, Scope.READ)
+    destination = await service.destination(principal, destination_id)
+    count, (after,) = read_limit(limit), read_cursor(cursor, (0,))
+    found = await service.directory.dead_letters(destination, after, count + 1)
+    shown = [
+        DeadLetterBody(
+            one.event_id,
+            one.sequence,
+            one.attempts,
+            one.status_code,
+            one.message,
+            "event" if one.scope == "event" else "destination",
+            to_text(one.dead_at),
+        )
+        for one in found[:count]
+    ]
+    return DeadLetterList(shown, str(shown[-1].sequence) if len(found) > count else None)
+
+
+@post(ONE + "/dead-letters/redrive", status_code=202, tags=TAGS, responses=errors(403))
+async def redrive_dead_letters(request: AnyRequest, org_id: str, destination_id: str, data: RedriveWrite) -> Redriven:
+    """Make dead letters pending again, all or some; each gets all its attempts anew."""
+    service = service_of(request)
+    principal = await service.caller(request, org_id, Scope.ADMIN)
+    destination = await service.destination(principal, destination_id)
+    event_ids = None if data.event_ids is UNSET else data.event_ids
+    count = await service.directory.redrive(destination, event_ids, service.clock.now())
+    service.doorbell.ring_changes()
+    return Redriven(count)
+
+
+@delete(ONE + "/dead-letters", status_code=200, tags=TAGS, responses=errors(403))
+async def purge_dead_letters(request: AnyRequest, org_id: str, destination_id: str, event_id: str | None = None) -> Purged:
+    """Throw dead letters away, all or that of one event; this cannot be undone."""
+    service = service_of(request)
+    principal = await service.caller(request, org_id, Scope.ADMIN)
+    destination = await service.destination(principal, destination_id)
+    return Purged(await service.directory.purge(destination, event_id))
+
+
+HANDLERS = [list_dead_letters, redrive_dead_letters, purge_dead_letters]

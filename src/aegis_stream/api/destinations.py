@@ -1,0 +1,347 @@
+"""Forwarding destinations: made, read, changed, tested, paused, replayed; and what was attempted."""
+
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+from litestar import Request, delete, get, patch, post
+from msgspec import UNSET, UnsetType
+
+from ..domain.attempt import Failure, Fault
+from ..domain.destination import MASK, Destination, DestinationSpec
+from ..domain.event import TEST_DATASET
+from ..domain.ids import RANDOM_BYTES, DestinationId, ReplayId, new_id
+from ..domain.organization import Scope
+from ..domain.times import from_datetime, to_text
+from ..errors import FieldProblem, Invalid
+from ..formats import resolve
+from ..pipeline.redrive import range_by_sequence, range_by_time
+from ..store.directory import AttemptRow
+from .docs import errors
+from .schemas import (
+    DeliveryBody,
+    DeliveryList,
+    DestinationBody,
+    DestinationList,
+    DestinationPatch,
+    DestinationWrite,
+    ReplayAccepted,
+    ReplayBody,
+    ReplayList,
+    ReplayWrite,
+    TestBody,
+    batch_of,
+    destination_body,
+    filter_of,
+    retry_of,
+    spec_of,
+    time_text,
+)
+from .service import Service, read_cursor, read_limit, service_of
+
+BASE = "/api/orgs/{org_id:str}/forwarding-destinations"
+ONE = BASE + "/{destination_id:str}"
+EXCERPT_CHARACTERS_MAX = 500
+TAGS = ["Forwarding destinations"]
+
+AnyRequest = Request[Any, Any, Any]
+
+
+@post(BASE, tags=TAGS, responses=errors(403, 409))
+async def create_destination(request: AnyRequest, org_id: str, data: DestinationWrite) -> DestinationBody:
+    """Make a destination; it receives events recorded from now on."""
+    service = service_of(request)
+    principal = await service.caller(request, org_id, Scope.ADMIN)
+    spec = spec_of(data, service.settings)
+    await service.check_spec(spec)
+    now = service.clock.now()
+    dst_id = DestinationId(new_id("dst", now, service.dice.random_bytes(RANDOM_BYTES)))
+    made = await service.directory.add_destination(
+        principal.organization_no, dst_id, spec, now, service.settings.destinations_max
+    )
+    service.doorbell.ring_changes()
+    return await _shown(service, made)
+
+
+@get(BASE, tags=TAGS, responses=errors(403))
+async def list_destinations(request: AnyRequest, org_id: str, limit: int | None = None, cursor: str | None = None) -> DestinationList:
+    """List destinations, oldest first."""
+    service = service_of(request)
+    principal = await service.caller(request, org_id, Scope.READ)
+    count, (after,) = read_limit(limit), read_cursor(cursor, (0,))
+    found = await service.directory.destinations_of(principal.organization_no, after, count + 1)
+    shown = [await _shown(service, one) for one in found[:count]]
+    return DestinationList(shown, str(found[count - 1].no) if len(found) > count else None)
+
+
+@get(ONE, tags=TAGS, responses=errors(403))
+async def read_destination(request: AnyRequest, org_id: str, destination_id: str) -> DestinationBody:
+    """Read a destination: its configuration without the credential, its state and its counts."""
+    service, destination = await _find(request, org_id, destination_id, Scope.READ)
+    return await _shown(service, destination)
+
+
+@patch(ONE, tags=TAGS, responses=errors(403))
+async def change_destination(request: AnyRequest, org_id: str, destination_id: str, data: DestinationPatch) -> DestinationBody:
+    """Change some fields of a destination. Another host needs the credential anew, or it is dropped."""
+    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    if data.url is not UNSET and MASK in data.url:
+        message = f"contains {MASK}, the mask under which it is shown: send the whole URL, or leave it out to keep it"
+        raise Invalid(f"url {message}", problems=(FieldProblem("url", message),))
+    await service.check_spec(_changed(destination.spec, data, service))
+    changed = await service.directory.change_destination(
+        destination.organization_no, destination_id, lambda spec: _changed(spec, data, service), service.clock.now()
+    )
+    service.doorbell.ring_changes()
+    return await _shown(service, changed)
+
+
+@delete(ONE, status_code=204, tags=TAGS, responses=errors(403))
+async def delete_destination(request: AnyRequest, org_id: str, destination_id: str) -> None:
+    """Delete a destination, its credential, its retries and its dead letters."""
+    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    await service.directory.delete_destination(destination.organization_no, destination_id, service.clock.now())
+    service.doorbell.ring_changes()
+
+
+@post(ONE + "/pause", status_code=200, tags=TAGS, responses=errors(403))
+async def pause_destination(request: AnyRequest, org_id: str, destination_id: str) -> DestinationBody:
+    """Hold everything back until `resume`; nothing is lost, the backlog grows."""
+    return await _enable(request, org_id, destination_id, enabled=False)
+
+
+@post(ONE + "/resume", status_code=200, tags=TAGS, responses=errors(403))
+async def resume_destination(request: AnyRequest, org_id: str, destination_id: str) -> DestinationBody:
+    """Go on where `pause` stopped."""
+    return await _enable(request, org_id, destination_id, enabled=True)
+
+
+@post(ONE + "/test", status_code=200, tags=TAGS, responses=errors(403))
+async def send_test(request: AnyRequest, org_id: str, destination_id: str) -> TestBody:
+    """Send one test event at once, with the destination's own format and credential, also while it is paused."""
+    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    format_ = resolve(destination.spec.format, destination.spec.url)
+    channel = service.sender.open(service.route_of(destination.spec))
+    try:
+        answer = await channel.post(format_.encode([_test_event(service, destination)]))
+    finally:
+        channel.close()
+    verdicts = format_.interpret(answer, 1)
+    verdict = verdicts[0] if isinstance(verdicts, list) else verdicts
+    latency_ms = round(answer.latency_us / 1000, 1)
+    status_code = None if isinstance(answer, Fault) else answer.status
+    if not isinstance(verdict, Failure):
+        return TestBody(True, status_code, latency_ms)
+    excerpt = "" if isinstance(answer, Fault) else answer.body[: EXCERPT_CHARACTERS_MAX * 4].decode("utf-8", "replace")
+    return TestBody(
+        False, status_code, latency_ms, verdict.message, redact(excerpt, destination.spec)[:EXCERPT_CHARACTERS_MAX]
+    )
+
+
+@post(ONE + "/replay", status_code=202, tags=TAGS, responses=errors(403))
+async def start_replay(request: AnyRequest, org_id: str, destination_id: str, data: ReplayWrite) -> ReplayAccepted:
+    """Send a range of the log once more, beside the new events."""
+    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    organization, oldest = await service.directory.organization(org_id)
+    stretch = (oldest, organization.head)
+    if (data.from_ is UNSET) == (data.from_sequence is UNSET):
+        message = "give either from (and to) as times, or from_sequence (and to_sequence)"
+        raise Invalid(message, problems=(FieldProblem("from", message),))
+    if data.from_ is not UNSET:
+        if data.to_sequence is not UNSET:
+            raise Invalid("to_sequence does not go with from", problems=(FieldProblem("to_sequence", "does not go with from: use to"),))
+        until = from_datetime(data.to) if data.to is not UNSET and data.to is not None else None
+        first, last = await range_by_time(service.log, organization.no, stretch, from_datetime(data.from_), until)
+    else:
+        if data.to is not UNSET:
+            raise Invalid("to does not go with from_sequence", problems=(FieldProblem("to", "does not go with from_sequence: use to_sequence"),))
+        assert not isinstance(data.from_sequence, UnsetType), "one of the two is set, as checked above"
+        to_sequence = data.to_sequence if data.to_sequence is not UNSET else None
+        first, last = range_by_sequence(stretch, data.from_sequence, to_sequence)
+    if last < first:
+        return ReplayAccepted(0, None)
+    now = service.clock.now()
+    replay_id = ReplayId(new_id("rpl", now, service.dice.random_bytes(RANDOM_BYTES)))
+    await service.directory.add_replay(destination, replay_id, first, last, now)
+    service.doorbell.ring_changes()
+    return ReplayAccepted(last - first + 1, replay_id)
+
+
+@get(ONE + "/replays", tags=TAGS, responses=errors(403))
+async def list_replays(request: AnyRequest, org_id: str, destination_id: str, limit: int | None = None) -> ReplayList:
+    """List replays, newest first, with how far each has come."""
+    service, destination = await _find(request, org_id, destination_id, Scope.READ)
+    rows = await service.directory.replays_of(destination, read_limit(limit))
+    return ReplayList(
+        [
+            ReplayBody(
+                row.replay_id,
+                row.first,
+                row.last,
+                row.cursor,
+                "running" if row.finished_at is None else "done" if row.cursor >= row.last else "cancelled",
+                to_text(row.created_at),
+                time_text(row.finished_at),
+            )
+            for row in rows
+        ],
+        None,
+    )
+
+
+@delete(ONE + "/replays/{replay_id:str}", status_code=204, tags=TAGS, responses=errors(403))
+async def cancel_replay(request: AnyRequest, org_id: str, destination_id: str, replay_id: str) -> None:
+    """Stop a replay where it is."""
+    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    await service.directory.cancel_replay(destination, replay_id, service.clock.now())
+    service.doorbell.ring_changes()
+
+
+@get(ONE + "/deliveries", tags=TAGS, responses=errors(403))
+async def list_deliveries(  # noqa: PLR0913 - query parameters
+    request: AnyRequest,
+    org_id: str,
+    destination_id: str,
+    state: str | None = None,
+    event_id: str | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> DeliveryList:
+    """List attempts, newest first. The latency of first attempts that succeeded together is their mean."""
+    service, destination = await _find(request, org_id, destination_id, Scope.READ)
+    if state not in (None, "delivered", "failed"):
+        raise Invalid("state must be delivered or failed", problems=(FieldProblem("state", "must be delivered or failed"),))
+    count, (before, below) = read_limit(limit), read_cursor(cursor, (2**62, 2**40))
+    sequence = None
+    if event_id is not None:
+        entry = await service.log.entry(destination.organization_no, event_id)
+        if entry is None:
+            return DeliveryList([], None)
+        sequence = entry.sequence
+    rows = await service.directory.attempts(destination, state=state, sequence=sequence, before=before, limit=count + 1)
+    return await _expand(service, destination, rows, (before, below, count, sequence))
+
+
+async def _expand(
+    service: Service, destination: Destination, rows: list[AttemptRow], window: tuple[int, int, int, int | None]
+) -> DeliveryList:
+    """Turn rows of the attempt log into single attempts: a run of alike successes stands in one row."""
+    before, below, count, only = window
+    shown: list[DeliveryBody] = []
+    for row in rows:
+        last = min(row.last, below - 1) if row.attempt_no == before else row.last
+        first = row.first
+        if only is not None:
+            first = last = only
+            if row.attempt_no == before and only >= below:
+                continue
+        lowest = max(first, last - (count - len(shown)) + 1)
+        if last < lowest:
+            if last >= first:
+                return DeliveryList(shown, f"{row.attempt_no}.{last + 1}")
+            continue
+        names = await service.log.event_ids(destination.organization_no, lowest, last)
+        shown.extend(_delivery(row, sequence, names.get(sequence)) for sequence in range(last, lowest - 1, -1))
+        if lowest > first:
+            return DeliveryList(shown, f"{row.attempt_no}.{lowest}")
+    return DeliveryList(shown, None)
+
+
+def _delivery(row: AttemptRow, sequence: int, event_id: str | None) -> DeliveryBody:
+    return DeliveryBody(
+        id=f"{row.attempt_no}.{sequence}",
+        event_id=event_id,
+        sequence=sequence,
+        attempt=row.attempt,
+        state="delivered" if row.state == "delivered" else "failed",
+        status_code=row.status_code,
+        error=row.message,
+        latency_ms=round(row.latency_us / 1000, 2),
+        at=to_text(row.at),
+    )
+
+
+async def _find(request: AnyRequest, org_id: str, destination_id: str, scope: Scope) -> tuple[Service, Destination]:
+    service = service_of(request)
+    principal = await service.caller(request, org_id, scope)
+    return service, await service.destination(principal, destination_id)
+
+
+async def _shown(service: Service, destination: Destination) -> DestinationBody:
+    return destination_body(destination, await service.directory.progress(destination))
+
+
+async def _enable(request: AnyRequest, org_id: str, destination_id: str, *, enabled: bool) -> DestinationBody:
+    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    changed = await service.directory.change_destination(
+        destination.organization_no, destination_id, lambda spec: replace(spec, enabled=enabled), service.clock.now()
+    )
+    service.doorbell.ring_changes()
+    return await _shown(service, changed)
+
+
+def _changed(spec: DestinationSpec, data: DestinationPatch, service: Service) -> DestinationSpec:
+    """Apply a patch: what is left out stays, null goes back to the default."""
+    changes: dict[str, Any] = {}
+    for name in ("url", "auth_header_name", "auth_header_value", "name", "enabled", "format", "ca_certificate", "compression"):
+        if (value := getattr(data, name)) is not UNSET:
+            changes[name] = value
+    if data.filter is not UNSET:
+        changes["filter"] = filter_of(data.filter)
+    if data.batch is not UNSET:
+        changes["batch"] = batch_of(data.batch)
+    if data.retry is not UNSET:
+        changes["retry"] = retry_of(data.retry, service.settings.retry)
+    if "url" in changes and _host(changes["url"]) != _host(spec.url) and "auth_header_value" not in changes:
+        # A stored credential never follows to another host: whoever changes the URL may not know it.
+        changes |= {"auth_header_name": None, "auth_header_value": None}
+    return replace(spec, **changes)
+
+
+def _host(url: str) -> str:
+    return url.partition("://")[2].partition("/")[0].partition("?")[0].lower()
+
+
+def _test_event(service: Service, destination: Destination) -> bytes:
+    now = service.clock.now()
+    return msgspec.json.encode(
+        {
+            "@timestamp": to_text(now),
+            "message": "Test event from Aegis Audit Stream: if you can read this, forwarding to this destination works.",
+            "event": {
+                "id": new_id("test", now, service.dice.random_bytes(RANDOM_BYTES)),
+                "kind": "event",
+                "action": "forwarding_test",
+                "dataset": TEST_DATASET,
+            },
+            "aegis": {"test": True},
+            "organization": {"id": destination.org_id},
+        }
+    )
+
+
+def redact(text: str, spec: DestinationSpec) -> str:
+    """Take our own secrets out of what a peer answered, before anybody sees it: the credential, and the URL's tail."""
+    value = spec.auth_header_value or ""
+    _, _, tail = spec.url.partition("://")[2].partition("/")
+    secrets = [value, value.partition(" ")[2], tail, *tail.replace("?", "/").split("/")]
+    for secret in sorted({one for one in secrets if len(one) >= 6}, key=len, reverse=True):  # noqa: PLR2004 - shorter ones are words
+        text = text.replace(secret, MASK)
+    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
+
+
+HANDLERS = [
+    create_destination,
+    list_destinations,
+    read_destination,
+    change_destination,
+    delete_destination,
+    pause_destination,
+    resume_destination,
+    send_test,
+    start_replay,
+    list_replays,
+    cancel_replay,
+    list_deliveries,
+]
+

@@ -1,0 +1,149 @@
+"""The log for people: listed, looked up with what became of each event; and preflight decisions, which arrive flat."""
+
+from typing import Any
+
+import msgspec
+from litestar import Request, get, post
+from msgspec import UNSET, Raw
+
+from ..domain.destination import Destination
+from ..domain.event import PREFLIGHT_DATASET, Preflight
+from ..domain.ids import RANDOM_BYTES, Micros, new_id
+from ..domain.organization import Scope
+from ..domain.times import from_datetime, to_text
+from ..errors import NotFound
+from ..ports import LogEntry
+from .docs import errors
+from .ingest import refusal
+from .schemas import (
+    Decision,
+    EventBody,
+    EventDelivery,
+    EventDetail,
+    EventList,
+    Moment,
+    PreflightRecorded,
+    PreflightWrite,
+    time_text,
+)
+from .service import Service, read_cursor, read_limit, service_of
+
+EVENTS = "/api/orgs/{org_id:str}/events"
+SCAN_MAX = 20_000
+"""Events that one listing looks through for those that match; the next page goes on from there."""
+SCAN_STEP = 1000
+DESTINATIONS_SHOWN_MAX = 200
+TAGS = ["Events"]
+AnyRequest = Request[Any, Any, Any]
+
+
+@post("/api/orgs/{org_id:str}/preflight-decisions", status_code=202, tags=TAGS, responses=errors(400, 403, 413))
+async def record_preflight(request: AnyRequest, org_id: str, data: PreflightWrite) -> PreflightRecorded:
+    """Record a preflight decision; durable when this answers."""
+    service = service_of(request)
+    principal = await service.caller(request, org_id, Scope.INGEST)
+    now = service.clock.now()
+    event_id = data.preflight_id or new_id("pflt", now, service.dice.random_bytes(RANDOM_BYTES))
+    fields = {name: getattr(data, name) for name in Preflight.__struct_fields__} | {"preflight_id": event_id}
+    at = to_text(from_datetime(data.timestamp) if data.timestamp is not UNSET else now)
+    event = {
+        "@timestamp": at,
+        "event": {
+            "id": event_id,
+            "kind": "event",
+            "category": ["aegis", "preflight"],
+            "type": [data.decision.lower()],
+            "action": "preflight_check",
+            "outcome": "success",
+            "dataset": PREFLIGHT_DATASET,
+        },
+        "aegis": {name: value for name, value in fields.items() if value is not UNSET},
+        "organization": {"id": principal.org_id},
+    }
+    recorded = await service.ingest.record(principal.organization_no, principal.org_id, [msgspec.json.encode(event)])
+    if recorded.appended is None or recorded.rejected:
+        raise refusal(recorded, single=True)
+    sequence = recorded.appended.duplicates.get(0, recorded.appended.first)
+    return PreflightRecorded(event_id, sequence)
+
+
+@get(EVENTS, tags=TAGS, responses=errors(403))
+async def list_events(  # noqa: PLR0913 - query parameters
+    request: AnyRequest,
+    org_id: str,
+    after_sequence: int = 0,
+    dataset: str | None = None,
+    decision: Decision | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    limit: int | None = None,
+    cursor: str | None = None,
+) -> EventList:
+    """List events as stored, in log order."""
+    service = service_of(request)
+    principal = await service.caller(request, org_id, Scope.READ)
+    organization, oldest = await service.directory.organization(org_id)
+    count, (after,) = read_limit(limit), read_cursor(cursor, (max(0, after_sequence),))
+    last, no = organization.head, principal.organization_no
+    if since is not None:
+        after = max(after, await service.log.sequence_at(no, from_datetime(since), oldest, last) - 1)
+    if until is not None:
+        last = await service.log.sequence_at(no, Micros(from_datetime(until) + 1), oldest, last) - 1
+    found: list[LogEntry] = []
+    looked_at = 0
+    while len(found) <= count and after < last and looked_at < SCAN_MAX:
+        step = await service.log.entries(no, after, last, SCAN_STEP if dataset or decision else count + 1)
+        if not step:
+            after = last
+            break
+        after, looked_at = step[-1].sequence, looked_at + len(step)
+        found += [one for one in step if dataset in (None, one.dataset) and decision in (None, one.decision)]
+    shown = [EventBody(one.sequence, to_text(one.received_at), Raw(one.body.encode())) for one in found[:count]]
+    more = len(found) > count
+    following = shown[-1].sequence if more else after
+    return EventList(shown, str(following) if more or after < last else None)
+
+
+@get(EVENTS + "/{event_id:path}", tags=TAGS, responses=errors(403))
+async def read_event(request: AnyRequest, org_id: str, event_id: str) -> EventDetail:
+    """Read an event, and what became of it at every destination that it was meant for."""
+    service = service_of(request)
+    principal = await service.caller(request, org_id, Scope.READ)
+    entry = await service.log.entry(principal.organization_no, event_id.removeprefix("/"))
+    if entry is None:
+        raise NotFound("there is no event with this id in this organization; it may be older than the retention time")
+    destinations = await service.directory.destinations_of(principal.organization_no, 0, DESTINATIONS_SHOWN_MAX)
+    states = [await _state_at(service, one, entry) for one in destinations]
+    shown = [state for state in states if state is not None]
+    return EventDetail(entry.sequence, to_text(entry.received_at), Raw(entry.body.encode()), shown)
+
+
+async def _state_at(service: Service, destination: Destination, entry: LogEntry) -> EventDelivery | None:
+    """Tell what became of an event at one destination; None when it was recorded before the destination was made."""
+    directory, sequence = service.directory, entry.sequence
+    progress = await directory.progress(destination)
+    tried = await directory.attempts(destination, state=None, sequence=sequence, before=2**62, limit=1)
+    newest = tried[0] if tried else None
+    attempts = newest.attempt if newest else 0
+    status_code, message = (newest.status_code, newest.message) if newest else (None, None)
+    if (retry := await directory.retry_of(destination, sequence)) is not None:
+        state = "retrying" if retry.attempts else "pending"
+        return EventDelivery(
+            destination.dst_id, state, retry.attempts, retry.status_code or status_code, retry.message or message, to_text(retry.due_at)
+        )
+    if (dead := await directory.dead_letter_of(destination, sequence)) is not None:
+        return EventDelivery(destination.dst_id, "dead_letter", dead.attempts, dead.status_code, dead.message, None)
+    if newest is not None and newest.state == "delivered":
+        return EventDelivery(destination.dst_id, "delivered", attempts, status_code, None, None)
+    replayed_through = await directory.replay_cursor(destination, sequence)
+    if sequence <= progress.start_sequence and replayed_through is None:
+        return None
+    if not destination.spec.filter.wants(entry.dataset, entry.decision):
+        return EventDelivery(destination.dst_id, "filtered", 0, None, None, None)
+    done = sequence <= (progress.cursor if replayed_through is None else replayed_through)
+    if done:  # its row in the attempt log is older than the retention time
+        return EventDelivery(destination.dst_id, "delivered", max(1, attempts), status_code, None, None)
+    return EventDelivery(destination.dst_id, "pending", attempts, status_code, message, time_text(None))
+
+
+HANDLERS = [record_preflight, list_events, read_event]

@@ -1,0 +1,219 @@
+"""The hot path: POST /api/orgs/{org_id}/events (step 1).
+
+A bare ASGI handler, in front of the framework: authenticate, read the body with a limit, cut it into raw items, record
+them, answer. The items' bytes are not written anew; they are decoded once, for the fields of the envelope.
+"""
+
+import asyncio
+import zlib
+from collections.abc import Awaitable, Callable, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import zstandard
+
+from ..access import Access
+from ..domain.event import Rejection
+from ..domain.organization import Scope
+from ..errors import AegisError, FieldProblem, Invalid, Malformed, TooLarge, Unavailable, Unsupported
+from ..pipeline.ingest import Ingest, Recorded
+from .problems import problem_of
+
+REQUEST_BYTES_MAX = 10 * 1024 * 1024
+"""Largest body, before and after decompression."""
+REQUEST_EVENTS_MAX = 10_000
+"""Most events in one request."""
+BODY_TIMEOUT_S = 30.0
+"""Longest time a client may take to send its body, seconds."""
+SHOWN_PROBLEMS_MAX = 100
+"""Field problems listed in one 422."""
+
+JSON_TYPES = frozenset({"application/json", ""})
+LINES_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
+_encode = msgspec.json.encode
+_JSON_HEADERS = [(b"content-type", b"application/json")]
+
+
+@dataclass(slots=True)
+class IngestCounts:
+    """What /metrics tells of ingest."""
+
+    requests: dict[int, int] = field(default_factory=dict)
+    accepted: int = 0
+    duplicates: int = 0
+    rejected: int = 0
+
+
+@dataclass(slots=True)
+class IngestEndpoint:
+    """Answers ingest requests; `org_of` tells whether a request is one."""
+
+    access: Access
+    ingest: Ingest
+    counts: IngestCounts = field(default_factory=IngestCounts)
+
+    @staticmethod
+    def org_of(scope: MutableMapping[str, Any]) -> str | None:
+        """Return the organization named in the path if this is an ingest request, else None."""
+        path: str = scope["path"]
+        if scope["method"] != "POST" or not path.endswith("/events") or not path.startswith("/api/orgs/"):
+            return None
+        org_id = path[10:-7]
+        return org_id if org_id and "/" not in org_id else None
+
+    async def __call__(self, org_id: str, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+        """Answer one request: 202, or a problem."""
+        try:
+            status, headers, body = 202, _JSON_HEADERS, await self._take(org_id, scope, receive)
+        except AegisError as error:
+            status, named, body = problem_of(error)
+            headers = [(name.encode(), value.encode()) for name, value in named.items()]
+            if isinstance(error, TooLarge | Unavailable):
+                headers.append((b"connection", b"close"))  # what is left of the body is not worth reading
+        self.counts.requests[status] = self.counts.requests.get(status, 0) + 1
+        await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _take(self, org_id: str, scope: MutableMapping[str, Any], receive: Receive) -> bytes:
+        authorization = content_type = encoding = length = None
+        for name, value in scope["headers"]:
+            if name == b"authorization":
+                authorization = value.decode("latin-1")
+            elif name == b"content-type":
+                content_type = value
+            elif name == b"content-encoding":
+                encoding = value
+            elif name == b"content-length":
+                length = value
+        principal = await self.access.principal(authorization)
+        principal.require(org_id, Scope.INGEST)
+        media = (content_type or b"").decode("latin-1").partition(";")[0].strip().lower()
+        if media not in JSON_TYPES and media not in LINES_TYPES:
+            raise Unsupported(f"Content-Type {media[:100]!r} is not taken: send application/json or application/x-ndjson")
+        if length is not None and length.isdigit() and int(length) > REQUEST_BYTES_MAX:
+            raise _body_too_large()
+        body = _decompress(await read_body(receive, REQUEST_BYTES_MAX), encoding)
+        items = _split(body, lines=media in LINES_TYPES)
+        recorded = await self.ingest.record(principal.organization_no, principal.org_id, items)
+        self.counts.accepted += recorded.accepted
+        self.counts.duplicates += recorded.duplicates
+        self.counts.rejected += len(recorded.rejected)
+        if not recorded.accepted and not recorded.duplicates:
+            raise refusal(recorded, single=len(items) == 1)
+        return answer(recorded)
+
+
+def answer(recorded: Recorded) -> bytes:
+    """Write the 202 body."""
+    return _encode(
+        {
+            "accepted": recorded.accepted,
+            "duplicates": recorded.duplicates,
+            "rejected": [
+                {"index": index, "event_id": one.event_id, "error": f"{one.field} {one.message}".lstrip()}
+                for index, one in recorded.rejected
+            ],
+        }
+    )
+
+
+def refusal(recorded: Recorded, *, single: bool) -> Invalid:
+    """Return the error for a request of which nothing was taken."""
+    shown = recorded.rejected[:SHOWN_PROBLEMS_MAX]
+    problems = tuple(FieldProblem(_place(index, one, single=single), one.message) for index, one in shown)
+    first = recorded.rejected[0][1]
+    detail = f"{first.field} {first.message}".lstrip() if single else f"none of the {len(recorded.rejected)} events is valid"
+    kind: type[Invalid] = Invalid
+    if single and first.kind == "malformed":
+        kind = Malformed
+    elif single and first.kind == "too-large":
+        kind = TooLarge
+    return kind(detail, problems=problems, code="conflict" if "another body" in detail else None)
+
+
+async def read_body(receive: Receive, limit: int) -> bytes:
+    """Read a request body of at most `limit` bytes.
+
+    Raises: TooLarge. Malformed when the client went away or took too long.
+    """
+    message = await receive()
+    if message["type"] == "http.request" and not message.get("more_body"):
+        body: bytes = message.get("body", b"")
+        if len(body) > limit:
+            raise _body_too_large()
+        return body
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            while True:
+                if message["type"] == "http.disconnect":
+                    raise Malformed("the connection ended before the body did")
+                chunks.append(message.get("body", b""))
+                size += len(chunks[-1])
+                if size > limit:
+                    raise _body_too_large()
+                if not message.get("more_body"):
+                    return b"".join(chunks)
+                message = await receive()
+    except TimeoutError:
+        raise Malformed(f"the body took longer than {BODY_TIMEOUT_S:g} s to arrive") from None
+
+
+def _split(body: bytes, *, lines: bool) -> list[bytes]:
+    """Cut a body into raw items. Raises: Malformed, TooLarge, Invalid."""
+    if lines:
+        items = [line for line in body.split(b"\n") if line and not line.isspace()]
+    elif body.lstrip(b" \t\r\n")[:1] == b"[":
+        try:
+            items = [bytes(item) for item in _decode_items(body)]
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            reason = str(error).partition(" - at `$")[0]
+            raise Malformed(f"the body is not a JSON array: {reason}", problems=(FieldProblem("", reason),)) from error
+    else:
+        items = [body] if body and not body.isspace() else []
+    if not items:
+        raise Invalid("the body has no events: send a JSON object, an array, or NDJSON", problems=(FieldProblem("", "no events"),))
+    if len(items) > REQUEST_EVENTS_MAX:
+        raise TooLarge(f"the request has {len(items)} events; the limit is {REQUEST_EVENTS_MAX}: send smaller batches")
+    return items
+
+
+def _decompress(body: bytes, encoding: bytes | None) -> bytes:
+    """Undo Content-Encoding, stopping at the limit: a bomb costs no more than a full request. Raises: Malformed, Unsupported."""
+    name = (encoding or b"identity").decode("latin-1").strip().lower()
+    if name in ("identity", ""):
+        return body
+    if name not in ("gzip", "zstd"):
+        raise Unsupported(f"Content-Encoding {name[:100]!r} is not taken: send gzip, zstd or none", code="unsupported-encoding")
+    try:
+        if name == "gzip":
+            inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
+            whole = inflater.decompress(body, REQUEST_BYTES_MAX + 1)
+            if len(whole) <= REQUEST_BYTES_MAX and (not inflater.eof or inflater.unused_data):
+                raise Malformed("the body is not one whole gzip member")
+        else:
+            reader = zstandard.ZstdDecompressor(max_window_size=REQUEST_BYTES_MAX).stream_reader(body)
+            whole = reader.read(REQUEST_BYTES_MAX + 1)
+    except (zlib.error, zstandard.ZstdError) as error:
+        raise Malformed(f"the body is not {name}: {error}") from error
+    if len(whole) > REQUEST_BYTES_MAX:
+        raise _body_too_large()
+    return whole
+
+
+def _body_too_large() -> TooLarge:
+    return TooLarge(f"the body is larger than {REQUEST_BYTES_MAX} bytes (after decompression): send smaller batches")
+
+
+def _place(index: int, rejection: Rejection, *, single: bool) -> str:
+    if single:
+        return rejection.field
+    return f"[{index}].{rejection.field}" if rejection.field else f"[{index}]"

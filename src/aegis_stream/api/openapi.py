@@ -1,0 +1,151 @@
+"""The OpenAPI document's missing piece, and a page to read it.
+
+Ingest stands in front of the framework, so it describes itself here. The page is made from the document on the server:
+no script, nothing loaded from elsewhere, so it works where the service runs without the internet.
+"""
+
+import html
+import json
+from typing import Any
+
+import msgspec
+from litestar.openapi.spec import OpenAPI, OpenAPIMediaType, Operation, Parameter, PathItem, RequestBody, Schema
+from litestar.openapi.spec import Example as SpecExample
+from litestar.openapi.spec import OpenAPIResponse as SpecResponse
+
+from .docs import errors
+
+_EVENT = {
+    "@timestamp": "2026-05-15T10:33:21.456789+00:00",
+    "event": {"id": "pflt_abc123", "kind": "event", "action": "preflight_check", "dataset": "aegis.preflight"},
+    "aegis": {"decision": "ALLOWED_WITH_MASKING", "destination": "AI_TOOL", "finding_counts_by_type": {"SSN": 1}},
+}
+_ANSWER = {
+    "accepted": 98,
+    "duplicates": 1,
+    "rejected": [{"index": 7, "event_id": "pflt_abc", "error": "aegis.decision expected one of …"}],
+}
+INGEST_PATH = "/api/orgs/{org_id}/events"
+
+
+def describe_ingest(document: OpenAPI) -> None:
+    """Add POST …/events to the document."""
+    paths = document.paths if document.paths is not None else {}
+    item = paths.setdefault(INGEST_PATH, PathItem())
+    schema = Schema(type="object")  # type: ignore[arg-type] # the enum's own spelling
+    item.post = Operation(
+        operation_id="RecordEvents",
+        tags=["Events"],
+        summary="Record events",
+        description="Record one event (an object) or many (an array, or NDJSON), also with Content-Encoding gzip or zstd. "
+        "The answer comes when they are durable. Missing @timestamp, event.id and organization.id are filled in.",
+        parameters=[Parameter("org_id", "path", schema=Schema(type="string"), required=True)],  # type: ignore[arg-type]
+        request_body=RequestBody(
+            content={
+                "application/json": OpenAPIMediaType(schema, examples={"event": SpecExample(value=_EVENT)}),
+                "application/x-ndjson": OpenAPIMediaType(Schema(type="string")),  # type: ignore[arg-type]
+            },
+            required=True,
+        ),
+        responses={
+            "202": SpecResponse("Durable", content={"application/json": OpenAPIMediaType(schema, examples={"answer": SpecExample(value=_ANSWER)})}),
+            **{
+                str(status): SpecResponse(
+                    spec.description,
+                    content={
+                        "application/problem+json": OpenAPIMediaType(
+                            schema, examples={"problem": SpecExample(value=_plain(spec.examples[0].value if spec.examples else {}))}
+                        )
+                    },
+                )
+                for status, spec in errors(400, 403, 413, 415, 429).items()
+            },
+        },
+    )
+    document.paths = paths
+
+
+def docs_page(document: dict[str, Any]) -> str:
+    """Write the document as a page of HTML."""
+    info = document["info"]
+    sections: dict[str, list[str]] = {}
+    for path, item in document["paths"].items():
+        for method, operation in item.items():
+            if isinstance(operation, dict) and "responses" in operation:
+                tag = (operation.get("tags") or ["Other"])[0]
+                sections.setdefault(tag, []).append(_operation(method.upper(), path, operation, document))
+    body = "".join(f"<h2>{html.escape(tag)}</h2>{''.join(parts)}" for tag, parts in sections.items())
+    return (
+        '<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">'
+        f"<title>{html.escape(info['title'])}: API</title><style>{_STYLE}</style>"
+        f"<h1>{html.escape(info['title'])} <small>{html.escape(info['version'])}</small></h1><p>{html.escape(info['description'])}</p>"
+        "<p>Every call needs <code>Authorization: Bearer &lt;API key&gt;</code>. Errors are <code>application/problem+json</code>. "
+        'For programs: <a href="/openapi.json">/openapi.json</a>.</p>'
+        f"{body}</html>"
+    )
+
+
+def _operation(method: str, path: str, operation: dict[str, Any], document: dict[str, Any]) -> str:
+    parameters = "".join(
+        f"<li><code>{html.escape(one['name'])}</code> ({one['in']}{', required' if one.get('required') else ''})</li>"
+        for one in operation.get("parameters", [])
+    )
+    request = operation.get("requestBody", {}).get("content", {})
+    answers = "".join(
+        f"<li><code>{status}</code> {html.escape(answer.get('description', ''))}{_content(answer.get('content', {}), document)}</li>"
+        for status, answer in sorted(operation["responses"].items())
+    )
+    return (
+        f"<details><summary><b>{method}</b> <code>{html.escape(path)}</code> {html.escape(operation.get('summary') or '')}</summary>"
+        f"<p>{html.escape(operation.get('description') or '')}</p>"
+        + (f"<h4>Parameters</h4><ul>{parameters}</ul>" if parameters else "")
+        + (f"<h4>Request</h4>{_content(request, document)}" if request else "")
+        + f"<h4>Answers</h4><ul>{answers}</ul></details>"
+    )
+
+
+def _content(content: dict[str, Any], document: dict[str, Any]) -> str:
+    parts = []
+    for media_type, media in content.items():
+        examples = media.get("examples")
+        if examples:
+            shown = next(iter(examples.values())).get("value")
+        else:
+            shown = _outline(media.get("schema", {}), document, 0)
+        text = html.escape(json.dumps(shown, indent=2, ensure_ascii=False))
+        parts.append(f"<div><small>{html.escape(media_type)}</small><pre>{text}</pre></div>")
+    return "".join(parts)
+
+
+def _outline(schema: dict[str, Any], document: dict[str, Any], depth: int) -> Any:
+    """Show the shape that a schema describes: names and types."""
+    if "$ref" in schema:
+        name = schema["$ref"].rpartition("/")[2]
+        schema = document["components"]["schemas"][name]
+    if depth > 4:  # noqa: PLR2004 - deep enough for every shape we have
+        return "…"
+    if "properties" in schema:
+        return {name: _outline(one, document, depth + 1) for name, one in schema["properties"].items()}
+    if schema.get("type") == "array":
+        return [_outline(schema.get("items", {}), document, depth + 1)]
+    if "enum" in schema:
+        return " | ".join(str(one) for one in schema["enum"])
+    if "oneOf" in schema:
+        shapes = [_outline(one, document, depth + 1) for one in schema["oneOf"] if one.get("type") != "null"]
+        return shapes[0] if len(shapes) == 1 else shapes
+    return schema.get("type", "any")
+
+
+def _plain(value: Any) -> Any:
+
+
+    return msgspec.to_builtins(value)
+
+
+_STYLE = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem;color:#1c2430;background:#fff}"
+    "h1 small{color:#667}summary{cursor:pointer;padding:.4rem 0}details{border-top:1px solid #dde}"
+    "pre{background:#f4f6f9;padding:.7rem;overflow:auto}code{color:#0b4f79}"
+    "@media(prefers-color-scheme:dark){body{color:#dde3ea;background:#14181d}pre{background:#1e242c}code{color:#7cc4f0}"
+    "details{border-color:#333c47}a{color:#7cc4f0}}"
+)

@@ -1,0 +1,140 @@
+"""What the routes stand on, and the few things that several of them do."""
+
+import asyncio
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from litestar import Request
+
+from ..access import Access, Issuer, Principal
+from ..domain.destination import Destination, DestinationSpec, auth_header_problems, policy_problems
+from ..domain.endpoint import Endpoint, Route
+from ..domain.organization import Scope
+from ..domain.url import parse_url
+from ..errors import FieldProblem, Invalid
+from ..netguard import NetGuard
+from ..pipeline.ingest import Ingest
+from ..ports import Clock, Dice, Doorbell, Sender
+from ..settings import Settings
+from ..store.directory import StoredDirectory
+from ..store.log import StoredLog
+from ..telemetry import Log
+from .ingest import IngestCounts
+
+RESOLVE_TIMEOUT_S = 2.0
+"""Longest wait for a name when a destination is written; one that does not resolve now may do so later."""
+PAGE_MAX = 200
+PAGE_DEFAULT = 50
+
+
+class Resolver(Protocol):
+    """Looks up names."""
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a name. Raises: OSError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """Everything a route may use."""
+
+    access: Access
+    issuer: Issuer
+    ingest: Ingest
+    counts: IngestCounts
+    log: StoredLog
+    directory: StoredDirectory
+    sender: Sender
+    resolver: Resolver
+    guard: NetGuard
+    clock: Clock
+    dice: Dice
+    doorbell: Doorbell
+    telemetry: Log
+    settings: Settings
+
+    async def check_spec(self, spec: DestinationSpec) -> None:
+        """Judge what a user wrote, all fields at once.
+
+        Raises: Invalid with a problem per field.
+        """
+        problems = auth_header_problems(spec.auth_header_name, spec.auth_header_value) + policy_problems(spec)
+        try:
+            endpoint = parse_url(spec.url, allow_http=self.settings.allow_http)
+            refusal = self.guard.check_host(endpoint) or await self._refuse_addresses(endpoint)
+            if refusal is not None:
+                problems.insert(0, FieldProblem("url", refusal))
+        except Invalid as error:
+            problems = [*error.problems, *problems]
+        if not problems:
+            try:
+                self.sender.open(self.route_of(spec)).close()
+            except Invalid as error:
+                problems = list(error.problems) or [FieldProblem("", error.message)]
+        if problems:
+            detail = "; ".join(f"{one.field}: {one.message}" for one in problems)
+            raise Invalid(detail, problems=tuple(problems))
+
+    def route_of(self, spec: DestinationSpec) -> Route:
+        """Return where requests to a destination go. Raises: Invalid."""
+        return route_of(spec, self.settings)
+
+    async def caller(self, request: Request[Any, Any, Any], org_id: str, scope: Scope) -> Principal:
+        """Return who calls, allowed to do this in this organization.
+
+        Raises: Unauthenticated, NotFound (another organization's), Denied (scope).
+        """
+        principal = await self.access.principal(request.headers.get("authorization"))
+        principal.require(org_id, scope)
+        return principal
+
+    async def destination(self, principal: Principal, destination_id: str) -> Destination:
+        """Return a destination of the caller's organization. Raises: NotFound."""
+        return await self.directory.destination_of(principal.organization_no, destination_id)
+
+    async def _refuse_addresses(self, endpoint: Endpoint) -> str | None:
+        if endpoint.is_address:
+            return None
+        try:
+            async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+                addresses = await self.resolver.resolve(endpoint.host, endpoint.port)
+        except (OSError, TimeoutError):
+            return None  # not known (yet); every connection asks again before it is made
+        return self.guard.check_all(addresses)
+
+
+def service_of(request: Request[Any, Any, Any]) -> Service:
+    """Return the service that the application was made with."""
+    service = request.app.state.service
+    assert isinstance(service, Service), "create_app puts it there"
+    return service
+
+
+def route_of(spec: DestinationSpec, settings: Settings) -> Route:
+    """Return where requests to a destination go. Raises: Invalid when the URL is no longer allowed."""
+    endpoint = parse_url(spec.url, allow_http=settings.allow_http)
+    headers: tuple[tuple[str, str], ...] = ()
+    if spec.auth_header_name is not None and spec.auth_header_value is not None:
+        headers = ((spec.auth_header_name, spec.auth_header_value),)
+    return Route(endpoint, headers, spec.ca_certificate, settings.request_timeout_seconds)
+
+
+def read_limit(limit: int | None) -> int:
+    """Check the query parameter `limit`. Raises: Invalid."""
+    if limit is None:
+        return PAGE_DEFAULT
+    if not 1 <= limit <= PAGE_MAX:
+        raise Invalid(f"limit must be 1 to {PAGE_MAX}", problems=(FieldProblem("limit", f"must be 1 to {PAGE_MAX}"),))
+    return limit
+
+
+def read_cursor(cursor: str | None, start: tuple[int, ...]) -> tuple[int, ...]:
+    """Read the query parameter `cursor`: numbers with points between, as many as `start` has. Raises: Invalid."""
+    if cursor is None:
+        return start
+    parts = cursor.split(".")
+    if len(parts) != len(start) or not all(part.isascii() and part.isdecimal() and len(part) <= 18 for part in parts):  # noqa: PLR2004
+        message = "must be the next_cursor of an earlier answer, unchanged"
+        raise Invalid(f"cursor {message}", problems=(FieldProblem("cursor", message),))
+    return tuple(int(part) for part in parts)

@@ -1,0 +1,44 @@
+"""The command `aegis`: its groups, and how errors become one line and an exit status."""
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from .. import __version__
+from ..errors import AegisError
+from .service import demo, receiver, serve, worker
+from .tenants import key, org
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__, prog_name="aegis")
+@click.option("--config", type=click.Path(path_type=Path), envvar="AEGIS_CONFIG", help="TOML file with settings.")
+@click.pass_context
+def cli(context: click.Context, config: Path | None) -> None:
+    """Audit events in, delivered to every destination: at least once, durably, observably, fast."""
+    context.obj = config
+
+
+for command in (serve, worker, demo, receiver, org, key):
+    cli.add_command(command)
+
+
+def main() -> None:
+    """Run the command; exit status 0 done, 1 failed, 2 wrong use."""
+    try:
+        cli.main(prog_name="aegis", standalone_mode=False)
+    except click.exceptions.Exit as done:
+        sys.exit(done.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(1)
+    except AegisError as error:
+        click.echo(f"aegis: {error.message}", err=True)
+        sys.exit(1)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.exit(1)

@@ -1,0 +1,1 @@
+"""Nouns and decisions of the product: no I/O, no clock, no dice."""

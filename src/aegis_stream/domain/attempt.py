@@ -1,0 +1,191 @@
+"""One attempt: what came back, what it means, what happens next.
+
+    answer (Response | Fault)  ── formats.interpret ──►  verdict per event (Accepted | Failure)
+    verdict                    ── decide ─────────────►  outcome (Delivered | Retry | Dead)
+
+Everything here is a value and every function is total: a refused delivery is never an exception.
+"""
+
+import enum
+from dataclasses import dataclass
+from typing import assert_never
+
+from .ids import SECOND, Micros
+
+RETRY_AFTER_MAX_S = 3600
+"""Longest Retry-After we follow, seconds: a destination must not park its events for days by one header."""
+
+class FaultKind(enum.StrEnum):
+    """Why there was no usable answer."""
+
+    DNS = "dns"  # the name did not resolve
+    FORBIDDEN = "forbidden"  # the guard refused the address
+    CONNECT = "connect"  # refused or unreachable
+    TLS = "tls"  # no trusted session
+    TIMEOUT = "timeout"  # the attempt's time was over
+    CLOSED = "closed"  # the peer closed before its answer was whole
+    PROTOCOL = "protocol"  # what came back was not HTTP/1.1
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP POST, ready to be written.
+
+    Args:
+        body: the request body, sent byte for byte.
+        content_type: value of Content-Type.
+    """
+
+    body: bytes
+    content_type: str = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """An HTTP answer.
+
+    Args:
+        status: 100–999, as the peer sent it.
+        body: at most 16 KiB of the answer's body, never decompressed.
+        latency_us: microseconds from the first byte written (or the connection begun) to the end of the answer.
+        retry_after: value of Retry-After as sent, if any.
+        location_host: host of Location, if any: where a redirect pointed that we did not follow.
+    """
+
+    status: int
+    body: bytes
+    latency_us: int
+    retry_after: str | None = None
+    location_host: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """No usable answer.
+
+    Args:
+        kind: what kind of thing went wrong.
+        message: one clause for a person, without secrets: "connection refused by 192.0.2.7 port 443".
+        latency_us: microseconds from the start of the attempt to the fault.
+    """
+
+    kind: FaultKind
+    message: str
+    latency_us: int
+
+
+Answer = Response | Fault
+
+
+class Scope(enum.StrEnum):
+    """Whom a failure is about; decides whether a batch is split and whether a dead letter is redriven by itself."""
+
+    DESTINATION = "destination"
+    EVENT = "event"
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The destination has the event."""
+
+    status_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """The destination does not have the event.
+
+    Args:
+        scope: about the destination (all events would fail) or about this one event.
+        message: why, in words that help: what was answered and what to do about it.
+        status_code: HTTP status, or None when there was no answer.
+        retry_after_s: seconds the destination asked us to wait (already bounded), or None.
+        fix_needed: a person must change something (credentials, URL, certificate) before an attempt can succeed.
+        overload: the destination said or showed that it is too busy (429, 503, timeout).
+    """
+
+    scope: Scope
+    message: str
+    status_code: int | None = None
+    retry_after_s: float | None = None
+    fix_needed: bool = False
+    overload: bool = False
+
+
+Verdict = Accepted | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """When the next attempt is due.
+
+    Args:
+        max_attempts: attempts before the dead letter, 1–20.
+        base_seconds: delay before the second attempt, 0.001–86,400.
+        multiplier: growth of the delay from attempt to attempt, 1–10.
+        max_seconds: longest delay, base_seconds–604,800.
+        jitter: share of the delay that chance moves it by, either way, 0–1.
+    """
+
+    max_attempts: int = 3
+    base_seconds: float = 60.0
+    multiplier: float = 2.0
+    max_seconds: float = 3600.0
+    jitter: float = 0.1
+
+    def delay_seconds(self, attempt: int, chance: float) -> float:
+        """Return the delay after attempt number `attempt` (from 1): base · multiplier^(attempt-1), ± jitter.
+
+        Args:
+            chance: in [0, 1), rolled by the caller.
+        Returns: seconds, at most max_seconds · (1 + jitter); never negative.
+        """
+        # The exponent is clamped so that a long series of attempts cannot overflow a float.
+        delay = min(self.max_seconds, self.base_seconds * self.multiplier ** min(attempt - 1, 64))
+        return delay * (1 + self.jitter * (2 * chance - 1))
+
+
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The event is with the destination."""
+
+    status_code: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """The event is tried again at `at`."""
+
+    at: Micros
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Dead:
+    """All attempts are used up: the event becomes a dead letter."""
+
+    failure: Failure
+
+
+Outcome = Delivered | Retry | Dead
+
+
+def decide(verdict: Verdict, attempt: int, policy: RetryPolicy, *, now: Micros, chance: float) -> Outcome:
+    """Turn what one attempt came to into what happens next.
+
+    Args:
+        attempt: number of the attempt just made, from 1.
+        chance: in [0, 1), rolled by the caller.
+    Returns: Delivered, Retry with now < at, or Dead. Total; raises nothing.
+    Source: Retry-After, RFC 9110 section 10.2.3; it can only lengthen the delay, and by an hour at most.
+    """
+    match verdict:
+        case Accepted(status_code):
+            return Delivered(status_code)
+        case Failure() if attempt >= policy.max_attempts:
+            return Dead(verdict)
+        case Failure():
+            delay_s = max(policy.delay_seconds(attempt, chance), verdict.retry_after_s or 0.0)
+            return Retry(Micros(now + max(1, int(delay_s * SECOND))), verdict)
+        case _:
+            assert_never(verdict)

@@ -1,0 +1,121 @@
+"""What one worker settles for one destination: plain records between `pipeline` and the store."""
+
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .attempt import Failure
+from .destination import Health
+from .ids import DestinationNo, Micros, OrganizationNo, ReplayId
+
+
+AUTO_REDRIVE_MAX = 1000
+"""Dead letters that one settlement makes pending; the rest follow with the next ones."""
+
+
+class Page(NamedTuple):
+    """Neighbouring events of one organization's log.
+
+    Args:
+        first: sequence of bodies[0]; the others follow without holes.
+        bodies: stored bytes.
+        labels: (dataset, decision) of each, or None where nobody asked for them.
+    """
+
+    first: int
+    bodies: list[bytes]
+    labels: list[tuple[str, str | None]] | None
+
+
+class Lease(NamedTuple):
+    """The right to serve a destination, good while the epoch is the store's newest."""
+
+    destination_no: DestinationNo
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """A destination as a worker takes it over; how it is configured is looked up when there is something to send."""
+
+    lease: Lease
+    organization_no: OrganizationNo
+    cursor: int
+    head: int
+    retrying: int
+    dead_letters: int
+    replaying: bool
+    health: Health
+
+
+class DueRetry(NamedTuple):
+    """An event whose next attempt is due."""
+
+    sequence: int
+    attempts: int
+    body: bytes
+
+
+class ReplayRange(NamedTuple):
+    """A replay that is under way: events after `cursor` up to `last` are still to be sent."""
+
+    replay_id: ReplayId
+    first: int
+    cursor: int
+    last: int
+
+
+class AttemptRun(NamedTuple):
+    """Attempts with the same result on neighbouring events; failed ones stand alone."""
+
+    first: int
+    last: int
+    attempt: int
+    state: str
+    status_code: int | None
+    message: str | None
+    latency_us: int
+    at: Micros
+
+
+class RetryRow(NamedTuple):
+    """An event that will be tried again."""
+
+    sequence: int
+    attempts: int
+    due_at: Micros
+    failure: Failure | None
+
+
+class DeadRow(NamedTuple):
+    """An event whose attempts are used up."""
+
+    sequence: int
+    attempts: int
+    dead_at: Micros
+    failure: Failure
+
+
+@dataclass(slots=True)
+class Settlement:
+    """Everything that became certain about one destination since the last settlement; stored in one transaction.
+
+    Args:
+        cursor: all events up to here are delivered, filtered out, in retries or in dead letters.
+        resolved: sequences whose row in retries goes away.
+        replays: new cursors of replays.
+        redrive_died_by: the destination is healthy again: dead letters about it that died by then become pending,
+            at most AUTO_REDRIVE_MAX with one settlement.
+    """
+
+    lease: Lease
+    organization_no: OrganizationNo
+    cursor: int
+    health: Health
+    runs: list[AttemptRun] = field(default_factory=list)
+    retries: list[RetryRow] = field(default_factory=list)
+    resolved: list[int] = field(default_factory=list)
+    dead: list[DeadRow] = field(default_factory=list)
+    replays: list[tuple[ReplayId, int]] = field(default_factory=list)
+    delivered: int = 0
+    failed_attempts: int = 0
+    redrive_died_by: Micros | None = None

@@ -1,0 +1,51 @@
+"""Where a request goes: the parts of a checked URL, and the route to them.
+
+The parser that makes an Endpoint from what a person typed is `parse_url`; nothing else makes one.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """The parts of a destination's URL after checking.
+
+    Args:
+        scheme: "https" or "http".
+        host: ASCII host name in lower case without trailing dot, or an IP address without brackets.
+        port: 1–65535.
+        target: path and query as they go into the request line, always beginning with "/".
+        is_address: the host is an IP address, so there is nothing to resolve.
+    """
+
+    scheme: str
+    host: str
+    port: int
+    target: str
+    is_address: bool
+
+    @property
+    def host_header(self) -> str:
+        """Value of the Host header: brackets around IPv6, the port only where it is not the scheme's own."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        default = 443 if self.scheme == "https" else 80
+        return host if self.port == default else f"{host}:{self.port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Everything about a destination that a connection and a request head depend on.
+
+    Two routes share nothing: each is opened as a channel of its own, with its own connections.
+
+    Args:
+        endpoint: where to.
+        headers: extra request headers, already checked; the secret among them.
+        ca_certificate: PEM text of the authorities to trust instead of the configured ones, or None.
+        timeout_s: seconds for a whole attempt, from connect to the end of the answer.
+    """
+
+    endpoint: Endpoint
+    headers: tuple[tuple[str, str], ...]
+    ca_certificate: str | None
+    timeout_s: float

@@ -1,0 +1,254 @@
+"""Audit events: what is taken, what is refused and why, what is filled in.
+
+`api/ingest.py` cuts a request into raw items; `parse_event` turns each into a NewEvent (or says what is wrong with it),
+and from then on its bytes are never written anew. Only the envelope fields are decoded; the rest is checked as JSON and
+kept as it came.
+"""
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Annotated, Literal, NamedTuple
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from .ids import Micros, OrganizationId
+from .times import to_text
+
+EVENT_BYTES_MAX = 256 * 1024
+"""Largest event, bytes of JSON."""
+JSON_DEPTH_MAX = 32
+"""Deepest nesting of objects and arrays in an event, the event itself being 1."""
+EVENT_ID_CHARACTERS_MAX = 256
+"""Longest event.id."""
+DATASET_CHARACTERS_MAX = 256
+"""Longest event.dataset."""
+
+PREFLIGHT_DATASET = "aegis.preflight"
+TEST_DATASET = "aegis.audit_stream.test"
+RESERVED_DATASETS = "aegis.audit_stream."
+"""Datasets with this beginning are made by the service itself and never taken from outside."""
+
+Decision = Literal["ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"]
+Count = Annotated[int, msgspec.Meta(ge=0)]
+
+
+class NewEvent(NamedTuple):
+    """An event that is fit for the log.
+
+    Args:
+        event_id: unique within the organization.
+        dataset: event.dataset, "" where the event has none.
+        decision: aegis.decision of a preflight event, else None.
+        body: the JSON text to store and to deliver, byte for byte (UTF-8).
+        raw: the item as it was submitted, where something was filled in; else None.
+    """
+
+    event_id: str
+    dataset: str
+    decision: str | None
+    body: str
+    raw: bytes | None
+
+
+class Rejection(NamedTuple):
+    """Why an item was not taken.
+
+    Args:
+        event_id: the item's own id, where it has a readable one.
+        field: dotted path of what is wrong, "" for the item as a whole.
+        message: what is wrong and the way out.
+        kind: "malformed" (cannot be read), "too-large" or "invalid".
+    """
+
+    event_id: str | None
+    field: str
+    message: str
+    kind: str = "invalid"
+
+
+class Preflight(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
+    """The `aegis` object of a preflight decision: counts of findings, never their values.
+
+    Unknown keys are refused, so that no raw finding can slip through by accident.
+    """
+
+    decision: Decision
+    preflight_id: str | UnsetType = UNSET
+    destination: Literal["AI_TOOL", "VENDOR", "CUSTOMER"] | UnsetType = UNSET
+    summary: str | None | UnsetType = UNSET
+    policy_version: str | None | UnsetType = UNSET
+    policy_id: str | None | UnsetType = UNSET
+    source_type: str | None | UnsetType = UNSET
+    input_type: str | None | UnsetType = UNSET
+    input_size_bytes: Count | None | UnsetType = UNSET
+    finding_counts_by_type: dict[str, Count] | UnsetType = UNSET
+    actor_id: str | None | UnsetType = UNSET
+
+
+class _EventFields(msgspec.Struct, gc=False):
+    id: str | UnsetType = UNSET
+    dataset: str | UnsetType = UNSET
+
+
+class _OrganizationFields(msgspec.Struct, gc=False):
+    id: str | UnsetType = UNSET
+
+
+class _Envelope(msgspec.Struct, gc=False):
+    event: _EventFields | UnsetType = UNSET
+    organization: _OrganizationFields | UnsetType = UNSET
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)] | UnsetType = msgspec.field(name="@timestamp", default=UNSET)
+    aegis: Raw | UnsetType = UNSET
+
+
+_decode_envelope = msgspec.json.Decoder(_Envelope).decode
+_decode_preflight = msgspec.json.Decoder(Preflight).decode
+_decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_encode = msgspec.json.encode
+
+
+def parse_event(
+    raw: bytes, organization_id: OrganizationId, now: Micros, make_id: Callable[[], str], *, reserved: bool = False
+) -> NewEvent | Rejection:
+    """Check one item and fill in what is missing: @timestamp, event.id, organization.id.
+
+    Args:
+        raw: one JSON document.
+        now: the time to fill in.
+        make_id: called only when the item has no event.id.
+        reserved: the event comes from the service itself, so reserved datasets are welcome.
+    Returns: NewEvent, whose body is `raw` to the byte when nothing was missing; or Rejection. Raises nothing.
+    """
+    refusal = _refuse_shape(raw)
+    if refusal is not None:
+        return refusal
+    try:
+        text = raw.decode()
+        envelope = _decode_envelope(raw)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        return _rejection_of(raw, error)
+    event, organization = envelope.event, envelope.organization
+    event_id = event.id if event is not UNSET else UNSET
+    dataset = event.dataset if event is not UNSET and event.dataset is not UNSET else ""
+    refusal = _refuse_fields(event_id, dataset, reserved=reserved)
+    if refusal is not None:
+        return refusal
+    named = organization.id if organization is not UNSET else UNSET
+    if named is not UNSET and named != organization_id:
+        return Rejection(
+            event_id or None, "organization.id", "is another organization's than the path's: leave it out or correct it"
+        )
+    decision: str | None = None
+    if dataset == PREFLIGHT_DATASET:
+        preflight = parse_preflight(envelope.aegis)
+        if isinstance(preflight, Rejection):
+            return preflight._replace(event_id=event_id or None)
+        decision = preflight.decision
+    if event_id is not UNSET and named is not UNSET and envelope.timestamp is not UNSET:
+        return NewEvent(event_id, dataset, decision, text, None)
+    event_id = event_id or make_id()
+    timestamp = None if envelope.timestamp is not UNSET else to_text(now)
+    return NewEvent(event_id, dataset, decision, _fill(raw, event_id, organization_id, timestamp), raw)
+
+
+def parse_preflight(aegis: Raw | UnsetType) -> Preflight | Rejection:
+    """Check the `aegis` object of a preflight event: known keys with the right types, nothing else."""
+    if aegis is UNSET:
+        return Rejection(None, "aegis", f"is missing: events of dataset {PREFLIGHT_DATASET} must have it, with aegis.decision")
+    try:
+        return _decode_preflight(aegis)
+    except (msgspec.DecodeError, RecursionError) as error:
+        return _describe(error, "aegis")
+
+
+def is_same_submission(new: NewEvent, stored_body: str) -> bool:
+    """Tell whether an event with a stored event's id is the same event sent again.
+
+    Where we filled in the time, the second submission got another one than the first: then both are compared with the
+    stored time filled in, so that a client that repeats a request without @timestamp is not told of a conflict.
+    """
+    if new.body == stored_body:
+        return True
+    if new.raw is None:
+        return False
+    stored = _decode_members(stored_body.encode())
+    timestamp = stored.get("@timestamp")
+    organization = stored.get("organization")
+    if timestamp is None or organization is None:
+        return False
+    organization_id = OrganizationId(msgspec.json.decode(organization)["id"])
+    return _fill(new.raw, new.event_id, organization_id, msgspec.json.decode(timestamp, type=str)) == stored_body
+
+
+def _refuse_shape(raw: bytes) -> Rejection | None:
+    """Refuse what is too large or too deep before any parser sees it."""
+    if len(raw) > EVENT_BYTES_MAX:
+        return Rejection(None, "", f"the event has {len(raw)} bytes; the limit is {EVENT_BYTES_MAX}: shorten it or split it", "too-large")
+    # An upper bound of the depth that costs next to nothing; only what exceeds it is looked at more closely.
+    if raw.count(b"{") + raw.count(b"[") > JSON_DEPTH_MAX and _depth(raw) > JSON_DEPTH_MAX:
+        return Rejection(None, "", f"the event is nested deeper than {JSON_DEPTH_MAX} levels: flatten it")
+    return None
+
+
+def _depth(raw: bytes) -> int:
+    """Return how deep objects and arrays are nested, brackets inside of strings left out."""
+    depth = deepest = 0
+    for index, piece in enumerate(raw.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')):
+        if index % 2:
+            continue  # between quotes
+        for byte in piece:
+            if byte in b"{[":
+                depth += 1
+                deepest = max(deepest, depth)
+            elif byte in b"}]":
+                depth -= 1
+        if deepest > JSON_DEPTH_MAX:
+            break
+    return deepest
+
+
+def _refuse_fields(event_id: str | UnsetType, dataset: str, *, reserved: bool) -> Rejection | None:
+    if event_id is not UNSET and not (0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX and event_id.isprintable()):
+        return Rejection(None, "event.id", f"must be 1 to {EVENT_ID_CHARACTERS_MAX} printable characters")
+    if dataset.startswith(RESERVED_DATASETS) and not reserved:
+        return Rejection(event_id or None, "event.dataset", f"{RESERVED_DATASETS}* is reserved for the service's own events")
+    if len(dataset) > DATASET_CHARACTERS_MAX or not dataset.isprintable():
+        return Rejection(event_id or None, "event.dataset", f"must be at most {DATASET_CHARACTERS_MAX} printable characters")
+    return None
+
+
+def _fill(raw: bytes, event_id: str, organization_id: str, timestamp: str | None) -> str:
+    """Add what is missing and leave every value that came as it came, down to its spelling."""
+    members = _decode_members(raw)
+    event = _decode_members(members["event"]) if "event" in members else {}
+    organization = _decode_members(members["organization"]) if "organization" in members else {}
+    event.setdefault("id", Raw(_encode(event_id)))
+    organization.setdefault("id", Raw(_encode(organization_id)))
+    members["event"], members["organization"] = Raw(_encode(event)), Raw(_encode(organization))
+    if timestamp is not None:
+        members = {"@timestamp": Raw(_encode(timestamp))} | members
+    return _encode(members).decode()
+
+
+def _rejection_of(raw: bytes, error: Exception) -> Rejection:
+    rejection = _describe(error, "")
+    try:
+        event_id = msgspec.json.decode(raw)["event"]["id"]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
+        return rejection
+    return rejection._replace(event_id=event_id if isinstance(event_id, str) else None)
+
+
+def _describe(error: Exception, parent: str) -> Rejection:
+    """Put a decoder's complaint into our words: the field and what is wrong with it."""
+    if isinstance(error, UnicodeDecodeError):
+        return Rejection(None, parent, f"is not UTF-8 (byte {error.start})", "malformed")
+    if isinstance(error, RecursionError):
+        return Rejection(None, parent, f"the event is nested deeper than {JSON_DEPTH_MAX} levels: flatten it")
+    message, _, place = str(error).partition(" - at `$")
+    place = place.rstrip("`").lstrip(".")
+    field = ".".join(part for part in (parent, place) if part)
+    if not isinstance(error, msgspec.ValidationError):
+        return Rejection(None, field, f"is not valid JSON: {message}", "malformed")
+    return Rejection(None, field, message.replace("`", "").replace("Object contains", "has").replace("Expected", "expected"))

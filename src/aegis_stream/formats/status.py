@@ -1,0 +1,81 @@
+"""What an answer says by its status alone: success, or whose fault it is and what to do about it."""
+
+from ..domain.attempt import RETRY_AFTER_MAX_S, Accepted, Answer, Failure, Fault, FaultKind, Response, Scope, Verdict
+
+_EVENT_STATUSES = frozenset({400, 413, 422})
+"""Statuses about the body that was sent: another event may well be taken."""
+_FIX_STATUSES = frozenset({401, 403, 404, 405, 407, 410})
+"""Statuses that stay until somebody changes something."""
+_OVERLOAD_STATUSES = frozenset({429, 503})
+
+_ADVICE = {
+    400: "the destination could not read the event: check that the URL takes JSON as this format sends it",
+    401: "the destination does not accept the credential: check auth_header_name and auth_header_value",
+    402: "the destination's quota is used up: check its plan",
+    403: "the credential may not write here: check its permissions",
+    404: "there is nothing at this path: check the URL",
+    405: "this path does not take POST: check the URL",
+    407: "a proxy asks for credentials: the URL must lead to the receiver itself",
+    408: "the destination gave up waiting for the request",
+    410: "the destination has been removed: check the URL",
+    413: "the request is too large for the destination: lower batch.max_bytes",
+    415: "the destination does not take this content type: choose another format",
+    422: "the destination refused the event's content",
+    429: "the destination is limiting the rate",
+    500: "the destination failed inside: look into its own log",
+    502: "a gateway in front of the destination has no answer from it",
+    503: "the destination is overloaded or down for maintenance",
+    504: "a gateway in front of the destination waited in vain",
+}
+_FAULT_ADVICE = {
+    FaultKind.DNS: "check the host name in the URL",
+    FaultKind.CONNECT: "is the receiver running, and does a firewall let us through?",
+    FaultKind.TIMEOUT: "the receiver must answer before it does slow work",
+}
+
+
+def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the signature of every interpret
+    """Judge all events of a request alike: 2xx is success, everything else a failed attempt.
+
+    Total: any status from 0 to 999 and any fault has a verdict.
+    """
+    if isinstance(answer, Fault):
+        advice = _FAULT_ADVICE.get(answer.kind)
+        return Failure(
+            Scope.DESTINATION,
+            f"{answer.message}: {advice}" if advice else answer.message,
+            fix_needed=answer.kind in (FaultKind.TLS, FaultKind.FORBIDDEN),
+            overload=answer.kind is FaultKind.TIMEOUT,
+        )
+    if 200 <= answer.status < 300:
+        return Accepted(answer.status)
+    return Failure(
+        Scope.EVENT if answer.status in _EVENT_STATUSES else Scope.DESTINATION,
+        _message(answer),
+        status_code=answer.status,
+        retry_after_s=retry_after_seconds(answer.retry_after) if answer.status in _OVERLOAD_STATUSES else None,
+        fix_needed=answer.status in _FIX_STATUSES or 300 <= answer.status < 400,
+        overload=answer.status in _OVERLOAD_STATUSES,
+    )
+
+
+def retry_after_seconds(text: str | None) -> float | None:
+    """Read a Retry-After of whole seconds, bounded by an hour; anything else counts as absent.
+
+    The other form, a date, would need the destination's clock and ours to agree; a wrong one must not park events.
+    Source: RFC 9110 section 10.2.3.
+    """
+    if text is None or not text.strip().isascii() or not text.strip().isdecimal() or len(text) > 20:
+        return None
+    return float(min(int(text), RETRY_AFTER_MAX_S))
+
+
+def _message(answer: Response) -> str:
+    status = answer.status
+    if 300 <= status < 400:
+        where = f" to host {answer.location_host}" if answer.location_host else ""
+        return f"answered {status}, a redirect{where}: redirects are not followed; enter the final URL"
+    advice = _ADVICE.get(status)
+    if advice is None:
+        advice = "the destination refused the request" if 400 <= status < 500 else "the destination failed"
+    return f"answered {status}: {advice}"

@@ -1,0 +1,435 @@
+"""One destination being served: encode → send → interpret → decide, over and over (steps 5–7).
+
+A forwarder has no task of its own. While there is work and room it has slots, each a task that takes work, makes the
+attempt, records the outcome, and takes the next; an idle forwarder is a few objects. Between the answer and the record of
+its outcome nothing is awaited, so no cancellation can come between them; a crash there means that the event is sent again.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..domain.attempt import Accepted, Dead, Delivered, Failure, Fault, Retry, Scope, Verdict, decide
+from ..domain.delivery import AUTO_REDRIVE_MAX, Claimed, Lease, ReplayRange, RetryRow, Settlement
+from ..domain.destination import Destination, Health
+from ..domain.endpoint import Route
+from ..domain.ids import SECOND, Micros
+from ..errors import AegisError, Unavailable
+from ..formats import Format, resolve
+from ..ports import Channel, Clock, Dice, Ledger, Sender
+from .follow import SPAN_MAX, Limits, LiveSource, RangeSource, ReplaySource, RetrySource, SharedPages, Work, due_in_seconds
+from .pacing import Latencies, Pacing
+from .settle import Findings, Settler, Watermark
+
+AUTO_REDRIVE_PAUSE_US = 60 * SECOND
+"""Shortest time between two automatic redrives of a destination, so that a flapping one is not flooded."""
+PARK_MARGIN_US = 5 * SECOND
+"""A parked attempt is looked at again this long after it must have ended."""
+STORE_RETRY_S = 1.0
+"""Pause before a page that could not be read is tried again, seconds."""
+QUANTILES_PAUSE_US = SECOND
+"""Shortest time between two computations of p50 and p99."""
+CLOCK_CHECK_S = 60.0
+"""Longest sleep until a time of the wall clock, seconds: the clock may be set meanwhile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Forwarding:
+    """What forwarders of one worker share.
+
+    Args:
+        route_of: destination → where its requests go; raises Invalid when its URL is no longer allowed.
+        spawn: starts a task in the worker's task group.
+    """
+
+    pages: SharedPages
+    ledger: Ledger
+    sender: Sender
+    clock: Clock
+    dice: Dice
+    settler: Settler
+    route_of: Callable[[Destination], Route]
+    spawn: Callable[[Coroutine[Any, Any, None]], object]
+    window_max: int
+    timeout_s: float
+    auto_redrive: bool
+
+
+@dataclass(slots=True, eq=False)
+class Forwarder:
+    """Serves one destination under one lease."""
+
+    shared: Forwarding
+    claimed: Claimed
+    destination: Destination
+    live: LiveSource = field(init=False)
+    retries: RetrySource = field(init=False)
+    replays: list[ReplaySource] = field(default_factory=list)
+    pacing: Pacing = field(init=False)
+    format: Format = field(init=False)
+    stopped: bool = False
+    health: Health = field(init=False)
+    in_flight: int = 0
+    _channel: Channel | None = None
+    _limits: Limits = field(init=False)
+    _retries_in_flight: int = 0
+    _slots: int = 0
+    _halves: deque[Work] = field(default_factory=deque)
+    _flying: dict[Work, None] = field(default_factory=dict)
+    _findings: Findings = field(default_factory=Findings)
+    _latencies: Latencies = field(default_factory=Latencies)
+    _quantiles_at: Micros = Micros(0)
+    _alarm: asyncio.TimerHandle | None = None
+    _alarm_at_s: float = 0.0
+    _batch_since_s: float | None = None
+    _dead_letters: int = 0
+    _redrive_died_by: Micros | None = None
+    _redrive_left: int = 0
+    _redriven_at: Micros = Micros(0)
+    _refilling: bool = False
+
+    def __post_init__(self) -> None:
+        claimed, shared = self.claimed, self.shared
+        self.live = LiveSource(
+            shared.pages, claimed.organization_no, self.destination.spec.filter, claimed.head, Watermark(claimed.cursor)
+        )
+        first_look = Micros(0) if claimed.retrying else None
+        self.retries = RetrySource(shared.ledger, claimed.lease.destination_no, first_look)
+        self.health = claimed.health
+        self.pacing = Pacing(shared.window_max, claimed.health.window_size, claimed.health.failures_in_row)
+        self._dead_letters = claimed.dead_letters
+        self._configure()
+
+    @property
+    def lease(self) -> Lease:
+        """The lease under which everything here is settled."""
+        return self.claimed.lease
+
+    @property
+    def idle(self) -> bool:
+        """True when nothing is under way, unsettled or known to be due."""
+        return not (self._slots or self._flying or self._halves or self._refilling or self.live.unread or self.live.at_hand
+                    or self.retries.at_hand or self.retries.busy or self.replays)
+
+    # ── what the worker tells ──
+
+    def grown(self, head: int) -> None:
+        """The organization's log has grown to `head`."""
+        if head > self.live.last:
+            self.live.last = head
+            self.wake()
+
+    def reconfigure(self, destination: Destination) -> None:
+        """The destination was changed: new attempts go by the new configuration, those under way end by the old one."""
+        changed = destination.spec != self.destination.spec
+        self.destination = destination
+        if changed:
+            if self._channel is not None and not self._flying:
+                self._channel.close()
+            self._channel = None
+            self.live.filter = destination.spec.filter
+            self.pacing.forget_failures()
+            self._configure()
+        self.retries.give_back()
+        self.wake()
+
+    def set_replays(self, ranges: list[ReplayRange]) -> None:
+        """Begin replays that are new, drop those that were cancelled."""
+        known = {source.replay.replay_id: source for source in self.replays if source.replay is not None}
+        self.replays = [
+            known.get(one.replay_id)
+            or ReplaySource(
+                self.shared.pages,
+                self.claimed.organization_no,
+                self.destination.spec.filter,
+                one.last,
+                Watermark(one.cursor),
+                replay=one,
+            )
+            for one in ranges
+        ]
+        self.wake()
+
+    def stop(self) -> None:
+        """Begin nothing new; what is under way goes on."""
+        self.stopped = True
+        if self._alarm is not None:
+            self._alarm.cancel()
+            self._alarm = None
+
+    def close(self) -> None:
+        """Close the connections: what is under way ends without an answer, and is not recorded."""
+        self.stop()
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
+
+    # ── work ──
+
+    def wake(self) -> None:
+        """Start as many slots as there is work and room for."""
+        if self.stopped or not self.destination.spec.enabled:
+            return
+        now_s = asyncio.get_running_loop().time()
+        if self._wants_refill(now_s) and not self._refilling:
+            self._refilling = True
+            self.shared.spawn(self._refill())
+        room = self.pacing.room(self.in_flight, self._waiting, now_s) - (self._slots - self.in_flight)
+        for _ in range(min(room, self._at_hand())):
+            self._slots += 1
+            self.shared.spawn(self._slot())
+        self._set_alarm(now_s)
+
+    async def _slot(self) -> None:
+        """Take work, attempt it, record the outcome, until there is no work or no room."""
+        try:
+            while (work := self._next()) is not None:
+                self._flying[work] = None
+                self.in_flight += 1
+                self._retries_in_flight += not isinstance(work.source, LiveSource)
+                try:
+                    answer_to = self._open_channel()
+                    if isinstance(answer_to, Failure):
+                        self._record(work, answer_to, 0)
+                        continue
+                    answer = await answer_to.post(self.format.encode(work.bodies))
+                    if self.stopped and isinstance(answer, Fault):
+                        return  # the connection was closed under it: given back, not failed
+                    self._record(work, self.format.interpret(answer, len(work.sequences)), answer.latency_us)
+                finally:
+                    self.in_flight -= 1
+                    self._retries_in_flight -= not isinstance(work.source, LiveSource)
+                    self._flying.pop(work, None)
+        finally:
+            self._slots -= 1
+            if self._slots == 0:
+                self.wake()
+
+    def _next(self) -> Work | None:
+        """Choose what to send: halves of refused batches, due retries in their share, the log, replays in theirs."""
+        if self.stopped or not self.destination.spec.enabled:
+            return None
+        if self.pacing.room(self.in_flight, self._waiting, asyncio.get_running_loop().time()) <= 0:
+            return None
+        if self._halves:
+            return self._halves.popleft()
+        share_left = self._retries_in_flight < self.pacing.share
+        if share_left and self.retries.at_hand:
+            return self.retries.take(self._limits)
+        if (work := self.live.take(self._limits)) is not None:
+            if self.live.wants_page and not self._refilling:
+                self.wake()
+            return work
+        if share_left or not self.in_flight:
+            for replay in self.replays:
+                if (work := replay.take(self._limits)) is not None:
+                    return work
+        if self._wants_refill(asyncio.get_running_loop().time()) and not self._refilling:
+            self.wake()
+        return None
+
+    def _record(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
+        """Note what the attempt came to. Not a single await: nothing comes between an answer and its record."""
+        now = self.shared.clock.now()
+        now_s = asyncio.get_running_loop().time()
+        self._latencies.add(latency_us)
+        if isinstance(verdicts, Accepted):
+            self._succeeded(latency_us, now, now_s)
+            if isinstance(work.source, RangeSource) and len(work.sequences) == work.last - work.first + 1:
+                self._findings.note_delivered(work.first, work.last, verdicts.status_code, latency_us)
+            else:
+                self._note_each(work, [verdicts] * len(work.sequences), latency_us, now)
+        else:
+            each = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
+            worst = next((one for one in each if isinstance(one, Failure)), None)
+            if worst is None:
+                self._succeeded(latency_us, now, now_s)
+            else:
+                self._failed(worst, work, now, now_s)
+            if isinstance(verdicts, Failure) and verdicts.scope is Scope.EVENT and len(work.sequences) > 1:
+                self._halves.extend(work.halves())  # which event it is, only smaller batches can tell
+                self.wake()
+                return
+            self._note_each(work, each, latency_us, now)
+        work.source.complete(work)
+        self.shared.settler.mark(self)
+
+    def _note_each(self, work: Work, verdicts: list[Verdict], latency_us: int, now: Micros) -> None:
+        policy = self.destination.spec.retry
+        # Events of one request share one roll of the dice, so that they stay together in the retry as well.
+        chance = self.shared.dice.chance()
+        for sequence, verdict in zip(work.sequences, verdicts, strict=True):
+            outcome = decide(verdict, work.attempt, policy, now=now, chance=chance)
+            match outcome:
+                case Delivered() if isinstance(work.source, RangeSource):
+                    self._findings.note_delivered(sequence, sequence, outcome.status_code, latency_us)
+                case Delivered() | Retry() | Dead():
+                    self._findings.note(sequence, work.attempt, outcome, latency_us, now)
+
+    def _succeeded(self, latency_us: int, now: Micros, now_s: float) -> None:
+        recovered = self.pacing.failures_in_row > 0
+        self.pacing.succeeded(latency_us, self.in_flight, now_s)
+        health = self.health
+        if recovered or health.last_success_at is None or now - health.last_success_at >= QUANTILES_PAUSE_US:
+            self.health = _with(health, last_success_at=now, failures_in_row=0)
+        if recovered:
+            if self.shared.auto_redrive and self._dead_letters and now - self._redriven_at >= AUTO_REDRIVE_PAUSE_US:
+                self._redrive_died_by, self._redrive_left, self._redriven_at = now, self._dead_letters, now
+            self.wake()
+
+    def _failed(self, failure: Failure, work: Work, now: Micros, now_s: float) -> None:
+        self.pacing.failed(failure, self._waiting, now_s)
+        self.health = _with(
+            self.health,
+            last_error_at=now,
+            last_error_status=failure.status_code,
+            last_error_message=failure.message,
+            last_error_sequence=work.sequences[0],
+        )
+
+    # ── settlement ──
+
+    def take_settlement(self) -> Settlement | None:
+        """Return what became certain since the last call, or None when there is nothing."""
+        now = self.shared.clock.now()
+        if self.live.span > SPAN_MAX:
+            self._park(now)
+        findings, self._findings = self._findings, Findings()
+        if now - self._quantiles_at >= QUANTILES_PAUSE_US:
+            self._quantiles_at = now
+            p50, p99 = self._latencies.quantile_ms(0.5), self._latencies.quantile_ms(0.99)
+            self.health = _with(self.health, p50_ms=p50, p99_ms=p99)
+        self.health = _with(
+            self.health, failures_in_row=self.pacing.failures_in_row, window_size=round(self.pacing.window, 1)
+        )
+        settlement = Settlement(self.lease, self.claimed.organization_no, self.live.watermark.value, self.health)
+        findings.write(settlement, now)
+        settlement.replays = [
+            (source.replay.replay_id, source.watermark.value) for source in self.replays if source.replay is not None
+        ]
+        if self._redrive_died_by is not None:
+            settlement.redrive_died_by = self._redrive_died_by
+            self._redrive_left -= AUTO_REDRIVE_MAX
+            if self._redrive_left <= 0:
+                self._redrive_died_by = None
+        return settlement
+
+    def settled(self, settlement: Settlement) -> None:
+        """Learn that a settlement is stored."""
+        self._dead_letters += len(settlement.dead)
+        resolved = settlement.resolved + [dead.sequence for dead in settlement.dead]
+        self.retries.settled(settlement.retries, resolved)
+        if settlement.redrive_died_by is not None:
+            self._dead_letters = max(0, self._dead_letters - AUTO_REDRIVE_MAX)
+            self.retries.look_by(self.shared.clock.now())
+            if self._redrive_died_by is not None:
+                self.shared.settler.mark(self)
+        self.replays = [source for source in self.replays if source.watermark.value < source.last]
+        self.shared.pages.forget(self.claimed.organization_no, self.live.watermark.value)
+        self.wake()
+
+    def _park(self, now: Micros) -> None:
+        """Move the slowest attempts to retries, so that one answer that takes its time does not hold the watermark.
+
+        If the answer comes after all, its outcome replaces the row; if a crash comes, the row brings the event back.
+        """
+        due_at = Micros(now + int(self.shared.timeout_s * SECOND) + PARK_MARGIN_US)
+        lowest = self.live.watermark.value
+        for work in sorted(self._flying, key=lambda one: one.first):
+            if work.source is not self.live or work.first > lowest + SPAN_MAX:
+                continue
+            for sequence in work.sequences:
+                self._findings.retries[sequence] = RetryRow(sequence, work.attempt, due_at, None)
+            self.live.complete(work)
+            self._retries_in_flight += 1
+            work.source = self.retries
+
+    # ── the rest ──
+
+    @property
+    def _waiting(self) -> int:
+        """Events not yet delivered, as far as is known without asking."""
+        return self.live.last - self.live.watermark.value + len(self.retries.busy)
+
+    def _at_hand(self) -> int:
+        """Slots that would find something to do; a guess from above that costs nothing."""
+        ready = len(self._halves) + (self.retries.at_hand and self.pacing.share) + sum(one.at_hand for one in self.replays)
+        return ready + (self.live.at_hand and self.shared.window_max)
+
+    def _wants_refill(self, now_s: float) -> bool:
+        if self.retries.wants_rows(self.shared.clock.now()):
+            return True
+        if any(replay.wants_page for replay in self.replays):
+            return True
+        return self.live.wants_page and not self._waits_for_company(now_s)
+
+    def _waits_for_company(self, now_s: float) -> bool:
+        """Tell whether a few fresh events should wait for more, so that they travel together."""
+        batch = self.destination.spec.batch
+        if not self.format.batches or self.live.unread >= batch.max_events:
+            self._batch_since_s = None
+            return False
+        if self._batch_since_s is None:
+            self._batch_since_s = now_s
+        if now_s - self._batch_since_s >= batch.max_wait_ms / 1000:
+            self._batch_since_s = None
+            return False
+        return True
+
+    async def _refill(self) -> None:
+        """Read what is wanted, then wake the slots."""
+        try:
+            now = self.shared.clock.now()
+            await self.retries.refill(now)
+            if not self._waits_for_company(asyncio.get_running_loop().time()):
+                await self.live.refill(now)
+            for replay in self.replays:
+                await replay.refill(now)
+        except Unavailable:
+            await asyncio.sleep(STORE_RETRY_S)
+        finally:
+            self._refilling = False
+        if self.live.watermark.value > self.claimed.cursor and not self._flying:
+            self.shared.settler.mark(self)  # a page of which nothing was wanted moves the cursor, too
+        self.wake()
+
+    def _set_alarm(self, now_s: float) -> None:
+        """Wake up when something falls due that nobody will tell of."""
+        times = [resumes] if (resumes := self.pacing.resumes_at_s(now_s)) is not None else []
+        if self.retries.next_due is not None and not self.retries.at_hand:
+            times.append(now_s + min(CLOCK_CHECK_S, due_in_seconds(self.retries.next_due, self.shared.clock)))
+        if self._batch_since_s is not None:
+            times.append(self._batch_since_s + self.destination.spec.batch.max_wait_ms / 1000)
+        if not times or (self._refilling and min(times) <= now_s):
+            return
+        at_s = min(times)
+        if self._alarm is not None:
+            if now_s < self._alarm_at_s <= at_s:
+                return
+            self._alarm.cancel()
+        self._alarm_at_s = max(at_s, now_s + 0.001)
+        self._alarm = asyncio.get_running_loop().call_at(self._alarm_at_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm = None
+        self.wake()
+
+    def _configure(self) -> None:
+        spec = self.destination.spec
+        self.format = resolve(spec.format, spec.url)
+        self._limits = Limits.of(spec.batch, batches=self.format.batches, frame_bytes=self.format.frame_bytes)
+
+    def _open_channel(self) -> Channel | Failure:
+        if self._channel is None:
+            try:
+                self._channel = self.shared.sender.open(self.shared.route_of(self.destination))
+            except AegisError as error:
+                return Failure(Scope.DESTINATION, error.message, fix_needed=True)
+        return self._channel
+
+
+def _with(health: Health, **changes: Any) -> Health:
+    values = {name: getattr(health, name) for name in Health.__slots__}
+    return Health(**(values | changes))

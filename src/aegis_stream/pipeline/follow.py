@@ -1,0 +1,330 @@
+"""What a destination sends next: retries that are due, the log after its cursor, ranges that are replayed (step 4).
+
+Every source hands out Work and keeps a small reserve of pages read ahead. Nothing here waits: `refill` is the one method
+that reads, `take` only takes what is there.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..domain.delivery import DueRetry, Page, ReplayRange, RetryRow
+from ..domain.destination import BatchPolicy, Filter
+from ..domain.ids import DestinationNo, Micros, OrganizationNo
+from ..ports import Clock, EventLog, Ledger
+from .settle import Watermark
+
+PAGE_EVENTS_MAX = 1000
+"""Events read at once."""
+PAGE_BYTES_MAX = 1024 * 1024
+"""Bytes of bodies read at once; a destination holds two pages at most."""
+PAGES_SHARED_MAX = 32
+"""Pages kept so that destinations of one organization read the head of its log once."""
+SPAN_MAX = 8192
+"""Sequences handed out above the watermark, after which slow attempts are parked in retries so that it can move on."""
+DUE_MAX = 256
+"""Retries read at once."""
+
+
+@dataclass(slots=True, eq=False)
+class Work:
+    """Events that travel in one request, and the stretch of the log that they stand for.
+
+    Args:
+        source: where they come from, and where their outcomes go.
+        first, last: the stretch, filtered events within it included.
+        sequences: positions of the events that travel.
+        attempt: number of the attempt about to be made, from 1.
+    """
+
+    source: "Source"
+    first: int
+    last: int
+    sequences: Seq[int]
+    bodies: list[bytes]
+    attempt: int
+
+    def halves(self) -> "tuple[Work, Work]":
+        """Split a batch, to find the event that the destination refuses."""
+        middle = len(self.sequences) // 2
+        cut = self.sequences[middle]
+        left = Work(self.source, self.first, cut - 1, self.sequences[:middle], self.bodies[:middle], self.attempt)
+        return left, Work(self.source, cut, self.last, self.sequences[middle:], self.bodies[middle:], self.attempt)
+
+
+class Source(Protocol):
+    """Something that has events for a destination."""
+
+    def take(self, limits: "Limits") -> Work | None:
+        """Return the next events for one request, or None when none are at hand."""
+        ...
+
+    def complete(self, work: Work) -> None:
+        """Learn that every event of this work is delivered, dead, or to be retried."""
+        ...
+
+    async def refill(self, now: Micros) -> None:
+        """Read ahead. Raises: Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large one request may become."""
+
+    events_max: int
+    bytes_max: int
+    frame_bytes: int = 0
+
+    @classmethod
+    def of(cls, batch: BatchPolicy, *, batches: bool, frame_bytes: int) -> "Limits":
+        """Return the limits of a destination; one event where its format does not batch."""
+        return cls(batch.max_events, batch.max_bytes, frame_bytes) if batches else cls(1, batch.max_bytes)
+
+
+class SharedPages:
+    """Reads pages of the log, once for all destinations that want the same ones at about the same time."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._pages: OrderedDict[tuple[OrganizationNo, int, bool], asyncio.Future[Page]] = OrderedDict()
+
+    async def read(self, organization_no: OrganizationNo, first: int, last: int, *, labels: bool) -> Page:
+        """Return events from `first` on, at least one and none beyond `last` that was not there when it was read."""
+        for (no, start, labelled), reading in reversed(self._pages.items()):
+            if no != organization_no or start > first or (labels and not labelled) or not _is_read(reading):
+                continue
+            page = reading.result()
+            skip = first - start
+            if skip < len(page.bodies):
+                return Page(first, page.bodies[skip:], page.labels[skip:] if page.labels is not None else None) if skip else page
+        key = (organization_no, first, labels)
+        reading_now = self._pages.get(key)
+        if reading_now is None:
+            last = min(last, first + PAGE_EVENTS_MAX - 1)
+            reading_now = asyncio.ensure_future(
+                self._log.page(organization_no, first, last, bytes_max=PAGE_BYTES_MAX, labels=labels)
+            )
+            self._pages[key] = reading_now
+            while len(self._pages) > PAGES_SHARED_MAX:
+                self._pages.popitem(last=False)
+        try:
+            return await asyncio.shield(reading_now)
+        except BaseException:
+            self._pages.pop(key, None)
+            raise
+
+    def forget(self, organization_no: OrganizationNo, through: int) -> None:
+        """Let go of pages that lie wholly at or below a sequence that every destination here has taken."""
+        for key in [key for key, reading in self._pages.items() if key[0] == organization_no and _is_read(reading)]:
+            if key[1] + len(self._pages[key].result().bodies) - 1 <= through:
+                del self._pages[key]
+
+
+def _is_read(reading: "asyncio.Future[Page]") -> bool:
+    return reading.done() and not reading.cancelled() and reading.exception() is None
+
+
+@dataclass(slots=True, eq=False)
+class RangeSource:
+    """A stretch of the log in order: the live end of it, or a range that is replayed.
+
+    Args:
+        last: newest sequence that may be handed out; grows for the live source.
+        watermark: all up to it is done.
+    """
+
+    pages: SharedPages
+    organization_no: OrganizationNo
+    filter: Filter
+    last: int
+    watermark: Watermark
+    covered: int = 0
+    _sequences: Seq[int] = ()
+    _bodies: list[bytes] = field(default_factory=list)
+    _at: int = 0
+    _page_last: int = 0
+    _reserve: deque[Page] = field(default_factory=deque)
+    _reading: bool = False
+
+    def __post_init__(self) -> None:
+        self.covered = self._page_last = self.watermark.value
+
+    @property
+    def at_hand(self) -> bool:
+        """True when `take` has something."""
+        return self._at < len(self._sequences) or (bool(self._reserve) and self.span <= 2 * SPAN_MAX)
+
+    @property
+    def unread(self) -> int:
+        """How many sequences have not been read yet."""
+        return self.last - self._read_through
+
+    @property
+    def wants_page(self) -> bool:
+        """True when a page should be read ahead."""
+        return not self._reading and len(self._reserve) < 1 and self.unread > 0
+
+    @property
+    def span(self) -> int:
+        """How far the newest handed-out event lies above the watermark."""
+        return self.covered - self.watermark.value
+
+    @property
+    def _read_through(self) -> int:
+        if self._reserve:
+            page = self._reserve[-1]
+            return page.first + len(page.bodies) - 1
+        return self._page_last
+
+    async def refill(self, now: Micros) -> None:  # noqa: ARG002 - retries need the time, ranges do not
+        """Read the next page. Raises: Unavailable."""
+        if not self.wants_page:
+            return
+        self._reading = True
+        try:
+            first = self._read_through + 1
+            page = await self.pages.read(self.organization_no, first, self.last, labels=not self.filter.wants_all)
+            if page.bodies:
+                self._reserve.append(page)
+        finally:
+            self._reading = False
+
+    def take(self, limits: Limits) -> Work | None:
+        """Return the next events for one request; skips what the filter leaves out."""
+        while self._at >= len(self._sequences):
+            if not self._reserve or self.span > 2 * SPAN_MAX:
+                return None
+            self._open(self._reserve.popleft())
+        start = self._at
+        if limits.events_max == 1:
+            end = start + 1
+        else:
+            end, size = start, 0
+            while end < len(self._sequences) and end - start < limits.events_max:
+                size += len(self._bodies[end]) + limits.frame_bytes
+                if size > limits.bytes_max and end > start:
+                    break
+                end += 1
+        first = self.covered + 1
+        self._at = end
+        self.covered = self._page_last if end == len(self._sequences) else self._sequences[end - 1]
+        return Work(self, first, self.covered, self._sequences[start:end], self._bodies[start:end], 1)
+
+    def complete(self, work: Work) -> None:
+        """Move the watermark if it can be moved."""
+        self.watermark.complete(work.first, work.last)
+
+    def _open(self, page: Page) -> None:
+        count = len(page.bodies)
+        sequences: Seq[int] = range(page.first, page.first + count)
+        bodies = page.bodies
+        if page.labels is not None and not self.filter.wants_all:
+            wanted = [index for index, label in enumerate(page.labels) if self.filter.wants(*label)]
+            sequences, bodies = [page.first + index for index in wanted], [bodies[index] for index in wanted]
+        self._sequences, self._bodies, self._at = sequences, bodies, 0
+        self._page_last = page.first + count - 1
+        if not sequences:  # nothing of it is wanted: done without a request
+            self.watermark.complete(self.covered + 1, self._page_last)
+            self.covered = self._page_last
+
+
+@dataclass(slots=True, eq=False)
+class LiveSource(RangeSource):
+    """The log after the destination's cursor."""
+
+
+@dataclass(slots=True, eq=False)
+class ReplaySource(RangeSource):
+    """A range of the log that is sent once more, beside the live one."""
+
+    replay: ReplayRange | None = None
+
+
+@dataclass(slots=True, eq=False)
+class RetrySource:
+    """Events beyond the cursor whose next attempt is due.
+
+    Args:
+        next_due: when to look again; None when no retry is known.
+        busy: sequences that were handed out and are not settled yet; their rows say nothing until then.
+    """
+
+    ledger: Ledger
+    destination_no: DestinationNo
+    next_due: Micros | None = None
+    busy: set[int] = field(default_factory=set)
+    _due: deque[DueRetry] = field(default_factory=deque)
+    _reading: bool = False
+
+    @property
+    def at_hand(self) -> bool:
+        """True when `take` has something."""
+        return bool(self._due)
+
+    def wants_rows(self, now: Micros) -> bool:
+        """True when something has fallen due that was not read."""
+        return not self._reading and not self._due and self.next_due is not None and self.next_due <= now
+
+    async def refill(self, now: Micros) -> None:
+        """Read what is due. Raises: Unavailable."""
+        if not self.wants_rows(now):
+            return
+        self._reading = True
+        due_before, self.next_due = self.next_due, None
+        try:
+            limit = DUE_MAX + len(self.busy)
+            rows, following = await self.ledger.due(self.destination_no, now, limit)
+        except BaseException:
+            self.look_by(due_before or now)
+            raise
+        finally:
+            self._reading = False
+        known = {retry.sequence for retry in self._due}
+        self._due.extend(row for row in rows if row.sequence not in self.busy and row.sequence not in known)
+        if len(rows) == limit:
+            self.look_by(now)
+        if following is not None:
+            self.look_by(following)
+
+    def look_by(self, at: Micros) -> None:
+        """Look at the rows again at a time, or earlier if that was decided before."""
+        self.next_due = at if self.next_due is None else min(self.next_due, at)
+
+    def take(self, limits: Limits) -> Work | None:
+        """Return retries that are at the same attempt, for one request."""
+        if not self._due:
+            return None
+        attempts, size = self._due[0].attempts, 0
+        taken: list[DueRetry] = []
+        while self._due and self._due[0].attempts == attempts and len(taken) < limits.events_max:
+            size += len(self._due[0].body) + limits.frame_bytes
+            if size > limits.bytes_max and taken:
+                break
+            taken.append(self._due.popleft())
+        taken.sort()
+        sequences = [retry.sequence for retry in taken]
+        self.busy.update(sequences)
+        return Work(self, sequences[0], sequences[-1], sequences, [retry.body for retry in taken], attempts + 1)
+
+    def complete(self, work: Work) -> None:
+        """Nothing to move: the rows say it all, once they are settled."""
+
+    def settled(self, rows: Seq[RetryRow], resolved: Seq[int]) -> None:
+        """Learn that rows are stored: they may be read again when they fall due."""
+        for row in rows:
+            self.busy.discard(row.sequence)
+            self.look_by(row.due_at)
+        self.busy.difference_update(resolved)
+
+    def give_back(self) -> None:
+        """Forget what was read, and look again at once: somebody else changed the rows."""
+        self._due.clear()
+        self.next_due = Micros(0)
+
+
+def due_in_seconds(at: Micros, clock: Clock) -> float:
+    """Return how long until a time of the wall clock, seconds, never negative."""
+    return max(0.0, (at - clock.now()) / 1e6)

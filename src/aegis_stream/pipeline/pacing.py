@@ -1,0 +1,170 @@
+"""How much to send at once, and when to hold back: a pure controller, one per destination.
+
+It sees answers and gives permissions; it has no clock and starts nothing. Times are seconds of the event loop's monotonic
+clock, passed in.
+
+Two modes. Normally the window adapts: +1 per round trip while it is in full use and answers come no later than usual, ×0.9
+when the destination is overloaded or slows down. In an outage (several failures in a row about the destination, or one that
+a person must fix) a large backlog waits in the log and single probes ask whether the destination is back; a few events
+each get their attempts on schedule, as the contract says.
+"""
+
+import math
+from dataclasses import dataclass, field
+
+from ..domain.attempt import Failure, Scope
+
+WINDOW_START = 16.0
+"""Window of a destination that has none remembered."""
+OUTAGE_AFTER = 3
+"""Failures in a row that make an outage: one may be chance, and each costs an event one of its attempts."""
+FEW_WINDOWS = 4
+"""An outage paces what exceeds this many full windows; up to there every event keeps its schedule."""
+PROBE_FIRST_S = 1.0
+"""Pause before the first probe of an outage; doubles with each that fails."""
+PROBE_LONGEST_S = 30.0
+"""Longest pause between probes: how late a recovery is noticed at worst."""
+RETRY_SHARE = 4
+"""Retries get one part in so many of the window, so that they never crowd out first attempts; replays likewise."""
+SHRINK = 0.9
+SLOW_DEVIATIONS = 2.5
+SLOW_MIN_US = 5_000.0
+"""An answer counts as late only when it is this much later than usual: below, it is noise of the machine."""
+SMOOTHING = 1 / 32
+"""Weight of the newest latency in mean and deviation."""
+
+
+@dataclass(slots=True)
+class Pacing:
+    """Permissions for one destination.
+
+    Args:
+        window_max: most requests in flight.
+        window: requests that may be in flight now, 1–window_max.
+        failures_in_row: failures about the destination since its last success.
+    """
+
+    window_max: int
+    window: float = WINDOW_START
+    failures_in_row: int = 0
+    _ceiling: float = field(default=0.0)
+    _fix_needed: bool = False
+    _mean_us: float = 0.0
+    _deviation_us: float = 0.0
+    _shrunk_at_s: float = -math.inf
+    _hold_until_s: float = -math.inf
+    _probe_pause_s: float = PROBE_FIRST_S
+
+    def __post_init__(self) -> None:
+        self.window = min(max(1.0, self.window or WINDOW_START), float(self.window_max))
+        self._ceiling = self._ceiling or self.window
+
+    @property
+    def in_outage(self) -> bool:
+        """True while a large backlog waits for a probe to succeed."""
+        return self._fix_needed or self.failures_in_row >= OUTAGE_AFTER
+
+    @property
+    def share(self) -> int:
+        """Requests in flight that retries (and replays) may have, at least 1."""
+        return max(1, int(self.window) // RETRY_SHARE)
+
+    def room(self, in_flight: int, waiting: int, now_s: float) -> int:
+        """Return how many more attempts may begin now.
+
+        Args:
+            in_flight: attempts under way.
+            waiting: events not yet delivered: backlog and retries.
+        """
+        if now_s < self._hold_until_s:
+            return 0
+        if self.is_pacing(waiting):
+            return 1 if in_flight == 0 else 0
+        return int(self.window) - in_flight
+
+    def resumes_at_s(self, now_s: float) -> float | None:
+        """Return when a hold ends, or None when there is none."""
+        return self._hold_until_s if now_s < self._hold_until_s else None
+
+    def succeeded(self, latency_us: int, in_flight: int, now_s: float) -> None:
+        """Learn from an answer that took what was sent."""
+        if self.failures_in_row:
+            if self.in_outage:
+                self.window = 1.0  # slowly more: from one, doubling per round trip, up to what it was before
+            self.failures_in_row, self._fix_needed = 0, False
+            self._probe_pause_s, self._hold_until_s = PROBE_FIRST_S, -math.inf
+        error = latency_us - self._mean_us
+        if self._mean_us == 0.0:
+            self._mean_us, error = float(latency_us), 0.0
+        late = error > max(SLOW_DEVIATIONS * self._deviation_us, SLOW_MIN_US)
+        self._mean_us += SMOOTHING * error
+        self._deviation_us += SMOOTHING * (abs(error) - self._deviation_us)
+        if late:
+            self._shrink(now_s)
+        elif self.window < self._ceiling:
+            self.window = min(self.window + 1.0, self._ceiling)
+        elif in_flight + 1 >= int(self.window) and error <= 0 and self.window < self.window_max:
+            self.window = min(self.window + 1.0 / self.window, float(self.window_max))
+            self._ceiling = self.window
+
+    def failed(self, failure: Failure, waiting: int, now_s: float) -> None:
+        """Learn from a failed attempt.
+
+        Args:
+            waiting: events not yet delivered, as for `room`.
+        """
+        if failure.scope is Scope.EVENT:
+            return
+        self.failures_in_row += 1
+        self._fix_needed = self._fix_needed or failure.fix_needed
+        if failure.overload:
+            self._shrink(now_s)
+        if failure.retry_after_s is not None:
+            self._hold_until_s = max(self._hold_until_s, now_s + failure.retry_after_s)
+        # What was in flight when the outage began fails at about one time: that counts as one failed probe.
+        if self.is_pacing(waiting) and now_s >= self._hold_until_s:
+            self._hold_until_s = now_s + self._probe_pause_s
+            self._probe_pause_s = min(self._probe_pause_s * 2, PROBE_LONGEST_S)
+
+    def is_pacing(self, waiting: int) -> bool:
+        """Tell whether an outage holds back what waits, but for a probe now and then."""
+        return self.in_outage and waiting > FEW_WINDOWS * self.window_max
+
+    def forget_failures(self) -> None:
+        """The destination was configured anew: what failed before says nothing any more."""
+        self.failures_in_row, self._fix_needed = 0, False
+        self._hold_until_s, self._probe_pause_s = -math.inf, PROBE_FIRST_S
+
+    def _shrink(self, now_s: float) -> None:
+        # Once per round trip: the answers of one congested moment count as one.
+        if now_s - self._shrunk_at_s >= self._mean_us / 1e6:
+            self.window = max(1.0, self.window * SHRINK)
+            self._ceiling = self.window
+            self._shrunk_at_s = now_s
+
+
+@dataclass(slots=True)
+class Latencies:
+    """Recent latencies in buckets of a twelfth of an octave, so that quantiles cost little and fade with time."""
+
+    _counts: list[int] = field(default_factory=lambda: [0] * 384)
+    _total: int = 0
+
+    def add(self, latency_us: int) -> None:
+        """Count one latency, microseconds."""
+        self._counts[min(383, int(12 * math.log2(max(1, latency_us))))] += 1
+        self._total += 1
+        if self._total >= 8192:  # noqa: PLR2004 - recent means the last few thousand
+            self._counts = [count // 2 for count in self._counts]
+            self._total = sum(self._counts)
+
+    def quantile_ms(self, share: float) -> float | None:
+        """Return the latency that `share` of the recent attempts did not exceed, milliseconds; None before the first."""
+        if not self._total:
+            return None
+        rank, seen = share * self._total, 0
+        for bucket, count in enumerate(self._counts):
+            seen += count
+            if seen >= rank:
+                return round(2 ** ((bucket + 1) / 12) / 1000, 2)
+        return None

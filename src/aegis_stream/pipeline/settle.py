@@ -1,0 +1,189 @@
+"""Outcomes, in whatever order they come → what the store is told, in one transaction (step 8).
+
+    Watermark   all up to here is done; what is done above it waits for the gap to close
+    Findings    what became certain about one destination since the last settlement
+    Settler     one loop a worker: collects the findings of all its destinations, stores them together
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from ..domain.attempt import Dead, Delivered, Outcome, Retry
+from ..domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
+from ..domain.ids import Micros, WorkerId
+from ..errors import Unavailable
+from ..ports import Clock, Ledger
+
+RUN_LENGTH_MAX = 16_384
+"""Longest run in the attempt log; the search for one event's attempts looks that far."""
+STORE_RETRY_S = 1.0
+"""Pause before a settlement that could not be stored is tried again, seconds."""
+
+
+@dataclass(slots=True)
+class Watermark:
+    """The highest sequence up to which everything is done.
+
+    Args:
+        value: that sequence.
+    """
+
+    value: int
+    _above: dict[int, int] = field(default_factory=dict)
+
+    def complete(self, first: int, last: int) -> None:
+        """Learn that the sequences first … last are done; stretches never overlap."""
+        if first != self.value + 1:
+            self._above[first] = last
+            return
+        self.value = last
+        while self._above and (following := self._above.pop(self.value + 1, None)) is not None:
+            self.value = following
+
+
+@dataclass(slots=True)
+class Findings:
+    """What became certain about one destination since the last settlement."""
+
+    delivered: list[tuple[int, int, int | None]] = field(default_factory=list)
+    runs: list[AttemptRun] = field(default_factory=list)
+    retries: dict[int, RetryRow] = field(default_factory=dict)
+    dead: dict[int, DeadRow] = field(default_factory=dict)
+    resolved: list[int] = field(default_factory=list)
+    delivered_count: int = 0
+    failed_count: int = 0
+    latency_sum_us: int = 0
+
+    def note_delivered(self, first: int, last: int, status_code: int | None, latency_us: int) -> None:
+        """Note first attempts of neighbouring events that succeeded."""
+        self.delivered.append((first, last, status_code))
+        self.delivered_count += last - first + 1
+        self.latency_sum_us += latency_us * (last - first + 1)
+
+    def note(self, sequence: int, attempt: int, outcome: Outcome, latency_us: int, now: Micros) -> None:
+        """Note what one attempt of one event came to, and what follows from it."""
+        self.retries.pop(sequence, None)
+        match outcome:
+            case Delivered(status_code):
+                self.runs.append(AttemptRun(sequence, sequence, attempt, "delivered", status_code, None, latency_us, now))
+                self.delivered_count += 1
+                self.resolved.append(sequence)
+                return
+            case Retry(at, failure):
+                self.retries[sequence] = RetryRow(sequence, attempt, at, failure)
+            case Dead(failure):
+                self.dead[sequence] = DeadRow(sequence, attempt, now, failure)
+        self.failed_count += 1
+        row = AttemptRun(sequence, sequence, attempt, "failed", failure.status_code, failure.message, latency_us, now)
+        self.runs.append(row)
+
+    def write(self, settlement: Settlement, now: Micros) -> None:
+        """Put the findings into a settlement, alike successes of neighbours as one run."""
+        count = sum(last - first + 1 for first, last, _ in self.delivered)
+        latency_us = self.latency_sum_us // count if count else 0
+        for first, last, status_code in merge_runs(self.delivered):
+            settlement.runs.append(AttemptRun(first, last, 1, "delivered", status_code, None, latency_us, now))
+        settlement.runs.extend(self.runs)
+        settlement.retries.extend(self.retries.values())
+        settlement.dead.extend(self.dead.values())
+        settlement.resolved.extend(self.resolved)
+        settlement.delivered, settlement.failed_attempts = self.delivered_count, self.failed_count
+
+
+def merge_runs(pieces: list[tuple[int, int, int | None]]) -> Iterable[tuple[int, int, int | None]]:
+    """Join stretches that touch and have the same status; none becomes longer than RUN_LENGTH_MAX unless it was."""
+    if not pieces:
+        return
+    pieces.sort(key=lambda piece: piece[0])
+    first, last, status_code = pieces[0]
+    for next_first, next_last, next_status in pieces[1:]:
+        if next_first == last + 1 and next_status == status_code and next_last - first < RUN_LENGTH_MAX:
+            last = next_last
+            continue
+        yield first, last, status_code
+        first, last, status_code = next_first, next_last, next_status
+    yield first, last, status_code
+
+
+class Settled(Protocol):
+    """Someone who finds things out: a forwarder."""
+
+    lease: Lease
+
+    def take_settlement(self) -> Settlement | None:
+        """Return what became certain since the last call, or None."""
+        ...
+
+    def settled(self, settlement: Settlement) -> None:
+        """Learn that a settlement is stored."""
+        ...
+
+
+@dataclass(slots=True)
+class Settler:
+    """Stores what the forwarders of one worker find out, all of it in one transaction after the other.
+
+    Args:
+        interval_s: shortest time between two settlements; everything that becomes certain meanwhile goes together.
+        lost: told of forwarders whose lease did not hold.
+    """
+
+    ledger: Ledger
+    clock: Clock
+    worker_id: WorkerId
+    interval_s: float
+    lost: Callable[[list[Settled]], None]
+    _dirty: dict[Settled, None] = field(default_factory=dict)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _carried: list[tuple[Settled, Settlement]] = field(default_factory=list)
+    _halted: bool = False
+
+    def mark(self, forwarder: Settled) -> None:
+        """Learn that a forwarder has something to settle."""
+        self._dirty[forwarder] = None
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Settle until `halt`."""
+        while not self._halted:
+            await self._wake.wait()
+            stored = await self.flush()
+            await asyncio.sleep(self.interval_s if stored else STORE_RETRY_S)
+
+    def halt(self) -> None:
+        """End `run` after what it is doing; cancelling it could store a settlement twice."""
+        self._halted = True
+        self._wake.set()
+
+    async def flush(self) -> bool:
+        """Settle what there is now; False when the store could not take it, and then it is kept for the next time."""
+        async with self._busy:
+            self._wake.clear()
+            dirty, self._dirty = self._dirty, {}
+            held = {forwarder for forwarder, _ in self._carried}
+            batch = self._carried
+            for forwarder in dirty:
+                if forwarder in held:
+                    self._dirty[forwarder] = None  # one settlement of a destination after the other
+                elif (settlement := forwarder.take_settlement()) is not None:
+                    batch.append((forwarder, settlement))
+            self._carried = batch
+            if not batch:
+                return True
+            try:
+                lost = await self.ledger.settle(self.worker_id, [settlement for _, settlement in batch], self.clock.now())
+            except Unavailable:
+                self._wake.set()
+                return False
+            self._carried = []
+            for forwarder, settlement in batch:
+                if settlement.lease not in lost:
+                    forwarder.settled(settlement)
+            if lost:
+                self.lost([forwarder for forwarder, settlement in batch if settlement.lease in lost])
+            if self._dirty:
+                self._wake.set()
+            return True

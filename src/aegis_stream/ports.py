@@ -1,0 +1,184 @@
+"""What the pipeline needs of the world, declared for its callers; `store` and `sender` provide it."""
+
+from collections.abc import Sequence as Seq
+from typing import NamedTuple, Protocol
+
+from .domain.attempt import Answer, Request
+from .domain.delivery import Claimed, DueRetry, Lease, Page, ReplayRange, Settlement
+from .domain.destination import Destination
+from .domain.endpoint import Route
+from .domain.event import NewEvent
+from .domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
+
+
+class Appended(NamedTuple):
+    """What became of events that were appended together.
+
+    Args:
+        first: sequence of the first new one; the other new ones follow without holes.
+        count: how many were new.
+        head: the organization's newest sequence afterwards.
+        duplicates: index in the call → sequence of the event that was there already, with the same body.
+        conflicts: index in the call → sequence of the event that has this id and another body.
+    """
+
+    first: int
+    count: int
+    head: int
+    duplicates: dict[int, int] = {}  # noqa: RUF012 - never written to
+    conflicts: dict[int, int] = {}  # noqa: RUF012 - never written to
+
+
+class LogEntry(NamedTuple):
+    """One event as it is stored."""
+
+    sequence: int
+    event_id: str
+    received_at: Micros
+    dataset: str
+    decision: str | None
+    body: str
+
+
+class EventLog(Protocol):
+    """The append-only log of every organization."""
+
+    async def append(self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros) -> Appended:
+        """Append events, durably; raises Unavailable, and then nothing is stored."""
+        ...
+
+    async def page(self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool) -> Page:
+        """Read the events first … last, as many as bytes_max allows but at least one; raises Unavailable."""
+        ...
+
+    async def heads(self) -> dict[OrganizationNo, int]:
+        """Return the newest sequence of every organization that has events; raises Unavailable."""
+        ...
+
+    def changed(self) -> int:
+        """Return a number that is another one after another process has committed."""
+        ...
+
+
+class Ledger(Protocol):
+    """What is certain about deliveries, and who may say so."""
+
+    async def enlist(self, worker_id: WorkerId, now: Micros, expires_at: Micros) -> None:
+        """Register a worker, after removing those whose time is over."""
+        ...
+
+    async def renew(self, worker_id: WorkerId, now: Micros, expires_at: Micros) -> bool:
+        """Prolong a worker's leases; False when they are lost already."""
+        ...
+
+    async def claim(self, worker_id: WorkerId, now: Micros) -> tuple[list[Claimed], int]:
+        """Take over free destinations up to a fair share; returns them, and how many are held beyond the share."""
+        ...
+
+    async def settle(self, worker_id: WorkerId, settlements: Seq[Settlement], now: Micros) -> set[Lease]:
+        """Store settlements in one transaction; returns the leases that did not hold, of which nothing is stored."""
+        ...
+
+    async def due(self, destination_no: DestinationNo, now: Micros, limit: int) -> tuple[list[DueRetry], Micros | None]:
+        """Return retries that are due, oldest first, and when the next one after now falls due."""
+        ...
+
+    async def replays(self, destination_no: DestinationNo) -> list[ReplayRange]:
+        """Return the replays under way."""
+        ...
+
+    async def release(self, worker_id: WorkerId, leases: Seq[Lease]) -> None:
+        """Hand destinations back."""
+        ...
+
+    async def retire(self, worker_id: WorkerId) -> None:
+        """Remove a worker: its leases are free at once."""
+        ...
+
+
+class Sealer(Protocol):
+    """Encrypts what must not lie in the store in plain text."""
+
+    def seal(self, secret: str, context: str) -> bytes:
+        """Encrypt; the record opens only with the same context (organization, destination, field)."""
+        ...
+
+    def open(self, sealed: bytes, context: str) -> str:
+        """Decrypt; raises Unavailable when the record was moved, damaged, or sealed with another master key."""
+        ...
+
+
+class Directory(Protocol):
+    """What a worker looks up about destinations."""
+
+    async def changed_since(self, revision: int) -> list[tuple[DestinationNo, int]]:
+        """Return destinations changed after a revision, with the revision of the change, in order."""
+        ...
+
+    async def destination(self, destination_no: DestinationNo) -> Destination | None:
+        """Return a destination, or None when it is deleted."""
+        ...
+
+
+class Retention(Protocol):
+    """Forgets what is over its time."""
+
+    async def step(self, horizon: Micros) -> int:
+        """Remove some of what is older than `horizon`; returns how many rows went, 0 when there is no more."""
+        ...
+
+
+class Doorbell(Protocol):
+    """Wakes the workers; a ring may be lost, so everyone who waits for it also looks now and then."""
+
+    def ring(self, organization_no: OrganizationNo, head: int) -> None:
+        """Tell that a log has grown to `head`; rings of one moment travel together."""
+        ...
+
+    def ring_changes(self) -> None:
+        """Tell that destinations changed."""
+        ...
+
+
+class Clock(Protocol):
+    """What time it is. Timers use the event loop's own monotonic time, never this."""
+
+    def now(self) -> Micros:
+        """Return the wall clock: microseconds since 1970-01-01 UTC; may jump either way."""
+        ...
+
+
+class Dice(Protocol):
+    """Where chance comes from."""
+
+    def chance(self) -> float:
+        """Return a number in [0, 1)."""
+        ...
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return `count` bytes that nobody can foresee."""
+        ...
+
+
+class Channel(Protocol):
+    """Connections to one destination; used by nobody else."""
+
+    async def post(self, request: Request) -> Answer:
+        """Make one attempt: send the request, read the answer.
+
+        Returns: a Response whatever its status, or a Fault; within the route's timeout_s (and a quarter of a second).
+        Raises: nothing but CancelledError; after cancellation the connection in use is closed.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close all connections; a post that is under way ends as a Fault of kind CLOSED."""
+        ...
+
+
+class Sender(Protocol):
+    """Opens channels; the only thing that leaves the service leaves through one of them."""
+
+    def open(self, route: Route) -> Channel:
+        """Return a channel for this route; makes no connection yet."""
+        ...

@@ -1,0 +1,20 @@
+"""One HTTP/1.1 POST to a checked address: the only way anything leaves the service.
+
+`wiring` makes one AsyncSender; the pipeline sees it as ports.Sender and opens a Channel for each destination. Nothing
+here knows events, formats, retries or the store: bytes go in, a Response or a Fault comes out, never an exception.
+
+    pool.py      AsyncSender, Channel: which connection carries a request
+    dial.py      resolve → ask the guard about every address → connect to one of exactly these
+    wire.py      one exchange at a time over a connection; reads the answer within bounds
+    secure.py    TLS between socket and connection
+    head.py      the bytes before the body, made once per route
+    tls.py       one SSLContext per trust policy; verification cannot be switched off
+    watch.py     one timer for the deadlines of all connections
+"""
+
+from .dial import Guard
+from .pool import AsyncSender, Channel, Limits
+from .resolve import Resolver, ThreadResolver
+from .tls import TrustStore
+
+__all__ = ["AsyncSender", "Channel", "Guard", "Limits", "Resolver", "ThreadResolver", "TrustStore"]

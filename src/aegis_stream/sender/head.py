@@ -1,0 +1,76 @@
+"""The bytes of a request before its body.
+
+Called by `pool` once per route and content type. What people typed was checked when it was saved; it is checked again
+here because this is where a line break in a header would become a second request.
+"""
+
+import re
+
+from aegis_stream.domain.endpoint import Route
+from aegis_stream.errors import FieldProblem, Invalid
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+_TARGET = re.compile(r"/[!-~]*")
+_HOST = re.compile(r"[0-9A-Za-z._:\[\]-]+")
+_OURS = frozenset(
+    {
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+
+def build_head(route: Route, user_agent: str, content_type: str) -> bytes:
+    """Return the request's first bytes, up to and including "Content-Length: ".
+
+    A User-Agent or Content-Type among the route's headers takes the place of ours.
+
+    Raises: Invalid when a part could end its line or break the framing; no value is repeated in the message.
+    Source: field names and values, RFC 9110 sections 5.1 and 5.5; obs-fold is refused with the line breaks.
+    """
+    endpoint = route.endpoint
+    if not _TARGET.fullmatch(endpoint.target) or not _HOST.fullmatch(endpoint.host_header):
+        raise _invalid("url", "has characters that cannot go into a request line: percent-encode them")
+    lines = [f"POST {endpoint.target} HTTP/1.1", f"Host: {endpoint.host_header}"]
+    names = set()
+    for name, value in route.headers:
+        names.add(_checked_name(name))
+        lines.append(f"{name}: {_checked_value(name, value)}")
+    for name, value in (("User-Agent", user_agent), ("Content-Type", content_type)):
+        if name.lower() not in names:
+            lines.append(f"{name}: {_checked_value(name, value)}")
+    lines.append("Content-Length: ")
+    try:
+        return "\r\n".join(lines).encode()
+    except UnicodeEncodeError as exc:
+        raise _invalid("headers", "hold text that is not Unicode") from exc
+
+
+def _checked_name(name: str) -> str:
+    if not _TOKEN.fullmatch(name):
+        raise _invalid(
+            "headers", "have a name with other characters than letters, digits and - _ . ! # $ & ' * + ^ ~"
+        )
+    lower = name.lower()
+    if lower in _OURS:
+        raise _invalid("headers", f"cannot set {name}: it is set by the request itself")
+    return lower
+
+
+def _checked_value(name: str, value: str) -> str:
+    if _CONTROL.search(value):
+        raise _invalid("headers", f"have a line break or control character in the value of {name}")
+    return value
+
+
+def _invalid(field: str, message: str) -> Invalid:
+    return Invalid(f"{field} {message}", problems=(FieldProblem(field, message),))

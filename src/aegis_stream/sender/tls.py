@@ -1,0 +1,87 @@
+"""Whom we trust: one SSLContext per trust policy.
+
+Called by `pool` when a channel is opened. There is no way to switch verification off; a destination with a private
+authority names that authority instead.
+"""
+
+import ssl
+
+from aegis_stream.errors import FieldProblem, Invalid, Misconfigured
+
+CONTEXTS_MAX = 256
+"""Contexts kept for certificates given by destinations; each takes some 50 KiB, so that this is 13 MiB at most."""
+
+
+class TrustStore:
+    """Makes and keeps the SSLContexts: TLS 1.2 or newer, certificate and name always verified.
+
+    Args:
+        ca_bundle: path of a PEM file with the authorities to trust by default, or None for the system's own.
+        contexts_max: most contexts kept; the one not used for longest goes first.
+    """
+
+    def __init__(self, ca_bundle: str | None = None, *, contexts_max: int = CONTEXTS_MAX) -> None:
+        self._ca_bundle = ca_bundle
+        self._contexts_max = contexts_max
+        self._contexts: dict[str | None, ssl.SSLContext] = {}
+
+    def context(self, ca_certificate: str | None) -> ssl.SSLContext:
+        """Return the context for a policy, made on first use.
+
+        Args:
+            ca_certificate: PEM text of the authorities to trust instead of the default ones, or None.
+        Raises:
+            Invalid: when the text holds no usable certificate; the problem's field is "ca_certificate".
+            Misconfigured: when the default bundle cannot be read.
+        """
+        context = self._contexts.pop(ca_certificate, None)
+        if context is None:
+            context = self._default() if ca_certificate is None else _private(ca_certificate)
+        # Taken out and put back, a dict is ordered by last use.
+        self._contexts[ca_certificate] = context
+        if len(self._contexts) > self._contexts_max:
+            del self._contexts[next(iter(self._contexts))]
+        return context
+
+    def _default(self) -> ssl.SSLContext:
+        context = _strict()
+        try:
+            if self._ca_bundle is None:
+                context.load_default_certs(ssl.Purpose.SERVER_AUTH)
+            else:
+                context.load_verify_locations(cafile=self._ca_bundle)
+        except (OSError, ValueError) as exc:
+            raise Misconfigured(
+                f"the bundle of certificate authorities {self._ca_bundle or 'of the system'} cannot be read: "
+                "name a file with certificates in PEM form"
+            ) from exc
+        return context
+
+
+def _strict() -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # implies CERT_REQUIRED and check_hostname
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    return context
+
+
+def _private(ca_certificate: str) -> ssl.SSLContext:
+    context = _strict()
+    # People often hold only the intermediate that signed their server, and trusting it alone is narrower.
+    context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(cadata=ca_certificate)
+        count = context.cert_store_stats()["x509"]
+    except (OSError, ValueError, TypeError) as exc:
+        raise _unusable() from exc
+    if not count:
+        raise _unusable()
+    return context
+
+
+def _unusable() -> Invalid:
+    message = (
+        "is not a certificate in PEM form: give the text from -----BEGIN CERTIFICATE----- to "
+        "-----END CERTIFICATE-----, both lines included"
+    )
+    return Invalid(f"ca_certificate {message}", problems=(FieldProblem("ca_certificate", message),))

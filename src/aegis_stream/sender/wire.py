@@ -1,0 +1,402 @@
+"""HTTP/1.1 on one connection: one exchange at a time, every part of the answer bounded.
+
+Called by `pool` (requests) and by the event loop (bytes). This is the one module that knows httptools. It must not know
+addresses, trust or what a destination is; `host` and `peer` are only words for messages.
+"""
+
+import asyncio
+import re
+import ssl
+from collections.abc import Callable
+from typing import Protocol, cast
+from urllib.parse import urlsplit
+
+import httptools
+
+from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response
+
+from .watch import IDLE
+
+BODY_BYTES_MAX = 16 * 1024
+"""Most of an answer's body that is read; more than any format looks at."""
+HEAD_BYTES_MAX = 64 * 1024
+"""Most bytes before an answer's body, interim answers included."""
+ANSWER_BYTES_MAX = 256 * 1024
+"""Most bytes of an answer in all: chunk sizes, extensions and trailers can be far longer than the body they carry."""
+HEADER_LINES_MAX = 100
+"""Most header lines, trailers included."""
+INTERIM_MAX = 10
+"""Most 1xx answers before the real one."""
+JOIN_BYTES_MAX = 64 * 1024
+"""Longest body that is copied behind its head; copying that much is cheaper than a second buffer."""
+
+_NOTED_CHARS_MAX = 128
+_HOST = re.compile(r"[0-9a-z._:-]{1,255}")
+_NOTED_LENGTHS = frozenset(map(len, (b"location", b"retry-after", b"content-length", b"transfer-encoding")))
+
+
+class _Stop(Exception):  # noqa: N818 - it is not an error
+    """Ends a parse from within a callback; never leaves this module."""
+
+
+class AnswerReader:
+    """Reads one answer after the other from bytes as they come; no I/O.
+
+    Attributes:
+        status: status of the newest answer whose head is whole, else 0.
+        started: a byte of the present answer has been seen.
+        keep: the answer is whole, the peer keeps the connection and sent nothing after it.
+        refusal: why this is not an acceptable answer, or None.
+        retry_after: value of Retry-After, shortened.
+        location: value of Location as sent.
+    """
+
+    __slots__ = (
+        "_body_bytes",
+        "_bytes",
+        "_feed",
+        "_framed",
+        "_head_done",
+        "_interim",
+        "_keep_alive",
+        "_lines",
+        "_parser",
+        "_parts",
+        "_status",
+        "keep",
+        "location",
+        "over",
+        "refusal",
+        "retry_after",
+        "started",
+        "status",
+    )
+
+    def __init__(self) -> None:
+        self._parser = httptools.HttpResponseParser(self)
+        self._feed: Callable[[bytes], None] = self._parser.feed_data
+        self._status: Callable[[], int] = self._parser.get_status_code
+        self._keep_alive: Callable[[], bool] = self._parser.should_keep_alive
+        self._parts: list[bytes] = []
+        self.begin()
+        self.on_message_begin()
+
+    def begin(self) -> None:
+        """Forget the last answer; what comes next belongs to a new request."""
+        self._bytes = 0
+        self._interim = 0
+        self.started = False
+        self.over = False
+        self.keep = False
+        self.refusal: str | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The body read so far, at most BODY_BYTES_MAX."""
+        return b"".join(self._parts)
+
+    def feed(self, data: bytes) -> bool:
+        """Take bytes; return whether the answer is over: whole, cut short by a limit, or refused. Never raises."""
+        if not self.started:
+            self.started = True
+            if not data.startswith(b"HTTP/1.") and not b"HTTP/1.".startswith(data[:7]):
+                return self._refuse("the answer is not HTTP/1.1")
+        try:
+            if not self._head_done and self._bytes + len(data) > HEAD_BYTES_MAX:
+                data = self._feed_head(data)
+            self._bytes += len(data)
+            self._feed(data)
+        except _Stop:
+            return True
+        except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
+            return self._broken(exc)
+        if not self.over and self._bytes > ANSWER_BYTES_MAX:
+            self.over = True
+        return self.over
+
+    def end(self) -> bool:
+        """Take the end of the stream; return whether that makes the answer whole."""
+        if self._head_done and not self._framed and not self.over:
+            self.over = True
+        return self.over
+
+    def _feed_head(self, data: bytes) -> bytes:
+        room = HEAD_BYTES_MAX - self._bytes
+        self._bytes = HEAD_BYTES_MAX
+        self._feed(data[:room])
+        if not self._head_done:
+            self._refuse(f"the answer's headers are longer than {HEAD_BYTES_MAX // 1024} KiB")
+            raise _Stop
+        return data[room:]
+
+    def _broken(self, exc: Exception) -> bool:
+        self.keep = False
+        if self.over:
+            # Junk after a whole answer, or our own _Stop in httptools' clothes.
+            return True
+        return self._refuse(f"the answer is not HTTP/1.1: {_clause(exc)}")
+
+    def _refuse(self, reason: str) -> bool:
+        self.refusal = reason
+        self.keep = False
+        self.over = True
+        return True
+
+    # What follows is called by httptools, in this order; raising stops it.
+
+    def on_message_begin(self) -> None:
+        """Begin an answer, or notice that there is something after the answer."""
+        if self.over:
+            self.keep = False
+            raise _Stop
+        self.status = 0
+        self._lines = 0
+        self._head_done = False
+        self._framed = False
+        self._body_bytes = 0
+        self._parts = []
+        self.retry_after: str | None = None
+        self.location: str | None = None
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Count a header or trailer line, and note the few we look at."""
+        self._lines += 1
+        if self._lines > HEADER_LINES_MAX:
+            self._refuse(f"the answer has more than {HEADER_LINES_MAX} headers")
+            raise _Stop
+        if len(name) in _NOTED_LENGTHS and not self._head_done:
+            self._note(name.lower(), value)
+
+    def _note(self, name: bytes, value: bytes) -> None:
+        if name in (b"content-length", b"transfer-encoding"):
+            # A transfer coding that does not end in chunked is delimited by the end of the connection.
+            self._framed = name == b"content-length" or value.lower().rstrip().endswith(b"chunked")
+        elif name == b"retry-after":
+            self.retry_after = value[:_NOTED_CHARS_MAX].decode("latin-1")
+        elif name == b"location":
+            self.location = value.decode("latin-1")
+
+    def on_headers_complete(self) -> None:
+        """Note the status."""
+        self.status = self._status()
+        if self.status < 100:
+            self._refuse("the answer is not HTTP/1.1: its status is below 100")
+            raise _Stop
+        self._head_done = True
+
+    def on_body(self, data: bytes) -> None:
+        """Keep the body's beginning."""
+        room = BODY_BYTES_MAX - self._body_bytes
+        self._body_bytes += len(data)
+        self._parts.append(data if len(data) <= room else data[:room])
+        if self._body_bytes > BODY_BYTES_MAX:
+            self.over = True
+            raise _Stop
+
+    def on_message_complete(self) -> None:
+        """End the answer, unless it is an interim one."""
+        status = self.status
+        if status >= 200:
+            self.keep = self._keep_alive()
+            self.over = True
+        elif status == 101:
+            self.over = True
+        else:
+            self._head_done = False
+            self._interim += 1
+            if self._interim > INTERIM_MAX:
+                self._refuse(f"the answer begins with more than {INTERIM_MAX} interim answers")
+                raise _Stop
+
+
+class Owner(Protocol):
+    """Whom a connection tells that it is no more."""
+
+    def opened(self, connection: "Connection") -> None:
+        """Note a connection that can carry a request."""
+        ...
+
+    def gone(self, connection: "Connection") -> None:
+        """Forget a connection; called once."""
+        ...
+
+
+class Connection(asyncio.Protocol):
+    """One connection to a destination.
+
+    Args:
+        owner: told when the connection opens and when it is gone.
+        clock: seconds, for latencies only.
+        host: host of the URL, for a Location without one.
+        peer: the peer in messages, "192.0.2.7 port 443".
+
+    Attributes:
+        deadline: loop time at which what is under way, or an idle connection, ends; kept up by the Watch.
+        dead: closed or about to be; carries nothing any more.
+    """
+
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_fresh",
+        "_host",
+        "_loop",
+        "_owner",
+        "_peer",
+        "_reader",
+        "_timeout_s",
+        "_transport",
+        "_waiter",
+        "dead",
+        "deadline",
+    )
+
+    def __init__(self, owner: Owner, clock: Callable[[], float], *, host: str, peer: str) -> None:
+        self._owner = owner
+        self._clock = clock
+        self._host = host
+        self._peer = peer
+        self._loop = asyncio.get_running_loop()
+        self._reader = AnswerReader()
+        self._transport: asyncio.Transport | None = None
+        self._waiter: asyncio.Future[Answer | None] | None = None
+        self._fresh = True
+        self._began = 0.0
+        self._timeout_s = 0.0
+        self.deadline = IDLE
+        self.dead = False
+
+    def send(
+        self, head: bytes, body: bytes, began: float, deadline: float, timeout_s: float
+    ) -> asyncio.Future[Answer | None]:
+        """Write one request; the connection must be alive and without another exchange.
+
+        Args:
+            head: up to and including "Content-Length: ".
+            body: bytes of the request after its head.
+            began: clock reading that the latency counts from.
+            deadline: loop time.
+            timeout_s: seconds, for the message.
+        Returns: a future of the answer; None if this was a reused connection that the peer had closed, so that the
+            request may be tried on a fresh one. Cancelling it leaves the connection to be aborted by the caller.
+        """
+        transport = self._transport
+        assert transport is not None
+        self._began = began
+        self._timeout_s = timeout_s
+        self.deadline = deadline
+        self._reader.begin()
+        waiter = self._waiter = self._loop.create_future()
+        if len(body) <= JOIN_BYTES_MAX:
+            transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
+        else:
+            transport.writelines((b"%b%d\r\n\r\n" % (head, len(body)), body))
+        return waiter
+
+    def abort(self) -> None:
+        """Close at once; an exchange under way is left to its caller. Does nothing the second time."""
+        if not self.dead:
+            self.dead = True
+            self.deadline = IDLE
+            self._owner.gone(self)
+            # Not close(): with TLS that waits up to 30 s for the peer's goodbye.
+            if self._transport is not None:
+                self._transport.abort()
+
+    def fail(self, kind: FaultKind, message: str) -> None:
+        """End the exchange under way, if any, as a Fault, and close."""
+        waiter, self._waiter = self._waiter, None
+        self.abort()
+        if waiter is not None and not waiter.done():
+            waiter.set_result(Fault(kind, message, self._elapsed_us()))
+
+    def expire(self) -> None:
+        """End what is under way as timed out, or close if nothing is."""
+        within = f"within {self._timeout_s:g} s"
+        if self._reader.started:
+            message = f"the answer was not whole {within}"
+        elif self._transport is not None and self._transport.get_write_buffer_size():
+            message = f"the request was not read {within}"
+        else:
+            message = f"no answer {within}"
+        self.fail(FaultKind.TIMEOUT, message)
+
+    # What follows is called by the event loop.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Take the transport; after an abort during connecting, close it."""
+        # uvloop's transports are not of asyncio's classes, so that a cast is all that can be said.
+        self._transport = cast(asyncio.Transport, transport)
+        if self.dead:
+            self._transport.abort()
+        else:
+            self._owner.opened(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes of the answer; bytes that nobody asked for end the connection."""
+        if self._waiter is None:
+            self.abort()
+        elif self._reader.feed(data):
+            self._finish()
+
+    def eof_received(self) -> None:
+        """Take the end of the stream: it may be what ends the answer."""
+        self.connection_lost(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the exchange under way by what has been read of its answer."""
+        if self._waiter is None:
+            self.abort()
+        elif exc is None and self._reader.end():
+            self._finish()
+        elif not self._reader.started and not self._fresh:
+            waiter, self._waiter = self._waiter, None
+            self.abort()
+            if not waiter.done():
+                waiter.set_result(None)
+        elif isinstance(exc, ssl.SSLError):
+            self.fail(FaultKind.TLS, f"the TLS session with {self._peer} broke: {_clause(exc)}")
+        elif self._reader.started:
+            self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection before its answer was whole")
+        else:
+            self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
+
+    def _finish(self) -> None:
+        waiter, self._waiter = self._waiter, None
+        reader = self._reader
+        self.deadline = IDLE
+        self._fresh = False
+        # An answer that overtakes its request: the rest is still being written and may never be read.
+        if not reader.keep or self._transport is None or self._transport.get_write_buffer_size():
+            self.abort()
+        if waiter is None or waiter.done():
+            return
+        if reader.refusal is not None:
+            waiter.set_result(Fault(FaultKind.PROTOCOL, reader.refusal, self._elapsed_us()))
+            return
+        status = reader.status
+        location_host = None
+        if 300 <= status < 400 and reader.location is not None:
+            location_host = _location_host(reader.location, self._host)
+        waiter.set_result(
+            Response(status, reader.body, self._elapsed_us(), reader.retry_after, location_host)
+        )
+
+    def _elapsed_us(self) -> int:
+        return max(0, int((self._clock() - self._began) * 1_000_000))
+
+
+def _location_host(location: str, host: str) -> str | None:
+    try:
+        found = urlsplit(location).hostname
+    except ValueError:
+        return None
+    if found is None:
+        return host
+    return found if _HOST.fullmatch(found) else None
+
+
+def _clause(exc: Exception) -> str:
+    # OpenSSL's and llhttp's own words are fixed texts; nothing that the peer sent is in them.
+    reason = getattr(exc, "reason", None) or (exc.args[0] if exc.args else "unreadable")
+    return str(reason).replace("_", " ").lower()

@@ -1,0 +1,138 @@
+"""The doorbell of a SQLite store: a datagram socket per worker, in the data directory.
+
+Whoever appends events or changes destinations tells the workers at once, in a message of a few bytes. A message may be
+lost (a full buffer, a worker that is just starting): workers also look at the database several times a second. The socket
+doubles as a sign of life: the kernel refuses a message to the socket of a dead process.
+"""
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+
+_PAIR = struct.Struct("<QQ")
+PAIRS_PER_MESSAGE_MAX = 512
+LOOK_AGAIN_S = 0.5
+"""How long a list of workers is believed, seconds."""
+UNIX_PATH_MAX = 100
+"""Longest path that a socket address holds, with a margin (sun_path has 108 bytes)."""
+
+
+class BellRope:
+    """The ringing side (port Doorbell): tells every worker of this data directory.
+
+    Args:
+        folder: where the workers' sockets are.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = _Folder(folder)
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)  # noqa: FBT003
+        self._heads: dict[int, int] = {}
+        self._addresses: list[str] = []
+        self._looked_at_s = -LOOK_AGAIN_S
+
+    def ring(self, organization_no: int, head: int) -> None:
+        """Tell that a log has grown to `head`; rings of one turn of the event loop travel together."""
+        if not self._heads:
+            asyncio.get_running_loop().call_soon(self._send)
+        self._heads[organization_no] = head
+
+    def ring_changes(self) -> None:
+        """Tell that destinations changed; a worker that has just started is told as well."""
+        self._looked_at_s = -LOOK_AGAIN_S
+        self.ring(0, 0)
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._socket.close()
+        self._folder.close()
+
+    def _send(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._looked_at_s >= LOOK_AGAIN_S:
+            self._addresses, self._looked_at_s = self._folder.sockets(), now_s
+        pairs = list(self._heads.items())
+        self._heads.clear()
+        for start in range(0, len(pairs), PAIRS_PER_MESSAGE_MAX):
+            message = b"".join([_PAIR.pack(no, head) for no, head in pairs[start : start + PAIRS_PER_MESSAGE_MAX]])
+            for address in self._addresses:
+                with contextlib.suppress(OSError):  # a full or dead bell: the worker looks by itself
+                    self._socket.sendto(message, address)
+
+
+class Bell:
+    """The listening side: a worker's own socket.
+
+    Args:
+        folder: made if it is missing.
+        on_ring: called with organization and head; (0, 0) when destinations changed.
+    """
+
+    def __init__(self, folder: Path, worker_id: str, on_ring: Callable[[int, int], None]) -> None:
+        self._folder = _Folder(folder)
+        self._name = worker_id
+        self._on_ring = on_ring
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setblocking(False)  # noqa: FBT003
+        self._socket.bind(self._folder.address(worker_id))
+        asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
+
+    def close(self) -> None:
+        """Stop listening and remove the socket."""
+        asyncio.get_running_loop().remove_reader(self._socket.fileno())
+        self._socket.close()
+        self._folder.remove(self._name)
+        self._folder.close()
+
+    def _read(self) -> None:
+        for _ in range(64):
+            try:
+                message = self._socket.recv(PAIRS_PER_MESSAGE_MAX * _PAIR.size)
+            except OSError:
+                return
+            if len(message) % _PAIR.size == 0:
+                for organization_no, head in _PAIR.iter_unpack(message):
+                    self._on_ring(organization_no, head)
+
+
+def is_alive(folder: Path, worker_id: str) -> bool:
+    """Tell whether the process of a worker still has its socket open; removes the socket of a dead one."""
+    place = _Folder(folder)
+    probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        probe.connect(place.address(worker_id))
+    except OSError:
+        place.remove(worker_id)
+        return False
+    finally:
+        probe.close()
+        place.close()
+    return True
+
+
+class _Folder:
+    """A directory of sockets, addressed in a way that fits a socket address whatever the path's length."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._handle = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+
+    def address(self, name: str) -> str:
+        full = str(self._path / f"{name}.sock")
+        return full if len(full) < UNIX_PATH_MAX else f"/proc/self/fd/{self._handle}/{name}.sock"
+
+    def sockets(self) -> list[str]:
+        return [self.address(name.removesuffix(".sock")) for name in os.listdir(self._handle) if name.endswith(".sock")]
+
+    def remove(self, name: str) -> None:
+        with contextlib.suppress(OSError):
+            os.unlink(f"{name}.sock", dir_fd=self._handle)
+
+    def close(self) -> None:
+        os.close(self._handle)

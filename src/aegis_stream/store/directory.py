@@ -1,0 +1,393 @@
+"""Organizations, keys, destinations, and what people ask about deliveries, in the database (port Directory).
+
+URL and auth header value are sealed on their way in and opened on their way out; nothing below this file sees them.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import msgspec
+
+from ..domain.attempt import RetryPolicy
+from ..domain.destination import BatchPolicy, Destination, DestinationSpec, Filter, Health, Progress
+from ..domain.ids import DestinationId, DestinationNo, KeyId, Micros, OrganizationId, OrganizationNo, ReplayId
+from ..domain.organization import ApiKey, Organization, Scope
+from ..errors import Conflict, NotFound
+from ..ports import Sealer
+from .ledger import redrive_some, redrive_these
+from .sqlite import Connection, Row, Sqlite
+from .statements import load
+
+REDRIVE_CHUNK = 1000
+"""Dead letters moved in one transaction."""
+RUN_LENGTH_MAX = 16_384
+"""Longest run in the attempt log: bounds the search for the attempts of one event."""
+
+
+class DeadLetter(NamedTuple):
+    """A dead letter as people see it."""
+
+    sequence: int
+    event_id: str
+    attempts: int
+    scope: str
+    status_code: int | None
+    message: str
+    dead_at: Micros
+
+
+class AttemptRow(NamedTuple):
+    """One row of the attempt log; a run of alike successes stands in one row."""
+
+    attempt_no: int
+    first: int
+    last: int
+    attempt: int
+    state: str
+    status_code: int | None
+    message: str | None
+    latency_us: int
+    at: Micros
+
+
+class ReplayRow(NamedTuple):
+    """A replay as people see it."""
+
+    replay_id: str
+    first: int
+    cursor: int
+    last: int
+    created_at: Micros
+    finished_at: Micros | None
+
+
+class RetryState(NamedTuple):
+    """A pending or repeated attempt of one event."""
+
+    attempts: int
+    due_at: Micros
+    status_code: int | None
+    message: str | None
+
+
+class _StoredSpec(msgspec.Struct):
+    """What of a DestinationSpec is stored in the open."""
+
+    name: str
+    auth_header_name: str | None
+    format: str
+    filter: Filter
+    batch: BatchPolicy
+    retry: RetryPolicy
+    ca_certificate: str | None
+    compression: str
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDirectory:
+    """Port Directory on the database, and all that the API asks."""
+
+    db: Sqlite
+    sealer: Sealer
+
+    # ── organizations and keys ──
+
+    def add_organization(self, db: Connection, org_id: OrganizationId, name: str, now: Micros) -> OrganizationNo:
+        """Make a tenant, inside a write. Raises: Conflict when the id is taken."""
+        if db.row(load()["organization_by_id"], (org_id,)) is not None:
+            raise Conflict(f"there is an organization {org_id} already: choose another id", code="organization-exists")
+        row = db.row(load()["insert_organization"], (org_id, name, now))
+        assert row is not None, "an insert with RETURNING has one row"
+        return OrganizationNo(row[0])
+
+    def add_key(self, db: Connection, key: ApiKey) -> None:
+        """Store a new key's digest, inside a write."""
+        values = (key.key_id, key.organization_no, key.name, key.scope, key.digest, key.hint, key.created_at, key.expires_at)
+        db.run(load()["insert_key"], values)
+
+    def find_key(self, db: Connection, organization_no: OrganizationNo, key_id: str) -> ApiKey | None:
+        """Return one key of an organization, inside a read or write; None when there is none."""
+        row = db.row(load()["key_by_id"], (organization_no, key_id))
+        return _key(row) if row is not None else None
+
+    def list_keys(self, db: Connection, organization_no: OrganizationNo, after: str, limit: int) -> list[ApiKey]:
+        """Return an organization's keys in order of their ids, inside a read or write."""
+        return [_key(row) for row in db.rows(load()["keys_of"], (organization_no, after, limit))]
+
+    def delete_key(self, db: Connection, key: ApiKey) -> None:
+        """End a key at once, inside a write."""
+        db.run(load()["delete_key"], (key.organization_no, key.key_id))
+
+    def expire_key(self, db: Connection, key: ApiKey, at: Micros) -> None:
+        """End a key at a time, unless it ends before, inside a write."""
+        db.run(load()["expire_key"], (at, at, key.organization_no, key.key_id))
+
+    def find_organization(self, db: Connection, org_id: str) -> Organization:
+        """Return a tenant, inside a read or write. Raises: NotFound."""
+        row = db.row(load()["organization_by_id"], (org_id,))
+        if row is None:
+            raise NotFound(f"there is no organization {org_id[:80]!r}: make it with `aegis org create NAME --id {org_id[:80]}`")
+        return Organization(OrganizationNo(row[0]), OrganizationId(row[1]), row[2], row[3], Micros(row[4]))
+
+    async def organization(self, org_id: str) -> tuple[Organization, int]:
+        """Return a tenant and the oldest sequence still in its log. Raises: NotFound."""
+
+        def work(db: Connection) -> tuple[Organization, int]:
+            organization = self.find_organization(db, org_id)
+            row = db.row(load()["organization_by_id"], (org_id,))
+            assert row is not None, "it was found a moment ago, in the same snapshot"
+            return organization, row[5]
+
+        return await self.db.read(work)
+
+    async def key_by_digest(self, digest: bytes) -> ApiKey | None:
+        """Return the key with this SHA-256, or None."""
+        row = await self.db.read(lambda db: db.row(load()["key_by_digest"], (digest,)))
+        return _key(row) if row is not None else None
+
+    async def keys_of(self, organization_no: OrganizationNo, after: str, limit: int) -> list[ApiKey]:
+        """Return an organization's keys in order of their ids."""
+        return await self.db.read(lambda db: self.list_keys(db, organization_no, after, limit))
+
+    # ── destinations ──
+
+    async def add_destination(
+        self, organization_no: OrganizationNo, dst_id: DestinationId, spec: DestinationSpec, now: Micros, count_max: int
+    ) -> Destination:
+        """Store a new destination. Raises: Conflict when the organization has too many."""
+
+        def work(db: Connection) -> Destination:
+            held = len(db.rows(load()["destinations_of"], (organization_no, 0, count_max)))
+            if held >= count_max:
+                raise Conflict(f"this organization has {held} destinations, which is the limit: delete one", code="too-many-destinations")
+            url, auth = self._sealed(spec, dst_id)
+            values = (dst_id, organization_no, url, auth, _spec_text(spec), not spec.enabled, _next_revision(db), now, now)
+            row = db.row(load()["insert_destination"], values)
+            assert row is not None, "an insert with RETURNING has one row"
+            db.run(load()["insert_cursor"], (row[0], organization_no))
+            return self._find(db, organization_no, dst_id)
+
+        return await self.db.write(work)
+
+    async def change_destination(
+        self, organization_no: OrganizationNo, dst_id: str, change: Callable[[DestinationSpec], DestinationSpec], now: Micros
+    ) -> Destination:
+        """Change a destination in one transaction. Raises: NotFound, and whatever `change` raises."""
+
+        def work(db: Connection) -> Destination:
+            found = self._find(db, organization_no, dst_id)
+            spec = change(found.spec)
+            url, auth = self._sealed(spec, found.dst_id)
+            values = (url, auth, _spec_text(spec), not spec.enabled, _next_revision(db), now, organization_no, found.no)
+            db.run(load()["update_destination"], values)
+            if replace(spec, enabled=found.spec.enabled) != found.spec:
+                db.run(load()["clear_failures"], (found.no,))
+            return self._find(db, organization_no, dst_id)
+
+        return await self.db.write(work)
+
+    async def delete_destination(self, organization_no: OrganizationNo, dst_id: str, now: Micros) -> None:
+        """Delete a destination: its credential at once, its rows bit by bit by retention. Raises: NotFound."""
+
+        def work(db: Connection) -> None:
+            found = self._find(db, organization_no, dst_id)
+            db.run(load()["mark_destination_deleted"], (now, _next_revision(db), organization_no, found.no))
+            db.run(load()["void_lease"], (found.no,))
+
+        await self.db.write(work)
+
+    async def destination_of(self, organization_no: OrganizationNo, dst_id: str) -> Destination:
+        """Return one destination of an organization. Raises: NotFound."""
+        return await self.db.read(lambda db: self._find(db, organization_no, dst_id))
+
+    async def destinations_of(self, organization_no: OrganizationNo, after: int, limit: int) -> list[Destination]:
+        """Return destinations of an organization in order of their making."""
+
+        def work(db: Connection) -> list[Destination]:
+            return [self._destination(row) for row in db.rows(load()["destinations_of"], (organization_no, after, limit))]
+
+        return await self.db.read(work)
+
+    async def destination(self, destination_no: DestinationNo) -> Destination | None:
+        """Return a destination, or None when it is deleted. Raises: Unavailable when its credential does not open."""
+        row = await self.db.read(lambda db: db.row(load()["destination_by_no"], (destination_no,)))
+        return self._destination(row) if row is not None else None
+
+    async def changed_since(self, revision: int) -> list[tuple[DestinationNo, int]]:
+        """Return destinations changed after a revision, with the revision of the change, in order; at most 1,000."""
+        rows = await self.db.read(lambda db: db.rows(load()["changed_since"], (revision, 1000)))
+        return [(DestinationNo(no), changed) for no, changed in rows]
+
+    async def progress(self, destination: Destination) -> Progress:
+        """Return how far a destination has come. Raises: NotFound."""
+        row = await self.db.read(lambda db: db.row(load()["progress"], (destination.no,)))
+        if row is None:
+            raise NotFound(f"there is no destination {destination.dst_id}")
+        return Progress(*row[:7], Health(*row[7:16]), row[16])
+
+    # ── dead letters, replays, attempts ──
+
+    async def dead_letters(self, destination: Destination, after: int, limit: int) -> list[DeadLetter]:
+        """Return dead letters of a destination in log order."""
+        rows = await self.db.read(lambda db: db.rows(load()["dead_letters_of"], (destination.no, after, limit)))
+        return [DeadLetter(*row) for row in rows]
+
+    async def redrive(self, destination: Destination, event_ids: list[str] | None, now: Micros) -> int:
+        """Make dead letters pending again: all, or those of these events. Returns how many.
+
+        Large numbers go in several transactions; a crash in between leaves the rest as dead letters.
+        """
+        total = 0
+        while True:
+
+            def work(db: Connection) -> int:
+                if event_ids is None:
+                    no, organization_no = destination.no, destination.organization_no
+                    moved = redrive_some(db, no, organization_no, scope="%", died_by=now, limit=REDRIVE_CHUNK)
+                else:
+                    sequences = _dead_sequences(db, destination.no, event_ids)
+                    moved = redrive_these(db, destination.no, destination.organization_no, sequences, now)
+                db.run(load()["count_redriven"], (moved, moved, destination.no))
+                db.run(load()["touch_destination"], (_next_revision(db), destination.no))
+                return moved
+
+            moved = await self.db.write(work)
+            total += moved
+            if event_ids is not None or moved < REDRIVE_CHUNK:
+                return total
+
+    async def purge(self, destination: Destination, event_id: str | None) -> int:
+        """Throw dead letters away: all, or that of one event. Returns how many."""
+
+        def work(db: Connection) -> int:
+            if event_id is None:
+                purged = db.run(load()["delete_dead_letters_of"], (destination.no,))
+            else:
+                sequences = _dead_sequences(db, destination.no, [event_id])
+                purged = sum(db.run(load()["delete_dead_letter"], (destination.no, one)) for one in sequences)
+            db.run(load()["count_purged"], (purged, destination.no))
+            return purged
+
+        return await self.db.write(work)
+
+    async def add_replay(self, destination: Destination, replay_id: ReplayId, first: int, last: int, now: Micros) -> None:
+        """Store a range to be sent once more."""
+
+        def work(db: Connection) -> None:
+            db.run(load()["insert_replay"], (replay_id, destination.no, first, last, first - 1, now))
+            db.run(load()["touch_destination"], (_next_revision(db), destination.no))
+
+        await self.db.write(work)
+
+    async def cancel_replay(self, destination: Destination, replay_id: str, now: Micros) -> None:
+        """End a replay where it is. Raises: NotFound when it is not under way."""
+
+        def work(db: Connection) -> None:
+            if not db.run(load()["cancel_replay"], (now, destination.no, replay_id)):
+                raise NotFound(f"there is no replay {replay_id[:80]!r} under way")
+            db.run(load()["touch_destination"], (_next_revision(db), destination.no))
+
+        await self.db.write(work)
+
+    async def replays_of(self, destination: Destination, limit: int) -> list[ReplayRow]:
+        """Return replays of a destination, newest first."""
+        rows = await self.db.read(lambda db: db.rows(load()["replays_of"], (destination.no, limit)))
+        return [ReplayRow(*row) for row in rows]
+
+    async def attempts(
+        self, destination: Destination, *, state: str | None, sequence: int | None, before: int, limit: int
+    ) -> list[AttemptRow]:
+        """Return rows of the attempt log, newest first.
+
+        Args:
+            state: "delivered" or "failed", or None for both.
+            sequence: only attempts of this event.
+            before: only rows up to this number.
+        """
+        pattern = state or "%"
+        if sequence is None:
+            values = (destination.no, before, pattern, limit)
+            rows = await self.db.read(lambda db: db.rows(load()["attempts_before"], values))
+        else:
+            bounds = (sequence, sequence + RUN_LENGTH_MAX, sequence)
+            of_event = (destination.no, *bounds, before, pattern, limit)
+            rows = await self.db.read(lambda db: db.rows(load()["attempts_of_event"], of_event))
+        return [AttemptRow(*row) for row in rows]
+
+    async def retry_of(self, destination: Destination, sequence: int) -> RetryState | None:
+        """Return the pending attempt of one event, if it has one beyond the cursor."""
+        row = await self.db.read(lambda db: db.row(load()["retry_of"], (destination.no, sequence)))
+        return RetryState(*row) if row is not None else None
+
+    async def dead_letter_of(self, destination: Destination, sequence: int) -> RetryState | None:
+        """Return attempts, time of death, status and message of an event's dead letter, if it is one."""
+        row = await self.db.read(lambda db: db.row(load()["dead_letter_of"], (destination.no, sequence)))
+        return RetryState(row[0], row[3], row[1], row[2]) if row is not None else None
+
+    async def replay_cursor(self, destination: Destination, sequence: int) -> int | None:
+        """Return the cursor of the newest replay that covers an event, or None."""
+        row = await self.db.read(lambda db: db.row(load()["replay_over"], (destination.no, sequence, sequence)))
+        return row[0] if row is not None else None
+
+    async def totals(self) -> tuple[int, ...]:
+        """Return destinations, delivered, failed attempts, retrying, dead letters, backlog, failing: sums over all."""
+        row = await self.db.read(lambda db: db.row(load()["totals"]))
+        return tuple(row or ())
+
+    # ── rows to objects ──
+
+    def _find(self, db: Connection, organization_no: OrganizationNo, dst_id: str) -> Destination:
+        row = db.row(load()["destination_by_id"], (organization_no, dst_id))
+        if row is None:
+            raise NotFound(f"there is no destination {dst_id[:80]!r} in this organization")
+        return self._destination(row)
+
+    def _destination(self, row: Row) -> Destination:
+        no, dst_id, organization_no, org_id, url, auth, text, paused, revision, created_at, updated_at = row
+        stored = msgspec.json.decode(text, type=_StoredSpec)
+        spec = DestinationSpec(
+            url=self.sealer.open(url, f"{dst_id}|url"),
+            auth_header_name=stored.auth_header_name,
+            auth_header_value=self.sealer.open(auth, f"{dst_id}|auth_header_value") if auth is not None else None,
+            name=stored.name,
+            enabled=not paused,
+            format=stored.format,
+            filter=stored.filter,
+            batch=stored.batch,
+            retry=stored.retry,
+            ca_certificate=stored.ca_certificate,
+            compression=stored.compression,
+        )
+        return Destination(no, dst_id, organization_no, org_id, spec, revision, created_at, updated_at)
+
+    def _sealed(self, spec: DestinationSpec, dst_id: str) -> tuple[bytes, bytes | None]:
+        # A destination's id is unique and never used again, so it binds the record to organization and destination.
+        value = spec.auth_header_value
+        auth = self.sealer.seal(value, f"{dst_id}|auth_header_value") if value is not None else None
+        return self.sealer.seal(spec.url, f"{dst_id}|url"), auth
+
+
+def _spec_text(spec: DestinationSpec) -> str:
+    stored = _StoredSpec(
+        spec.name, spec.auth_header_name, spec.format, spec.filter, spec.batch, spec.retry, spec.ca_certificate, spec.compression
+    )
+    return msgspec.json.encode(stored).decode()
+
+
+def _next_revision(db: Connection) -> int:
+    row = db.row(load()["next_revision"])
+    assert row is not None, "the first migration writes this row"
+    return int(row[0])
+
+
+def _dead_sequences(db: Connection, destination_no: int, event_ids: list[str]) -> list[int]:
+    rows = [db.row(load()["dead_letter_by_event"], (destination_no, event_id)) for event_id in event_ids]
+    return [row[0] for row in rows if row is not None]
+
+
+def _key(row: Row) -> ApiKey:
+    key_id, organization_no, org_id, name, scope, digest, hint, created_at, expires_at = row
+    return ApiKey(
+        KeyId(key_id), organization_no, OrganizationId(org_id), name, Scope(scope), bytes(digest), hint, created_at, expires_at
+    )

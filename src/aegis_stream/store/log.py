@@ -1,0 +1,208 @@
+"""The event log in the database: append, and read on from a place (port EventLog).
+
+Positions: one number holds organization and sequence, org_no · 2^40 + sequence, so that one organization's events lie
+next to each other in the table, in order, and a page is one walk along it.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field
+
+from ..domain.delivery import Page
+from ..domain.event import NewEvent, is_same_submission
+from ..domain.ids import Micros, OrganizationNo
+from ..ports import Appended, LogEntry
+from .sqlite import Connection, Duplicate, Sqlite, Value
+from .statements import load
+
+SEQUENCE_BITS = 40
+"""Room for 10^12 events in each of four million organizations: 35 years at 1,000 events a second for one of them."""
+RECORD_SEPARATOR = b"\x1e"
+
+
+def position(organization_no: int, sequence: int) -> int:
+    """Return where an event lies in the log table."""
+    return organization_no << SEQUENCE_BITS | sequence
+
+
+def sequence_of(place: int) -> int:
+    """Return the sequence of a position."""
+    return place & ((1 << SEQUENCE_BITS) - 1)
+
+
+@dataclass(slots=True)
+class _Append:
+    """One caller's events, waiting for the next commit."""
+
+    organization_no: OrganizationNo
+    events: Seq[NewEvent]
+    now: Micros
+    result: Appended | None = None
+
+
+@dataclass(slots=True)
+class StoredLog:
+    """Port EventLog on the database."""
+
+    db: Sqlite
+    _waiting: deque[_Append] = field(default_factory=deque)
+    _flush: "asyncio.Future[None] | None" = None
+    _taken: bool = True
+
+    async def append(self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros) -> Appended:
+        """Append events of one organization; durable when this returns.
+
+        Callers that wait at the same time share one transaction, one sync and one wake-up of the event loop.
+        Raises: Unavailable, and then nothing is stored. After cancellation the events may or may not be stored.
+        """
+        waiting = _Append(organization_no, events, now)
+        self._waiting.append(waiting)
+        if self._taken or self._flush is None:
+            self._taken = False
+            self._flush = self.db.submit(self._append_waiting)
+        await asyncio.shield(self._flush)
+        assert waiting.result is not None, "an append that did not raise has a result"
+        return waiting.result
+
+    async def page(self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool) -> Page:
+        """Read neighbouring events.
+
+        Args:
+            first: sequence of the first event wanted.
+            last: sequence of the last one wanted; must be committed.
+            bytes_max: stop before the bodies exceed this, but read at least one event.
+            labels: read dataset and decision too.
+        Returns: a page that begins at `first`; empty when there is nothing there.
+        Raises: Unavailable.
+        """
+        return await self.db.read(lambda db: _read_page(db, organization_no, (first, last), bytes_max, labels=labels))
+
+    async def heads(self) -> dict[OrganizationNo, int]:
+        """Return the newest sequence of every organization that has events."""
+        rows = await self.db.read(lambda db: db.rows(load()["heads"]))
+        return {OrganizationNo(no): head for no, head in rows}
+
+    def changed(self) -> int:
+        """Return a number that changes when another process has committed; cheap enough to ask every few milliseconds."""
+        return self.db.changed()
+
+    async def entry(self, organization_no: OrganizationNo, event_id: str) -> LogEntry | None:
+        """Return one event by its own id, or None."""
+        row = await self.db.read(lambda db: db.row(load()["event_by_id"], (organization_no, event_id)))
+        if row is None:
+            return None
+        place, received_at, dataset, decision, body = row
+        return LogEntry(sequence_of(place), event_id, Micros(received_at), dataset, decision, body)
+
+    async def entries(self, organization_no: OrganizationNo, after: int, last: int, limit: int) -> list[LogEntry]:
+        """Return events with after < sequence <= last in log order, at most `limit`."""
+        low, high = position(organization_no, after), position(organization_no, last)
+        rows = await self.db.read(lambda db: db.rows(load()["events_after"], (low, high, limit)))
+        return [LogEntry(sequence_of(place), *rest) for place, *rest in rows]
+
+    async def event_ids(self, organization_no: OrganizationNo, first: int, last: int) -> dict[int, str]:
+        """Return the ids of the events in a range, by sequence; those that retention removed are missing."""
+        low, high = position(organization_no, first), position(organization_no, last)
+        rows = await self.db.read(lambda db: db.rows(load()["event_ids"], (low, high)))
+        return {sequence_of(place): event_id for place, event_id in rows}
+
+    async def sequence_at(self, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
+        """Return the sequence of the first event received at or after a time; head + 1 when there is none."""
+
+        def search(db: Connection) -> int:
+            low, high = oldest, head + 1
+            while low < high:  # received_at never goes back within a log, so halving finds the place
+                middle = (low + high) // 2
+                row = db.row(load()["received_at"], (position(organization_no, middle),))
+                if row is not None and row[0] < at:
+                    low = middle + 1
+                else:
+                    high = middle
+            return low
+
+        return await self.db.read(search)
+
+    def _append_waiting(self, db: Connection) -> None:
+        """Append all that waits, organization by organization; runs on the writer's thread, inside its transaction."""
+        # From here on a new caller must ask for another flush; only then is the queue emptied, so none is missed.
+        self._taken = True
+        by_organization: dict[OrganizationNo, list[_Append]] = {}
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            by_organization.setdefault(waiting.organization_no, []).append(waiting)
+        for organization_no, appends in by_organization.items():
+            try:
+                with db.savepoint():
+                    _append_new(db, organization_no, appends)
+            except Duplicate:
+                _append_checked(db, organization_no, appends)
+
+
+def _append_new(db: Connection, organization_no: OrganizationNo, appends: list[_Append]) -> None:
+    """Append in the belief that all ids are new: the unique index is the check, and it costs nothing extra."""
+    count = sum(len(one.events) for one in appends)
+    head, received_at = _advance(db, organization_no, count, appends[-1].now)
+    sequence = head - count
+    rows: list[tuple[Value, ...]] = []
+    add = rows.append
+    place = position(organization_no, sequence)
+    for one in appends:
+        one.result = Appended(sequence + 1, len(one.events), head)
+        for event_id, dataset, decision, body, _ in one.events:
+            place += 1
+            add((place, organization_no, event_id, received_at, dataset, decision, body))
+        sequence += len(one.events)
+    db.insert(load()["insert_event"], rows)
+
+
+def _append_checked(db: Connection, organization_no: OrganizationNo, appends: list[_Append]) -> None:
+    """Append where some ids are known already: look each one up, keep the new ones."""
+    for one in appends:
+        seen: dict[str, tuple[int, str]] = {}
+        duplicates: dict[int, int] = {}
+        conflicts: dict[int, int] = {}
+        fresh: list[tuple[int, NewEvent]] = []
+        for index, event in enumerate(one.events):
+            row = db.row(load()["event_by_id"], (organization_no, event.event_id))
+            known = (sequence_of(row[0]), row[4]) if row is not None else seen.get(event.event_id)
+            if known is None:
+                fresh.append((index, event))
+                seen[event.event_id] = (-len(fresh), event.body)
+            else:
+                (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]
+        head, received_at = _advance(db, organization_no, len(fresh), one.now)
+        base = head - len(fresh)
+        rows = [
+            (position(organization_no, base + 1 + offset), organization_no, event.event_id, received_at, *event[1:4])
+            for offset, (_, event) in enumerate(fresh)
+        ]
+        db.insert(load()["insert_event"], rows)
+        # Repeats within one request were noted by their place among the fresh ones, before sequences were known.
+        for found in (duplicates, conflicts):
+            for index, sequence in found.items():
+                found[index] = base - sequence if sequence < 0 else sequence
+        one.result = Appended(base + 1, len(fresh), head, duplicates, conflicts)
+
+
+def _advance(db: Connection, organization_no: OrganizationNo, count: int, now: Micros) -> tuple[int, int]:
+    row = db.row(load()["advance_head"], (count, now, organization_no))
+    assert row is not None, "the caller has looked the organization up, and organizations are never deleted"
+    return row[0], row[1]
+
+
+def _read_page(db: Connection, organization_no: int, span: tuple[int, int], bytes_max: int, *, labels: bool) -> Page:
+    first, last = span
+    low, high = position(organization_no, first), position(organization_no, last)
+    while True:
+        row = db.row(load()["page_size"], (low, high))
+        count, size = row if row is not None else (0, 0)
+        if size <= bytes_max or low == high:
+            break
+        high = low + (high - low) // 2  # large events: half as many, as often as it takes
+    if count == 0:
+        return Page(first, [], [] if labels else None)
+    row = db.row(load()["page_bodies"], (low, high))
+    assert row is not None, "an aggregate without grouping has one row"
+    bodies = row[0].split(RECORD_SEPARATOR)
+    return Page(first, bodies, [(one[0], one[1]) for one in db.rows(load()["page_labels"], (low, high))] if labels else None)

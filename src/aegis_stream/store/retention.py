@@ -1,0 +1,69 @@
+"""What the store forgets: old events that nobody needs any more, old attempts, the rows of deleted destinations.
+
+Works in small transactions, so that ingest and settlement never wait for it.
+"""
+
+from dataclasses import dataclass
+
+from ..domain.ids import Micros
+from .log import position
+from .sqlite import Connection, Sqlite
+from .statements import load
+
+CHUNK = 1000
+"""Rows that one transaction removes at most."""
+ORGANIZATIONS_PER_SWEEP = 100
+"""Organizations that one step looks at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    """Removes bit by bit what is over its time."""
+
+    db: Sqlite
+
+    async def step(self, horizon: Micros) -> int:
+        """Remove some of what is older than `horizon`.
+
+        Returns: how many rows went; 0 when there is nothing more to do for now.
+        """
+        return await self.db.write(lambda db: _forget_events(db, horizon) + _forget_attempts(db, horizon) + _forget_deleted(db))
+
+
+def _forget_events(db: Connection, horizon: Micros) -> int:
+    sql, removed = load(), 0
+    for organization_no, oldest, head in db.rows(sql["organizations_with_old_events"], (horizon, ORGANIZATIONS_PER_SWEEP)):
+        needed = db.row(sql["needed_from"], (organization_no, organization_no))
+        limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
+        last = min(limit, oldest + CHUNK - 1)
+        # Times never go back along a log: the chunk is whole when its last event is old enough, else wait for it.
+        while last >= oldest:
+            row = db.row(sql["received_at"], (position(organization_no, last),))
+            if row is None or row[0] < horizon:
+                break
+            last = oldest + (last - oldest) // 2 if last > oldest else oldest - 1
+        if last < oldest:
+            continue
+        first = position(organization_no, 1)
+        kept = (organization_no, last)
+        removed += db.run(sql["delete_events"], (first, position(organization_no, last), *kept, *kept))
+        db.run(sql["advance_oldest"], (last + 1, organization_no))
+        if removed >= CHUNK:
+            break
+    return removed
+
+
+def _forget_attempts(db: Connection, horizon: Micros) -> int:
+    return db.run(load()["delete_attempts"], (horizon, CHUNK))
+
+
+def _forget_deleted(db: Connection) -> int:
+    """Remove what deleted destinations left, attempts first and the destination itself last."""
+    sql, removed = load(), 0
+    for (no,) in db.rows(sql["deleted_destinations"], (ORGANIZATIONS_PER_SWEEP,)):
+        removed += db.run(sql["delete_attempts_of"], (no, CHUNK))
+        if removed >= CHUNK:
+            break
+        for name in ("delete_retries_of", "delete_dead_letters_of", "delete_replays_of", "delete_cursor", "delete_destination"):
+            removed += db.run(sql[name], (no,))
+    return removed

@@ -1,0 +1,402 @@
+-- Every statement of the store, for every database: a name, a sentence, the text.
+-- Values are bound in order of their question marks; times are microseconds UTC.
+
+
+-- ─── The event log ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: advance_head
+-- Lock the organization's head row and reserve the next sequences; the row stays locked until the commit.
+UPDATE organizations SET head = head + ?, last_received_at = max(last_received_at, ?) WHERE org_no = ?
+RETURNING head, last_received_at;
+
+-- name: insert_event
+-- Append one event (many, when the store repeats the last group); a second use of an id is refused by events_by_id.
+INSERT INTO events (position, org_no, event_id, received_at, dataset, decision, body) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: event_by_id
+-- One event of an organization by its own id.
+SELECT position, received_at, dataset, decision, body FROM events WHERE org_no = ? AND event_id = ?;
+
+-- name: page_size
+-- How many events lie in a range, and how many bytes they have.
+SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM events WHERE position BETWEEN ? AND ?;
+
+-- name: page_bodies
+-- All bodies of a range in one value, in order, with a record separator between: a byte that JSON text cannot hold.
+-- One row instead of a thousand: the reading thread gives up the interpreter lock once instead of a thousand times.
+SELECT CAST(group_concat(body, char(30) ORDER BY position) AS BLOB) FROM events WHERE position BETWEEN ? AND ?;
+
+-- name: page_labels
+-- What filters look at, for a range of the log.
+SELECT dataset, decision FROM events WHERE position BETWEEN ? AND ? ORDER BY position;
+
+-- name: events_after
+-- Events of a range for people to read.
+SELECT position, event_id, received_at, dataset, decision, body FROM events
+WHERE position > ? AND position <= ? ORDER BY position LIMIT ?;
+
+-- name: received_at
+-- When the event at a position was received.
+SELECT received_at FROM events WHERE position = ?;
+
+-- name: heads
+-- Newest sequence of every organization that has grown past nothing.
+SELECT org_no, head FROM organizations WHERE head > 0;
+
+
+-- ─── Organizations and keys ─────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: insert_organization
+-- A new tenant.
+INSERT INTO organizations (org_id, name, created_at) VALUES (?, ?, ?) RETURNING org_no;
+
+-- name: organization_by_id
+-- One tenant.
+SELECT org_no, org_id, name, head, created_at, oldest FROM organizations WHERE org_id = ?;
+
+-- name: insert_key
+-- A new key; only its digest is kept.
+INSERT INTO api_keys (key_id, org_no, name, scope, digest, hint, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: key_by_digest
+-- The key whose text has this SHA-256.
+SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.created_at, k.expires_at
+FROM api_keys k JOIN organizations o ON o.org_no = k.org_no WHERE k.digest = ?;
+
+-- name: keys_of
+-- Keys of one organization, oldest first.
+SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.created_at, k.expires_at
+FROM api_keys k JOIN organizations o ON o.org_no = k.org_no WHERE k.org_no = ? AND k.key_id > ? ORDER BY k.key_id LIMIT ?;
+
+-- name: key_by_id
+-- One key of an organization.
+SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.created_at, k.expires_at
+FROM api_keys k JOIN organizations o ON o.org_no = k.org_no WHERE k.org_no = ? AND k.key_id = ?;
+
+-- name: delete_key
+-- Revoke a key: it is gone.
+DELETE FROM api_keys WHERE org_no = ? AND key_id = ?;
+
+-- name: expire_key
+-- Let a key end at a time, unless it ends before.
+UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?), ?) WHERE org_no = ? AND key_id = ?;
+
+
+-- ─── Destinations ───────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: next_revision
+-- Count one change; workers ask for what changed after the revision they know.
+UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value;
+
+-- name: insert_destination
+-- A new destination.
+INSERT INTO destinations (dst_id, org_no, url, auth_value, spec, paused, revision, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING dst_no;
+
+-- name: insert_cursor
+-- A new destination begins after the newest event of its organization.
+INSERT INTO cursors (dst_no, org_no, start_sequence, cursor)
+SELECT ?, org_no, head, head FROM organizations WHERE org_no = ?;
+
+-- name: update_destination
+-- A destination configured otherwise.
+UPDATE destinations SET url = ?, auth_value = ?, spec = ?, paused = ?, revision = ?, updated_at = ?
+WHERE org_no = ? AND dst_no = ? AND deleted_at IS NULL;
+
+-- name: clear_failures
+-- After a change of configuration the next attempt is made at once.
+UPDATE cursors SET failures_in_row = 0 WHERE dst_no = ?;
+
+-- name: mark_destination_deleted
+-- From here on the destination is gone for people; its worker learns of it by the revision.
+UPDATE destinations SET deleted_at = ?, revision = ?, auth_value = NULL, url = x'' WHERE org_no = ? AND dst_no = ?;
+
+-- name: void_lease
+-- Whoever serves the destination can settle nothing any more.
+UPDATE cursors SET lease_owner = NULL, lease_epoch = lease_epoch + 1 WHERE dst_no = ?;
+
+-- name: destination_by_id
+-- One destination of an organization.
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+FROM destinations d JOIN organizations o ON o.org_no = d.org_no
+WHERE d.org_no = ? AND d.dst_id = ? AND d.deleted_at IS NULL;
+
+-- name: destinations_of
+-- Destinations of an organization in order of their making.
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+FROM destinations d JOIN organizations o ON o.org_no = d.org_no
+WHERE d.org_no = ? AND d.deleted_at IS NULL AND d.dst_no > ? ORDER BY d.dst_no LIMIT ?;
+
+-- name: destination_by_no
+-- One destination for the worker that serves it.
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+FROM destinations d JOIN organizations o ON o.org_no = d.org_no
+WHERE d.dst_no = ? AND d.deleted_at IS NULL;
+
+-- name: changed_since
+-- Destinations changed after a revision, the deleted among them, in order of change.
+SELECT dst_no, revision FROM destinations WHERE revision > ? ORDER BY revision LIMIT ?;
+
+-- name: progress
+-- How far a destination has come and how it fares.
+SELECT c.start_sequence, c.cursor, o.head, c.delivered, c.failed_attempts, c.retrying, c.dead_letters,
+       c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
+       c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence,
+       (SELECT e.event_id FROM events e WHERE e.position = c.org_no * 1099511627776 + c.last_error_sequence)
+FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.dst_no = ?;
+
+
+-- ─── Workers and leases ─────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: insert_worker
+-- A worker begins.
+INSERT INTO workers (worker_id, started_at, expires_at) VALUES (?, ?, ?);
+
+-- name: renew_worker
+-- A worker lives on, if it has not been given up already; all its leases with it.
+UPDATE workers SET expires_at = ? WHERE worker_id = ? AND expires_at > ?;
+
+-- name: worker_is_alive
+-- One row if the worker's leases hold.
+SELECT 1 FROM workers WHERE worker_id = ? AND expires_at > ?;
+
+-- name: delete_worker
+-- A worker ends, or was found dead.
+DELETE FROM workers WHERE worker_id = ?;
+
+-- name: delete_expired_workers
+-- Workers that did not renew in time.
+DELETE FROM workers WHERE expires_at <= ?;
+
+-- name: workers
+-- All workers.
+SELECT worker_id FROM workers ORDER BY worker_id;
+
+-- name: share_counts
+-- How many destinations there are to serve, and how many workers to serve them.
+SELECT (SELECT count(*) FROM destinations WHERE deleted_at IS NULL), (SELECT count(*) FROM workers);
+
+-- name: claim
+-- Take over destinations that nobody living serves; the new epoch shuts out whoever served them before.
+UPDATE cursors SET lease_owner = ?, lease_epoch = lease_epoch + 1
+WHERE dst_no IN (
+    SELECT c.dst_no FROM cursors c JOIN destinations d ON d.dst_no = c.dst_no AND d.deleted_at IS NULL
+    WHERE c.lease_owner IS NULL OR c.lease_owner NOT IN (SELECT worker_id FROM workers)
+    ORDER BY c.dst_no LIMIT ?
+)
+RETURNING dst_no, lease_epoch;
+
+-- name: standings
+-- What a worker serves and how far each has come.
+SELECT c.dst_no, c.lease_epoch, c.org_no, c.cursor, o.head, c.retrying, c.dead_letters,
+       EXISTS (SELECT 1 FROM replays p WHERE p.dst_no = c.dst_no AND p.finished_at IS NULL),
+       c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
+       c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence
+FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.lease_owner = ?;
+
+-- name: release_lease
+-- Hand a destination back.
+UPDATE cursors SET lease_owner = NULL WHERE dst_no = ? AND lease_owner = ? AND lease_epoch = ?;
+
+-- name: lease_holds
+-- One row if this worker still serves the destination under this epoch; fences every settlement.
+SELECT 1 FROM cursors c JOIN workers w ON w.worker_id = c.lease_owner
+WHERE c.dst_no = ? AND c.lease_owner = ? AND c.lease_epoch = ? AND w.expires_at > ?;
+
+
+-- ─── Settlement ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: settle_cursor
+-- The one small write per batch: the watermark moves on, never back, and the counts with it.
+UPDATE cursors SET cursor = max(cursor, ?), delivered = delivered + ?, failed_attempts = failed_attempts + ?,
+    retrying = retrying + ?, dead_letters = dead_letters + ?, failures_in_row = ?, window_size = ?, p50_ms = ?, p99_ms = ?,
+    last_success_at = ?, last_error_at = ?, last_error_status = ?, last_error_message = ?, last_error_sequence = ?
+WHERE dst_no = ?;
+
+-- name: insert_attempt
+-- Attempts with one result.
+INSERT INTO attempts (dst_no, first_sequence, last_sequence, attempt, state, status_code, message, latency_us, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+
+-- name: update_retry
+-- Another attempt failed; there is one to come.
+UPDATE retries SET attempts = ?, due_at = ?, status_code = ?, message = ? WHERE dst_no = ? AND sequence = ?;
+
+-- name: insert_retry
+-- A first attempt failed; there are more to come.
+INSERT INTO retries (attempts, due_at, status_code, message, dst_no, sequence, org_no) VALUES (?, ?, ?, ?, ?, ?, ?);
+
+-- name: delete_retry
+-- Delivered at last, or dead.
+DELETE FROM retries WHERE dst_no = ? AND sequence = ?;
+
+-- name: delete_dead_letter
+-- The event is on its way again, or purged.
+DELETE FROM dead_letters WHERE dst_no = ? AND sequence = ?;
+
+-- name: insert_dead_letter
+-- All attempts are used up.
+INSERT INTO dead_letters (dst_no, sequence, org_no, event_id, attempts, scope, status_code, message, dead_at)
+SELECT ?, ?, org_no, event_id, ?, ?, ?, ?, ? FROM events WHERE position = ?;
+
+-- name: advance_replay
+-- A replay moves on, and is finished when it reaches its end.
+UPDATE replays SET cursor = max(cursor, ?), finished_at = CASE WHEN ? >= last_sequence THEN ? ELSE finished_at END
+WHERE replay_id = ? AND dst_no = ?;
+
+
+-- ─── Retries, dead letters, replays ─────────────────────────────────────────────────────────────────────────────────
+
+-- name: due_retries
+-- Events whose next attempt is due, oldest first.
+SELECT r.sequence, r.attempts, e.body FROM retries r
+JOIN events e ON e.position = r.org_no * 1099511627776 + r.sequence
+WHERE r.dst_no = ? AND r.due_at <= ? ORDER BY r.due_at, r.sequence LIMIT ?;
+
+-- name: next_due
+-- When the next retry of a destination falls due.
+SELECT min(due_at) FROM retries WHERE dst_no = ? AND due_at > ?;
+
+-- name: retry_of
+-- The retry of one event, if it has one.
+SELECT attempts, due_at, status_code, message FROM retries WHERE dst_no = ? AND sequence = ?;
+
+-- name: dead_letter_of
+-- The dead letter of one event, if it is one.
+SELECT attempts, status_code, message, dead_at FROM dead_letters WHERE dst_no = ? AND sequence = ?;
+
+-- name: dead_letters_of
+-- Dead letters of a destination in log order.
+SELECT sequence, event_id, attempts, scope, status_code, message, dead_at FROM dead_letters
+WHERE dst_no = ? AND sequence > ? ORDER BY sequence LIMIT ?;
+
+-- name: dead_letter_by_event
+-- One dead letter by the event's id.
+SELECT sequence FROM dead_letters WHERE dst_no = ? AND event_id = ?;
+
+-- name: dead_letters_for_redrive
+-- Dead letters to send once more, in log order; those that died after the redrive began wait for the next one.
+SELECT sequence FROM dead_letters WHERE dst_no = ? AND dead_at <= ? AND scope LIKE ? ORDER BY sequence LIMIT ?;
+
+-- name: count_redriven
+-- Dead letters that became pending.
+UPDATE cursors SET dead_letters = dead_letters - ?, retrying = retrying + ? WHERE dst_no = ?;
+
+-- name: count_purged
+-- Dead letters that were thrown away.
+UPDATE cursors SET dead_letters = dead_letters - ? WHERE dst_no = ?;
+
+-- name: touch_destination
+-- Tell the worker that something about a destination changed.
+UPDATE destinations SET revision = ? WHERE dst_no = ?;
+
+-- name: insert_replay
+-- A range to be sent once more.
+INSERT INTO replays (replay_id, dst_no, first_sequence, last_sequence, cursor, created_at) VALUES (?, ?, ?, ?, ?, ?);
+
+-- name: open_replays
+-- Replays that are under way.
+SELECT replay_id, first_sequence, cursor, last_sequence FROM replays
+WHERE dst_no = ? AND finished_at IS NULL ORDER BY created_at, replay_id LIMIT ?;
+
+-- name: replays_of
+-- All replays of a destination, newest first.
+SELECT replay_id, first_sequence, cursor, last_sequence, created_at, finished_at FROM replays
+WHERE dst_no = ? ORDER BY created_at DESC, replay_id LIMIT ?;
+
+-- name: cancel_replay
+-- End a replay where it is.
+UPDATE replays SET finished_at = ? WHERE dst_no = ? AND replay_id = ? AND finished_at IS NULL;
+
+-- name: replay_over
+-- The newest unfinished replay that covers an event, if any.
+SELECT cursor FROM replays
+WHERE dst_no = ? AND first_sequence <= ? AND last_sequence >= ? ORDER BY created_at DESC LIMIT 1;
+
+
+-- ─── The attempt log, for people ────────────────────────────────────────────────────────────────────────────────────
+
+-- name: attempts_before
+-- Attempts of a destination, newest first.
+SELECT attempt_no, first_sequence, last_sequence, attempt, state, status_code, message, latency_us, at FROM attempts
+WHERE dst_no = ? AND attempt_no <= ? AND state LIKE ? ORDER BY attempt_no DESC LIMIT ?;
+
+-- name: attempts_of_event
+-- Attempts of one event, newest first; runs have a bounded length, so the search has too.
+SELECT attempt_no, first_sequence, last_sequence, attempt, state, status_code, message, latency_us, at FROM attempts
+WHERE dst_no = ? AND last_sequence BETWEEN ? AND ? AND first_sequence <= ? AND attempt_no <= ? AND state LIKE ?
+ORDER BY attempt_no DESC LIMIT ?;
+
+-- name: event_ids
+-- Ids of a range of events.
+SELECT position, event_id FROM events WHERE position BETWEEN ? AND ? ORDER BY position;
+
+
+-- ─── Retention ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: organizations_with_old_events
+-- Where there may be something to remove.
+SELECT o.org_no, o.oldest, o.head FROM organizations o
+JOIN events e ON e.position = o.org_no * 1099511627776 + o.oldest
+WHERE o.head >= o.oldest AND e.received_at < ? LIMIT ?;
+
+-- name: needed_from
+-- The oldest sequence that some destination of the organization has still to send.
+SELECT min(needed) FROM (
+    SELECT min(c.cursor) + 1 AS needed FROM cursors c JOIN destinations d ON d.dst_no = c.dst_no
+    WHERE c.org_no = ? AND d.deleted_at IS NULL
+    UNION ALL
+    SELECT min(p.cursor) + 1 FROM replays p JOIN destinations d ON d.dst_no = p.dst_no
+    WHERE d.org_no = ? AND d.deleted_at IS NULL AND p.finished_at IS NULL
+);
+
+-- name: delete_events
+-- Remove a prefix of the log, but for the events that retries and dead letters still stand on.
+DELETE FROM events WHERE position BETWEEN ? AND ?
+    AND position NOT IN (SELECT r.org_no * 1099511627776 + r.sequence FROM retries r WHERE r.org_no = ? AND r.sequence <= ?)
+    AND position NOT IN (SELECT d.org_no * 1099511627776 + d.sequence FROM dead_letters d WHERE d.org_no = ? AND d.sequence <= ?);
+
+-- name: advance_oldest
+-- Remember where the log now begins.
+UPDATE organizations SET oldest = ? WHERE org_no = ?;
+
+-- name: delete_attempts
+-- Forget old attempts, a bounded number at a time.
+DELETE FROM attempts WHERE attempt_no IN (SELECT attempt_no FROM attempts WHERE at < ? ORDER BY at LIMIT ?);
+
+-- name: deleted_destinations
+-- Destinations that are gone for people and still have rows.
+SELECT dst_no FROM destinations WHERE deleted_at IS NOT NULL LIMIT ?;
+
+-- name: delete_attempts_of
+-- Attempts of a deleted destination, a bounded number at a time.
+DELETE FROM attempts WHERE attempt_no IN (SELECT attempt_no FROM attempts WHERE dst_no = ? LIMIT ?);
+
+-- name: delete_retries_of
+-- Retries of a deleted destination.
+DELETE FROM retries WHERE dst_no = ?;
+
+-- name: delete_dead_letters_of
+-- Dead letters of a deleted destination.
+DELETE FROM dead_letters WHERE dst_no = ?;
+
+-- name: delete_replays_of
+-- Replays of a deleted destination.
+DELETE FROM replays WHERE dst_no = ?;
+
+-- name: delete_cursor
+-- The cursor of a deleted destination.
+DELETE FROM cursors WHERE dst_no = ?;
+
+-- name: delete_destination
+-- The last of a deleted destination.
+DELETE FROM destinations WHERE dst_no = ?;
+
+
+-- ─── Totals, for metrics ────────────────────────────────────────────────────────────────────────────────────────────
+
+-- name: totals
+-- Sums over all destinations; the tables are narrow and have one row a destination.
+SELECT count(*), coalesce(sum(c.delivered), 0), coalesce(sum(c.failed_attempts), 0), coalesce(sum(c.retrying), 0),
+       coalesce(sum(c.dead_letters), 0), coalesce(sum(o.head - c.cursor), 0), coalesce(sum(c.failures_in_row > 0), 0)
+FROM cursors c JOIN organizations o ON o.org_no = c.org_no;

@@ -1,0 +1,96 @@
+"""Every log event and every metric by name, in one table each; docs/operations.md is checked against them.
+
+Log lines carry names and values, never a message that was put together: `log.info("worker.started", worker_id=…)`. Values
+never are secrets: what may be logged is what may be seen.
+"""
+
+import json
+import logging
+import sys
+from typing import Any
+
+from .errors import Misconfigured
+
+LOG_EVENTS: dict[str, str] = {
+    "service.started": "The API answers.",
+    "service.stopped": "The API has ended; everything acknowledged is stored.",
+    "service.operator_key_made": "First start: the operator key was generated; it is shown once.",
+    "service.failed": "A request met an error that is a bug; the request's id is in the answer.",
+    "store.migrated": "The schema was brought up to date.",
+    "store.worker_removed": "A worker was found dead; its destinations are free.",
+    "supervisor.worker_started": "A worker process was started.",
+    "supervisor.worker_exited": "A worker process ended; it is started again unless the service is stopping.",
+    "worker.started": "A worker serves destinations.",
+    "worker.stopped": "A worker has ended; what was under way is settled or given back.",
+    "worker.lease_lost": "A worker was silent for longer than its lease; it begins anew.",
+    "worker.leases_lost": "Destinations were taken over by another worker.",
+    "worker.store_unavailable": "The store could not be reached; the worker tries again.",
+    "destination.unreadable": "A destination's stored credential or configuration does not open.",
+    "destination.failing": "Attempts fail for a reason about the destination.",
+    "destination.recovered": "A destination takes events again.",
+}
+"""Every log event: its name, and what it means."""
+
+METRICS: dict[str, tuple[str, str]] = {
+    "aegis_ingest_requests_total": ("counter", "Ingest requests answered, by status."),
+    "aegis_ingest_events_total": ("counter", "Events by result: accepted, duplicate, rejected."),
+    "aegis_destinations": ("gauge", "Destinations configured."),
+    "aegis_destinations_failing": ("gauge", "Destinations whose last attempts failed."),
+    "aegis_deliveries_total": ("counter", "Events delivered, summed over destinations."),
+    "aegis_failed_attempts_total": ("counter", "Failed attempts, summed over destinations."),
+    "aegis_retrying": ("gauge", "Events waiting for another attempt."),
+    "aegis_dead_letters": ("gauge", "Dead letters waiting to be redriven or purged."),
+    "aegis_backlog": ("gauge", "Events not yet attempted, summed over destinations."),
+}
+"""Every metric: its name, kind, and what it counts."""
+
+
+class Log:
+    """Structured log lines on standard error, as JSON or for a person.
+
+    Args:
+        form: "json" or "console".
+        level: "debug", "info", "warning" or "error".
+    """
+
+    def __init__(self, form: str = "json", level: str = "info") -> None:
+        if form not in ("json", "console"):
+            raise Misconfigured(f"the log format {form!r} is neither json nor console")
+        self._logger = logging.Logger("aegis", level.upper())
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Json() if form == "json" else _Console())
+        self._logger.addHandler(handler)
+
+    def debug(self, name: str, **values: Any) -> None:
+        """Log a detail."""
+        self._log(logging.DEBUG, name, values)
+
+    def info(self, name: str, **values: Any) -> None:
+        """Log something that happened as it should."""
+        self._log(logging.INFO, name, values)
+
+    def warning(self, name: str, **values: Any) -> None:
+        """Log something that the service deals with by itself."""
+        self._log(logging.WARNING, name, values)
+
+    def error(self, name: str, **values: Any) -> None:
+        """Log something that a person should look at."""
+        self._log(logging.ERROR, name, values)
+
+    def _log(self, level: int, name: str, values: dict[str, Any]) -> None:
+        assert name in LOG_EVENTS, f"{name} is missing in telemetry.LOG_EVENTS"
+        self._logger.log(level, name, extra={"values": values})
+
+
+class _Json(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        values: dict[str, Any] = getattr(record, "values", {})
+        head = {"at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"), "level": record.levelname.lower(), "event": record.msg}
+        return json.dumps(head | values, default=str)
+
+
+class _Console(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        values: dict[str, Any] = getattr(record, "values", {})
+        pairs = " ".join(f"{name}={json.dumps(value, default=str)}" for name, value in values.items())
+        return f"{self.formatTime(record, '%H:%M:%S')} {record.levelname.lower():7} {record.msg} {pairs}".rstrip()

@@ -1,0 +1,356 @@
+"""A delivery worker: claims destinations by lease, serves each with a forwarder, settles for all of them.
+
+What is idle costs a few hundred bytes: a destination's configuration is read, and its forwarder made, when its
+organization's log grows, a retry falls due, or a replay begins. A worker that has lost its lease lets go of everything and
+begins anew under another name; what it was doing can settle nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from .domain.delivery import Claimed, Lease
+from .domain.destination import Destination
+from .domain.endpoint import Route
+from .domain.ids import SECOND, DestinationNo, Micros, OrganizationNo, WorkerId, new_id
+from .errors import AegisError, Unavailable
+from .pipeline.deliver import Forwarder, Forwarding
+from .pipeline.follow import SharedPages
+from .pipeline.settle import Settled, Settler
+from .ports import Clock, Dice, Directory, EventLog, Ledger, Retention, Sender
+from .settings import Settings
+from .telemetry import Log
+
+LOOK_S = 0.25
+"""Pause between looks at the database, for rings that were lost, seconds."""
+STOP_GRACE_S = 8.0
+"""How long attempts under way may take to finish after a request to stop, seconds; the contract allows ten in all."""
+IDLE_KEPT_S = 60.0
+"""How long an idle forwarder keeps its connections, seconds."""
+RETENTION_PAUSE_S = 60.0
+"""Pause between looks for what is over its time, seconds."""
+STORE_RETRY_S = 1.0
+
+
+class Bell(Protocol):
+    """A worker's ear: calls back until it is closed."""
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a worker stands on; wiring puts it together.
+
+    Args:
+        listen: opens the bell of a worker: (worker id, what to call with organization and head).
+        route_of: destination → where its requests go.
+    """
+
+    log: EventLog
+    ledger: Ledger
+    directory: Directory
+    retention: Retention
+    sender: Sender
+    clock: Clock
+    dice: Dice
+    telemetry: Log
+    listen: Callable[[WorkerId, Callable[[int, int], None]], Bell]
+    route_of: Callable[[Destination], Route]
+    settings: Settings
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process's work; `run` is all there is to call."""
+
+    around: Surroundings
+    worker_id: WorkerId = field(init=False)
+    _forwarders: dict[DestinationNo, Forwarder] = field(default_factory=dict)
+    _standings: dict[DestinationNo, Claimed] = field(default_factory=dict)
+    _by_organization: dict[OrganizationNo, set[DestinationNo]] = field(default_factory=dict)
+    _heads: dict[OrganizationNo, int] = field(default_factory=dict)
+    _loading: set[DestinationNo] = field(default_factory=set)
+    _idle_since_s: dict[DestinationNo, float] = field(default_factory=dict)
+    _revision: int = 0
+    _shared: Forwarding = field(init=False)
+    _settler: Settler = field(init=False)
+    _changes: asyncio.Event = field(default_factory=asyncio.Event)
+    _lost: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop` is set; then finish or give back what is under way, and settle.
+
+        Raises: Unavailable when the store cannot be reached at the start.
+        """
+        while not stop.is_set():
+            await self._serve(stop, ready)
+
+    async def _serve(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Serve under one name until asked to stop or until the leases are lost."""
+        around = self.around
+        self._begin()
+        now = around.clock.now()
+        await around.ledger.enlist(self.worker_id, now, self._expiry(now))
+        bell = around.listen(self.worker_id, self._on_ring)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._make_shared(tasks.create_task)
+                settling = tasks.create_task(self._settler.run())
+                await self._claim()
+                loops = [tasks.create_task(one) for one in (self._keep_lease(), self._look(), self._follow_changes(), self._forget())]
+                ready()
+                around.telemetry.info("worker.started", worker_id=self.worker_id, destinations=len(self._standings))
+                await _first(stop, self._lost)
+                for one in loops:
+                    one.cancel()
+                await self._finish(settling)
+        finally:
+            bell.close()
+        if not self._lost.is_set():
+            with contextlib.suppress(Unavailable):
+                await around.ledger.retire(self.worker_id)
+        around.telemetry.info("worker.stopped", worker_id=self.worker_id, lease_lost=self._lost.is_set())
+
+    def _begin(self) -> None:
+        dice, clock = self.around.dice, self.around.clock
+        self.worker_id = WorkerId(new_id("wrk", clock.now(), dice.random_bytes(10)))
+        self._lost = asyncio.Event()
+        for kept in (self._forwarders, self._standings, self._by_organization, self._heads, self._loading, self._idle_since_s):
+            kept.clear()
+        self._revision = 0
+        self._changes.set()
+
+    def _make_shared(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+        around, settings = self.around, self.around.settings
+        self._settler = Settler(
+            around.ledger, around.clock, self.worker_id, settings.settle_interval_ms / 1000, self._on_lost
+        )
+        self._shared = Forwarding(
+            pages=SharedPages(around.log),
+            ledger=around.ledger,
+            sender=around.sender,
+            clock=around.clock,
+            dice=around.dice,
+            settler=self._settler,
+            route_of=around.route_of,
+            spawn=spawn,
+            window_max=settings.window_max,
+            timeout_s=settings.request_timeout_seconds,
+            auto_redrive=settings.auto_redrive,
+        )
+
+    async def _finish(self, settling: "asyncio.Task[None]") -> None:
+        """Let attempts under way end, give the rest back, settle what is known."""
+        for forwarder in self._forwarders.values():
+            forwarder.stop()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (0.0 if self._lost.is_set() else STOP_GRACE_S)
+        while loop.time() < deadline and any(one.in_flight for one in self._forwarders.values()):
+            await asyncio.sleep(0.01)
+        self._settler.halt()
+        await settling
+        for forwarder in self._forwarders.values():
+            forwarder.close()
+        if not self._lost.is_set():
+            await self._settler.flush()
+
+    # ── what wakes a worker ──
+
+    def _on_ring(self, organization_no: int, head: int) -> None:
+        if head == 0:
+            self._changes.set()
+        else:
+            self._grown(OrganizationNo(organization_no), head)
+
+    def _grown(self, organization_no: OrganizationNo, head: int) -> None:
+        if head <= self._heads.get(organization_no, 0):
+            return
+        self._heads[organization_no] = head
+        for no in self._by_organization.get(organization_no, ()):
+            self._tell(no, head)
+
+    def _tell(self, no: DestinationNo, head: int) -> None:
+        """Let a destination know how long its log is; make its forwarder when there is something for it."""
+        forwarder = self._forwarders.get(no)
+        if forwarder is not None:
+            forwarder.grown(head)
+        elif head > self._standings[no].cursor:
+            self._load(no)
+
+    async def _look(self) -> None:
+        """Look at the database now and then: a ring may have been lost."""
+        seen = -1
+        while True:
+            with contextlib.suppress(Unavailable):
+                changed = self.around.log.changed()
+                if changed != seen:
+                    seen = changed
+                    for organization_no, head in (await self.around.log.heads()).items():
+                        self._grown(organization_no, head)
+                    self._changes.set()
+            await asyncio.sleep(LOOK_S)
+
+    async def _follow_changes(self) -> None:
+        """Take over what changed in the directory since the revision we know."""
+        while True:
+            await self._changes.wait()
+            self._changes.clear()
+            try:
+                changes = await self.around.directory.changed_since(self._revision)
+                if any(no not in self._standings for no, _ in changes):
+                    await self._claim()
+                for no, revision in changes:
+                    self._revision = revision
+                    if no in self._standings:
+                        self._load(no)
+                if changes:
+                    self._changes.set()
+            except Unavailable as error:
+                self.around.telemetry.warning("worker.store_unavailable", reason=error.message)
+                await asyncio.sleep(STORE_RETRY_S)
+                self._changes.set()
+
+    def _load(self, no: DestinationNo) -> None:
+        if no not in self._loading:
+            self._loading.add(no)
+            self._shared.spawn(self._activate(no))
+
+    async def _activate(self, no: DestinationNo) -> None:
+        """Read a destination's configuration; make its forwarder, or tell it what changed."""
+        around = self.around
+        try:
+            destination = await around.directory.destination(no)
+            replays = await around.ledger.replays(no)
+        except AegisError as error:  # this destination alone is not served; the next change or look tries again
+            around.telemetry.error("destination.unreadable", destination_no=no, reason=error.message)
+            return
+        finally:
+            self._loading.discard(no)
+        standing, forwarder = self._standings.get(no), self._forwarders.get(no)
+        if standing is None:
+            return
+        if destination is None:
+            self._let_go(no)
+            return
+        if forwarder is None:
+            forwarder = self._forwarders[no] = Forwarder(self._shared, standing, destination)
+        else:
+            forwarder.reconfigure(destination)
+        forwarder.set_replays(replays)
+        forwarder.grown(self._heads.get(standing.organization_no, 0))
+        forwarder.wake()
+
+    # ── leases ──
+
+    async def _keep_lease(self) -> None:
+        """Renew, and share the destinations with the other workers."""
+        pause_s = self.around.settings.lease_seconds / 3
+        while True:
+            await asyncio.sleep(pause_s)
+            now = self.around.clock.now()
+            try:
+                if not await self.around.ledger.renew(self.worker_id, now, self._expiry(now)):
+                    self._lose("expired")
+                    return
+                await self._claim()
+            except Unavailable as error:
+                self.around.telemetry.warning("worker.store_unavailable", reason=error.message)
+            self._drop_idle()
+
+    async def _claim(self) -> None:
+        standings, surplus = await self.around.ledger.claim(self.worker_id, self.around.clock.now())
+        now_ours = {one.lease.destination_no: one for one in standings}
+        for no in [no for no in self._standings if no not in now_ours]:
+            self._let_go(no)
+        for no, standing in now_ours.items():
+            known = self._standings.get(no)
+            if known is not None and known.lease == standing.lease:
+                continue
+            if known is not None:
+                self._let_go(no)
+            self._standings[no] = standing
+            self._by_organization.setdefault(standing.organization_no, set()).add(no)
+            head = max(standing.head, self._heads.get(standing.organization_no, 0))
+            self._heads[standing.organization_no] = head
+            if head > standing.cursor or standing.retrying or standing.replaying:
+                self._load(no)
+        if surplus:
+            await self._hand_over(surplus)
+
+    async def _hand_over(self, count: int) -> None:
+        """Give destinations to a worker that has fewer: those that are idle here."""
+        idle = [no for no in self._standings if no not in self._forwarders or self._forwarders[no].idle]
+        given = [self._standings[no].lease for no in idle[:count]]
+        await self._settler.flush()
+        for lease in given:
+            self._let_go(lease.destination_no)
+        await self.around.ledger.release(self.worker_id, given)
+
+    def _drop_idle(self) -> None:
+        """Let forwarders go that had nothing to do for a while; their place in the log is kept."""
+        now_s = asyncio.get_running_loop().time()
+        for no, forwarder in list(self._forwarders.items()):
+            if not forwarder.idle or forwarder.retries.next_due is not None:
+                self._idle_since_s.pop(no, None)
+            elif now_s - self._idle_since_s.setdefault(no, now_s) >= IDLE_KEPT_S:
+                cursor = forwarder.live.watermark.value
+                self._standings[no] = replace(forwarder.claimed, cursor=cursor, retrying=0, health=forwarder.health)
+                forwarder.close()
+                del self._forwarders[no], self._idle_since_s[no]
+
+    def _let_go(self, no: DestinationNo) -> None:
+        """Stop serving a destination: it is deleted, or another worker's."""
+        standing = self._standings.pop(no, None)
+        if standing is not None:
+            self._by_organization[standing.organization_no].discard(no)
+        forwarder = self._forwarders.pop(no, None)
+        if forwarder is not None:
+            forwarder.close()
+
+    def _on_lost(self, forwarders: list[Settled]) -> None:
+        """A settlement did not pass the fence: let go of these, and of everything if the worker itself is given up."""
+        for forwarder in forwarders:
+            self._let_go(forwarder.lease.destination_no)
+        self._shared.spawn(self._check_lease([forwarder.lease for forwarder in forwarders]))
+
+    async def _check_lease(self, leases: list[Lease]) -> None:
+        now = self.around.clock.now()
+        with contextlib.suppress(Unavailable):
+            if not await self.around.ledger.renew(self.worker_id, now, self._expiry(now)):
+                self._lose("expired")
+                return
+        self.around.telemetry.warning("worker.leases_lost", count=len(leases))
+
+    def _lose(self, why: str) -> None:
+        self.around.telemetry.warning("worker.lease_lost", worker_id=self.worker_id, reason=why)
+        self._lost.set()
+
+    def _expiry(self, now: Micros) -> Micros:
+        return Micros(now + int(self.around.settings.lease_seconds * SECOND))
+
+    # ── retention ──
+
+    async def _forget(self) -> None:
+        """Remove what is over its time, in small steps with pauses."""
+        days = self.around.settings.retention_days
+        while True:
+            await asyncio.sleep(RETENTION_PAUSE_S)
+            horizon = Micros(self.around.clock.now() - int(days * 86_400 * SECOND))
+            with contextlib.suppress(Unavailable):
+                while await self.around.retention.step(horizon):
+                    await asyncio.sleep(0.01)
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Return when one of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

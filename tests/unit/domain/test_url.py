@@ -1,0 +1,532 @@
+"""Promises of `parse_url`: what it takes, what it refuses, and what it never says. Rows are those of the attack table."""
+
+import ipaddress
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis_stream.domain.endpoint import Endpoint
+from aegis_stream.domain.url import HOST_CHARS_MAX, REFUSED_PORTS, URL_CHARS_MAX, parse_url
+from aegis_stream.errors import Invalid
+
+FULL_WIDTH_ONE_TWO_SEVEN = "\uff11\uff12\uff17"
+CIRCLED_ONE_TWO_SEVEN = "\u2460\u2461\u2466"
+CANARY = "s3cr3t-c4n4ry"
+
+
+def rejection(text: str, *, allow_http: bool = False) -> str:
+    """Return the message with which a URL is refused; fail if it is not."""
+    with pytest.raises(Invalid) as caught:
+        parse_url(text, allow_http=allow_http)
+    (problem,) = caught.value.problems
+    assert problem.field == "url"
+    assert problem.message == caught.value.message
+    assert caught.value.code == "invalid"
+    return problem.message
+
+
+def host_of(text: str) -> str:
+    """Return the host that a URL leads to."""
+    return parse_url(text, allow_http=False).host
+
+
+@pytest.mark.parametrize(
+    "text, scheme, host, port, target, is_address",
+    [
+        ("https://siem.example.com/in?k=v&x=%2F", "https", "siem.example.com", 443, "/in?k=v&x=%2F", False),
+        ("https://siem.example.com", "https", "siem.example.com", 443, "/", False),
+        ("https://siem.example.com?x=1", "https", "siem.example.com", 443, "/?x=1", False),
+        ("https://siem.example.com/a?b?c/d", "https", "siem.example.com", 443, "/a?b?c/d", False),
+        ("HTTPS://SIEM.Example.COM/Path", "https", "siem.example.com", 443, "/Path", False),
+        (
+            "https://siem.example.com:8088/services/collector",
+            "https",
+            "siem.example.com",
+            8088,
+            "/services/collector",
+            False,
+        ),
+        ("http://siem.example.com/", "http", "siem.example.com", 80, "/", False),
+        ("https://192.0.2.10:9200/_bulk", "https", "192.0.2.10", 9200, "/_bulk", True),
+        ("https://[2001:DB8:0::0001]:9243/", "https", "2001:db8::1", 9243, "/", True),
+        ("https://[::1]/", "https", "::1", 443, "/", True),
+        ("https://under_score.a-b.example/", "https", "under_score.a-b.example", 443, "/", False),
+        ("https://collector/", "https", "collector", 443, "/", False),
+        (
+            "https://h.example/a@b:c/../%0d%0A/%zz//",
+            "https",
+            "h.example",
+            443,
+            "/a@b:c/../%0d%0A/%zz//",
+            False,
+        ),
+        ("https://h.example/{\"'<>|^`}", "https", "h.example", 443, "/{\"'<>|^`}", False),
+    ],
+)
+def test_takes_a_url_apart(text, scheme, host, port, target, is_address):
+    """A good URL becomes its parts: host folded, default port filled in, path and query exactly as typed."""
+    endpoint = parse_url(text, allow_http=True)
+
+    assert endpoint == Endpoint(scheme=scheme, host=host, port=port, target=target, is_address=is_address)
+
+
+def test_row_1_http_needs_the_operator():
+    """Plain http is refused with the setting that allows it, and taken where the operator has set it."""
+    assert "AEGIS_ALLOW_HTTP=true" in rejection("http://siem.example.com/")
+
+    assert parse_url("http://siem.example.com:8080/", allow_http=True).port == 8080
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file:///etc/passwd",
+        "FILE:///etc/passwd",
+        "gopher://h.example/_x",
+        "ftp://h.example/",
+        "ws://h.example/",
+        "wss://h.example/",
+        "data:text/plain,x",
+        "jar:https://h.example/!/x",
+        "javascript://h.example/",
+        "ht\ttps://h.example/",
+        "\thttps://h.example/",
+        "https:h.example/",
+        "https:/h.example/",
+        "//h.example/",
+        "h.example",
+        "h.example:443/https://",
+        "://h.example/",
+        "https",
+        "\uff48ttps://h.example/",
+        "http\u017f://h.example/",
+    ],
+)
+@pytest.mark.parametrize("allow_http", [False, True])
+def test_row_2_only_https(text, allow_http):
+    """Any other scheme, however it is spelled, is refused, also where http is allowed."""
+    rejection(text, allow_http=allow_http)
+
+
+@pytest.mark.parametrize(
+    "text, says",
+    [
+        ("", "missing"),
+        ("https://", "no host"),
+        ("https:///in", "no host"),
+        ("https://:443/", "no host"),
+        ("https://?x", "no host"),
+        ("https://h.example/#top", "fragment"),
+        ("https://h.example/#", "fragment"),
+        ("https://h.example#@evil.example/", "fragment"),
+        ("https://h.example/" + "a" * URL_CHARS_MAX, "longer than 2048"),
+    ],
+)
+def test_row_3_incomplete_long_or_with_fragment(text, says):
+    """A URL without host, with a fragment or over 2048 characters is refused with the reason."""
+    assert says in rejection(text)
+
+
+def test_row_3_longest_url_is_taken():
+    """A URL of exactly 2048 characters is taken."""
+    head = "https://h.example/"
+
+    assert (
+        len(parse_url(head + "a" * (URL_CHARS_MAX - len(head)), allow_http=False).target)
+        == URL_CHARS_MAX - len(head) + 1
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "https://a:b@h.example/",
+        "https://a@h.example/",
+        "https://@h.example/",
+        "https://good.example@169.254.169.254/",
+        "https://good.example:443@169.254.169.254/",
+        "https://a@b@h.example/",
+        "https://a:b@[::1]/",
+    ],
+)
+def test_row_4_userinfo(text):
+    """Credentials in front of the host are refused, and the message tells where they belong."""
+    assert "auth_header_name and auth_header_value" in rejection(text)
+
+
+@pytest.mark.parametrize(
+    "where",
+    ["https://{}h.example/", "https://h{}.example/", "https://h.example/a{}b", "https://h.example/{}"],
+)
+@pytest.mark.parametrize(
+    "char",
+    ["\\", "\t", "\r", "\n", "\0", " ", "\x7f", "\x85", "\xa0", "\xad", "\u200b", "\u200c", "\u200d", "\u2028", "\u202e", "\u2060", "\u3000", "\ufeff", "\ud800"],
+    ids=lambda char: f"U+{ord(char):04X}",
+)  # fmt: skip
+def test_row_5_unreadable_characters(where, char):
+    """Backslashes, controls, blanks and invisible characters are refused wherever they stand."""
+    rejection(where.format(char))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [r"https://evil.com\.good.com/", r"https:\\h.example/", r"https://good.example\@evil.example/", " https://h.example/", "https://h.example/\n"],
+)  # fmt: skip
+def test_row_5_no_trimming_and_no_repair(text):
+    """A backslash is not taken for a slash, and blanks around the URL are not trimmed."""
+    rejection(text)
+
+
+@pytest.mark.parametrize(
+    "char", ["\u00e4", "\u2044", "\u4e2d", "\U0001f512"], ids=lambda char: f"U+{ord(char):04X}"
+)
+def test_path_and_query_are_ascii(char):
+    """Other characters than visible ASCII in path and query are refused, with the way out."""
+    for text in (f"https://h.example/{char}", f"https://h.example/?{char}"):
+        assert "percent-encode" in rejection(text)
+
+
+@pytest.mark.parametrize(
+    "port",
+    [
+        "0",
+        "65536",
+        "99999",
+        "100000",
+        "00443",
+        "0443",
+        "-1",
+        "+443",
+        "4e2",
+        "0x1bb",
+        "",
+        "443:443",
+        "\uff14\uff14\uff13",
+        "a",
+    ],
+)
+def test_row_6_port_is_a_number(port):
+    """A port that is not a plain number from 1 to 65535 is refused."""
+    rejection(f"https://h.example:{port}/")
+
+
+@pytest.mark.parametrize("port", [22, 25, 53, 110, 143, 445, 3306, 5432, 6379, 11211, *sorted(REFUSED_PORTS)])
+def test_row_6_ports_of_other_protocols(port):
+    """A port where another protocol listens is refused by name, for names and addresses alike."""
+    assert f"port {port} belongs to another protocol ({REFUSED_PORTS[port]})" in rejection(
+        f"https://h.example:{port}/"
+    )
+    rejection(f"https://[2001:db8::1]:{port}/")
+    rejection(f"http://192.0.2.1:{port}/", allow_http=True)
+
+
+@pytest.mark.parametrize(
+    "port", [1024, 80, 443, 1514, 3000, 3100, 4318, 5044, 5140, 5601, 6514, 8000, 8080, 8088, 8443, 9000, 9200, 9243, 9428, 9880, 10080, 12201, 12202, 13000, 65535]
+)  # fmt: skip
+def test_row_6_ports_of_collectors(port):
+    """The ports where SIEMs and collectors listen are taken, 10080 among them."""
+    assert parse_url(f"https://h.example:{port}/", allow_http=False).port == port
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.1",
+        "0",
+        "1.2.3",
+        "1.2.3.4.5",
+        "2130706433",
+        "4294967297",
+        "0x7f000001",
+        "0X7F000001",
+        "0x",
+        "0177.0.0.1",
+        "127.0.0.01",
+        "00.0.0.0",
+        "0x7f.1",
+        "0x7f.0.0.1",
+        "127.0.0.0x1",
+        "256.0.0.1",
+        "1.2.3.999",
+        "h.example.1",
+        "h.0x1f",
+    ],
+)
+def test_rows_7_and_8_ipv4_has_one_spelling(host):
+    """Whatever a resolver might take for an IPv4 address is refused unless it is a plain dotted quad."""
+    assert "four decimal numbers" in rejection(f"https://{host}/")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "127.255.255.254", "169.254.169.254"])
+def test_row_7_dotted_quads_are_left_to_the_guard(host):
+    """A dotted quad is recognised as an address, so that the guard judges it as one."""
+    endpoint = parse_url(f"https://{host}/", allow_http=False)
+
+    assert (endpoint.host, endpoint.is_address) == (host, True)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        FULL_WIDTH_ONE_TWO_SEVEN + ".0.0.1",
+        CIRCLED_ONE_TWO_SEVEN + ".0.0.1",
+        "127\u30020\u30020\u30021",
+        "127\uff0e0\uff0e0\uff0e1",
+        "127\uff610\uff610\uff611",
+        "8.8.8.\u2488",
+        "8.8.8.\u00b2",
+        "\uff18.8.8.8",
+        "\uff10\uff58\uff17f.1",
+        "\u0661\u0662\u0667.0.0.1",
+    ],
+    ids=ascii,
+)
+def test_row_9_addresses_in_disguise(host):
+    """Digits and dots from elsewhere in Unicode make no address, public or not."""
+    rejection(f"https://{host}/")
+
+
+@pytest.mark.parametrize(
+    "typed, host",
+    [
+        ("b\u00fccher.example", "xn--bcher-kva.example"),
+        ("B\u00dcCHER.example", "xn--bcher-kva.example"),
+        ("bu\u0308cher.example", "xn--bcher-kva.example"),
+        ("\u4f8b\u3048.\u30c6\u30b9\u30c8", "xn--r8jz45g.xn--zckzah"),
+        ("\u4f8b\u3048\u3002\u30c6\u30b9\u30c8", "xn--r8jz45g.xn--zckzah"),
+        ("\u0430pple.example", "xn--pple-43d.example"),
+        ("XN--BCHER-KVA.example", "xn--bcher-kva.example"),
+        ("xn--strae-oqa.example", "xn--strae-oqa.example"),
+        ("xn--ls8h.example", "xn--ls8h.example"),
+        ("xn--hgbk6aj7f53bba.example", "xn--hgbk6aj7f53bba.example"),
+        ("xn--" + "\u0646\u200c\u0627".encode("punycode").decode() + ".example",) * 2,
+        ("\uff4cocalhost", "localhost"),
+        ("\u24dbocalho\u017ft", "localhost"),
+        ("metadata.goo\u24d6le.internal", "metadata.google.internal"),
+        ("\u212a.example", "k.example"),
+    ],
+    ids=ascii,
+)
+def test_row_9_names_are_folded_then_encoded(typed, host):
+    """An international name becomes its punycode, a homograph shows as one, a disguised ASCII name loses its disguise."""
+    assert host_of(f"https://{typed}/") == host
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "good.com\u2044evil.com",
+        "good.com\uff0fevil.com",
+        "good.com\uff20evil.com",
+        "good.com\uff1a80",
+        "good.com\uff03.evil.com",
+        "\u2100.example",
+        "evil.c\u2105.good.com",
+        "stra\u00dfe.example",
+        "\u03bf\u03b4\u03cc\u03c2.example",
+        "\u13a0.example",
+        "a\u034fb.example",
+        "a\u3164b.example",
+        "a\ufe0fb.example",
+        "a\U000e0100b.example",
+        "\u2603.example",
+        "\u05d0a.example",
+        "xn--\u00fc.example",
+        "xn--.example",
+        "xn--a.example",
+        "xn--localhost-.example",
+        "xn---" + "\u00fc".encode("punycode").decode() + ".example",
+        "xn--99999999.example",
+        "xn--" + "\uff11\uff12\uff17".encode("punycode").decode() + ".example",
+        "xn--" + "B\u00dcCHER".encode("punycode").decode() + ".example",
+        "\u00fc" * 64 + ".example",
+    ],
+    ids=ascii,
+)
+def test_row_9_doubtful_international_names(host):
+    """A name that folds into a delimiter, that programs read differently, or that is no genuine punycode is refused."""
+    rejection(f"https://{host}/")
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["localhost.", "h.example.", "h.example..", "h..example", ".h.example", ".", "..", "127.0.0.1.", "h.example\u3002", "a\u2026b"],
+    ids=ascii,
+)  # fmt: skip
+def test_row_10_empty_labels_and_trailing_dots(host):
+    """A trailing dot or an empty label is refused, so that every name has one spelling."""
+    rejection(f"https://{host}/")
+
+
+def test_row_10_trailing_dot_is_named():
+    """Whoever writes a trailing dot is told that it is the dot."""
+    assert "remove the dot" in rejection("https://h.example./")
+
+
+@pytest.mark.parametrize("char", list("%!$&'()*+,;=~<>\"^`{|}]"))
+def test_host_alphabet(char):
+    """A host is letters, digits, hyphens, underscores and dots; percent-encoding in it is not decoded but refused."""
+    rejection(f"https://h{char}31.example/")
+
+
+def test_host_length():
+    """Labels end at 63 characters, names at 253."""
+    longest = ".".join(["a" * 63, "b" * 63, "c" * 63, "d" * 61])
+
+    assert len(longest) == HOST_CHARS_MAX
+    assert host_of(f"https://{longest}/") == longest
+    assert "253" in rejection(f"https://{longest}d/")
+    assert "63" in rejection(f"https://{'a' * 64}.example/")
+
+
+@pytest.mark.parametrize(
+    "authority",
+    [
+        "[127.0.0.1]",
+        "[v1.x]",
+        "[]",
+        "[",
+        "]",
+        "[::1",
+        "::1]",
+        "[[::1]]",
+        "[::1]]",
+        "[::1]x",
+        "[::1].example",
+        "x[::1]",
+        "[::1%eth0]",
+        "[fe80::1%25eth0]",
+        "[::1%]",
+        "[:::1]",
+        "[1:2:3:4:5:6:7:8:9]",
+        "[::ffff:0177.0.0.1]",
+        "[::ffff:127.1]",
+        "[h.example]",
+        "[\uff11::1]",
+        "[::1]:",
+        "[::1]:x",
+        "[::1]:443:443",
+        "::1",
+        "2001:db8::1",
+        "h.example:443:443",
+    ],
+    ids=ascii,
+)
+def test_row_20_brackets(authority):
+    """Brackets hold an IPv6 address without zone and nothing else, and must be closed."""
+    rejection(f"https://{authority}/")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"http://h.example/{CANARY}",
+        f"{CANARY}://h.example/",
+        f"https://u:{CANARY}@h.example/",
+        f"https://h.example:{CANARY}/",
+        f"https://h.example/{CANARY}#x",
+        f"https://h.example/{CANARY} x",
+        f"https://h.example/{CANARY}\u00e4",
+        f"https://h.example:25/{CANARY}",
+        f"https://127.1/?token={CANARY}",
+        f"https://[{CANARY}]/",
+        f"https://h..example/{CANARY}",
+        "https://h.example/" + CANARY * 200,
+    ],
+    ids=lambda text: ascii(text)[:40],
+)
+def test_messages_repeat_no_secret(text):
+    """A refusal repeats nothing of the URL in which a secret can stand, nor does the exception or its cause."""
+    with pytest.raises(Invalid) as caught:
+        parse_url(text, allow_http=False)
+
+    error = caught.value
+    assert CANARY not in f"{error!r} {error.message} {error.problems!r}"
+
+
+ANYTHING = st.text(st.characters(exclude_categories=()))
+NEARLY_URLS = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["https://", "http://", "HTTPS://", "https:/", "ftp://", ""]),
+    st.one_of(
+        ANYTHING,
+        st.from_regex(r"[a-z0-9.\-_\[\]:%@\u00fc\uff11\u3002]{1,20}", fullmatch=True),
+        st.ip_addresses().map(str),
+    ),
+    st.sampled_from(["", ":443", ":8088", ":0", ":"]),
+    st.one_of(st.just(""), st.from_regex(r"[/?][!-~]*", fullmatch=True), ANYTHING),
+)
+
+
+@settings(deadline=None)
+@given(st.one_of(ANYTHING, NEARLY_URLS), st.booleans())
+def test_any_text_is_taken_whole_or_refused(text, allow_http):
+    """Any text whatever gives Invalid or an Endpoint fit for a request line, and the same one when written out again."""
+    try:
+        endpoint = parse_url(text, allow_http=allow_http)
+    except Invalid:
+        return
+
+    assert endpoint.scheme in ({"https", "http"} if allow_http else {"https"})
+    assert 1 <= endpoint.port <= 65535
+    assert endpoint.port not in REFUSED_PORTS
+    assert endpoint.target.startswith("/")
+    assert all("!" <= char <= "~" and char not in "\\#" for char in endpoint.target + endpoint.host_header)
+    assert text.endswith((endpoint.target, endpoint.target.removeprefix("/")))
+    assert endpoint.is_address == is_ip(endpoint.host)
+    assert endpoint.host == endpoint.host.lower()
+    assert not endpoint.host.endswith(".")
+    assert (
+        parse_url(f"{endpoint.scheme}://{endpoint.host_header}{endpoint.target}", allow_http=allow_http)
+        == endpoint
+    )
+
+
+@settings(deadline=None)
+@given(st.ip_addresses())
+def test_every_address_is_recognised(address):
+    """Every IP address in its usual spelling is taken and recognised as that address."""
+    host = f"[{address}]" if address.version == 6 else str(address)
+
+    endpoint = parse_url(f"https://{host}/", allow_http=False)
+
+    assert endpoint.is_address
+    assert ipaddress.ip_address(endpoint.host) == address
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(categories=["Ll", "Lo", "Lu"], max_codepoint=0xFFFF), min_size=1, max_size=12))
+def test_agrees_with_idna_2008(label):
+    """An international name that is taken leads where a current IDNA library says it leads, if that has an opinion."""
+    idna = pytest.importorskip("idna")
+    try:
+        ours = host_of(f"https://{label}.example/")
+        theirs = idna.encode(f"{label}.example", uts46=True).decode("ascii")
+    except (Invalid, idna.IDNAError):
+        return
+
+    assert ours == theirs
+
+
+@settings(deadline=None)
+@given(st.text(st.characters(), min_size=1, max_size=8))
+def test_no_host_hides_a_delimiter(label):
+    """No character folds into one that would end the host for the next parser."""
+    try:
+        host = host_of(f"https://a{label}b.example/")
+    except Invalid:
+        return
+
+    assert not set("/?#@:\\%[]").intersection(host)
+    assert unicodedata.is_normalized("NFKC", host)
+
+
+def is_ip(host: str) -> bool:
+    """Whether the standard library takes the host for an address."""
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True

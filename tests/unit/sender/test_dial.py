@@ -1,0 +1,217 @@
+"""From name to connection, with an event loop that is told how each connect ends."""
+
+import asyncio
+import errno
+import socket
+import ssl
+
+import pytest
+
+from aegis_stream.domain.attempt import FaultKind
+from aegis_stream.domain.endpoint import Endpoint
+from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, Dialer, Refused
+from aegis_stream.sender.wire import Connection
+
+
+class FakeTransport:
+    """Says where it is connected to."""
+
+    def __init__(self, peer: tuple | None) -> None:
+        self.peer = peer
+        self.aborted = False
+
+    def get_extra_info(self, name: str):
+        return self.peer if name == "peername" else None
+
+    def abort(self) -> None:
+        self.aborted = True
+
+
+class FakeOwner:
+    """Does not care."""
+
+    def opened(self, connection: Connection) -> None:
+        pass
+
+    def gone(self, connection: Connection) -> None:
+        pass
+
+
+class FakeGuard:
+    """Allows everything."""
+
+    def check(self, address: str) -> str | None:
+        return None
+
+
+class FakeResolver:
+    """Gives one answer and counts."""
+
+    def __init__(self, answer) -> None:
+        self.answer = answer
+        self.asked = 0
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        self.asked += 1
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+@pytest.fixture
+def connects(monkeypatch):
+    """Replace the loop's connects: {address: peername or exception or None to hang}; returns what was tried."""
+
+    def plan(outcomes: dict) -> list[str]:
+        tried: list[str] = []
+
+        async def create_connection(factory, host, port):
+            tried.append(host)
+            outcome = outcomes[host]
+            if isinstance(outcome, Exception):
+                raise outcome
+            if outcome is None:
+                await asyncio.Event().wait()
+            transport = FakeTransport(outcome)
+            protocol = factory()
+            protocol.connection_made(transport)
+            return transport, protocol
+
+        monkeypatch.setattr(asyncio.get_running_loop(), "create_connection", create_connection)
+        return tried
+
+    return plan
+
+
+async def dial(answer, *, timeout_s: float = 10.0, context: ssl.SSLContext | None = None) -> Connection:
+    """Dial a name that resolves to this answer."""
+    endpoint = Endpoint("http", "hook.test", 80, "/", is_address=False)
+    dialer = Dialer(endpoint, context, guard=FakeGuard(), resolver=FakeResolver(answer), timeout_s=timeout_s)
+    return await dialer.dial(make, asyncio.get_running_loop().time() + timeout_s)
+
+
+def make(peer: str) -> Connection:
+    """Build a connection that nobody owns."""
+    return Connection(FakeOwner(), lambda: 0.0, host="hook.test", peer=peer)
+
+
+async def refusal(answer, **kwargs) -> Refused:
+    """Dial, and return why not."""
+    with pytest.raises(Refused) as caught:
+        await dial(answer, **kwargs)
+    return caught.value
+
+
+async def test_address_that_swallows_packets_leaves_time_for_the_next(connects):
+    """A first address that never answers takes its share of the time, not all of it."""
+    tried = connects({"192.0.2.1": None, "192.0.2.2": ("192.0.2.2", 80)})
+
+    connection = await dial(["192.0.2.1", "192.0.2.2"], timeout_s=0.2)
+
+    assert not connection.dead
+    assert tried == ["192.0.2.1", "192.0.2.2"]
+
+
+async def test_addresses_tried_are_bounded(connects):
+    """A name with very many addresses does not make one attempt a scan."""
+    addresses = [f"192.0.2.{i}" for i in range(1, 100)]
+    tried = connects(dict.fromkeys(addresses, ConnectionRefusedError()))
+
+    refused = await refusal(addresses)
+
+    assert tried == addresses[:ADDRESSES_TRIED_MAX]
+    assert refused.kind is FaultKind.CONNECT
+
+
+@pytest.mark.parametrize("peer", [("192.0.2.9", 80), ("nonsense", 80)])
+async def test_another_peer_than_the_checked_one_is_refused(connects, peer):
+    """A connection whose other end is not the address that was checked is closed before anything is written."""
+    connects({"192.0.2.1": peer})
+
+    refused = await refusal(["192.0.2.1"])
+
+    assert refused.kind is FaultKind.FORBIDDEN
+    assert "instead of the checked address 192.0.2.1" in refused.message
+
+
+async def test_peer_without_a_name_has_gone(connects):
+    """A socket that has no other end any more is a failed connect, not a forbidden address."""
+    connects({"192.0.2.1": ()})
+
+    refused = await refusal(["192.0.2.1"])
+
+    assert (refused.kind, refused.message) == (
+        FaultKind.CONNECT,
+        "192.0.2.1 port 80 closed the connection at once",
+    )
+
+
+async def test_spelling_of_an_address_does_not_matter(connects):
+    """Two spellings of one IPv6 address are the same address."""
+    connects({"2001:DB8:0::1": ("2001:db8::1", 80, 0, 0)})
+
+    assert not (await dial(["2001:DB8:0::1"])).dead
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (ConnectionRefusedError(), "connection refused by 192.0.2.1 port 80"),
+        (OSError(errno.EHOSTUNREACH, "x"), "192.0.2.1 port 80 cannot be reached: no route to host"),
+        (OSError(errno.EMFILE, "x"), "no connection to 192.0.2.1 port 80: too many open files"),
+        (TimeoutError(errno.ETIMEDOUT, "x"), "no connection to 192.0.2.1 port 80: connection timed out"),
+        (OSError("x"), "no connection to 192.0.2.1 port 80: the connection was lost"),
+    ],
+)
+async def test_failed_connects_are_told_in_words(connects, error, message):
+    """Each way a connect fails has its sentence, with address and port."""
+    connects({"192.0.2.1": error})
+
+    refused = await refusal(["192.0.2.1"])
+
+    assert (refused.kind, refused.message) == (FaultKind.CONNECT, message)
+
+
+async def test_connect_that_hangs_is_a_timeout(connects):
+    """No answer to a connect ends with the attempt's time."""
+    connects({"192.0.2.1": None})
+
+    refused = await refusal(["192.0.2.1"], timeout_s=0.05)
+
+    assert (refused.kind, refused.message) == (
+        FaultKind.TIMEOUT,
+        "no connection to 192.0.2.1 port 80 within 0.05 s",
+    )
+
+
+async def test_name_server_trouble_is_told_apart():
+    """A name server that gives no answer is not the same as a name that is not there."""
+    busy = await refusal(socket.gaierror(socket.EAI_AGAIN, "x"))
+    absent = await refusal(socket.gaierror(socket.EAI_NONAME, "x"))
+
+    assert (busy.kind, absent.kind) == (FaultKind.DNS, FaultKind.DNS)
+    assert "at present" in busy.message
+    assert absent.message == "name hook.test does not resolve"
+
+
+async def test_failed_look_up_is_shared_by_a_burst():
+    """Posts that fail for the same name at the same time ask once."""
+    resolver = FakeResolver(OSError())
+    endpoint = Endpoint("http", "hook.test", 80, "/", is_address=False)
+    dialer = Dialer(endpoint, None, guard=FakeGuard(), resolver=resolver, timeout_s=1.0)
+    deadline = asyncio.get_running_loop().time() + 1.0
+
+    results = await asyncio.gather(*(dialer.dial(make, deadline) for _ in range(5)), return_exceptions=True)
+
+    assert all(isinstance(result, Refused) for result in results)
+    assert resolver.asked == 1
+
+
+async def test_peer_that_hangs_up_at_once_is_told(connects, monkeypatch):
+    """A connection closed between its opening and the first request is a fault, not an assertion."""
+    connects({"192.0.2.1": ("192.0.2.1", 80)})
+    monkeypatch.setattr(Connection, "connection_made", lambda self, transport: self.abort())
+
+    refused = await refusal(["192.0.2.1"])
+
+    assert refused.kind is FaultKind.CLOSED

@@ -1,0 +1,96 @@
+"""The bytes before the body."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis_stream.domain.endpoint import Endpoint, Route
+from aegis_stream.errors import Invalid
+from aegis_stream.sender.head import build_head
+
+
+def make_route(*headers: tuple[str, str], host: str = "hook.example", target: str = "/in?k=v") -> Route:
+    """Build a route."""
+    return Route(Endpoint("https", host, 443, target, is_address=False), headers, None, 10.0)
+
+
+def test_head_has_these_lines_and_no_others():
+    """Target, Host, the route's headers, User-Agent, Content-Type; the length is left to each request."""
+    head = build_head(make_route(("Authorization", "Bearer t")), "Aegis/1", "application/json")
+
+    assert head == (
+        b"POST /in?k=v HTTP/1.1\r\nHost: hook.example\r\nAuthorization: Bearer t\r\nUser-Agent: Aegis/1\r\n"
+        b"Content-Type: application/json\r\nContent-Length: "
+    )
+
+
+def test_a_header_of_the_route_takes_the_place_of_ours():
+    """User-Agent and Content-Type are never sent twice."""
+    head = build_head(
+        make_route(("user-agent", "x"), ("content-type", "text/plain")), "Aegis/1", "application/json"
+    )
+
+    assert head.lower().count(b"user-agent:") == head.lower().count(b"content-type:") == 1
+    assert b"text/plain" in head
+
+
+@pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\rb", "a\r\n b", "a\x00b", "\x7f", "\ud800"])
+def test_values_cannot_end_their_line(value):
+    """No line break, fold, NUL or other control character reaches the wire, and the message keeps the value to itself."""
+    with pytest.raises(Invalid) as caught:
+        build_head(make_route(("X-Key", value)), "Aegis/1", "application/json")
+
+    assert value not in caught.value.message
+    assert caught.value.problems[0].field == "headers"
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        "a b",
+        "a:",
+        "a\r\n",
+        "é",
+        "Host",
+        "content-length",
+        "TRANSFER-ENCODING",
+        "Connection",
+        "Upgrade",
+        "Expect",
+    ],
+)
+def test_names_are_tokens_and_not_ours(name):
+    """A name is a token and not one by which the request is framed."""
+    with pytest.raises(Invalid):
+        build_head(make_route((name, "v")), "Aegis/1", "application/json")
+
+
+@pytest.mark.parametrize("target", ["", "in", "/a b", "/a\r\nX: y", "/é"])
+def test_targets_are_checked(target):
+    """The request line cannot be broken by its target."""
+    with pytest.raises(Invalid):
+        build_head(make_route(target=target), "Aegis/1", "application/json")
+
+
+@pytest.mark.parametrize(("agent", "content_type"), [("a\r\nb: c", "x/y"), ("a", "x/y\r\nb: c")])
+def test_our_own_values_are_checked(agent, content_type):
+    """User agent and content type are no way in either."""
+    with pytest.raises(Invalid):
+        build_head(make_route(), agent, content_type)
+
+
+@given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=4))
+def test_any_headers_make_exactly_their_lines_or_are_refused(headers):
+    """Whatever the headers, a head that is made has one line for each and no more."""
+    try:
+        head = build_head(make_route(*headers), "Aegis/1", "application/json")
+    except Invalid:
+        return
+
+    names = {name.lower() for name, _ in headers}
+    assert (
+        head.count(b"\n")
+        == head.count(b"\r")
+        == 2 + len(headers) + len({"user-agent", "content-type"} - names)
+    )

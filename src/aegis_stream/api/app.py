@@ -1,6 +1,7 @@
 """The ASGI application: the hot path in front, the routes behind, and the one place where errors become HTTP."""
 
 import asyncio
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,6 +9,7 @@ from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig
+from litestar.serialization import encode_json
 from litestar.openapi.spec import Components, SecurityScheme
 
 from .. import __version__
@@ -116,7 +118,7 @@ async def metrics(request: AnyRequest) -> str:
 @get("/docs", include_in_schema=False, media_type="text/html; charset=utf-8", sync_to_thread=False)
 def docs(request: AnyRequest) -> Response[str]:
     """Show the API's documentation; made here, so that it needs nothing from elsewhere."""
-    page = docs_page(request.app.openapi_schema.to_schema())
+    page = docs_page(json.loads(encode_json(request.app.openapi_schema.to_schema())))
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return Response(page, media_type="text/html; charset=utf-8", headers={"content-security-policy": policy})
 

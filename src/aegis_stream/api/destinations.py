@@ -1,10 +1,11 @@
 """Forwarding destinations: made, read, changed, tested, paused, replayed; and what was attempted."""
 
 from dataclasses import replace
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 from litestar import Request, delete, get, patch, post
+from litestar.params import Parameter
 from msgspec import UNSET, UnsetType
 
 from ..domain.attempt import Failure, Fault
@@ -202,14 +203,14 @@ async def list_deliveries(  # noqa: PLR0913 - query parameters
     request: AnyRequest,
     org_id: str,
     destination_id: str,
-    state: str | None = None,
+    wanted: Annotated[str | None, Parameter(query="state")] = None,
     event_id: str | None = None,
     limit: int | None = None,
     cursor: str | None = None,
 ) -> DeliveryList:
     """List attempts, newest first. The latency of first attempts that succeeded together is their mean."""
     service, destination = await _find(request, org_id, destination_id, Scope.READ)
-    if state not in (None, "delivered", "failed"):
+    if wanted not in (None, "delivered", "failed"):
         raise Invalid("state must be delivered or failed", problems=(FieldProblem("state", "must be delivered or failed"),))
     count, (before, below) = read_limit(limit), read_cursor(cursor, (2**62, 2**40))
     sequence = None
@@ -218,7 +219,7 @@ async def list_deliveries(  # noqa: PLR0913 - query parameters
         if entry is None:
             return DeliveryList([], None)
         sequence = entry.sequence
-    rows = await service.directory.attempts(destination, state=state, sequence=sequence, before=before, limit=count + 1)
+    rows = await service.directory.attempts(destination, state=wanted, sequence=sequence, before=before, limit=count + 1)
     return await _expand(service, destination, rows, (before, below, count, sequence))
 
 

@@ -65,7 +65,9 @@ class Principal:
         if org_id != self.org_id:
             raise NotFound(f"there is no organization {org_id[:80]!r} for this key")
         if scope not in ALLOWED[self.scope]:
-            raise Denied(f"this key has scope {self.scope.value}; the call needs {scope.value}: use another key")
+            raise Denied(
+                f"this key has scope {self.scope.value}; the call needs {scope.value}: use another key"
+            )
 
 
 @dataclass(slots=True)
@@ -95,9 +97,15 @@ class Access:
             return known[1]
         digest = hashlib.sha256(token.encode()).digest()
         key = await self.keys.key_by_digest(digest)
-        if key is None or not hmac.compare_digest(key.digest, digest) or (key.expires_at is not None and key.expires_at <= now):
+        if (
+            key is None
+            or not hmac.compare_digest(key.digest, digest)
+            or (key.expires_at is not None and key.expires_at <= now)
+        ):
             self._known.pop(token, None)
-            raise Unauthenticated("this API key is not known: it may be mistyped, revoked or expired", code="unknown-key")
+            raise Unauthenticated(
+                "this API key is not known: it may be mistyped, revoked or expired", code="unknown-key"
+            )
         principal = Principal(key.organization_no, key.org_id, key.scope, key.key_id)
         if len(self._known) >= REMEMBERED_MAX:
             self._known.clear()
@@ -145,7 +153,9 @@ class Issuer:
         self.directory.add_organization(db, made_id, name, now)
         return self.add_key(db, made_id, "first admin key", Scope.ADMIN, None)
 
-    def add_key(self, db: Connection, org_id: str, name: str, scope: Scope, expires_at: Micros | None) -> Issued:  # noqa: PLR0913 - a key's own fields
+    def add_key(
+        self, db: Connection, org_id: str, name: str, scope: Scope, expires_at: Micros | None
+    ) -> Issued:
         """Make a key. Raises: NotFound when there is no such organization."""
         organization = self.directory.find_organization(db, org_id)
         now, text = self.clock.now(), new_secret(KEY_PREFIX, self.dice.random_bytes(32))
@@ -191,9 +201,14 @@ class Issuer:
 
 def _token_of(authorization: str | None) -> str:
     if authorization is None:
-        raise Unauthenticated("the Authorization header is missing: send `Authorization: Bearer <API key>`", code="missing-key")
+        raise Unauthenticated(
+            "the Authorization header is missing: send `Authorization: Bearer <API key>`", code="missing-key"
+        )
     scheme, _, token = authorization.partition(" ")
     token = token.strip()
     if scheme.lower() != "bearer" or not token or not token.isascii():
-        raise Unauthenticated("the Authorization header is not understood: send `Authorization: Bearer <API key>`", code="missing-key")
+        raise Unauthenticated(
+            "the Authorization header is not understood: send `Authorization: Bearer <API key>`",
+            code="missing-key",
+        )
     return token

@@ -31,7 +31,9 @@ class AegisError(Exception):
 
     code = "internal"
 
-    def __init__(self, message: str, *, code: str | None = None, problems: tuple[FieldProblem, ...] = ()) -> None:
+    def __init__(
+        self, message: str, *, code: str | None = None, problems: tuple[FieldProblem, ...] = ()
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.problems = problems

@@ -16,14 +16,14 @@ class Appended(NamedTuple):
 
     Args:
         first: sequence of the first new one; the other new ones follow without holes.
-        count: how many were new.
+        added: how many were new.
         head: the organization's newest sequence afterwards.
         duplicates: index in the call → sequence of the event that was there already, with the same body.
         conflicts: index in the call → sequence of the event that has this id and another body.
     """
 
     first: int
-    count: int
+    added: int
     head: int
     duplicates: dict[int, int] = {}  # noqa: RUF012 - never written to
     conflicts: dict[int, int] = {}  # noqa: RUF012 - never written to
@@ -47,7 +47,9 @@ class EventLog(Protocol):
         """Append events, durably; raises Unavailable, and then nothing is stored."""
         ...
 
-    async def page(self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool) -> Page:
+    async def page(
+        self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool
+    ) -> Page:
         """Read the events first … last, as many as bytes_max allows but at least one; raises Unavailable."""
         ...
 
@@ -79,7 +81,9 @@ class Ledger(Protocol):
         """Store settlements in one transaction; returns the leases that did not hold, of which nothing is stored."""
         ...
 
-    async def due(self, destination_no: DestinationNo, now: Micros, limit: int) -> tuple[list[DueRetry], Micros | None]:
+    async def due(
+        self, destination_no: DestinationNo, now: Micros, limit: int
+    ) -> tuple[list[DueRetry], Micros | None]:
         """Return retries that are due, oldest first, and when the next one after now falls due."""
         ...
 

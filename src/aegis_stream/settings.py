@@ -78,7 +78,11 @@ class Settings:
     def retry(self) -> RetryPolicy:
         """The retry policy of destinations that have none of their own."""
         return RetryPolicy(
-            self.retry_max_attempts, self.retry_base_seconds, self.retry_multiplier, self.retry_max_seconds, self.retry_jitter
+            self.retry_max_attempts,
+            self.retry_base_seconds,
+            self.retry_multiplier,
+            self.retry_max_seconds,
+            self.retry_jitter,
         )
 
     def shown(self) -> dict[str, str]:
@@ -156,9 +160,16 @@ def _convert(name: str, source: str, value: Any) -> Any:
 
 
 def _boolean(source: str, value: Any) -> bool:
-    found = {"true": True, "1": True, "yes": True, "on": True, "false": False, "0": False, "no": False, "off": False}.get(
-        str(value).strip().lower()
-    )
+    found = {
+        "true": True,
+        "1": True,
+        "yes": True,
+        "on": True,
+        "false": False,
+        "0": False,
+        "no": False,
+        "off": False,
+    }.get(str(value).strip().lower())
     if found is None:
         raise Misconfigured(f"{source} is {value!r}: it must be true or false")
     return found
@@ -186,7 +197,9 @@ def _check_together(settings: Settings) -> None:
         raise Misconfigured("AEGIS_RETRY_MAX_SECONDS is smaller than AEGIS_RETRY_BASE_SECONDS")
     if settings.database_url is not None and not settings.database_url.startswith("sqlite:///"):
         raise Misconfigured("AEGIS_DATABASE_URL is not understood: it must begin with sqlite:///")
-    if settings.operator_key is not None and (len(settings.operator_key) < 24 or not settings.operator_key.startswith("aegis_op_")):  # noqa: PLR2004
+    if settings.operator_key is not None and (
+        len(settings.operator_key) < 24 or not settings.operator_key.startswith("aegis_op_")
+    ):
         raise Misconfigured("AEGIS_OPERATOR_KEY must begin with aegis_op_ and have at least 24 characters")
 
 

@@ -56,7 +56,7 @@ class Log:
     def __init__(self, form: str = "json", level: str = "info") -> None:
         if form not in ("json", "console"):
             raise Misconfigured(f"the log format {form!r} is neither json nor console")
-        self._logger = logging.Logger("aegis", level.upper())
+        self._logger = logging.Logger("aegis", level.upper())  # noqa: LOG001 - one of our own, so that nobody else's settings apply
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_Json() if form == "json" else _Console())
         self._logger.addHandler(handler)
@@ -85,7 +85,11 @@ class Log:
 class _Json(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         values: dict[str, Any] = getattr(record, "values", {})
-        head = {"at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"), "level": record.levelname.lower(), "event": record.msg}
+        head = {
+            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "event": record.msg,
+        }
         return json.dumps(head | values, default=str)
 
 

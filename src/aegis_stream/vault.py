@@ -46,9 +46,18 @@ class Vault:
     def seal(self, secret: str, context: str) -> bytes:
         """Encrypt a secret; the record opens only with the same context."""
         bound = context.encode()
-        data_key, outer, inner = (self.dice.random_bytes(count) for count in (MASTER_KEY_BYTES, _NONCE, _NONCE))
+        data_key, outer, inner = (
+            self.dice.random_bytes(count) for count in (MASTER_KEY_BYTES, _NONCE, _NONCE)
+        )
         wrapped = AESGCM(self.master_key).encrypt(outer, data_key, bound)
-        return _VERSION + self.key_id + outer + wrapped + inner + AESGCM(data_key).encrypt(inner, secret.encode(), bound)
+        return (
+            _VERSION
+            + self.key_id
+            + outer
+            + wrapped
+            + inner
+            + AESGCM(data_key).encrypt(inner, secret.encode(), bound)
+        )
 
     def open(self, sealed: bytes, context: str) -> str:
         """Decrypt a record.
@@ -85,7 +94,9 @@ def decode_master_key(text: str, setting: str) -> bytes:
     except ValueError as error:
         raise Misconfigured(f"{setting} is not base64: make one with `openssl rand -base64 32`") from error
     if len(key) != MASTER_KEY_BYTES:
-        raise Misconfigured(f"{setting} has {len(key)} bytes, it must have 32: make one with `openssl rand -base64 32`")
+        raise Misconfigured(
+            f"{setting} has {len(key)} bytes, it must have 32: make one with `openssl rand -base64 32`"
+        )
     return key
 
 

@@ -110,8 +110,14 @@ def open_stores(settings: Settings, telemetry: Log, *, threads: bool = True) -> 
     else:
         master_key, made = read_or_make_master_key(folder / "master.key", dice)
         if made:
-            notes.append(f"made {folder / 'master.key'}: it opens the stored credentials; back it up apart from the database")
-    path = Path(settings.database_url.removeprefix("sqlite:///")) if settings.database_url else folder / "aegis.db"
+            notes.append(
+                f"made {folder / 'master.key'}: it opens the stored credentials; back it up apart from the database"
+            )
+    path = (
+        Path(settings.database_url.removeprefix("sqlite:///"))
+        if settings.database_url
+        else folder / "aegis.db"
+    )
     db = Sqlite(path, threads=threads)
     before, after = db.migrate()
     if before == 0:
@@ -122,7 +128,14 @@ def open_stores(settings: Settings, telemetry: Log, *, threads: bool = True) -> 
     directory = StoredDirectory(db, Vault(master_key, dice))
     del clock
     return Stores(
-        db, StoredLog(db), StoredLedger(db), directory, Retention(db), folder / "bell", operator_digest, tuple(notes)
+        db,
+        StoredLog(db),
+        StoredLedger(db),
+        directory,
+        Retention(db),
+        folder / "bell",
+        operator_digest,
+        tuple(notes),
     )
 
 
@@ -295,15 +308,19 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((host, port))
     except OSError as error:
-        raise Misconfigured(f"cannot listen on {host} port {port}: {error.strerror}; choose another --port") from error
+        raise Misconfigured(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
+        ) from error
     listener.listen(2048)
-    listener.setblocking(False)  # noqa: FBT003
+    listener.setblocking(False)
     return listener
 
 
 def _greet(stores: Stores, settings: Settings, serving: Serving, port: int) -> None:
     url = f"http://{serving.host}:{port}"
-    lines = [f"Aegis Audit Stream {__version__} on {url} (API documentation: {url}/docs), data in {settings.data_dir}"]
+    lines = [
+        f"Aegis Audit Stream {__version__} on {url} (API documentation: {url}/docs), data in {settings.data_dir}"
+    ]
     lines += [f"  first start: {note}" for note in stores.notes]
     if stores.notes:
         lines += [
@@ -339,7 +356,9 @@ async def _serve(
             tasks.create_task(metrics_server.serve(sockets=[_listen(serving.host, settings.metrics_port)]))
         answering = tasks.create_task(server.serve(sockets=[listener]))
         _freeze()
-        telemetry.info("service.started", host=serving.host, port=listener.getsockname()[1], workers=serving.workers)
+        telemetry.info(
+            "service.started", host=serving.host, port=listener.getsockname()[1], workers=serving.workers
+        )
         await stop.wait()
         server.should_exit = True
         if metrics_server is not None:
@@ -368,7 +387,9 @@ def _make_http(app: object) -> uvicorn.Server:
     return _Server(config)
 
 
-async def _supervise(number: int, serving: Serving, stores: Stores, telemetry: Log, stop: asyncio.Event) -> None:
+async def _supervise(
+    number: int, serving: Serving, stores: Stores, telemetry: Log, stop: asyncio.Event
+) -> None:
     """Keep one worker process running until asked to stop."""
     pause_s = RESTART_FIRST_S
     arguments = ["worker", "--supervised", *(["--config", str(serving.config)] if serving.config else [])]
@@ -390,7 +411,9 @@ async def _supervise(number: int, serving: Serving, stores: Stores, telemetry: L
                 process.kill()
                 await process.wait()
             return
-        telemetry.warning("supervisor.worker_exited", number=number, pid=process.pid, status=process.returncode)
+        telemetry.warning(
+            "supervisor.worker_exited", number=number, pid=process.pid, status=process.returncode
+        )
         await remove_dead_workers(stores, telemetry)
         if asyncio.get_running_loop().time() - began_s > RESTART_LONGEST_S:
             pause_s = RESTART_FIRST_S

@@ -102,9 +102,14 @@ class Worker:
                 self._make_shared(tasks.create_task)
                 settling = tasks.create_task(self._settler.run())
                 await self._claim()
-                loops = [tasks.create_task(one) for one in (self._keep_lease(), self._look(), self._follow_changes(), self._forget())]
+                loops = [
+                    tasks.create_task(one)
+                    for one in (self._keep_lease(), self._look(), self._follow_changes(), self._forget())
+                ]
                 ready()
-                around.telemetry.info("worker.started", worker_id=self.worker_id, destinations=len(self._standings))
+                around.telemetry.info(
+                    "worker.started", worker_id=self.worker_id, destinations=len(self._standings)
+                )
                 await _first(stop, self._lost)
                 for one in loops:
                     one.cancel()
@@ -120,7 +125,14 @@ class Worker:
         dice, clock = self.around.dice, self.around.clock
         self.worker_id = WorkerId(new_id("wrk", clock.now(), dice.random_bytes(10)))
         self._lost = asyncio.Event()
-        for kept in (self._forwarders, self._standings, self._by_organization, self._heads, self._loading, self._idle_since_s):
+        for kept in (
+            self._forwarders,
+            self._standings,
+            self._by_organization,
+            self._heads,
+            self._loading,
+            self._idle_since_s,
+        ):
             kept.clear()
         self._revision = 0
         self._changes.set()
@@ -150,7 +162,7 @@ class Worker:
             forwarder.stop()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (0.0 if self._lost.is_set() else STOP_GRACE_S)
-        while loop.time() < deadline and any(one.in_flight for one in self._forwarders.values()):
+        while loop.time() < deadline and any(one.in_flight for one in self._forwarders.values()):  # noqa: ASYNC110 - many to wait for
             await asyncio.sleep(0.01)
         self._settler.halt()
         await settling
@@ -226,7 +238,9 @@ class Worker:
         try:
             destination = await around.directory.destination(no)
             replays = await around.ledger.replays(no)
-        except AegisError as error:  # this destination alone is not served; the next change or look tries again
+        except (
+            AegisError
+        ) as error:  # this destination alone is not served; the next change or look tries again
             around.telemetry.error("destination.unreadable", destination_no=no, reason=error.message)
             return
         finally:
@@ -299,7 +313,9 @@ class Worker:
                 self._idle_since_s.pop(no, None)
             elif now_s - self._idle_since_s.setdefault(no, now_s) >= IDLE_KEPT_S:
                 cursor = forwarder.live.watermark.value
-                self._standings[no] = replace(forwarder.claimed, cursor=cursor, retrying=0, health=forwarder.health)
+                self._standings[no] = replace(
+                    forwarder.claimed, cursor=cursor, retrying=0, health=forwarder.health
+                )
                 forwarder.close()
                 del self._forwarders[no], self._idle_since_s[no]
 
@@ -342,7 +358,7 @@ class Worker:
             await asyncio.sleep(RETENTION_PAUSE_S)
             horizon = Micros(self.around.clock.now() - int(days * 86_400 * SECOND))
             with contextlib.suppress(Unavailable):
-                while await self.around.retention.step(horizon):
+                while await self.around.retention.step(horizon):  # noqa: ASYNC110 - a pause between steps of work
                     await asyncio.sleep(0.01)
 
 

@@ -9,12 +9,13 @@ from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.openapi import OpenAPIConfig
-from litestar.serialization import encode_json
 from litestar.openapi.spec import Components, SecurityScheme
+from litestar.serialization import encode_json
 
-from .. import __version__
-from ..errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
-from ..telemetry import METRICS
+from aegis_stream import __version__
+from aegis_stream.errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
+from aegis_stream.telemetry import METRICS
+
 from . import dead_letters, destinations, events, organizations
 from .ingest import IngestEndpoint, Receive, Send
 from .openapi import describe_ingest, docs_page
@@ -65,7 +66,11 @@ def create_app(service: Service) -> Application:
             title="Aegis Audit Stream",
             version=__version__,
             description="Audit events in, delivered to every destination: at least once, durably, observably, fast.",
-            components=Components(security_schemes={"key": SecurityScheme(type="http", scheme="bearer", description="An API key")}),
+            components=Components(
+                security_schemes={
+                    "key": SecurityScheme(type="http", scheme="bearer", description="An API key")
+                }
+            ),
             security=[{"key": []}],
             render_plugins=[],
             path="/unused",
@@ -98,15 +103,30 @@ async def readyz(request: AnyRequest) -> dict[str, str]:
 async def metrics(request: AnyRequest) -> str:
     """Write all metrics in Prometheus' text format."""
     service = service_of(request)
-    names = ("destinations", "deliveries_total", "failed_attempts_total", "retrying", "dead_letters", "backlog", "destinations_failing")
+    names = (
+        "destinations",
+        "deliveries_total",
+        "failed_attempts_total",
+        "retrying",
+        "dead_letters",
+        "backlog",
+        "destinations_failing",
+    )
     values: dict[str, list[tuple[str, int]]] = {
-        f"aegis_{name}": [("", value)] for name, value in zip(names, await service.directory.totals(), strict=True)
+        f"aegis_{name}": [("", value)]
+        for name, value in zip(names, await service.directory.totals(), strict=True)
     }
     counts = service.counts
-    values["aegis_ingest_requests_total"] = [(f'{{status="{status}"}}', count) for status, count in sorted(counts.requests.items())]
+    values["aegis_ingest_requests_total"] = [
+        (f'{{status="{status}"}}', count) for status, count in sorted(counts.requests.items())
+    ]
     values["aegis_ingest_events_total"] = [
         (f'{{result="{result}"}}', getattr(counts, attribute))
-        for result, attribute in (("accepted", "accepted"), ("duplicate", "duplicates"), ("rejected", "rejected"))
+        for result, attribute in (
+            ("accepted", "accepted"),
+            ("duplicate", "duplicates"),
+            ("rejected", "rejected"),
+        )
     ]
     lines = []
     for name, (kind, meaning) in METRICS.items():
@@ -141,13 +161,26 @@ def _frameworks(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         cause = error.__cause__
         return _ours(request, Malformed(f"the body cannot be read: {cause or error.detail}"))
     if error.status_code == 404:
-        return _response(plain_problem(404, "no-such-path", "Not found", f"there is nothing at {request.url.path[:200]}: see /docs"))
+        return _response(
+            plain_problem(
+                404, "no-such-path", "Not found", f"there is nothing at {request.url.path[:200]}: see /docs"
+            )
+        )
     if error.status_code == 405:
-        return _response(plain_problem(405, "method-not-allowed", "Method not allowed", f"{request.method} is not for this path: see /docs"))
+        return _response(
+            plain_problem(
+                405,
+                "method-not-allowed",
+                "Method not allowed",
+                f"{request.method} is not for this path: see /docs",
+            )
+        )
     if error.status_code == 413:
         detail = f"the body is larger than {JSON_BODY_BYTES_MAX} bytes"
         return _response(plain_problem(413, "too-large", "Too large", detail))
-    return _response(plain_problem(error.status_code, "request", "The request is not acceptable", str(error.detail)[:200]))
+    return _response(
+        plain_problem(error.status_code, "request", "The request is not acceptable", str(error.detail)[:200])
+    )
 
 
 def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
@@ -157,8 +190,12 @@ def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
         trace = trace.tb_next
-    service.telemetry.error("service.failed", path=request.url.path[:200], kind=type(error).__name__, place=place)
-    return _response(plain_problem(500, "internal", "Internal error", "this is a bug: the service's log says more"))
+    service.telemetry.error(
+        "service.failed", path=request.url.path[:200], kind=type(error).__name__, place=place
+    )
+    return _response(
+        plain_problem(500, "internal", "Internal error", "this is a bug: the service's log says more")
+    )
 
 
 def _as_invalid(error: ValidationException) -> Invalid:
@@ -175,8 +212,14 @@ def _as_invalid(error: ValidationException) -> Invalid:
         elif "missing required field" in message:
             missing = message.partition("`")[2].partition("`")[0]
             key, message = missing, "is required"
-        problems.append(FieldProblem("" if key == "data" else key, message.replace("`", "").replace("Expected", "expected")))
-    detail = "; ".join(f"{one.field} {one.message}".lstrip() for one in problems) or "the request is not valid"
+        problems.append(
+            FieldProblem(
+                "" if key == "data" else key, message.replace("`", "").replace("Expected", "expected")
+            )
+        )
+    detail = (
+        "; ".join(f"{one.field} {one.message}".lstrip() for one in problems) or "the request is not valid"
+    )
     return Invalid(detail, problems=tuple(problems))
 
 
@@ -184,4 +227,3 @@ def _response(problem: tuple[int, dict[str, str], bytes]) -> Response[bytes]:
     status, headers, body = problem
     media_type = headers.pop("content-type")
     return Response(body, status_code=status, headers=headers, media_type=media_type)
-

@@ -5,8 +5,9 @@ from typing import Any
 from litestar import Request, delete, get, post
 from msgspec import UNSET
 
-from ..domain.organization import Scope
-from ..domain.times import to_text
+from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.times import to_text
+
 from .destinations import ONE
 from .docs import errors
 from .schemas import DeadLetterBody, DeadLetterList, Purged, Redriven, RedriveWrite
@@ -42,7 +43,9 @@ async def list_dead_letters(
 
 
 @post(ONE + "/dead-letters/redrive", status_code=202, tags=TAGS, responses=errors(403))
-async def redrive_dead_letters(request: AnyRequest, org_id: str, destination_id: str, data: RedriveWrite) -> Redriven:
+async def redrive_dead_letters(
+    request: AnyRequest, org_id: str, destination_id: str, data: RedriveWrite
+) -> Redriven:
     """Make dead letters pending again, all or some; each gets all its attempts anew."""
     service = service_of(request)
     principal = await service.caller(request, org_id, Scope.ADMIN)
@@ -54,7 +57,9 @@ async def redrive_dead_letters(request: AnyRequest, org_id: str, destination_id:
 
 
 @delete(ONE + "/dead-letters", status_code=200, tags=TAGS, responses=errors(403))
-async def purge_dead_letters(request: AnyRequest, org_id: str, destination_id: str, event_id: str | None = None) -> Purged:
+async def purge_dead_letters(
+    request: AnyRequest, org_id: str, destination_id: str, event_id: str | None = None
+) -> Purged:
     """Throw dead letters away, all or that of one event; this cannot be undone."""
     service = service_of(request)
     principal = await service.caller(request, org_id, Scope.ADMIN)

@@ -8,16 +8,17 @@ from litestar import Request, delete, get, patch, post
 from litestar.params import Parameter
 from msgspec import UNSET, UnsetType
 
-from ..domain.attempt import Failure, Fault
-from ..domain.destination import MASK, Destination, DestinationSpec
-from ..domain.event import TEST_DATASET
-from ..domain.ids import RANDOM_BYTES, DestinationId, ReplayId, new_id
-from ..domain.organization import Scope
-from ..domain.times import from_datetime, to_text
-from ..errors import FieldProblem, Invalid
-from ..formats import resolve
-from ..pipeline.redrive import range_by_sequence, range_by_time
-from ..store.directory import AttemptRow
+from aegis_stream.domain.attempt import Failure, Fault
+from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
+from aegis_stream.domain.event import TEST_DATASET
+from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, ReplayId, new_id
+from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.times import from_datetime, to_text
+from aegis_stream.errors import FieldProblem, Invalid
+from aegis_stream.formats import resolve
+from aegis_stream.pipeline.redrive import range_by_sequence, range_by_time
+from aegis_stream.store.directory import AttemptRow
+
 from .docs import errors
 from .schemas import (
     DeliveryBody,
@@ -65,7 +66,9 @@ async def create_destination(request: AnyRequest, org_id: str, data: Destination
 
 
 @get(BASE, tags=TAGS, responses=errors(403))
-async def list_destinations(request: AnyRequest, org_id: str, limit: int | None = None, cursor: str | None = None) -> DestinationList:
+async def list_destinations(
+    request: AnyRequest, org_id: str, limit: int | None = None, cursor: str | None = None
+) -> DestinationList:
     """List destinations, oldest first."""
     service = service_of(request)
     principal = await service.caller(request, org_id, Scope.READ)
@@ -83,7 +86,9 @@ async def read_destination(request: AnyRequest, org_id: str, destination_id: str
 
 
 @patch(ONE, tags=TAGS, responses=errors(403))
-async def change_destination(request: AnyRequest, org_id: str, destination_id: str, data: DestinationPatch) -> DestinationBody:
+async def change_destination(
+    request: AnyRequest, org_id: str, destination_id: str, data: DestinationPatch
+) -> DestinationBody:
     """Change some fields of a destination. Another host needs the credential anew, or it is dropped."""
     service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
     if data.url is not UNSET and MASK in data.url:
@@ -91,7 +96,10 @@ async def change_destination(request: AnyRequest, org_id: str, destination_id: s
         raise Invalid(f"url {message}", problems=(FieldProblem("url", message),))
     await service.check_spec(_changed(destination.spec, data, service))
     changed = await service.directory.change_destination(
-        destination.organization_no, destination_id, lambda spec: _changed(spec, data, service), service.clock.now()
+        destination.organization_no,
+        destination_id,
+        lambda spec: _changed(spec, data, service),
+        service.clock.now(),
     )
     service.doorbell.ring_changes()
     return await _shown(service, changed)
@@ -101,7 +109,9 @@ async def change_destination(request: AnyRequest, org_id: str, destination_id: s
 async def delete_destination(request: AnyRequest, org_id: str, destination_id: str) -> None:
     """Delete a destination, its credential, its retries and its dead letters."""
     service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
-    await service.directory.delete_destination(destination.organization_no, destination_id, service.clock.now())
+    await service.directory.delete_destination(
+        destination.organization_no, destination_id, service.clock.now()
+    )
     service.doorbell.ring_changes()
 
 
@@ -133,14 +143,24 @@ async def send_test(request: AnyRequest, org_id: str, destination_id: str) -> Te
     status_code = None if isinstance(answer, Fault) else answer.status
     if not isinstance(verdict, Failure):
         return TestBody(True, status_code, latency_ms)
-    excerpt = "" if isinstance(answer, Fault) else answer.body[: EXCERPT_CHARACTERS_MAX * 4].decode("utf-8", "replace")
+    excerpt = (
+        ""
+        if isinstance(answer, Fault)
+        else answer.body[: EXCERPT_CHARACTERS_MAX * 4].decode("utf-8", "replace")
+    )
     return TestBody(
-        False, status_code, latency_ms, verdict.message, redact(excerpt, destination.spec)[:EXCERPT_CHARACTERS_MAX]
+        False,
+        status_code,
+        latency_ms,
+        verdict.message,
+        redact(excerpt, destination.spec)[:EXCERPT_CHARACTERS_MAX],
     )
 
 
 @post(ONE + "/replay", status_code=202, tags=TAGS, responses=errors(403))
-async def start_replay(request: AnyRequest, org_id: str, destination_id: str, data: ReplayWrite) -> ReplayAccepted:
+async def start_replay(
+    request: AnyRequest, org_id: str, destination_id: str, data: ReplayWrite
+) -> ReplayAccepted:
     """Send a range of the log once more, beside the new events."""
     service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
     organization, oldest = await service.directory.organization(org_id)
@@ -150,12 +170,20 @@ async def start_replay(request: AnyRequest, org_id: str, destination_id: str, da
         raise Invalid(message, problems=(FieldProblem("from", message),))
     if data.from_ is not UNSET:
         if data.to_sequence is not UNSET:
-            raise Invalid("to_sequence does not go with from", problems=(FieldProblem("to_sequence", "does not go with from: use to"),))
+            raise Invalid(
+                "to_sequence does not go with from",
+                problems=(FieldProblem("to_sequence", "does not go with from: use to"),),
+            )
         until = from_datetime(data.to) if data.to is not UNSET and data.to is not None else None
-        first, last = await range_by_time(service.log, organization.no, stretch, from_datetime(data.from_), until)
+        first, last = await range_by_time(
+            service.log, organization.no, stretch, from_datetime(data.from_), until
+        )
     else:
         if data.to is not UNSET:
-            raise Invalid("to does not go with from_sequence", problems=(FieldProblem("to", "does not go with from_sequence: use to_sequence"),))
+            raise Invalid(
+                "to does not go with from_sequence",
+                problems=(FieldProblem("to", "does not go with from_sequence: use to_sequence"),),
+            )
         assert not isinstance(data.from_sequence, UnsetType), "one of the two is set, as checked above"
         to_sequence = data.to_sequence if data.to_sequence is not UNSET else None
         first, last = range_by_sequence(stretch, data.from_sequence, to_sequence)
@@ -169,7 +197,9 @@ async def start_replay(request: AnyRequest, org_id: str, destination_id: str, da
 
 
 @get(ONE + "/replays", tags=TAGS, responses=errors(403))
-async def list_replays(request: AnyRequest, org_id: str, destination_id: str, limit: int | None = None) -> ReplayList:
+async def list_replays(
+    request: AnyRequest, org_id: str, destination_id: str, limit: int | None = None
+) -> ReplayList:
     """List replays, newest first, with how far each has come."""
     service, destination = await _find(request, org_id, destination_id, Scope.READ)
     rows = await service.directory.replays_of(destination, read_limit(limit))
@@ -199,7 +229,7 @@ async def cancel_replay(request: AnyRequest, org_id: str, destination_id: str, r
 
 
 @get(ONE + "/deliveries", tags=TAGS, responses=errors(403))
-async def list_deliveries(  # noqa: PLR0913 - query parameters
+async def list_deliveries(  # noqa: PLR0913, PLR0917 - query parameters
     request: AnyRequest,
     org_id: str,
     destination_id: str,
@@ -211,7 +241,10 @@ async def list_deliveries(  # noqa: PLR0913 - query parameters
     """List attempts, newest first. The latency of first attempts that succeeded together is their mean."""
     service, destination = await _find(request, org_id, destination_id, Scope.READ)
     if wanted not in (None, "delivered", "failed"):
-        raise Invalid("state must be delivered or failed", problems=(FieldProblem("state", "must be delivered or failed"),))
+        raise Invalid(
+            "state must be delivered or failed",
+            problems=(FieldProblem("state", "must be delivered or failed"),),
+        )
     count, (before, below) = read_limit(limit), read_cursor(cursor, (2**62, 2**40))
     sequence = None
     if event_id is not None:
@@ -219,12 +252,17 @@ async def list_deliveries(  # noqa: PLR0913 - query parameters
         if entry is None:
             return DeliveryList([], None)
         sequence = entry.sequence
-    rows = await service.directory.attempts(destination, state=wanted, sequence=sequence, before=before, limit=count + 1)
+    rows = await service.directory.attempts(
+        destination, state=wanted, sequence=sequence, before=before, limit=count + 1
+    )
     return await _expand(service, destination, rows, (before, below, count, sequence))
 
 
 async def _expand(
-    service: Service, destination: Destination, rows: list[AttemptRow], window: tuple[int, int, int, int | None]
+    service: Service,
+    destination: Destination,
+    rows: list[AttemptRow],
+    window: tuple[int, int, int, int | None],
 ) -> DeliveryList:
     """Turn rows of the attempt log into single attempts: a run of alike successes stands in one row."""
     before, below, count, only = window
@@ -242,7 +280,9 @@ async def _expand(
                 return DeliveryList(shown, f"{row.attempt_no}.{last + 1}")
             continue
         names = await service.log.event_ids(destination.organization_no, lowest, last)
-        shown.extend(_delivery(row, sequence, names.get(sequence)) for sequence in range(last, lowest - 1, -1))
+        shown.extend(
+            _delivery(row, sequence, names.get(sequence)) for sequence in range(last, lowest - 1, -1)
+        )
         if lowest > first:
             return DeliveryList(shown, f"{row.attempt_no}.{lowest}")
     return DeliveryList(shown, None)
@@ -262,7 +302,9 @@ def _delivery(row: AttemptRow, sequence: int, event_id: str | None) -> DeliveryB
     )
 
 
-async def _find(request: AnyRequest, org_id: str, destination_id: str, scope: Scope) -> tuple[Service, Destination]:
+async def _find(
+    request: AnyRequest, org_id: str, destination_id: str, scope: Scope
+) -> tuple[Service, Destination]:
     service = service_of(request)
     principal = await service.caller(request, org_id, scope)
     return service, await service.destination(principal, destination_id)
@@ -275,7 +317,10 @@ async def _shown(service: Service, destination: Destination) -> DestinationBody:
 async def _enable(request: AnyRequest, org_id: str, destination_id: str, *, enabled: bool) -> DestinationBody:
     service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
     changed = await service.directory.change_destination(
-        destination.organization_no, destination_id, lambda spec: replace(spec, enabled=enabled), service.clock.now()
+        destination.organization_no,
+        destination_id,
+        lambda spec: replace(spec, enabled=enabled),
+        service.clock.now(),
     )
     service.doorbell.ring_changes()
     return await _shown(service, changed)
@@ -284,7 +329,16 @@ async def _enable(request: AnyRequest, org_id: str, destination_id: str, *, enab
 def _changed(spec: DestinationSpec, data: DestinationPatch, service: Service) -> DestinationSpec:
     """Apply a patch: what is left out stays, null goes back to the default."""
     changes: dict[str, Any] = {}
-    for name in ("url", "auth_header_name", "auth_header_value", "name", "enabled", "format", "ca_certificate", "compression"):
+    for name in (
+        "url",
+        "auth_header_name",
+        "auth_header_value",
+        "name",
+        "enabled",
+        "format",
+        "ca_certificate",
+        "compression",
+    ):
         if (value := getattr(data, name)) is not UNSET:
             changes[name] = value
     if data.filter is not UNSET:
@@ -326,7 +380,7 @@ def redact(text: str, spec: DestinationSpec) -> str:
     value = spec.auth_header_value or ""
     _, _, tail = spec.url.partition("://")[2].partition("/")
     secrets = [value, value.partition(" ")[2], tail, *tail.replace("?", "/").split("/")]
-    for secret in sorted({one for one in secrets if len(one) >= 6}, key=len, reverse=True):  # noqa: PLR2004 - shorter ones are words
+    for secret in sorted({one for one in secrets if len(one) >= 6}, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
 
@@ -345,4 +399,3 @@ HANDLERS = [
     cancel_replay,
     list_deliveries,
 ]
-

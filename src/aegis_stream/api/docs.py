@@ -7,17 +7,53 @@ from .problems import MEDIA_TYPE, TYPE_BASE, FieldError, Problem
 
 _EXAMPLES = {
     400: Problem(TYPE_BASE + "malformed", "The body cannot be read", 400, "the body is not JSON"),
-    401: Problem(TYPE_BASE + "unknown-key", "Not authenticated", 401, "this API key is not known: it may be mistyped, revoked or expired"),
-    403: Problem(TYPE_BASE + "denied", "Not allowed", 403, "this key has scope read; the call needs admin: use another key"),
-    404: Problem(TYPE_BASE + "not-found", "Not found", 404, "there is no destination 'dst_…' in this organization"),
-    409: Problem(TYPE_BASE + "conflict", "Contradicts what is stored", 409, "there is an organization org_abc already: choose another id"),
-    413: Problem(TYPE_BASE + "too-large", "Too large", 413, "the body is larger than 10485760 bytes (after decompression): send smaller batches"),
-    415: Problem(TYPE_BASE + "unsupported-media-type", "Unsupported media type", 415, "send application/json or application/x-ndjson"),
+    401: Problem(
+        TYPE_BASE + "unknown-key",
+        "Not authenticated",
+        401,
+        "this API key is not known: it may be mistyped, revoked or expired",
+    ),
+    403: Problem(
+        TYPE_BASE + "denied",
+        "Not allowed",
+        403,
+        "this key has scope read; the call needs admin: use another key",
+    ),
+    404: Problem(
+        TYPE_BASE + "not-found", "Not found", 404, "there is no destination 'dst_…' in this organization"
+    ),
+    409: Problem(
+        TYPE_BASE + "conflict",
+        "Contradicts what is stored",
+        409,
+        "there is an organization org_abc already: choose another id",
+    ),
+    413: Problem(
+        TYPE_BASE + "too-large",
+        "Too large",
+        413,
+        "the body is larger than 10485760 bytes (after decompression): send smaller batches",
+    ),
+    415: Problem(
+        TYPE_BASE + "unsupported-media-type",
+        "Unsupported media type",
+        415,
+        "send application/json or application/x-ndjson",
+    ),
     422: Problem(
-        TYPE_BASE + "invalid", "Not acceptable as it is", 422, "url: must begin with https://", [FieldError("url", "must begin with https://")]
+        TYPE_BASE + "invalid",
+        "Not acceptable as it is",
+        422,
+        "url: must begin with https://",
+        [FieldError("url", "must begin with https://")],
     ),
     429: Problem(TYPE_BASE + "limited", "Too much at once", 429, "too many requests: wait a moment"),
-    503: Problem(TYPE_BASE + "store-full", "Not available now", 503, "the disk is full: nothing was stored; free some space"),
+    503: Problem(
+        TYPE_BASE + "store-full",
+        "Not available now",
+        503,
+        "the disk is full: nothing was stored; free some space",
+    ),
 }
 
 

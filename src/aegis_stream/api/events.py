@@ -1,18 +1,19 @@
 """The log for people: listed, looked up with what became of each event; and preflight decisions, which arrive flat."""
 
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from litestar import Request, get, post
 from msgspec import UNSET, Raw
 
-from ..domain.destination import Destination
-from ..domain.event import PREFLIGHT_DATASET, Preflight
-from ..domain.ids import RANDOM_BYTES, Micros, new_id
-from ..domain.organization import Scope
-from ..domain.times import from_datetime, to_text
-from ..errors import NotFound
-from ..ports import LogEntry
+from aegis_stream.domain.destination import Destination
+from aegis_stream.domain.event import PREFLIGHT_DATASET, Preflight
+from aegis_stream.domain.ids import RANDOM_BYTES, Micros, new_id
+from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.times import from_datetime, to_text
+from aegis_stream.errors import NotFound
+from aegis_stream.ports import LogEntry
+
 from .docs import errors
 from .ingest import refusal
 from .schemas import (
@@ -37,7 +38,9 @@ TAGS = ["Events"]
 AnyRequest = Request[Any, Any, Any]
 
 
-@post("/api/orgs/{org_id:str}/preflight-decisions", status_code=202, tags=TAGS, responses=errors(400, 403, 413))
+@post(
+    "/api/orgs/{org_id:str}/preflight-decisions", status_code=202, tags=TAGS, responses=errors(400, 403, 413)
+)
 async def record_preflight(request: AnyRequest, org_id: str, data: PreflightWrite) -> PreflightRecorded:
     """Record a preflight decision; durable when this answers."""
     service = service_of(request)
@@ -60,7 +63,9 @@ async def record_preflight(request: AnyRequest, org_id: str, data: PreflightWrit
         "aegis": {name: value for name, value in fields.items() if value is not UNSET},
         "organization": {"id": principal.org_id},
     }
-    recorded = await service.ingest.record(principal.organization_no, principal.org_id, [msgspec.json.encode(event)])
+    recorded = await service.ingest.record(
+        principal.organization_no, principal.org_id, [msgspec.json.encode(event)]
+    )
     if recorded.appended is None or recorded.rejected:
         raise refusal(recorded, single=True)
     sequence = recorded.appended.duplicates.get(0, recorded.appended.first)
@@ -68,7 +73,7 @@ async def record_preflight(request: AnyRequest, org_id: str, data: PreflightWrit
 
 
 @get(EVENTS, tags=TAGS, responses=errors(403))
-async def list_events(  # noqa: PLR0913 - query parameters
+async def list_events(  # noqa: PLR0913, PLR0917 - query parameters
     request: AnyRequest,
     org_id: str,
     after_sequence: int = 0,
@@ -98,7 +103,9 @@ async def list_events(  # noqa: PLR0913 - query parameters
             break
         after, looked_at = step[-1].sequence, looked_at + len(step)
         found += [one for one in step if dataset in (None, one.dataset) and decision in (None, one.decision)]
-    shown = [EventBody(one.sequence, to_text(one.received_at), Raw(one.body.encode())) for one in found[:count]]
+    shown = [
+        EventBody(one.sequence, to_text(one.received_at), Raw(one.body.encode())) for one in found[:count]
+    ]
     more = len(found) > count
     following = shown[-1].sequence if more else after
     return EventList(shown, str(following) if more or after < last else None)
@@ -111,8 +118,12 @@ async def read_event(request: AnyRequest, org_id: str, event_id: str) -> EventDe
     principal = await service.caller(request, org_id, Scope.READ)
     entry = await service.log.entry(principal.organization_no, event_id.removeprefix("/"))
     if entry is None:
-        raise NotFound("there is no event with this id in this organization; it may be older than the retention time")
-    destinations = await service.directory.destinations_of(principal.organization_no, 0, DESTINATIONS_SHOWN_MAX)
+        raise NotFound(
+            "there is no event with this id in this organization; it may be older than the retention time"
+        )
+    destinations = await service.directory.destinations_of(
+        principal.organization_no, 0, DESTINATIONS_SHOWN_MAX
+    )
     states = [await _state_at(service, one, entry) for one in destinations]
     shown = [state for state in states if state is not None]
     return EventDetail(entry.sequence, to_text(entry.received_at), Raw(entry.body.encode()), shown)
@@ -127,12 +138,19 @@ async def _state_at(service: Service, destination: Destination, entry: LogEntry)
     attempts = newest.attempt if newest else 0
     status_code, message = (newest.status_code, newest.message) if newest else (None, None)
     if (retry := await directory.retry_of(destination, sequence)) is not None:
-        state = "retrying" if retry.attempts else "pending"
+        state: Literal["retrying", "pending"] = "retrying" if retry.attempts else "pending"
         return EventDelivery(
-            destination.dst_id, state, retry.attempts, retry.status_code or status_code, retry.message or message, to_text(retry.due_at)
+            destination.dst_id,
+            state,
+            retry.attempts,
+            retry.status_code or status_code,
+            retry.message or message,
+            to_text(retry.due_at),
         )
     if (dead := await directory.dead_letter_of(destination, sequence)) is not None:
-        return EventDelivery(destination.dst_id, "dead_letter", dead.attempts, dead.status_code, dead.message, None)
+        return EventDelivery(
+            destination.dst_id, "dead_letter", dead.attempts, dead.status_code, dead.message, None
+        )
     if newest is not None and newest.state == "delivered":
         return EventDelivery(destination.dst_id, "delivered", attempts, status_code, None, None)
     replayed_through = await directory.replay_cursor(destination, sequence)

@@ -13,11 +13,20 @@ from typing import Any
 import msgspec
 import zstandard
 
-from ..access import Access
-from ..domain.event import Rejection
-from ..domain.organization import Scope
-from ..errors import AegisError, FieldProblem, Invalid, Malformed, TooLarge, Unavailable, Unsupported
-from ..pipeline.ingest import Ingest, Recorded
+from aegis_stream.access import Access
+from aegis_stream.domain.event import Rejection
+from aegis_stream.domain.organization import Scope
+from aegis_stream.errors import (
+    AegisError,
+    FieldProblem,
+    Invalid,
+    Malformed,
+    TooLarge,
+    Unavailable,
+    Unsupported,
+)
+from aegis_stream.pipeline.ingest import Ingest, Recorded
+
 from .problems import problem_of
 
 REQUEST_BYTES_MAX = 10 * 1024 * 1024
@@ -30,7 +39,9 @@ SHOWN_PROBLEMS_MAX = 100
 """Field problems listed in one 422."""
 
 JSON_TYPES = frozenset({"application/json", ""})
-LINES_TYPES = frozenset({"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"})
+LINES_TYPES = frozenset(
+    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
+)
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -68,7 +79,9 @@ class IngestEndpoint:
         org_id = path[10:-7]
         return org_id if org_id and "/" not in org_id else None
 
-    async def __call__(self, org_id: str, scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def __call__(
+        self, org_id: str, scope: MutableMapping[str, Any], receive: Receive, send: Send
+    ) -> None:
         """Answer one request: 202, or a problem."""
         try:
             status, headers, body = 202, _JSON_HEADERS, await self._take(org_id, scope, receive)
@@ -78,7 +91,13 @@ class IngestEndpoint:
             if isinstance(error, TooLarge | Unavailable):
                 headers.append((b"connection", b"close"))  # what is left of the body is not worth reading
         self.counts.requests[status] = self.counts.requests.get(status, 0) + 1
-        await send({"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+        await send(
+            {
+                "type": "http.response.start",
+                "status": status,
+                "headers": [*headers, (b"content-length", b"%d" % len(body))],
+            }
+        )
         await send({"type": "http.response.body", "body": body})
 
     async def _take(self, org_id: str, scope: MutableMapping[str, Any], receive: Receive) -> bytes:
@@ -96,7 +115,9 @@ class IngestEndpoint:
         principal.require(org_id, Scope.INGEST)
         media = (content_type or b"").decode("latin-1").partition(";")[0].strip().lower()
         if media not in JSON_TYPES and media not in LINES_TYPES:
-            raise Unsupported(f"Content-Type {media[:100]!r} is not taken: send application/json or application/x-ndjson")
+            raise Unsupported(
+                f"Content-Type {media[:100]!r} is not taken: send application/json or application/x-ndjson"
+            )
         if length is not None and length.isdigit() and int(length) > REQUEST_BYTES_MAX:
             raise _body_too_large()
         body = _decompress(await read_body(receive, REQUEST_BYTES_MAX), encoding)
@@ -129,7 +150,11 @@ def refusal(recorded: Recorded, *, single: bool) -> Invalid:
     shown = recorded.rejected[:SHOWN_PROBLEMS_MAX]
     problems = tuple(FieldProblem(_place(index, one, single=single), one.message) for index, one in shown)
     first = recorded.rejected[0][1]
-    detail = f"{first.field} {first.message}".lstrip() if single else f"none of the {len(recorded.rejected)} events is valid"
+    detail = (
+        f"{first.field} {first.message}".lstrip()
+        if single
+        else f"none of the {len(recorded.rejected)} events is valid"
+    )
     kind: type[Invalid] = Invalid
     if single and first.kind == "malformed":
         kind = Malformed
@@ -176,13 +201,20 @@ def _split(body: bytes, *, lines: bool) -> list[bytes]:
             items = [bytes(item) for item in _decode_items(body)]
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = str(error).partition(" - at `$")[0]
-            raise Malformed(f"the body is not a JSON array: {reason}", problems=(FieldProblem("", reason),)) from error
+            raise Malformed(
+                f"the body is not a JSON array: {reason}", problems=(FieldProblem("", reason),)
+            ) from error
     else:
         items = [body] if body and not body.isspace() else []
     if not items:
-        raise Invalid("the body has no events: send a JSON object, an array, or NDJSON", problems=(FieldProblem("", "no events"),))
+        raise Invalid(
+            "the body has no events: send a JSON object, an array, or NDJSON",
+            problems=(FieldProblem("", "no events"),),
+        )
     if len(items) > REQUEST_EVENTS_MAX:
-        raise TooLarge(f"the request has {len(items)} events; the limit is {REQUEST_EVENTS_MAX}: send smaller batches")
+        raise TooLarge(
+            f"the request has {len(items)} events; the limit is {REQUEST_EVENTS_MAX}: send smaller batches"
+        )
     return items
 
 
@@ -192,7 +224,10 @@ def _decompress(body: bytes, encoding: bytes | None) -> bytes:
     if name in ("identity", ""):
         return body
     if name not in ("gzip", "zstd"):
-        raise Unsupported(f"Content-Encoding {name[:100]!r} is not taken: send gzip, zstd or none", code="unsupported-encoding")
+        raise Unsupported(
+            f"Content-Encoding {name[:100]!r} is not taken: send gzip, zstd or none",
+            code="unsupported-encoding",
+        )
     try:
         if name == "gzip":
             inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
@@ -210,7 +245,9 @@ def _decompress(body: bytes, encoding: bytes | None) -> bytes:
 
 
 def _body_too_large() -> TooLarge:
-    return TooLarge(f"the body is larger than {REQUEST_BYTES_MAX} bytes (after decompression): send smaller batches")
+    return TooLarge(
+        f"the body is larger than {REQUEST_BYTES_MAX} bytes (after decompression): send smaller batches"
+    )
 
 
 def _place(index: int, rejection: Rejection, *, single: bool) -> str:

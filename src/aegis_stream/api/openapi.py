@@ -9,16 +9,33 @@ import json
 from typing import Any
 
 import msgspec
-from litestar.openapi.spec import OpenAPI, OpenAPIMediaType, Operation, Parameter, PathItem, RequestBody, Schema
 from litestar.openapi.spec import Example as SpecExample
+from litestar.openapi.spec import (
+    OpenAPI,
+    OpenAPIMediaType,
+    Operation,
+    Parameter,
+    PathItem,
+    RequestBody,
+    Schema,
+)
 from litestar.openapi.spec import OpenAPIResponse as SpecResponse
 
 from .docs import errors
 
 _EVENT = {
     "@timestamp": "2026-05-15T10:33:21.456789+00:00",
-    "event": {"id": "pflt_abc123", "kind": "event", "action": "preflight_check", "dataset": "aegis.preflight"},
-    "aegis": {"decision": "ALLOWED_WITH_MASKING", "destination": "AI_TOOL", "finding_counts_by_type": {"SSN": 1}},
+    "event": {
+        "id": "pflt_abc123",
+        "kind": "event",
+        "action": "preflight_check",
+        "dataset": "aegis.preflight",
+    },
+    "aegis": {
+        "decision": "ALLOWED_WITH_MASKING",
+        "destination": "AI_TOOL",
+        "finding_counts_by_type": {"SSN": 1},
+    },
 }
 _ANSWER = {
     "accepted": 98,
@@ -48,13 +65,25 @@ def describe_ingest(document: OpenAPI) -> None:
             required=True,
         ),
         responses={
-            "202": SpecResponse("Durable", content={"application/json": OpenAPIMediaType(schema, examples={"answer": SpecExample(value=_ANSWER)})}),
+            "202": SpecResponse(
+                "Durable",
+                content={
+                    "application/json": OpenAPIMediaType(
+                        schema, examples={"answer": SpecExample(value=_ANSWER)}
+                    )
+                },
+            ),
             **{
                 str(status): SpecResponse(
                     spec.description,
                     content={
                         "application/problem+json": OpenAPIMediaType(
-                            schema, examples={"problem": SpecExample(value=_plain(spec.examples[0].value if spec.examples else {}))}
+                            schema,
+                            examples={
+                                "problem": SpecExample(
+                                    value=_plain(spec.examples[0].value if spec.examples else {})
+                                )
+                            },
                         )
                     },
                 )
@@ -122,7 +151,7 @@ def _outline(schema: dict[str, Any], document: dict[str, Any], depth: int) -> An
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         schema = document["components"]["schemas"][name]
-    if depth > 4:  # noqa: PLR2004 - deep enough for every shape we have
+    if depth > 4:
         return "…"
     if "properties" in schema:
         return {name: _outline(one, document, depth + 1) for name, one in schema["properties"].items()}
@@ -137,7 +166,6 @@ def _outline(schema: dict[str, Any], document: dict[str, Any], depth: int) -> An
 
 
 def _plain(value: Any) -> Any:
-
 
     return msgspec.to_builtins(value)
 

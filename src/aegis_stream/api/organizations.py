@@ -5,9 +5,10 @@ from typing import Any
 from litestar import Request, delete, get, post
 from msgspec import UNSET
 
-from ..access import Issued
-from ..domain.organization import Scope
-from ..domain.times import from_datetime, to_text
+from aegis_stream.access import Issued
+from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.times import from_datetime, to_text
+
 from .docs import errors
 from .schemas import (
     KeyBody,
@@ -34,7 +35,9 @@ async def create_organization(request: AnyRequest, data: OrganizationWrite) -> O
     service.access.require_operator(request.headers.get("authorization"))
     org_id = None if data.id is UNSET else data.id
     made = await service.directory.db.write(lambda db: service.issuer.add_organization(db, data.name, org_id))
-    return OrganizationMade(made.key.org_id, data.name, made.text, made.key.key_id, to_text(made.key.created_at))
+    return OrganizationMade(
+        made.key.org_id, data.name, made.text, made.key.key_id, to_text(made.key.created_at)
+    )
 
 
 @get("/api/orgs/{org_id:str}", tags=TAGS, responses=errors())
@@ -54,19 +57,24 @@ async def create_key(request: AnyRequest, org_id: str, data: KeyWrite) -> KeyMad
     principal = await service.caller(request, org_id, Scope.ADMIN)
     expires_at = from_datetime(data.expires_at) if data.expires_at is not None else None
     scope = Scope(data.scope)
-    made = await service.directory.db.write(lambda db: service.issuer.add_key(db, principal.org_id, data.name, scope, expires_at))
+    made = await service.directory.db.write(
+        lambda db: service.issuer.add_key(db, principal.org_id, data.name, scope, expires_at)
+    )
     return _made(made)
 
 
 @get(KEYS, tags=TAGS, responses=errors(403))
-async def list_keys(request: AnyRequest, org_id: str, limit: int | None = None, cursor: str | None = None) -> KeyList:
+async def list_keys(
+    request: AnyRequest, org_id: str, limit: int | None = None, cursor: str | None = None
+) -> KeyList:
     """List API keys, oldest first, without their texts."""
     service = service_of(request)
     principal = await service.caller(request, org_id, Scope.ADMIN)
     count = read_limit(limit)
     keys = await service.directory.keys_of(principal.organization_no, cursor or "", count + 1)
     shown = [
-        KeyBody(one.key_id, one.name, one.scope, one.hint, to_text(one.created_at), time_text(one.expires_at)) for one in keys[:count]
+        KeyBody(one.key_id, one.name, one.scope, one.hint, to_text(one.created_at), time_text(one.expires_at))
+        for one in keys[:count]
     ]
     return KeyList(shown, shown[-1].id if len(keys) > count else None)
 
@@ -80,18 +88,24 @@ async def revoke_key(request: AnyRequest, org_id: str, key_id: str) -> None:
 
 
 @post(KEYS + "/{key_id:str}/rotate", tags=TAGS, responses=errors(403))
-async def rotate_key(request: AnyRequest, org_id: str, key_id: str, data: RotateWrite | None = None) -> KeyMade:
+async def rotate_key(
+    request: AnyRequest, org_id: str, key_id: str, data: RotateWrite | None = None
+) -> KeyMade:
     """Make a new key like this one; the old one ends at once, or after `overlap_seconds`."""
     service = service_of(request)
     principal = await service.caller(request, org_id, Scope.ADMIN)
     overlap_s = data.overlap_seconds if data is not None else 0
-    made = await service.directory.db.write(lambda db: service.issuer.rotate_key(db, principal.org_id, key_id, overlap_s))
+    made = await service.directory.db.write(
+        lambda db: service.issuer.rotate_key(db, principal.org_id, key_id, overlap_s)
+    )
     return _made(made)
 
 
 def _made(made: Issued) -> KeyMade:
     key = made.key
-    return KeyMade(key.key_id, key.name, key.scope, made.text, to_text(key.created_at), time_text(key.expires_at))
+    return KeyMade(
+        key.key_id, key.name, key.scope, made.text, to_text(key.created_at), time_text(key.expires_at)
+    )
 
 
 HANDLERS = [create_organization, read_organization, create_key, list_keys, revoke_key, rotate_key]

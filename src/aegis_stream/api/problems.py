@@ -4,7 +4,7 @@ from typing import Any
 
 import msgspec
 
-from ..errors import (
+from aegis_stream.errors import (
     AegisError,
     Conflict,
     Denied,
@@ -63,7 +63,11 @@ def problem_of(error: AegisError) -> tuple[int, dict[str, str], bytes]:
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="aegis"'
     errors = [FieldError(one.field, one.message) for one in error.problems]
-    return status, headers, msgspec.json.encode(Problem(TYPE_BASE + error.code, title, status, error.message, errors))
+    return (
+        status,
+        headers,
+        msgspec.json.encode(Problem(TYPE_BASE + error.code, title, status, error.message, errors)),
+    )
 
 
 def plain_problem(status: int, code: str, title: str, detail: str) -> tuple[int, dict[str, str], bytes]:

@@ -6,12 +6,19 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from ..domain.attempt import RetryPolicy
-from ..domain.destination import BatchPolicy, Destination, DestinationSpec, Filter, Progress, mask_url
-from ..domain.ids import Micros
-from ..domain.times import to_text
-from ..formats import resolve
-from ..settings import Settings
+from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.destination import (
+    BatchPolicy,
+    Destination,
+    DestinationSpec,
+    Filter,
+    Progress,
+    mask_url,
+)
+from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.times import to_text
+from aegis_stream.formats import resolve
+from aegis_stream.settings import Settings
 
 FormatName = Literal["auto", "json", "ndjson", "json_array"]
 Decision = Literal["ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"]
@@ -392,7 +399,9 @@ def retry_of(body: RetryBody | None, default: RetryPolicy) -> RetryPolicy:
     """Return the retry policy, with the service's defaults for what is left out."""
     if body is None:
         return default
-    given = {name: value for name in RetryBody.__struct_fields__ if (value := getattr(body, name)) is not UNSET}
+    given = {
+        name: value for name in RetryBody.__struct_fields__ if (value := getattr(body, name)) is not UNSET
+    }
     values: dict[str, Any] = {name: getattr(default, name) for name in RetryPolicy.__slots__} | given
     if "max_seconds" not in given:
         values["max_seconds"] = max(values["max_seconds"], values["base_seconds"])
@@ -407,7 +416,9 @@ def destination_body(destination: Destination, progress: Progress) -> Destinatio
     last_error = None
     if health.last_error_at is not None and health.last_error_message is not None:
         at = to_text(health.last_error_at)
-        last_error = LastErrorBody(at, health.last_error_status, health.last_error_message, progress.last_error_event_id)
+        last_error = LastErrorBody(
+            at, health.last_error_status, health.last_error_message, progress.last_error_event_id
+        )
     return DestinationBody(
         id=destination.dst_id,
         org_id=destination.org_id,

@@ -6,19 +6,25 @@ from typing import Any, Protocol
 
 from litestar import Request
 
-from ..access import Access, Issuer, Principal
-from ..domain.destination import Destination, DestinationSpec, auth_header_problems, policy_problems
-from ..domain.endpoint import Endpoint, Route
-from ..domain.organization import Scope
-from ..domain.url import parse_url
-from ..errors import FieldProblem, Invalid
-from ..netguard import NetGuard
-from ..pipeline.ingest import Ingest
-from ..ports import Clock, Dice, Doorbell, Sender
-from ..settings import Settings
-from ..store.directory import StoredDirectory
-from ..store.log import StoredLog
-from ..telemetry import Log
+from aegis_stream.access import Access, Issuer, Principal
+from aegis_stream.domain.destination import (
+    Destination,
+    DestinationSpec,
+    auth_header_problems,
+    policy_problems,
+)
+from aegis_stream.domain.endpoint import Endpoint, Route
+from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.url import parse_url
+from aegis_stream.errors import FieldProblem, Invalid
+from aegis_stream.netguard import NetGuard
+from aegis_stream.pipeline.ingest import Ingest
+from aegis_stream.ports import Clock, Dice, Doorbell, Sender
+from aegis_stream.settings import Settings
+from aegis_stream.store.directory import StoredDirectory
+from aegis_stream.store.log import StoredLog
+from aegis_stream.telemetry import Log
+
 from .ingest import IngestCounts
 
 RESOLVE_TIMEOUT_S = 2.0
@@ -125,7 +131,9 @@ def read_limit(limit: int | None) -> int:
     if limit is None:
         return PAGE_DEFAULT
     if not 1 <= limit <= PAGE_MAX:
-        raise Invalid(f"limit must be 1 to {PAGE_MAX}", problems=(FieldProblem("limit", f"must be 1 to {PAGE_MAX}"),))
+        raise Invalid(
+            f"limit must be 1 to {PAGE_MAX}", problems=(FieldProblem("limit", f"must be 1 to {PAGE_MAX}"),)
+        )
     return limit
 
 
@@ -134,7 +142,9 @@ def read_cursor(cursor: str | None, start: tuple[int, ...]) -> tuple[int, ...]:
     if cursor is None:
         return start
     parts = cursor.split(".")
-    if len(parts) != len(start) or not all(part.isascii() and part.isdecimal() and len(part) <= 18 for part in parts):  # noqa: PLR2004
+    if len(parts) != len(start) or not all(
+        part.isascii() and part.isdecimal() and len(part) <= 18 for part in parts
+    ):
         message = "must be the next_cursor of an earlier answer, unchanged"
         raise Invalid(f"cursor {message}", problems=(FieldProblem("cursor", message),))
     return tuple(int(part) for part in parts)

@@ -6,15 +6,18 @@ from pathlib import Path
 
 import click
 
-from .. import __version__
-from ..errors import AegisError
+from aegis_stream import __version__
+from aegis_stream.errors import AegisError
+
 from .service import demo, receiver, serve, worker
 from .tenants import key, org
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="aegis")
-@click.option("--config", type=click.Path(path_type=Path), envvar="AEGIS_CONFIG", help="TOML file with settings.")
+@click.option(
+    "--config", type=click.Path(path_type=Path), envvar="AEGIS_CONFIG", help="TOML file with settings."
+)
 @click.pass_context
 def cli(context: click.Context, config: Path | None) -> None:
     """Audit events in, delivered to every destination: at least once, durably, observably, fast."""

@@ -11,15 +11,20 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 def print_json(value: Any) -> None:
     """Print one JSON document, indented on a terminal."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if click.get_text_stream("stdout").isatty() else None))
+    click.echo(
+        json.dumps(value, ensure_ascii=False, indent=2 if click.get_text_stream("stdout").isatty() else None)
+    )
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
     """Print rows under their heads, columns as wide as they must be."""
     texts = [[_cell(value) for value in row] for row in rows]
-    widths = [max(len(head), *(len(row[column]) for row in texts)) if texts else len(head) for column, head in enumerate(heads)]
-    for row in ([head.upper() for head in heads], *texts):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    widths = [
+        max(len(head), *(len(line[column]) for line in texts)) if texts else len(head)
+        for column, head in enumerate(heads)
+    ]
+    for line in ([head.upper() for head in heads], *texts):
+        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
 
 
 def _cell(value: Any) -> str:

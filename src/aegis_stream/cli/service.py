@@ -6,10 +6,13 @@ from pathlib import Path
 
 import click
 
-from ..settings import Settings, load_settings
+from aegis_stream.settings import Settings, load_settings
+
 from .output import print_json
 
-CONFIG = click.option("--config", type=click.Path(path_type=Path), help="TOML file with settings (AEGIS_CONFIG).")
+CONFIG = click.option(
+    "--config", type=click.Path(path_type=Path), help="TOML file with settings (AEGIS_CONFIG)."
+)
 
 
 def read_settings(context: click.Context, config: Path | None) -> tuple[Settings, Path | None]:
@@ -20,13 +23,33 @@ def read_settings(context: click.Context, config: Path | None) -> tuple[Settings
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8700, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 takes a free one.")
-@click.option("--workers", default=1, show_default=True, type=click.IntRange(0, 64), help="Delivery workers; 0 for the API alone.")
+@click.option(
+    "--port",
+    default=8700,
+    show_default=True,
+    type=click.IntRange(0, 65_535),
+    help="Port; 0 takes a free one.",
+)
+@click.option(
+    "--workers",
+    default=1,
+    show_default=True,
+    type=click.IntRange(0, 64),
+    help="Delivery workers; 0 for the API alone.",
+)
 @click.option("--print-config", is_flag=True, help="Show the settings, secrets masked, and end.")
 @click.option("--json", "as_json", is_flag=True, help="With --print-config: as JSON.")
 @CONFIG
 @click.pass_context
-def serve(context: click.Context, host: str, port: int, workers: int, print_config: bool, as_json: bool, config: Path | None) -> None:
+def serve(
+    context: click.Context,
+    host: str,
+    port: int,
+    workers: int,
+    print_config: bool,
+    as_json: bool,
+    config: Path | None,
+) -> None:
     """Run the API and deliver what it records."""
     settings, path = read_settings(context, config)
     if print_config:
@@ -37,7 +60,7 @@ def serve(context: click.Context, host: str, port: int, workers: int, print_conf
             for name, value in shown.items():
                 click.echo(f"AEGIS_{name.upper()}={value}")
         return
-    from ..wiring import Serving, run_server  # noqa: PLC0415 - the other commands start faster without the server
+    from aegis_stream.wiring import Serving, run_server  # noqa: PLC0415 - the other commands start faster without the server
 
     run_server(settings, Serving(host, port, workers, path))
 
@@ -49,21 +72,42 @@ def serve(context: click.Context, host: str, port: int, workers: int, print_conf
 def worker(context: click.Context, supervised: bool, config: Path | None) -> None:
     """Deliver what is recorded, without the API."""
     settings, _ = read_settings(context, config)
-    from ..wiring import run_worker  # noqa: PLC0415
+    from aegis_stream.wiring import run_worker  # noqa: PLC0415
 
     run_worker(settings, supervised=supervised)
 
 
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option("--port", default=8800, show_default=True, type=click.IntRange(0, 65_535), help="Port; 0 takes a free one.")
-@click.option("--bearer", envvar="AEGIS_RECEIVER_BEARER", help="Token that requests must carry (AEGIS_RECEIVER_BEARER).")
-@click.option("--hmac", "hmac_key", envvar="AEGIS_RECEIVER_HMAC", help="Key of the signature that requests must carry (AEGIS_RECEIVER_HMAC).")
-@click.option("--fail", default=0.0, show_default=True, type=click.FloatRange(0, 1), help="Share of requests answered 500.")
+@click.option(
+    "--port",
+    default=8800,
+    show_default=True,
+    type=click.IntRange(0, 65_535),
+    help="Port; 0 takes a free one.",
+)
+@click.option(
+    "--bearer", envvar="AEGIS_RECEIVER_BEARER", help="Token that requests must carry (AEGIS_RECEIVER_BEARER)."
+)
+@click.option(
+    "--hmac",
+    "hmac_key",
+    envvar="AEGIS_RECEIVER_HMAC",
+    help="Key of the signature that requests must carry (AEGIS_RECEIVER_HMAC).",
+)
+@click.option(
+    "--fail",
+    default=0.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="Share of requests answered 500.",
+)
 @click.option("--latency", default="0ms", show_default=True, help="Wait before each answer: 50ms, 2s.")
 @click.option("--tls", is_flag=True, help="Serve https with a certificate made here.")
 @click.option("--tls-dir", type=click.Path(path_type=Path), help="Where that certificate lies.")
-@click.option("--record", type=click.Path(path_type=Path), help="Append every request to this file, as lines of JSON.")
+@click.option(
+    "--record", type=click.Path(path_type=Path), help="Append every request to this file, as lines of JSON."
+)
 @click.option("--quiet", is_flag=True, help="Do not print events.")
 @click.option("--json", "as_json", is_flag=True, help="Print events as JSON.")
 def receiver(
@@ -80,7 +124,7 @@ def receiver(
     as_json: bool,
 ) -> None:
     """Run the reference receiver: shows what arrives, verifies, counts duplicates."""
-    from ..receiver.server import ReceiverOptions, run  # noqa: PLC0415
+    from aegis_stream.receiver.server import ReceiverOptions, run  # noqa: PLC0415
 
     try:
         options = ReceiverOptions(
@@ -102,8 +146,19 @@ def receiver(
 
 
 @click.command()
-@click.option("--events", type=click.Path(path_type=Path, exists=True, dir_okay=False), envvar="AEGIS_DEMO_EVENTS", help="Your own events, NDJSON.")
-@click.option("--port", default=8700, show_default=True, type=click.IntRange(0, 65_535), help="Port of the API; a free one if it is taken.")
+@click.option(
+    "--events",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    envvar="AEGIS_DEMO_EVENTS",
+    help="Your own events, NDJSON.",
+)
+@click.option(
+    "--port",
+    default=8700,
+    show_default=True,
+    type=click.IntRange(0, 65_535),
+    help="Port of the API; a free one if it is taken.",
+)
 @CONFIG
 @click.pass_context
 def demo(context: click.Context, events: Path | None, port: int, config: Path | None) -> None:
@@ -122,6 +177,6 @@ def _seconds(text: str) -> float:
                 seconds = float(text.removesuffix(unit)) * factor
             except ValueError:
                 break
-            if 0 <= seconds <= 3600:  # noqa: PLR2004 - an hour is as good as for ever
+            if 0 <= seconds <= 3600:
                 return seconds
     raise click.BadParameter(f"{text!r} is not a duration such as 50ms or 2s", param_hint="--latency")

@@ -6,10 +6,11 @@ from typing import TypeVar
 
 import click
 
-from ..access import Issued, Issuer
-from ..domain.organization import Scope
-from ..domain.times import to_text
-from ..store.sqlite import Connection
+from aegis_stream.access import Issued, Issuer
+from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.times import to_text
+from aegis_stream.store.sqlite import Connection
+
 from .output import JSON, print_json, print_table
 from .service import CONFIG, read_settings
 
@@ -33,7 +34,9 @@ def key() -> None:
 @JSON
 @CONFIG
 @click.pass_context
-def create_organization(context: click.Context, name: str, org_id: str | None, as_json: bool, config: Path | None) -> None:
+def create_organization(
+    context: click.Context, name: str, org_id: str | None, as_json: bool, config: Path | None
+) -> None:
     """Make an organization and its first admin key."""
     made = _write(context, config, lambda issuer, db: issuer.add_organization(db, name, org_id))
     if as_json:
@@ -50,7 +53,9 @@ def create_organization(context: click.Context, name: str, org_id: str | None, a
 @JSON
 @CONFIG
 @click.pass_context
-def create_key(context: click.Context, org_id: str, name: str, scope: str, as_json: bool, config: Path | None) -> None:
+def create_key(
+    context: click.Context, org_id: str, name: str, scope: str, as_json: bool, config: Path | None
+) -> None:
     """Make a key."""
     made = _write(context, config, lambda issuer, db: issuer.add_key(db, org_id, name, Scope(scope), None))
     _print_made(made, as_json=as_json)
@@ -64,7 +69,17 @@ def create_key(context: click.Context, org_id: str, name: str, scope: str, as_js
 def list_keys(context: click.Context, org_id: str, as_json: bool, config: Path | None) -> None:
     """List keys, without their texts."""
     keys = _write(context, config, lambda issuer, db: issuer.keys(db, org_id))
-    rows = [(one.key_id, one.scope.value, one.name, "…" + one.hint, to_text(one.created_at), to_text(one.expires_at) if one.expires_at else None) for one in keys]
+    rows = [
+        (
+            one.key_id,
+            one.scope.value,
+            one.name,
+            "…" + one.hint,
+            to_text(one.created_at),
+            to_text(one.expires_at) if one.expires_at else None,
+        )
+        for one in keys
+    ]
     heads = ("id", "scope", "name", "hint", "created_at", "expires_at")
     if as_json:
         print_json([dict(zip(heads, row, strict=True)) for row in rows])
@@ -90,11 +105,19 @@ def revoke_key(context: click.Context, key_id: str, org_id: str, as_json: bool, 
 @key.command("rotate")
 @click.argument("key_id")
 @ORG
-@click.option("--overlap", default=0, show_default=True, type=click.IntRange(0, 2_592_000), help="Seconds that the old key still opens.")
+@click.option(
+    "--overlap",
+    default=0,
+    show_default=True,
+    type=click.IntRange(0, 2_592_000),
+    help="Seconds that the old key still opens.",
+)
 @JSON
 @CONFIG
 @click.pass_context
-def rotate_key(context: click.Context, key_id: str, org_id: str, overlap: int, as_json: bool, config: Path | None) -> None:
+def rotate_key(
+    context: click.Context, key_id: str, org_id: str, overlap: int, as_json: bool, config: Path | None
+) -> None:
     """Make a new key like an old one, which ends."""
     made = _write(context, config, lambda issuer, db: issuer.rotate_key(db, org_id, key_id, overlap))
     _print_made(made, as_json=as_json)
@@ -109,7 +132,7 @@ def _print_made(made: Issued, *, as_json: bool) -> None:
 
 
 def _write(context: click.Context, config: Path | None, work: Callable[[Issuer, Connection], T]) -> T:
-    from ..wiring import make_issuer, make_log, open_stores  # noqa: PLC0415
+    from aegis_stream.wiring import make_issuer, make_log, open_stores  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
     stores = open_stores(settings, make_log(settings))

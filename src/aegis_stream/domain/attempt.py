@@ -15,6 +15,7 @@ from .ids import SECOND, Micros
 RETRY_AFTER_MAX_S = 3600
 """Longest Retry-After we follow, seconds: a destination must not park its events for days by one header."""
 
+
 class FaultKind(enum.StrEnum):
     """Why there was no usable answer."""
 

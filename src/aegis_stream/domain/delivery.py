@@ -7,7 +7,6 @@ from .attempt import Failure
 from .destination import Health
 from .ids import DestinationNo, Micros, OrganizationNo, ReplayId
 
-
 AUTO_REDRIVE_MAX = 1000
 """Dead letters that one settlement makes pending; the rest follow with the next ones."""
 

@@ -6,7 +6,8 @@ The URL is parsed by `domain/url.py` and judged by `netguard.py`; here is everyt
 import re
 from dataclasses import dataclass, field, replace
 
-from ..errors import FieldProblem
+from aegis_stream.errors import FieldProblem
+
 from .attempt import RetryPolicy
 from .ids import DestinationId, DestinationNo, Micros, OrganizationId, OrganizationNo
 
@@ -18,8 +19,25 @@ _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")  # RFC 9110 section 5
 _VISIBLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _FRAMING_HEADERS = frozenset(
     {
-        *("host", "content-length", "content-type", "content-encoding", "transfer-encoding", "connection", "keep-alive"),
-        *("te", "trailer", "upgrade", "expect", "proxy-authorization", "proxy-connection", "user-agent", "accept-encoding"),
+        *(
+            "host",
+            "content-length",
+            "content-type",
+            "content-encoding",
+            "transfer-encoding",
+            "connection",
+            "keep-alive",
+        ),
+        *(
+            "te",
+            "trailer",
+            "upgrade",
+            "expect",
+            "proxy-authorization",
+            "proxy-connection",
+            "user-agent",
+            "accept-encoding",
+        ),
         *("x-aegis-signature", "date", "via", "forwarded"),
     }
 )
@@ -35,7 +53,9 @@ class Filter:
 
     def wants(self, dataset: str, decision: str | None) -> bool:
         """Tell whether an event with these labels is to be delivered."""
-        return (not self.datasets or dataset in self.datasets) and (not self.decisions or decision in self.decisions)
+        return (not self.datasets or dataset in self.datasets) and (
+            not self.decisions or decision in self.decisions
+        )
 
     @property
     def wants_all(self) -> bool:
@@ -146,12 +166,20 @@ def auth_header_problems(name: str | None, value: str | None) -> list[FieldProbl
         problems.append(FieldProblem(missing, "give auth_header_name and auth_header_value both, or neither"))
     if name is not None:
         if not _TOKEN.fullmatch(name):
-            problems.append(FieldProblem("auth_header_name", "must be a header name: letters, digits and -, such as Authorization"))
+            problems.append(
+                FieldProblem(
+                    "auth_header_name", "must be a header name: letters, digits and -, such as Authorization"
+                )
+            )
         elif name.lower() in _FRAMING_HEADERS:
-            problems.append(FieldProblem("auth_header_name", f"{name} is set by the service itself; use another header"))
+            problems.append(
+                FieldProblem("auth_header_name", f"{name} is set by the service itself; use another header")
+            )
     if value is not None and not (_VISIBLE.fullmatch(value) and len(value) <= HEADER_VALUE_CHARACTERS_MAX):
         limit = f"must be 1 to {HEADER_VALUE_CHARACTERS_MAX} visible ASCII characters without line breaks"
-        problems.append(FieldProblem("auth_header_value", limit + "; check for a pasted newline or quote mark"))
+        problems.append(
+            FieldProblem("auth_header_value", limit + "; check for a pasted newline or quote mark")
+        )
     return problems
 
 
@@ -159,7 +187,11 @@ def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
     """Check names, batch and retry settings against their ranges."""
     batch, retry = spec.batch, spec.retry
     checks = (
-        ("name", len(spec.name) <= NAME_CHARACTERS_MAX and (spec.name == "" or spec.name.isprintable()), "at most 200 printable characters"),
+        (
+            "name",
+            len(spec.name) <= NAME_CHARACTERS_MAX and (spec.name == "" or spec.name.isprintable()),
+            "at most 200 printable characters",
+        ),
         ("compression", spec.compression == "none", 'only "none" so far'),
         ("batch.max_events", 1 <= batch.max_events <= 10_000, "1 to 10000"),
         ("batch.max_bytes", 1_000 <= batch.max_bytes <= 10_000_000, "1000 to 10000000 bytes"),
@@ -167,9 +199,21 @@ def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
         ("retry.max_attempts", 1 <= retry.max_attempts <= 20, "1 to 20"),
         ("retry.base_seconds", 0.001 <= retry.base_seconds <= 86_400, "0.001 to 86400 seconds"),
         ("retry.multiplier", 1 <= retry.multiplier <= 10, "1 to 10"),
-        ("retry.max_seconds", retry.base_seconds <= retry.max_seconds <= 604_800, "from base_seconds to 604800 seconds"),
-        ("filter.datasets", len(spec.filter.datasets) <= 100 and all(0 < len(one) <= 256 for one in spec.filter.datasets), "at most 100 names"),
-        ("filter.decisions", set(spec.filter.decisions) <= {"ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"}, "ALLOWED, ALLOWED_WITH_MASKING or BLOCKED"),
+        (
+            "retry.max_seconds",
+            retry.base_seconds <= retry.max_seconds <= 604_800,
+            "from base_seconds to 604800 seconds",
+        ),
+        (
+            "filter.datasets",
+            len(spec.filter.datasets) <= 100 and all(0 < len(one) <= 256 for one in spec.filter.datasets),
+            "at most 100 names",
+        ),
+        (
+            "filter.decisions",
+            set(spec.filter.decisions) <= {"ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"},
+            "ALLOWED, ALLOWED_WITH_MASKING or BLOCKED",
+        ),
     )
     return [FieldProblem(name, f"must be {allowed}") for name, holds, allowed in checks if not holds]
 
@@ -181,7 +225,7 @@ def mask_url(url: str) -> str:
     """
     scheme, _, rest = url.partition("://")
     host, slash, tail = rest.partition("/")
-    host, question, query = host.partition("?")
+    host, question, _ = host.partition("?")
     if question:
         return f"{scheme}://{host}?{MASK}"
     first, more, hidden = tail.partition("/")
@@ -189,4 +233,4 @@ def mask_url(url: str) -> str:
         first, more, hidden = first.partition("?")
     if not more:
         return f"{scheme}://{host}{slash}{first}"
-    return f"{scheme}://{host}/{first}{more}{MASK}{hidden[-4:] if len(hidden) > 8 else ''}"  # noqa: PLR2004
+    return f"{scheme}://{host}/{first}{more}{MASK}{hidden[-4:] if len(hidden) > 8 else ''}"

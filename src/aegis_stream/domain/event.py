@@ -98,7 +98,9 @@ class _OrganizationFields(msgspec.Struct, gc=False):
 class _Envelope(msgspec.Struct, gc=False):
     event: _EventFields | UnsetType = UNSET
     organization: _OrganizationFields | UnsetType = UNSET
-    timestamp: Annotated[datetime, msgspec.Meta(tz=True)] | UnsetType = msgspec.field(name="@timestamp", default=UNSET)
+    timestamp: Annotated[datetime, msgspec.Meta(tz=True)] | UnsetType = msgspec.field(
+        name="@timestamp", default=UNSET
+    )
     aegis: Raw | UnsetType = UNSET
 
 
@@ -109,7 +111,12 @@ _encode = msgspec.json.encode
 
 
 def parse_event(
-    raw: bytes, organization_id: OrganizationId, now: Micros, make_id: Callable[[], str], *, reserved: bool = False
+    raw: bytes,
+    organization_id: OrganizationId,
+    now: Micros,
+    make_id: Callable[[], str],
+    *,
+    reserved: bool = False,
 ) -> NewEvent | Rejection:
     """Check one item and fill in what is missing: @timestamp, event.id, organization.id.
 
@@ -137,7 +144,9 @@ def parse_event(
     named = organization.id if organization is not UNSET else UNSET
     if named is not UNSET and named != organization_id:
         return Rejection(
-            event_id or None, "organization.id", "is another organization's than the path's: leave it out or correct it"
+            event_id or None,
+            "organization.id",
+            "is another organization's than the path's: leave it out or correct it",
         )
     decision: str | None = None
     if dataset == PREFLIGHT_DATASET:
@@ -155,7 +164,11 @@ def parse_event(
 def parse_preflight(aegis: Raw | UnsetType) -> Preflight | Rejection:
     """Check the `aegis` object of a preflight event: known keys with the right types, nothing else."""
     if aegis is UNSET:
-        return Rejection(None, "aegis", f"is missing: events of dataset {PREFLIGHT_DATASET} must have it, with aegis.decision")
+        return Rejection(
+            None,
+            "aegis",
+            f"is missing: events of dataset {PREFLIGHT_DATASET} must have it, with aegis.decision",
+        )
     try:
         return _decode_preflight(aegis)
     except (msgspec.DecodeError, RecursionError) as error:
@@ -178,13 +191,20 @@ def is_same_submission(new: NewEvent, stored_body: str) -> bool:
     if timestamp is None or organization is None:
         return False
     organization_id = OrganizationId(msgspec.json.decode(organization)["id"])
-    return _fill(new.raw, new.event_id, organization_id, msgspec.json.decode(timestamp, type=str)) == stored_body
+    return (
+        _fill(new.raw, new.event_id, organization_id, msgspec.json.decode(timestamp, type=str)) == stored_body
+    )
 
 
 def _refuse_shape(raw: bytes) -> Rejection | None:
     """Refuse what is too large or too deep before any parser sees it."""
     if len(raw) > EVENT_BYTES_MAX:
-        return Rejection(None, "", f"the event has {len(raw)} bytes; the limit is {EVENT_BYTES_MAX}: shorten it or split it", "too-large")
+        return Rejection(
+            None,
+            "",
+            f"the event has {len(raw)} bytes; the limit is {EVENT_BYTES_MAX}: shorten it or split it",
+            "too-large",
+        )
     # An upper bound of the depth that costs next to nothing; only what exceeds it is looked at more closely.
     if raw.count(b"{") + raw.count(b"[") > JSON_DEPTH_MAX and _depth(raw) > JSON_DEPTH_MAX:
         return Rejection(None, "", f"the event is nested deeper than {JSON_DEPTH_MAX} levels: flatten it")
@@ -209,12 +229,22 @@ def _depth(raw: bytes) -> int:
 
 
 def _refuse_fields(event_id: str | UnsetType, dataset: str, *, reserved: bool) -> Rejection | None:
-    if event_id is not UNSET and not (0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX and event_id.isprintable()):
+    if event_id is not UNSET and not (
+        0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX and event_id.isprintable()
+    ):
         return Rejection(None, "event.id", f"must be 1 to {EVENT_ID_CHARACTERS_MAX} printable characters")
     if dataset.startswith(RESERVED_DATASETS) and not reserved:
-        return Rejection(event_id or None, "event.dataset", f"{RESERVED_DATASETS}* is reserved for the service's own events")
+        return Rejection(
+            event_id or None,
+            "event.dataset",
+            f"{RESERVED_DATASETS}* is reserved for the service's own events",
+        )
     if len(dataset) > DATASET_CHARACTERS_MAX or not dataset.isprintable():
-        return Rejection(event_id or None, "event.dataset", f"must be at most {DATASET_CHARACTERS_MAX} printable characters")
+        return Rejection(
+            event_id or None,
+            "event.dataset",
+            f"must be at most {DATASET_CHARACTERS_MAX} printable characters",
+        )
     return None
 
 
@@ -251,4 +281,8 @@ def _describe(error: Exception, parent: str) -> Rejection:
     field = ".".join(part for part in (parent, place) if part)
     if not isinstance(error, msgspec.ValidationError):
         return Rejection(None, field, f"is not valid JSON: {message}", "malformed")
-    return Rejection(None, field, message.replace("`", "").replace("Object contains", "has").replace("Expected", "expected"))
+    return Rejection(
+        None,
+        field,
+        message.replace("`", "").replace("Object contains", "has").replace("Expected", "expected"),
+    )

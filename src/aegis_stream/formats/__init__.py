@@ -7,7 +7,8 @@ user asked for "auto".
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..domain.attempt import Answer, Request, Verdict
+from aegis_stream.domain.attempt import Answer, Request, Verdict
+
 from .plain import encode_array, encode_lines, encode_single
 from .status import by_status
 

@@ -6,7 +6,7 @@ contract with every destination promises it.
 
 from collections.abc import Sequence
 
-from ..domain.attempt import Request
+from aegis_stream.domain.attempt import Request
 
 
 def encode_single(bodies: Sequence[bytes]) -> Request:

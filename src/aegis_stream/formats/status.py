@@ -1,6 +1,16 @@
 """What an answer says by its status alone: success, or whose fault it is and what to do about it."""
 
-from ..domain.attempt import RETRY_AFTER_MAX_S, Accepted, Answer, Failure, Fault, FaultKind, Response, Scope, Verdict
+from aegis_stream.domain.attempt import (
+    RETRY_AFTER_MAX_S,
+    Accepted,
+    Answer,
+    Failure,
+    Fault,
+    FaultKind,
+    Response,
+    Scope,
+    Verdict,
+)
 
 _EVENT_STATUSES = frozenset({400, 413, 422})
 """Statuses about the body that was sent: another event may well be taken."""
@@ -53,7 +63,9 @@ def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the sign
         Scope.EVENT if answer.status in _EVENT_STATUSES else Scope.DESTINATION,
         _message(answer),
         status_code=answer.status,
-        retry_after_s=retry_after_seconds(answer.retry_after) if answer.status in _OVERLOAD_STATUSES else None,
+        retry_after_s=retry_after_seconds(answer.retry_after)
+        if answer.status in _OVERLOAD_STATUSES
+        else None,
         fix_needed=answer.status in _FIX_STATUSES or 300 <= answer.status < 400,
         overload=answer.status in _OVERLOAD_STATUSES,
     )

@@ -11,15 +11,36 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..domain.attempt import Accepted, Dead, Delivered, Failure, Fault, Retry, Scope, Verdict, decide
-from ..domain.delivery import AUTO_REDRIVE_MAX, Claimed, Lease, ReplayRange, RetryRow, Settlement
-from ..domain.destination import Destination, Health
-from ..domain.endpoint import Route
-from ..domain.ids import SECOND, Micros
-from ..errors import AegisError, Unavailable
-from ..formats import Format, resolve
-from ..ports import Channel, Clock, Dice, Ledger, Sender
-from .follow import SPAN_MAX, Limits, LiveSource, RangeSource, ReplaySource, RetrySource, SharedPages, Work, due_in_seconds
+from aegis_stream.domain.attempt import (
+    Accepted,
+    Dead,
+    Delivered,
+    Failure,
+    Fault,
+    Retry,
+    Scope,
+    Verdict,
+    decide,
+)
+from aegis_stream.domain.delivery import AUTO_REDRIVE_MAX, Claimed, Lease, ReplayRange, RetryRow, Settlement
+from aegis_stream.domain.destination import Destination, Health
+from aegis_stream.domain.endpoint import Route
+from aegis_stream.domain.ids import SECOND, Micros
+from aegis_stream.errors import AegisError, Unavailable
+from aegis_stream.formats import Format, resolve
+from aegis_stream.ports import Channel, Clock, Dice, Ledger, Sender
+
+from .follow import (
+    SPAN_MAX,
+    Limits,
+    LiveSource,
+    RangeSource,
+    ReplaySource,
+    RetrySource,
+    SharedPages,
+    Work,
+    due_in_seconds,
+)
 from .pacing import Latencies, Pacing
 from .settle import Findings, Settler, Watermark
 
@@ -93,7 +114,11 @@ class Forwarder:
     def __post_init__(self) -> None:
         claimed, shared = self.claimed, self.shared
         self.live = LiveSource(
-            shared.pages, claimed.organization_no, self.destination.spec.filter, claimed.head, Watermark(claimed.cursor)
+            shared.pages,
+            claimed.organization_no,
+            self.destination.spec.filter,
+            claimed.head,
+            Watermark(claimed.cursor),
         )
         first_look = Micros(0) if claimed.retrying else None
         self.retries = RetrySource(shared.ledger, claimed.lease.destination_no, first_look)
@@ -110,8 +135,17 @@ class Forwarder:
     @property
     def idle(self) -> bool:
         """True when nothing is under way, unsettled or known to be due."""
-        return not (self._slots or self._flying or self._halves or self._refilling or self.live.unread or self.live.at_hand
-                    or self.retries.at_hand or self.retries.busy or self.replays)
+        return not (
+            self._slots
+            or self._flying
+            or self._halves
+            or self._refilling
+            or self.live.unread
+            or self.live.at_hand
+            or self.retries.at_hand
+            or self.retries.busy
+            or self.replays
+        )
 
     # ── what the worker tells ──
 
@@ -216,19 +250,15 @@ class Forwarder:
         if self._halves:
             return self._halves.popleft()
         share_left = self._retries_in_flight < self.pacing.share
-        if share_left and self.retries.at_hand:
-            return self.retries.take(self._limits)
-        if (work := self.live.take(self._limits)) is not None:
-            if self.live.wants_page and not self._refilling:
-                self.wake()
+        if share_left and (work := self.retries.take(self._limits)) is not None:
             return work
-        if share_left or not self.in_flight:
-            for replay in self.replays:
-                if (work := replay.take(self._limits)) is not None:
-                    return work
-        if self._wants_refill(asyncio.get_running_loop().time()) and not self._refilling:
-            self.wake()
-        return None
+        if (work := self.live.take(self._limits)) is None and (share_left or not self.in_flight):
+            work = next(
+                (taken for replay in self.replays if (taken := replay.take(self._limits)) is not None), None
+            )
+        if (work is None or self.live.wants_page) and not self._refilling:
+            self.wake()  # reads ahead while the last page is still being sent
+        return work
 
     def _record(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
         """Note what the attempt came to. Not a single await: nothing comes between an answer and its record."""
@@ -242,7 +272,7 @@ class Forwarder:
             else:
                 self._note_each(work, [verdicts] * len(work.sequences), latency_us, now)
         else:
-            each = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
+            each: list[Verdict] = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
             worst = next((one for one in each if isinstance(one, Failure)), None)
             if worst is None:
                 self._succeeded(latency_us, now, now_s)
@@ -275,7 +305,11 @@ class Forwarder:
         if recovered or health.last_success_at is None or now - health.last_success_at >= QUANTILES_PAUSE_US:
             self.health = _with(health, last_success_at=now, failures_in_row=0)
         if recovered:
-            if self.shared.auto_redrive and self._dead_letters and now - self._redriven_at >= AUTO_REDRIVE_PAUSE_US:
+            if (
+                self.shared.auto_redrive
+                and self._dead_letters
+                and now - self._redriven_at >= AUTO_REDRIVE_PAUSE_US
+            ):
                 self._redrive_died_by, self._redrive_left, self._redriven_at = now, self._dead_letters, now
             self.wake()
 
@@ -304,10 +338,14 @@ class Forwarder:
         self.health = _with(
             self.health, failures_in_row=self.pacing.failures_in_row, window_size=round(self.pacing.window, 1)
         )
-        settlement = Settlement(self.lease, self.claimed.organization_no, self.live.watermark.value, self.health)
+        settlement = Settlement(
+            self.lease, self.claimed.organization_no, self.live.watermark.value, self.health
+        )
         findings.write(settlement, now)
         settlement.replays = [
-            (source.replay.replay_id, source.watermark.value) for source in self.replays if source.replay is not None
+            (source.replay.replay_id, source.watermark.value)
+            for source in self.replays
+            if source.replay is not None
         ]
         if self._redrive_died_by is not None:
             settlement.redrive_died_by = self._redrive_died_by
@@ -355,7 +393,11 @@ class Forwarder:
 
     def _at_hand(self) -> int:
         """Slots that would find something to do; a guess from above that costs nothing."""
-        ready = len(self._halves) + (self.retries.at_hand and self.pacing.share) + sum(one.at_hand for one in self.replays)
+        ready = (
+            len(self._halves)
+            + (self.retries.at_hand and self.pacing.share)
+            + sum(one.at_hand for one in self.replays)
+        )
         return ready + (self.live.at_hand and self.shared.window_max)
 
     def _wants_refill(self, now_s: float) -> bool:

@@ -10,10 +10,11 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..domain.delivery import DueRetry, Page, ReplayRange, RetryRow
-from ..domain.destination import BatchPolicy, Filter
-from ..domain.ids import DestinationNo, Micros, OrganizationNo
-from ..ports import Clock, EventLog, Ledger
+from aegis_stream.domain.delivery import DueRetry, Page, ReplayRange, RetryRow
+from aegis_stream.domain.destination import BatchPolicy, Filter
+from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
+from aegis_stream.ports import Clock, EventLog, Ledger
+
 from .settle import Watermark
 
 PAGE_EVENTS_MAX = 1000
@@ -50,8 +51,12 @@ class Work:
         """Split a batch, to find the event that the destination refuses."""
         middle = len(self.sequences) // 2
         cut = self.sequences[middle]
-        left = Work(self.source, self.first, cut - 1, self.sequences[:middle], self.bodies[:middle], self.attempt)
-        return left, Work(self.source, cut, self.last, self.sequences[middle:], self.bodies[middle:], self.attempt)
+        left = Work(
+            self.source, self.first, cut - 1, self.sequences[:middle], self.bodies[:middle], self.attempt
+        )
+        return left, Work(
+            self.source, cut, self.last, self.sequences[middle:], self.bodies[middle:], self.attempt
+        )
 
 
 class Source(Protocol):
@@ -99,7 +104,11 @@ class SharedPages:
             page = reading.result()
             skip = first - start
             if skip < len(page.bodies):
-                return Page(first, page.bodies[skip:], page.labels[skip:] if page.labels is not None else None) if skip else page
+                return (
+                    Page(first, page.bodies[skip:], page.labels[skip:] if page.labels is not None else None)
+                    if skip
+                    else page
+                )
         key = (organization_no, first, labels)
         reading_now = self._pages.get(key)
         if reading_now is None:
@@ -118,7 +127,9 @@ class SharedPages:
 
     def forget(self, organization_no: OrganizationNo, through: int) -> None:
         """Let go of pages that lie wholly at or below a sequence that every destination here has taken."""
-        for key in [key for key, reading in self._pages.items() if key[0] == organization_no and _is_read(reading)]:
+        for key in [
+            key for key, reading in self._pages.items() if key[0] == organization_no and _is_read(reading)
+        ]:
             if key[1] + len(self._pages[key].result().bodies) - 1 <= through:
                 del self._pages[key]
 
@@ -186,7 +197,9 @@ class RangeSource:
         self._reading = True
         try:
             first = self._read_through + 1
-            page = await self.pages.read(self.organization_no, first, self.last, labels=not self.filter.wants_all)
+            page = await self.pages.read(
+                self.organization_no, first, self.last, labels=not self.filter.wants_all
+            )
             if page.bodies:
                 self._reserve.append(page)
         finally:
@@ -307,7 +320,9 @@ class RetrySource:
         taken.sort()
         sequences = [retry.sequence for retry in taken]
         self.busy.update(sequences)
-        return Work(self, sequences[0], sequences[-1], sequences, [retry.body for retry in taken], attempts + 1)
+        return Work(
+            self, sequences[0], sequences[-1], sequences, [retry.body for retry in taken], attempts + 1
+        )
 
     def complete(self, work: Work) -> None:
         """Nothing to move: the rows say it all, once they are settled."""

@@ -6,10 +6,10 @@
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
-from ..domain.event import NewEvent, Rejection, parse_event
-from ..domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
-from ..errors import Unavailable
-from ..ports import Appended, Clock, Dice, Doorbell, EventLog
+from aegis_stream.domain.event import NewEvent, Rejection, parse_event
+from aegis_stream.domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
+from aegis_stream.errors import Unavailable
+from aegis_stream.ports import Appended, Clock, Dice, Doorbell, EventLog
 
 EVENT_PREFIX = "pflt"
 
@@ -49,7 +49,12 @@ class Ingest:
     _queued_bytes: int = field(default=0)
 
     async def record(
-        self, organization_no: OrganizationNo, org_id: OrganizationId, items: Seq[bytes], *, reserved: bool = False
+        self,
+        organization_no: OrganizationNo,
+        org_id: OrganizationId,
+        items: Seq[bytes],
+        *,
+        reserved: bool = False,
     ) -> Recorded:
         """Check items, append the valid ones, wake the workers.
 
@@ -72,18 +77,21 @@ class Ingest:
         if not events:
             return Recorded(0, 0, rejected, events, None)
         appended = await self._append(organization_no, events)
-        if appended.count:
+        if appended.added:
             self.doorbell.ring(organization_no, appended.head)
         for place, sequence in appended.conflicts.items():
             message = f"is the id of event {sequence}, which has another body: send it under a new id"
             rejected.append((indexes[place], Rejection(events[place].event_id, "event.id", message)))
         rejected.sort(key=lambda one: one[0])
-        return Recorded(appended.count, len(appended.duplicates), rejected, events, appended)
+        return Recorded(appended.added, len(appended.duplicates), rejected, events, appended)
 
     async def _append(self, organization_no: OrganizationNo, events: list[NewEvent]) -> Appended:
         size = sum([len(event.body) for event in events])
         if self._queued_bytes + size > self.queue_bytes_max and self._queued_bytes:
-            raise Unavailable("too many events are waiting to be stored: send them again in a moment", code="ingest-queue-full")
+            raise Unavailable(
+                "too many events are waiting to be stored: send them again in a moment",
+                code="ingest-queue-full",
+            )
         self._queued_bytes += size
         try:
             return await self.log.append(organization_no, events, self.clock.now())

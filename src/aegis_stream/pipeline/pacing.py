@@ -12,7 +12,7 @@ each get their attempts on schedule, as the contract says.
 import math
 from dataclasses import dataclass, field
 
-from ..domain.attempt import Failure, Scope
+from aegis_stream.domain.attempt import Failure, Scope
 
 WINDOW_START = 16.0
 """Window of a destination that has none remembered."""
@@ -154,7 +154,7 @@ class Latencies:
         """Count one latency, microseconds."""
         self._counts[min(383, int(12 * math.log2(max(1, latency_us))))] += 1
         self._total += 1
-        if self._total >= 8192:  # noqa: PLR2004 - recent means the last few thousand
+        if self._total >= 8192:
             self._counts = [count // 2 for count in self._counts]
             self._total = sum(self._counts)
 

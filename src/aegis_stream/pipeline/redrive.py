@@ -4,8 +4,8 @@ the store; the worker learns of both by the directory's revision.)
 
 from typing import Protocol
 
-from ..domain.ids import Micros, OrganizationNo
-from ..errors import FieldProblem, Invalid
+from aegis_stream.domain.ids import Micros, OrganizationNo
+from aegis_stream.errors import FieldProblem, Invalid
 
 
 class Times(Protocol):
@@ -27,9 +27,13 @@ async def range_by_time(
     """
     oldest, head = stretch
     if until is not None and until < since:
-        raise Invalid("the range ends before it begins", problems=(FieldProblem("to", "must not lie before from"),))
+        raise Invalid(
+            "the range ends before it begins", problems=(FieldProblem("to", "must not lie before from"),)
+        )
     first = await log.sequence_at(organization_no, since, oldest, head)
-    last = head if until is None else await log.sequence_at(organization_no, Micros(until + 1), oldest, head) - 1
+    last = (
+        head if until is None else await log.sequence_at(organization_no, Micros(until + 1), oldest, head) - 1
+    )
     return first, last
 
 
@@ -43,6 +47,7 @@ def range_by_sequence(stretch: tuple[int, int], first: int, last: int | None) ->
     oldest, head = stretch
     if last is not None and last < first:
         raise Invalid(
-            "the range ends before it begins", problems=(FieldProblem("to_sequence", "must not be less than from_sequence"),)
+            "the range ends before it begins",
+            problems=(FieldProblem("to_sequence", "must not be less than from_sequence"),),
         )
     return max(first, oldest), head if last is None else min(last, head)

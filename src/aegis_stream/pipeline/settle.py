@@ -1,20 +1,20 @@
 """Outcomes, in whatever order they come → what the store is told, in one transaction (step 8).
 
-    Watermark   all up to here is done; what is done above it waits for the gap to close
-    Findings    what became certain about one destination since the last settlement
-    Settler     one loop a worker: collects the findings of all its destinations, stores them together
+Watermark   all up to here is done; what is done above it waits for the gap to close
+Findings    what became certain about one destination since the last settlement
+Settler     one loop a worker: collects the findings of all its destinations, stores them together
 """
 
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, assert_never
 
-from ..domain.attempt import Dead, Delivered, Outcome, Retry
-from ..domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
-from ..domain.ids import Micros, WorkerId
-from ..errors import Unavailable
-from ..ports import Clock, Ledger
+from aegis_stream.domain.attempt import Dead, Delivered, Failure, Outcome, Retry
+from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
+from aegis_stream.domain.ids import Micros, WorkerId
+from aegis_stream.errors import Unavailable
+from aegis_stream.ports import Clock, Ledger
 
 RUN_LENGTH_MAX = 16_384
 """Longest run in the attempt log; the search for one event's attempts looks that far."""
@@ -67,29 +67,42 @@ class Findings:
         self.retries.pop(sequence, None)
         match outcome:
             case Delivered(status_code):
-                self.runs.append(AttemptRun(sequence, sequence, attempt, "delivered", status_code, None, latency_us, now))
+                self.runs.append(
+                    AttemptRun(sequence, sequence, attempt, "delivered", status_code, None, latency_us, now)
+                )
                 self.delivered_count += 1
                 self.resolved.append(sequence)
-                return
             case Retry(at, failure):
                 self.retries[sequence] = RetryRow(sequence, attempt, at, failure)
+                self._note_failed(sequence, attempt, failure, latency_us, now)
             case Dead(failure):
                 self.dead[sequence] = DeadRow(sequence, attempt, now, failure)
-        self.failed_count += 1
-        row = AttemptRun(sequence, sequence, attempt, "failed", failure.status_code, failure.message, latency_us, now)
-        self.runs.append(row)
+                self._note_failed(sequence, attempt, failure, latency_us, now)
+            case _:
+                assert_never(outcome)
 
     def write(self, settlement: Settlement, now: Micros) -> None:
         """Put the findings into a settlement, alike successes of neighbours as one run."""
         count = sum(last - first + 1 for first, last, _ in self.delivered)
         latency_us = self.latency_sum_us // count if count else 0
         for first, last, status_code in merge_runs(self.delivered):
-            settlement.runs.append(AttemptRun(first, last, 1, "delivered", status_code, None, latency_us, now))
+            settlement.runs.append(
+                AttemptRun(first, last, 1, "delivered", status_code, None, latency_us, now)
+            )
         settlement.runs.extend(self.runs)
         settlement.retries.extend(self.retries.values())
         settlement.dead.extend(self.dead.values())
         settlement.resolved.extend(self.resolved)
         settlement.delivered, settlement.failed_attempts = self.delivered_count, self.failed_count
+
+    def _note_failed(
+        self, sequence: int, attempt: int, failure: Failure, latency_us: int, now: Micros
+    ) -> None:
+        self.failed_count += 1
+        row = AttemptRun(
+            sequence, sequence, attempt, "failed", failure.status_code, failure.message, latency_us, now
+        )
+        self.runs.append(row)
 
 
 def merge_runs(pieces: list[tuple[int, int, int | None]]) -> Iterable[tuple[int, int, int | None]]:
@@ -110,7 +123,10 @@ def merge_runs(pieces: list[tuple[int, int, int | None]]) -> Iterable[tuple[int,
 class Settled(Protocol):
     """Someone who finds things out: a forwarder."""
 
-    lease: Lease
+    @property
+    def lease(self) -> Lease:
+        """The lease under which it settles."""
+        ...
 
     def take_settlement(self) -> Settlement | None:
         """Return what became certain since the last call, or None."""
@@ -174,7 +190,9 @@ class Settler:
             if not batch:
                 return True
             try:
-                lost = await self.ledger.settle(self.worker_id, [settlement for _, settlement in batch], self.clock.now())
+                lost = await self.ledger.settle(
+                    self.worker_id, [settlement for _, settlement in batch], self.clock.now()
+                )
             except Unavailable:
                 self._wake.set()
                 return False

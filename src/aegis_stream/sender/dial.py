@@ -40,7 +40,7 @@ class Guard(Protocol):
         ...
 
 
-class Refused(Exception):  # noqa: N818 - it becomes a Fault before it leaves the sender
+class Refused(Exception):
     """No connection; `pool` turns it into a Fault."""
 
     def __init__(self, kind: FaultKind, message: str) -> None:

@@ -35,7 +35,7 @@ _HOST = re.compile(r"[0-9a-z._:-]{1,255}")
 _NOTED_LENGTHS = frozenset(map(len, (b"location", b"retry-after", b"content-length", b"transfer-encoding")))
 
 
-class _Stop(Exception):  # noqa: N818 - it is not an error
+class _Stop(Exception):
     """Ends a parse from within a callback; never leaves this module."""
 
 

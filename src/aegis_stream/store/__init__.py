@@ -1,9 +1,9 @@
 """The store: everything that outlives a process.
 
-    log.py         the event log: append, pages            (port EventLog)
-    ledger.py      leases, settlements, retries, dead letters, replays   (port Ledger)
-    directory.py   organizations, keys, destinations       (port Directory)
-    statements.sql all SQL of the three, named, shared by every database
-    sqlite.py      the thin seam to SQLite through APSW
-    migrations/    the schema, one numbered file a step
+log.py         the event log: append, pages            (port EventLog)
+ledger.py      leases, settlements, retries, dead letters, replays   (port Ledger)
+directory.py   organizations, keys, destinations       (port Directory)
+statements.sql all SQL of the three, named, shared by every database
+sqlite.py      the thin seam to SQLite through APSW
+migrations/    the schema, one numbered file a step
 """

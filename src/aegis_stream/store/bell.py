@@ -31,7 +31,7 @@ class BellRope:
     def __init__(self, folder: Path) -> None:
         self._folder = _Folder(folder)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)  # noqa: FBT003
+        self._socket.setblocking(False)
         self._heads: dict[int, int] = {}
         self._addresses: list[str] = []
         self._looked_at_s = -LOOK_AGAIN_S
@@ -59,7 +59,9 @@ class BellRope:
         pairs = list(self._heads.items())
         self._heads.clear()
         for start in range(0, len(pairs), PAIRS_PER_MESSAGE_MAX):
-            message = b"".join([_PAIR.pack(no, head) for no, head in pairs[start : start + PAIRS_PER_MESSAGE_MAX]])
+            message = b"".join(
+                [_PAIR.pack(no, head) for no, head in pairs[start : start + PAIRS_PER_MESSAGE_MAX]]
+            )
             for address in self._addresses:
                 with contextlib.suppress(OSError):  # a full or dead bell: the worker looks by itself
                     self._socket.sendto(message, address)
@@ -78,7 +80,7 @@ class Bell:
         self._name = worker_id
         self._on_ring = on_ring
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)  # noqa: FBT003
+        self._socket.setblocking(False)
         self._socket.bind(self._folder.address(worker_id))
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
@@ -128,7 +130,11 @@ class _Folder:
         return full if len(full) < UNIX_PATH_MAX else f"/proc/self/fd/{self._handle}/{name}.sock"
 
     def sockets(self) -> list[str]:
-        return [self.address(name.removesuffix(".sock")) for name in os.listdir(self._handle) if name.endswith(".sock")]
+        return [
+            self.address(name.removesuffix(".sock"))
+            for name in os.listdir(self._handle)  # noqa: PTH208 - by handle, so the folder may be renamed
+            if name.endswith(".sock")
+        ]
 
     def remove(self, name: str) -> None:
         with contextlib.suppress(OSError):

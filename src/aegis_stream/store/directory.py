@@ -9,12 +9,28 @@ from typing import NamedTuple
 
 import msgspec
 
-from ..domain.attempt import RetryPolicy
-from ..domain.destination import BatchPolicy, Destination, DestinationSpec, Filter, Health, Progress
-from ..domain.ids import DestinationId, DestinationNo, KeyId, Micros, OrganizationId, OrganizationNo, ReplayId
-from ..domain.organization import ApiKey, Organization, Scope
-from ..errors import Conflict, NotFound
-from ..ports import Sealer
+from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.destination import (
+    BatchPolicy,
+    Destination,
+    DestinationSpec,
+    Filter,
+    Health,
+    Progress,
+)
+from aegis_stream.domain.ids import (
+    DestinationId,
+    DestinationNo,
+    KeyId,
+    Micros,
+    OrganizationId,
+    OrganizationNo,
+    ReplayId,
+)
+from aegis_stream.domain.organization import ApiKey, Organization, Scope
+from aegis_stream.errors import Conflict, NotFound
+from aegis_stream.ports import Sealer
+
 from .ledger import redrive_some, redrive_these
 from .sqlite import Connection, Row, Sqlite
 from .statements import load
@@ -93,17 +109,30 @@ class StoredDirectory:
 
     # ── organizations and keys ──
 
-    def add_organization(self, db: Connection, org_id: OrganizationId, name: str, now: Micros) -> OrganizationNo:
+    def add_organization(
+        self, db: Connection, org_id: OrganizationId, name: str, now: Micros
+    ) -> OrganizationNo:
         """Make a tenant, inside a write. Raises: Conflict when the id is taken."""
         if db.row(load()["organization_by_id"], (org_id,)) is not None:
-            raise Conflict(f"there is an organization {org_id} already: choose another id", code="organization-exists")
+            raise Conflict(
+                f"there is an organization {org_id} already: choose another id", code="organization-exists"
+            )
         row = db.row(load()["insert_organization"], (org_id, name, now))
         assert row is not None, "an insert with RETURNING has one row"
         return OrganizationNo(row[0])
 
     def add_key(self, db: Connection, key: ApiKey) -> None:
         """Store a new key's digest, inside a write."""
-        values = (key.key_id, key.organization_no, key.name, key.scope, key.digest, key.hint, key.created_at, key.expires_at)
+        values = (
+            key.key_id,
+            key.organization_no,
+            key.name,
+            key.scope,
+            key.digest,
+            key.hint,
+            key.created_at,
+            key.expires_at,
+        )
         db.run(load()["insert_key"], values)
 
     def find_key(self, db: Connection, organization_no: OrganizationNo, key_id: str) -> ApiKey | None:
@@ -111,7 +140,9 @@ class StoredDirectory:
         row = db.row(load()["key_by_id"], (organization_no, key_id))
         return _key(row) if row is not None else None
 
-    def list_keys(self, db: Connection, organization_no: OrganizationNo, after: str, limit: int) -> list[ApiKey]:
+    def list_keys(
+        self, db: Connection, organization_no: OrganizationNo, after: str, limit: int
+    ) -> list[ApiKey]:
         """Return an organization's keys in order of their ids, inside a read or write."""
         return [_key(row) for row in db.rows(load()["keys_of"], (organization_no, after, limit))]
 
@@ -127,7 +158,9 @@ class StoredDirectory:
         """Return a tenant, inside a read or write. Raises: NotFound."""
         row = db.row(load()["organization_by_id"], (org_id,))
         if row is None:
-            raise NotFound(f"there is no organization {org_id[:80]!r}: make it with `aegis org create NAME --id {org_id[:80]}`")
+            raise NotFound(
+                f"there is no organization {org_id[:80]!r}: make it with `aegis org create NAME --id {org_id[:80]}`"
+            )
         return Organization(OrganizationNo(row[0]), OrganizationId(row[1]), row[2], row[3], Micros(row[4]))
 
     async def organization(self, org_id: str) -> tuple[Organization, int]:
@@ -153,16 +186,34 @@ class StoredDirectory:
     # ── destinations ──
 
     async def add_destination(
-        self, organization_no: OrganizationNo, dst_id: DestinationId, spec: DestinationSpec, now: Micros, count_max: int
+        self,
+        organization_no: OrganizationNo,
+        dst_id: DestinationId,
+        spec: DestinationSpec,
+        now: Micros,
+        count_max: int,
     ) -> Destination:
         """Store a new destination. Raises: Conflict when the organization has too many."""
 
         def work(db: Connection) -> Destination:
             held = len(db.rows(load()["destinations_of"], (organization_no, 0, count_max)))
             if held >= count_max:
-                raise Conflict(f"this organization has {held} destinations, which is the limit: delete one", code="too-many-destinations")
+                raise Conflict(
+                    f"this organization has {held} destinations, which is the limit: delete one",
+                    code="too-many-destinations",
+                )
             url, auth = self._sealed(spec, dst_id)
-            values = (dst_id, organization_no, url, auth, _spec_text(spec), not spec.enabled, _next_revision(db), now, now)
+            values = (
+                dst_id,
+                organization_no,
+                url,
+                auth,
+                _spec_text(spec),
+                not spec.enabled,
+                _next_revision(db),
+                now,
+                now,
+            )
             row = db.row(load()["insert_destination"], values)
             assert row is not None, "an insert with RETURNING has one row"
             db.run(load()["insert_cursor"], (row[0], organization_no))
@@ -171,7 +222,11 @@ class StoredDirectory:
         return await self.db.write(work)
 
     async def change_destination(
-        self, organization_no: OrganizationNo, dst_id: str, change: Callable[[DestinationSpec], DestinationSpec], now: Micros
+        self,
+        organization_no: OrganizationNo,
+        dst_id: str,
+        change: Callable[[DestinationSpec], DestinationSpec],
+        now: Micros,
     ) -> Destination:
         """Change a destination in one transaction. Raises: NotFound, and whatever `change` raises."""
 
@@ -179,7 +234,16 @@ class StoredDirectory:
             found = self._find(db, organization_no, dst_id)
             spec = change(found.spec)
             url, auth = self._sealed(spec, found.dst_id)
-            values = (url, auth, _spec_text(spec), not spec.enabled, _next_revision(db), now, organization_no, found.no)
+            values = (
+                url,
+                auth,
+                _spec_text(spec),
+                not spec.enabled,
+                _next_revision(db),
+                now,
+                organization_no,
+                found.no,
+            )
             db.run(load()["update_destination"], values)
             if replace(spec, enabled=found.spec.enabled) != found.spec:
                 db.run(load()["clear_failures"], (found.no,))
@@ -201,11 +265,16 @@ class StoredDirectory:
         """Return one destination of an organization. Raises: NotFound."""
         return await self.db.read(lambda db: self._find(db, organization_no, dst_id))
 
-    async def destinations_of(self, organization_no: OrganizationNo, after: int, limit: int) -> list[Destination]:
+    async def destinations_of(
+        self, organization_no: OrganizationNo, after: int, limit: int
+    ) -> list[Destination]:
         """Return destinations of an organization in order of their making."""
 
         def work(db: Connection) -> list[Destination]:
-            return [self._destination(row) for row in db.rows(load()["destinations_of"], (organization_no, after, limit))]
+            return [
+                self._destination(row)
+                for row in db.rows(load()["destinations_of"], (organization_no, after, limit))
+            ]
 
         return await self.db.read(work)
 
@@ -224,13 +293,17 @@ class StoredDirectory:
         row = await self.db.read(lambda db: db.row(load()["progress"], (destination.no,)))
         if row is None:
             raise NotFound(f"there is no destination {destination.dst_id}")
-        return Progress(*row[:7], Health(*row[7:16]), row[16])
+        start, cursor, head, delivered, failed, retrying, dead_letters = row[:7]
+        health = Health(*row[7:16])
+        return Progress(start, cursor, head, delivered, failed, retrying, dead_letters, health, row[16])
 
     # ── dead letters, replays, attempts ──
 
     async def dead_letters(self, destination: Destination, after: int, limit: int) -> list[DeadLetter]:
         """Return dead letters of a destination in log order."""
-        rows = await self.db.read(lambda db: db.rows(load()["dead_letters_of"], (destination.no, after, limit)))
+        rows = await self.db.read(
+            lambda db: db.rows(load()["dead_letters_of"], (destination.no, after, limit))
+        )
         return [DeadLetter(*row) for row in rows]
 
     async def redrive(self, destination: Destination, event_ids: list[str] | None, now: Micros) -> int:
@@ -271,7 +344,9 @@ class StoredDirectory:
 
         return await self.db.write(work)
 
-    async def add_replay(self, destination: Destination, replay_id: ReplayId, first: int, last: int, now: Micros) -> None:
+    async def add_replay(
+        self, destination: Destination, replay_id: ReplayId, first: int, last: int, now: Micros
+    ) -> None:
         """Store a range to be sent once more."""
 
         def work(db: Connection) -> None:
@@ -327,7 +402,9 @@ class StoredDirectory:
 
     async def replay_cursor(self, destination: Destination, sequence: int) -> int | None:
         """Return the cursor of the newest replay that covers an event, or None."""
-        row = await self.db.read(lambda db: db.row(load()["replay_over"], (destination.no, sequence, sequence)))
+        row = await self.db.read(
+            lambda db: db.row(load()["replay_over"], (destination.no, sequence, sequence))
+        )
         return row[0] if row is not None else None
 
     async def totals(self) -> tuple[int, ...]:
@@ -349,7 +426,9 @@ class StoredDirectory:
         spec = DestinationSpec(
             url=self.sealer.open(url, f"{dst_id}|url"),
             auth_header_name=stored.auth_header_name,
-            auth_header_value=self.sealer.open(auth, f"{dst_id}|auth_header_value") if auth is not None else None,
+            auth_header_value=self.sealer.open(auth, f"{dst_id}|auth_header_value")
+            if auth is not None
+            else None,
             name=stored.name,
             enabled=not paused,
             format=stored.format,
@@ -370,7 +449,14 @@ class StoredDirectory:
 
 def _spec_text(spec: DestinationSpec) -> str:
     stored = _StoredSpec(
-        spec.name, spec.auth_header_name, spec.format, spec.filter, spec.batch, spec.retry, spec.ca_certificate, spec.compression
+        spec.name,
+        spec.auth_header_name,
+        spec.format,
+        spec.filter,
+        spec.batch,
+        spec.retry,
+        spec.ca_certificate,
+        spec.compression,
     )
     return msgspec.json.encode(stored).decode()
 
@@ -389,5 +475,13 @@ def _dead_sequences(db: Connection, destination_no: int, event_ids: list[str]) -
 def _key(row: Row) -> ApiKey:
     key_id, organization_no, org_id, name, scope, digest, hint, created_at, expires_at = row
     return ApiKey(
-        KeyId(key_id), organization_no, OrganizationId(org_id), name, Scope(scope), bytes(digest), hint, created_at, expires_at
+        KeyId(key_id),
+        organization_no,
+        OrganizationId(org_id),
+        name,
+        Scope(scope),
+        bytes(digest),
+        hint,
+        created_at,
+        expires_at,
     )

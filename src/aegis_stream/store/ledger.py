@@ -7,10 +7,20 @@ each destination's part is fenced by its lease in that same transaction: a worke
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
-from ..domain.attempt import Failure
-from ..domain.delivery import AUTO_REDRIVE_MAX, Claimed, DeadRow, DueRetry, Lease, ReplayRange, RetryRow, Settlement
-from ..domain.destination import Health
-from ..domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
+from aegis_stream.domain.attempt import Failure
+from aegis_stream.domain.delivery import (
+    AUTO_REDRIVE_MAX,
+    Claimed,
+    DeadRow,
+    DueRetry,
+    Lease,
+    ReplayRange,
+    RetryRow,
+    Settlement,
+)
+from aegis_stream.domain.destination import Health
+from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
+
 from .log import position
 from .sqlite import Connection, Sqlite, Value
 from .statements import load
@@ -38,7 +48,9 @@ class StoredLedger:
 
     async def renew(self, worker_id: WorkerId, now: Micros, expires_at: Micros) -> bool:
         """Prolong a worker's leases; False when they are lost already, which cannot be undone."""
-        return await self.db.write(lambda db: db.run(load()["renew_worker"], (expires_at, worker_id, now)) == 1)
+        return await self.db.write(
+            lambda db: db.run(load()["renew_worker"], (expires_at, worker_id, now)) == 1
+        )
 
     async def workers(self) -> list[WorkerId]:
         """Return all registered workers, living or not."""
@@ -80,7 +92,9 @@ class StoredLedger:
 
         return await self.db.write(work)
 
-    async def due(self, destination_no: DestinationNo, now: Micros, limit: int) -> tuple[list[DueRetry], Micros | None]:
+    async def due(
+        self, destination_no: DestinationNo, now: Micros, limit: int
+    ) -> tuple[list[DueRetry], Micros | None]:
         """Return retries that are due, oldest first, and when the next one after now falls due."""
 
         def work(db: Connection) -> tuple[list[DueRetry], Micros | None]:
@@ -93,7 +107,9 @@ class StoredLedger:
 
     async def replays(self, destination_no: DestinationNo) -> list[ReplayRange]:
         """Return the replays under way, oldest first."""
-        rows = await self.db.read(lambda db: db.rows(load()["open_replays"], (destination_no, OPEN_REPLAYS_MAX)))
+        rows = await self.db.read(
+            lambda db: db.rows(load()["open_replays"], (destination_no, OPEN_REPLAYS_MAX))
+        )
         return [ReplayRange(*row) for row in rows]
 
     async def release(self, worker_id: WorkerId, leases: Seq[Lease]) -> None:
@@ -131,7 +147,17 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
     for run in one.runs:
         db.run(
             sql["insert_attempt"],
-            (no, run.first, run.last, run.attempt, run.state, run.status_code, _short(run.message), run.latency_us, run.at),
+            (
+                no,
+                run.first,
+                run.last,
+                run.attempt,
+                run.state,
+                run.status_code,
+                _short(run.message),
+                run.latency_us,
+                run.at,
+            ),
         )
     for retry in one.retries:
         retrying += _upsert_retry(db, one, retry)
@@ -144,15 +170,28 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
         db.run(sql["advance_replay"], (cursor, cursor, now, replay_id, no))
     if one.redrive_died_by is not None:
         limit = AUTO_REDRIVE_MAX
-        moved = redrive_some(db, no, one.organization_no, scope="destination", died_by=one.redrive_died_by, limit=limit)
+        moved = redrive_some(
+            db, no, one.organization_no, scope="destination", died_by=one.redrive_died_by, limit=limit
+        )
         retrying, dead_letters = retrying + moved, dead_letters - moved
     health = one.health
     db.run(
         sql["settle_cursor"],
         (
             *(one.cursor, one.delivered, one.failed_attempts, retrying, dead_letters),
-            *(health.failures_in_row, health.window_size, health.p50_ms, health.p99_ms, health.last_success_at),
-            *(health.last_error_at, health.last_error_status, _short(health.last_error_message), health.last_error_sequence),
+            *(
+                health.failures_in_row,
+                health.window_size,
+                health.p50_ms,
+                health.p99_ms,
+                health.last_success_at,
+            ),
+            *(
+                health.last_error_at,
+                health.last_error_status,
+                _short(health.last_error_message),
+                health.last_error_sequence,
+            ),
             no,
         ),
     )
@@ -162,7 +201,12 @@ def _upsert_retry(db: Connection, one: Settlement, retry: RetryRow) -> int:
     """Write a retry; returns 1 when it is a new one."""
     failure: Failure | None = retry.failure
     values = (
-        *(retry.attempts, retry.due_at, failure.status_code if failure else None, _short(failure.message) if failure else None),
+        *(
+            retry.attempts,
+            retry.due_at,
+            failure.status_code if failure else None,
+            _short(failure.message) if failure else None,
+        ),
         *(one.lease.destination_no, retry.sequence),
     )
     if db.run(load()["update_retry"], values):
@@ -175,13 +219,23 @@ def _upsert_dead(db: Connection, one: Settlement, dead: DeadRow) -> int:
     no, failure = one.lease.destination_no, dead.failure
     replaced = db.run(load()["delete_dead_letter"], (no, dead.sequence))
     values = (
-        *(no, dead.sequence, dead.attempts, str(failure.scope), failure.status_code, _short(failure.message), dead.dead_at),
+        *(
+            no,
+            dead.sequence,
+            dead.attempts,
+            str(failure.scope),
+            failure.status_code,
+            _short(failure.message),
+            dead.dead_at,
+        ),
         position(one.organization_no, dead.sequence),
     )
     return db.run(load()["insert_dead_letter"], values) - replaced
 
 
-def redrive_some(db: Connection, no: int, organization_no: int, *, scope: str, died_by: Micros, limit: int) -> int:  # noqa: PLR0913 - one row of values
+def redrive_some(
+    db: Connection, no: int, organization_no: int, *, scope: str, died_by: Micros, limit: int
+) -> int:
     """Make dead letters pending again: a retry with no attempt made, due at once.
 
     Args:

@@ -9,10 +9,11 @@ from collections import deque
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
-from ..domain.delivery import Page
-from ..domain.event import NewEvent, is_same_submission
-from ..domain.ids import Micros, OrganizationNo
-from ..ports import Appended, LogEntry
+from aegis_stream.domain.delivery import Page
+from aegis_stream.domain.event import NewEvent, is_same_submission
+from aegis_stream.domain.ids import Micros, OrganizationNo
+from aegis_stream.ports import Appended, LogEntry
+
 from .sqlite import Connection, Duplicate, Sqlite, Value
 from .statements import load
 
@@ -65,7 +66,9 @@ class StoredLog:
         assert waiting.result is not None, "an append that did not raise has a result"
         return waiting.result
 
-    async def page(self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool) -> Page:
+    async def page(
+        self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool
+    ) -> Page:
         """Read neighbouring events.
 
         Args:
@@ -76,7 +79,9 @@ class StoredLog:
         Returns: a page that begins at `first`; empty when there is nothing there.
         Raises: Unavailable.
         """
-        return await self.db.read(lambda db: _read_page(db, organization_no, (first, last), bytes_max, labels=labels))
+        return await self.db.read(
+            lambda db: _read_page(db, organization_no, (first, last), bytes_max, labels=labels)
+        )
 
     async def heads(self) -> dict[OrganizationNo, int]:
         """Return the newest sequence of every organization that has events."""
@@ -95,7 +100,9 @@ class StoredLog:
         place, received_at, dataset, decision, body = row
         return LogEntry(sequence_of(place), event_id, Micros(received_at), dataset, decision, body)
 
-    async def entries(self, organization_no: OrganizationNo, after: int, last: int, limit: int) -> list[LogEntry]:
+    async def entries(
+        self, organization_no: OrganizationNo, after: int, last: int, limit: int
+    ) -> list[LogEntry]:
         """Return events with after < sequence <= last in log order, at most `limit`."""
         low, high = position(organization_no, after), position(organization_no, last)
         rows = await self.db.read(lambda db: db.rows(load()["events_after"], (low, high, limit)))
@@ -174,7 +181,13 @@ def _append_checked(db: Connection, organization_no: OrganizationNo, appends: li
         head, received_at = _advance(db, organization_no, len(fresh), one.now)
         base = head - len(fresh)
         rows = [
-            (position(organization_no, base + 1 + offset), organization_no, event.event_id, received_at, *event[1:4])
+            (
+                position(organization_no, base + 1 + offset),
+                organization_no,
+                event.event_id,
+                received_at,
+                *event[1:4],
+            )
             for offset, (_, event) in enumerate(fresh)
         ]
         db.insert(load()["insert_event"], rows)
@@ -191,7 +204,9 @@ def _advance(db: Connection, organization_no: OrganizationNo, count: int, now: M
     return row[0], row[1]
 
 
-def _read_page(db: Connection, organization_no: int, span: tuple[int, int], bytes_max: int, *, labels: bool) -> Page:
+def _read_page(
+    db: Connection, organization_no: int, span: tuple[int, int], bytes_max: int, *, labels: bool
+) -> Page:
     first, last = span
     low, high = position(organization_no, first), position(organization_no, last)
     while True:
@@ -205,4 +220,8 @@ def _read_page(db: Connection, organization_no: int, span: tuple[int, int], byte
     row = db.row(load()["page_bodies"], (low, high))
     assert row is not None, "an aggregate without grouping has one row"
     bodies = row[0].split(RECORD_SEPARATOR)
-    return Page(first, bodies, [(one[0], one[1]) for one in db.rows(load()["page_labels"], (low, high))] if labels else None)
+    return Page(
+        first,
+        bodies,
+        [(one[0], one[1]) for one in db.rows(load()["page_labels"], (low, high))] if labels else None,
+    )

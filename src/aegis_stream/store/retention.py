@@ -5,7 +5,8 @@ Works in small transactions, so that ingest and settlement never wait for it.
 
 from dataclasses import dataclass
 
-from ..domain.ids import Micros
+from aegis_stream.domain.ids import Micros
+
 from .log import position
 from .sqlite import Connection, Sqlite
 from .statements import load
@@ -27,12 +28,16 @@ class Retention:
 
         Returns: how many rows went; 0 when there is nothing more to do for now.
         """
-        return await self.db.write(lambda db: _forget_events(db, horizon) + _forget_attempts(db, horizon) + _forget_deleted(db))
+        return await self.db.write(
+            lambda db: _forget_events(db, horizon) + _forget_attempts(db, horizon) + _forget_deleted(db)
+        )
 
 
 def _forget_events(db: Connection, horizon: Micros) -> int:
     sql, removed = load(), 0
-    for organization_no, oldest, head in db.rows(sql["organizations_with_old_events"], (horizon, ORGANIZATIONS_PER_SWEEP)):
+    for organization_no, oldest, head in db.rows(
+        sql["organizations_with_old_events"], (horizon, ORGANIZATIONS_PER_SWEEP)
+    ):
         needed = db.row(sql["needed_from"], (organization_no, organization_no))
         limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
         last = min(limit, oldest + CHUNK - 1)
@@ -64,6 +69,12 @@ def _forget_deleted(db: Connection) -> int:
         removed += db.run(sql["delete_attempts_of"], (no, CHUNK))
         if removed >= CHUNK:
             break
-        for name in ("delete_retries_of", "delete_dead_letters_of", "delete_replays_of", "delete_cursor", "delete_destination"):
+        for name in (
+            "delete_retries_of",
+            "delete_dead_letters_of",
+            "delete_replays_of",
+            "delete_cursor",
+            "delete_destination",
+        ):
             removed += db.run(sql[name], (no,))
     return removed

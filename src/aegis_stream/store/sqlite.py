@@ -11,7 +11,7 @@ import fcntl
 import os
 import queue
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import resources
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 import apsw
 
-from ..errors import Misconfigured, Unavailable
+from aegis_stream.errors import Misconfigured, Unavailable
 
 T = TypeVar("T")
 Value = int | float | str | bytes | None
@@ -38,7 +38,9 @@ WAL_PAGES_MAX = 4000
 CACHE_KIB = 65_536
 """Page cache of the writer's connection; readers take a quarter."""
 
-NETWORK_FILE_SYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"})
+NETWORK_FILE_SYSTEMS = frozenset(
+    {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"}
+)
 """Where locks and shared memory are not to be trusted (sqlite.org/wal.html: all processes must be on one machine)."""
 
 
@@ -54,7 +56,7 @@ class Connection:
 
     def row(self, statement: str, values: Sequence[Value] = ()) -> Row | None:
         """Run a statement and return its first row."""
-        return self._raw.execute(statement, values).fetchone()  # type: ignore[no-any-return] # APSW says Any
+        return self._raw.execute(statement, values).fetchone()
 
     def run(self, statement: str, values: Sequence[Value] = ()) -> int:
         """Run a statement and return how many rows it changed."""
@@ -72,20 +74,22 @@ class Connection:
                 head, _, group = statement.rpartition("(")
                 many = head + ",".join(["(" + group] * ROWS_PER_INSERT)
                 for start in range(0, whole, ROWS_PER_INSERT):
-                    self._raw.execute(many, [value for row in rows[start : start + ROWS_PER_INSERT] for value in row])
+                    self._raw.execute(
+                        many, [value for row in rows[start : start + ROWS_PER_INSERT] for value in row]
+                    )
             if whole < len(rows):
                 self._raw.executemany(statement, rows[whole:])
         except apsw.ConstraintError as error:
             raise Duplicate from error
 
     @contextlib.contextmanager
-    def savepoint(self) -> Iterable[None]:  # type: ignore[misc] # contextmanager wants Iterator; Iterable reads the same
+    def savepoint(self) -> Iterator[None]:
         """Undo what happens inside if it raises."""
         with self._raw:
             yield
 
 
-class Duplicate(Exception):  # noqa: N818 - a fact about a row, caught next door
+class Duplicate(Exception):
     """A row with this key exists already."""
 
 
@@ -177,8 +181,15 @@ class Sqlite:
 
     def write_now(self, work: Callable[[Connection], T]) -> T:
         """Run `work` in a transaction from a program without an event loop (command line, start-up)."""
-        with self._gate, self._writer:
-            return work(Connection(self._writer))
+        with self._gate:
+            self._writer.execute("BEGIN IMMEDIATE")
+            try:
+                result = work(Connection(self._writer))
+                self._writer.execute("COMMIT")
+            except BaseException:
+                self._writer.execute("ROLLBACK")
+                raise
+        return result
 
     def read_now(self, work: Callable[[Connection], T]) -> T:
         """Run `work` on a snapshot from a program without an event loop."""
@@ -275,7 +286,9 @@ class Sqlite:
             self._abandon()
             full = isinstance(error, apsw.FullError)
             failure = Unavailable(
-                "the disk is full: nothing was stored; free some space" if full else f"the store cannot be written: {error}",
+                "the disk is full: nothing was stored; free some space"
+                if full
+                else f"the store cannot be written: {error}",
                 code="store-full" if full else "store-unwritable",
                 retry_after_s=5,
             )
@@ -331,7 +344,9 @@ def refuse_unsuitable(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -
     """
     version = tuple(int(part) for part in apsw.sqlite_lib_version().split("."))
     if version < SQLITE_VERSION_MIN:
-        raise Misconfigured(f"SQLite {apsw.sqlite_lib_version()} can corrupt a database: upgrade the package apsw to 3.51.3 or newer")
+        raise Misconfigured(
+            f"SQLite {apsw.sqlite_lib_version()} can corrupt a database: upgrade the package apsw to 3.51.3 or newer"
+        )
     kind = _file_system_of(path.resolve(), mounts)
     if kind in NETWORK_FILE_SYSTEMS:
         raise Misconfigured(

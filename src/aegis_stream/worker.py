@@ -8,7 +8,7 @@ begins anew under another name; what it was doing can settle nothing.
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from .domain.delivery import Claimed, Lease
@@ -312,10 +312,7 @@ class Worker:
             if not forwarder.idle or forwarder.retries.next_due is not None:
                 self._idle_since_s.pop(no, None)
             elif now_s - self._idle_since_s.setdefault(no, now_s) >= IDLE_KEPT_S:
-                cursor = forwarder.live.watermark.value
-                self._standings[no] = replace(
-                    forwarder.claimed, cursor=cursor, retrying=0, health=forwarder.health
-                )
+                self._standings[no] = forwarder.standing()
                 forwarder.close()
                 del self._forwarders[no], self._idle_since_s[no]
 

@@ -9,6 +9,8 @@ import click
 from aegis_stream import __version__
 from aegis_stream.errors import AegisError
 
+from .events import event
+from .remote import dead_letter, destination
 from .service import demo, receiver, serve, worker
 from .tenants import key, org
 
@@ -24,7 +26,7 @@ def cli(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-for command in (serve, worker, demo, receiver, org, key):
+for command in (serve, worker, demo, receiver, org, key, destination, dead_letter, event):
     cli.add_command(command)
 
 

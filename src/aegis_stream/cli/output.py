@@ -1,6 +1,7 @@
 """What a person sees, and what --json prints."""
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -11,9 +12,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 def print_json(value: Any) -> None:
     """Print one JSON document, indented on a terminal."""
-    click.echo(
-        json.dumps(value, ensure_ascii=False, indent=2 if click.get_text_stream("stdout").isatty() else None)
-    )
+    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

@@ -8,7 +8,7 @@ its outcome nothing is awaited, so no cancellation can come between them; a cras
 import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from aegis_stream.domain.attempt import (
@@ -200,6 +200,17 @@ class Forwarder:
             self._channel.close()
             self._channel = None
 
+    def standing(self) -> Claimed:
+        """Return where an idle forwarder stands, for the next one that serves the destination under this lease."""
+        return replace(
+            self.claimed,
+            cursor=self.live.watermark.value,
+            retrying=0,
+            dead_letters=self._dead_letters,
+            replaying=False,
+            health=self.health,
+        )
+
     # ── work ──
 
     def wake(self) -> None:
@@ -207,9 +218,7 @@ class Forwarder:
         if self.stopped or not self.destination.spec.enabled:
             return
         now_s = asyncio.get_running_loop().time()
-        if self._wants_refill(now_s) and not self._refilling:
-            self._refilling = True
-            self.shared.spawn(self._refill())
+        self._read_ahead(now_s)
         room = self.pacing.room(self.in_flight, self._waiting, now_s) - (self._slots - self.in_flight)
         for _ in range(min(room, self._at_hand())):
             self._slots += 1
@@ -252,12 +261,12 @@ class Forwarder:
         share_left = self._retries_in_flight < self.pacing.share
         if share_left and (work := self.retries.take(self._limits)) is not None:
             return work
-        if (work := self.live.take(self._limits)) is None and (share_left or not self.in_flight):
+        if (work := self.live.take(self._limits)) is None and share_left:
             work = next(
                 (taken for replay in self.replays if (taken := replay.take(self._limits)) is not None), None
             )
-        if (work is None or self.live.wants_page) and not self._refilling:
-            self.wake()  # reads ahead while the last page is still being sent
+        if work is None or self.live.wants_page:
+            self._read_ahead(asyncio.get_running_loop().time())
         return work
 
     def _record(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
@@ -393,19 +402,18 @@ class Forwarder:
 
     def _at_hand(self) -> int:
         """Slots that would find something to do; a guess from above that costs nothing."""
-        ready = (
-            len(self._halves)
-            + (self.retries.at_hand and self.pacing.share)
-            + sum(one.at_hand for one in self.replays)
-        )
-        return ready + (self.live.at_hand and self.shared.window_max)
+        beside = self.retries.at_hand or any(one.at_hand for one in self.replays)
+        in_share = max(0, self.pacing.share - self._retries_in_flight) if beside else 0
+        return len(self._halves) + in_share + (self.shared.window_max if self.live.at_hand else 0)
 
-    def _wants_refill(self, now_s: float) -> bool:
-        if self.retries.wants_rows(self.shared.clock.now()):
-            return True
-        if any(replay.wants_page for replay in self.replays):
-            return True
-        return self.live.wants_page and not self._waits_for_company(now_s)
+    def _read_ahead(self, now_s: float) -> None:
+        """Begin to read what will be wanted next, while the last page is still being sent."""
+        if self._refilling:
+            return
+        live = self.live.wants_page and not self._waits_for_company(now_s)
+        if live or self.retries.wants_rows(self.shared.clock.now()) or any(one.wants_page for one in self.replays):
+            self._refilling = True
+            self.shared.spawn(self._refill(live=live))
 
     def _waits_for_company(self, now_s: float) -> bool:
         """Tell whether a few fresh events should wait for more, so that they travel together."""
@@ -420,12 +428,12 @@ class Forwarder:
             return False
         return True
 
-    async def _refill(self) -> None:
+    async def _refill(self, *, live: bool) -> None:
         """Read what is wanted, then wake the slots."""
         try:
             now = self.shared.clock.now()
             await self.retries.refill(now)
-            if not self._waits_for_company(asyncio.get_running_loop().time()):
+            if live:
                 await self.live.refill(now)
             for replay in self.replays:
                 await replay.refill(now)

@@ -1,0 +1,67 @@
+# Every task of the project. CI calls the same targets as you.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run test check format coverage bench bench-setup requirements clean
+
+help: ## Show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(READY) ## Make the environment in .venv from the hash-pinned requirements
+
+.cache/uv/bin/uv: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another with: make PYTHON=python3.12 …")'
+	$(PYTHON) -m venv .cache/uv
+	.cache/uv/bin/python -m pip install --quiet --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(READY): requirements/dev.txt pyproject.toml | $(UV)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; this is " + sys.version.split()[0] + ". Name another with: make PYTHON=python3.12 …")'
+	@test -x $(BIN)/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" $(VENV)
+	$(UV) pip sync --quiet --python $(BIN)/python --require-hashes requirements/dev.txt
+	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
+	@touch $@
+
+run: $(READY) ## Run everything on this machine: service, receiver, events that arrive (EVENTS=path.ndjson for your own)
+	@$(BIN)/aegis demo $(if $(EVENTS),--events "$(EVENTS)")
+
+test: $(READY) ## Run all tests (ARGS='-k name' to choose)
+	$(BIN)/python -m pytest -n auto $(ARGS)
+
+check: $(READY) ## Format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(READY) ## Put the code into shape
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+coverage: $(READY) ## Run all tests and tell which branches they miss
+	$(BIN)/python -m coverage erase
+	$(BIN)/python -m coverage run -m pytest -q $(ARGS)
+	$(BIN)/python -m coverage combine -q
+	$(BIN)/python -m coverage report
+
+bench-setup: ## Install nginx, wrk and syslog-ng for the benchmarks (Debian)
+	bash bench/setup.sh
+
+bench: $(READY) bench-setup ## Run the benchmarks (ONLY=S2,S3 to choose)
+	$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY)) $(ARGS)
+
+requirements: | $(UV) ## Pin the dependencies anew, with hashes
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" \
+		-o requirements/run.txt pyproject.toml
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" \
+		-c requirements/run.txt --extra dev -o requirements/dev.txt pyproject.toml requirements/build.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" \
+		-o requirements/uv.txt requirements/uv.in
+
+clean: ## Remove what make made, but not your data
+	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

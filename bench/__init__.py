@@ -1,0 +1,1 @@
+"""The benchmark harness: real processes side by side on one machine; see docs/benchmarks.md."""

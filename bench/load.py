@@ -1,0 +1,110 @@
+"""wrk as the load generator for our ingest: starts it, tells it when to stop, reads what was acknowledged."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from .control import ACKED, ANSWERS, BACKLOG_MAX, BAD, RECEIVED, SENT, STOP, Control, control_page
+from .events import ORG_ID, event_body, id_offsets
+from .processes import cpu_seconds, running, wait_until
+
+SCRIPT = Path(__file__).with_name("load.lua")
+LONGEST_S = 3600
+NO_LIMIT = 1e15
+
+
+@dataclass(frozen=True, slots=True)
+class LoadPlan:
+    """What to send.
+
+    Args:
+        per_request: events in one request.
+        connections: requests under way at most.
+        backlog_max: events acknowledged and not yet received at which it waits; NO_LIMIT to go as fast as ingest goes.
+        scattered: ids in no order instead of time-ordered ones.
+    """
+
+    per_request: int = 100
+    connections: int = 4
+    backlog_max: float = 20_000
+    scattered: bool = False
+    threads: int = 1
+
+
+@dataclass(slots=True)
+class Load:
+    """A load under way."""
+
+    control: Control
+    pid: int
+    per_request: int
+
+    @property
+    def acknowledged(self) -> int:
+        """Events acknowledged so far."""
+        return self.control.total(ACKED)
+
+    def tell_received(self, events: int) -> None:
+        """Tell how many events have arrived at the end."""
+        self.control.set(RECEIVED, events)
+
+    def stop(self) -> None:
+        """Begin no more requests, and wait for the answers to those under way.
+
+        Raises: RuntimeError when an answer was not the 202 that was expected.
+        """
+        self.control.set(STOP, 1)
+        wait_until("the last answers", self._quiet, 60, 0.005)
+        if bad := self.control.total(BAD):
+            raise RuntimeError(f"{bad} ingest requests got another answer than expected; see wrk.log")
+
+    def _quiet(self) -> bool:
+        sent, answered = self.control.total(SENT), self.control.total(ANSWERS) * self.per_request
+        if sent != answered:
+            return False
+        time.sleep(0.02)  # a request that waited in wrk's own delay is counted only when it is written
+        return self.control.total(SENT) == sent
+
+    def cpu_seconds(self) -> float:
+        """CPU time of the generator."""
+        return cpu_seconds(self.pid)
+
+
+@contextlib.contextmanager
+def wrk(folder: Path, port: int, key: str, plan: LoadPlan, run: str) -> Iterator[Load]:
+    """Begin a load on our ingest; ended when the block ends.
+
+    Args:
+        run: three characters that keep the ids of this run apart from all others on the same data directory.
+    """
+    request = ingest_request(port, key, [event_body(run, number) for number in range(plan.per_request)])
+    template, offsets = folder / "request.bin", folder / "offsets.txt"
+    template.write_bytes(request)
+    offsets.write_text(" ".join(str(one) for one in id_offsets(request)))
+    with control_page(folder) as control:
+        control.set(BACKLOG_MAX, plan.backlog_max)
+        command = ["wrk", "-t", str(plan.threads), "-c", str(plan.connections), "-d", f"{LONGEST_S}s"]
+        command += ["--timeout", "60s", "-s", str(SCRIPT), f"http://127.0.0.1:{port}/", "--"]
+        command += [str(control.path), str(template), str(offsets), str(plan.per_request), run]
+        command += ["scattered" if plan.scattered else "ordered"]
+        log = folder / "wrk.log"
+        with running(command, log=log, stop_signal=signal.SIGINT) as process:
+            wait_until(
+                "the first request", lambda: process.poll() is not None or control.total(SENT) > 0, 10, 0.001
+            )
+            if process.poll() is not None:
+                raise RuntimeError("wrk did not start: " + log.read_text()[-500:])
+            yield Load(control, process.pid, plan.per_request)
+
+
+def ingest_request(port: int, key: str, events: list[bytes]) -> bytes:
+    """Return one whole HTTP request."""
+    body = events[0] if len(events) == 1 else b"[" + b",".join(events) + b"]"
+    head = (
+        f"POST /api/orgs/{ORG_ID}/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body

@@ -1,0 +1,150 @@
+"""One measured run: load on one end, a counting receiver on the other, CPU and memory between, and the reconciliation."""
+
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from .processes import Cpu, machine_cpu_seconds, memory_mib
+
+LOOK_S = 0.02
+"""Pause between looks at the receiver's count, seconds."""
+MEMORY_LOOK_S = 1.0
+
+
+class Source(Protocol):
+    """A load generator."""
+
+    pid: int
+
+    @property
+    def acknowledged(self) -> int:
+        """Events handed over for good so far."""
+        ...
+
+    def tell_received(self, events: int) -> None:
+        """Tell how many events have arrived at the end."""
+        ...
+
+    def stop(self) -> None:
+        """Begin no more, wait for what is under way."""
+        ...
+
+
+@dataclass(slots=True)
+class Run:
+    """What one run came to.
+
+    Args:
+        rate: events received a second, from the start of the load until the last one had arrived.
+        ingest_rate: events acknowledged a second while the load lasted.
+        cpu_us: CPU microseconds (user + system) an event received, by process.
+        memory_mib: by process: first and last seen, and peak since its start.
+        notes: what else is worth a number; other_cores is what strangers (and the kernel's threads) used meanwhile.
+    """
+
+    events: int
+    rate: float
+    ingest_rate: float
+    seconds: float
+    backlog_peak: int
+    cpu_us: dict[str, float]
+    memory_mib: dict[str, dict[str, float]]
+    notes: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Memory:
+    """Resident memory of processes, looked at once a second."""
+
+    pids: Mapping[str, int]
+    seen: dict[str, list[float]] = field(default_factory=dict)
+    _next_s: float = 0.0
+
+    def look(self) -> None:
+        """Look, if it is time."""
+        now_s = time.monotonic()
+        if now_s >= self._next_s:
+            self._next_s = now_s + MEMORY_LOOK_S
+            for name, pid in self.pids.items():
+                self.seen.setdefault(name, []).append(memory_mib(pid))
+
+    def summary(self) -> dict[str, dict[str, float]]:
+        """Return first, last and peak; the median of the first and last three looks, so that one look is not a trend."""
+        return {
+            name: {
+                "first": statistics.median(values[:3]),
+                "last": statistics.median(values[-3:]),
+                "peak": memory_mib(self.pids[name], "VmHWM"),
+            }
+            for name, values in self.seen.items()
+        }
+
+
+def measure(
+    source: Source,
+    received: Callable[[], int],
+    *,
+    seconds: float,
+    ours: Mapping[str, int],
+    others: Mapping[str, int],
+    fan_out: int = 1,
+    stall_s: float = 30.0,
+    strict: bool = True,
+) -> Run:
+    """Let a load run for a while, then until all of it has arrived.
+
+    Args:
+        source: has just begun; it knows nothing of what came before.
+        received: how many events have arrived at the receiver.
+        ours, others: processes whose CPU time is counted; memory is of `ours`.
+        fan_out: how often each event must arrive.
+        stall_s: how long nothing may arrive before the rest counts as lost.
+        strict: False notes what is missing instead of failing (the peer's affair, not ours).
+    Raises: RuntimeError when what arrived is not what was acknowledged: nothing lost, nothing twice.
+    """
+    base, began_s = received(), time.monotonic()
+    everyone = {**ours, **others, "load": source.pid}
+    everyone["harness"] = os.getpid()
+    before, memory, machine = Cpu.of(everyone), Memory(ours), machine_cpu_seconds()
+    acknowledged_before, backlog_peak = source.acknowledged, 0
+    while time.monotonic() < began_s + seconds:
+        arrived = (received() - base) // fan_out
+        source.tell_received(arrived)
+        backlog_peak = max(backlog_peak, source.acknowledged - arrived)
+        memory.look()
+        time.sleep(LOOK_S)
+    source.stop()
+    stopped_s, acknowledged = time.monotonic(), source.acknowledged
+    wanted, arrived = acknowledged * fan_out, received() - base
+    last_arrival_s = time.monotonic()
+    while arrived < wanted:
+        time.sleep(LOOK_S / 4)
+        now_arrived = received() - base
+        if now_arrived != arrived:
+            arrived, last_arrival_s = now_arrived, time.monotonic()
+        elif time.monotonic() - last_arrival_s > stall_s:
+            break
+        memory.look()
+    ended_s = last_arrival_s
+    time.sleep(0.3)  # whatever arrives twice arrives now
+    used, busy = Cpu.of(everyone).since(before), machine_cpu_seconds()
+    lasted_s = time.monotonic() - began_s
+    harness = used.pop("harness")
+    elsewhere = (busy[0] - machine[0] - sum(used.values()) - harness) / lasted_s
+    notes = {"other_cores": round(elsewhere, 2), "stolen_cores": round((busy[1] - machine[1]) / lasted_s, 2)}
+    arrived = received() - base
+    if arrived != wanted and strict:
+        raise RuntimeError(f"reconciliation failed: {wanted} acknowledged deliveries, {arrived} received")
+    return Run(
+        events=acknowledged,
+        rate=arrived / (ended_s - began_s),
+        ingest_rate=(acknowledged - acknowledged_before) / (stopped_s - began_s),
+        seconds=ended_s - began_s,
+        backlog_peak=backlog_peak,
+        cpu_us={name: 1e6 * seconds_used / max(arrived, 1) for name, seconds_used in used.items()},
+        memory_mib=memory.summary(),
+        notes=notes | ({"missing": wanted - arrived} if arrived != wanted else {}),
+    )

@@ -1,0 +1,143 @@
+"""Real processes: started, watched through /proc, and always ended; never by name, only those started here."""
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
+RESULTS = Path(__file__).parent / "results"
+STOP_S = 20.0
+"""How long a process may take to end after SIGTERM, seconds."""
+
+
+@contextlib.contextmanager
+def scratch(name: str) -> Iterator[Path]:
+    """Make a directory on the disk of the repository; it is gone when the block ends."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix=f"data-{name}-", dir=RESULTS))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str | Path],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    stop_signal: int = signal.SIGTERM,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a program in a session of its own, both its outputs in `log`; ended when the block ends."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [str(one) for one in command],
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=dict(env) if env is not None else None,
+            start_new_session=True,
+        )
+    try:
+        yield process
+    finally:
+        end(process, stop_signal)
+
+
+def end(process: subprocess.Popen[bytes], stop_signal: int = signal.SIGTERM) -> None:
+    """End a process and whatever is left of its session."""
+    if process.poll() is None:
+        process.send_signal(stop_signal)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+def free_port() -> int:
+    """Return a TCP port of the loopback address that is free now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def children(pid: int) -> list[int]:
+    """Return the children of a process."""
+    found: list[int] = []
+    with contextlib.suppress(OSError):
+        for thread in Path(f"/proc/{pid}/task").iterdir():
+            with contextlib.suppress(OSError):
+                found += [int(one) for one in (thread / "children").read_text().split()]
+    return found
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return user + system time of all threads of a process; 0 when it has gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
+
+
+def memory_mib(pid: int, field: str = "VmRSS") -> float:
+    """Return VmRSS (now) or VmHWM (peak) in MiB; 0 when the process has gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith(field + ":"):
+                return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def machine_cpu_seconds() -> tuple[float, float]:
+    """Return what the whole machine has used since it started: CPU seconds busy, and stolen by the host."""
+    fields = [int(one) for one in Path("/proc/stat").read_text().partition("\n")[0].split()[1:]]
+    user, nice, system, _, _, irq, soft_irq, steal = fields[:8]
+    return (user + nice + system + irq + soft_irq) / TICKS_A_SECOND, steal / TICKS_A_SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class Cpu:
+    """CPU seconds of named processes at one moment."""
+
+    seconds: Mapping[str, float]
+
+    @staticmethod
+    def of(pids: Mapping[str, int]) -> "Cpu":
+        """Read them now."""
+        return Cpu({name: cpu_seconds(pid) for name, pid in pids.items()})
+
+    def since(self, earlier: "Cpu") -> dict[str, float]:
+        """Return what was used since `earlier`."""
+        return {name: used - earlier.seconds.get(name, 0.0) for name, used in self.seconds.items()}
+
+
+def wait_until(what: str, ready: object, timeout_s: float, pause_s: float = 0.02) -> None:
+    """Wait until `ready()` is true.
+
+    Raises: TimeoutError that names `what`.
+    """
+    assert callable(ready)
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {timeout_s:g} s")
+        time.sleep(pause_s)
+
+
+def accepts(port: int) -> bool:
+    """Tell whether somebody listens on a port of the loopback address."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
+        return True
+    return False

@@ -1,0 +1,140 @@
+"""Our service as a user runs it: `aegis serve` with its worker, configured through the command line and REST."""
+
+import contextlib
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from .events import ORG_ID
+from .processes import children, end, running, wait_until
+
+AEGIS = Path(sys.executable).with_name("aegis")
+
+
+def environment(data: Path) -> dict[str, str]:
+    """Return the environment of the service: defaults, but for destinations on the loopback address."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
+    return kept | {
+        "AEGIS_DATA_DIR": str(data),
+        "AEGIS_ALLOW_HTTP": "true",
+        "AEGIS_ALLOWED_NETWORKS": "127.0.0.0/8",
+        **{name: value for name, value in os.environ.items() if name in PASSED_ON},
+    }
+
+
+PASSED_ON = ("AEGIS_WINDOW_MAX", "AEGIS_SETTLE_INTERVAL_MS")
+"""Settings that may be tried out from outside."""
+
+
+@dataclass(slots=True)
+class Service:
+    """A running service.
+
+    Args:
+        key: admin key of the organization of the benchmark.
+    """
+
+    port: int
+    key: str
+    api_pid: int
+    worker_pid: int
+    data: Path
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """The processes that count as ours."""
+        return {"api": self.api_pid, "worker": self.worker_pid}
+
+    def call(self, method: str, path: str, body: object = None, key: str | None = None) -> Any:
+        """Call the REST API.
+
+        Raises: RuntimeError on an answer that is not 2xx.
+        """
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        with contextlib.closing(connection):
+            headers = {"Authorization": f"Bearer {key or self.key}", "Content-Type": "application/json"}
+            connection.request(method, path, None if body is None else json.dumps(body), headers)
+            answer = connection.getresponse()
+            text = answer.read()
+        if answer.status // 100 != 2:
+            raise RuntimeError(f"{method} {path}: {answer.status} {text[:300]!r}")
+        return json.loads(text) if text else None
+
+    def add_destination(self, url: str, **fields: object) -> str:
+        """Make a destination; return its id."""
+        path = f"/api/orgs/{ORG_ID}/forwarding-destinations"
+        made: str = self.call("POST", path, {"url": url, **fields})["id"]
+        return made
+
+    def destination(self, destination_id: str) -> dict[str, Any]:
+        """Read a destination."""
+        found: dict[str, Any] = self.call(
+            "GET", f"/api/orgs/{ORG_ID}/forwarding-destinations/{destination_id}"
+        )
+        return found
+
+    def stats(self, destination_id: str) -> dict[str, Any]:
+        """Read a destination's counters."""
+        counts: dict[str, Any] = self.destination(destination_id)["stats"]
+        return counts
+
+
+@contextlib.contextmanager
+def aegis(
+    data: Path, *, key: str | None = None, workers: int = 1, extra: Mapping[str, str] | None = None
+) -> Iterator[Service]:
+    """Run the service until the block ends.
+
+    Args:
+        data: its data directory; made with one organization unless `key` is given.
+        key: the admin key, where the directory has been used before.
+        extra: further settings.
+    """
+    data.mkdir(parents=True, exist_ok=True)
+    env, log = environment(data) | dict(extra or {}), data.with_name(data.name + ".log")
+    key = key or _make_organization(env)
+    seen = log.stat().st_size if log.exists() else 0
+    command = [AEGIS, "serve", "--port", "0", "--workers", str(workers)]
+    with running(command, log=log, env=env) as process:
+        port = _port_of(process, log, seen)
+        wait_until("the worker process", lambda: len(children(process.pid)) == workers, 20)
+        yield Service(port, key, process.pid, children(process.pid)[0] if workers else process.pid, data)
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended by itself, status {process.returncode}: {tail(log)}")
+        end(process)
+        if process.returncode != 0:
+            raise RuntimeError(f"the service ended with status {process.returncode}: {tail(log)}")
+
+
+def _make_organization(env: dict[str, str]) -> str:
+    command = [AEGIS, "org", "create", "Bench", "--id", ORG_ID, "--json"]
+    made = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+    if made.returncode != 0:
+        raise RuntimeError(f"aegis org create failed: {made.stderr}")
+    key: str = json.loads(made.stdout)["api_key"]
+    return key
+
+
+def _port_of(process: subprocess.Popen[bytes], log: Path, seen: int) -> int:
+    """Wait for the line that names the address."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        text = log.read_bytes()[seen:].decode(errors="replace")
+        if " on http://127.0.0.1:" in text and "service.started" in text:
+            return int(text.partition(" on http://127.0.0.1:")[2].split(" ", 1)[0])
+        if process.poll() is not None:
+            break
+        time.sleep(0.01)
+    raise RuntimeError(f"the service did not start: {tail(log)}")
+
+
+def tail(log: Path, characters: int = 2000) -> str:
+    """Return the end of a log."""
+    return log.read_text(errors="replace")[-characters:]

@@ -1,0 +1,170 @@
+"""The receiving side of the demonstration: the reference receiver in a thread, and a look at what it gets.
+
+What it shows and compares comes from the receiver's own lines, so it is what a receiver of the person's would see.
+"""
+
+import asyncio
+import hashlib
+import json
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from io import TextIOBase
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from aegis_stream.receiver.output import event_line, notice_line
+from aegis_stream.receiver.server import Counts, Ready, ReceiverOptions, serve
+
+from .screen import Screen
+
+SHOWN_AT_ONCE = 15
+"""Events shown one by one; what follows without a pause is counted."""
+PAUSE_S = 1.0
+"""Silence after which events are shown one by one again, and time between two lines of progress, seconds."""
+START_S = 10.0
+
+
+class Print(NamedTuple):
+    """What an event is, in a few bytes: enough to tell whether two are equal."""
+
+    timestamp: str | None
+    digest: bytes
+
+
+def print_of(event: dict[str, Any], org_id: str) -> Print:
+    """Return the print of an event as the service stores it: with its organization filled in."""
+    stored = {name: value for name, value in event.items() if name != "@timestamp"}
+    organization = stored.get("organization")
+    stored["organization"] = {"id": org_id} | (organization if isinstance(organization, dict) else {})
+    text = json.dumps(stored, sort_keys=True, separators=(",", ":"))
+    return Print(event.get("@timestamp"), hashlib.sha256(text.encode()).digest()[:16])
+
+
+class Arrivals(TextIOBase):
+    """Takes the receiver's lines: shows the first of a burst, counts the rest, keeps the print of each event.
+
+    Args:
+        org_id: whose events these are.
+        now_s: a clock that only goes forward, seconds.
+    """
+
+    def __init__(self, screen: Screen, org_id: str, now_s: Callable[[], float]) -> None:
+        super().__init__()
+        self.prints: dict[str, Print] = {}
+        self.last_s = now_s()
+        self._screen = screen
+        self._org_id = org_id
+        self._now_s = now_s
+        self._in_burst = 0
+        self._said_s = self.last_s
+        self._unsaid = False
+
+    def write(self, text: str, /) -> int:
+        """Take lines from the receiver."""
+        for line in text.splitlines():
+            self._take(json.loads(line))
+        return len(text)
+
+    def settle(self) -> None:
+        """Say how many came when a burst has ended; called now and then."""
+        if self._unsaid and self._now_s() - self.last_s > PAUSE_S:
+            self._progress()
+
+    def begin_anew(self) -> None:
+        """Show the next events one by one again; what was counted so far has been told otherwise."""
+        self._in_burst, self._unsaid = 0, False
+
+    def _take(self, line: dict[str, Any]) -> None:
+        now_s = self._now_s()
+        if now_s - self.last_s > PAUSE_S:
+            self.settle()
+            self._in_burst = 0
+        self.last_s = now_s
+        self._in_burst += 1
+        if "event" in line and not line["test"]:
+            self.prints.setdefault(str(line["id"]), print_of(line["event"], self._org_id))
+        if self._in_burst <= SHOWN_AT_ONCE:
+            self._said_s = now_s
+            self._screen.say("   receiver  " + _shown(line))
+        else:
+            self._unsaid = True
+            if now_s - self._said_s > PAUSE_S:
+                self._progress()
+
+    def _progress(self) -> None:
+        self._said_s, self._unsaid = self._now_s(), False
+        self._screen.say(f"   receiver  … {len(self.prints):,} events so far")
+
+
+def _shown(line: dict[str, Any]) -> str:
+    if "event" in line:
+        mark = "duplicate" if line["duplicate"] else "test" if line["test"] else "event"
+        return event_line(line["event"], line["at"], mark)
+    mark = "failed" if "failed" in line else "refused"
+    return notice_line(line["at"], mark, str(line.get(mark, "")))
+
+
+@dataclass(slots=True)
+class Receiving:
+    """A receiver that runs: where, the certificate of its authority, and what it counted."""
+
+    url: str
+    ca_certificate: Path
+    counts: Counts
+    thread: threading.Thread
+
+
+@contextmanager
+def receiving(
+    arrivals: Arrivals, *, bearer: str, folder: Path, fails: Callable[[], bool]
+) -> Iterator[Receiving]:
+    """Run the reference receiver over TLS in a thread until the block ends.
+
+    Args:
+        bearer: the token that requests must carry.
+        folder: where its certificate lies, made when missing.
+        fails: asked before each request; while true they are answered 500.
+    Raises: OSError when it cannot start.
+    """
+    options = ReceiverOptions(port=0, bearer=bearer, tls=True, tls_dir=folder, json=True, fail=0.5)
+    started = threading.Event()
+    found: list[Ready] = []
+    faults: list[OSError] = []
+    stop = asyncio.Event()
+    loop = asyncio.new_event_loop()
+
+    def on_ready(ready: Ready) -> None:
+        found.append(ready)
+        started.set()
+
+    async def receive() -> None:
+        await serve(
+            options,
+            stop=stop,
+            on_ready=on_ready,
+            chance=lambda: 0.0 if fails() else 1.0,
+            output=arrivals,
+        )
+
+    def run() -> None:
+        try:
+            with asyncio.Runner(loop_factory=lambda: loop) as runner:
+                runner.run(receive())
+        except OSError as error:
+            faults.append(error)
+        finally:
+            started.set()
+
+    thread = threading.Thread(target=run, name="demo-receiver", daemon=True)
+    thread.start()
+    try:
+        started.wait(START_S)
+        if not found or found[0].ca_certificate is None:
+            raise faults[0] if faults else OSError("the receiver did not start")
+        yield Receiving(found[0].url, found[0].ca_certificate, found[0].counts, thread)
+    finally:
+        with suppress(RuntimeError):  # it has ended by itself
+            loop.call_soon_threadsafe(stop.set)
+        thread.join(START_S)

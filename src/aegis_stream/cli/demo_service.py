@@ -1,0 +1,131 @@
+"""The service of the demonstration: `aegis serve` as a child that ends with the demonstration, however that ends."""
+
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from aegis_stream.errors import AegisError
+from aegis_stream.settings import Settings
+
+from .client import Client
+
+START_S = 30.0
+"""Longest start of the service, seconds."""
+STOP_S = 15.0
+"""How long the service may take to end before it is killed, seconds."""
+LOOK_S = 0.1
+LOG_LINES_SHOWN = 12
+
+
+class StartFailed(AegisError):
+    """Something could not be started; the message says what and why."""
+
+    code = "start-failed"
+
+
+class LocalService:
+    """`aegis serve` as a child."""
+
+    def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
+        self.process: subprocess.Popen[bytes]
+        self._command = command
+        self._environment = environment
+        self._log = log
+
+    def start(self, port: int) -> None:
+        """Start it, on a free port when this one is taken."""
+        self._log.write_bytes(b"")
+        self._log.chmod(0o600)
+        with self._log.open("ab") as output:
+            self.process = subprocess.Popen(  # noqa: S603 - ourselves
+                [*self._command, "--port", str(port if _is_free(port) else 0)],
+                env=self._environment,
+                stdin=subprocess.PIPE,  # whose end is its end: see supervised.py
+                stdout=output,
+                stderr=output,
+                start_new_session=True,  # Ctrl-C is for us: we end it in order
+            )
+
+    def wait_for_url(self, wanted_port: int) -> str:
+        """Return its address when it answers there. Raises: StartFailed."""
+        deadline_s = time.monotonic() + START_S
+        while time.monotonic() < deadline_s:
+            text = self._log.read_text(errors="replace")
+            if self.process.poll() is not None:
+                last = "\n".join(f"  {line}" for line in text.splitlines()[-LOG_LINES_SHOWN:])
+                raise StartFailed(f"the service did not start:\n{last}")
+            found = re.search(r"^Aegis Audit Stream \S+ on (http://\S+)", text, re.MULTILINE)
+            if found and _is_healthy(found[1]):
+                return found[1]
+            time.sleep(LOOK_S)
+        raise StartFailed(
+            f"the service did not answer within {START_S:g} s (port {wanted_port}): see {self._log}"
+        )
+
+    def stop(self) -> None:
+        """End it and its workers, by force after STOP_S."""
+        if not hasattr(self, "process"):
+            return
+        self.process.terminate()
+        try:
+            self.process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
+
+@contextmanager
+def local_service(
+    settings: Settings, config: Path | None, operator_key: str, log: Path
+) -> Iterator[LocalService]:
+    command = [sys.executable, "-m", "aegis_stream.cli.supervised", "serve"]
+    environment = os.environ | {
+        "AEGIS_DATA_DIR": str(settings.data_dir.absolute()),
+        "AEGIS_ALLOWED_NETWORKS": _networks(settings),
+        "AEGIS_OPERATOR_KEY": operator_key,
+    }
+    service = LocalService([*command, *(["--config", str(config)] if config else [])], environment, log)
+    try:
+        yield service
+    finally:
+        service.stop()
+
+
+def serve_command(settings: Settings, port: int, config: Path | None) -> tuple[str, ...]:
+    named = f" --config {shlex.quote(str(config))}" if config else ""
+    return (
+        f"   $ AEGIS_DATA_DIR={shlex.quote(str(settings.data_dir))} AEGIS_ALLOWED_NETWORKS={_networks(settings)} \\",
+        f"     aegis serve --port {port}{named}",
+    )
+
+
+def _networks(settings: Settings) -> str:
+    return ",".join([*map(str, settings.allowed_networks), "127.0.0.0/8"])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+    return True
+
+
+def _is_healthy(url: str) -> bool:
+    try:
+        with Client(url, "nobody") as client:
+            client.call("GET", "/healthz")
+    except AegisError:
+        return False
+    return True

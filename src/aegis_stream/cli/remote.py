@@ -1,0 +1,434 @@
+"""destination, dead-letter: through the REST API. events.py has `event`, with the same options from here."""
+
+import functools
+import sys
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, get_args
+
+import click
+from click.core import ParameterSource
+
+from aegis_stream.domain.event import Decision
+from aegis_stream.errors import Invalid
+
+from .output import JSON, print_json, print_table
+from .tenants import ORG
+
+if TYPE_CHECKING:
+    from .client import Client
+
+P = ParamSpec("P")
+Destination = Mapping[str, Any]
+
+URL_DEFAULT = "http://127.0.0.1:8700"
+DECISION = click.Choice(get_args(Decision))
+LIMIT_DEFAULT = 1000
+BASE = "forwarding-destinations"
+
+DST = click.argument("destination_id", metavar="DST")
+LIMIT = click.option(
+    "--limit",
+    default=LIMIT_DEFAULT,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Show this many at most.",
+)
+YES = click.option("--yes", is_flag=True, help="Do not ask.")
+DESTINATION = click.option(
+    "--destination", "destination_id", required=True, metavar="DST", help="The destination's id."
+)
+
+
+def through_api(
+    command: Callable[Concatenate["Client", P], None],
+) -> Callable[..., None]:
+    """Give a command --url, --key, --org and --json, and call it with a client made of the first three."""
+
+    @click.option(
+        "--url",
+        "service_url",
+        envvar="AEGIS_URL",
+        default=URL_DEFAULT,
+        show_default=True,
+        help="Where the service answers (AEGIS_URL).",
+    )
+    @click.option(
+        "--key",
+        envvar="AEGIS_API_KEY",
+        required=True,
+        help="API key; better as AEGIS_API_KEY, which no list of processes shows.",
+    )
+    @ORG
+    @JSON
+    @functools.wraps(command)
+    def call(service_url: str, key: str, org_id: str, **options: Any) -> None:
+        from .client import Client  # noqa: PLC0415 - commands that call nobody start faster without it
+
+        try:
+            client = Client(service_url, key, org_id)
+        except Invalid as error:
+            raise click.UsageError(error.message) from error
+        with client:
+            command(client, **options)  # type: ignore[call-arg] # click passes what its options say
+
+    return call
+
+
+def confirm(question: str, *, yes: bool) -> None:
+    """Ask a person before something that cannot be undone; a script is not asked. Raises: click.Abort."""
+    if not yes and sys.stdin.isatty():
+        click.confirm(question, abort=True, err=True)
+
+
+# ── destination ──
+
+
+@click.group()
+def destination() -> None:
+    """Forwarding destinations: where events go."""
+
+
+@destination.command("add")
+@click.argument("target", metavar="[URL]", required=False)
+@click.option("--to", "to", metavar="URL", help="The same as the argument: where events go.")
+@click.option("--name", help="What people call it.")
+@click.option("--header", metavar="'NAME: VALUE'", help="Auth header, in the list of processes: see below.")
+@click.option(
+    "--auth-header-name", metavar="NAME", help="Its name; Authorization when only a value is given."
+)
+@click.option(
+    "--auth-header-value",
+    envvar="AEGIS_AUTH_HEADER_VALUE",
+    metavar="VALUE",
+    help="Its value; better as AEGIS_AUTH_HEADER_VALUE.",
+)
+@click.option("--auth-header-value-stdin", is_flag=True, help="Read its value from standard input.")
+@click.option(
+    "--format", "format_name", metavar="NAME", help="auto, json, ndjson, …; see the API documentation."
+)
+@click.option("--dataset", "datasets", multiple=True, help="Only events of this dataset; repeatable.")
+@click.option("--decision", "decisions", multiple=True, type=DECISION, help="Only these; repeatable.")
+@click.option("--batch-max-events", type=int, help="Events in a request at most.")
+@click.option("--batch-max-bytes", type=int, help="Bytes in a request at most.")
+@click.option("--batch-max-wait-ms", type=int, help="Longest wait for a batch to fill.")
+@click.option("--retry-max-attempts", type=int, help="Attempts before the dead letter.")
+@click.option("--retry-base-seconds", type=float, help="Delay before the second attempt.")
+@click.option("--retry-multiplier", type=float, help="Growth of the delay.")
+@click.option("--retry-max-seconds", type=float, help="Longest delay.")
+@click.option(
+    "--ca-certificate",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="PEM file of the authority to trust instead of the default ones.",
+)
+@click.option("--disabled", is_flag=True, help="Begin paused.")
+@through_api
+def add_destination(client: "Client", /, **options: Any) -> None:
+    """Make a destination; it receives events recorded from now on.
+
+    A secret on the command line stands in the list of processes while the command runs. Give it as
+    AEGIS_AUTH_HEADER_VALUE, or by --auth-header-value-stdin, where others use this machine.
+    """
+    made = client.call("POST", client.org_path(BASE), body=_written(click.get_current_context(), options))
+    if options["as_json"]:
+        print_json(made)
+        return
+    _print_destination(made)
+    click.echo(f"next: aegis destination test {made['id']} --org {client.org_id}")
+
+
+@destination.command("list")
+@LIMIT
+@through_api
+def list_destinations(client: "Client", limit: int, *, as_json: bool) -> None:
+    """List destinations with their state."""
+    found = list(client.items(client.org_path(BASE), limit=limit))
+    if as_json:
+        print_json(found)
+        return
+    rows = [
+        (
+            *(one[name] for name in ("id", "name", "status", "format", "url")),
+            *(one["stats"][name] for name in ("delivered", "backlog", "retrying", "dead_letters")),
+        )
+        for one in found
+    ]
+    heads = ("id", "name", "status", "format", "url", "delivered", "backlog", "retrying", "dead letters")
+    print_table(heads, rows)
+
+
+@destination.command("show")
+@DST
+@through_api
+def show_destination(client: "Client", destination_id: str, *, as_json: bool) -> None:
+    """Show a destination: configuration without the credential, state, counts."""
+    _show(client.call("GET", client.org_path(BASE, destination_id)), as_json=as_json)
+
+
+@destination.command("test")
+@DST
+@through_api
+def test_destination(client: "Client", destination_id: str, *, as_json: bool) -> None:
+    """Send one test event at once, also while it is paused; exit status 1 when it is not taken."""
+    answer = client.call("POST", client.org_path(BASE, destination_id, "test"))
+    if as_json:
+        print_json(answer)
+    else:
+        status = f"status {answer['status_code']}" if answer["status_code"] is not None else "no answer"
+        verdict = "ok" if answer["ok"] else "failed"
+        click.echo(_line(f"{verdict}  {status}  {answer['latency_ms']} ms  {answer.get('error') or ''}"))
+        for line in (answer.get("response_excerpt") or "").splitlines():
+            click.echo(_line(f"  {line}"))
+    if not answer["ok"]:
+        sys.exit(1)
+
+
+@destination.command("pause")
+@DST
+@through_api
+def pause_destination(client: "Client", destination_id: str, *, as_json: bool) -> None:
+    """Hold everything back until `resume`; nothing is lost."""
+    _show(client.call("POST", client.org_path(BASE, destination_id, "pause")), as_json=as_json)
+
+
+@destination.command("resume")
+@DST
+@through_api
+def resume_destination(client: "Client", destination_id: str, *, as_json: bool) -> None:
+    """Go on where `pause` stopped."""
+    _show(client.call("POST", client.org_path(BASE, destination_id, "resume")), as_json=as_json)
+
+
+@destination.command("remove")
+@DST
+@YES
+@through_api
+def remove_destination(client: "Client", destination_id: str, *, yes: bool, as_json: bool) -> None:
+    """Delete a destination, its credential, its retries and its dead letters."""
+    confirm(f"Delete {destination_id} with everything that waits for it?", yes=yes)
+    client.call("DELETE", client.org_path(BASE, destination_id))
+    if as_json:
+        print_json({"removed": destination_id})
+    else:
+        click.echo(_line(f"removed {destination_id}"))
+
+
+@destination.command("replay")
+@DST
+@click.option("--from", "from_time", metavar="TIME", help="From this time on, as 2026-05-15T10:00:00Z.")
+@click.option("--to", "to_time", metavar="TIME", help="Up to this time; up to now when left out.")
+@click.option("--from-sequence", type=click.IntRange(1), help="From this place in the log on.")
+@click.option("--to-sequence", type=click.IntRange(1), help="Up to this place.")
+@through_api
+def replay_destination(
+    client: "Client",
+    destination_id: str,
+    *,
+    from_time: str | None,
+    to_time: str | None,
+    from_sequence: int | None,
+    to_sequence: int | None,
+    as_json: bool,
+) -> None:
+    """Send a range of the log once more, beside the new events."""
+    if (from_time is None) == (from_sequence is None):
+        raise click.UsageError("give either --from (and --to) or --from-sequence (and --to-sequence)")
+    if (to_time if from_sequence is not None else to_sequence) is not None:
+        raise click.UsageError("--to goes with --from, and --to-sequence with --from-sequence")
+    stretch = {
+        "from": _time(from_time, "--from"),
+        "to": _time(to_time, "--to"),
+        "from_sequence": from_sequence,
+        "to_sequence": to_sequence,
+    }
+    body = {name: value for name, value in stretch.items() if value is not None}
+    answer = client.call("POST", client.org_path(BASE, destination_id, "replay"), body=body)
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"replays {answer['events']} events")
+
+
+def _written(context: click.Context, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the destination as the API takes it: only what the person said."""
+    if (options["target"] is None) == (options["to"] is None):
+        raise click.UsageError("give the destination's URL once, as the argument or as --to")
+    name, value = _auth_header(context, options)
+    body = {
+        "url": options["target"] or options["to"],
+        "auth_header_name": name,
+        "auth_header_value": value,
+        "name": options["name"],
+        "enabled": False if options["disabled"] else None,
+        "format": options["format_name"],
+        "ca_certificate": _read_certificate(options["ca_certificate"]),
+        "filter": _said(options, {"datasets": "datasets", "decisions": "decisions"}),
+        "batch": _said(options, {one: f"batch_{one}" for one in ("max_events", "max_bytes", "max_wait_ms")}),
+        "retry": _said(
+            options,
+            {one: f"retry_{one}" for one in ("max_attempts", "base_seconds", "multiplier", "max_seconds")},
+        ),
+    }
+    return {field: given for field, given in body.items() if given is not None}
+
+
+def _said(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any] | None:
+    given = {field: options[option] for field, option in names.items() if options[option] not in (None, ())}
+    return given or None
+
+
+def _auth_header(context: click.Context, options: Mapping[str, Any]) -> tuple[str | None, str | None]:
+    """Find the auth header, from one source only; what the person typed goes before the environment."""
+    header, name, value = (options[one] for one in ("header", "auth_header_name", "auth_header_value"))
+    from_stdin = options["auth_header_value_stdin"]
+    if context.get_parameter_source("auth_header_value") is ParameterSource.ENVIRONMENT and (
+        header or from_stdin
+    ):
+        value = None
+    if sum(bool(one) for one in (header, value, from_stdin)) > 1 or (header and name):
+        raise click.UsageError("give the auth header in one way only")
+    if header:
+        name, colon, value = header.partition(":")
+        if not colon:
+            raise click.UsageError("--header must be like 'Authorization: Bearer …': there is no colon in it")
+        return name.strip(), value.strip()
+    if from_stdin:
+        value = sys.stdin.readline().rstrip("\r\n")
+    if not value and (name or from_stdin):
+        raise click.UsageError(
+            "the auth header has no value: --auth-header-value, or AEGIS_AUTH_HEADER_VALUE"
+        )
+    return (name or "Authorization", value) if value else (None, None)
+
+
+def _read_certificate(path: Path | None) -> str | None:
+    if path is None:
+        return None
+    try:
+        return path.read_text(encoding="ascii")
+    except (OSError, UnicodeDecodeError) as error:
+        raise click.BadParameter(
+            f"{path} is not a readable PEM file", param_hint="--ca-certificate"
+        ) from error
+
+
+def _time(text: str | None, option: str) -> str | None:
+    """Check a time here, so that a slip of the pen is wrong use and no failed call."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.min  # noqa: DTZ901 - has no time zone, and is refused for it
+    if moment.tzinfo is None:
+        message = f"{text!r} is not a time with a time zone, such as 2026-05-15T10:00:00Z"
+        raise click.BadParameter(message, param_hint=option)
+    return moment.isoformat()
+
+
+def _show(one: Destination, *, as_json: bool) -> None:
+    if as_json:
+        print_json(one)
+    else:
+        _print_destination(one)
+
+
+def _print_destination(one: Destination) -> None:
+    stats, last_error = one["stats"], one["last_error"]
+    header = f"{one['auth_header_name']}: ****" if one["auth_header_set"] else "none"
+    lines = {
+        "destination": one["id"],
+        "name": one["name"],
+        "url": one["url"],
+        "auth header": header,
+        "format": one["format"],
+        "status": one["status"],
+        "filter": ", ".join([*one["filter"]["datasets"], *one["filter"]["decisions"]]) or "everything",
+        "batch": _pairs(one["batch"]),
+        "retry": _pairs(one["retry"]),
+        "own CA": "yes" if one["ca_certificate"] else "no",
+        "counts": _pairs(stats),
+        "last success": one["last_success_at"] or "never",
+        "last error": f"{last_error['at']}  {last_error['message']}" if last_error else "none",
+    }
+    for name, value in lines.items():
+        click.echo(_line(f"{name:<12}  {value}"))
+
+
+def _pairs(values: Mapping[str, Any]) -> str:
+    return "  ".join(f"{name} {value}" for name, value in values.items() if value is not None)
+
+
+def _line(text: str) -> str:
+    from .client import printable  # noqa: PLC0415
+
+    return printable(text).rstrip()
+
+
+# ── dead-letter ──
+
+
+class _Column(NamedTuple):
+    head: str
+    field: str
+
+
+_DEAD_LETTER = tuple(
+    _Column(field.replace("_", " "), field)
+    for field in ("sequence", "event_id", "attempts", "last_status_code", "about", "dead_at", "last_error")
+)
+
+
+@click.group("dead-letter")
+def dead_letter() -> None:
+    """Events that used up their attempts."""
+
+
+@dead_letter.command("list")
+@DESTINATION
+@LIMIT
+@through_api
+def list_dead_letters(client: "Client", destination_id: str, *, limit: int, as_json: bool) -> None:
+    """List them, in log order."""
+    found = list(client.items(client.org_path(BASE, destination_id, "dead-letters"), limit=limit))
+    if as_json:
+        print_json(found)
+    else:
+        rows = [[one.get(column.field) for column in _DEAD_LETTER] for one in found]
+        print_table([column.head for column in _DEAD_LETTER], rows)
+
+
+@dead_letter.command("redrive")
+@DESTINATION
+@click.option("--event", "event_ids", multiple=True, metavar="ID", help="Only this event; repeatable.")
+@through_api
+def redrive_dead_letters(
+    client: "Client", destination_id: str, *, event_ids: tuple[str, ...], as_json: bool
+) -> None:
+    """Send them again, all or some, with all their attempts anew."""
+    body = {"event_ids": list(event_ids)} if event_ids else {}
+    path = client.org_path(BASE, destination_id, "dead-letters", "redrive")
+    answer = client.call("POST", path, body=body)
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"redriven {answer['redriven']}")
+
+
+@dead_letter.command("purge")
+@DESTINATION
+@click.option("--event", "event_id", metavar="ID", help="Only this event.")
+@YES
+@through_api
+def purge_dead_letters(
+    client: "Client", destination_id: str, *, event_id: str | None, yes: bool, as_json: bool
+) -> None:
+    """Throw them away, all or one; this cannot be undone."""
+    confirm(f"Throw away {event_id or 'all dead letters'} of {destination_id}?", yes=yes)
+    query = {"event_id": event_id} if event_id else None
+    answer = client.call("DELETE", client.org_path(BASE, destination_id, "dead-letters"), query=query)
+    if as_json:
+        print_json(answer)
+    else:
+        click.echo(f"purged {answer['purged']}")

@@ -1,0 +1,328 @@
+"""Hours of outage in milliseconds: the retry schedule, pacing, Retry-After, automatic redrive, on the injected clock."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.destination import DestinationSpec
+from aegis_stream.settings import Settings
+from support.simulation import Simulation, status
+
+Make = Callable[..., Simulation]
+
+
+@pytest.fixture
+def make(tmp_path: Path) -> Iterator[Make]:
+    """Make simulations that end with the test."""
+    made: list[Simulation] = []
+
+    def one(**values: object) -> Simulation:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Simulation(folder, **values))
+        return made[-1]
+
+    yield one
+    for simulation in made:
+        simulation.close()
+
+
+def test_three_attempts_a_minute_and_two_apart_then_dead(make: Make) -> None:
+    """A failing event is attempted at once, after 60 s ± 10 %, after 120 s ± 10 %, and is then a dead letter."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(500)
+    sim.start()
+    (event_id,) = sim.append()
+
+    sim.advance(400)
+
+    first, second, third = sim.receiver.times(event_id)
+    assert 54 <= second - first <= 66.5
+    assert 108 <= third - second <= 132.5
+    assert sim.dead() == [1]
+    assert sim.retries() == {}
+    progress = sim.progress()
+    assert (progress.failed_attempts, progress.dead_letters, progress.retrying, progress.delivered) == (3, 1, 0, 0)
+    assert progress.cursor == 1
+    assert "500" in progress.health.last_error_message
+
+
+def test_jitter_spreads_events_that_failed_together(make: Make) -> None:
+    """Events that fail at one moment are not all repeated at one moment."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(500)
+    sim.start()
+
+    sim.append(60)
+    sim.advance(30)
+
+    due = sorted(at for _, at in sim.retries().values())
+    assert len(due) == 60
+    assert due[-1] - due[0] > 5_000_000
+
+
+@pytest.mark.parametrize("code", [429, 503], ids=str)
+def test_retry_after_is_honoured(make: Make, code: int) -> None:
+    """Retry-After on 429 and 503 lengthens the delay, and nothing new is sent before it is over."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(code, "600")
+    sim.start()
+    (first,) = sim.append()
+    sim.advance(1)
+
+    (second,) = sim.append()
+    sim.advance(590)
+    before = len(sim.receiver.attempts)
+    sim.receiver.answers = lambda _: status(202)
+    sim.advance(120)
+
+    assert before == 1
+    assert sim.receiver.accepted[first] == 1
+    assert sim.receiver.accepted[second] == 1
+
+
+def test_retry_after_is_bounded_by_an_hour(make: Make) -> None:
+    """A Retry-After of ten years counts as an hour."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(503, "315360000")
+    sim.start()
+    (event_id,) = sim.append()
+    sim.advance(1)
+    sim.receiver.answers = lambda _: status(202)
+
+    sim.advance(3700)
+
+    assert sim.receiver.accepted[event_id] == 1
+
+
+@pytest.mark.parametrize("junk", ["soon", "-5", "1e9", "", "Wed, 21 Oct 2099 07:28:00 GMT"])
+def test_unreadable_retry_after_counts_as_absent(make: Make, junk: str) -> None:
+    """A Retry-After that is not whole seconds changes nothing."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(503, junk)
+    sim.start()
+    (event_id,) = sim.append()
+
+    sim.advance(70)
+
+    assert len(sim.receiver.times(event_id)) == 2
+
+
+def test_a_few_events_keep_their_schedule_in_an_outage(make: Make) -> None:
+    """In an outage each of twenty events gets its three attempts on schedule and is then a dead letter."""
+    sim = make(settings=Settings(lease_seconds=20, auto_redrive=False))
+    sim.receiver.answers = lambda _: status(503)
+    sim.start()
+
+    sim.append(20)
+    sim.advance(300)
+
+    assert sim.dead() == list(range(1, 21))
+    assert len(sim.receiver.attempts) == 60
+
+
+def test_an_outage_of_a_day_burns_few_of_a_large_backlog(make: Make) -> None:
+    """While a destination is down for a day, a backlog of 20,000 waits in the log, and all of it arrives afterwards."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(503)
+    sim.start()
+    ids = sim.append(20_000)
+
+    sim.advance(86_400)
+    burnt = {one for attempt in sim.receiver.attempts for one in attempt.event_ids}
+    attempts_in_outage = len(sim.receiver.attempts)
+    sim.receiver.answers = lambda _: status(202)
+    sim.advance(1200)
+
+    assert attempts_in_outage <= 86_400 / 30 + 300
+    assert len(burnt) < 2_000
+    assert set(sim.receiver.accepted) == set(ids)
+    assert sim.dead() == []
+    assert sim.retries() == {}
+    assert sim.progress().cursor == 20_000
+
+
+def test_recovery_is_noticed_within_the_longest_probe_pause(make: Make) -> None:
+    """After an outage of hours the first success comes within 35 s of the receiver's return."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(503)
+    sim.start()
+    sim.append(5000)
+    sim.advance(4 * 3600)
+    sim.receiver.answers = lambda _: status(202)
+    healthy_again = sim.loop.time()
+
+    sim.advance(60)
+
+    first = next(one.at_s for one in sim.receiver.attempts if one.answer == status(202))
+    assert first - healthy_again <= 35
+
+
+def test_dead_letters_about_the_destination_are_redriven_by_themselves(make: Make) -> None:
+    """A token that was wrong for an hour loses nothing: after the first success the dead letters are sent again."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(401)
+    sim.start()
+    early = sim.append(10)
+    sim.advance(3600)
+    assert sim.dead() == list(range(1, 11))
+    sim.receiver.answers = lambda _: status(202)
+
+    (late,) = sim.append()
+    sim.advance(5)
+
+    assert set(sim.receiver.accepted) == {*early, late}
+    assert sim.dead() == []
+    assert sim.progress().dead_letters == 0
+
+
+def test_dead_letters_about_an_event_stay(make: Make) -> None:
+    """An event that the destination refuses for its content is not redriven when others succeed."""
+    sim = make()
+    sim.receiver.answers = lambda ids: status(400) if ids == ["e000000"] else status(202)
+    sim.start()
+    sim.append(2)
+    sim.advance(400)
+
+    sim.append(5)
+    sim.advance(400)
+
+    assert sim.dead() == [1]
+    assert len(sim.receiver.times("e000000")) == 3
+
+
+def test_automatic_redrive_can_be_switched_off(make: Make) -> None:
+    """With auto_redrive off, dead letters wait for a person."""
+    sim = make(settings=Settings(lease_seconds=20, auto_redrive=False))
+    sim.receiver.answers = lambda _: status(401)
+    sim.start()
+    sim.append(3)
+    sim.advance(400)
+    sim.receiver.answers = lambda _: status(202)
+
+    sim.append()
+    sim.advance(400)
+
+    assert sim.dead() == [1, 2, 3]
+    assert sim.redrive() == 3
+    sim.advance(1)
+    assert sim.dead() == []
+
+
+def test_redrive_happens_once_per_recovery_and_event(make: Make) -> None:
+    """Twenty successes after a recovery redrive what died before it once, not twenty times."""
+    sim = make()
+    bad = set(sim.append(5))
+    sim.receiver.answers = lambda ids: status(403) if bad & set(ids) else status(202)
+    sim.start()
+    sim.advance(400)
+    sim.append()
+    sim.advance(500)
+    attempts_before = len(sim.receiver.times("e000000"))
+
+    for _ in range(20):
+        sim.append(3)
+        sim.advance(0.2)
+
+    assert len(sim.receiver.times("e000000")) == attempts_before + 1
+
+
+def test_changing_the_configuration_ends_the_holding_back(make: Make) -> None:
+    """After a fix of the configuration the next attempt is made at once, not after the rest of the pause."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(401, None)
+    sim.start()
+    sim.append(3000)
+    sim.advance(3600)
+    before = len(sim.receiver.accepted)
+    sim.receiver.answers = lambda _: status(202)
+
+    sim.change(lambda spec: replace(spec, auth_header_name="Authorization", auth_header_value="Bearer right"))
+    sim.advance(0.5)
+
+    assert before == 0
+    assert len(sim.receiver.accepted) > 10
+
+
+def test_a_poison_event_in_a_batch_is_found_by_halving(make: Make) -> None:
+    """One refused event among 500 costs at most 2·log₂(500)+1 extra requests; the other 499 arrive."""
+    spec = DestinationSpec(url="https://sink.example.com/in", format="ndjson", retry=RetryPolicy(base_seconds=60))
+    sim = make(spec=spec)
+    sim.receiver.answers = lambda ids: status(422) if "e000123" in ids else status(202)
+    sim.start()
+
+    sim.append(500)
+    sim.advance(30)
+
+    assert len(sim.receiver.accepted) == 499
+    assert len(sim.receiver.attempts) <= 1 + 2 * 9 + 1
+    assert list(sim.retries()) == [124]
+    sim.advance(300)
+    assert sim.dead() == [124]
+
+
+def test_events_wait_for_company_when_the_format_batches(make: Make) -> None:
+    """Events that come one by one within max_wait_ms travel in one request."""
+    spec = DestinationSpec(url="https://sink.example.com/in", format="ndjson")
+    sim = make(spec=spec)
+    sim.start()
+
+    for _ in range(5):
+        sim.append()
+        sim.advance(0.02)
+    sim.advance(1)
+
+    assert [len(one.event_ids) for one in sim.receiver.attempts] == [5]
+
+
+def test_a_slow_answer_does_not_hold_the_watermark(make: Make) -> None:
+    """While one attempt hangs, later events are delivered and settled; a crash then repeats only a window."""
+    sim = make(settings=Settings(lease_seconds=20))
+    sim.receiver.answers = lambda ids: None if ids == ["e000000"] else status(202)
+    sim.receiver.latency_s = 0.001
+    sim.start()
+
+    sim.append(30_000)
+    sim.advance(5)
+
+    progress = sim.progress()
+    assert progress.cursor > 20_000
+    assert list(sim.retries()) == [1]
+    sim.receiver.answers = lambda _: status(202)
+    sim.advance(120)
+    assert sim.receiver.accepted["e000000"] == 1
+    assert sim.retries() == {}
+    assert max(sim.receiver.accepted.values()) == 1
+
+
+def test_a_lost_ring_costs_only_moments(make: Make) -> None:
+    """When no ring arrives, events still start within half a second, by the slow look."""
+    sim = make()
+    sim.start()
+    sim.advance(1)
+    sim.bells.deaf = True
+    began = sim.loop.time()
+
+    (event_id,) = sim.append()
+    sim.advance(2)
+
+    assert sim.receiver.times(event_id)[0] - began <= 0.5
+
+
+@pytest.mark.parametrize("hours", [-1.0, 1.0], ids=["back", "ahead"])
+def test_a_jump_of_the_wall_clock_delays_retries_by_no_more_than_the_jump(make: Make, hours: float) -> None:
+    """Setting the clock by an hour neither loses an attempt nor makes one more."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(500)
+    sim.start()
+    (event_id,) = sim.append()
+    sim.advance(10)
+
+    sim.clock.skew_us = int(hours * 3_600_000_000)
+    sim.advance(2 * 3600)
+
+    assert len(sim.receiver.times(event_id)) == 3
+    assert sim.dead() == [1]

@@ -1,0 +1,519 @@
+"""The real application on a real SQLite store, without a network: builders and fakes for tests of the API.
+
+    async with open_world(tmp_path) as world:
+        tenant = await world.make_organization()
+        answer = await tenant.ingest.post("/events", content=make_event())
+
+Only what would leave the process is faked: clock, dice, doorbell, resolver, sender.
+"""
+
+import json
+import random
+import warnings
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from aegis_stream.access import Access, Issuer
+from aegis_stream.api.ingest import IngestCounts, IngestEndpoint
+from aegis_stream.api.service import Service
+from aegis_stream.domain.attempt import Answer, Failure, Request, Response, Scope
+from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
+from aegis_stream.domain.destination import Destination, Health
+from aegis_stream.domain.endpoint import Route
+from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId, WorkerId
+from aegis_stream.domain.organization import Scope as KeyScope
+from aegis_stream.netguard import NetGuard
+from aegis_stream.pipeline.ingest import Ingest
+from aegis_stream.sender import AsyncSender, TrustStore
+from aegis_stream.settings import Settings
+
+with warnings.catch_warnings():
+    # One test of its own (test_api_service.py) tells whether the application starts without warnings; all others run anyway.
+    warnings.simplefilter("ignore")
+    from aegis_stream import wiring
+    from aegis_stream.api.app import Application, create_app
+
+ORG = "org_abc"
+START = Micros(1_780_000_000_000_000)
+"""Where a fake clock begins: 2026-05-28T20:26:40Z."""
+SECOND = 1_000_000
+OPERATOR_KEY = "aegis_op_operator-key-of-the-tests"
+SECRET = "Bearer c4n4ry-t0ken-of-the-siem"
+PUBLIC_ADDRESS = "93.184.215.14"
+FOREVER = Micros(2**61)
+
+
+# ── events ──
+
+
+def make_event(
+    event_id: str | None = "evt_1",
+    *,
+    size_bytes: int | None = None,
+    org_id: str | None = ORG,
+    dataset: str | None = "app.login",
+    **changes: Any,
+) -> bytes:
+    """Build an event as JSON text, complete unless told otherwise.
+
+    Args:
+        event_id, org_id, dataset: None leaves the field out.
+        size_bytes: exact length, reached by padding.
+        changes: top-level members added or replaced; `timestamp` stands for @timestamp; None leaves one out.
+    """
+    event: dict[str, Any] = {
+        "@timestamp": changes.pop("timestamp", "2026-05-15T10:33:21.456789+00:00"),
+        "event": {
+            name: value for name, value in {"id": event_id, "dataset": dataset}.items() if value is not None
+        },
+        "organization": {"id": org_id} if org_id is not None else None,
+        **changes,
+    }
+    event = {name: value for name, value in event.items() if value is not None}
+    if size_bytes is not None:
+        event["pad"] = ""
+        event["pad"] = "x" * (size_bytes - len(to_json(event)))
+    return to_json(event)
+
+
+def make_preflight(event_id: str | None = "pflt_1", **aegis: Any) -> bytes:
+    """Build a preflight event; keyword arguments are members of its `aegis` object."""
+    return make_event(event_id, dataset="aegis.preflight", aegis={"decision": "BLOCKED"} | aegis)
+
+
+def to_json(value: Any) -> bytes:
+    """Write JSON without blanks."""
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def make_array(events: Iterable[bytes]) -> bytes:
+    """Put events into a JSON array."""
+    return b"[" + b",".join(events) + b"]"
+
+
+def make_lines(events: Iterable[bytes]) -> bytes:
+    """Put events into NDJSON."""
+    return b"".join(event + b"\n" for event in events)
+
+
+def nested(depth: int) -> Any:
+    """Return an array nested `depth` levels deep."""
+    value: Any = 1
+    for _ in range(depth):
+        value = [value]
+    return value
+
+
+# ── fakes ──
+
+
+@dataclass
+class FakeClock:
+    """A clock that stands still until it is moved."""
+
+    at: int = START
+
+    def now(self) -> Micros:
+        """Return the time."""
+        return Micros(self.at)
+
+    def advance(self, seconds: float) -> None:
+        """Move the clock, either way."""
+        self.at += round(seconds * SECOND)
+
+
+@dataclass
+class FakeDice:
+    """Chance from a seed."""
+
+    source: random.Random = field(default_factory=lambda: random.Random(7))
+    rolled: float = 0.5
+
+    def chance(self) -> float:
+        """Return always the same number."""
+        return self.rolled
+
+    def random_bytes(self, count: int) -> bytes:
+        """Return bytes that are other ones each time, and the same in every run."""
+        return self.source.randbytes(count)
+
+
+@dataclass
+class FakeDoorbell:
+    """Remembers who rang."""
+
+    rings: list[tuple[int, int]] = field(default_factory=list)
+    changes: int = 0
+
+    def ring(self, organization_no: int, head: int) -> None:
+        """Note a ring for new events."""
+        self.rings.append((organization_no, head))
+
+    def ring_changes(self) -> None:
+        """Note a ring for changed destinations."""
+        self.changes += 1
+
+
+@dataclass
+class FakeResolver:
+    """Resolves names from a table; a name that is not there is public."""
+
+    addresses: dict[str, list[str]] = field(default_factory=dict)
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a name; an empty list in the table means that it does not resolve."""
+        found = self.addresses.get(host, [PUBLIC_ADDRESS])
+        if not found:
+            raise OSError(f"{host} does not resolve")
+        return found
+
+
+@dataclass
+class FakeSender:
+    """Answers from a script; checks routes as the real sender does, which connects to nobody by that."""
+
+    real: Any
+    answers: list[Answer] = field(default_factory=list)
+    posts: list[tuple[Route, Request]] = field(default_factory=list)
+    open_channels: int = 0
+
+    def open(self, route: Route) -> "FakeChannel":
+        """Return a channel. Raises what the real sender raises for a bad route."""
+        self.real.open(route).close()
+        self.open_channels += 1
+        return FakeChannel(self, route)
+
+
+@dataclass
+class FakeChannel:
+    """One destination's end of a FakeSender."""
+
+    sender: FakeSender
+    route: Route
+
+    async def post(self, request: Request) -> Answer:
+        """Note the request, give the next scripted answer; 202 when the script is over."""
+        self.sender.posts.append((self.route, request))
+        return self.sender.answers.pop(0) if self.sender.answers else Response(202, b"", 8100)
+
+    def close(self) -> None:
+        """Note that the channel was closed."""
+        self.sender.open_channels -= 1
+
+
+@dataclass
+class FakeLog:
+    """Remembers log lines."""
+
+    lines: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
+
+    def debug(self, name: str, **values: Any) -> None:
+        """Note a line."""
+        self.lines.append(("debug", name, values))
+
+    def info(self, name: str, **values: Any) -> None:
+        """Note a line."""
+        self.lines.append(("info", name, values))
+
+    def warning(self, name: str, **values: Any) -> None:
+        """Note a line."""
+        self.lines.append(("warning", name, values))
+
+    def error(self, name: str, **values: Any) -> None:
+        """Note a line."""
+        self.lines.append(("error", name, values))
+
+
+# ── the application ──
+
+
+class Caller:
+    """A client with one key; paths are relative to the organization.
+
+    Args:
+        key: text of the API key, None for no Authorization header.
+    """
+
+    def __init__(self, client: httpx.AsyncClient, org_id: str, key: str | None) -> None:
+        self.client, self.org_id, self.key = client, org_id, key
+
+    async def request(
+        self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **options: Any
+    ) -> httpx.Response:
+        """Make one call."""
+        given = dict(headers or {})
+        if self.key is not None:
+            given.setdefault("authorization", f"Bearer {self.key}")
+        return await self.client.request(method, f"/api/orgs/{self.org_id}{path}", headers=given, **options)
+
+    async def get(self, path: str, **params: Any) -> httpx.Response:
+        """GET with query parameters."""
+        return await self.request("GET", path, params=params)
+
+    async def post(self, path: str, **options: Any) -> httpx.Response:
+        """POST; give json= or content=."""
+        return await self.request("POST", path, **options)
+
+    async def patch(self, path: str, **options: Any) -> httpx.Response:
+        """PATCH; give json=."""
+        return await self.request("PATCH", path, **options)
+
+    async def delete(self, path: str, **params: Any) -> httpx.Response:
+        """DELETE with query parameters."""
+        return await self.request("DELETE", path, params=params)
+
+    async def send(self, body: bytes, media: str = "application/json", encoding: str | None = None) -> Any:
+        """POST events; returns the answer."""
+        headers = {"content-type": media} | ({"content-encoding": encoding} if encoding else {})
+        return await self.post("/events", content=body, headers=headers)
+
+    async def all_pages(self, path: str, limit: int, **params: Any) -> list[list[Any]]:
+        """Walk a list from page to page by next_cursor, at most 100 pages; returns the pages."""
+        pages, cursor = [], {}
+        for _ in range(100):
+            answer = await self.get(path, limit=limit, **cursor, **params)
+            assert answer.status_code == 200, answer.text
+            body = answer.json()
+            assert set(body) == {"data", "next_cursor"}
+            pages.append(body["data"])
+            if body["next_cursor"] is None:
+                return pages
+            assert isinstance(body["next_cursor"], str)
+            cursor = {"cursor": body["next_cursor"]}
+        raise AssertionError(f"{path} never ends")
+
+
+@dataclass
+class Tenant:
+    """An organization with a key of each scope."""
+
+    org_id: str
+    no: OrganizationNo
+    admin: Caller
+    ingest: Caller
+    read: Caller
+    stranger: Caller  # no key at all
+
+    def by_scope(self, scope: str) -> Caller:
+        """Return the caller whose key has this scope."""
+        return {"admin": self.admin, "ingest": self.ingest, "read": self.read}[scope]
+
+
+@dataclass
+class World:
+    """The running application, and hold of everything beneath it."""
+
+    settings: Settings
+    stores: wiring.Stores
+    service: Service
+    app: Application
+    client: httpx.AsyncClient
+    clock: FakeClock
+    dice: FakeDice
+    doorbell: FakeDoorbell
+    resolver: FakeResolver
+    sender: FakeSender
+    log: FakeLog
+    answers: list[httpx.Response] = field(default_factory=list)
+
+    async def make_organization(self, org_id: str = ORG) -> Tenant:
+        """Make an organization and a key of each scope, past the API."""
+        issuer = self.service.issuer
+
+        def work(db: Any) -> list[Any]:
+            first = issuer.add_organization(db, f"Organization {org_id}", org_id)
+            scopes = (KeyScope.INGEST, KeyScope.READ)
+            return [first, *(issuer.add_key(db, org_id, scope.value, scope, None) for scope in scopes)]
+
+        issued = await self.stores.db.write(work)
+        callers = [Caller(self.client, org_id, one.text) for one in issued]
+        return Tenant(
+            org_id, issued[0].key.organization_no, *callers, stranger=Caller(self.client, org_id, None)
+        )
+
+    async def make_destination(self, tenant: Tenant, **changes: Any) -> str:
+        """Make a destination over the API, with a credential unless told otherwise; returns its id."""
+        body = {
+            "url": "https://siem.example.com/services/collector",
+            "auth_header_name": "Authorization",
+            "auth_header_value": SECRET,
+        } | changes
+        answer = await tenant.admin.post(
+            "/forwarding-destinations",
+            json={name: value for name, value in body.items() if value is not None},
+        )
+        assert answer.status_code == 201, answer.text
+        return str(answer.json()["id"])
+
+    async def stored(self, tenant: Tenant, destination_id: str) -> Destination:
+        """Return a destination as the store has it, credential and all."""
+        return await self.service.directory.destination_of(tenant.no, destination_id)
+
+    async def settle(
+        self,
+        tenant: Tenant,
+        destination_id: str,
+        *,
+        cursor: int = 0,
+        runs: Iterable[AttemptRun] = (),
+        retries: Iterable[RetryRow] = (),
+        resolved: Iterable[int] = (),
+        dead: Iterable[DeadRow] = (),
+        replays: Iterable[tuple[str, int]] = (),
+        health: Health | None = None,
+        delivered: int = 0,
+        failed_attempts: int = 0,
+    ) -> None:
+        """Write what a worker found out about a destination, through the ledger, as a worker does."""
+        ledger, worker_id, now = self.stores.ledger, WorkerId("wrk_test"), self.clock.now()
+        if worker_id not in await ledger.workers():
+            await ledger.enlist(worker_id, now, FOREVER)
+        destination = await self.stored(tenant, destination_id)
+        held, _ = await ledger.claim(worker_id, now)
+        lease: Lease = next(one.lease for one in held if one.lease.destination_no == destination.no)
+        settlement = Settlement(
+            lease=lease,
+            organization_no=tenant.no,
+            cursor=cursor,
+            health=health or Health(),
+            runs=list(runs),
+            retries=list(retries),
+            resolved=list(resolved),
+            dead=list(dead),
+            replays=[(ReplayId(replay_id), reached) for replay_id, reached in replays],
+            delivered=delivered,
+            failed_attempts=failed_attempts,
+        )
+        lost = await ledger.settle(worker_id, [settlement], now)
+        assert not lost, "the lease was claimed a moment ago"
+
+    async def send_events(self, tenant: Tenant, count: int, prefix: str = "evt") -> list[str]:
+        """Send `count` events in one request; returns their ids, which are numbered from 1."""
+        ids = [f"{prefix}_{number}" for number in range(1, count + 1)]
+        answer = await tenant.ingest.send(make_array(make_event(one, org_id=tenant.org_id) for one in ids))
+        assert answer.json() == {"accepted": count, "duplicates": 0, "rejected": []}, answer.text
+        return ids
+
+    async def add_dead_letters(self, tenant: Tenant, destination_id: str, sequences: Iterable[int]) -> None:
+        """Let events die at a destination: three attempts each, the last one answered 500."""
+        numbers = list(sequences)
+        now = self.clock.now()
+        await self.settle(
+            tenant,
+            destination_id,
+            cursor=max(numbers),
+            runs=[
+                AttemptRun(one, one, 3, "failed", 500, "answered 500: look into its log", 5000, now)
+                for one in numbers
+            ],
+            dead=[DeadRow(one, 3, now, make_failure()) for one in numbers],
+            failed_attempts=3 * len(numbers),
+        )
+
+
+def make_failure(
+    status_code: int | None = 500,
+    message: str = "answered 500: look into its log",
+    scope: Scope = Scope.DESTINATION,
+    **changes: Any,
+) -> Failure:
+    """Build a failure."""
+    return Failure(scope, message, status_code, **changes)
+
+
+_made_once: list[Application] = []
+_TRUST = TrustStore()  # reading the system's authorities takes a while, and they are the same for all
+
+
+@asynccontextmanager
+async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
+    """Build the application on a new store in `tmp_path`.
+
+    Args:
+        changes: settings other than the defaults.
+    """
+    settings = replace(Settings(data_dir=tmp_path / "data", operator_key=OPERATOR_KEY), **changes)
+    clock, dice, doorbell, resolver, log = FakeClock(), FakeDice(), FakeDoorbell(), FakeResolver(), FakeLog()
+    stores = wiring.open_stores(settings, log)  # type: ignore[arg-type] # a fake
+    real_sender = AsyncSender(
+        user_agent=wiring.USER_AGENT, guard=NetGuard(settings.allowed_networks), trust=_TRUST
+    )
+    sender = FakeSender(real_sender)
+    service = Service(
+        access=Access(stores.directory, clock, stores.operator_digest),
+        issuer=Issuer(stores.directory, clock, dice),
+        ingest=Ingest(stores.log, clock, dice, doorbell, settings.ingest_queue_bytes_max),
+        counts=IngestCounts(),
+        log=stores.log,
+        directory=stores.directory,
+        sender=sender,
+        resolver=resolver,
+        guard=NetGuard(settings.allowed_networks),
+        clock=clock,
+        dice=dice,
+        doorbell=doorbell,
+        telemetry=log,  # type: ignore[arg-type] # a fake
+        settings=settings,
+    )
+    app = _application(service)
+    answers: list[httpx.Response] = []
+
+    async def note(answer: httpx.Response) -> None:
+        await answer.aread()
+        answers.append(answer)
+
+    try:
+        async with httpx.AsyncClient(
+            transport=httpx.ASGITransport(app),
+            base_url="http://aegis.test",
+            event_hooks={"response": [note]},
+        ) as client:
+            yield World(
+                settings, stores, service, app, client, clock, dice, doorbell, resolver, sender, log, answers
+            )
+    finally:
+        real_sender.close()
+        stores.close()
+
+
+def _application(service: Service) -> Application:
+    """Return the application on this service; its routes are described once a process, which takes a tenth of a second."""
+    if not _made_once:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            _made_once.append(create_app(service))
+    made = _made_once[0]
+    made.routes.state["service"] = service
+    return replace(made, ingest=IngestEndpoint(service.access, service.ingest, service.counts))
+
+
+def problem_of(answer: httpx.Response, status: int, *fields: str) -> dict[str, Any]:
+    """Check that an answer is a problem with this status and these fields under `errors`; returns it."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem: dict[str, Any] = answer.json()
+    assert (
+        {"type", "title", "status", "detail"}
+        <= set(problem)
+        <= {
+            "type",
+            "title",
+            "status",
+            "detail",
+            "errors",
+        }
+    )
+    assert problem["status"] == status
+    assert all(isinstance(problem[name], str) and problem[name] for name in ("type", "title", "detail"))
+    assert problem["type"].startswith("https://")
+    for one in problem.get("errors", []):
+        assert set(one) == {"field", "message"}
+        assert one["message"]
+    if fields:
+        assert [one["field"] for one in problem["errors"]] == list(fields), problem
+    return problem

@@ -1,0 +1,114 @@
+"""A running `aegis serve` for tests: a real process with real workers on a free loopback port.
+
+    with running_service(tmp_path, AEGIS_RETRY_BASE_SECONDS="0.05") as service:
+        org = service.make_organization()
+        httpx.get(service.url + "/healthz", trust_env=False)
+
+Plain http and loopback destinations are allowed. The process is gone when the block ends, whatever happens in it.
+"""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+
+OPERATOR_KEY = "aegis_op_" + "t" * 43
+START_S = 30.0
+STOP_S = 20.0
+
+
+@dataclass(frozen=True)
+class Organization:
+    """An organization of a running service and its admin key."""
+
+    org_id: str
+    key: str
+
+
+@dataclass(frozen=True)
+class RunningService:
+    """A running service: where it answers, the environment it was started with, and its process."""
+
+    url: str
+    environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def make_organization(self, org_id: str | None = None) -> Organization:
+        """Make an organization with an id that no other test has."""
+        wanted = org_id or f"org_{uuid.uuid4().hex[:12]}"
+        headers = {"Authorization": f"Bearer {self.environment['AEGIS_OPERATOR_KEY']}"}
+        answer = httpx.post(
+            self.url + "/api/orgs", json={"name": "Test", "id": wanted}, headers=headers, trust_env=False
+        )
+        assert answer.status_code == 201, answer.text
+        return Organization(wanted, answer.json()["api_key"])
+
+
+@contextmanager
+def running_service(
+    tmp_path: Path, *, port: int = 0, workers: int = 1, **environment: str
+) -> Iterator[RunningService]:
+    """Start `aegis serve` with its data in `tmp_path`/data; further arguments are AEGIS_… variables."""
+    variables = service_environment(tmp_path, **environment)
+    log = tmp_path / "service.log"
+    command = [sys.executable, "-m", "aegis_stream", "serve", "--port", str(port), "--workers", str(workers)]
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        yield RunningService(_printed_url(process, log), variables, process, log)
+    finally:
+        stop(process)
+
+
+def service_environment(tmp_path: Path, **environment: str) -> dict[str, str]:
+    """Return this process's environment with our settings in place of whatever AEGIS_… it has."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
+    return inherited | {
+        "AEGIS_DATA_DIR": str(tmp_path / "data"),
+        "AEGIS_ALLOW_HTTP": "true",
+        "AEGIS_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "AEGIS_OPERATOR_KEY": OPERATOR_KEY,
+        **environment,
+    }
+
+
+def wait_until(condition, *, seconds: float = START_S):
+    """Return the first true value of `condition()`; fail when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
+        time.sleep(0.02)  # between two looks, not instead of one
+    return found
+
+
+def stop(process: subprocess.Popen) -> None:
+    """End a process: politely, then not."""
+    if process.poll() is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+    process.wait()
+
+
+def _printed_url(process: subprocess.Popen[bytes], log: Path) -> str:
+    def look() -> str | None:
+        text = log.read_text(errors="replace")
+        assert process.poll() is None, f"aegis serve ended with status {process.returncode}:\n{text}"
+        found = re.search(r"^Aegis Audit Stream \S+ on (http://\S+)", text, re.MULTILINE)
+        return found[1] if found else None
+
+    return wait_until(look)

@@ -1,0 +1,386 @@
+"""A worker on a real store in simulated time: hours of outage in milliseconds, the same run from the same seed.
+
+The event loop's clock jumps to the next timer as soon as nothing is left to do, the store works without threads, and the
+receiver is a script. So a run is a plain sequence: what happens depends on nothing but the test.
+"""
+
+import asyncio
+import selectors
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from aegis_stream.access import Issuer
+from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
+from aegis_stream.domain.destination import Destination, DestinationSpec
+from aegis_stream.domain.endpoint import Endpoint, Route
+from aegis_stream.domain.ids import DestinationId, Micros, new_id
+from aegis_stream.errors import Unavailable
+from aegis_stream.pipeline.ingest import Ingest
+from aegis_stream.settings import Settings
+from aegis_stream.store.directory import StoredDirectory
+from aegis_stream.store.ledger import StoredLedger
+from aegis_stream.store.log import StoredLog
+from aegis_stream.store.retention import Retention
+from aegis_stream.store.sqlite import Sqlite
+from aegis_stream.store.statements import load
+from aegis_stream.telemetry import Log
+from aegis_stream.vault import Vault
+from aegis_stream.worker import Surroundings, Worker
+
+EPOCH = 1_700_000_000_000_000
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Waits for nothing: where a real selector would sleep, the loop's clock moves on."""
+
+    loop: "VirtualLoop"
+
+    def select(self, timeout: float | None = None) -> list[Any]:
+        ready = super().select(0)
+        if not ready and timeout is None:
+            raise RuntimeError("the simulation waits for something that cannot happen")
+        if not ready and timeout:
+            self.loop.seconds += timeout
+        return ready
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only when everybody waits."""
+
+    def __init__(self) -> None:
+        selector = _JumpingSelector()
+        selector.loop = self
+        self.seconds = 1000.0
+        super().__init__(selector)
+
+    def time(self) -> float:
+        return self.seconds
+
+
+class SimClock:
+    """The wall clock of a simulation; `skew_us` sets it ahead or back."""
+
+    def __init__(self, loop: VirtualLoop) -> None:
+        self._loop = loop
+        self.skew_us = 0
+
+    def now(self) -> Micros:
+        return Micros(EPOCH + int(self._loop.seconds * 1e6) + self.skew_us)
+
+
+class SeededDice:
+    """Chance from a seed."""
+
+    def __init__(self, seed: int = 1) -> None:
+        self._random = Random(seed)
+
+    def chance(self) -> float:
+        return self._random.random()
+
+    def random_bytes(self, count: int) -> bytes:
+        return self._random.randbytes(count)
+
+
+@dataclass
+class Attempt:
+    """One request as the receiver saw it."""
+
+    at_s: float
+    event_ids: list[str]
+    body: bytes
+    answer: Answer
+
+
+@dataclass
+class ScriptedReceiver:
+    """Answers as it is told, and remembers everything.
+
+    Args:
+        answers: called with the ids in a request; returns the answer, or None to hang until the attempt times out.
+    """
+
+    loop: VirtualLoop
+    answers: Callable[[list[str]], Answer | None]
+    latency_s: float = 0.005
+    timeout_s: float = 10.0
+    attempts: list[Attempt] = field(default_factory=list)
+    accepted: Counter[str] = field(default_factory=Counter)
+    bodies: dict[str, bytes] = field(default_factory=dict)
+    in_flight: int = 0
+    in_flight_most: int = 0
+
+    def open(self, route: Route) -> "ScriptedReceiver":
+        self.route = route
+        return self
+
+    async def post(self, request: Request) -> Answer:
+        lines = (
+            request.body.split(b"\n") if request.content_type == "application/x-ndjson" else [request.body]
+        )
+        event_ids = [msgspec.json.decode(line)["event"]["id"] for line in lines if line]
+        self.in_flight += 1
+        self.in_flight_most = max(self.in_flight_most, self.in_flight)
+        try:
+            answer = self.answers(event_ids)
+            await asyncio.sleep(self.latency_s if answer is not None else self.timeout_s)
+        finally:
+            self.in_flight -= 1
+        if answer is None:
+            answer = timeout(self.timeout_s)
+        self.attempts.append(Attempt(self.loop.time(), event_ids, request.body, answer))
+        if isinstance(answer, Response) and 200 <= answer.status < 300:
+            self.accepted.update(event_ids)
+            self.bodies.update(zip(event_ids, (line for line in lines if line), strict=True))
+        return answer
+
+    def close(self) -> None:
+        pass
+
+    def times(self, event_id: str) -> list[float]:
+        """Return when this event was attempted, seconds of the loop."""
+        return [one.at_s for one in self.attempts if event_id in one.event_ids]
+
+
+def status(code: int, retry_after: str | None = None) -> Response:
+    """An answer with this status."""
+    return Response(code, b"", 5000, retry_after)
+
+
+def timeout(seconds: float = 10.0) -> Fault:
+    """No answer in time."""
+    return Fault(FaultKind.TIMEOUT, f"no answer within {seconds:g} s", int(seconds * 1e6))
+
+
+class Bells:
+    """Doorbell and bells in one; `deaf` loses every ring."""
+
+    def __init__(self) -> None:
+        self.ears: list[Callable[[int, int], None]] = []
+        self.deaf = False
+
+    def listen(self, _: str, on_ring: Callable[[int, int], None]) -> "_Ear":
+        self.ears.append(on_ring)
+        return _Ear(self, on_ring)
+
+    def ring(self, organization_no: int, head: int) -> None:
+        for ear in [] if self.deaf else list(self.ears):
+            ear(organization_no, head)
+
+    def ring_changes(self) -> None:
+        self.ring(0, 0)
+
+
+@dataclass
+class _Ear:
+    bells: Bells
+    on_ring: Callable[[int, int], None]
+
+    def close(self) -> None:
+        self.bells.ears.remove(self.on_ring)
+
+
+class FreezableLedger:
+    """A ledger whose process can be stopped (SIGSTOP) and killed (SIGKILL): frozen calls wait, dead ones never return."""
+
+    def __init__(self, ledger: StoredLedger) -> None:
+        self._ledger = ledger
+        self._thawed = asyncio.Event()
+        self._thawed.set()
+        self.dead = False
+
+    def freeze(self) -> None:
+        self._thawed.clear()
+
+    def thaw(self) -> None:
+        self._thawed.set()
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._ledger, name)
+
+        async def call(*values: Any) -> Any:
+            await self._thawed.wait()
+            if self.dead:
+                raise Unavailable("this process was killed")
+            return await method(*values)
+
+        return call
+
+
+@dataclass
+class Running:
+    """A worker at work."""
+
+    worker: Worker
+    ledger: FreezableLedger
+    stop: asyncio.Event
+    task: asyncio.Task[None]
+
+
+class Simulation:
+    """A store, an organization, a destination, a scripted receiver, and workers that come and go."""
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        seed: int = 1,
+        settings: Settings | None = None,
+        spec: DestinationSpec | None = None,
+    ) -> None:
+        self.loop = VirtualLoop()
+        asyncio.set_event_loop(self.loop)
+        self.clock, self.dice, self.bells = SimClock(self.loop), SeededDice(seed), Bells()
+        self.settings = settings or Settings(lease_seconds=20)
+        self.db = Sqlite(folder / "aegis.db", threads=False)
+        self.db.migrate()
+        self.db._writer.execute(
+            "PRAGMA synchronous = OFF"
+        )  # durability has tests of its own; this one is about logic
+        self.log, self.ledger = StoredLog(self.db), StoredLedger(self.db)
+        self.directory = StoredDirectory(self.db, Vault(b"k" * 32, self.dice))
+        self.issuer = Issuer(self.directory, self.clock, self.dice)
+        self.ingest = Ingest(self.log, self.clock, self.dice, self.bells, 1 << 30)
+        self.receiver = ScriptedReceiver(self.loop, lambda _: status(202))
+        self.retention = Retention(self.db)
+        self.org = self.db.write_now(lambda db: self.issuer.add_organization(db, "Sim", "org_sim")).key
+        self.spec = spec or DestinationSpec(url="https://sink.example.com/in", retry=self.settings.retry)
+        self.destination = self.run(self.add_destination(self.spec))
+        self.running: list[Running] = []
+        self.sent = 0
+
+    # ── time ──
+
+    def run(self, work: Any) -> Any:
+        """Run a coroutine to its end, in simulated time."""
+        return self.loop.run_until_complete(work)
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.run(asyncio.sleep(seconds))
+
+    # ── doing things ──
+
+    async def add_destination(self, spec: DestinationSpec) -> Destination:
+        dst_id = DestinationId(new_id("dst", self.clock.now(), self.dice.random_bytes(10)))
+        made = await self.directory.add_destination(
+            self.org.organization_no, dst_id, spec, self.clock.now(), 1000
+        )
+        self.bells.ring_changes()
+        return made
+
+    def append(self, count: int = 1, **event: Any) -> list[str]:
+        """Record events; returns their ids."""
+        ids = [f"e{self.sent + number:06d}" for number in range(count)]
+        self.sent += count
+        items = [
+            msgspec.json.encode({"event": {"id": one, "dataset": "sim"} | event, "n": number})
+            for number, one in enumerate(ids)
+        ]
+        recorded = self.run(self.ingest.record(self.org.organization_no, self.org.org_id, items))
+        assert recorded.accepted == count
+        return ids
+
+    def change(self, change: Callable[[DestinationSpec], DestinationSpec]) -> None:
+        """Change the destination's configuration."""
+        self.run(
+            self.directory.change_destination(
+                self.org.organization_no, self.destination.dst_id, change, self.clock.now()
+            )
+        )
+        self.bells.ring_changes()
+
+    def redrive(self, event_ids: list[str] | None = None) -> int:
+        """Make dead letters pending again."""
+        moved = self.run(self.directory.redrive(self.destination, event_ids, self.clock.now()))
+        self.bells.ring_changes()
+        return moved
+
+    # ── workers ──
+
+    def start(self) -> Running:
+        """Start a worker."""
+        ledger = FreezableLedger(self.ledger)
+        worker = Worker(
+            Surroundings(
+                log=self.log,
+                ledger=ledger,
+                directory=self.directory,
+                retention=self.retention,
+                sender=self.receiver,
+                clock=self.clock,
+                dice=self.dice,
+                telemetry=Log("json", "error"),
+                listen=self.bells.listen,
+                route_of=lambda _: Route(
+                    Endpoint("https", "sink.example.com", 443, "/in", False), (), None, 10.0
+                ),
+                settings=self.settings,
+            )
+        )
+        stop = asyncio.Event()
+        one = Running(worker, ledger, stop, self.loop.create_task(worker.run(stop)))
+        self.running.append(one)
+        self.advance(0.01)
+        return one
+
+    def stop(self, one: Running) -> None:
+        """Stop a worker as SIGTERM does."""
+        one.stop.set()
+        self.run(one.task)
+        self.running.remove(one)
+
+    def kill(self, one: Running) -> None:
+        """Stop a worker as SIGKILL does: it settles nothing more. Its socket is gone, so its leases are freed at once."""
+        self.crash(one)
+        self.run(self.ledger.retire(one.worker.worker_id))
+
+    def crash(self, one: Running) -> None:
+        """Stop a worker as the loss of its machine does: its leases must expire."""
+        one.ledger.dead = True
+        one.task.cancel()
+        self.run(asyncio.gather(one.task, return_exceptions=True))
+        self.running.remove(one)
+
+    def close(self) -> None:
+        """End everything."""
+        for one in list(self.running):
+            one.ledger.thaw()
+            self.crash(one)
+        self.loop.run_until_complete(self.loop.shutdown_asyncgens())
+        self.db.close()
+        asyncio.set_event_loop(None)
+        self.loop.close()
+
+    # ── looking ──
+
+    def progress(self) -> Any:
+        return self.run(self.directory.progress(self.destination))
+
+    def retries(self) -> dict[int, tuple[int, int]]:
+        """Return sequence → (attempts, due_at) of all retries."""
+        rows = self.db.read_now(
+            lambda db: db.rows("SELECT sequence, attempts, due_at FROM retries ORDER BY sequence")
+        )
+        return {row[0]: (row[1], row[2]) for row in rows}
+
+    def dead(self) -> list[int]:
+        """Return the sequences of all dead letters."""
+        return [
+            row[0]
+            for row in self.db.read_now(
+                lambda db: db.rows("SELECT sequence FROM dead_letters ORDER BY sequence")
+            )
+        ]
+
+    def event_ids(self) -> dict[int, str]:
+        """Return sequence → id of the whole log."""
+        return self.run(self.log.event_ids(self.org.organization_no, 1, 2**39))
+
+    def statement(self, name: str) -> str:
+        return load()[name]

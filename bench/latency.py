@@ -15,7 +15,7 @@ from .measure import measure
 from .processes import Cpu, free_port, memory_mib, running, scratch, wait_until
 from .receiver import nginx
 from .service import Service, aegis, tail
-from .workloads import BATCHED, Options, Round, Workload, tuned
+from .workloads import FANNED, Options, Round, Workload, tuned
 
 S5_RATE = 2_000.0
 S9_RATE = 100.0
@@ -157,7 +157,7 @@ def _throughput(options: Options, *, sick: bool) -> float:
             _add_sick(service, others)
         rate = 0.0
         for name, seconds in (("wrm", min(WARM_UP_S, options.seconds)), ("run", options.seconds)):
-            with wrk(folder, service.port, service.key, tuned(BATCHED, options), name) as load:
+            with wrk(folder, service.port, service.key, tuned(FANNED, options), name) as load:
                 rate = measure(
                     load,
                     receiver.received,

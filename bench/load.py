@@ -65,7 +65,7 @@ class Load:
         sent, answered = self.control.total(SENT), self.control.total(ANSWERS) * self.per_request
         if sent != answered:
             return False
-        time.sleep(0.02)  # a request that waited in wrk's own delay is counted only when it is written
+        time.sleep(0.02)  # a request may have been begun just before the stop
         return self.control.total(SENT) == sent
 
     def cpu_seconds(self) -> float:

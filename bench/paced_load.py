@@ -10,6 +10,7 @@ import sys
 import time
 from collections import deque
 from pathlib import Path
+from typing import cast
 
 import uvloop
 
@@ -34,8 +35,7 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
 
     def send(self, number: int, request: bytes) -> None:
         """Begin a request."""

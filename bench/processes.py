@@ -107,6 +107,17 @@ def machine_cpu_seconds() -> tuple[float, float]:
     return (user + nice + system + irq + soft_irq) / TICKS_A_SECOND, steal / TICKS_A_SECOND
 
 
+def wait_for_quiet(longest_s: float, cores_max: float = 0.1, stretch_s: float = 1.0) -> float:
+    """Wait until the machine has been idle for a stretch, at most `longest_s`; return how many cores were busy in the last."""
+    deadline = time.monotonic() + longest_s
+    while True:
+        before, began_s = machine_cpu_seconds()[0], time.monotonic()
+        time.sleep(stretch_s)
+        busy = (machine_cpu_seconds()[0] - before) / (time.monotonic() - began_s)
+        if busy <= cores_max or time.monotonic() > deadline:
+            return busy
+
+
 @dataclass(frozen=True, slots=True)
 class Cpu:
     """CPU seconds of named processes at one moment."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from .growth import SIZES
 from .latency import LATENCIES
-from .processes import RESULTS
+from .processes import RESULTS, wait_for_quiet
 from .report import Result, as_json, memory_lines, picture, table, versions
 from .smoke import smoke
 from .workloads import RATES, Options, Workload
@@ -16,6 +16,9 @@ from .workloads import RATES, Options, Workload
 WORKLOADS: tuple[Workload, ...] = tuple(
     sorted((*RATES, *LATENCIES, *SIZES), key=lambda one: int(one.name.removeprefix("S")))
 )
+
+BUSY_CORES = 0.1
+"""More than this in use by strangers, and figures mean less."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -42,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         results.append(result)
         try:
             for number in range(1, asked.rounds + 1):
-                _one_round(result, number, options, peer=not asked.no_peer)
+                _one_round(result, number, options, peer=not asked.no_peer, quiet_s=asked.wait_quiet)
         except (RuntimeError, TimeoutError, OSError) as error:
             print(f"{workload.name} FAILED: {error}", file=sys.stderr)
             failed = True
@@ -54,12 +57,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 1 if failed else 0
 
 
-def _one_round(result: Result, number: int, options: Options, *, peer: bool) -> None:
+def _one_round(result: Result, number: int, options: Options, *, peer: bool, quiet_s: float) -> None:
     workload = result.workload
     sides = [("ours", workload.ours, result.ours)]
     if workload.peer is not None and peer:
         sides.append(("syslog-ng", workload.peer, result.peer))
     for name, run, rounds in sides:
+        if quiet_s and (busy := wait_for_quiet(quiet_s)) > BUSY_CORES:
+            print(f"the machine is not quiet: strangers keep {busy:.1f} cores busy", file=sys.stderr)
         began_s = time.monotonic()
         one = run(options)
         rounds.append(one)
@@ -95,6 +100,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     )
     parser.add_argument("--workers", type=int, default=1, help="worker processes of ours (default 1)")
     parser.add_argument("--smoke", action="store_true", help="a few seconds, exact contents, no figures")
+    parser.add_argument(
+        "--wait-quiet", type=float, default=0.0, help="wait so many seconds at most until nobody else is busy"
+    )
     parser.add_argument("--no-peer", action="store_true", help="ours alone")
     return parser.parse_args(arguments)
 

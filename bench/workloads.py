@@ -199,6 +199,8 @@ def check_head(service: Service, events: int) -> None:
 
 SINGLE = LoadPlan(per_request=1, connections=64, backlog_max=5_000)
 BATCHED = LoadPlan()
+FANNED = LoadPlan(connections=2, backlog_max=2_000)
+"""One event is many POSTs: fewer of them on their way."""
 MANY = LoadPlan(connections=8, backlog_max=100_000)
 
 RATES = (
@@ -227,6 +229,6 @@ RATES = (
         {"rate": 28_000},
         1.3,
     ),
-    Workload("S6", "as S2, to 10 destinations (POSTs/s)", deliver(Shape(BATCHED, destinations=10)), None),
+    Workload("S6", "as S2, to 10 destinations (POSTs/s)", deliver(Shape(FANNED, destinations=10))),
     Workload("S10", "ingest alone, 100 events a request", ingest_alone, None, {"rate": 110_000}),
 )

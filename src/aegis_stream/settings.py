@@ -17,7 +17,12 @@ from .netguard import Network, parse_networks
 
 PREFIX = "AEGIS_"
 SECRET_FIELDS = frozenset({"master_key", "operator_key", "database_url"})
-NOT_SETTINGS = frozenset({"AEGIS_CONFIG", "AEGIS_URL", "AEGIS_API_KEY", "AEGIS_DEMO_EVENTS"})
+NOT_SETTINGS = frozenset(
+    {
+        *("AEGIS_CONFIG", "AEGIS_URL", "AEGIS_API_KEY", "AEGIS_ORG", "AEGIS_AUTH_HEADER_VALUE"),
+        *("AEGIS_DEMO_EVENTS", "AEGIS_RECEIVER_BEARER", "AEGIS_RECEIVER_HMAC"),
+    }
+)
 """Variables with our prefix that belong to the command line."""
 
 

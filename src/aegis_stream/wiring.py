@@ -324,8 +324,10 @@ def _greet(stores: Stores, settings: Settings, serving: Serving, port: int) -> N
     lines += [f"  first start: {note}" for note in stores.notes]
     if stores.notes:
         lines += [
-            "  next: make an organization and its key:   aegis org create 'My organization' --id org_my",
-            f"        then a destination:                  aegis destination add --org org_my --url https://… --key aegis_sk_…   (or POST {url}/api/orgs/org_my/forwarding-destinations)",
+            "  next, in another terminal: make an organization and its key, then a destination:",
+            "    aegis org create 'My organization' --id org_my",
+            "    export AEGIS_ORG=org_my AEGIS_API_KEY=aegis_sk_…",
+            "    aegis destination add https://… --header 'Authorization: Bearer …'",
         ]
     sys.stdout.write("\n".join(lines) + "\n")
     sys.stdout.flush()

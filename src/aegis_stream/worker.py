@@ -101,19 +101,24 @@ class Worker:
             async with asyncio.TaskGroup() as tasks:
                 self._make_shared(tasks.create_task)
                 settling = tasks.create_task(self._settler.run())
-                await self._claim()
-                loops = [
-                    tasks.create_task(one)
-                    for one in (self._keep_lease(), self._look(), self._follow_changes(), self._forget())
-                ]
-                ready()
-                around.telemetry.info(
-                    "worker.started", worker_id=self.worker_id, destinations=len(self._standings)
-                )
-                await _first(stop, self._lost)
-                for one in loops:
-                    one.cancel()
-                await self._finish(settling)
+                try:
+                    await self._claim()
+                    loops = [
+                        tasks.create_task(one)
+                        for one in (self._keep_lease(), self._look(), self._follow_changes(), self._forget())
+                    ]
+                    ready()
+                    destinations = len(self._standings)
+                    around.telemetry.info(
+                        "worker.started", worker_id=self.worker_id, destinations=destinations
+                    )
+                    await _first(stop, self._lost)
+                    for one in loops:
+                        one.cancel()
+                    await self._finish(settling)
+                finally:
+                    for forwarder in self._forwarders.values():
+                        forwarder.close()
         finally:
             bell.close()
         if not self._lost.is_set():

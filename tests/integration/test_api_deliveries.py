@@ -3,12 +3,12 @@
 import json
 
 import pytest
-from support.api import SECOND, START, make_event, make_failure, make_preflight, open_world, problem_of
 
 from aegis_stream.domain.attempt import Scope
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, RetryRow
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import to_text
+from support.api import SECOND, START, make_event, make_failure, make_preflight, open_world, problem_of
 
 PATH = "/forwarding-destinations"
 

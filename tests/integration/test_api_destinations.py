@@ -3,6 +3,12 @@
 import json
 
 import pytest
+
+from aegis_stream.domain.attempt import Fault, FaultKind, Response
+from aegis_stream.domain.delivery import AttemptRun
+from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, Health
+from aegis_stream.domain.times import to_text
+from aegis_stream.netguard import parse_networks
 from support.api import (
     ORG,
     SECRET,
@@ -12,12 +18,6 @@ from support.api import (
     open_world,
     problem_of,
 )
-
-from aegis_stream.domain.attempt import Fault, FaultKind, Response
-from aegis_stream.domain.delivery import AttemptRun
-from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, Health
-from aegis_stream.domain.times import to_text
-from aegis_stream.netguard import parse_networks
 
 PATH = "/forwarding-destinations"
 URL = "https://siem.example.com/services/collector"

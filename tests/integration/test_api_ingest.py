@@ -7,6 +7,11 @@ import random
 
 import pytest
 import zstandard
+
+from aegis_stream.api.ingest import REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX
+from aegis_stream.domain.event import EVENT_BYTES_MAX, JSON_DEPTH_MAX
+from aegis_stream.domain.times import to_text
+from aegis_stream.errors import Unavailable
 from support.api import (
     ORG,
     SECOND,
@@ -21,11 +26,6 @@ from support.api import (
     problem_of,
     to_json,
 )
-
-from aegis_stream.api.ingest import REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX
-from aegis_stream.domain.event import EVENT_BYTES_MAX, JSON_DEPTH_MAX
-from aegis_stream.domain.times import to_text
-from aegis_stream.errors import Unavailable
 
 LINES = "application/x-ndjson"
 

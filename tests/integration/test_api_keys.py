@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from support.api import OPERATOR_KEY, ORG, START, Caller, make_event, open_world, problem_of
 
 from aegis_stream.domain.times import to_text
+from support.api import OPERATOR_KEY, ORG, START, Caller, make_event, open_world, problem_of
 
 KEYS = "/api-keys"
 

@@ -45,7 +45,12 @@ def test_three_attempts_a_minute_and_two_apart_then_dead(make: Make) -> None:
     assert sim.dead() == [1]
     assert sim.retries() == {}
     progress = sim.progress()
-    assert (progress.failed_attempts, progress.dead_letters, progress.retrying, progress.delivered) == (3, 1, 0, 0)
+    assert (progress.failed_attempts, progress.dead_letters, progress.retrying, progress.delivered) == (
+        3,
+        1,
+        0,
+        0,
+    )
     assert progress.cursor == 1
     assert "500" in progress.health.last_error_message
 
@@ -249,7 +254,9 @@ def test_changing_the_configuration_ends_the_holding_back(make: Make) -> None:
 
 def test_a_poison_event_in_a_batch_is_found_by_halving(make: Make) -> None:
     """One refused event among 500 costs at most 2·log₂(500)+1 extra requests; the other 499 arrive."""
-    spec = DestinationSpec(url="https://sink.example.com/in", format="ndjson", retry=RetryPolicy(base_seconds=60))
+    spec = DestinationSpec(
+        url="https://sink.example.com/in", format="ndjson", retry=RetryPolicy(base_seconds=60)
+    )
     sim = make(spec=spec)
     sim.receiver.answers = lambda ids: status(422) if "e000123" in ids else status(202)
     sim.start()

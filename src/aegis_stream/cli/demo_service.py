@@ -87,6 +87,12 @@ class LocalService:
 def local_service(
     settings: Settings, config: Path | None, operator_key: str, log: Path
 ) -> Iterator[LocalService]:
+    """Give a service to be started in the block; it has ended when the block has.
+
+    Args:
+        settings: its data directory and networks; the rest it reads for itself from environment and `config`.
+        log: file for all that it prints, written anew.
+    """
     command = [sys.executable, "-m", "aegis_stream.cli.supervised", "serve"]
     environment = os.environ | {
         "AEGIS_DATA_DIR": str(settings.data_dir.absolute()),
@@ -101,6 +107,7 @@ def local_service(
 
 
 def serve_command(settings: Settings, port: int, config: Path | None) -> tuple[str, ...]:
+    """Return the command that a person would type, on two lines."""
     named = f" --config {shlex.quote(str(config))}" if config else ""
     return (
         f"   $ AEGIS_DATA_DIR={shlex.quote(str(settings.data_dir))} AEGIS_ALLOWED_NETWORKS={_networks(settings)} \\",

@@ -9,8 +9,9 @@ import click
 from aegis_stream import __version__
 from aegis_stream.errors import AegisError
 
+from .dead_letters import dead_letter
 from .events import event
-from .remote import dead_letter, destination
+from .remote import destination
 from .service import demo, receiver, serve, worker
 from .tenants import key, org
 
@@ -33,7 +34,7 @@ for command in (serve, worker, demo, receiver, org, key, destination, dead_lette
 def main() -> None:
     """Run the command; exit status 0 done, 1 failed, 2 wrong use."""
     try:
-        cli.main(prog_name="aegis", standalone_mode=False)
+        status = cli.main(prog_name="aegis", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
     except click.ClickException as error:
@@ -47,3 +48,4 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)

@@ -11,8 +11,9 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 
 
 def print_json(value: Any) -> None:
-    """Print one JSON document, indented on a terminal."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    """Print one JSON document, indented on a terminal; there, what could steer the terminal is escaped."""
+    on_terminal = sys.stdout.isatty()
+    click.echo(json.dumps(value, ensure_ascii=on_terminal, indent=2 if on_terminal else None))
 
 
 def print_table(heads: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:

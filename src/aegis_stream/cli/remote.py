@@ -1,11 +1,14 @@
-"""destination, dead-letter: through the REST API. events.py has `event`, with the same options from here."""
+"""destination: through the REST API.
+
+dead_letters.py and events.py have `dead-letter` and `event`; what all remote commands share is here.
+"""
 
 import functools
 import sys
 from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, NamedTuple, ParamSpec, get_args
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, get_args
 
 import click
 from click.core import ParameterSource
@@ -36,9 +39,6 @@ LIMIT = click.option(
     help="Show this many at most.",
 )
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
-DESTINATION = click.option(
-    "--destination", "destination_id", required=True, metavar="DST", help="The destination's id."
-)
 
 
 def through_api(
@@ -364,71 +364,3 @@ def _line(text: str) -> str:
     from .client import printable  # noqa: PLC0415
 
     return printable(text).rstrip()
-
-
-# ── dead-letter ──
-
-
-class _Column(NamedTuple):
-    head: str
-    field: str
-
-
-_DEAD_LETTER = tuple(
-    _Column(field.replace("_", " "), field)
-    for field in ("sequence", "event_id", "attempts", "last_status_code", "about", "dead_at", "last_error")
-)
-
-
-@click.group("dead-letter")
-def dead_letter() -> None:
-    """Events that used up their attempts."""
-
-
-@dead_letter.command("list")
-@DESTINATION
-@LIMIT
-@through_api
-def list_dead_letters(client: "Client", destination_id: str, *, limit: int, as_json: bool) -> None:
-    """List them, in log order."""
-    found = list(client.items(client.org_path(BASE, destination_id, "dead-letters"), limit=limit))
-    if as_json:
-        print_json(found)
-    else:
-        rows = [[one.get(column.field) for column in _DEAD_LETTER] for one in found]
-        print_table([column.head for column in _DEAD_LETTER], rows)
-
-
-@dead_letter.command("redrive")
-@DESTINATION
-@click.option("--event", "event_ids", multiple=True, metavar="ID", help="Only this event; repeatable.")
-@through_api
-def redrive_dead_letters(
-    client: "Client", destination_id: str, *, event_ids: tuple[str, ...], as_json: bool
-) -> None:
-    """Send them again, all or some, with all their attempts anew."""
-    body = {"event_ids": list(event_ids)} if event_ids else {}
-    path = client.org_path(BASE, destination_id, "dead-letters", "redrive")
-    answer = client.call("POST", path, body=body)
-    if as_json:
-        print_json(answer)
-    else:
-        click.echo(f"redriven {answer['redriven']}")
-
-
-@dead_letter.command("purge")
-@DESTINATION
-@click.option("--event", "event_id", metavar="ID", help="Only this event.")
-@YES
-@through_api
-def purge_dead_letters(
-    client: "Client", destination_id: str, *, event_id: str | None, yes: bool, as_json: bool
-) -> None:
-    """Throw them away, all or one; this cannot be undone."""
-    confirm(f"Throw away {event_id or 'all dead letters'} of {destination_id}?", yes=yes)
-    query = {"event_id": event_id} if event_id else None
-    answer = client.call("DELETE", client.org_path(BASE, destination_id, "dead-letters"), query=query)
-    if as_json:
-        print_json(answer)
-    else:
-        click.echo(f"purged {answer['purged']}")

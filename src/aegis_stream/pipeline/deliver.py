@@ -247,8 +247,8 @@ class Forwarder:
                     self._flying.pop(work, None)
         finally:
             self._slots -= 1
-            if self._slots == 0:
-                self.wake()
+        if self._slots == 0:  # reached only when nothing was raised: a worker that ends starts nothing new
+            self.wake()
 
     def _next(self) -> Work | None:
         """Choose what to send: halves of refused batches, due retries in their share, the log, replays in theirs."""
@@ -411,7 +411,11 @@ class Forwarder:
         if self._refilling:
             return
         live = self.live.wants_page and not self._waits_for_company(now_s)
-        if live or self.retries.wants_rows(self.shared.clock.now()) or any(one.wants_page for one in self.replays):
+        if (
+            live
+            or self.retries.wants_rows(self.shared.clock.now())
+            or any(one.wants_page for one in self.replays)
+        ):
             self._refilling = True
             self.shared.spawn(self._refill(live=live))
 

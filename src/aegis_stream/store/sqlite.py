@@ -213,13 +213,15 @@ class Sqlite:
 
     def _connect(self, cache_kib: int) -> apsw.Connection:
         try:
+            # SQLite gives its other files the permissions of this one: nobody else reads events or sealed credentials.
+            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             connection = apsw.Connection(str(self.path))
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             connection.execute(
                 f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX:d};"
                 f"PRAGMA cache_size = -{cache_kib:d}; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON"
             )
-        except apsw.Error as error:
+        except (apsw.Error, OSError) as error:
             raise Misconfigured(
                 f"cannot open the database {self.path}: {error}; AEGIS_DATA_DIR must be a directory this user may write to",
                 code="store-unreadable",

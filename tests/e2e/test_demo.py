@@ -1,0 +1,149 @@
+"""`aegis demo` as a person starts it: real processes, real events, Ctrl-C."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from support.service import service_environment, stop, wait_until
+
+pytestmark = pytest.mark.slow
+
+
+@contextmanager
+def demo(tmp_path, *arguments, **environment):
+    """Run the demonstration with its output in a file; gone at the latest when the block ends."""
+    output = tmp_path / "demo.log"
+    variables = service_environment(tmp_path, **environment)
+    for name in ("AEGIS_ALLOW_HTTP", "AEGIS_ALLOWED_NETWORKS", "AEGIS_OPERATOR_KEY"):
+        if name not in environment:
+            del variables[name]
+    with output.open("wb") as file:
+        command = [sys.executable, "-m", "aegis_stream", "demo", *arguments]
+        process = subprocess.Popen(command, env=variables, stdout=file, stderr=file, cwd=tmp_path)
+    try:
+        yield process, output
+    finally:
+        stop(process)
+
+
+def wait_for(process, output, text):
+    """Return the output when it has this text."""
+
+    def look():
+        said = output.read_text()
+        assert text in said or process.poll() is None, said
+        return said if text in said else None
+
+    return wait_until(look, seconds=60)
+
+
+def children_of(data_dir: Path) -> list[str]:
+    """Return the command lines of processes whose environment names this data directory."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            if f"AEGIS_DATA_DIR={data_dir}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.append((folder / "cmdline").read_bytes().replace(b"\0", b" ").decode())
+        except OSError:
+            continue
+    return found
+
+
+def write_events(tmp_path, count):
+    """Write events of which none has an organization, and one has no id and no time."""
+    path = tmp_path / "events.ndjson"
+    events = [
+        {"@timestamp": "2026-01-01T00:00:00Z", "event": {"id": f"own-{number}"}, "n": number / 7}
+        for number in range(count - 1)
+    ]
+    path.write_text("".join(json.dumps(event) + "\n" for event in [*events, {"message": "bare"}]))
+    return path
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_demonstration_from_start_to_end(tmp_path, number):
+    """Every event of the file arrives and is equal; a signal ends it with status 0, and no process and no key is left."""
+    events = write_events(tmp_path, 40)
+    with demo(tmp_path, "--events", str(events), "--port", "0") as (process, output):
+        said = wait_for(process, output, "Runs until Ctrl-C")
+        process.send_signal(number)
+        status = process.wait(60)
+
+    assert "sent 40   stored 40   arrived 40   equal 40   all equal" in said
+    assert status == 0, output.read_text()
+    assert children_of(tmp_path / "data") == []
+    assert sorted(path.name for path in (tmp_path / "data" / "demo").iterdir()) == ["service.log", "tls"]
+    assert not re.search(r"aegis_(sk|op)_[A-Za-z0-9_-]{10}", said)
+
+
+def test_what_it_proposes_works(tmp_path):
+    """The commands under "Try next" work as they stand, and a failing receiver is seen to fail."""
+    with demo(tmp_path, "--port", "0") as (process, output):
+        said = wait_for(process, output, "Runs until Ctrl-C")
+        proposed = said.partition("Try next")[2]
+        record, destinations, event, counts = re.findall(r"^   (curl .*)$", proposed, re.MULTILINE)
+        fail = re.search(r"^   (touch .*)$", proposed, re.MULTILINE)[1]
+
+        answers = [
+            json.loads(subprocess.check_output(["sh", "-c", one]))
+            for one in (record, destinations, event, counts)
+        ]
+        wait_for(process, output, answers[0]["event_id"])
+        subprocess.check_call(["sh", "-c", fail])
+        subprocess.check_call(["sh", "-c", record], stdout=subprocess.DEVNULL)
+        wait_for(process, output, "500 on purpose")
+
+    assert answers[1]["data"][0]["auth_header_set"]
+    assert answers[2]["deliveries"][0]["state"] == "delivered"
+    assert answers[3]["test"] == 1
+
+
+def test_a_taken_port_is_no_obstacle(tmp_path):
+    """When the wanted port is taken the API gets another one."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with demo(tmp_path, "--port", str(port)) as (process, output):
+            said = wait_for(process, output, "Runs until Ctrl-C")
+
+    assert f"answers on http://127.0.0.1:{port}," not in said
+
+
+def test_nothing_outlives_a_killed_demonstration(tmp_path):
+    """Even kill -9 leaves no service and no worker behind."""
+    with demo(tmp_path, "--port", "0") as (process, output):
+        wait_for(process, output, "Runs until Ctrl-C")
+        assert len(children_of(tmp_path / "data")) == 3
+
+        process.kill()
+        process.wait()
+
+        wait_until(lambda: not children_of(tmp_path / "data"))
+
+
+def test_a_service_that_cannot_start_is_told(tmp_path):
+    """What the service says about its failed start is shown, with status 1."""
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "aegis.db").write_bytes(b"this is no database" * 100)
+    with demo(tmp_path, "--port", "0") as (process, output):
+        status = process.wait(60)
+
+    assert status == 1
+    assert "aegis demo: the service did not start" in output.read_text()
+    assert children_of(tmp_path / "data") == []
+
+
+def test_a_data_directory_that_cannot_be_is_told(tmp_path):
+    """A data directory that is a file is named, with status 1."""
+    (tmp_path / "data").write_text("")
+    with demo(tmp_path, "--port", "0") as (process, output):
+        status = process.wait(60)
+
+    assert status == 1
+    assert "AEGIS_DATA_DIR" in output.read_text()

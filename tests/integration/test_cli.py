@@ -1,0 +1,444 @@
+"""destination, dead-letter and event through a service that really runs."""
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from types import SimpleNamespace
+
+import httpx
+import pytest
+
+from support.cli import run_aegis
+from support.service import running_service, wait_until
+
+TARGET = "http://127.0.0.77:8801/audit"  # a loopback address of its own: nobody listens there
+PREFLIGHT = {"event": {"dataset": "aegis.preflight"}, "aegis": {"decision": "BLOCKED"}}
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """A service whose attempts follow each other quickly."""
+    with running_service(
+        tmp_path_factory.mktemp("service"),
+        AEGIS_RETRY_BASE_SECONDS="0.01",
+        AEGIS_RETRY_MAX_ATTEMPTS="2",
+        AEGIS_AUTO_REDRIVE="false",
+    ) as running:
+        yield running
+
+
+@pytest.fixture
+def aegis(service, monkeypatch, capsys):
+    """`aegis(…)` runs a command for a fresh organization; `aegis.json(…)` returns what --json printed."""
+    organization = service.make_organization()
+    account = {"AEGIS_URL": service.url, "AEGIS_API_KEY": organization.key, "AEGIS_ORG": organization.org_id}
+
+    def run(*arguments, status=0, **options):
+        finished = run_aegis(monkeypatch, capsys, *arguments, **{**account, **options})
+        assert finished.status == status, finished
+        assert organization.key not in finished.stdout + finished.stderr
+        return finished
+
+    def run_json(*arguments, **options):
+        return json.loads(run(*arguments, "--json", **options).stdout)
+
+    run.json, run.organization, run.account = run_json, organization, account
+    return run
+
+
+@contextmanager
+def running_receiver(bearer):
+    """Run `aegis receiver` as a process and give its URL."""
+    command = [sys.executable, "-m", "aegis_stream", "receiver", "--port", "0", "--json", "--bearer", bearer]
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+        try:
+            yield json.loads(process.stdout.readline())["ready"]["url"]
+        finally:
+            process.kill()
+
+
+def ndjson(*events):
+    """Return events as lines."""
+    return b"".join(json.dumps(event).encode() + b"\n" for event in events)
+
+
+def test_destination_add_sends_every_option(aegis, tmp_path):
+    """What the options say is what the service stores, and the secret is not printed."""
+    added = aegis(
+        *("destination", "add", TARGET, "--name", "Mine", "--format", "ndjson"),
+        *("--auth-header-name", "X-Token", "--auth-header-value", "hunter2hunter2"),
+        *("--dataset", "a", "--dataset", "aegis.preflight", "--decision", "BLOCKED"),
+        *("--batch-max-events", "7", "--batch-max-bytes", "70000", "--batch-max-wait-ms", "70"),
+        *("--retry-max-attempts", "4", "--retry-base-seconds", "1.5"),
+        *("--retry-multiplier", "3", "--retry-max-seconds", "99", "--disabled", "--json"),
+    )
+    stored = json.loads(added.stdout)
+
+    assert stored["url"] == TARGET
+    assert (stored["name"], stored["format"], stored["status"]) == ("Mine", "ndjson", "paused")
+    assert (stored["auth_header_name"], stored["auth_header_set"]) == ("X-Token", True)
+    assert stored["filter"] == {"datasets": ["a", "aegis.preflight"], "decisions": ["BLOCKED"]}
+    assert stored["batch"] == {"max_events": 7, "max_bytes": 70000, "max_wait_ms": 70}
+    assert stored["retry"] == {"max_attempts": 4, "base_seconds": 1.5, "multiplier": 3, "max_seconds": 99}
+    assert "hunter2" not in added.stdout + added.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        (("--header", "Authorization: Bearer s3cr3t"), {}),
+        (("--auth-header-value", "Bearer s3cr3t"), {}),
+        ((), {"AEGIS_AUTH_HEADER_VALUE": "Bearer s3cr3t"}),
+        (("--auth-header-value-stdin",), {"stdin": b"Bearer s3cr3t\n"}),
+        (("--header", "Authorization: Bearer s3cr3t"), {"AEGIS_AUTH_HEADER_VALUE": "other"}),
+    ],
+)
+def test_a_secret_comes_by_any_way(aegis, arguments, options):
+    """A header can be given whole, as a value, by the environment, or on standard input, and is never shown."""
+    finished = aegis("destination", "add", "--to", TARGET, *arguments, **options)
+
+    (stored,) = aegis.json("destination", "list")
+    assert (stored["auth_header_name"], stored["auth_header_set"]) == ("Authorization", True)
+    assert "s3cr3t" not in finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        (TARGET, "--to", TARGET),
+        (TARGET, "--header", "no colon"),
+        (TARGET, "--header", "a: b", "--auth-header-name", "c"),
+        (TARGET, "--header", "a: b", "--auth-header-value", "c"),
+        (TARGET, "--auth-header-name", "c"),
+        (TARGET, "--auth-header-value-stdin"),
+        (TARGET, "--decision", "MAYBE"),
+        (TARGET, "--batch-max-events", "many"),
+        (TARGET, "--ca-certificate", "/no/such/file"),
+    ],
+)
+def test_wrong_use_of_add(aegis, arguments):
+    """A slip in the options ends with status 2 and makes no destination."""
+    finished = aegis("destination", "add", *arguments, status=2)
+
+    assert "Error:" in finished.stderr
+    assert aegis.json("destination", "list") == []
+
+
+def test_a_certificate_comes_from_a_file(aegis, tmp_path):
+    """The text of --ca-certificate goes to the service, whose complaint names the field."""
+    path = tmp_path / "ca.pem"
+    path.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
+
+    finished = aegis(
+        "destination", "add", "https://127.0.0.77:8801/", "--ca-certificate", str(path), status=1
+    )
+
+    assert "ca_certificate: " in finished.stderr
+
+
+def test_a_refusal_names_all_fields(aegis):
+    """What the service refuses is a few lines on standard error with the fields, and status 1."""
+    finished = aegis(
+        "destination", "add", "gopher://x", "--header", "Host: x", "--retry-max-attempts", "99", status=1
+    )
+
+    lines = finished.stderr.splitlines()
+    assert lines[0].startswith("aegis: 422")
+    assert {line.split(":")[0].strip() for line in lines[1:]} >= {
+        "url",
+        "auth_header_name",
+        "retry.max_attempts",
+    }
+    assert finished.stdout == ""
+
+
+def test_show_and_list_for_people(aegis):
+    """Without --json a destination is a few lines, and a list has a line for each."""
+    made = aegis.json("destination", "add", TARGET, "--name", "One")
+    aegis("destination", "add", TARGET, "--name", "Two")
+
+    shown = aegis("destination", "show", made["id"]).stdout
+    listed = aegis("destination", "list").stdout.splitlines()
+
+    assert "One" in shown
+    assert "active" in shown
+    assert [line.split()[0] for line in listed][:2] == ["ID", made["id"]]
+    assert len(listed) == 3
+    assert len(aegis.json("destination", "list", "--limit", "1")) == 1
+
+
+def test_pause_and_resume(aegis):
+    """Pause and resume show the destination's new status."""
+    made = aegis.json("destination", "add", TARGET)
+
+    assert aegis.json("destination", "pause", made["id"])["status"] == "paused"
+    assert "active" in aegis("destination", "resume", made["id"]).stdout
+
+
+def test_remove(aegis):
+    """A removed destination is gone; a script is not asked."""
+    made = aegis.json("destination", "add", TARGET)
+    other = aegis.json("destination", "add", TARGET)
+
+    assert made["id"] in aegis("destination", "remove", made["id"]).stdout
+    assert aegis.json("destination", "remove", other["id"], "--yes") == {"removed": other["id"]}
+    assert "404" in aegis("destination", "show", made["id"], status=1).stderr
+
+
+def test_a_test_that_fails(aegis):
+    """Where nobody listens the test says why, with status 1, also as JSON."""
+    made = aegis.json("destination", "add", TARGET)
+
+    said = aegis("destination", "test", made["id"], status=1).stdout
+    answer = aegis.json("destination", "test", made["id"], status=1)
+
+    assert said.startswith("failed  no answer")
+    assert answer["ok"] is False
+    assert answer["error"] in said
+
+
+def test_a_test_that_works(aegis):
+    """Where a receiver takes the test event the command says so, with status 0."""
+    with running_receiver("s3cr3t") as url:
+        made = aegis.json("destination", "add", url, "--header", "Authorization: Bearer s3cr3t")
+
+        said = aegis("destination", "test", made["id"]).stdout
+        answer = aegis.json("destination", "test", made["id"])
+
+    assert said.startswith("ok  status 202  ")
+    assert (answer["ok"], answer["status_code"]) == (True, 202)
+
+
+def test_what_a_receiver_answers_is_shown(aegis):
+    """A receiver that refuses the credential is quoted, with status 1 and without the credential."""
+    with running_receiver("s3cr3t") as url:
+        made = aegis.json("destination", "add", url, "--header", "Authorization: Bearer wrong-secret")
+
+        finished = aegis("destination", "test", made["id"], status=1)
+
+    assert finished.stdout.startswith("failed  status 401  ")
+    assert "wrong-secret" not in finished.stdout + finished.stderr
+
+
+def test_replay(aegis):
+    """A range by sequence or by time is replayed, and the number of events is told."""
+    aegis("event", "send", stdin=ndjson({"n": 1}, {"n": 2}, {"n": 3}))
+    made = aegis.json("destination", "add", TARGET, "--disabled")
+
+    by_sequence = aegis.json(
+        "destination", "replay", made["id"], "--from-sequence", "2", "--to-sequence", "3"
+    )
+    by_time = aegis(
+        "destination",
+        "replay",
+        made["id"],
+        "--from",
+        "2020-01-01T00:00:00Z",
+        "--to",
+        "2999-01-01T00:00:00+02:00",
+    )
+
+    assert by_sequence["events"] == 2
+    assert by_time.stdout == "replays 3 events\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (),
+        ("--from", "2020-01-01T00:00:00Z", "--from-sequence", "1"),
+        ("--from", "2020-01-01T00:00:00Z", "--to-sequence", "1"),
+        ("--from-sequence", "1", "--to", "2020-01-01T00:00:00Z"),
+        ("--from", "yesterday"),
+        ("--from", "2020-01-01T00:00:00"),
+        ("--from-sequence", "0"),
+    ],
+)
+def test_wrong_use_of_replay(aegis, arguments):
+    """A range that is none ends with status 2."""
+    assert "Error:" in aegis("destination", "replay", "dst_x", *arguments, status=2).stderr
+
+
+def test_dead_letters(aegis):
+    """Dead letters are listed, sent again and thrown away."""
+    made = aegis.json("destination", "add", TARGET)
+    aegis("event", "send", stdin=ndjson({"event": {"id": "one"}}, {"event": {"id": "two"}}))
+    there = ("--destination", made["id"])
+    wait_until(lambda: len(aegis.json("dead-letter", "list", *there)) == 2)
+
+    listed = aegis("dead-letter", "list", *there).stdout
+    some = aegis.json("dead-letter", "redrive", *there, "--event", "one")
+    wait_until(lambda: len(aegis.json("dead-letter", "list", *there)) == 2)
+    every = aegis("dead-letter", "redrive", *there).stdout
+    wait_until(lambda: len(aegis.json("dead-letter", "list", *there)) == 2)
+    one = aegis.json("dead-letter", "purge", *there, "--event", "one")
+    rest = aegis("dead-letter", "purge", *there, "--yes").stdout
+
+    assert "one" in listed
+    assert "two" in listed
+    assert some == {"redriven": 1}
+    assert every == "redriven 2\n"
+    assert one == {"purged": 1}
+    assert rest == "purged 1\n"
+    assert aegis.json("dead-letter", "list", *there) == []
+
+
+def test_send_tells_what_became_of_each_line(aegis, tmp_path):
+    """Accepted, duplicate and rejected lines are counted, rejected ones with number and reason, and status 1."""
+    path = tmp_path / "events.ndjson"
+    path.write_bytes(
+        ndjson({"event": {"id": "a"}}, {"event": {"id": 7}}) + b"\nno json\n" + ndjson(PREFLIGHT)
+    )
+    aegis("event", "send", stdin=ndjson({"event": {"id": "a"}}))
+
+    summary = aegis.json("event", "send", str(path), status=1)
+
+    assert (summary["accepted"], summary["duplicates"], summary["rejected_total"]) == (1, 1, 2)
+    assert [one["line"] for one in summary["rejected"]] == [2, 4]
+    assert "event.id" in summary["rejected"][0]["error"]
+
+
+def test_send_for_people(aegis):
+    """Without --json there is a line of counts on standard output and the rejected lines on standard error."""
+    finished = aegis("event", "send", stdin=ndjson({"n": 1}) + b"x" * 30 + b"\n", status=1)
+
+    assert finished.stdout == "2 sent: 1 accepted, 0 duplicates, 1 rejected\n"
+    assert finished.stderr.startswith("  line 2: ")
+
+
+def test_send_takes_more_than_a_request_holds(aegis):
+    """A file of several batches arrives whole, in its order."""
+    events = [{"event": {"id": f"e{number}"}} for number in range(1234)]
+
+    assert aegis("event", "send", "-", stdin=ndjson(*events)).status == 0
+
+    lines = aegis("event", "tail", "--from-sequence", "1", "--no-follow", "--json").stdout.splitlines()
+    assert [json.loads(line)["event"]["id"] for line in lines] == [one["event"]["id"] for one in events]
+
+
+def test_send_nothing(aegis):
+    """An empty file is no error."""
+    assert aegis("event", "send").stdout == "0 sent: 0 accepted, 0 duplicates, 0 rejected\n"
+
+
+def test_send_to_nobody(aegis):
+    """Where no service answers, the message names the address and what to do, with status 1."""
+    finished = aegis(
+        "event", "send", "--retry-for", "0", stdin=ndjson({}), status=1, AEGIS_URL="http://127.0.0.1:9"
+    )
+
+    assert "cannot reach http://127.0.0.1:9" in finished.stderr
+    assert "aegis serve" in finished.stderr
+
+
+def test_tail_shows_the_last_events(aegis):
+    """--limit N shows the last N events in log order, a line each."""
+    aegis("event", "send", stdin=ndjson(*({"event": {"id": f"e{number}"}} for number in range(20))))
+
+    lines = aegis("event", "tail", "--limit", "3").stdout.splitlines()
+
+    assert [line.split()[1:3] for line in lines] == [["18", "e17"], ["19", "e18"], ["20", "e19"]]
+
+
+def test_tail_prints_events_as_stored(aegis):
+    """--json prints the stored text itself, on one line, with escapes for what a terminal would obey."""
+    text = '{"event":{"id":"x"},\n "n": 1.50, "c1": "\u009b2J\u202e", "ä": "ö"}'
+    url = f"{aegis.account['AEGIS_URL']}/api/orgs/{aegis.organization.org_id}/events"
+    headers = {"Authorization": f"Bearer {aegis.organization.key}", "Content-Type": "application/json"}
+    assert httpx.post(url, content=text.encode(), headers=headers, trust_env=False).status_code == 202
+
+    (line,) = aegis("event", "tail", "--no-follow", "--json").stdout.splitlines()
+
+    assert '"c1":"\\u009b2J\\u202e"' in line.replace(": ", ":")
+    assert "1.50" in line
+    assert {**json.loads(text), **json.loads(line)} == json.loads(line)
+
+
+def test_tail_filters(aegis):
+    """--dataset and --decision leave out what is not wanted."""
+    aegis("event", "send", stdin=ndjson({"n": 1}, PREFLIGHT, {"event": {"dataset": "other"}}))
+
+    by_decision = aegis("event", "tail", "--no-follow", "--json", "--decision", "BLOCKED").stdout
+    by_dataset = aegis("event", "tail", "--no-follow", "--json", "--dataset", "other").stdout
+
+    assert json.loads(by_decision)["aegis"] == {"decision": "BLOCKED"}
+    assert json.loads(by_dataset)["event"]["dataset"] == "other"
+
+
+def test_tail_follows(aegis, monkeypatch):
+    """Events recorded while it runs are shown, each once, also behind a filter."""
+    rounds = iter([ndjson(PREFLIGHT), ndjson({"n": 1}), ndjson({"n": 2}, PREFLIGHT)])
+    url = f"{aegis.account['AEGIS_URL']}/api/orgs/{aegis.organization.org_id}/events"
+    headers = {"Authorization": f"Bearer {aegis.organization.key}", "Content-Type": "application/x-ndjson"}
+
+    def record(_seconds):
+        httpx.post(url, content=next(rounds), headers=headers, trust_env=False).raise_for_status()
+
+    monkeypatch.setattr(
+        "aegis_stream.cli.events.time", SimpleNamespace(sleep=record, monotonic=time.monotonic)
+    )
+    lines = aegis(
+        *("event", "tail", "--from-sequence", "1", "--limit", "2", "--decision", "BLOCKED")
+    ).stdout.splitlines()
+
+    assert [line.split()[1] for line in lines] == ["1", "4"]
+
+
+def test_ctrl_c_is_the_ordinary_end_of_tail(aegis, monkeypatch):
+    """Who stops watching has not failed."""
+
+    def interrupt(_seconds):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("aegis_stream.cli.events.time", SimpleNamespace(sleep=interrupt))
+
+    assert aegis("event", "tail", status=0).stdout == ""
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("destination", "list"),
+        ("destination", "show", "dst_x"),
+        ("destination", "test", "dst_x"),
+        ("destination", "pause", "dst_x"),
+        ("destination", "resume", "dst_x"),
+        ("destination", "remove", "dst_x"),
+        ("destination", "replay", "dst_x", "--from-sequence", "1"),
+        ("dead-letter", "list", "--destination", "dst_x"),
+        ("dead-letter", "redrive", "--destination", "dst_x"),
+        ("dead-letter", "purge", "--destination", "dst_x"),
+        ("event", "tail"),
+    ],
+)
+def test_a_wrong_key_is_told(aegis, arguments):
+    """Every command answers an unknown key with status 1 and where the key comes from."""
+    assert "AEGIS_API_KEY" in aegis(*arguments, status=1, AEGIS_API_KEY="aegis_sk_wrong").stderr
+
+
+def test_no_service(aegis):
+    """Where nothing listens, the message names the address and what to do."""
+    finished = aegis("destination", "list", status=1, AEGIS_URL="http://127.0.0.1:9")
+
+    assert finished.stderr.startswith("aegis: cannot reach http://127.0.0.1:9 (")
+
+
+@pytest.mark.parametrize(
+    "account",
+    [
+        {"AEGIS_URL": "nonsense"},
+        {"AEGIS_URL": "http://user:pass@127.0.0.1"},
+        {"AEGIS_API_KEY": ""},
+        {"AEGIS_API_KEY": "with space"},
+        {"AEGIS_ORG": ""},
+    ],
+)
+def test_an_account_that_cannot_be(aegis, account):
+    """A URL, key or organization that cannot be used ends with status 2, before anything is sent."""
+    finished = aegis("destination", "list", status=2, **account)
+
+    assert "Error:" in finished.stderr
+    assert "pass" not in finished.stderr

@@ -1,0 +1,32 @@
+"""docs/cli.md and the commands say the same."""
+
+import re
+from pathlib import Path
+
+import click
+import pytest
+
+from aegis_stream.cli.main import cli
+
+PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+REMOTE = ("destination", "dead-letter", "event")
+
+
+@pytest.mark.parametrize("group", REMOTE)
+def test_every_remote_command_is_documented(group):
+    """Each command that calls the API stands on the page."""
+    commands = cli.commands[group]
+    assert isinstance(commands, click.Group)
+
+    assert not [name for name in commands.commands if f"aegis {group} {name}" not in PAGE]
+
+
+def test_every_option_on_the_page_exists():
+    """The page names no option that no command has."""
+    known = {"--help"}
+    waiting: list[click.Command] = [cli]
+    for command in waiting:
+        known |= {text for one in command.params for text in one.opts}
+        waiting += command.commands.values() if isinstance(command, click.Group) else []
+
+    assert set(re.findall(r"(?<!\w)--[a-z][a-z-]+", PAGE)) <= known

@@ -1,0 +1,193 @@
+"""Promises about destinations: filters, masks, and the checks on what a user wrote."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.destination import (
+    HEADER_VALUE_CHARACTERS_MAX,
+    MASK,
+    BatchPolicy,
+    Destination,
+    DestinationSpec,
+    Filter,
+    auth_header_problems,
+    mask_url,
+    policy_problems,
+)
+
+URL = "https://siem.example.com/in"
+SECRET = "Bearer c4n4ry"
+
+
+def fields(problems) -> list[str]:
+    """Return which fields are wrong."""
+    return [one.field for one in problems]
+
+
+@pytest.mark.parametrize(
+    "one, dataset, decision, wanted",
+    [
+        (Filter(), "x", None, True),
+        (Filter(datasets=("x", "y")), "y", None, True),
+        (Filter(datasets=("x",)), "y", None, False),
+        (Filter(datasets=("x",)), "", None, False),
+        (Filter(decisions=("BLOCKED",)), "x", "BLOCKED", True),
+        (Filter(decisions=("BLOCKED",)), "x", "ALLOWED", False),
+        (Filter(decisions=("BLOCKED",)), "x", None, False),
+        (Filter(("x",), ("BLOCKED",)), "x", "BLOCKED", True),
+        (Filter(("x",), ("BLOCKED",)), "y", "BLOCKED", False),
+    ],
+)
+def test_a_filter_wants_what_both_lists_want(one, dataset, decision, wanted):
+    """An event passes when its dataset and its decision are in the lists; an empty list lets everything pass."""
+    assert one.wants(dataset, decision) is wanted
+
+
+def test_a_filter_knows_that_it_filters_nothing():
+    """Only a filter with both lists empty wants all."""
+    assert Filter().wants_all
+    assert not Filter(datasets=("x",)).wants_all
+    assert not Filter(decisions=("BLOCKED",)).wants_all
+
+
+@pytest.mark.parametrize(
+    "name, value, wrong",
+    [
+        (None, None, []),
+        ("Authorization", SECRET, []),
+        ("X-Api-Key", "x", []),
+        ("!#$%&'*+-.^_`|~", "~", []),
+        ("A" * 128, "x" * HEADER_VALUE_CHARACTERS_MAX, []),
+        ("Authorization", None, ["auth_header_value"]),
+        (None, SECRET, ["auth_header_name"]),
+        ("", SECRET, ["auth_header_name"]),
+        ("A" * 129, SECRET, ["auth_header_name"]),
+        ("X Key", SECRET, ["auth_header_name"]),
+        ("X-Key\n", SECRET, ["auth_header_name"]),
+        ("X-Kéy", SECRET, ["auth_header_name"]),
+        ("HOST", SECRET, ["auth_header_name"]),
+        ("content-length", SECRET, ["auth_header_name"]),
+        ("X-Aegis-Signature", SECRET, ["auth_header_name"]),
+        ("X-Key", "", ["auth_header_value"]),
+        ("X-Key", "x" * (HEADER_VALUE_CHARACTERS_MAX + 1), ["auth_header_value"]),
+        ("X-Key", SECRET + "\n", ["auth_header_value"]),
+        ("X-Key", SECRET + "\r\nX: y", ["auth_header_value"]),
+        ("X-Key", SECRET + "\x00", ["auth_header_value"]),
+        ("X-Key", " " + SECRET, ["auth_header_value"]),
+        ("X-Key", SECRET + "é", ["auth_header_value"]),
+        ("Host", SECRET + "\n", ["auth_header_name", "auth_header_value"]),
+    ],
+    ids=lambda value: ascii(value)[:30],
+)
+def test_checks_the_auth_header(name, value, wrong):
+    """Name and value both or neither, a token that frames nothing, visible ASCII; and no message repeats the value."""
+    problems = auth_header_problems(name, value)
+
+    assert fields(problems) == wrong
+    assert "c4n4ry" not in repr(problems)
+
+
+@given(st.text(max_size=40))
+def test_no_header_value_that_passes_can_split_a_request(value):
+    """Whatever value passes has only visible ASCII and blanks inside, so that it stays on its line."""
+    if not auth_header_problems("X-Key", value):
+        assert value.isascii()
+        assert value.isprintable()
+        assert value == value.strip()
+        assert value
+
+
+@pytest.mark.parametrize(
+    "changes, wrong",
+    [
+        ({}, []),
+        ({"name": "x" * 200}, []),
+        ({"name": "x" * 201}, ["name"]),
+        ({"name": "a\nb"}, ["name"]),
+        ({"compression": "gzip"}, ["compression"]),
+        ({"batch": BatchPolicy(1, 1_000, 0)}, []),
+        ({"batch": BatchPolicy(10_000, 10_000_000, 60_000)}, []),
+        ({"batch": BatchPolicy(0, 999, -1)}, ["batch.max_events", "batch.max_bytes", "batch.max_wait_ms"]),
+        (
+            {"batch": BatchPolicy(10_001, 10_000_001, 60_001)},
+            ["batch.max_events", "batch.max_bytes", "batch.max_wait_ms"],
+        ),
+        ({"retry": RetryPolicy(20, 86_400, 10, 604_800)}, []),
+        ({"retry": RetryPolicy(1, 0.001, 1, 0.001)}, []),
+        (
+            {"retry": RetryPolicy(0, 60, 0.9, 604_801)},
+            ["retry.max_attempts", "retry.multiplier", "retry.max_seconds"],
+        ),
+        (
+            {"retry": RetryPolicy(21, 0, 11, 3600)},
+            ["retry.max_attempts", "retry.base_seconds", "retry.multiplier"],
+        ),
+        ({"retry": RetryPolicy(3, 100, 2, 99)}, ["retry.max_seconds"]),
+        ({"retry": RetryPolicy(3, float("nan"), 2, 99)}, ["retry.base_seconds", "retry.max_seconds"]),
+        ({"filter": Filter(("x",) * 100, ("ALLOWED", "BLOCKED"))}, []),
+        ({"filter": Filter(("x",) * 101)}, ["filter.datasets"]),
+        ({"filter": Filter(("",))}, ["filter.datasets"]),
+        ({"filter": Filter(("x" * 257,))}, ["filter.datasets"]),
+        ({"filter": Filter((), ("MAYBE",))}, ["filter.decisions"]),
+    ],
+    ids=lambda value: repr(value)[:50],
+)
+def test_checks_every_range(changes, wrong):
+    """Each setting has its range, both ends included, and is named when it is outside."""
+    assert fields(policy_problems(DestinationSpec(URL, **changes))) == wrong
+
+
+@pytest.mark.parametrize(
+    "url, masked",
+    [
+        ("https://h.example", "https://h.example"),
+        ("https://h.example/", "https://h.example/"),
+        ("https://h.example/in", "https://h.example/in"),
+        ("https://h.example/in/", f"https://h.example/in/{MASK}"),
+        ("https://h.example/in/12345678", f"https://h.example/in/{MASK}"),
+        ("https://h.example/in/123456789", f"https://h.example/in/{MASK}6789"),
+        ("https://h.example:8443/a/b/c?d=123456789", f"https://h.example:8443/a/{MASK}6789"),
+        ("https://h.example/in?token=123456789", f"https://h.example/in?{MASK}6789"),
+        ("https://h.example?token=123456789", f"https://h.example?{MASK}"),
+        ("https://h.example?a/b/123456789", f"https://h.example?{MASK}"),
+        ("https://h.example/a?b=/c/123456789", f"https://h.example/a?{MASK}6789"),
+        ("https://[2001:db8::1]:9/in/123456789", f"https://[2001:db8::1]:9/in/{MASK}6789"),
+    ],
+)
+def test_masks_a_url_that_is_the_credential(url, masked):
+    """After the host, only the first path segment and the last four characters of a long tail are shown."""
+    assert mask_url(url) == masked
+
+
+@given(
+    first=st.text("abcxyz", max_size=5),
+    separator=st.sampled_from("/?"),
+    tail=st.text("0123456789/?=&", min_size=1, max_size=60),
+)
+def test_a_mask_never_shows_more_than_four_characters_of_the_tail(first, separator, tail):
+    """Whatever follows the first segment, at most its last four characters are seen."""
+    masked = mask_url(f"https://h.example/{first}{separator}{tail}")
+
+    shown = masked.removeprefix(f"https://h.example/{first}{separator}").removeprefix(MASK)
+    assert len(shown) <= 4
+    assert tail.endswith(shown)
+    assert MASK in masked
+
+
+def test_secrets_are_not_in_the_repr():
+    """A spec that ends up in a traceback or a log shows neither URL nor credential."""
+    spec = DestinationSpec("https://h.example/c4n4ry-url", "Authorization", SECRET)
+
+    assert "c4n4ry" not in repr(spec)
+
+
+def test_a_destination_can_be_configured_otherwise():
+    """with_spec changes configuration and time, and nothing else."""
+    one = Destination(1, "dst_1", 2, "org_1", DestinationSpec(URL), 3, 100, 100)
+
+    other = one.with_spec(DestinationSpec(URL, name="x"), 200)
+
+    assert (other.spec.name, other.updated_at) == ("x", 200)
+    assert (other.no, other.dst_id, other.organization_no, other.created_at) == (1, "dst_1", 2, 100)

@@ -1,0 +1,580 @@
+"""Promises of `parse_event`: what is taken, what is refused and why, what is filled in."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis_stream.domain.event import (
+    DATASET_CHARACTERS_MAX,
+    EVENT_BYTES_MAX,
+    EVENT_ID_CHARACTERS_MAX,
+    JSON_DEPTH_MAX,
+    NewEvent,
+    Rejection,
+    is_same_submission,
+    parse_event,
+)
+from aegis_stream.domain.times import to_text
+from support.api import ORG, SECOND, START, make_event, make_preflight, nested, to_json
+
+MADE_ID = "pflt_made"
+FINDING = "078-05-1120"
+
+
+def parse(raw: bytes, now: int = START, **options) -> NewEvent | Rejection:
+    """Parse one item for the organization of these tests."""
+    return parse_event(raw, ORG, now, lambda: MADE_ID, **options)
+
+
+def taken(raw: bytes, **options) -> NewEvent:
+    """Return the event; fail if it is refused."""
+    event = parse(raw, **options)
+    assert isinstance(event, NewEvent), event
+    return event
+
+
+def refused(raw: bytes) -> Rejection:
+    """Return the rejection; fail if the event is taken."""
+    rejection = parse(raw)
+    assert isinstance(rejection, Rejection), rejection
+    assert rejection.message
+    assert rejection.kind in ("malformed", "too-large", "invalid")
+    return rejection
+
+
+# ── taken as it is ──
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        make_event(),
+        make_preflight(),
+        b' { "organization" : {"id":"org_abc"}, "event":{"id":"a"},"@timestamp":"2026-05-15T10:33:21Z" } \n',
+        rb'{"@timestamp":"2026-05-15T10:33:21Z","event":{"id":"a\/\u00e9"},"organization":{"id":"org_abc"},"n":1.50e+01}',
+        make_event(x={"s": "é\u2028\U0001f600", "n": None, "b": [True, False], "big": 10**40}),
+    ],
+    ids=["plain", "preflight", "blanks", "spellings", "values"],
+)
+def test_a_complete_event_is_kept_to_the_byte(raw):
+    """An event that has @timestamp, event.id and organization.id is stored as it came."""
+    event = taken(raw)
+
+    assert event.body == raw.decode()
+    assert event.raw is None
+
+
+def test_tells_what_filters_look_at():
+    """Id, dataset and decision are read from the event; decision only where the dataset is aegis.preflight."""
+    plain = taken(make_event("a", dataset="app.login", aegis={"decision": "BLOCKED"}))
+    bare = taken(make_event("b", dataset=None))
+    preflight = taken(make_preflight("c", decision="ALLOWED"))
+
+    assert (plain.event_id, plain.dataset, plain.decision) == ("a", "app.login", None)
+    assert (bare.dataset, bare.decision) == ("", None)
+    assert (preflight.dataset, preflight.decision) == ("aegis.preflight", "ALLOWED")
+
+
+@pytest.mark.parametrize(
+    "timestamp",
+    [
+        "2026-05-15T10:33:21Z",
+        "2026-05-15T10:33:21.456789+00:00",
+        "2026-05-15T10:33:21.123456789Z",
+        "2026-05-15 10:33:21+05:30",
+    ],
+)
+def test_takes_times_with_a_zone(timestamp):
+    """Any RFC 3339 time is taken and kept in its own spelling."""
+    assert timestamp in taken(make_event(timestamp=timestamp)).body
+
+
+# ── filled in ──
+
+
+def test_fills_in_all_that_is_missing():
+    """An empty object becomes an event with time, id and organization."""
+    event = taken(b"{}")
+
+    assert json.loads(event.body) == {
+        "@timestamp": to_text(START),
+        "event": {"id": MADE_ID},
+        "organization": {"id": ORG},
+    }
+    assert (event.event_id, event.raw) == (MADE_ID, b"{}")
+
+
+@pytest.mark.parametrize(
+    "changes, missing",
+    [
+        ({"timestamp": None}, "@timestamp"),
+        ({"event_id": None}, "event.id"),
+        ({"org_id": None}, "organization.id"),
+    ],
+)
+def test_fills_in_only_what_is_missing(changes, missing):
+    """What is missing is filled in, and nothing else is touched."""
+    complete = json.loads(make_event())
+
+    filled = json.loads(taken(make_event(**changes, x=1)).body)
+
+    expected = {
+        "@timestamp": to_text(START) if missing == "@timestamp" else complete["@timestamp"],
+        "event": {"id": MADE_ID if missing == "event.id" else "evt_1", "dataset": "app.login"},
+        "organization": {"id": ORG},
+        "x": 1,
+    }
+    assert filled == expected
+
+
+def test_filling_in_keeps_the_spelling_of_values():
+    """Where something is filled in, every value that came keeps its bytes: numbers, escapes, blanks within."""
+    raw = rb'{"n":1.50e+01,"s":"\u00e9\/","big":123456789012345678901234567890,"o":{ "b" :1, "a":[ ] },"event":{"x":-0.0}}'
+
+    body = taken(raw).body
+
+    for value in (
+        rb"1.50e+01",
+        rb'"\u00e9\/"',
+        b"123456789012345678901234567890",
+        b'{ "b" :1, "a":[ ] }',
+        b"-0.0",
+    ):
+        assert value.decode() in body
+
+
+def test_ids_are_made_only_when_needed():
+    """An event with an id does not use up another."""
+
+    def never():
+        raise AssertionError("not needed")
+
+    assert isinstance(parse_event(make_event(org_id=None), ORG, START, never), NewEvent)
+
+
+def test_empty_parts_are_filled_in():
+    """Empty `event` and `organization` objects count as missing ids."""
+    event = json.loads(taken(b'{"event":{},"organization":{}}').body)
+
+    assert event["event"] == {"id": MADE_ID}
+    assert event["organization"] == {"id": ORG}
+
+
+# ── refused: shape ──
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_limits_the_size(over):
+    """The largest event is 256 KiB; one byte more is too large, in words that name the limit."""
+    raw = make_event(size_bytes=EVENT_BYTES_MAX + over)
+
+    if over:
+        assert (refused(raw).kind, str(EVENT_BYTES_MAX) in refused(raw).message) == ("too-large", True)
+    else:
+        assert taken(raw)
+
+
+@pytest.mark.parametrize("over", [0, 1])
+@pytest.mark.parametrize("complete", [True, False], ids=["complete", "filled in"])
+@pytest.mark.parametrize("kind", ["arrays", "objects", "mixed"])
+def test_limits_the_depth(over, complete, kind):
+    """An event may be 32 levels deep, itself the first of them, whether of arrays or of objects."""
+    value = nested(JSON_DEPTH_MAX - 1 + over)
+    text = to_json(value)
+    if kind == "objects":
+        text = text.replace(b"[", b'{"k":').replace(b"]", b"}")
+    if kind == "mixed":
+        text = text.replace(b"[[", b'[{"k":').replace(b"]]", b"}]") if (JSON_DEPTH_MAX + over) % 2 else text
+    raw = make_event(event_id="e" if complete else None)[:-1] + b',"x":' + text + b"}"
+
+    if over:
+        assert "nested" in refused(raw).message
+    else:
+        assert taken(raw)
+
+
+def test_brackets_in_strings_are_no_depth():
+    """Brackets in text do not count, whatever is escaped around them."""
+    text = "[{" * 100 + '"' + "\\" * 3 + "[" * 100 + '\\"' + "{"
+
+    assert taken(make_event(x=text, y={text: text}))
+
+
+def test_wide_events_are_not_deep():
+    """Many objects beside each other are not nested."""
+    assert taken(make_event(x=[{"a": [number]} for number in range(1000)]))
+
+
+@pytest.mark.parametrize("depth", [33, 1000, 100_000])
+def test_absurd_depth_is_refused_without_recursion(depth):
+    """However deep an item is, closed or not, it is refused and not crashed upon."""
+    for raw in (b"[" * depth, b'{"a":' * depth, b"[" * depth + b"]" * depth):
+        assert isinstance(parse(raw), Rejection)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        *(
+            b"",
+            b" ",
+            b"{",
+            b"{]",
+            b'{"a"}',
+            b'{"a":}',
+            b'{"a":1,}',
+            b"{'a':1}",
+            b"{}{}",
+            b"{} x",
+            b"nul",
+            b"\x00{}",
+        ),
+        *(
+            b'{"a":NaN}',
+            b'{"a":Infinity}',
+            b'{"a":-Infinity}',
+            b'{"a":01}',
+            b'{"a":1.}',
+            b'{"a":.5}',
+            b'{"a":+1}',
+        ),
+        *(
+            b'{"a":"\n"}',
+            b'{"a":"\x1e"}',
+            b'{"a":"\x00"}',
+            rb'{"a":"\q"}',
+            rb'{"a":"\ud800"}',
+            rb'{"a":"\u12"}',
+        ),
+        *(b"\xef\xbb\xbf{}", b'{"a":"\xff"}', b'{"a":"\xed\xa0\x80"}', b'{"a":"\xc0\xaf"}', b'{"\xff":1}'),
+        b'{"a":1}/*comment*/',
+    ],
+    ids=ascii,
+)
+def test_refuses_what_is_not_json(raw):
+    """What is not JSON in UTF-8 is malformed, wherever in the event it stands."""
+    assert refused(raw).kind == "malformed"
+
+
+@pytest.mark.parametrize("raw", [b"[]", b"1", b'"x"', b"null", b"true"])
+def test_refuses_json_that_is_no_object(raw):
+    """An event is an object."""
+    assert (refused(raw).kind, refused(raw).field) == ("invalid", "")
+
+
+# ── refused: fields ──
+
+
+@pytest.mark.parametrize(
+    "raw, field",
+    [
+        (b'{"event":null}', "event"),
+        (b'{"event":[]}', "event"),
+        (b'{"event":{"id":null}}', "event.id"),
+        (b'{"event":{"id":1}}', "event.id"),
+        (b'{"event":{"dataset":null}}', "event.dataset"),
+        (b'{"event":{"dataset":7}}', "event.dataset"),
+        (b'{"organization":"org_abc"}', "organization"),
+        (b'{"organization":{"id":null}}', "organization.id"),
+        (b'{"organization":{"id":"org_other"}}', "organization.id"),
+        (b'{"organization":{"id":""}}', "organization.id"),
+        (b'{"@timestamp":null}', "@timestamp"),
+        (b'{"@timestamp":1780000000}', "@timestamp"),
+        (b'{"@timestamp":"now"}', "@timestamp"),
+        (b'{"@timestamp":"2026-05-15"}', "@timestamp"),
+        (b'{"@timestamp":"2026-05-15T10:33:21"}', "@timestamp"),
+        (b'{"@timestamp":"2026-02-30T10:33:21Z"}', "@timestamp"),
+        (b'{"@timestamp":"2026-05-15T25:33:21Z"}', "@timestamp"),
+    ],
+    ids=ascii,
+)
+def test_refuses_wrong_types_by_field(raw, field):
+    """A field of the envelope that has another type or value than it must is named."""
+    assert (refused(raw).kind, refused(raw).field) == ("invalid", field)
+
+
+@pytest.mark.parametrize(
+    "text", ["x", "x" * EVENT_ID_CHARACTERS_MAX, "é" * 256, "a b", "../..", "'; --", "😀"], ids=ascii
+)
+def test_takes_any_printable_id(text):
+    """An id is any 1 to 256 printable characters."""
+    assert taken(make_event(text)).event_id == text
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x" * 257, "a\nb", "a\x00b", "\x7f", "a\u200bb", "a\u202eb", "\ue000", "a\u00a0b"], ids=ascii
+)
+def test_refuses_unprintable_ids(text):
+    """An id that is empty, too long, or has characters that cannot be seen is refused."""
+    assert refused(make_event(text)).field == "event.id"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "x" * DATASET_CHARACTERS_MAX, "aegis.audit", "aegis.audit_stream", "日本"], ids=ascii
+)
+def test_takes_any_dataset(text):
+    """Any dataset of printable characters is welcome, with its own fields."""
+    assert taken(make_event(dataset=text, aegis={"anything": FINDING})).dataset == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["aegis.audit_stream.test", "aegis.audit_stream.", "aegis.audit_stream.x.y", "x" * 257, "a\nb"],
+    ids=ascii,
+)
+def test_refuses_reserved_and_unprintable_datasets(text):
+    """Datasets of the service itself are not taken from outside, nor those that are too long or cannot be seen."""
+    rejection = refused(make_event("evt_9", dataset=text))
+
+    assert (rejection.field, rejection.event_id) == ("event.dataset", "evt_9")
+
+
+def test_the_service_itself_may_use_reserved_datasets():
+    """What the service makes may be in a reserved dataset."""
+    assert taken(make_event(dataset="aegis.audit_stream.test"), reserved=True)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        make_event("evt_9", org_id="org_other"),
+        make_event("evt_9", timestamp="now"),
+        make_preflight("evt_9", decision="MAYBE"),
+        make_preflight("evt_9", ssn=FINDING),
+    ],
+    ids=["organization", "timestamp", "decision", "unknown key"],
+)
+def test_a_rejection_names_the_event(raw):
+    """A refused event is named by its own id, where that can be read."""
+    assert refused(raw).event_id == "evt_9"
+
+
+# ── preflight ──
+
+
+def test_takes_a_full_preflight_event():
+    """All documented fields of a preflight decision are taken."""
+    assert taken(
+        make_preflight(
+            decision="ALLOWED_WITH_MASKING",
+            preflight_id="pflt_1",
+            destination="AI_TOOL",
+            summary="Detected SSN; masked.",
+            policy_version="v1.0",
+            policy_id=None,
+            source_type="api",
+            input_type="text",
+            input_size_bytes=200,
+            finding_counts_by_type={"SSN": 1, "EMAIL": 0},
+            actor_id="alice@example.com",
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "aegis, field",
+    [
+        ({"decision": "blocked"}, "aegis.decision"),
+        ({"decision": None}, "aegis.decision"),
+        ({"destination": "ELSEWHERE"}, "aegis.destination"),
+        ({"destination": None}, "aegis.destination"),
+        ({"summary": 5}, "aegis.summary"),
+        ({"input_size_bytes": -1}, "aegis.input_size_bytes"),
+        ({"input_size_bytes": 1.5}, "aegis.input_size_bytes"),
+        ({"input_size_bytes": "200"}, "aegis.input_size_bytes"),
+        ({"finding_counts_by_type": {"SSN": FINDING}}, "aegis.finding_counts_by_type[...]"),
+        ({"finding_counts_by_type": {"SSN": -1}}, "aegis.finding_counts_by_type[...]"),
+        ({"finding_counts_by_type": {"SSN": True}}, "aegis.finding_counts_by_type[...]"),
+        ({"finding_counts_by_type": {"SSN": {"values": [FINDING]}}}, "aegis.finding_counts_by_type[...]"),
+        ({"finding_counts_by_type": [FINDING]}, "aegis.finding_counts_by_type"),
+        ({"findings": [FINDING]}, "aegis"),
+        ({"ssn": FINDING}, "aegis"),
+    ],
+    ids=json.dumps,
+)
+def test_a_preflight_event_is_checked_strictly(aegis, field):
+    """Counts, never values: wrong types and unknown keys of `aegis` are refused without repeating a finding."""
+    rejection = refused(make_preflight(**aegis))
+
+    assert rejection.field == field
+    assert FINDING not in rejection.message
+
+
+@pytest.mark.parametrize(
+    "raw", [make_event(dataset="aegis.preflight"), make_event(dataset="aegis.preflight", aegis=[])]
+)
+def test_a_preflight_event_needs_its_aegis_object(raw):
+    """An event of dataset aegis.preflight without an `aegis` object is refused."""
+    assert refused(raw).field == "aegis"
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        make_preflight()[:-1] + b',"aegis":{"decision":"BLOCKED"}}',
+        make_preflight().replace(b'"aegis":', b'"aegis":{"decision":"BLOCKED","ssn":"078-05-1120"},"aegis":'),
+        make_preflight().replace(b'"aegis":', b'"\\u0061egis":{"ssn":"078-05-1120"},"aegis":'),
+        make_preflight().replace(b'"decision":', b'"decision":"078-05-1120","decision":'),
+        make_event().replace(b'"organization":', b'"organization":{"id":"org_other"},"organization":'),
+        make_event("b").replace(b'"event":', b'"event":{"id":"a","dataset":"aegis.preflight"},"event":'),
+        make_event("b").replace(b'"id":"b"', b'"id":"a","id":"b"'),
+        make_event().replace(b'"@timestamp":', b'"@timestamp":"never","@timestamp":'),
+    ],
+    ids=[
+        "aegis twice",
+        "finding first",
+        "escaped key",
+        "decision",
+        "organization",
+        "event",
+        "event.id",
+        "timestamp",
+    ],
+)
+def test_refuses_repeated_keys_of_the_envelope(raw):
+    """A key that stands twice is refused where we look at it: another parser would see the one that we did not check."""
+    assert refused(raw).kind in ("malformed", "invalid")
+
+
+# ── the same again ──
+
+
+def test_the_same_bytes_are_the_same_submission():
+    """A repeated complete event is the same; one that differs by a byte is not."""
+    event = taken(make_event(x=1))
+
+    assert is_same_submission(event, event.body)
+    assert not is_same_submission(taken(make_event(x=2)), event.body)
+    assert not is_same_submission(taken(make_event(x=1).replace(b":1", b": 1")), event.body)
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"timestamp": None}, {"org_id": None}, {"timestamp": None, "org_id": None}]
+)
+def test_a_filled_in_time_does_not_make_it_another_submission(changes):
+    """Where we filled in the time, the same request a minute later is the same submission, another one is not."""
+    first = taken(make_event(**changes, x=1))
+
+    again = taken(make_event(**changes, x=1), now=START + 60 * SECOND)
+    other = taken(make_event(**changes, x=2), now=START + 60 * SECOND)
+
+    assert is_same_submission(again, first.body)
+    assert not is_same_submission(other, first.body)
+
+
+def test_an_event_with_another_time_of_its_own_is_another_submission():
+    """Two times that were both given are compared."""
+    first = taken(make_event(timestamp="2026-05-15T10:00:00Z", org_id=None))
+    second = taken(make_event(timestamp="2026-05-15T11:00:00Z", org_id=None))
+
+    assert not is_same_submission(second, first.body)
+
+
+def test_any_stored_body_can_be_compared_with():
+    """Comparing with a stored event that lacks what we fill in is no error."""
+    event = taken(make_event(timestamp=None))
+
+    assert not is_same_submission(event, '{"event":{"id":"evt_1"}}')
+
+
+# ── any event at all ──
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(st.characters(exclude_categories=["Cs"]), max_size=12)
+)
+VALUES = st.recursive(
+    SCALARS,
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.text(st.characters(exclude_categories=["Cs"]), max_size=6), inner, max_size=4)
+    ),
+    max_leaves=12,
+)
+NAMES = st.text(st.characters(exclude_categories=["Cs"]), max_size=8).filter(
+    lambda name: name not in ("event", "organization", "@timestamp", "aegis")
+)
+OBJECTS = st.dictionaries(NAMES, VALUES, max_size=6)
+SPELLINGS = st.fixed_dictionaries(
+    {"ensure_ascii": st.booleans(), "indent": st.none() | st.integers(0, 2), "sort_keys": st.booleans()}
+)
+
+
+def strict_json(text: str | bytes):
+    """Read JSON without Python's extensions."""
+
+    def refuse(constant):
+        raise ValueError(constant)
+
+    return json.loads(text, parse_constant=refuse)
+
+
+@settings(deadline=None)
+@given(
+    extra=OBJECTS,
+    inner=OBJECTS,
+    spelling=SPELLINGS,
+    missing=st.sets(st.sampled_from(["time", "id", "organization"])),
+)
+def test_any_object_is_kept(extra, inner, spelling, missing):
+    """Any JSON object is stored to the byte when complete, and with all its values preserved when not."""
+    event = {**extra, "event": {**inner, "dataset": "x"}, "organization": dict(inner)}
+    event["event"].pop("id", None)
+    event["organization"].pop("id", None)
+    if "time" not in missing:
+        event["@timestamp"] = "2026-05-15T10:33:21Z"
+    if "id" not in missing:
+        event["event"]["id"] = "evt_1"
+    if "organization" not in missing:
+        event["organization"]["id"] = ORG
+    raw = json.dumps(event, **spelling).encode()
+
+    stored = taken(raw)
+
+    if not missing:
+        assert stored.body.encode() == raw
+        return
+    body = strict_json(stored.body)
+    for name, value in event.items():
+        if name in ("event", "organization"):
+            assert {one: body[name][one] for one in value} == value
+            assert set(body[name]) - set(value) <= {"id"}
+        else:
+            assert body[name] == value
+    assert set(body) - set(event) <= {"@timestamp"}
+    assert (body["event"]["id"], body["organization"]["id"]) == (stored.event_id, ORG)
+    assert parse(stored.body.encode())[3:] == (stored.body, None)
+
+
+@settings(deadline=None, max_examples=300)
+@given(
+    raw=st.sampled_from(
+        [make_event(x=[1.5, "é\n", None]), make_preflight(), b'{"a":{"b":[true,-0.0e1]}}', b"[{}]"]
+    ),
+    at=st.integers(0, 200),
+    cut=st.integers(0, 3),
+    put=st.binary(max_size=3)
+    | st.sampled_from([b'"', b"\\", b"{", b"}", b",", b":", b"0", b"e", b"-", b"\\u", b"\x1e"]),
+)
+def test_whatever_is_taken_is_json(raw, at, cut, put):
+    """However an event is damaged, it is refused, or it is still valid JSON without control characters, and no error escapes."""
+    at %= len(raw)
+    damaged = raw[:at] + put + raw[at + cut :]
+
+    result = parse(damaged)
+
+    if isinstance(result, NewEvent):
+        assert isinstance(strict_json(result.body), dict)
+        assert "\x1e" not in result.body
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200))
+def test_any_bytes_are_answered(raw):
+    """parse_event raises nothing, whatever it is given."""
+    assert isinstance(parse(raw), NewEvent | Rejection)

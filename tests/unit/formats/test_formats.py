@@ -1,0 +1,232 @@
+"""Promises of formats: how events become requests, and what an answer says about each."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis_stream.domain.attempt import Accepted, Failure, Fault, FaultKind, Response, Scope
+from aegis_stream.formats import AUTO, REGISTRY, resolve
+from aegis_stream.formats.status import by_status, retry_after_seconds
+
+BODIES = [b'{"a":1}', b'{ "b" : "\\n" }', '{"c":"é"}'.encode()]
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+EVENTS = st.lists(st.dictionaries(st.text(max_size=5), JSON_VALUES, max_size=3), min_size=1, max_size=6)
+
+
+# ── events → request ──
+
+
+@pytest.mark.parametrize(
+    "name, bodies, body, content_type",
+    [
+        ("json", BODIES[:1], BODIES[0], "application/json"),
+        ("json", BODIES[1:2], BODIES[1], "application/json"),
+        ("ndjson", BODIES, b"\n".join(BODIES) + b"\n", "application/x-ndjson"),
+        ("ndjson", BODIES[:1], BODIES[0] + b"\n", "application/x-ndjson"),
+        ("ndjson", [b'{\r\n"a":\n1}'], b'{  "a": 1}\n', "application/x-ndjson"),
+        ("json_array", BODIES, b"[" + b",".join(BODIES) + b"]", "application/json"),
+        ("json_array", BODIES[:1], b"[" + BODIES[0] + b"]", "application/json"),
+    ],
+)
+def test_writes_the_request(name, bodies, body, content_type):
+    """Each format writes exactly these bytes under exactly this content type, without parameters."""
+    request = REGISTRY[name].encode(bodies)
+
+    assert (request.body, request.content_type) == (body, content_type)
+
+
+def test_one_event_travels_as_it_is_stored():
+    """With format json the body is the stored bytes themselves."""
+    body = b' {"z":1.50e+01 , "a":"\\u00e9"}\n'
+
+    assert REGISTRY["json"].encode([body]).body is body
+
+
+def test_a_format_that_does_not_batch_takes_one_event():
+    """Format json refuses two events rather than losing one."""
+    with pytest.raises(ValueError):
+        REGISTRY["json"].encode(BODIES[:2])
+
+
+@pytest.mark.parametrize("name", [name for name, one in REGISTRY.items() if one.batches])
+@settings(deadline=None, max_examples=40)
+@given(events=EVENTS, indent=st.none() | st.integers(0, 2))
+def test_a_batch_can_be_read_again(name, events, indent):
+    """Whatever events travel together, a reader gets the same ones in the same order."""
+    bodies = [json.dumps(one, indent=indent).encode() for one in events]
+
+    body = REGISTRY[name].encode(bodies).body
+
+    read = json.loads(body) if name == "json_array" else [json.loads(line) for line in body.split(b"\n")[:-1]]
+    assert read == events
+    frame = REGISTRY[name].frame_bytes * len(bodies)
+    assert len(body) <= sum(len(one) for one in bodies) + frame + 1
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+def test_every_format_is_found_by_its_name(name):
+    """A format that is asked for by name is that one, whatever the URL."""
+    assert resolve(name, "https://h.example/").name == name
+
+
+def test_auto_is_json_where_nothing_else_suits():
+    """Without a hint from the URL, auto is one event a request."""
+    assert resolve(AUTO, "https://h.example/in").name == "json"
+
+
+def test_an_unknown_format_is_a_key_error():
+    """A name that is not registered has no format."""
+    with pytest.raises(KeyError):
+        resolve("xml", "https://h.example/")
+
+
+# ── answer → verdict ──
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("retry_after", [None, "5", "Fri, 31 Dec 1999 23:59:59 GMT", "\xff"])
+def test_every_status_has_a_verdict(name, retry_after):
+    """Any status from 0 to 999 is judged: 2xx is success, everything else a failure with its status and a reason."""
+    for status in range(1000):
+        verdict = REGISTRY[name].interpret(Response(status, b"\xff" * 10, 100, retry_after), 1)
+
+        if 200 <= status < 300:
+            assert verdict == Accepted(status)
+        else:
+            assert isinstance(verdict, Failure)
+            assert verdict.status_code == status
+            assert str(status) in verdict.message
+
+
+@pytest.mark.parametrize("kind", list(FaultKind))
+def test_every_fault_has_a_verdict(kind):
+    """Any fault is a failure about the destination without a status, and its message is repeated."""
+    verdict = by_status(Fault(kind, "it went wrong", 100), 5)
+
+    assert isinstance(verdict, Failure)
+    assert (verdict.scope, verdict.status_code, verdict.retry_after_s) == (Scope.DESTINATION, None, None)
+    assert "it went wrong" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "status, scope, fix_needed, overload",
+    [
+        (100, Scope.DESTINATION, False, False),
+        (199, Scope.DESTINATION, False, False),
+        (300, Scope.DESTINATION, True, False),
+        (301, Scope.DESTINATION, True, False),
+        (307, Scope.DESTINATION, True, False),
+        (399, Scope.DESTINATION, True, False),
+        (400, Scope.EVENT, False, False),
+        (401, Scope.DESTINATION, True, False),
+        (403, Scope.DESTINATION, True, False),
+        (404, Scope.DESTINATION, True, False),
+        (408, Scope.DESTINATION, False, False),
+        (410, Scope.DESTINATION, True, False),
+        (413, Scope.EVENT, False, False),
+        (418, Scope.DESTINATION, False, False),
+        (422, Scope.EVENT, False, False),
+        (429, Scope.DESTINATION, False, True),
+        (500, Scope.DESTINATION, False, False),
+        (502, Scope.DESTINATION, False, False),
+        (503, Scope.DESTINATION, False, True),
+        (504, Scope.DESTINATION, False, False),
+        (999, Scope.DESTINATION, False, False),
+    ],
+)
+def test_tells_whose_fault_it_is(status, scope, fix_needed, overload):
+    """400, 413 and 422 are about the event; 429 and 503 are overload; redirects and refusals need somebody to act."""
+    verdict = by_status(Response(status, b"", 100), 1)
+
+    assert (verdict.scope, verdict.fix_needed, verdict.overload) == (scope, fix_needed, overload)
+
+
+@pytest.mark.parametrize(
+    "kind, fix_needed, overload",
+    [
+        (FaultKind.TLS, True, False),
+        (FaultKind.FORBIDDEN, True, False),
+        (FaultKind.TIMEOUT, False, True),
+        (FaultKind.CONNECT, False, False),
+        (FaultKind.DNS, False, False),
+        (FaultKind.CLOSED, False, False),
+        (FaultKind.PROTOCOL, False, False),
+    ],
+)
+def test_tells_which_faults_stay(kind, fix_needed, overload):
+    """A certificate or a forbidden address stays until somebody acts; a timeout is overload."""
+    verdict = by_status(Fault(kind, "x", 0), 1)
+
+    assert (verdict.fix_needed, verdict.overload) == (fix_needed, overload)
+
+
+@pytest.mark.parametrize(
+    "text, seconds",
+    [
+        (None, None),
+        ("0", 0),
+        ("5", 5),
+        (" 7 ", 7),
+        ("3600", 3600),
+        ("3601", 3600),
+        ("99999999999999999999", 3600),
+        ("9" * 21, None),
+        ("9" * 5000, None),
+        ("-1", None),
+        ("1.5", None),
+        ("+5", None),
+        ("1_0", None),
+        ("", None),
+        ("soon", None),
+        ("٣", None),
+        ("²", None),
+        ("Fri, 31 Dec 1999 23:59:59 GMT", None),
+    ],
+    ids=ascii,
+)
+def test_reads_retry_after(text, seconds):
+    """Whole seconds count, bounded by an hour; anything else is as if it were not there."""
+    assert retry_after_seconds(text) == seconds
+
+
+@given(st.text(max_size=30))
+def test_any_retry_after_is_bounded(text):
+    """Whatever a peer writes, it is nothing or 0 to 3600 seconds."""
+    found = retry_after_seconds(text)
+
+    assert found is None or 0 <= found <= 3600
+
+
+@pytest.mark.parametrize("status, followed", [(429, 30), (503, 30), (500, None), (404, None), (302, None)])
+def test_retry_after_counts_on_429_and_503_alone(status, followed):
+    """Only a destination that says it is too busy may ask for more time."""
+    assert by_status(Response(status, b"", 100, "30"), 1).retry_after_s == followed
+
+
+def test_a_redirect_says_where_it_pointed():
+    """A redirect is a failure that names the host it pointed to, and says what to do."""
+    verdict = by_status(Response(302, b"", 100, location_host="login.example.com"), 1)
+
+    assert "login.example.com" in verdict.message
+    assert "not followed" in verdict.message
+
+
+@pytest.mark.parametrize(
+    "status, hint",
+    [(401, "auth_header"), (403, "permissions"), (404, "URL"), (413, "max_bytes"), (500, "log")],
+)
+def test_a_failure_says_what_to_do(status, hint):
+    """The common failures come with advice."""
+    assert hint in by_status(Response(status, b"", 100), 1).message
+
+
+def test_the_body_of_an_answer_is_never_repeated():
+    """What a peer writes into its answer stands in no message."""
+    for status in range(0, 1000, 7):
+        assert "c4n4ry" not in repr(by_status(Response(status, b"c4n4ry", 100), 1))

@@ -1,0 +1,311 @@
+"""Promises of settings: where values come from, that wrong ones are named, that secrets are not shown."""
+
+from dataclasses import fields
+from ipaddress import ip_network
+from pathlib import Path
+
+import pytest
+
+from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.errors import Misconfigured
+from aegis_stream.settings import _RANGES, NOT_SETTINGS, SECRET_FIELDS, Settings, load_settings
+
+OPERATOR_KEY = "aegis_op_c4n4ry-operator-key"
+
+GOOD = {
+    "data_dir": ("/var/lib/aegis", Path("/var/lib/aegis")),
+    "database_url": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
+    "master_key": ("c4n4ry", "c4n4ry"),
+    "master_key_file": ("/run/key", Path("/run/key")),
+    "operator_key": (OPERATOR_KEY, OPERATOR_KEY),
+    "allow_http": ("true", True),
+    "allowed_networks": ("10.0.0.0/8, ::1", (ip_network("10.0.0.0/8"), ip_network("::1/128"))),
+    "ca_bundle": ("/etc/ca.pem", Path("/etc/ca.pem")),
+    "request_timeout_seconds": ("2.5", 2.5),
+    "retry_max_attempts": ("5", 5),
+    "retry_base_seconds": ("0.5", 0.5),
+    "retry_multiplier": ("3", 3.0),
+    "retry_max_seconds": ("7200", 7200.0),
+    "retry_jitter": ("0", 0.0),
+    "window_max": ("8", 8),
+    "retention_days": ("7", 7.0),
+    "auto_redrive": ("off", False),
+    "log_format": ("json", "json"),
+    "log_level": ("debug", "debug"),
+    "lease_seconds": ("60", 60.0),
+    "settle_interval_ms": ("10", 10.0),
+    "metrics_port": ("9100", 9100),
+    "destinations_max": ("5", 5),
+    "ingest_queue_bytes_max": ("1048576", 1_048_576),
+}
+"""For every setting a value that is not its default, as text and as it is read."""
+
+
+def variable(name: str) -> str:
+    """Return the environment variable of a setting."""
+    return f"AEGIS_{name.upper()}"
+
+
+def refused(environment: dict, config: Path | None = None) -> str:
+    """Return the one line with which settings are refused."""
+    with pytest.raises(Misconfigured) as caught:
+        load_settings(environment, config)
+    assert "\n" not in caught.value.message
+    return caught.value.message
+
+
+def write(tmp_path, text: str) -> Path:
+    """Write a TOML file."""
+    path = tmp_path / "aegis.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_defaults_are_those_of_the_contract():
+    """Without environment and file the documented defaults hold."""
+    found = load_settings({})
+
+    assert found == Settings()
+    assert found.data_dir == Path("aegis-data")
+    assert (found.allow_http, found.allowed_networks, found.auto_redrive) == (False, (), True)
+    assert (found.request_timeout_seconds, found.window_max, found.retention_days) == (10, 64, 30)
+    assert found.retry == RetryPolicy(3, 60, 2, 3600, 0.1)
+
+
+def test_these_tests_know_every_setting():
+    """The table above has a row for each setting, so that a new one is tested as well."""
+    assert set(GOOD) == {one.name for one in fields(Settings)}
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_every_variable_is_read(name):
+    """Each setting is read from its variable, with its own type."""
+    text, value = GOOD[name]
+
+    found = load_settings({variable(name): text})
+
+    assert getattr(found, name) == value
+    assert type(getattr(found, name)) is type(value)
+    assert value != getattr(Settings(), name)
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_every_setting_is_read_from_the_file(tmp_path, name):
+    """Each setting is read from the TOML file under its name in lower case, as a string or as TOML's own type."""
+    text, value = GOOD[name]
+    spellings = [f'{name} = "{text}"']
+    if isinstance(value, bool | int | float):
+        spellings.append(f"{name} = {str(value).lower()}")
+
+    for spelling in spellings:
+        found = load_settings({}, write(tmp_path, spelling))
+
+        assert getattr(found, name) == value
+
+
+def test_networks_may_be_a_list_in_the_file(tmp_path):
+    """allowed_networks may be a TOML array."""
+    found = load_settings({}, write(tmp_path, 'allowed_networks = ["10.0.0.0/8", "::1"]'))
+
+    assert found.allowed_networks == GOOD["allowed_networks"][1]
+
+
+def test_environment_goes_before_file_goes_before_default(tmp_path):
+    """A variable hides the file's value, which hides the default."""
+    path = write(tmp_path, "window_max = 8\nretry_max_attempts = 9")
+
+    found = load_settings({"AEGIS_WINDOW_MAX": "16"}, path)
+
+    assert (found.window_max, found.retry_max_attempts, found.retention_days) == (16, 9, 30)
+
+
+def test_the_file_is_named_by_variable_or_argument(tmp_path):
+    """AEGIS_CONFIG names the file; --config goes before it; an empty one is none."""
+    one, other = write(tmp_path, "window_max = 8"), tmp_path / "other.toml"
+    other.write_text("window_max = 9")
+
+    assert load_settings({"AEGIS_CONFIG": str(one)}).window_max == 8
+    assert load_settings({"AEGIS_CONFIG": str(one)}, other).window_max == 9
+    assert load_settings({"AEGIS_CONFIG": ""}) == Settings()
+
+
+def test_a_hidden_wrong_value_does_not_matter(tmp_path):
+    """A wrong value in the file that a variable hides is not looked at."""
+    path = write(tmp_path, 'window_max = "many"')
+
+    assert load_settings({"AEGIS_WINDOW_MAX": "16"}, path).window_max == 16
+
+
+def test_other_variables_are_left_alone():
+    """Variables of others, and those of the command line, are no settings."""
+    environment = {"PATH": "/bin", "XAEGIS_WINDOW_MAX": "x"} | dict.fromkeys(
+        NOT_SETTINGS - {"AEGIS_CONFIG"}, "x"
+    )
+
+    assert load_settings(environment) == Settings()
+
+
+@pytest.mark.parametrize(
+    "name, text",
+    [
+        *(("allow_http", text) for text in ("maybe", "", "2", "tru")),
+        *(("allowed_networks", text) for text in ("x", "10.0.0.1/8", "10.0.0.0/8,,", "10.0.0.0/33")),
+        *(("retry_max_attempts", text) for text in ("0", "21", "2.5", "x", "", "nan", "1e1")),
+        *(("retry_base_seconds", text) for text in ("0", "86401", "x", "nan", "inf", "-1")),
+        *(("retry_multiplier", text) for text in ("0.9", "10.1")),
+        *(("retry_max_seconds", text) for text in ("0", "604801", "59")),
+        *(("retry_jitter", text) for text in ("-0.1", "1.1")),
+        *(("request_timeout_seconds", text) for text in ("0", "60.1", "10s")),
+        *(("window_max", text) for text in ("0", "1025", "-1")),
+        *(("retention_days", text) for text in ("0", "36501")),
+        *(("lease_seconds", text) for text in ("0.4", "3601", "14.9")),
+        *(("settle_interval_ms", text) for text in ("-1", "1001")),
+        *(("metrics_port", text) for text in ("-1", "65536", "http")),
+        *(("destinations_max", text) for text in ("0", "100001")),
+        *(("ingest_queue_bytes_max", text) for text in ("1048575", "8589934593")),
+        *(("log_format", text) for text in ("xml", "JSON")),
+        ("log_level", "loud"),
+        *(("database_url", text) for text in ("mysql://u:c4n4ry@h/d", "c4n4ry.db", "sqlite:c4n4ry")),
+        *(("operator_key", text) for text in ("c4n4ry", "aegis_op_c4n4ry", "c4n4ry" * 8)),
+    ],
+)
+def test_a_wrong_value_names_its_variable(name, text):
+    """A wrong value stops the start with one line that names the variable, and repeats no secret."""
+    message = refused({variable(name): text})
+
+    assert variable(name) in message
+    assert "c4n4ry" not in message
+
+
+@pytest.mark.parametrize("name", sorted(_RANGES))
+@pytest.mark.parametrize("side", [0, 1], ids=["lowest", "highest"])
+def test_both_ends_of_each_range_are_good(name, side):
+    """The lowest and the highest value of each range are taken."""
+    environment = {
+        "AEGIS_REQUEST_TIMEOUT_SECONDS": "0.1",
+        "AEGIS_LEASE_SECONDS": "3600",
+        "AEGIS_RETRY_BASE_SECONDS": "0.001",
+        "AEGIS_RETRY_MAX_SECONDS": "604800",
+        variable(name): str(_RANGES[name][side]),
+    }
+    if name == "lease_seconds" and side == 0:
+        environment[variable(name)] = "5.1"  # must outlast the request
+
+    assert getattr(load_settings(environment), name) == pytest.approx(float(environment[variable(name)]))
+
+
+@pytest.mark.parametrize(
+    "name", ["AEGIS_WINDOWMAX", "AEGIS_", "AEGIS_RETRY", "AEGIS_window_max_", "AEGIS_MASTER_KEYS"]
+)
+def test_an_unknown_variable_is_named(name):
+    """A variable with our prefix that is none of ours stops the start by its name, without its value."""
+    message = refused({name: "c4n4ry"})
+
+    assert name in message
+    assert "c4n4ry" not in message
+
+
+@pytest.mark.parametrize(
+    "text, named",
+    [
+        ("windowmax = 8", "windowmax"),
+        ("window_max = 0", "window_max"),
+        ("window_max = true", "window_max"),
+        ("window_max = 2.5", "window_max"),
+        ("window_max = inf", "window_max"),
+        ("window_max = nan", "window_max"),
+        ("window_max = [1]", "window_max"),
+        ("allow_http = 5", "allow_http"),
+        ("allowed_networks = 5", "allowed_networks"),
+        ("allowed_networks = [5]", "allowed_networks"),
+        ("data_dir = 5", "data_dir"),
+        ('data_dir = ["x"]', "data_dir"),
+        ("log_level = 5", "log_level"),
+        ("[retry]\nmax_attempts = 5", "retry"),
+        ("window_max 5", "aegis.toml"),
+        ("window_max = 5\nwindow_max = 6", "aegis.toml"),
+    ],
+    ids=ascii,
+)
+def test_a_wrong_value_in_the_file_is_named(tmp_path, text, named):
+    """Wrong, unknown and mistyped values in the file are named with the file."""
+    message = refused({}, write(tmp_path, text))
+
+    assert named in message
+    assert "aegis.toml" in message
+
+
+def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path):
+    """A file that cannot be read is named."""
+    binary = tmp_path / "binary.toml"
+    binary.write_bytes(b"\xff\xfe")
+
+    assert "none.toml" in refused({}, tmp_path / "none.toml")
+    assert "binary.toml" in refused({}, binary)
+    assert str(tmp_path) in refused({"AEGIS_CONFIG": str(tmp_path)})
+
+
+def test_settings_that_do_not_go_together_name_both():
+    """A lease that a slow answer could outlive, and a longest delay below the first, name both settings."""
+    lease = refused({"AEGIS_LEASE_SECONDS": "20", "AEGIS_REQUEST_TIMEOUT_SECONDS": "16"})
+    retry = refused({"AEGIS_RETRY_BASE_SECONDS": "100", "AEGIS_RETRY_MAX_SECONDS": "99"})
+
+    assert "AEGIS_LEASE_SECONDS" in lease
+    assert "AEGIS_REQUEST_TIMEOUT_SECONDS" in lease
+    assert "AEGIS_RETRY_MAX_SECONDS" in retry
+    assert "AEGIS_RETRY_BASE_SECONDS" in retry
+
+
+@pytest.mark.parametrize(
+    "name", ["database_url", "master_key", "master_key_file", "operator_key", "ca_bundle", "data_dir"]
+)
+def test_an_empty_variable_is_as_if_not_set(name):
+    """An empty path or key counts as not given, as container tools set them."""
+    assert load_settings({variable(name): ""}) == Settings()
+
+
+@pytest.mark.parametrize(
+    "text, value",
+    [
+        ("true", True),
+        ("TRUE", True),
+        ("1", True),
+        ("yes", True),
+        ("on", True),
+        (" false ", False),
+        ("0", False),
+        ("No", False),
+    ],
+)
+def test_reads_booleans_as_people_write_them(text, value):
+    """Common spellings of true and false are taken."""
+    assert load_settings({"AEGIS_ALLOW_HTTP": text}).allow_http is value
+
+
+def test_shows_all_and_masks_secrets():
+    """shown() has every setting as text; secrets are masked, and shown as empty when they are not set."""
+    shown = load_settings({variable(name): text for name, (text, _) in GOOD.items()}).shown()
+
+    assert set(shown) == set(GOOD)
+    assert all(isinstance(value, str) for value in shown.values())
+    assert {shown[name] for name in SECRET_FIELDS} == {"****"}
+    assert "c4n4ry" not in repr(shown)
+    assert shown["allowed_networks"] == "10.0.0.0/8,::1/128"
+    assert (shown["allow_http"], shown["data_dir"], shown["window_max"]) == ("true", "/var/lib/aegis", "8")
+    assert {Settings().shown()[name] for name in SECRET_FIELDS} == {""}
+
+
+def test_what_is_shown_can_be_set_again():
+    """The shown values, secrets apart, are good as variables and give the same settings."""
+    found = load_settings(
+        {variable(name): text for name, (text, _) in GOOD.items() if name not in SECRET_FIELDS}
+    )
+
+    environment = {variable(name): text for name, text in found.shown().items() if name not in SECRET_FIELDS}
+
+    assert load_settings(environment) == found
+
+
+def test_keys_are_not_in_the_repr():
+    """Settings that end up in a traceback do not show keys."""
+    assert "c4n4ry" not in repr(Settings(master_key="c4n4ry", operator_key=OPERATOR_KEY))

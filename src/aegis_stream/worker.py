@@ -62,6 +62,7 @@ class Surroundings:
     listen: Callable[[WorkerId, Callable[[int, int], None]], Bell]
     route_of: Callable[[Destination], Route]
     settings: Settings
+    look_s: float = LOOK_S
 
 
 @dataclass(slots=True)
@@ -210,7 +211,7 @@ class Worker:
                     for organization_no, head in (await self.around.log.heads()).items():
                         self._grown(organization_no, head)
                     self._changes.set()
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(self.around.look_s)
 
     async def _follow_changes(self) -> None:
         """Take over what changed in the directory since the revision we know."""

@@ -513,7 +513,7 @@ async def test_no_answer_ever_contains_a_secret(world):
         tenant.ingest.key,
         tenant.read.key,
     ]
-    assert len(world.answers) > 90
+    assert len(world.answers) > 70
     for answer in world.answers:
         seen = answer.text + repr(sorted(answer.headers.items()))
         found = [one for one in secrets if one in seen]

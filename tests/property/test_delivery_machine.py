@@ -56,6 +56,7 @@ class Delivery(RuleBasedStateMachine):
             seed=seed,
             settings=Settings(lease_seconds=20),
             spec=replace(spec, retry=Settings().retry),
+            look_s=2.0,
         )
         self.sim.receiver.answers = self._answer
         self.sim.start()

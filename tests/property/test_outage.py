@@ -131,7 +131,7 @@ def test_a_few_events_keep_their_schedule_in_an_outage(make: Make) -> None:
 
 def test_an_outage_of_a_day_burns_few_of_a_large_backlog(make: Make) -> None:
     """While a destination is down for a day, a backlog of 20,000 waits in the log, and all of it arrives afterwards."""
-    sim = make()
+    sim = make(look_s=5.0)
     sim.receiver.answers = lambda _: status(503)
     sim.start()
     ids = sim.append(20_000)

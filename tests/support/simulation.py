@@ -232,8 +232,9 @@ class Simulation:
         seed: int = 1,
         settings: Settings | None = None,
         spec: DestinationSpec | None = None,
+        look_s: float = 0.25,
     ) -> None:
-        self.loop = VirtualLoop()
+        self.loop, self.look_s = VirtualLoop(), look_s
         asyncio.set_event_loop(self.loop)
         self.clock, self.dice, self.bells = SimClock(self.loop), SeededDice(seed), Bells()
         self.settings = settings or Settings(lease_seconds=20)
@@ -321,6 +322,7 @@ class Simulation:
                     Endpoint("https", "sink.example.com", 443, "/in", False), (), None, 10.0
                 ),
                 settings=self.settings,
+                look_s=self.look_s,
             )
         )
         stop = asyncio.Event()

@@ -3,6 +3,7 @@
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -13,6 +14,13 @@ from .output import print_json
 CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), help="TOML file with settings (AEGIS_CONFIG)."
 )
+
+
+class _OptionalFile(click.Path):
+    """A file, or nothing where the text is empty, as from an unset variable of make."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return None if value == "" else super().convert(value, param, ctx)
 
 
 def read_settings(context: click.Context, config: Path | None) -> tuple[Settings, Path | None]:
@@ -148,7 +156,7 @@ def receiver(
 @click.command()
 @click.option(
     "--events",
-    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    type=_OptionalFile(path_type=Path, exists=True, dir_okay=False),
     envvar="AEGIS_DEMO_EVENTS",
     help="Your own events, NDJSON.",
 )

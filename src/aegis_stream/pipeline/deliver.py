@@ -110,6 +110,7 @@ class Forwarder:
     _redrive_left: int = 0
     _redriven_at: Micros = Micros(0)
     _refilling: bool = False
+    _told: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         claimed, shared = self.claimed, self.shared
@@ -120,8 +121,8 @@ class Forwarder:
             claimed.head,
             Watermark(claimed.cursor),
         )
-        first_look = Micros(0) if claimed.retrying else None
-        self.retries = RetrySource(shared.ledger, claimed.lease.destination_no, first_look)
+        # It looks once in any case: a redrive may be what woke this destination.
+        self.retries = RetrySource(shared.ledger, claimed.lease.destination_no, next_due=Micros(0))
         self.health = claimed.health
         self.pacing = Pacing(shared.window_max, claimed.health.window_size, claimed.health.failures_in_row)
         self._dead_letters = claimed.dead_letters
@@ -267,6 +268,10 @@ class Forwarder:
             )
         if work is None or self.live.wants_page:
             self._read_ahead(asyncio.get_running_loop().time())
+        if work is None and self._told != self._watermarks():
+            self.shared.settler.mark(
+                self
+            )  # events that the filter left out move the cursor without an attempt
         return work
 
     def _record(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
@@ -347,6 +352,7 @@ class Forwarder:
         self.health = _with(
             self.health, failures_in_row=self.pacing.failures_in_row, window_size=round(self.pacing.window, 1)
         )
+        self._told = self._watermarks()
         settlement = Settlement(
             self.lease, self.claimed.organization_no, self.live.watermark.value, self.health
         )
@@ -394,6 +400,9 @@ class Forwarder:
             work.source = self.retries
 
     # ── the rest ──
+
+    def _watermarks(self) -> list[int]:
+        return [self.live.watermark.value, *(one.watermark.value for one in self.replays)]
 
     @property
     def _waiting(self) -> int:
@@ -445,8 +454,6 @@ class Forwarder:
             await asyncio.sleep(STORE_RETRY_S)
         finally:
             self._refilling = False
-        if self.live.watermark.value > self.claimed.cursor and not self._flying:
-            self.shared.settler.mark(self)  # a page of which nothing was wanted moves the cursor, too
         self.wake()
 
     def _set_alarm(self, now_s: float) -> None:

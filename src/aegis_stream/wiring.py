@@ -347,14 +347,17 @@ async def _serve(
     stop = _stop_on_signals()
     rope = BellRope(stores.bell_folder)
     service = make_service(settings, stores, telemetry, rope)
-    server = _make_http(create_app(service))
+    app = create_app(service)
+    metrics_server = None
+    if settings.metrics_port:
+        app, metrics_app = app.split_metrics()
+        metrics_server = _make_http(metrics_app)
+    server = _make_http(app)
     await remove_dead_workers(stores, telemetry)
     async with asyncio.TaskGroup() as tasks:
         for number in range(serving.workers):
             tasks.create_task(_supervise(number, serving, stores, telemetry, stop))
-        metrics_server = None
-        if settings.metrics_port:
-            metrics_server = _make_http(create_app(service))
+        if metrics_server is not None:
             tasks.create_task(metrics_server.serve(sockets=[_listen(serving.host, settings.metrics_port)]))
         answering = tasks.create_task(server.serve(sockets=[listener]))
         _freeze()

@@ -155,6 +155,7 @@ class Worker:
             clock=around.clock,
             dice=around.dice,
             settler=self._settler,
+            telemetry=around.telemetry,
             route_of=around.route_of,
             spawn=spawn,
             window_max=settings.window_max,

@@ -4,7 +4,7 @@ import base64
 import stat
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_stream.errors import Misconfigured, Unavailable
@@ -20,6 +20,7 @@ def make_vault(key: bytes = KEY) -> Vault:
     return Vault(key, FakeDice())
 
 
+@settings(deadline=None)
 @given(secret=st.text(max_size=200), context=st.text(max_size=60))
 def test_opens_what_it_sealed(secret, context):
     """Any secret comes back, from another vault with the same key as well."""
@@ -74,6 +75,7 @@ def test_a_forged_key_id_does_not_help():
         vault.open(sealed[:1] + vault.key_id + sealed[5:], CONTEXT)
 
 
+@settings(deadline=None)
 @given(at=st.integers(0, 10_000), bits=st.integers(1, 255))
 def test_a_damaged_byte_is_noticed_wherever_it_is(at, bits):
     """A record with any byte changed does not open."""
@@ -93,6 +95,7 @@ def test_a_record_cut_anywhere_is_noticed():
             make_vault().open(record, CONTEXT)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=150))
 def test_any_bytes_fail_closed(record):
     """Whatever lies in the store, opening it is an Unavailable at worst."""

@@ -30,14 +30,31 @@ AnyRequest = Request[Any, Any, Any]
 
 @dataclass(slots=True)
 class Application:
-    """What the server calls: ingest goes straight to its endpoint, everything else to the framework."""
+    """What the server calls: ingest goes straight to its endpoint, everything else to the framework.
+
+    Args:
+        only: the paths that this listener serves; None for all but the hidden ones.
+        hidden: paths that another listener serves.
+    """
 
     ingest: IngestEndpoint
     routes: Litestar
+    only: frozenset[str] | None = None
+    hidden: frozenset[str] = frozenset()
+
+    def split_metrics(self) -> "tuple[Application, Application]":
+        """Return the application without /metrics, and one that serves nothing else (but health)."""
+        public = Application(self.ingest, self.routes, hidden=frozenset({"/metrics"}))
+        return public, Application(
+            self.ingest, self.routes, only=frozenset({"/metrics", "/healthz", "/readyz"})
+        )
 
     async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
+            path = scope["path"]
+            if path in self.hidden or (self.only is not None and path not in self.only):
+                scope = {**scope, "path": "/not-served-here", "raw_path": b"/not-served-here"}
             org_id = self.ingest.org_of(scope)
             if org_id is not None:
                 await self.ingest(org_id, scope, receive, send)

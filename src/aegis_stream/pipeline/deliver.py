@@ -29,6 +29,7 @@ from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.errors import AegisError, Unavailable
 from aegis_stream.formats import Format, resolve
 from aegis_stream.ports import Channel, Clock, Dice, Ledger, Sender
+from aegis_stream.telemetry import Log
 
 from .follow import (
     SPAN_MAX,
@@ -71,6 +72,7 @@ class Forwarding:
     clock: Clock
     dice: Dice
     settler: Settler
+    telemetry: Log
     route_of: Callable[[Destination], Route]
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     window_max: int
@@ -110,6 +112,7 @@ class Forwarder:
     _redrive_left: int = 0
     _redriven_at: Micros = Micros(0)
     _refilling: bool = False
+    _failing: bool = False
     _told: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -126,6 +129,7 @@ class Forwarder:
         self.health = claimed.health
         self.pacing = Pacing(shared.window_max, claimed.health.window_size, claimed.health.failures_in_row)
         self._dead_letters = claimed.dead_letters
+        self._failing = claimed.health.failures_in_row > 0
         self._configure()
 
     @property
@@ -353,6 +357,7 @@ class Forwarder:
             self.health, failures_in_row=self.pacing.failures_in_row, window_size=round(self.pacing.window, 1)
         )
         self._told = self._watermarks()
+        self._tell_health()
         settlement = Settlement(
             self.lease, self.claimed.organization_no, self.live.watermark.value, self.health
         )
@@ -400,6 +405,19 @@ class Forwarder:
             work.source = self.retries
 
     # ── the rest ──
+
+    def _tell_health(self) -> None:
+        """Say it in the log when the destination begins to fail, and when it is well again."""
+        failing, health = self.pacing.failures_in_row > 0, self.health
+        if failing == self._failing:
+            return
+        self._failing = failing
+        ids = {"destination_id": self.destination.dst_id, "org_id": self.destination.org_id}
+        if failing:
+            reason, code = health.last_error_message, health.last_error_status
+            self.shared.telemetry.warning("destination.failing", **ids, status_code=code, reason=reason)
+        else:
+            self.shared.telemetry.info("destination.recovered", **ids)
 
     def _watermarks(self) -> list[int]:
         return [self.live.watermark.value, *(one.watermark.value for one in self.replays)]

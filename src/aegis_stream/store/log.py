@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from aegis_stream.domain.delivery import Page
 from aegis_stream.domain.event import NewEvent, is_same_submission
 from aegis_stream.domain.ids import Micros, OrganizationNo
+from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, LogEntry
 
 from .sqlite import Connection, Duplicate, Sqlite, Value
@@ -217,11 +218,29 @@ def _read_page(
         high = low + (high - low) // 2  # large events: half as many, as often as it takes
     if count == 0:
         return Page(first, [], [] if labels else None)
+    if count != high - low + 1:
+        high = _before_hole(db, low, high)
     row = db.row(load()["page_bodies"], (low, high))
     assert row is not None, "an aggregate without grouping has one row"
     bodies = row[0].split(RECORD_SEPARATOR)
-    return Page(
-        first,
-        bodies,
-        [(one[0], one[1]) for one in db.rows(load()["page_labels"], (low, high))] if labels else None,
-    )
+    if not labels:
+        return Page(first, bodies, None)
+    return Page(first, bodies, [(one[0], one[1]) for one in db.rows(load()["page_labels"], (low, high))])
+
+
+def _before_hole(db: Connection, low: int, high: int) -> int:
+    """Return the last position before a hole. A page's bodies are counted off, so one with a hole would be misread.
+
+    Raises: Unavailable when the first event itself is missing: somebody has removed rows by hand, or the file is damaged.
+    """
+    expected = low
+    for place, _ in db.rows(load()["event_ids"], (low, high)):
+        if place != expected:
+            break
+        expected += 1
+    if expected == low:
+        raise Unavailable(
+            f"event {sequence_of(low)} is missing in the log: restore the database from a backup",
+            code="log-damaged",
+        )
+    return expected - 1

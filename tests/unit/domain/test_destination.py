@@ -1,7 +1,7 @@
 """Promises about destinations: filters, masks, and the checks on what a user wrote."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_stream.domain.attempt import RetryPolicy
@@ -89,6 +89,7 @@ def test_checks_the_auth_header(name, value, wrong):
     assert "c4n4ry" not in repr(problems)
 
 
+@settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_header_value_that_passes_can_split_a_request(value):
     """Whatever value passes has only visible ASCII and blanks inside, so that it stays on its line."""
@@ -161,6 +162,7 @@ def test_masks_a_url_that_is_the_credential(url, masked):
     assert mask_url(url) == masked
 
 
+@settings(deadline=None)
 @given(
     first=st.text("abcxyz", max_size=5),
     separator=st.sampled_from("/?"),

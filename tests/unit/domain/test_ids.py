@@ -5,7 +5,7 @@ import re
 from datetime import datetime, timedelta, timezone
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_stream.domain.ids import RANDOM_BYTES, is_organization_id, new_id, new_secret
@@ -15,12 +15,14 @@ MICROS = st.integers(0, 250_000_000_000_000_000)  # to the year 9892
 CHANCE = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)
 
 
+@settings(deadline=None)
 @given(now=MICROS, chance=CHANCE)
 def test_an_id_is_url_safe_and_of_fixed_length(now, chance):
     """An id is its prefix and 26 characters that need no escaping anywhere."""
     assert re.fullmatch(r"pflt_[0-9a-hjkmnp-tv-z]{26}", new_id("pflt", now, chance))
 
 
+@settings(deadline=None)
 @given(first=MICROS, second=MICROS, one=CHANCE, other=CHANCE)
 def test_ids_sort_by_time(first, second, one, other):
     """Of two ids from different milliseconds the later is the greater, whatever chance says."""
@@ -29,12 +31,14 @@ def test_ids_sort_by_time(first, second, one, other):
         assert new_id("x", earlier * 1000, one) < new_id("x", later * 1000, other)
 
 
+@settings(deadline=None)
 @given(now=MICROS, one=CHANCE, other=CHANCE)
 def test_ids_keep_all_their_chance(now, one, other):
     """Two ids of the same moment are equal only if chance was equal: none of its 80 bits is lost."""
     assert (new_id("x", now, one) == new_id("x", now, other)) == (one == other)
 
 
+@settings(deadline=None)
 @given(st.binary(min_size=32, max_size=32))
 def test_a_secret_keeps_all_its_chance(chance):
     """A key's text is its prefix and 32 bytes as base64url without padding."""
@@ -66,12 +70,14 @@ def test_writes_times_as_the_contract_shows_them():
     assert to_text(-1) == "1969-12-31T23:59:59.999999Z"
 
 
+@settings(deadline=None)
 @given(MICROS)
 def test_times_come_back_exactly(at):
     """A time that was written is read as the same microsecond."""
     assert from_datetime(datetime.fromisoformat(to_text(at))) == at
 
 
+@settings(deadline=None)
 @given(
     MICROS,
     st.integers(-14 * 60, 14 * 60),

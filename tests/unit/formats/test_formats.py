@@ -195,6 +195,7 @@ def test_reads_retry_after(text, seconds):
     assert retry_after_seconds(text) == seconds
 
 
+@settings(deadline=None)
 @given(st.text(max_size=30))
 def test_any_retry_after_is_bounded(text):
     """Whatever a peer writes, it is nothing or 0 to 3600 seconds."""

@@ -147,8 +147,13 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 def _convert(name: str, source: str, value: Any) -> Any:
     if name == "allowed_networks":
+        texts = value if isinstance(value, list) else [value]
+        if not all(isinstance(one, str) for one in texts):
+            raise Misconfigured(
+                f"{source} is {value!r}: it must be CIDRs such as 10.0.0.0/8, separated by commas"
+            )
         try:
-            return parse_networks(",".join(value) if isinstance(value, list) else str(value))
+            return parse_networks(",".join(texts))
         except Invalid as error:
             raise Misconfigured(f"{source}: {error.message}") from error
     default = getattr(Settings(), name)
@@ -156,7 +161,9 @@ def _convert(name: str, source: str, value: Any) -> Any:
         return _boolean(source, value)
     if isinstance(default, int | float):
         return _number(name, source, value, type(default))
-    text = str(value)
+    if not isinstance(value, str):
+        raise Misconfigured(f"{source} is {value!r}: it must be text")
+    text = value
     if name in _CHOICES and text not in _CHOICES[name]:
         raise Misconfigured(f"{source} is {text!r}: it must be one of {', '.join(_CHOICES[name])}")
     if name in ("data_dir", "master_key_file", "ca_bundle"):
@@ -184,9 +191,10 @@ def _number(name: str, source: str, value: Any, kind: type[int] | type[float]) -
     low, high = _RANGES[name]
     try:
         number = kind(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         number = None
-    if number is None or isinstance(value, bool) or not low <= number <= high:
+    cut = kind is int and isinstance(value, float) and number != value
+    if number is None or cut or isinstance(value, bool) or not low <= number <= high:
         whole = "a whole number" if kind is int else "a number"
         raise Misconfigured(f"{source} is {value!r}: it must be {whole} from {low:g} to {high:g}")
     return number

@@ -90,7 +90,8 @@ def decode_master_key(text: str, setting: str) -> bytes:
     Raises: Misconfigured naming the setting, never repeating its value.
     """
     try:
-        key = base64.b64decode(text.strip().replace("-", "+").replace("_", "/") + "==", validate=False)
+        plain = text.strip().replace("-", "+").replace("_", "/").rstrip("=")
+        key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except ValueError as error:
         raise Misconfigured(f"{setting} is not base64: make one with `openssl rand -base64 32`") from error
     if len(key) != MASTER_KEY_BYTES:

@@ -28,7 +28,7 @@ from .api.ingest import IngestCounts
 from .api.service import Service, route_of
 from .domain.ids import Micros, WorkerId, new_secret
 from .domain.organization import OPERATOR_KEY_PREFIX
-from .errors import Misconfigured
+from .errors import Misconfigured, Unavailable
 from .netguard import NetGuard
 from .pipeline.ingest import Ingest
 from .sender import AsyncSender, Limits, ThreadResolver, TrustStore
@@ -212,10 +212,11 @@ def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
 
 async def remove_dead_workers(stores: Stores, telemetry: Log) -> None:
     """Free what dead workers of this machine still hold, so that nobody waits for their leases to expire."""
-    for worker_id in await stores.ledger.workers():
-        if not is_alive(stores.bell_folder, worker_id):
-            await stores.ledger.retire(WorkerId(worker_id))
-            telemetry.info("store.worker_removed", worker_id=worker_id)
+    with contextlib.suppress(Unavailable):  # a full disk: the leases expire by themselves
+        for worker_id in await stores.ledger.workers():
+            if not is_alive(stores.bell_folder, worker_id):
+                await stores.ledger.retire(WorkerId(worker_id))
+                telemetry.info("store.worker_removed", worker_id=worker_id)
 
 
 def make_log(settings: Settings) -> Log:

@@ -34,7 +34,9 @@ def test_a_hanging_and_a_refusing_destination_do_not_slow_a_good_one(tmp_path):
 
         for start in range(50, 500, 50):
             client.record(bodies[start : start + 50])
-        wait_until(lambda: client.stats(well)["delivered"] == 500 or client.stats(stuck)["failed_attempts"] > 0)
+        wait_until(
+            lambda: client.stats(well)["delivered"] == 500 or client.stats(stuck)["failed_attempts"] > 0
+        )
         stats = [client.stats(one) for one in (stuck, refusing, well)]
         arrived, repeats = by_event_id(good.bodies())
 

@@ -49,7 +49,9 @@ def test_twenty_kills_in_the_middle_of_five_thousand_events_lose_nothing(tmp_pat
 
         for number in range(KILLS):
             recorder.allow(EVENTS * (number + 1) // KILLS)
-            wait_until(lambda goal=EVENTS * (number + 1) // (KILLS + 1): receiver.counts()["received"] >= goal)
+            wait_until(
+                lambda goal=EVENTS * (number + 1) // (KILLS + 1): receiver.counts()["received"] >= goal
+            )
             if number % 2 == 0:
                 kill(group.worker_pid())
             else:
@@ -142,7 +144,9 @@ def test_a_worker_stopped_past_its_lease_settles_nothing_when_it_wakes(tmp_path)
             client.record(later.values())
             wait_until(lambda: client.stats(dst_id)["delivered"] == len(events) + len(later))
             workers = {one for (one,) in group.rows("SELECT worker_id FROM workers")}
-            settled = group.rows("SELECT sum(last_sequence - first_sequence + 1), count(DISTINCT state) FROM attempts")
+            settled = group.rows(
+                "SELECT sum(last_sequence - first_sequence + 1), count(DISTINCT state) FROM attempts"
+            )
         arrived, repeats = by_event_id(receiver.bodies())
 
     assert (now_held_by != held_by, next_epoch) == (True, epoch + 1)
@@ -151,7 +155,9 @@ def test_a_worker_stopped_past_its_lease_settles_nothing_when_it_wakes(tmp_path)
     assert held_by not in workers
     assert len(workers) == 2
     assert set(arrived) == {*events, *later}
-    assert 1 <= repeats <= REPEATS_PER_KILL_MAX, "something was in flight or unsettled when the worker was stopped"
+    assert 1 <= repeats <= REPEATS_PER_KILL_MAX, (
+        "something was in flight or unsettled when the worker was stopped"
+    )
 
 
 def test_sigterm_finishes_what_is_in_flight(tmp_path):
@@ -176,7 +182,9 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path):
 
     assert status == 0
     assert received < len(events), "the service ended before all was delivered"
-    assert (cursor, delivered, retrying) == (received, received, 0), "what was in flight was finished and settled"
+    assert (cursor, delivered, retrying) == (received, received, 0), (
+        "what was in flight was finished and settled"
+    )
     assert repeats == 0
     assert arrived == {event_id: {body} for event_id, body in events.items()}
 

@@ -16,10 +16,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 def serve_until_it_ends(tmp_path):
     """Run `aegis serve` that is expected not to start."""
     command = [sys.executable, "-m", "aegis_stream", "serve", "--port", "0"]
-    return subprocess.run(command, env=service_environment(tmp_path), capture_output=True, text=True, timeout=60)
+    return subprocess.run(
+        command, env=service_environment(tmp_path), capture_output=True, text=True, timeout=60
+    )
 
 
 def set_version(database, version):
+    """Write the schema's version as another program would have."""
     connection = apsw.Connection(str(database))
     connection.pragma("user_version", version)
     connection.close()

@@ -1,7 +1,6 @@
 """No room for another byte: nothing is acknowledged that is not stored, and when there is room again, all goes on by itself."""
 
 import contextlib
-import os
 import resource
 import subprocess
 
@@ -29,10 +28,14 @@ def small_file_system(folder):
     """Put a file system of 8 MiB where the data directory will be; skip where that is not allowed."""
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "none", str(folder)], capture_output=True, check=False
+        ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "none", str(folder)],
+        capture_output=True,
+        check=False,
     )
     if mounted.returncode != 0:
-        pytest.skip(f"a file system of a given size cannot be mounted here: {mounted.stderr.decode().strip()}")
+        pytest.skip(
+            f"a file system of a given size cannot be mounted here: {mounted.stderr.decode().strip()}"
+        )
     try:
         yield
     finally:
@@ -51,6 +54,11 @@ def record_until_refused(client, first=1):
         number += 20
 
 
+def log_bytes(group):
+    """Return the length of the write-ahead log: where the next commit is written."""
+    return group.database.with_name("aegis.db-wal").stat().st_size
+
+
 def limit_files(pids, length):
     """Let no file of these processes grow beyond a length, bytes; what is beyond fails as on a full disk."""
     for pid in pids:
@@ -58,6 +66,7 @@ def limit_files(pids, length):
 
 
 def assert_refused_well(answer):
+    """Assert that a refusal says what it is and when to come back."""
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -71,9 +80,8 @@ def test_a_file_limit_is_survived(tmp_path):
         client = make_client(group)
         dst_id = client.add_destination(receiver.url)
         pids = (group.pid, group.worker_pid())
-        log_bytes = os.stat(f"{group.database}-wal").st_size
 
-        limit_files(pids, log_bytes + 400_000)
+        limit_files(pids, log_bytes(group) + 400_000)
         acknowledged, answer = record_until_refused(client)
         health = httpx.get(group.url + "/healthz", trust_env=False).status_code
         listed = client.request("GET", "/events", params={"limit": 1})["data"]
@@ -81,7 +89,9 @@ def test_a_file_limit_is_survived(tmp_path):
         later = make_events(client.organization.org_id, 900_001, 20)
         client.record(later.values())
         expected = acknowledged | later
-        wait_until(lambda: client.stats(dst_id)["backlog"] == client.stats(dst_id)["retrying"] == 0, seconds=60)
+        wait_until(
+            lambda: client.stats(dst_id)["backlog"] == client.stats(dst_id)["retrying"] == 0, seconds=60
+        )
         pids_then = (group.pid, group.worker_pid())
         status = group.terminate()
         arrived, _ = by_event_id(receiver.bodies())
@@ -113,7 +123,9 @@ def test_a_full_disk_is_survived(tmp_path):
         ballast.unlink()
         later = make_events(client.organization.org_id, 900_001, 20)
         client.record(later.values())
-        wait_until(lambda: client.stats(dst_id)["backlog"] == client.stats(dst_id)["retrying"] == 0, seconds=60)
+        wait_until(
+            lambda: client.stats(dst_id)["backlog"] == client.stats(dst_id)["retrying"] == 0, seconds=60
+        )
         status = group.terminate()
         integrity = integrity_of(group.database)
         arrived, _ = by_event_id(receiver.bodies())
@@ -134,7 +146,7 @@ def test_a_worker_that_dies_while_the_disk_is_full_comes_back(tmp_path):
         acknowledged = make_events(client.organization.org_id, 1, 100)
         client.record(acknowledged.values())
         wait_until(lambda: client.stats(dst_id)["delivered"] == 100)
-        limit_files((group.pid, worker), os.stat(f"{group.database}-wal").st_size)
+        limit_files((group.pid, worker), log_bytes(group))
         refused = client.send(make_events(client.organization.org_id, 101, 1).values())
 
         kill(worker)

@@ -19,7 +19,7 @@ from typing import Any
 import httpx
 
 from aegis_stream.access import Access, Issuer
-from aegis_stream.api.ingest import IngestCounts, IngestEndpoint
+from aegis_stream.api.ingest import IngestCounts
 from aegis_stream.api.service import Service
 from aegis_stream.domain.attempt import Answer, Failure, Request, Response, Scope
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
@@ -36,7 +36,7 @@ with warnings.catch_warnings():
     # One test of its own (test_api_service.py) tells whether the application starts without warnings; all others run anyway.
     warnings.simplefilter("ignore")
     from aegis_stream import wiring
-    from aegis_stream.api.app import Application, create_app
+    from aegis_stream.api.app import Application, create_app, make_ingest
 
 ORG = "org_abc"
 START = Micros(1_780_000_000_000_000)
@@ -489,7 +489,7 @@ def _application(service: Service) -> Application:
             _made_once.append(create_app(service))
     made = _made_once[0]
     made.routes.state["service"] = service
-    return replace(made, ingest=IngestEndpoint(service.access, service.ingest, service.counts))
+    return replace(made, ingest=make_ingest(service))
 
 
 def problem_of(answer: httpx.Response, status: int, *fields: str) -> dict[str, Any]:

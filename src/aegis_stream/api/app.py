@@ -1,16 +1,13 @@
 """The ASGI application: the hot path in front, the routes behind, and the one place where errors become HTTP."""
 
 import asyncio
-import json
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
-from litestar.openapi import OpenAPIConfig
-from litestar.openapi.spec import Components, SecurityScheme
-from litestar.serialization import encode_json
 
 from aegis_stream import __version__
 from aegis_stream.errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
@@ -18,7 +15,7 @@ from aegis_stream.telemetry import METRICS
 
 from . import dead_letters, destinations, events, organizations
 from .ingest import IngestEndpoint, Receive, Send
-from .openapi import describe_ingest, docs_page
+from .openapi import docs_page, make_document
 from .problems import plain_problem, problem_of
 from .service import Service, service_of
 
@@ -65,38 +62,44 @@ class Application:
 def create_app(service: Service) -> Application:
     """Put the application together."""
     routes = Litestar(
-        route_handlers=[
-            *organizations.HANDLERS,
-            *destinations.HANDLERS,
-            *dead_letters.HANDLERS,
-            *events.HANDLERS,
-            healthz,
-            readyz,
-            metrics,
-            docs,
-            openapi_json,
-        ],
+        route_handlers=[*DOCUMENTED, healthz, readyz, metrics, docs, openapi_json],
         state=State({"service": service}),
-        exception_handlers={AegisError: _ours, HTTPException: _frameworks, Exception: _bug},
+        exception_handlers={
+            AegisError: _ours,
+            UnicodeDecodeError: _unreadable,
+            HTTPException: _frameworks,
+            Exception: _bug,
+        },
         request_max_body_size=JSON_BODY_BYTES_MAX,
-        openapi_config=OpenAPIConfig(
-            title="Aegis Audit Stream",
-            version=__version__,
-            description="Audit events in, delivered to every destination: at least once, durably, observably, fast.",
-            components=Components(
-                security_schemes={
-                    "key": SecurityScheme(type="http", scheme="bearer", description="An API key")
-                }
-            ),
-            security=[{"key": []}],
-            render_plugins=[],
-            path="/unused",
-        ),
+        openapi_config=None,  # the framework's own pages load scripts from elsewhere
         logging_config=None,
         debug=False,
     )
-    describe_ingest(routes.openapi_schema)
-    return Application(IngestEndpoint(service.access, service.ingest, service.counts), routes)
+
+    return Application(make_ingest(service), routes)
+
+
+def make_ingest(service: Service) -> IngestEndpoint:
+    """Put the hot path together."""
+
+    def on_bug(path: str, error: Exception) -> tuple[int, dict[str, str], bytes]:
+        return _bug_problem(service, path, error)
+
+    return IngestEndpoint(service.access, service.ingest, service.counts, on_bug)
+
+
+DOCUMENTED = [
+    *organizations.HANDLERS,
+    *destinations.HANDLERS,
+    *dead_letters.HANDLERS,
+    *events.HANDLERS,
+]
+
+
+@cache
+def document() -> dict[str, Any]:
+    """Return the OpenAPI document, made at the first call."""
+    return make_document(DOCUMENTED)
 
 
 @get("/healthz", include_in_schema=False, sync_to_thread=False)
@@ -152,18 +155,19 @@ async def metrics(request: AnyRequest) -> str:
     return "\n".join(lines) + "\n"
 
 
-@get("/docs", include_in_schema=False, media_type="text/html; charset=utf-8", sync_to_thread=False)
-def docs(request: AnyRequest) -> Response[str]:
+@get("/docs", include_in_schema=False, media_type="text/html", sync_to_thread=False)
+def docs() -> Response[str]:
     """Show the API's documentation; made here, so that it needs nothing from elsewhere."""
-    page = docs_page(json.loads(encode_json(request.app.openapi_schema.to_schema())))
     policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return Response(page, media_type="text/html; charset=utf-8", headers={"content-security-policy": policy})
+    return Response(
+        docs_page(document()), media_type="text/html", headers={"content-security-policy": policy}
+    )
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
-def openapi_json(request: AnyRequest) -> dict[str, Any]:
+def openapi_json() -> dict[str, Any]:
     """Return the OpenAPI document."""
-    return request.app.openapi_schema.to_schema()
+    return document()
 
 
 def _ours(_: AnyRequest, error: AegisError) -> Response[bytes]:
@@ -176,43 +180,34 @@ def _frameworks(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         return _ours(request, _as_invalid(error))
     if error.status_code == 400:
         cause = error.__cause__
-        return _ours(request, Malformed(f"the body cannot be read: {cause or error.detail}"))
-    if error.status_code == 404:
-        return _response(
-            plain_problem(
-                404, "no-such-path", "Not found", f"there is nothing at {request.url.path[:200]}: see /docs"
-            )
-        )
-    if error.status_code == 405:
-        return _response(
-            plain_problem(
-                405,
-                "method-not-allowed",
-                "Method not allowed",
-                f"{request.method} is not for this path: see /docs",
-            )
-        )
-    if error.status_code == 413:
-        detail = f"the body is larger than {JSON_BODY_BYTES_MAX} bytes"
-        return _response(plain_problem(413, "too-large", "Too large", detail))
-    return _response(
-        plain_problem(error.status_code, "request", "The request is not acceptable", str(error.detail)[:200])
-    )
+        reason = "it is missing" if cause is None or isinstance(cause, KeyError) else str(cause)
+        return _ours(request, Malformed(f"the body cannot be read: {reason}"))
+    path, method = request.url.path[:200], request.method
+    code, title, detail = {
+        404: ("no-such-path", "Not found", f"there is nothing at {path}: see /docs"),
+        405: ("method-not-allowed", "Method not allowed", f"{method} is not for this path: see /docs"),
+        413: ("too-large", "Too large", f"the body is larger than {JSON_BODY_BYTES_MAX} bytes"),
+    }.get(error.status_code, ("request", "The request is not acceptable", str(error.detail)[:200]))
+    status, headers, body = plain_problem(error.status_code, code, title, detail)
+    return _response((status, headers | dict(error.headers or {}), body))
+
+
+def _unreadable(request: AnyRequest, error: UnicodeDecodeError) -> Response[bytes]:
+    return _ours(request, Malformed(f"the body is not UTF-8 (byte {error.start})"))
 
 
 def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
-    service = service_of(request)
-    # The kind and place of the error, never its text: it may hold what a user sent.
+    return _response(_bug_problem(service_of(request), request.url.path, error))
+
+
+def _bug_problem(service: Service, path: str, error: Exception) -> tuple[int, dict[str, str], bytes]:
+    """Log an error that must not happen: its kind and place, never its text, which may hold what a user sent."""
     trace, place = error.__traceback__, ""
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
         trace = trace.tb_next
-    service.telemetry.error(
-        "service.failed", path=request.url.path[:200], kind=type(error).__name__, place=place
-    )
-    return _response(
-        plain_problem(500, "internal", "Internal error", "this is a bug: the service's log says more")
-    )
+    service.telemetry.error("service.failed", path=path[:200], kind=type(error).__name__, place=place)
+    return plain_problem(500, "internal", "Internal error", "this is a bug: the service's log says more")
 
 
 def _as_invalid(error: ValidationException) -> Invalid:
@@ -233,6 +228,10 @@ def _as_invalid(error: ValidationException) -> Invalid:
             FieldProblem(
                 "" if key == "data" else key, message.replace("`", "").replace("Expected", "expected")
             )
+        )
+    if not extra:
+        return Malformed(
+            "the body is missing or not a JSON object: send one with Content-Type: application/json"
         )
     detail = (
         "; ".join(f"{one.field} {one.message}".lstrip() for one in problems) or "the request is not valid"

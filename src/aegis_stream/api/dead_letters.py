@@ -3,6 +3,7 @@
 from typing import Any
 
 from litestar import Request, delete, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
 from aegis_stream.domain.organization import Scope
@@ -11,7 +12,7 @@ from aegis_stream.domain.times import to_text
 from .destinations import ONE
 from .docs import errors
 from .schemas import DeadLetterBody, DeadLetterList, Purged, Redriven, RedriveWrite
-from .service import read_cursor, read_limit, service_of
+from .service import exact, read_cursor, read_limit, service_of
 
 TAGS = ["Dead letters"]
 AnyRequest = Request[Any, Any, Any]
@@ -19,7 +20,11 @@ AnyRequest = Request[Any, Any, Any]
 
 @get(ONE + "/dead-letters", tags=TAGS, responses=errors(403))
 async def list_dead_letters(
-    request: AnyRequest, org_id: str, destination_id: str, limit: int | None = None, cursor: str | None = None
+    request: AnyRequest,
+    org_id: FromPath[str],
+    destination_id: FromPath[str],
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
 ) -> DeadLetterList:
     """List events that used up their attempts, in log order."""
     service = service_of(request)
@@ -44,10 +49,11 @@ async def list_dead_letters(
 
 @post(ONE + "/dead-letters/redrive", status_code=202, tags=TAGS, responses=errors(403))
 async def redrive_dead_letters(
-    request: AnyRequest, org_id: str, destination_id: str, data: RedriveWrite
+    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str], data: JSONBody[RedriveWrite]
 ) -> Redriven:
     """Make dead letters pending again, all or some; each gets all its attempts anew."""
     service = service_of(request)
+    data = await exact(request, data)
     principal = await service.caller(request, org_id, Scope.ADMIN)
     destination = await service.destination(principal, destination_id)
     event_ids = None if data.event_ids is UNSET else data.event_ids
@@ -58,7 +64,10 @@ async def redrive_dead_letters(
 
 @delete(ONE + "/dead-letters", status_code=200, tags=TAGS, responses=errors(403))
 async def purge_dead_letters(
-    request: AnyRequest, org_id: str, destination_id: str, event_id: str | None = None
+    request: AnyRequest,
+    org_id: FromPath[str],
+    destination_id: FromPath[str],
+    event_id: FromQuery[str | None] = None,
 ) -> Purged:
     """Throw dead letters away, all or that of one event; this cannot be undone."""
     service = service_of(request)

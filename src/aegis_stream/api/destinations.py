@@ -1,11 +1,13 @@
 """Forwarding destinations: made, read, changed, tested, paused, replayed; and what was attempted."""
 
+import re
 from dataclasses import replace
 from typing import Annotated, Any
+from urllib.parse import unquote
 
 import msgspec
 from litestar import Request, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
 from aegis_stream.domain.attempt import Failure, Fault
@@ -13,7 +15,8 @@ from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
 from aegis_stream.domain.event import TEST_DATASET
 from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, ReplayId, new_id
 from aegis_stream.domain.organization import Scope
-from aegis_stream.domain.times import from_datetime, to_text
+from aegis_stream.domain.times import to_text
+from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import FieldProblem, Invalid
 from aegis_stream.formats import resolve
 from aegis_stream.pipeline.redrive import range_by_sequence, range_by_time
@@ -39,7 +42,7 @@ from .schemas import (
     spec_of,
     time_text,
 )
-from .service import Service, read_cursor, read_limit, service_of
+from .service import Service, exact, moment, read_cursor, read_id_cursor, read_limit, service_of
 
 BASE = "/api/orgs/{org_id:str}/forwarding-destinations"
 ONE = BASE + "/{destination_id:str}"
@@ -50,9 +53,12 @@ AnyRequest = Request[Any, Any, Any]
 
 
 @post(BASE, tags=TAGS, responses=errors(403, 409))
-async def create_destination(request: AnyRequest, org_id: str, data: DestinationWrite) -> DestinationBody:
+async def create_destination(
+    request: AnyRequest, org_id: FromPath[str], data: JSONBody[DestinationWrite]
+) -> DestinationBody:
     """Make a destination; it receives events recorded from now on."""
     service = service_of(request)
+    data = await exact(request, data)
     principal = await service.caller(request, org_id, Scope.ADMIN)
     spec = spec_of(data, service.settings)
     await service.check_spec(spec)
@@ -67,19 +73,24 @@ async def create_destination(request: AnyRequest, org_id: str, data: Destination
 
 @get(BASE, tags=TAGS, responses=errors(403))
 async def list_destinations(
-    request: AnyRequest, org_id: str, limit: int | None = None, cursor: str | None = None
+    request: AnyRequest,
+    org_id: FromPath[str],
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
 ) -> DestinationList:
     """List destinations, oldest first."""
     service = service_of(request)
     principal = await service.caller(request, org_id, Scope.READ)
-    count, (after,) = read_limit(limit), read_cursor(cursor, (0,))
-    found = await service.directory.destinations_of(principal.organization_no, after, count + 1)
+    count, after = read_limit(limit), read_id_cursor(cursor)
+    found = await service.directory.destinations_of(principal.organization_no, after or "", count + 1)
     shown = [await _shown(service, one) for one in found[:count]]
-    return DestinationList(shown, str(found[count - 1].no) if len(found) > count else None)
+    return DestinationList(shown, found[count - 1].dst_id if len(found) > count else None)
 
 
 @get(ONE, tags=TAGS, responses=errors(403))
-async def read_destination(request: AnyRequest, org_id: str, destination_id: str) -> DestinationBody:
+async def read_destination(
+    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]
+) -> DestinationBody:
     """Read a destination: its configuration without the credential, its state and its counts."""
     service, destination = await _find(request, org_id, destination_id, Scope.READ)
     return await _shown(service, destination)
@@ -87,10 +98,14 @@ async def read_destination(request: AnyRequest, org_id: str, destination_id: str
 
 @patch(ONE, tags=TAGS, responses=errors(403))
 async def change_destination(
-    request: AnyRequest, org_id: str, destination_id: str, data: DestinationPatch
+    request: AnyRequest,
+    org_id: FromPath[str],
+    destination_id: FromPath[str],
+    data: JSONBody[DestinationPatch],
 ) -> DestinationBody:
     """Change some fields of a destination. Another host needs the credential anew, or it is dropped."""
     service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    data = await exact(request, data)
     if data.url is not UNSET and MASK in data.url:
         message = f"contains {MASK}, the mask under which it is shown: send the whole URL, or leave it out to keep it"
         raise Invalid(f"url {message}", problems=(FieldProblem("url", message),))
@@ -106,7 +121,9 @@ async def change_destination(
 
 
 @delete(ONE, status_code=204, tags=TAGS, responses=errors(403))
-async def delete_destination(request: AnyRequest, org_id: str, destination_id: str) -> None:
+async def delete_destination(
+    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]
+) -> None:
     """Delete a destination, its credential, its retries and its dead letters."""
     service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
     await service.directory.delete_destination(
@@ -116,19 +133,23 @@ async def delete_destination(request: AnyRequest, org_id: str, destination_id: s
 
 
 @post(ONE + "/pause", status_code=200, tags=TAGS, responses=errors(403))
-async def pause_destination(request: AnyRequest, org_id: str, destination_id: str) -> DestinationBody:
+async def pause_destination(
+    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]
+) -> DestinationBody:
     """Hold everything back until `resume`; nothing is lost, the backlog grows."""
     return await _enable(request, org_id, destination_id, enabled=False)
 
 
 @post(ONE + "/resume", status_code=200, tags=TAGS, responses=errors(403))
-async def resume_destination(request: AnyRequest, org_id: str, destination_id: str) -> DestinationBody:
+async def resume_destination(
+    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]
+) -> DestinationBody:
     """Go on where `pause` stopped."""
     return await _enable(request, org_id, destination_id, enabled=True)
 
 
 @post(ONE + "/test", status_code=200, tags=TAGS, responses=errors(403))
-async def send_test(request: AnyRequest, org_id: str, destination_id: str) -> TestBody:
+async def send_test(request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]) -> TestBody:
     """Send one test event at once, with the destination's own format and credential, also while it is paused."""
     service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
     format_ = resolve(destination.spec.format, destination.spec.url)
@@ -144,25 +165,18 @@ async def send_test(request: AnyRequest, org_id: str, destination_id: str) -> Te
     if not isinstance(verdict, Failure):
         return TestBody(True, status_code, latency_ms)
     excerpt = (
-        ""
-        if isinstance(answer, Fault)
-        else answer.body[: EXCERPT_CHARACTERS_MAX * 4].decode("utf-8", "replace")
+        "" if isinstance(answer, Fault) else redact(answer.body.decode("utf-8", "replace"), destination.spec)
     )
-    return TestBody(
-        False,
-        status_code,
-        latency_ms,
-        verdict.message,
-        redact(excerpt, destination.spec)[:EXCERPT_CHARACTERS_MAX],
-    )
+    return TestBody(False, status_code, latency_ms, verdict.message, excerpt[:EXCERPT_CHARACTERS_MAX])
 
 
 @post(ONE + "/replay", status_code=202, tags=TAGS, responses=errors(403))
 async def start_replay(
-    request: AnyRequest, org_id: str, destination_id: str, data: ReplayWrite
+    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str], data: JSONBody[ReplayWrite]
 ) -> ReplayAccepted:
     """Send a range of the log once more, beside the new events."""
     service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    data = await exact(request, data)
     organization, oldest = await service.directory.organization(org_id)
     stretch = (oldest, organization.head)
     if (data.from_ is UNSET) == (data.from_sequence is UNSET):
@@ -174,10 +188,10 @@ async def start_replay(
                 "to_sequence does not go with from",
                 problems=(FieldProblem("to_sequence", "does not go with from: use to"),),
             )
-        until = from_datetime(data.to) if data.to is not UNSET and data.to is not None else None
-        first, last = await range_by_time(
-            service.log, organization.no, stretch, from_datetime(data.from_), until
-        )
+        until = moment(data.to, "to") if data.to is not UNSET else None
+        since = moment(data.from_, "from")
+        assert since is not None, "it was given, as checked above"
+        first, last = await range_by_time(service.log, organization.no, stretch, since, until)
     else:
         if data.to is not UNSET:
             raise Invalid(
@@ -198,30 +212,35 @@ async def start_replay(
 
 @get(ONE + "/replays", tags=TAGS, responses=errors(403))
 async def list_replays(
-    request: AnyRequest, org_id: str, destination_id: str, limit: int | None = None
+    request: AnyRequest,
+    org_id: FromPath[str],
+    destination_id: FromPath[str],
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
 ) -> ReplayList:
     """List replays, newest first, with how far each has come."""
     service, destination = await _find(request, org_id, destination_id, Scope.READ)
-    rows = await service.directory.replays_of(destination, read_limit(limit))
-    return ReplayList(
-        [
-            ReplayBody(
-                row.replay_id,
-                row.first,
-                row.last,
-                row.cursor,
-                "running" if row.finished_at is None else "done" if row.cursor >= row.last else "cancelled",
-                to_text(row.created_at),
-                time_text(row.finished_at),
-            )
-            for row in rows
-        ],
-        None,
-    )
+    count, before = read_limit(limit), read_id_cursor(cursor)
+    rows = await service.directory.replays_of(destination, before or "~", count + 1)
+    shown = [
+        ReplayBody(
+            row.replay_id,
+            row.first,
+            row.last,
+            row.cursor,
+            "running" if row.finished_at is None else "done" if row.cursor >= row.last else "cancelled",
+            to_text(row.created_at),
+            time_text(row.finished_at),
+        )
+        for row in rows[:count]
+    ]
+    return ReplayList(shown, shown[-1].id if len(rows) > count else None)
 
 
 @delete(ONE + "/replays/{replay_id:str}", status_code=204, tags=TAGS, responses=errors(403))
-async def cancel_replay(request: AnyRequest, org_id: str, destination_id: str, replay_id: str) -> None:
+async def cancel_replay(
+    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str], replay_id: FromPath[str]
+) -> None:
     """Stop a replay where it is."""
     service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
     await service.directory.cancel_replay(destination, replay_id, service.clock.now())
@@ -231,12 +250,12 @@ async def cancel_replay(request: AnyRequest, org_id: str, destination_id: str, r
 @get(ONE + "/deliveries", tags=TAGS, responses=errors(403))
 async def list_deliveries(  # noqa: PLR0913, PLR0917 - query parameters
     request: AnyRequest,
-    org_id: str,
-    destination_id: str,
-    wanted: Annotated[str | None, Parameter(query="state")] = None,
-    event_id: str | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
+    org_id: FromPath[str],
+    destination_id: FromPath[str],
+    wanted: Annotated[str | None, QueryParameter(name="state")] = None,
+    event_id: FromQuery[str | None] = None,
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
 ) -> DeliveryList:
     """List attempts, newest first. The latency of first attempts that succeeded together is their mean."""
     service, destination = await _find(request, org_id, destination_id, Scope.READ)
@@ -347,14 +366,22 @@ def _changed(spec: DestinationSpec, data: DestinationPatch, service: Service) ->
         changes["batch"] = batch_of(data.batch)
     if data.retry is not UNSET:
         changes["retry"] = retry_of(data.retry, service.settings.retry)
-    if "url" in changes and _host(changes["url"]) != _host(spec.url) and "auth_header_value" not in changes:
+    if (
+        "url" in changes
+        and "auth_header_value" not in changes
+        and not _same_origin(changes["url"], spec.url, service)
+    ):
         # A stored credential never follows to another host: whoever changes the URL may not know it.
         changes |= {"auth_header_name": None, "auth_header_value": None}
     return replace(spec, **changes)
 
 
-def _host(url: str) -> str:
-    return url.partition("://")[2].partition("/")[0].partition("?")[0].lower()
+def _same_origin(url: str, stored: str, service: Service) -> bool:
+    try:
+        new, old = (parse_url(one, allow_http=service.settings.allow_http) for one in (url, stored))
+    except Invalid:
+        return False  # the check that follows says what is wrong with it
+    return (new.scheme, new.host, new.port) == (old.scheme, old.host, old.port)
 
 
 def _test_event(service: Service, destination: Destination) -> bytes:
@@ -379,7 +406,8 @@ def redact(text: str, spec: DestinationSpec) -> str:
     """Take our own secrets out of what a peer answered, before anybody sees it: the credential, and the URL's tail."""
     value = spec.auth_header_value or ""
     _, _, tail = spec.url.partition("://")[2].partition("/")
-    secrets = [value, value.partition(" ")[2], tail, *tail.replace("?", "/").split("/")]
+    parts = re.split(r"[/?&=;]", tail)
+    secrets = [value, value.partition(" ")[2], tail, *parts, *(unquote(part) for part in parts)]
     for secret in sorted({one for one in secrets if len(one) >= 6}, key=len, reverse=True):
         text = text.replace(secret, MASK)
     return "".join(character if character.isprintable() or character == "\n" else " " for character in text)

@@ -67,5 +67,5 @@ def errors(*statuses: int) -> dict[int, ResponseSpec]:
             generate_examples=False,
             examples=[Example(summary=_EXAMPLES[status].title, value=_EXAMPLES[status])],
         )
-        for status in sorted({401, 404, 422, 503, *statuses})
+        for status in sorted({400, 401, 404, 422, 503, *statuses})
     }

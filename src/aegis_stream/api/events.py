@@ -1,16 +1,18 @@
 """The log for people: listed, looked up with what became of each event; and preflight decisions, which arrive flat."""
 
 from typing import Any, Literal
+from urllib.parse import unquote
 
 import msgspec
 from litestar import Request, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET, Raw
 
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.event import PREFLIGHT_DATASET, Preflight
 from aegis_stream.domain.ids import RANDOM_BYTES, Micros, new_id
 from aegis_stream.domain.organization import Scope
-from aegis_stream.domain.times import from_datetime, to_text
+from aegis_stream.domain.times import to_text
 from aegis_stream.errors import NotFound
 from aegis_stream.ports import LogEntry
 
@@ -22,12 +24,10 @@ from .schemas import (
     EventDelivery,
     EventDetail,
     EventList,
-    Moment,
     PreflightRecorded,
     PreflightWrite,
-    time_text,
 )
-from .service import Service, read_cursor, read_limit, service_of
+from .service import Service, exact, moment, read_cursor, read_limit, service_of
 
 EVENTS = "/api/orgs/{org_id:str}/events"
 SCAN_MAX = 20_000
@@ -41,16 +41,19 @@ AnyRequest = Request[Any, Any, Any]
 @post(
     "/api/orgs/{org_id:str}/preflight-decisions", status_code=202, tags=TAGS, responses=errors(400, 403, 413)
 )
-async def record_preflight(request: AnyRequest, org_id: str, data: PreflightWrite) -> PreflightRecorded:
+async def record_preflight(
+    request: AnyRequest, org_id: FromPath[str], data: JSONBody[PreflightWrite]
+) -> PreflightRecorded:
     """Record a preflight decision; durable when this answers."""
     service = service_of(request)
+    data = await exact(request, data)
     principal = await service.caller(request, org_id, Scope.INGEST)
     now = service.clock.now()
     event_id = data.preflight_id or new_id("pflt", now, service.dice.random_bytes(RANDOM_BYTES))
     fields = {name: getattr(data, name) for name in Preflight.__struct_fields__} | {"preflight_id": event_id}
-    at = to_text(from_datetime(data.timestamp) if data.timestamp is not UNSET else now)
-    event = {
-        "@timestamp": at,
+    at = moment(data.timestamp, "timestamp") if data.timestamp is not UNSET else None
+    # Without a time of its own it is filled in, so that the same decision sent again is the same event.
+    event = ({"@timestamp": to_text(at)} if at is not None else {}) | {
         "event": {
             "id": event_id,
             "kind": "event",
@@ -67,7 +70,7 @@ async def record_preflight(request: AnyRequest, org_id: str, data: PreflightWrit
         principal.organization_no, principal.org_id, [msgspec.json.encode(event)]
     )
     if recorded.appended is None or recorded.rejected:
-        raise refusal(recorded, single=True)
+        raise refusal(recorded, single=True, renamed={"event.id": "preflight_id"})
     sequence = recorded.appended.duplicates.get(0, recorded.appended.first)
     return PreflightRecorded(event_id, sequence)
 
@@ -75,14 +78,14 @@ async def record_preflight(request: AnyRequest, org_id: str, data: PreflightWrit
 @get(EVENTS, tags=TAGS, responses=errors(403))
 async def list_events(  # noqa: PLR0913, PLR0917 - query parameters
     request: AnyRequest,
-    org_id: str,
-    after_sequence: int = 0,
-    dataset: str | None = None,
-    decision: Decision | None = None,
-    since: Moment | None = None,
-    until: Moment | None = None,
-    limit: int | None = None,
-    cursor: str | None = None,
+    org_id: FromPath[str],
+    after_sequence: FromQuery[int] = 0,
+    dataset: FromQuery[str | None] = None,
+    decision: FromQuery[Decision | None] = None,
+    since: FromQuery[str | None] = None,
+    until: FromQuery[str | None] = None,
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
 ) -> EventList:
     """List events as stored, in log order."""
     service = service_of(request)
@@ -90,10 +93,10 @@ async def list_events(  # noqa: PLR0913, PLR0917 - query parameters
     organization, oldest = await service.directory.organization(org_id)
     count, (after,) = read_limit(limit), read_cursor(cursor, (max(0, after_sequence),))
     last, no = organization.head, principal.organization_no
-    if since is not None:
-        after = max(after, await service.log.sequence_at(no, from_datetime(since), oldest, last) - 1)
-    if until is not None:
-        last = await service.log.sequence_at(no, Micros(from_datetime(until) + 1), oldest, last) - 1
+    if (begin := moment(since, "since")) is not None:
+        after = max(after, await service.log.sequence_at(no, begin, oldest, last) - 1)
+    if (end := moment(until, "until")) is not None:
+        last = await service.log.sequence_at(no, Micros(end + 1), oldest, last) - 1
     found: list[LogEntry] = []
     looked_at = 0
     while len(found) <= count and after < last and looked_at < SCAN_MAX:
@@ -112,17 +115,19 @@ async def list_events(  # noqa: PLR0913, PLR0917 - query parameters
 
 
 @get(EVENTS + "/{event_id:path}", tags=TAGS, responses=errors(403))
-async def read_event(request: AnyRequest, org_id: str, event_id: str) -> EventDetail:
+async def read_event(request: AnyRequest, org_id: FromPath[str], event_id: FromPath[str]) -> EventDetail:
     """Read an event, and what became of it at every destination that it was meant for."""
     service = service_of(request)
     principal = await service.caller(request, org_id, Scope.READ)
-    entry = await service.log.entry(principal.organization_no, event_id.removeprefix("/"))
+    # From the raw path: an id may hold slashes, which the framework folds.
+    raw = request.scope["raw_path"].decode("ascii", "replace").partition("/events/")[2]
+    entry = await service.log.entry(principal.organization_no, unquote(raw) or event_id)
     if entry is None:
         raise NotFound(
             "there is no event with this id in this organization; it may be older than the retention time"
         )
     destinations = await service.directory.destinations_of(
-        principal.organization_no, 0, DESTINATIONS_SHOWN_MAX
+        principal.organization_no, "", DESTINATIONS_SHOWN_MAX
     )
     states = [await _state_at(service, one, entry) for one in destinations]
     shown = [state for state in states if state is not None]
@@ -158,10 +163,12 @@ async def _state_at(service: Service, destination: Destination, entry: LogEntry)
         return None
     if not destination.spec.filter.wants(entry.dataset, entry.decision):
         return EventDelivery(destination.dst_id, "filtered", 0, None, None, None)
-    done = sequence <= (progress.cursor if replayed_through is None else replayed_through)
-    if done:  # its row in the attempt log is older than the retention time
-        return EventDelivery(destination.dst_id, "delivered", max(1, attempts), status_code, None, None)
-    return EventDelivery(destination.dst_id, "pending", attempts, status_code, message, time_text(None))
+    if sequence > (progress.cursor if replayed_through is None else replayed_through):
+        return EventDelivery(destination.dst_id, "pending", attempts, status_code, message, None)
+    if newest is not None:  # failed for good, and its dead letter was purged
+        return EventDelivery(destination.dst_id, "dead_letter", attempts, status_code, message, None)
+    # Its row in the attempt log is older than the retention time.
+    return EventDelivery(destination.dst_id, "delivered", 1, None, None, None)
 
 
 HANDLERS = [record_preflight, list_events, read_event]

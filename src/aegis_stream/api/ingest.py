@@ -35,6 +35,8 @@ REQUEST_EVENTS_MAX = 10_000
 """Most events in one request."""
 BODY_TIMEOUT_S = 30.0
 """Longest time a client may take to send its body, seconds."""
+ZSTD_STEP_BYTES = 256
+"""Compressed bytes unpacked at once: a block of 4 bytes may become 128 KiB, so a step grows to 8 MiB at most."""
 SHOWN_PROBLEMS_MAX = 100
 """Field problems listed in one 422."""
 
@@ -46,6 +48,9 @@ LINES_TYPES = frozenset(
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
+
+Problem = tuple[int, dict[str, str], bytes]
+"""Status, headers and body of an error."""
 
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.encode
@@ -64,11 +69,16 @@ class IngestCounts:
 
 @dataclass(slots=True)
 class IngestEndpoint:
-    """Answers ingest requests; `org_of` tells whether a request is one."""
+    """Answers ingest requests; `org_of` tells whether a request is one.
+
+    Args:
+        on_bug: told of what must not happen: (path, error) → the answer.
+    """
 
     access: Access
     ingest: Ingest
-    counts: IngestCounts = field(default_factory=IngestCounts)
+    counts: IngestCounts
+    on_bug: Callable[[str, Exception], Problem]
 
     @staticmethod
     def org_of(scope: MutableMapping[str, Any]) -> str | None:
@@ -90,6 +100,9 @@ class IngestEndpoint:
             headers = [(name.encode(), value.encode()) for name, value in named.items()]
             if isinstance(error, TooLarge | Unavailable):
                 headers.append((b"connection", b"close"))  # what is left of the body is not worth reading
+        except Exception as error:  # noqa: BLE001 - the last resort: said in the log, and in a problem of its own
+            status, named, body = self.on_bug(scope["path"], error)
+            headers = [(name.encode(), value.encode()) for name, value in named.items()]
         self.counts.requests[status] = self.counts.requests.get(status, 0) + 1
         await send(
             {
@@ -145,11 +158,19 @@ def answer(recorded: Recorded) -> bytes:
     )
 
 
-def refusal(recorded: Recorded, *, single: bool) -> Invalid:
-    """Return the error for a request of which nothing was taken."""
-    shown = recorded.rejected[:SHOWN_PROBLEMS_MAX]
+def refusal(recorded: Recorded, *, single: bool, renamed: dict[str, str] | None = None) -> Invalid:
+    """Return the error for a request of which nothing was taken.
+
+    Args:
+        renamed: the event's field → the request's, where the two are not the same.
+    """
+    names = renamed or {}
+    rejected = [
+        (index, one._replace(field=names.get(one.field, one.field))) for index, one in recorded.rejected
+    ]
+    shown = rejected[:SHOWN_PROBLEMS_MAX]
     problems = tuple(FieldProblem(_place(index, one, single=single), one.message) for index, one in shown)
-    first = recorded.rejected[0][1]
+    first = rejected[0][1]
     detail = (
         f"{first.field} {first.message}".lstrip()
         if single
@@ -195,7 +216,7 @@ async def read_body(receive: Receive, limit: int) -> bytes:
 def _split(body: bytes, *, lines: bool) -> list[bytes]:
     """Cut a body into raw items. Raises: Malformed, TooLarge, Invalid."""
     if lines:
-        items = [line for line in body.split(b"\n") if line and not line.isspace()]
+        items = [stripped for line in body.split(b"\n") if (stripped := line.strip())]
     elif body.lstrip(b" \t\r\n")[:1] == b"[":
         try:
             items = [bytes(item) for item in _decode_items(body)]
@@ -205,7 +226,7 @@ def _split(body: bytes, *, lines: bool) -> list[bytes]:
                 f"the body is not a JSON array: {reason}", problems=(FieldProblem("", reason),)
             ) from error
     else:
-        items = [body] if body and not body.isspace() else []
+        items = [stripped] if (stripped := body.strip()) else []
     if not items:
         raise Invalid(
             "the body has no events: send a JSON object, an array, or NDJSON",
@@ -235,13 +256,29 @@ def _decompress(body: bytes, encoding: bytes | None) -> bytes:
             if len(whole) <= REQUEST_BYTES_MAX and (not inflater.eof or inflater.unused_data):
                 raise Malformed("the body is not one whole gzip member")
         else:
-            reader = zstandard.ZstdDecompressor(max_window_size=REQUEST_BYTES_MAX).stream_reader(body)
-            whole = reader.read(REQUEST_BYTES_MAX + 1)
+            whole = _unpack_zstd(body)
     except (zlib.error, zstandard.ZstdError) as error:
         raise Malformed(f"the body is not {name}: {error}") from error
     if len(whole) > REQUEST_BYTES_MAX:
         raise _body_too_large()
     return whole
+
+
+def _unpack_zstd(body: bytes) -> bytes:
+    """Decompress whole zstd frames, a few bytes at a time so that a bomb is noticed before it has grown. Raises: Malformed."""
+    whole, place = bytearray(), 0
+    frame = zstandard.ZstdDecompressor(max_window_size=REQUEST_BYTES_MAX).decompressobj()
+    while place < len(body) and len(whole) <= REQUEST_BYTES_MAX:
+        piece = body[place : place + ZSTD_STEP_BYTES]
+        whole += frame.decompress(piece)
+        place += len(piece)
+        if frame.eof:
+            place -= len(frame.unused_data)
+            if place < len(body):
+                frame = zstandard.ZstdDecompressor(max_window_size=REQUEST_BYTES_MAX).decompressobj()
+    if len(whole) <= REQUEST_BYTES_MAX and not frame.eof:
+        raise Malformed("the body is not one whole zstd frame after the other: its end is missing")
+    return bytes(whole)
 
 
 def _body_too_large() -> TooLarge:

@@ -6,11 +6,14 @@ no script, nothing loaded from elsewhere, so it works where the service runs wit
 
 import html
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from litestar.openapi.spec import Example as SpecExample
+from litestar import Litestar
+from litestar.openapi import OpenAPIConfig
 from litestar.openapi.spec import (
+    Components,
     OpenAPI,
     OpenAPIMediaType,
     Operation,
@@ -18,8 +21,13 @@ from litestar.openapi.spec import (
     PathItem,
     RequestBody,
     Schema,
+    SecurityScheme,
 )
+from litestar.openapi.spec import Example as SpecExample
 from litestar.openapi.spec import OpenAPIResponse as SpecResponse
+from litestar.serialization import encode_json
+
+from aegis_stream import __version__
 
 from .docs import errors
 
@@ -43,6 +51,28 @@ _ANSWER = {
     "rejected": [{"index": 7, "event_id": "pflt_abc", "error": "aegis.decision expected one of …"}],
 }
 INGEST_PATH = "/api/orgs/{org_id}/events"
+
+
+def make_document(handlers: Sequence[Any]) -> dict[str, Any]:
+    """Write the OpenAPI document of these routes and of ingest, as plain JSON."""
+    described = Litestar(
+        route_handlers=handlers,
+        openapi_config=OpenAPIConfig(
+            title="Aegis Audit Stream",
+            version=__version__,
+            description="Audit events in, delivered to every destination: at least once, durably, observably, fast.",
+            components=Components(
+                security_schemes={
+                    "key": SecurityScheme(type="http", scheme="bearer", description="An API key")
+                }
+            ),
+            security=[{"key": []}],
+        ),
+        logging_config=None,
+    )
+    describe_ingest(described.openapi_schema)
+    plain: dict[str, Any] = json.loads(encode_json(described.openapi_schema.to_schema()))
+    return plain
 
 
 def describe_ingest(document: OpenAPI) -> None:

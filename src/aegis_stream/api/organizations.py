@@ -3,11 +3,12 @@
 from typing import Any
 
 from litestar import Request, delete, get, post
+from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
 from aegis_stream.access import Issued
 from aegis_stream.domain.organization import Scope
-from aegis_stream.domain.times import from_datetime, to_text
+from aegis_stream.domain.times import to_text
 
 from .docs import errors
 from .schemas import (
@@ -21,7 +22,7 @@ from .schemas import (
     RotateWrite,
     time_text,
 )
-from .service import read_limit, service_of
+from .service import exact, moment, read_id_cursor, read_limit, service_of
 
 KEYS = "/api/orgs/{org_id:str}/api-keys"
 TAGS = ["Organizations and keys"]
@@ -29,9 +30,10 @@ AnyRequest = Request[Any, Any, Any]
 
 
 @post("/api/orgs", tags=TAGS, responses=errors(409))
-async def create_organization(request: AnyRequest, data: OrganizationWrite) -> OrganizationMade:
+async def create_organization(request: AnyRequest, data: JSONBody[OrganizationWrite]) -> OrganizationMade:
     """Make an organization and its first admin key. Needs the operator key."""
     service = service_of(request)
+    data = await exact(request, data)
     service.access.require_operator(request.headers.get("authorization"))
     org_id = None if data.id is UNSET else data.id
     made = await service.directory.db.write(lambda db: service.issuer.add_organization(db, data.name, org_id))
@@ -41,7 +43,7 @@ async def create_organization(request: AnyRequest, data: OrganizationWrite) -> O
 
 
 @get("/api/orgs/{org_id:str}", tags=TAGS, responses=errors())
-async def read_organization(request: AnyRequest, org_id: str) -> OrganizationBody:
+async def read_organization(request: AnyRequest, org_id: FromPath[str]) -> OrganizationBody:
     """Read an organization; any key of it will do."""
     service = service_of(request)
     principal = await service.access.principal(request.headers.get("authorization"))
@@ -51,11 +53,12 @@ async def read_organization(request: AnyRequest, org_id: str) -> OrganizationBod
 
 
 @post(KEYS, tags=TAGS, responses=errors(403))
-async def create_key(request: AnyRequest, org_id: str, data: KeyWrite) -> KeyMade:
+async def create_key(request: AnyRequest, org_id: FromPath[str], data: JSONBody[KeyWrite]) -> KeyMade:
     """Make an API key; its text is shown this once."""
     service = service_of(request)
+    data = await exact(request, data)
     principal = await service.caller(request, org_id, Scope.ADMIN)
-    expires_at = from_datetime(data.expires_at) if data.expires_at is not None else None
+    expires_at = moment(data.expires_at, "expires_at")
     scope = Scope(data.scope)
     made = await service.directory.db.write(
         lambda db: service.issuer.add_key(db, principal.org_id, data.name, scope, expires_at)
@@ -65,13 +68,16 @@ async def create_key(request: AnyRequest, org_id: str, data: KeyWrite) -> KeyMad
 
 @get(KEYS, tags=TAGS, responses=errors(403))
 async def list_keys(
-    request: AnyRequest, org_id: str, limit: int | None = None, cursor: str | None = None
+    request: AnyRequest,
+    org_id: FromPath[str],
+    limit: FromQuery[int | None] = None,
+    cursor: FromQuery[str | None] = None,
 ) -> KeyList:
     """List API keys, oldest first, without their texts."""
     service = service_of(request)
     principal = await service.caller(request, org_id, Scope.ADMIN)
     count = read_limit(limit)
-    keys = await service.directory.keys_of(principal.organization_no, cursor or "", count + 1)
+    keys = await service.directory.keys_of(principal.organization_no, read_id_cursor(cursor) or "", count + 1)
     shown = [
         KeyBody(one.key_id, one.name, one.scope, one.hint, to_text(one.created_at), time_text(one.expires_at))
         for one in keys[:count]
@@ -80,7 +86,7 @@ async def list_keys(
 
 
 @delete(KEYS + "/{key_id:str}", status_code=204, tags=TAGS, responses=errors(403))
-async def revoke_key(request: AnyRequest, org_id: str, key_id: str) -> None:
+async def revoke_key(request: AnyRequest, org_id: FromPath[str], key_id: FromPath[str]) -> None:
     """Revoke an API key; within a second it opens nothing."""
     service = service_of(request)
     principal = await service.caller(request, org_id, Scope.ADMIN)
@@ -89,10 +95,14 @@ async def revoke_key(request: AnyRequest, org_id: str, key_id: str) -> None:
 
 @post(KEYS + "/{key_id:str}/rotate", tags=TAGS, responses=errors(403))
 async def rotate_key(
-    request: AnyRequest, org_id: str, key_id: str, data: RotateWrite | None = None
+    request: AnyRequest,
+    org_id: FromPath[str],
+    key_id: FromPath[str],
+    data: JSONBody[RotateWrite | None] = None,
 ) -> KeyMade:
     """Make a new key like this one; the old one ends at once, or after `overlap_seconds`."""
     service = service_of(request)
+    data = await exact(request, data)
     principal = await service.caller(request, org_id, Scope.ADMIN)
     overlap_s = data.overlap_seconds if data is not None else 0
     made = await service.directory.db.write(

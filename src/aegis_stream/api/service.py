@@ -1,9 +1,12 @@
 """What the routes stand on, and the few things that several of them do."""
 
 import asyncio
+import re
 from dataclasses import dataclass
-from typing import Any, Protocol
+from datetime import datetime
+from typing import Any, Protocol, TypeVar
 
+import msgspec
 from litestar import Request
 
 from aegis_stream.access import Access, Issuer, Principal
@@ -14,9 +17,11 @@ from aegis_stream.domain.destination import (
     policy_problems,
 )
 from aegis_stream.domain.endpoint import Endpoint, Route
+from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.times import MICROS_MAX, from_datetime
 from aegis_stream.domain.url import parse_url
-from aegis_stream.errors import FieldProblem, Invalid
+from aegis_stream.errors import FieldProblem, Invalid, Malformed, Unsupported
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Clock, Dice, Doorbell, Sender
@@ -26,10 +31,12 @@ from aegis_stream.store.log import StoredLog
 from aegis_stream.telemetry import Log
 
 from .ingest import IngestCounts
+from .schemas import Moment
 
 RESOLVE_TIMEOUT_S = 2.0
 """Longest wait for a name when a destination is written; one that does not resolve now may do so later."""
 PAGE_MAX = 200
+_ID = re.compile(r"[a-z]{3}_[0-9A-Za-z_-]{1,60}")
 PAGE_DEFAULT = 50
 
 
@@ -110,6 +117,45 @@ class Service:
         return self.guard.check_all(addresses)
 
 
+T = TypeVar("T")
+
+
+async def exact(request: Request[Any, Any, Any], data: T) -> T:
+    """Decode a body once more, strictly: the framework takes "5" for 5 and 1 for true, and other media types.
+
+    Raises: Unsupported, Malformed, Invalid with the field.
+    """
+    media = (request.headers.get("content-type") or "application/json").partition(";")[0].strip().lower()
+    if media != "application/json":
+        raise Unsupported(f"Content-Type {media[:100]!r} is not taken: send application/json")
+    body = await request.body()
+    if data is None or not body:
+        return data
+    try:
+        return msgspec.json.decode(body, type=type(data))
+    except msgspec.ValidationError as error:
+        message, _, place = str(error).partition(" - at `$")
+        field = place.rstrip("`").lstrip(".")
+        message = message.replace("`", "").replace("Expected", "expected")
+        raise Invalid(f"{field} {message}", problems=(FieldProblem(field, message),)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Malformed(f"the body cannot be read: {error}") from error
+
+
+def moment(value: datetime | str | None, field: str) -> Micros | None:
+    """Turn a time from a request into microseconds. Raises: Invalid when it has no time zone or lies off the scale."""
+    if value is None:
+        return None
+    message = "must be an RFC 3339 time with a time zone, from 1970 to 9999, such as 2026-05-15T10:33:21Z"
+    try:
+        at = from_datetime(value if isinstance(value, datetime) else msgspec.convert(value, Moment))
+    except (msgspec.ValidationError, OverflowError):
+        at = Micros(-1)
+    if not 0 <= at <= MICROS_MAX:
+        raise Invalid(f"{field} {message}", problems=(FieldProblem(field, message),))
+    return at
+
+
 def service_of(request: Request[Any, Any, Any]) -> Service:
     """Return the service that the application was made with."""
     service = request.app.state.service
@@ -135,6 +181,14 @@ def read_limit(limit: int | None) -> int:
             f"limit must be 1 to {PAGE_MAX}", problems=(FieldProblem("limit", f"must be 1 to {PAGE_MAX}"),)
         )
     return limit
+
+
+def read_id_cursor(cursor: str | None) -> str | None:
+    """Check a query parameter `cursor` that is an identifier. Raises: Invalid."""
+    if cursor is not None and not _ID.fullmatch(cursor):
+        message = "must be the next_cursor of an earlier answer, unchanged"
+        raise Invalid(f"cursor {message}", problems=(FieldProblem("cursor", message),))
+    return cursor
 
 
 def read_cursor(cursor: str | None, start: tuple[int, ...]) -> tuple[int, ...]:

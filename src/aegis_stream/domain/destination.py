@@ -224,13 +224,11 @@ def mask_url(url: str) -> str:
     Short tails are hidden whole, or the last four characters would be most of the secret.
     """
     scheme, _, rest = url.partition("://")
-    host, slash, tail = rest.partition("/")
-    host, question, _ = host.partition("?")
-    if question:
-        return f"{scheme}://{host}?{MASK}"
-    first, more, hidden = tail.partition("/")
-    if "?" in first:
-        first, more, hidden = first.partition("?")
-    if not more:
-        return f"{scheme}://{host}{slash}{first}"
-    return f"{scheme}://{host}/{first}{more}{MASK}{hidden[-4:] if len(hidden) > 8 else ''}"
+    place = min((found for found in (rest.find("/"), rest.find("?")) if found >= 0), default=len(rest))
+    host, tail = rest[:place], rest[place:]
+    first = re.match(r"/[^/?]*", tail)
+    shown = first[0] if first else ""
+    hidden = tail[len(shown) :]
+    if not hidden:
+        return f"{scheme}://{host}{shown}"
+    return f"{scheme}://{host}{shown}{hidden[0]}{MASK}{hidden[-4:] if len(hidden) > 9 else ''}"

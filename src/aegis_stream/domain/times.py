@@ -4,6 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 from .ids import SECOND, Micros
 
+MICROS_MAX = Micros(253_402_300_799_999_999)
+"""The last microsecond of the year 9999, beyond which RFC 3339 has no spelling."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

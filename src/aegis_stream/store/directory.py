@@ -196,7 +196,7 @@ class StoredDirectory:
         """Store a new destination. Raises: Conflict when the organization has too many."""
 
         def work(db: Connection) -> Destination:
-            held = len(db.rows(load()["destinations_of"], (organization_no, 0, count_max)))
+            held = len(db.rows(load()["destinations_of"], (organization_no, "", count_max)))
             if held >= count_max:
                 raise Conflict(
                     f"this organization has {held} destinations, which is the limit: delete one",
@@ -266,7 +266,7 @@ class StoredDirectory:
         return await self.db.read(lambda db: self._find(db, organization_no, dst_id))
 
     async def destinations_of(
-        self, organization_no: OrganizationNo, after: int, limit: int
+        self, organization_no: OrganizationNo, after: str, limit: int
     ) -> list[Destination]:
         """Return destinations of an organization in order of their making."""
 
@@ -365,9 +365,9 @@ class StoredDirectory:
 
         await self.db.write(work)
 
-    async def replays_of(self, destination: Destination, limit: int) -> list[ReplayRow]:
-        """Return replays of a destination, newest first."""
-        rows = await self.db.read(lambda db: db.rows(load()["replays_of"], (destination.no, limit)))
+    async def replays_of(self, destination: Destination, before: str, limit: int) -> list[ReplayRow]:
+        """Return replays of a destination with an id below `before`, newest first."""
+        rows = await self.db.read(lambda db: db.rows(load()["replays_of"], (destination.no, before, limit)))
         return [ReplayRow(*row) for row in rows]
 
     async def attempts(

@@ -122,10 +122,11 @@ FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.org_no = ? AND d.dst_id = ? AND d.deleted_at IS NULL;
 
 -- name: destinations_of
--- Destinations of an organization in order of their making.
+-- Destinations of an organization in order of their making, after a given one.
 SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
-WHERE d.org_no = ? AND d.deleted_at IS NULL AND d.dst_no > ? ORDER BY d.dst_no LIMIT ?;
+WHERE d.org_no = ? AND d.deleted_at IS NULL AND d.dst_no > coalesce((SELECT a.dst_no FROM destinations a WHERE a.dst_id = ?), 0)
+ORDER BY d.dst_no LIMIT ?;
 
 -- name: destination_by_no
 -- One destination for the worker that serves it.
@@ -302,7 +303,7 @@ WHERE dst_no = ? AND finished_at IS NULL ORDER BY created_at, replay_id LIMIT ?;
 -- name: replays_of
 -- All replays of a destination, newest first.
 SELECT replay_id, first_sequence, cursor, last_sequence, created_at, finished_at FROM replays
-WHERE dst_no = ? ORDER BY created_at DESC, replay_id LIMIT ?;
+WHERE dst_no = ? AND replay_id < ? ORDER BY replay_id DESC LIMIT ?;
 
 -- name: cancel_replay
 -- End a replay where it is.

@@ -1,0 +1,233 @@
+"""One destination being served: what tests/property does not reach, in simulated time on a real store."""
+
+from dataclasses import replace
+
+import pytest
+
+from aegis_stream.domain.destination import DestinationSpec, Filter
+from aegis_stream.domain.ids import ReplayId
+from aegis_stream.errors import Invalid
+from aegis_stream.settings import Settings
+from support.simulation import Simulation, status
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make simulations that end with the test."""
+    made: list[Simulation] = []
+
+    def build(**options) -> Simulation:
+        folder = tmp_path / str(len(made))
+        folder.mkdir()
+        made.append(Simulation(folder, **options))
+        return made[-1]
+
+    yield build
+    for one in made:
+        one.close()
+
+
+def replay(sim: Simulation, first: int, last: int, replay_id: str = "rpl_1") -> None:
+    """Ask for a range to be sent once more."""
+    sim.run(sim.directory.add_replay(sim.destination, ReplayId(replay_id), first, last, sim.clock.now()))
+    sim.bells.ring_changes()
+
+
+def test_a_replay_sends_its_range_once_more(make):
+    """Exactly the events of the range arrive a second time, and the replay is over."""
+    sim = make()
+    sim.start()
+    ids = sim.append(50)
+    sim.advance(5)
+
+    replay(sim, 11, 20)
+    sim.advance(5)
+
+    assert {one for one, count in sim.receiver.accepted.items() if count == 2} == set(ids[10:20])
+    assert sim.run(sim.ledger.replays(sim.destination.no)) == []
+    assert sim.progress().delivered == 60
+
+
+def test_a_replay_keeps_to_its_range_while_the_log_is_being_sent(make):
+    """A range that lies in a page which is just being delivered ends where it was said to."""
+    sim = make()
+    sim.start()
+    ids = sim.append(400)
+    sim.receiver.latency_s = 0.5
+
+    replay(sim, 1, 10)
+    sim.advance(120)
+
+    assert sum(sim.receiver.accepted.values()) == 410
+    assert {one for one, count in sim.receiver.accepted.items() if count == 2} == set(ids[:10])
+
+
+def test_a_replay_outlives_its_worker(make):
+    """A range that was half sent when its worker was killed is sent to its end by the next one."""
+    sim = make()
+    worker = sim.start()
+    ids = sim.append(300)
+    sim.advance(30)
+    sim.receiver.latency_s = 0.5
+    replay(sim, 1, 300)
+    sim.advance(3)
+
+    sim.kill(worker)
+    half_way = len([one for one in ids if sim.receiver.accepted[one] == 2])
+    sim.start()
+    sim.advance(300)
+
+    assert 0 < half_way < 300
+    assert all(sim.receiver.accepted[one] >= 2 for one in ids)
+    assert sim.run(sim.ledger.replays(sim.destination.no)) == []
+
+
+def test_a_cancelled_replay_sends_no_more(make):
+    """What was not sent of a cancelled replay is not sent."""
+    sim = make()
+    sim.start()
+    sim.append(300)
+    sim.advance(30)
+    sim.receiver.latency_s = 0.5
+    replay(sim, 1, 300)
+    sim.advance(3)
+
+    sim.run(sim.directory.cancel_replay(sim.destination, "rpl_1", sim.clock.now()))
+    sim.bells.ring_changes()
+    sim.advance(2)
+    when_cancelled = sum(sim.receiver.accepted.values())
+    later = sim.append(1)
+    sim.advance(300)
+
+    assert 300 < when_cancelled < 600
+    assert sum(sim.receiver.accepted.values()) == when_cancelled + 1
+    assert sim.receiver.accepted[later[0]] == 1
+
+
+def test_a_replay_does_not_delay_new_events(make):
+    """While a long range is replayed, fresh events have the larger part of the window."""
+    sim = make()
+    sim.start()
+    sim.append(2000)
+    sim.advance(30)
+    sim.receiver.latency_s = 0.5
+    replay(sim, 1, 2000)
+    sim.advance(2)
+
+    fresh = sim.append(10)
+    sim.advance(1.1)
+
+    assert all(sim.receiver.accepted[one] for one in fresh)
+    assert sim.run(sim.ledger.replays(sim.destination.no)) != []
+
+
+def test_retries_have_a_quarter_of_the_window(make):
+    """When many retries fall due at once, no more than their share is in flight, and fresh events go on."""
+    sim = make()
+    sim.start()
+    failing = set(sim.append(60))
+    sim.receiver.answers = lambda ids: status(400) if failing & set(ids) else status(202)
+    sim.advance(50)
+    sim.receiver.latency_s = 1.0
+    window = int(sim.running[0].worker._forwarders[sim.destination.no].pacing.window)
+    before = len(sim.receiver.attempts)
+
+    while len(sim.receiver.attempts) == before:
+        sim.advance(0.1)
+    fresh = sim.append(10)
+    sim.advance(1.2)
+
+    assert sim.receiver.in_flight_most <= window
+    assert all(sim.receiver.accepted[one] for one in fresh)
+
+
+def test_a_paused_destination_is_sent_nothing(make):
+    """From the pause on nothing new begins; resumed, everything that waited arrives once."""
+    sim = make()
+    sim.start()
+    sim.change(lambda spec: replace(spec, enabled=False))
+    sim.advance(1)
+
+    ids = sim.append(20)
+    sim.advance(60)
+    paused = dict(sim.receiver.accepted)
+    sim.change(lambda spec: replace(spec, enabled=True))
+    sim.advance(5)
+
+    assert paused == {}
+    assert sim.receiver.accepted == dict.fromkeys(ids, 1)
+
+
+def test_a_new_filter_holds_for_what_was_not_read_yet(make):
+    """After a change of the filter only what it wants arrives, and the cursor passes the rest."""
+    sim = make()
+    sim.start()
+    sim.change(lambda spec: replace(spec, filter=Filter(datasets=("wanted",))))
+    sim.advance(1)
+
+    unwanted = sim.append(5)
+    wanted = sim.append(3, dataset="wanted")
+    sim.advance(5)
+
+    assert not any(sim.receiver.accepted[one] for one in unwanted)
+    assert all(sim.receiver.accepted[one] == 1 for one in wanted)
+    assert sim.progress().cursor == 8
+
+
+def test_a_url_that_is_no_longer_allowed_is_a_failure_to_fix(make):
+    """When the route is refused, nothing is sent, the person reads why, and events wait for the correction."""
+    sim = make()
+    worker = sim.start()
+    allowed = worker.worker.around.route_of
+
+    def refuse(_):
+        raise Invalid("plain http is not allowed any more: use https")
+
+    worker.worker._shared = replace(worker.worker._shared, route_of=refuse)
+    ids = sim.append(3)
+    sim.advance(1)
+    progress, attempts = sim.progress(), list(sim.receiver.attempts)
+    worker.worker._forwarders[sim.destination.no].shared = replace(worker.worker._shared, route_of=allowed)
+    sim.change(lambda spec: replace(spec, name="corrected"))
+    sim.advance(400)
+
+    assert attempts == []
+    assert progress.health.last_error_message == "plain http is not allowed any more: use https"
+    assert sim.receiver.accepted == dict.fromkeys(ids, 1)
+
+
+def test_a_stopped_worker_gives_back_what_has_no_answer(make):
+    """An attempt without an answer at the end of the grace uses up nothing: the next worker makes it as the first."""
+    sim = make(settings=Settings(lease_seconds=80, request_timeout_seconds=60))
+    sim.receiver.timeout_s = 60
+    worker = sim.start()
+    sim.receiver.answers = lambda _: None
+    ids = sim.append(3)
+    sim.advance(1)
+
+    worker.stop.set()
+    sim.advance(9)
+    left = sim.progress()
+
+    assert (left.cursor, left.failed_attempts, left.retrying) == (0, 0, 0)
+    assert sim.retries() == {}
+    assert ids
+
+
+def test_a_deleted_destination_is_let_go(make):
+    """From its deletion on a destination is sent nothing, and its worker goes on with the others."""
+    sim = make()
+    sim.start()
+    other = sim.run(sim.add_destination(DestinationSpec(url="https://other.example.com/in")))
+    sim.advance(1)
+
+    sim.run(
+        sim.directory.delete_destination(sim.org.organization_no, sim.destination.dst_id, sim.clock.now())
+    )
+    sim.bells.ring_changes()
+    sim.advance(1)
+    ids = sim.append(5)
+    sim.advance(5)
+
+    assert sim.receiver.accepted == dict.fromkeys(ids, 1)
+    assert sim.run(sim.directory.progress(other)).delivered == 5

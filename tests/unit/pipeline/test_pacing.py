@@ -1,0 +1,336 @@
+"""How much may be sent, and when: the rules of pipeline/pacing.py, one by one, without a clock."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis_stream.domain.attempt import Failure, Scope
+from aegis_stream.pipeline.pacing import (
+    FEW_WINDOWS,
+    OUTAGE_AFTER,
+    PROBE_LONGEST_S,
+    RETRY_SHARE,
+    WINDOW_START,
+    Latencies,
+    Pacing,
+)
+
+MANY = 10**6
+RTT_US = 10_000
+BROKEN = Failure(Scope.DESTINATION, "answered 500", 500)
+BUSY = Failure(Scope.DESTINATION, "answered 503", 503, overload=True)
+LOCKED = Failure(Scope.DESTINATION, "answered 401", 401, fix_needed=True)
+POISON = Failure(Scope.EVENT, "answered 400", 400)
+
+
+def answer(pacing: Pacing, count: int = 1, *, latency_us: int = RTT_US, now_s: float = 0.0) -> None:
+    """Let the destination answer well while the window is in full use."""
+    for _ in range(count):
+        pacing.succeeded(latency_us, int(pacing.window), now_s)
+
+
+def in_outage(pacing: Pacing, now_s: float = 0.0) -> Pacing:
+    """Let the destination fail until it is an outage."""
+    for _ in range(OUTAGE_AFTER):
+        pacing.failed(BROKEN, MANY, now_s)
+    return pacing
+
+
+# ── the window ──
+
+
+@pytest.mark.parametrize(
+    ("remembered", "window"), [(0.0, WINDOW_START), (40.0, 40.0), (0.2, 1.0), (999.0, 64.0)]
+)
+def test_a_window_begins_where_it_was(remembered, window):
+    """The window survives a restart, within its bounds; one that was never known begins small."""
+    assert Pacing(64, remembered).window == window
+
+
+def test_the_window_grows_by_one_a_round_trip():
+    """While in full use and as quick as ever, a windowful of answers makes room for one more, up to the most."""
+    pacing = Pacing(64)
+
+    answer(pacing, 16)
+    after_one = pacing.window
+    answer(pacing, 64 * 64)
+
+    assert after_one == pytest.approx(17, abs=0.05)
+    assert pacing.window == 64
+
+
+def test_an_idle_window_does_not_grow():
+    """What is not used is not enlarged: nothing is known about it."""
+    pacing = Pacing(64)
+
+    for _ in range(1000):
+        pacing.succeeded(RTT_US, 3, 0.0)
+
+    assert pacing.window == WINDOW_START
+
+
+def test_answers_slower_than_the_mean_do_not_enlarge():
+    """A destination that gets slower is not sent more."""
+    pacing = Pacing(64)
+    answer(pacing)
+    before = pacing.window
+
+    answer(pacing, latency_us=RTT_US + 100)
+
+    assert pacing.window == before
+
+
+def test_overload_shrinks_once_a_round_trip():
+    """429, 503 and timeouts take a tenth of the window; all answers of one congested moment count as one."""
+    pacing = Pacing(64, 40.0)
+    answer(pacing)
+    start = pacing.window
+
+    for _ in range(10):
+        pacing.failed(BUSY, 10, 5.0)
+    at_once = pacing.window
+    pacing.failed(BUSY, 10, 5.0 + 1.1 * RTT_US / 1e6)
+
+    assert at_once == pytest.approx(start * 0.9)
+    assert pacing.window == pytest.approx(start * 0.81)
+
+
+def test_failures_that_are_no_overload_leave_the_window():
+    """A refused event says nothing about how much the destination can take, nor does an error of its own."""
+    pacing = Pacing(64, 40.0)
+
+    pacing.failed(POISON, 10, 0.0)
+    pacing.failed(BROKEN, 10, 0.0)
+
+    assert (pacing.window, pacing.failures_in_row) == (40.0, 1)
+
+
+def test_a_late_answer_shrinks():
+    """An answer far above mean and deviation is a sign of overload before the destination says so."""
+    pacing = Pacing(64, 40.0)
+    answer(pacing, 50)
+    before = pacing.window
+
+    answer(pacing, latency_us=10 * RTT_US, now_s=1.0)
+
+    assert pacing.window == pytest.approx(before * 0.9)
+
+
+def test_noise_of_the_machine_is_no_lateness():
+    """A few milliseconds more than a very steady mean do not count as late."""
+    pacing = Pacing(64, 40.0)
+    answer(pacing, 500)
+    before = pacing.window
+
+    answer(pacing, latency_us=RTT_US + 4_999, now_s=1.0)
+
+    assert pacing.window == before
+
+
+def test_the_window_never_falls_below_one():
+    """However long the overload, one request may be in flight."""
+    pacing = Pacing(64)
+
+    for second in range(200):
+        pacing.failed(BUSY, 10, float(second))
+
+    assert pacing.window == 1.0
+    assert pacing.room(0, 10, 1000.0) == 1
+
+
+@pytest.mark.parametrize(("window", "share"), [(1, 1), (3, 1), (4, 1), (8, 2), (64, 16)])
+def test_retries_get_a_share(window, share):
+    """Retries and replays have a quarter of the window, and at least one place."""
+    assert Pacing(64, float(window)).share == share == max(1, window // RETRY_SHARE)
+
+
+# ── outages ──
+
+
+def test_a_few_failures_are_no_outage():
+    """One failure may be chance: the whole window stays open until there are several in a row."""
+    pacing = Pacing(64)
+
+    for _ in range(OUTAGE_AFTER - 1):
+        pacing.failed(BROKEN, MANY, 0.0)
+    before = pacing.room(0, MANY, 0.0)
+    pacing.failed(BROKEN, MANY, 0.0)
+
+    assert before == 16
+    assert pacing.in_outage
+    assert pacing.room(0, MANY, 0.0) == 0
+
+
+def test_what_a_person_must_fix_is_an_outage_at_once():
+    """After a 401 there is no point in trying the others."""
+    pacing = Pacing(64)
+
+    pacing.failed(LOCKED, MANY, 0.0)
+
+    assert pacing.in_outage
+    assert pacing.room(0, MANY, 0.0) == 0
+
+
+def test_failures_of_events_are_no_outage():
+    """However many events are refused for what they are, the destination is well."""
+    pacing = Pacing(64)
+
+    for _ in range(100):
+        pacing.failed(POISON, MANY, 0.0)
+
+    assert not pacing.in_outage
+    assert pacing.room(0, MANY, 0.0) == 16
+
+
+def test_probes_come_at_growing_pauses():
+    """In an outage one attempt at a time is made after 1, 2, 4 … seconds, and then every half minute."""
+    pacing = in_outage(Pacing(64))
+    now_s, pauses = 0.0, []
+
+    for _ in range(8):
+        at = pacing.resumes_at_s(now_s)
+        assert pacing.room(0, MANY, at - 0.001) == 0
+        assert pacing.room(0, MANY, at) == 1
+        assert pacing.room(1, MANY, at) == 0, "one at a time"
+        pauses.append(at - now_s)
+        now_s = at
+        pacing.failed(BROKEN, MANY, now_s)
+
+    assert pauses == [1, 2, 4, 8, 16, PROBE_LONGEST_S, PROBE_LONGEST_S, PROBE_LONGEST_S]
+
+
+def test_what_was_in_flight_when_it_began_is_one_probe():
+    """A windowful that fails at about one time does not stretch the pause."""
+    pacing = Pacing(64)
+
+    for number in range(16):
+        pacing.failed(BROKEN, MANY, number * 0.001)
+
+    assert pacing.resumes_at_s(0.1) == pytest.approx(1.0, abs=0.1)
+
+
+def test_a_few_events_keep_their_schedule():
+    """Up to a few windows of events each get their attempts as promised, whatever the outage."""
+    pacing = in_outage(Pacing(64))
+    pacing._hold_until_s = 0.0
+    few = FEW_WINDOWS * 64
+
+    assert pacing.room(0, few, 1.0) == 16
+    assert pacing.room(0, few + 1, 1.0) == 1
+
+
+def test_a_recovery_begins_with_one_and_doubles():
+    """After an outage the window opens from one, doubling with every round trip, up to what it was before."""
+    pacing = in_outage(Pacing(64, 32.0))
+
+    answer(pacing, now_s=100.0)  # the probe
+    windows = [round(pacing.window)]
+    for _ in range(5):
+        answer(pacing, int(pacing.window), now_s=100.0)
+        windows.append(round(pacing.window))
+
+    assert windows == [2, 4, 8, 16, 32, 33]
+    assert not pacing.in_outage
+    assert pacing.resumes_at_s(100.0) is None
+
+
+def test_after_a_recovery_the_pauses_are_short_again():
+    """The next outage begins with the first pause."""
+    pacing = in_outage(Pacing(64))
+    for now_s in (1.0, 3.0, 7.0):
+        pacing.failed(BROKEN, MANY, now_s)
+    answer(pacing, now_s=15.0)
+
+    in_outage(pacing, 20.0)
+
+    assert pacing.resumes_at_s(20.0) == 21.0
+
+
+def test_retry_after_holds_everything():
+    """A destination that asks for a pause gets it, few events or many, and the longest one counts."""
+    pacing = Pacing(64)
+
+    pacing.failed(Failure(Scope.DESTINATION, "busy", 429, retry_after_s=30, overload=True), 5, 100.0)
+    pacing.failed(Failure(Scope.DESTINATION, "busy", 429, retry_after_s=10, overload=True), 5, 100.0)
+
+    assert pacing.resumes_at_s(100.0) == 130.0
+    assert pacing.room(0, 5, 129.9) == 0
+    assert pacing.room(0, 5, 130.0) > 0
+    assert pacing.resumes_at_s(130.0) is None
+
+
+def test_a_new_configuration_begins_anew():
+    """Whoever corrects the destination does not wait for the pause to end."""
+    pacing = in_outage(Pacing(64))
+    pacing.failed(LOCKED, MANY, 1.0)
+
+    pacing.forget_failures()
+
+    assert not pacing.in_outage
+    assert pacing.room(0, MANY, 1.0) == int(pacing.window)
+
+
+@given(
+    st.integers(1, 1024),
+    st.lists(
+        st.tuples(
+            st.sampled_from([None, BROKEN, BUSY, LOCKED, POISON]),
+            st.integers(0, 60_000_000),
+            st.floats(0, 100),
+            st.integers(0, 10**7),
+        ),
+        max_size=60,
+    ),
+)
+def test_whatever_happens_the_window_keeps_its_bounds(window_max, story):
+    """The window is between one and its most, and a place is always found again: nothing is held for ever."""
+    pacing, now_s = Pacing(window_max), 0.0
+    for failure, latency_us, pause_s, waiting in story:
+        now_s += pause_s
+        if failure is None:
+            pacing.succeeded(latency_us, int(pacing.window), now_s)
+        else:
+            pacing.failed(failure, waiting, now_s)
+        assert 1 <= pacing.window <= window_max
+        assert pacing.room(0, waiting, now_s) <= window_max
+        assert pacing.room(0, waiting, now_s + PROBE_LONGEST_S) >= 1
+
+
+# ── latencies ──
+
+
+def test_there_is_no_quantile_before_the_first():
+    """Nothing is claimed about attempts that were not made."""
+    assert Latencies().quantile_ms(0.5) is None
+
+
+@given(st.lists(st.integers(1, 60_000_000), min_size=1, max_size=300), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
+def test_quantiles_are_right_to_a_bucket(latencies, share):
+    """A quantile is at most a twelfth of an octave above the true one, and not below it."""
+    counted = Latencies()
+    for latency_us in latencies:
+        counted.add(latency_us)
+
+    rank = max(1, -(-int(share * len(latencies) * 1000) // 1000))
+    true_ms = sorted(latencies)[rank - 1] / 1000
+
+    assert true_ms * 0.99 - 0.01 <= counted.quantile_ms(share) <= true_ms * 2 ** (1 / 12) * 1.01 + 0.01
+
+
+def test_old_latencies_fade():
+    """After some thousand new ones, what was long ago says nothing any more."""
+    counted = Latencies()
+    for _ in range(5000):
+        counted.add(1_000_000)
+    for _ in range(60_000):
+        counted.add(1000)
+
+    assert counted.quantile_ms(0.99) < 2
+
+
+def test_a_latency_of_nothing_is_counted():
+    """An attempt that never left has a latency of zero, and the buckets have no hole for it."""
+    counted = Latencies()
+    counted.add(0)
+
+    assert counted.quantile_ms(1.0) == 0

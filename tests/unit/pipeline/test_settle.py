@@ -1,0 +1,289 @@
+"""What is done up to where, what was found out, and when it is stored: promises of pipeline/settle.py."""
+
+import asyncio
+from itertools import pairwise
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis_stream.domain.attempt import Dead, Delivered, Failure, Retry, Scope
+from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
+from aegis_stream.domain.destination import Health
+from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
+from aegis_stream.errors import Unavailable
+from aegis_stream.pipeline.settle import RUN_LENGTH_MAX, Findings, Settler, Watermark, merge_runs
+
+NOW = Micros(1_000_000)
+DOWN = Failure(Scope.DESTINATION, "answered 500", 500)
+
+
+# ── the watermark ──
+
+
+@st.composite
+def stretches(draw):
+    """Draw a start, and the log after it cut into stretches, in any order of completion."""
+    start = draw(st.integers(0, 2**40))
+    lengths = draw(st.lists(st.integers(1, 5), max_size=40))
+    pieces, first = [], start + 1
+    for length in lengths:
+        pieces.append((first, first + length - 1))
+        first += length
+    return start, draw(st.permutations(pieces))
+
+
+@given(stretches())
+def test_the_watermark_is_what_a_set_would_say(drawn):
+    """In whatever order stretches are done, the watermark is the end of the unbroken beginning, at every moment."""
+    start, order = drawn
+    watermark, done = Watermark(start), set()
+
+    for first, last in order:
+        watermark.complete(first, last)
+        done |= set(range(first, last + 1))
+        expected = start
+        while expected + 1 in done:
+            expected += 1
+        assert watermark.value == expected
+
+    assert watermark._above == {}, "nothing is remembered once the gap is closed"
+
+
+# ── runs ──
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 6), st.integers(0, 2), st.sampled_from([200, 202, None])), max_size=30),
+    st.randoms(use_true_random=False),
+)
+def test_runs_say_what_their_pieces_said(drawn, chance):
+    """Merged or not, in whatever order: every sequence has one status, the one it had, and neighbours alike are one run."""
+    pieces, first = [], 1
+    for length, gap, status in drawn:
+        first += gap
+        pieces.append((first, first + length - 1, status))
+        first += length
+    expected = {sequence: status for a, b, status in pieces for sequence in range(a, b + 1)}
+    chance.shuffle(pieces)
+
+    runs = list(merge_runs(pieces))
+
+    assert {sequence: status for a, b, status in runs for sequence in range(a, b + 1)} == expected
+    assert sum(b - a + 1 for a, b, _ in runs) == len(expected)
+    for (_, last, status), (following, _, status_then) in pairwise(runs):
+        assert following > last + 1 or status_then != status
+
+
+def test_no_run_becomes_longer_than_a_search_can_look():
+    """However many neighbours succeed alike, a run stops at its longest, and the next one goes on."""
+    runs = list(merge_runs([(n, n, 202) for n in range(1, 2 * RUN_LENGTH_MAX + 11)]))
+
+    assert runs[0] == (1, RUN_LENGTH_MAX, 202)
+    assert [last - first + 1 for first, last, _ in runs] == [RUN_LENGTH_MAX, RUN_LENGTH_MAX, 10]
+
+
+# ── findings ──
+
+
+def written(findings: Findings) -> Settlement:
+    """Return the settlement that these findings make."""
+    settlement = Settlement(Lease(DestinationNo(1), 1), OrganizationNo(1), 0, Health())
+    findings.write(settlement, NOW)
+    return settlement
+
+
+def test_nothing_found_writes_nothing():
+    """Findings without an attempt leave the settlement empty."""
+    settlement = written(Findings())
+
+    assert (settlement.runs, settlement.retries, settlement.dead, settlement.resolved) == ([], [], [], [])
+    assert (settlement.delivered, settlement.failed_attempts) == (0, 0)
+
+
+def test_neighbouring_successes_are_one_run():
+    """First attempts that succeeded alike are one row with their mean latency."""
+    findings = Findings()
+    findings.note_delivered(3, 4, 202, 300)
+    findings.note_delivered(1, 2, 202, 100)
+
+    settlement = written(findings)
+
+    assert settlement.runs == [AttemptRun(1, 4, 1, "delivered", 202, None, 200, NOW)]
+    assert settlement.delivered == 4
+
+
+def test_outcomes_become_rows():
+    """A retry that succeeded leaves its row, one that failed gets a new time, one that is dead becomes a dead letter."""
+    findings = Findings()
+    findings.note(1, 2, Delivered(204), 10, NOW)
+    findings.note(2, 2, Retry(Micros(NOW + 5), DOWN), 20, NOW)
+    findings.note(3, 3, Dead(DOWN), 30, NOW)
+
+    settlement = written(findings)
+
+    assert settlement.resolved == [1]
+    assert settlement.retries == [RetryRow(2, 2, Micros(NOW + 5), DOWN)]
+    assert settlement.dead == [DeadRow(3, 3, NOW, DOWN)]
+    assert [(run.first, run.attempt, run.state, run.status_code) for run in settlement.runs] == [
+        (1, 2, "delivered", 204),
+        (2, 2, "failed", 500),
+        (3, 3, "failed", 500),
+    ]
+    assert (settlement.delivered, settlement.failed_attempts) == (1, 2)
+
+
+@pytest.mark.parametrize("outcome", [Delivered(202), Dead(DOWN)])
+def test_an_outcome_replaces_what_was_parked(outcome):
+    """An attempt that was parked in retries and then came to an end leaves no retry behind."""
+    findings = Findings()
+    findings.retries[7] = RetryRow(7, 1, Micros(NOW + 99), None)
+
+    findings.note(7, 1, outcome, 10, NOW)
+
+    assert written(findings).retries == []
+
+
+# ── the settler ──
+
+
+class FakeLedger:
+    """Takes settlements; refuses while it is `broken`, and those of leases that are `gone`."""
+
+    def __init__(self) -> None:
+        self.calls: list[list[Settlement]] = []
+        self.broken = False
+        self.gone: set[Lease] = set()
+
+    async def settle(self, worker_id, settlements, now):
+        await asyncio.sleep(0)
+        if self.broken:
+            raise Unavailable("no")
+        self.calls.append(list(settlements))
+        return {one.lease for one in settlements if one.lease in self.gone}
+
+
+class FakeForwarder:
+    """Finds something out whenever it is asked, until `quiet`."""
+
+    def __init__(self, number: int) -> None:
+        self.lease = Lease(DestinationNo(number), 1)
+        self.cursor = 0
+        self.stored: list[int] = []
+        self.quiet = False
+
+    def take_settlement(self):
+        if self.quiet:
+            return None
+        self.cursor += 1
+        return Settlement(self.lease, OrganizationNo(1), self.cursor, Health())
+
+    def settled(self, settlement):
+        self.stored.append(settlement.cursor)
+
+
+class FakeClock:
+    def now(self):
+        return NOW
+
+
+@pytest.fixture
+def ledger():
+    """Make a store that takes everything."""
+    return FakeLedger()
+
+
+@pytest.fixture
+def lost():
+    """Make a list of forwarders that were given up."""
+    return []
+
+
+@pytest.fixture
+def settler(ledger, lost):
+    """Make a settler without a pause."""
+    return Settler(ledger, FakeClock(), WorkerId("wrk_1"), 0.0, lost.extend)
+
+
+async def test_everything_found_goes_into_one_transaction(settler, ledger):
+    """The findings of all destinations that were marked are stored together, and each learns of it."""
+    one, two = FakeForwarder(1), FakeForwarder(2)
+    for forwarder in (one, two, one):
+        settler.mark(forwarder)
+
+    assert await settler.flush()
+    assert await settler.flush()
+
+    assert [[one.lease.destination_no for one in call] for call in ledger.calls] == [[1, 2]]
+    assert (one.stored, two.stored) == ([1], [1])
+
+
+async def test_nothing_to_say_is_no_transaction(settler, ledger):
+    """A forwarder that has nothing after all costs no write."""
+    forwarder = FakeForwarder(1)
+    forwarder.quiet = True
+    settler.mark(forwarder)
+
+    assert await settler.flush()
+
+    assert ledger.calls == []
+
+
+async def test_a_settlement_that_could_not_be_stored_is_kept(settler, ledger):
+    """What the store could not take is tried again as it is, before anything newer of the same destination."""
+    forwarder, other = FakeForwarder(1), FakeForwarder(2)
+    ledger.broken = True
+    settler.mark(forwarder)
+    assert not await settler.flush()
+    settler.mark(forwarder)
+    settler.mark(other)
+    assert not await settler.flush()
+
+    ledger.broken = False
+    assert await settler.flush()
+    assert await settler.flush()
+
+    assert [[(one.lease.destination_no, one.cursor) for one in call] for call in ledger.calls] == [
+        [(1, 1), (2, 1)],
+        [(1, 2)],
+    ]
+    assert forwarder.stored == [1, 2]
+
+
+async def test_who_lost_its_lease_is_told_and_settles_nothing(settler, ledger, lost):
+    """A settlement that does not pass the fence is not reported as stored, and its forwarder is given up."""
+    ours, theirs = FakeForwarder(1), FakeForwarder(2)
+    ledger.gone = {theirs.lease}
+    settler.mark(ours)
+    settler.mark(theirs)
+
+    assert await settler.flush()
+
+    assert (ours.stored, theirs.stored) == ([1], [])
+    assert lost == [theirs]
+
+
+async def test_what_is_found_meanwhile_goes_with_the_next(settler, ledger):
+    """A mark that comes while a settlement is under way is not forgotten."""
+    forwarder = FakeForwarder(1)
+    running = asyncio.ensure_future(settler.run())
+    settler.mark(forwarder)
+    async with asyncio.timeout(10):
+        while forwarder.stored != [1, 2]:
+            if forwarder.stored == [1] and not settler._dirty:
+                settler.mark(forwarder)
+            await asyncio.sleep(0)
+        settler.halt()
+        await running
+
+    assert [call[0].cursor for call in ledger.calls] == [1, 2]
+
+
+async def test_halt_ends_a_settler_with_nothing_to_do(settler):
+    """Asked to end, the loop ends, also when nothing was ever marked."""
+    running = asyncio.ensure_future(settler.run())
+    await asyncio.sleep(0)
+    settler.halt()
+
+    async with asyncio.timeout(10):
+        await running

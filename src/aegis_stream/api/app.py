@@ -229,7 +229,7 @@ def _as_invalid(error: ValidationException) -> Invalid:
                 "" if key == "data" else key, message.replace("`", "").replace("Expected", "expected")
             )
         )
-    if not extra:
+    if not extra or any(one.get("message") == "'data'" for one in extra):
         return Malformed(
             "the body is missing or not a JSON object: send one with Content-Type: application/json"
         )

@@ -307,10 +307,11 @@ async def test_one_write_that_fails_takes_no_other_along(store, org):
 async def test_a_stalled_appender_leaves_no_gap_and_is_not_overtaken(backend, store, org):
     """While one appender stalls before its commit, no reader sees events, no other appender gets past, and no gap is left."""
     other, reader = backend.open(), backend.open()
-    holding, appended, release = threading.Event(), threading.Event(), threading.Event()
+    held, holding, appended, release = (threading.Event() for _ in range(4))
     try:
         # The first write holds the writer, so that the append and the stall behind it share the next transaction.
-        first = store.db.submit(lambda _: holding.wait(10))
+        first = store.db.submit(lambda _: (held.set(), holding.wait(10)))
+        assert await asyncio.to_thread(held.wait, 10)
         stalled = asyncio.ensure_future(store.log.append(org, events(1, 3), T0))
         await asyncio.sleep(0)
         stall = store.db.submit(lambda _: (appended.set(), release.wait(10)))

@@ -68,7 +68,7 @@ def serve(
             for name, value in shown.items():
                 click.echo(f"AEGIS_{name.upper()}={value}")
         return
-    from aegis_stream.wiring import Serving, run_server  # noqa: PLC0415 - the other commands start faster without the server
+    from aegis_stream.serving import Serving, run_server  # noqa: PLC0415 - the other commands start faster without the server
 
     run_server(settings, Serving(host, port, workers, path))
 
@@ -80,7 +80,7 @@ def serve(
 def worker(context: click.Context, supervised: bool, config: Path | None) -> None:
     """Deliver what is recorded, without the API."""
     settings, _ = read_settings(context, config)
-    from aegis_stream.wiring import run_worker  # noqa: PLC0415
+    from aegis_stream.serving import run_worker  # noqa: PLC0415
 
     run_worker(settings, supervised=supervised)
 

@@ -8,7 +8,7 @@ from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.errors import Invalid
 from aegis_stream.settings import Settings
-from support.simulation import Simulation, status
+from support.simulation import Running, Simulation, status
 
 
 @pytest.fixture
@@ -31,6 +31,13 @@ def replay(sim: Simulation, first: int, last: int, replay_id: str = "rpl_1") -> 
     """Ask for a range to be sent once more."""
     sim.run(sim.directory.add_replay(sim.destination, ReplayId(replay_id), first, last, sim.clock.now()))
     sim.bells.ring_changes()
+
+
+def serve(worker: Running, route_of) -> None:
+    """Let a worker find its routes otherwise from now on."""
+    shared = worker.worker._shared = replace(worker.worker._shared, route_of=route_of)
+    for forwarder in worker.worker._forwarders.values():
+        forwarder.shared, forwarder._channel = shared, None
 
 
 def test_a_replay_sends_its_range_once_more(make):
@@ -183,11 +190,11 @@ def test_a_url_that_is_no_longer_allowed_is_a_failure_to_fix(make):
     def refuse(_):
         raise Invalid("plain http is not allowed any more: use https")
 
-    worker.worker._shared = replace(worker.worker._shared, route_of=refuse)
+    serve(worker, refuse)
     ids = sim.append(3)
     sim.advance(1)
     progress, attempts = sim.progress(), list(sim.receiver.attempts)
-    worker.worker._forwarders[sim.destination.no].shared = replace(worker.worker._shared, route_of=allowed)
+    serve(worker, allowed)
     sim.change(lambda spec: replace(spec, name="corrected"))
     sim.advance(400)
 

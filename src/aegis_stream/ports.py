@@ -73,6 +73,10 @@ class Ledger(Protocol):
         """Prolong a worker's leases; False when they are lost already."""
         ...
 
+    async def workers(self) -> list[WorkerId]:
+        """Return all registered workers, living or not."""
+        ...
+
     async def claim(self, worker_id: WorkerId, now: Micros) -> tuple[list[Claimed], int]:
         """Take over free destinations up to a fair share; returns them, and how many are held beyond the share."""
         ...

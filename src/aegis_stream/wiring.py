@@ -111,7 +111,7 @@ def open_stores(settings: Settings, telemetry: Log, *, threads: bool = True) -> 
         notes.append(f"made {path}: events, destinations and keys live here")
     elif before != after:
         telemetry.info("store.migrated", before=before, after=after)
-    operator_digest = _operator_digest(settings, notes)
+    operator_digest = _operator_digest(settings, notes, telemetry)
     directory = StoredDirectory(db, Vault(master_key, dice))
     return Stores(
         db,
@@ -125,7 +125,7 @@ def open_stores(settings: Settings, telemetry: Log, *, threads: bool = True) -> 
     )
 
 
-def _operator_digest(settings: Settings, notes: list[str]) -> bytes:
+def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> bytes:
     """Return the SHA-256 of the operator key; make a key at the first start, and keep only its digest."""
     if settings.operator_key is not None:
         return hashlib.sha256(settings.operator_key.encode()).digest()
@@ -138,6 +138,7 @@ def _operator_digest(settings: Settings, notes: list[str]) -> bytes:
     with os.fdopen(handle, "w") as file:
         file.write(digest.hex() + "\n")
     notes.append(f"operator key, shown this once: {key}")
+    telemetry.info("service.operator_key_made")
     return digest
 
 

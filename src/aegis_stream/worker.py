@@ -78,6 +78,7 @@ class Worker:
     _loading: set[DestinationNo] = field(default_factory=set)
     _idle_since_s: dict[DestinationNo, float] = field(default_factory=dict)
     _revision: int = 0
+    _workers: list[WorkerId] = field(default_factory=list)
     _shared: Forwarding = field(init=False)
     _settler: Settler = field(init=False)
     _changes: asyncio.Event = field(default_factory=asyncio.Event)
@@ -209,6 +210,9 @@ class Worker:
                 changed = self.around.log.changed()
                 if changed != seen:
                     seen = changed
+                    if (workers := await self.around.ledger.workers()) != self._workers:
+                        self._workers = workers
+                        await self._claim()  # somebody came or went: the shares are others now
                     for organization_no, head in (await self.around.log.heads()).items():
                         self._grown(organization_no, head)
                     self._changes.set()

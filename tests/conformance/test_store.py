@@ -974,13 +974,25 @@ async def test_a_replay_moves_on_and_ends(store, org):
     half_way = await store.ledger.replays(no)
     covering = [await store.directory.replay_cursor(destination, sequence) for sequence in (2, 3, 7, 8)]
     await settle(store, settlement(lease, org, replays=[(replay, 7)]), now=T0 + 9)
-    [row] = await store.directory.replays_of(destination, 10)
+    [row] = await store.directory.replays_of(destination, "~", 10)
 
     assert at_start == [ReplayRange(replay, 3, 2, 7)]
     assert half_way == [ReplayRange(replay, 3, 5, 7)]
     assert covering == [None, 5, 5, None]
     assert await store.ledger.replays(no) == []
     assert tuple(row) == (replay, 3, 7, 7, T0, T0 + 9)
+
+
+async def test_replays_are_listed_newest_first(store, org):
+    """A listing begins with the newest replay, running or over, and goes on before the last one that was shown."""
+    destination = await add_destination(store, org)
+    for number in range(1, 6):
+        await store.directory.add_replay(destination, ReplayId(f"rpl_{number}"), 1, 1, Micros(T0 + number))
+
+    first = await store.directory.replays_of(destination, "~", 3)
+    rest = await store.directory.replays_of(destination, first[-1].replay_id, 3)
+
+    assert [one.replay_id for one in [*first, *rest]] == [f"rpl_{number}" for number in (5, 4, 3, 2, 1)]
 
 
 async def test_a_cancelled_replay_stays_where_it_is(store, org):

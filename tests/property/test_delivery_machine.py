@@ -218,6 +218,7 @@ class Delivery(RuleBasedStateMachine):
         assert progress.cursor == len(self.sent)
         assert sim.retries() == {}
         assert sim.dead() == []
+        assert not sim.db.read_now(lambda db: db.rows("SELECT * FROM replays WHERE finished_at IS NULL"))
         for sequence, event_id in enumerate(self.sent, 1):
             assert bool(sim.receiver.accepted[event_id]) == self._wants(sequence), event_id
         stored = {

@@ -34,6 +34,7 @@ from aegis_stream.vault import Vault
 from aegis_stream.worker import Surroundings, Worker
 
 EPOCH = 1_700_000_000_000_000
+STORE_LATENCY_S = 0.002
 
 
 class _JumpingSelector(selectors.DefaultSelector):
@@ -207,7 +208,9 @@ class FreezableLedger:
             await self._thawed.wait()
             if self.dead:
                 raise Unavailable("this process was killed")
-            return await method(*values)
+            result = await method(*values)
+            await asyncio.sleep(STORE_LATENCY_S)  # a commit takes its time, and the world goes on meanwhile
+            return result
 
         return call
 

@@ -205,9 +205,9 @@ async def start_replay(
         return ReplayAccepted(0, None)
     now = service.clock.now()
     replay_id = ReplayId(new_id("rpl", now, service.dice.random_bytes(RANDOM_BYTES)))
-    await service.directory.add_replay(destination, replay_id, first, last, now)
+    count = await service.directory.add_replay(destination, replay_id, first, last, now)
     service.doorbell.ring_changes()
-    return ReplayAccepted(last - first + 1, replay_id)
+    return ReplayAccepted(count, replay_id if count else None)
 
 
 @get(ONE + "/replays", tags=TAGS, responses=errors(403))

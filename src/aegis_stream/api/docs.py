@@ -23,7 +23,7 @@ _EXAMPLES = {
         TYPE_BASE + "not-found", "Not found", 404, "there is no destination 'dst_…' in this organization"
     ),
     409: Problem(
-        TYPE_BASE + "conflict",
+        TYPE_BASE + "organization-exists",
         "Contradicts what is stored",
         409,
         "there is an organization org_abc already: choose another id",

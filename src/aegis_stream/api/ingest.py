@@ -181,7 +181,8 @@ def refusal(recorded: Recorded, *, single: bool, renamed: dict[str, str] | None 
         kind = Malformed
     elif single and first.kind == "too-large":
         kind = TooLarge
-    return kind(detail, problems=problems, code="conflict" if "another body" in detail else None)
+    conflicts = all(one.kind == "conflict" for _, one in rejected)
+    return kind(detail, problems=problems, code="event-conflict" if conflicts else None)
 
 
 async def read_body(receive: Receive, limit: int) -> bytes:

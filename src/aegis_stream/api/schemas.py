@@ -15,6 +15,7 @@ from aegis_stream.domain.destination import (
     Progress,
     mask_url,
 )
+from aegis_stream.domain.event import Preflight
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import to_text
 from aegis_stream.formats import resolve
@@ -275,20 +276,9 @@ class EventDetail(msgspec.Struct):
     deliveries: list[EventDelivery]
 
 
-class PreflightWrite(Strict):
+class PreflightWrite(Preflight, forbid_unknown_fields=True):
     """A preflight decision, flat; the service makes the event around it. Counts of findings, never their values."""
 
-    decision: Decision
-    preflight_id: str | UnsetType = UNSET
-    destination: Literal["AI_TOOL", "VENDOR", "CUSTOMER"] | UnsetType = UNSET
-    summary: str | None | UnsetType = UNSET
-    policy_version: str | None | UnsetType = UNSET
-    policy_id: str | None | UnsetType = UNSET
-    source_type: str | None | UnsetType = UNSET
-    input_type: str | None | UnsetType = UNSET
-    input_size_bytes: Annotated[int, Meta(ge=0)] | None | UnsetType = UNSET
-    finding_counts_by_type: dict[str, Annotated[int, Meta(ge=0)]] | UnsetType = UNSET
-    actor_id: str | None | UnsetType = UNSET
     timestamp: Moment | UnsetType = UNSET
 
 

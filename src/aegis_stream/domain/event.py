@@ -60,7 +60,7 @@ class Rejection(NamedTuple):
         event_id: the item's own id, where it has a readable one.
         field: dotted path of what is wrong, "" for the item as a whole.
         message: what is wrong and the way out.
-        kind: "malformed" (cannot be read), "too-large" or "invalid".
+        kind: "malformed" (cannot be read), "too-large", "conflict" (its id is taken) or "invalid".
     """
 
     event_id: str | None

@@ -168,7 +168,8 @@ class Forwarder:
             if self._channel is not None and not self._flying:
                 self._channel.close()
             self._channel = None
-            self.live.filter = destination.spec.filter
+            for source in (self.live, *self.replays):
+                source.refilter(destination.spec.filter)
             self.pacing.forget_failures()
             self._configure()
         self.retries.give_back()
@@ -282,7 +283,6 @@ class Forwarder:
         """Note what the attempt came to. Not a single await: nothing comes between an answer and its record."""
         now = self.shared.clock.now()
         now_s = asyncio.get_running_loop().time()
-        self._latencies.add(latency_us)
         if isinstance(verdicts, Accepted):
             self._succeeded(latency_us, now, now_s)
             if isinstance(work.source, RangeSource) and len(work.sequences) == work.last - work.first + 1:
@@ -317,6 +317,7 @@ class Forwarder:
                     self._findings.note(sequence, work.attempt, outcome, latency_us, now)
 
     def _succeeded(self, latency_us: int, now: Micros, now_s: float) -> None:
+        self._latencies.add(latency_us)
         recovered = self.pacing.failures_in_row > 0
         self.pacing.succeeded(latency_us, self.in_flight, now_s)
         health = self.health
@@ -384,7 +385,13 @@ class Forwarder:
             self.retries.look_by(self.shared.clock.now())
             if self._redrive_died_by is not None:
                 self.shared.settler.mark(self)
-        self.replays = [source for source in self.replays if source.watermark.value < source.last]
+        # By what is stored, not by what is known since: the end of a replay must reach the store before it is let go.
+        stored = dict(settlement.replays)
+        self.replays = [
+            one
+            for one in self.replays
+            if one.replay is None or stored.get(one.replay.replay_id, 0) < one.last
+        ]
         self.shared.pages.forget(self.claimed.organization_no, self.live.watermark.value)
         self.wake()
 
@@ -468,7 +475,8 @@ class Forwarder:
                 await self.live.refill(now)
             for replay in self.replays:
                 await replay.refill(now)
-        except Unavailable:
+        except Unavailable as error:
+            self.shared.telemetry.warning("worker.store_unavailable", reason=error.message)
             await asyncio.sleep(STORE_RETRY_S)
         finally:
             self._refilling = False

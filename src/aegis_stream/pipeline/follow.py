@@ -13,6 +13,7 @@ from typing import Protocol
 from aegis_stream.domain.delivery import DueRetry, Page, ReplayRange, RetryRow
 from aegis_stream.domain.destination import BatchPolicy, Filter
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
+from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Clock, EventLog, Ledger
 
 from .settle import Watermark
@@ -196,14 +197,32 @@ class RangeSource:
             return
         self._reading = True
         try:
-            first = self._read_through + 1
+            first, asked_with = self._read_through + 1, self.filter
             page = await self.pages.read(
                 self.organization_no, first, self.last, labels=not self.filter.wants_all
             )
-            if page.bodies:
-                self._reserve.append(page)
+            if self.filter is not asked_with:
+                return
+            if not page.bodies:
+                raise Unavailable(
+                    f"event {first} is not in the log, and nothing after it", code="log-damaged"
+                )
+            self._reserve.append(self._within(page))
         finally:
             self._reading = False
+
+    def _within(self, page: Page) -> Page:
+        """Cut a page off at `last`: a shared one may have been read for somebody who wants more."""
+        count = self.last - page.first + 1
+        if count >= len(page.bodies):
+            return page
+        return Page(page.first, page.bodies[:count], page.labels[:count] if page.labels is not None else None)
+
+    def refilter(self, filter_: Filter) -> None:
+        """Go by another filter from the next event on: what was read ahead is read again, with what the filter looks at."""
+        self.filter = filter_
+        self._reserve.clear()
+        self._sequences, self._bodies, self._at, self._page_last = (), [], 0, self.covered
 
     def take(self, limits: Limits) -> Work | None:
         """Return the next events for one request; skips what the filter leaves out."""

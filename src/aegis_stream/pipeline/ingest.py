@@ -81,7 +81,9 @@ class Ingest:
             self.doorbell.ring(organization_no, appended.head)
         for place, sequence in appended.conflicts.items():
             message = f"is the id of event {sequence}, which has another body: send it under a new id"
-            rejected.append((indexes[place], Rejection(events[place].event_id, "event.id", message)))
+            rejected.append(
+                (indexes[place], Rejection(events[place].event_id, "event.id", message, "conflict"))
+            )
         rejected.sort(key=lambda one: one[0])
         return Recorded(appended.added, len(appended.duplicates), rejected, events, appended)
 

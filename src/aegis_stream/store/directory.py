@@ -317,11 +317,15 @@ class StoredDirectory:
             def work(db: Connection) -> int:
                 if event_ids is None:
                     no, organization_no = destination.no, destination.organization_no
-                    moved = redrive_some(db, no, organization_no, scope="%", died_by=now, limit=REDRIVE_CHUNK)
+                    moved, made = redrive_some(
+                        db, no, organization_no, scope="%", died_by=now, limit=REDRIVE_CHUNK
+                    )
                 else:
                     sequences = _dead_sequences(db, destination.no, event_ids)
-                    moved = redrive_these(db, destination.no, destination.organization_no, sequences, now)
-                db.run(load()["count_redriven"], (moved, moved, destination.no))
+                    moved, made = redrive_these(
+                        db, destination.no, destination.organization_no, sequences, now
+                    )
+                db.run(load()["count_redriven"], (moved, made, destination.no))
                 db.run(load()["touch_destination"], (_next_revision(db), destination.no))
                 return moved
 
@@ -346,14 +350,19 @@ class StoredDirectory:
 
     async def add_replay(
         self, destination: Destination, replay_id: ReplayId, first: int, last: int, now: Micros
-    ) -> None:
-        """Store a range to be sent once more."""
+    ) -> int:
+        """Store a range to be sent once more. Returns how many events it has: what retention has taken meanwhile is left out."""
 
-        def work(db: Connection) -> None:
-            db.run(load()["insert_replay"], (replay_id, destination.no, first, last, first - 1, now))
+        def work(db: Connection) -> int:
+            row = db.row(load()["oldest_of"], (destination.organization_no,))
+            begin = max(first, row[0] if row is not None else first)
+            if last < begin:
+                return 0
+            db.run(load()["insert_replay"], (replay_id, destination.no, begin, last, begin - 1, now))
             db.run(load()["touch_destination"], (_next_revision(db), destination.no))
+            return last - begin + 1
 
-        await self.db.write(work)
+        return await self.db.write(work)
 
     async def cancel_replay(self, destination: Destination, replay_id: str, now: Micros) -> None:
         """End a replay where it is. Raises: NotFound when it is not under way."""

@@ -170,10 +170,10 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
         db.run(sql["advance_replay"], (cursor, cursor, now, replay_id, no))
     if one.redrive_died_by is not None:
         limit = AUTO_REDRIVE_MAX
-        moved = redrive_some(
+        moved, made = redrive_some(
             db, no, one.organization_no, scope="destination", died_by=one.redrive_died_by, limit=limit
         )
-        retrying, dead_letters = retrying + moved, dead_letters - moved
+        retrying, dead_letters = retrying + made, dead_letters - moved
     health = one.health
     db.run(
         sql["settle_cursor"],
@@ -235,29 +235,34 @@ def _upsert_dead(db: Connection, one: Settlement, dead: DeadRow) -> int:
 
 def redrive_some(
     db: Connection, no: int, organization_no: int, *, scope: str, died_by: Micros, limit: int
-) -> int:
+) -> tuple[int, int]:
     """Make dead letters pending again: a retry with no attempt made, due at once.
 
     Args:
         scope: only those with this scope; "%" for all.
         died_by: only those that were dead by then, so that one redrive takes no event twice.
         limit: most to move.
-    Returns: how many moved; the caller adds them to the counts.
+    Returns: how many dead letters moved, and how many retries are new; the caller adds them to the counts.
     """
     sequences = [row[0] for row in db.rows(load()["dead_letters_for_redrive"], (no, died_by, scope, limit))]
     return redrive_these(db, no, organization_no, sequences, died_by)
 
 
-def redrive_these(db: Connection, no: int, organization_no: int, sequences: Seq[int], now: Micros) -> int:
-    """Make these dead letters pending again; returns how many there were."""
-    moved = 0
+def redrive_these(
+    db: Connection, no: int, organization_no: int, sequences: Seq[int], now: Micros
+) -> tuple[int, int]:
+    """Make these dead letters pending again.
+
+    Returns: how many dead letters there were, and how many retries are new (a replay may have left one of the same event).
+    """
+    moved = made = 0
     for sequence in sequences:
         if db.run(load()["delete_dead_letter"], (no, sequence)):
-            fresh = (0, now, None, None, no, sequence)
-            if not db.run(load()["update_retry"], fresh):  # a replay may have left a retry of the same event
-                db.run(load()["insert_retry"], (*fresh, organization_no))
             moved += 1
-    return moved
+            fresh = (0, now, None, None, no, sequence)
+            if not db.run(load()["update_retry"], fresh):
+                made += db.run(load()["insert_retry"], (*fresh, organization_no))
+    return moved, made
 
 
 def _short(message: str | None) -> str | None:

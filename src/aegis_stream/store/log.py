@@ -35,12 +35,36 @@ def sequence_of(place: int) -> int:
 
 @dataclass(slots=True)
 class _Append:
-    """One caller's events, waiting for the next commit."""
+    """One caller's events, waiting for the next commit.
+
+    Args:
+        result: where they are in the log; true only once `stored`.
+        error: why the commit that took them failed.
+    """
 
     organization_no: OrganizationNo
     events: Seq[NewEvent]
     now: Micros
     result: Appended | None = None
+    stored: bool = False
+    error: BaseException | None = None
+
+
+@dataclass(slots=True)
+class _Flush:
+    """One commit's worth of appends: those that waited when it began."""
+
+    taken: list[_Append] = field(default_factory=list)
+
+    def ended(self, commit: "asyncio.Future[None]") -> None:
+        """Tell everyone it took how the commit ended; runs before any of them goes on."""
+        error = (
+            commit.exception()
+            if not commit.cancelled()
+            else Unavailable("the store is closing", code="store-unwritable")
+        )
+        for one in self.taken:
+            one.stored, one.error = error is None, error
 
 
 @dataclass(slots=True)
@@ -49,7 +73,7 @@ class StoredLog:
 
     db: Sqlite
     _waiting: deque[_Append] = field(default_factory=deque)
-    _flush: "asyncio.Future[None] | None" = None
+    _commit: "asyncio.Future[None] | None" = None
     _taken: bool = True
 
     async def append(self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros) -> Appended:
@@ -60,11 +84,24 @@ class StoredLog:
         """
         waiting = _Append(organization_no, events, now)
         self._waiting.append(waiting)
-        if self._taken or self._flush is None:
+        if self._taken or self._commit is None:
             self._taken = False
-            self._flush = self.db.submit(self._append_waiting)
-        await asyncio.shield(self._flush)
-        assert waiting.result is not None, "an append that did not raise has a result"
+            flush = _Flush()
+            self._commit = self.db.submit(lambda db: self._append_waiting(db, flush))
+            if self._commit.done():  # without threads a write is over when it begins
+                flush.ended(self._commit)
+            else:
+                self._commit.add_done_callback(flush.ended)
+        try:
+            await asyncio.shield(self._commit)
+        except Unavailable:
+            # The commit before the one awaited may have taken these events along; then its end is what counts.
+            if not waiting.stored:
+                raise
+        if waiting.error is not None:
+            raise waiting.error
+        assert waiting.stored, "a commit that has ended has told those it took"
+        assert waiting.result is not None, "what is stored is somewhere"
         return waiting.result
 
     async def page(
@@ -131,13 +168,14 @@ class StoredLog:
 
         return await self.db.read(search)
 
-    def _append_waiting(self, db: Connection) -> None:
+    def _append_waiting(self, db: Connection, flush: _Flush) -> None:
         """Append all that waits, organization by organization; runs on the writer's thread, inside its transaction."""
         # From here on a new caller must ask for another flush; only then is the queue emptied, so none is missed.
         self._taken = True
         by_organization: dict[OrganizationNo, list[_Append]] = {}
         while self._waiting:
             waiting = self._waiting.popleft()
+            flush.taken.append(waiting)
             by_organization.setdefault(waiting.organization_no, []).append(waiting)
         for organization_no, appends in by_organization.items():
             try:

@@ -34,27 +34,39 @@ class Retention:
 
 
 def _forget_events(db: Connection, horizon: Micros) -> int:
-    sql, removed = load(), 0
-    for organization_no, oldest, head in db.rows(
-        sql["organizations_with_old_events"], (horizon, ORGANIZATIONS_PER_SWEEP)
-    ):
-        needed = db.row(sql["needed_from"], (organization_no, organization_no))
-        limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
-        last = min(limit, oldest + CHUNK - 1)
-        # Times never go back along a log: the chunk is whole when its last event is old enough, else wait for it.
-        while last >= oldest:
-            row = db.row(sql["received_at"], (position(organization_no, last),))
-            if row is None or row[0] < horizon:
+    """Remove a chunk of old events, from the first organization that has some nobody needs."""
+    sql, removed, after = load(), 0, 0
+    while removed < CHUNK:
+        found = db.rows(sql["organizations_with_old_events"], (horizon, after, ORGANIZATIONS_PER_SWEEP))
+        for organization_no, oldest, head in found:
+            removed += _forget_prefix(db, organization_no, (oldest, head), horizon)
+            if removed >= CHUNK:
                 break
-            last = oldest + (last - oldest) // 2 if last > oldest else oldest - 1
-        if last < oldest:
-            continue
-        first = position(organization_no, 1)
-        kept = (organization_no, last)
-        removed += db.run(sql["delete_events"], (first, position(organization_no, last), *kept, *kept))
-        db.run(sql["advance_oldest"], (last + 1, organization_no))
-        if removed >= CHUNK:
+            after = organization_no
+        if len(found) < ORGANIZATIONS_PER_SWEEP:
             break
+    return removed
+
+
+def _forget_prefix(db: Connection, organization_no: int, stretch: tuple[int, int], horizon: Micros) -> int:
+    """Remove the oldest events of one organization, as far as they are old enough and nobody has still to send them."""
+    sql, (oldest, head) = load(), stretch
+    needed = db.row(sql["needed_from"], (organization_no, organization_no))
+    limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
+    last = min(limit, oldest + CHUNK - 1)
+    # Times never go back along a log: the chunk is whole when its last event is old enough; else a smaller one may be.
+    while last >= oldest:
+        row = db.row(sql["received_at"], (position(organization_no, last),))
+        if row is None or row[0] < horizon:
+            break
+        last = oldest + (last - oldest) // 2 if last > oldest else oldest - 1
+    if last < oldest:
+        return 0
+    kept = (organization_no, last)
+    removed = db.run(
+        sql["delete_events"], (position(organization_no, 1), position(organization_no, last), *kept, *kept)
+    )
+    db.run(sql["advance_oldest"], (last + 1, organization_no))
     return removed
 
 
@@ -73,6 +85,8 @@ def _forget_deleted(db: Connection) -> int:
             "delete_retries_of",
             "delete_dead_letters_of",
             "delete_replays_of",
+            "keep_delivered",
+            "keep_failed_attempts",
             "delete_cursor",
             "delete_destination",
         ):

@@ -284,7 +284,7 @@ class Sqlite:
                     except Exception as error:  # noqa: BLE001 - carried to whoever waits for this job
                         job.error = error
                 self._writer.execute("COMMIT")
-        except (apsw.Error, OSError) as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live on and the waiting must know
             self._abandon()
             full = isinstance(error, apsw.FullError)
             failure = Unavailable(
@@ -353,7 +353,7 @@ def refuse_unsuitable(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -
     if kind in NETWORK_FILE_SYSTEMS:
         raise Misconfigured(
             f"AEGIS_DATA_DIR lies on a network file system ({kind}), where SQLite can lose data: "
-            "use a local disk, or PostgreSQL by AEGIS_DATABASE_URL",
+            "use a directory on a local disk",
             code="network-file-system",
         )
 

@@ -242,7 +242,7 @@ SELECT ?, ?, org_no, event_id, ?, ?, ?, ?, ? FROM events WHERE position = ?;
 
 -- name: advance_replay
 -- A replay moves on, and is finished when it reaches its end.
-UPDATE replays SET cursor = max(cursor, ?), finished_at = CASE WHEN ? >= last_sequence THEN ? ELSE finished_at END
+UPDATE replays SET cursor = max(cursor, ?), finished_at = CASE WHEN ? >= last_sequence THEN coalesce(finished_at, ?) ELSE finished_at END
 WHERE replay_id = ? AND dst_no = ?;
 
 
@@ -295,6 +295,10 @@ UPDATE destinations SET revision = ? WHERE dst_no = ?;
 -- A range to be sent once more.
 INSERT INTO replays (replay_id, dst_no, first_sequence, last_sequence, cursor, created_at) VALUES (?, ?, ?, ?, ?, ?);
 
+-- name: oldest_of
+-- Where an organization's log begins.
+SELECT oldest FROM organizations WHERE org_no = ?;
+
 -- name: open_replays
 -- Replays that are under way.
 SELECT replay_id, first_sequence, cursor, last_sequence FROM replays
@@ -339,7 +343,7 @@ SELECT position, event_id FROM events WHERE position BETWEEN ? AND ? ORDER BY po
 -- Where there may be something to remove.
 SELECT o.org_no, o.oldest, o.head FROM organizations o
 JOIN events e ON e.position = o.org_no * 1099511627776 + o.oldest
-WHERE o.head >= o.oldest AND e.received_at < ? LIMIT ?;
+WHERE o.head >= o.oldest AND e.received_at < ? AND o.org_no > ? ORDER BY o.org_no LIMIT ?;
 
 -- name: needed_from
 -- The oldest sequence that some destination of the organization has still to send.
@@ -385,6 +389,15 @@ DELETE FROM dead_letters WHERE dst_no = ?;
 -- Replays of a deleted destination.
 DELETE FROM replays WHERE dst_no = ?;
 
+-- name: keep_delivered
+-- What a destination that goes had delivered stays in the counter that people watch.
+UPDATE meta SET value = value + coalesce((SELECT delivered FROM cursors WHERE dst_no = ?), 0) WHERE name = 'delivered_by_deleted';
+
+-- name: keep_failed_attempts
+-- Its failed attempts likewise.
+UPDATE meta SET value = value + coalesce((SELECT failed_attempts FROM cursors WHERE dst_no = ?), 0)
+WHERE name = 'failed_attempts_by_deleted';
+
 -- name: delete_cursor
 -- The cursor of a deleted destination.
 DELETE FROM cursors WHERE dst_no = ?;
@@ -397,7 +410,12 @@ DELETE FROM destinations WHERE dst_no = ?;
 -- ─── Totals, for metrics ────────────────────────────────────────────────────────────────────────────────────────────
 
 -- name: totals
--- Sums over all destinations; the tables are narrow and have one row a destination.
-SELECT count(*), coalesce(sum(c.delivered), 0), coalesce(sum(c.failed_attempts), 0), coalesce(sum(c.retrying), 0),
-       coalesce(sum(c.dead_letters), 0), coalesce(sum(o.head - c.cursor), 0), coalesce(sum(c.failures_in_row > 0), 0)
-FROM cursors c JOIN organizations o ON o.org_no = c.org_no;
+-- Sums over all destinations; counters keep what deleted destinations had counted.
+SELECT coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN 1 ELSE 0 END), 0),
+       coalesce(sum(c.delivered), 0) + (SELECT value FROM meta WHERE name = 'delivered_by_deleted'),
+       coalesce(sum(c.failed_attempts), 0) + (SELECT value FROM meta WHERE name = 'failed_attempts_by_deleted'),
+       coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN c.retrying ELSE 0 END), 0),
+       coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN c.dead_letters ELSE 0 END), 0),
+       coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN o.head - c.cursor ELSE 0 END), 0),
+       coalesce(sum(CASE WHEN d.deleted_at IS NULL AND c.failures_in_row > 0 THEN 1 ELSE 0 END), 0)
+FROM cursors c JOIN organizations o ON o.org_no = c.org_no JOIN destinations d ON d.dst_no = c.dst_no;

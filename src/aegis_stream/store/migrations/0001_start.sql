@@ -1,11 +1,12 @@
 -- The first schema. Types are SQLite's: INTEGER (64 bits), TEXT, BLOB, REAL; times are microseconds since 1970 UTC.
 
--- One row a setting of the database itself: 'revision' counts changes to keys and destinations.
+-- One row a setting of the database itself: 'revision' counts changes to destinations, the
+-- others what deleted destinations had counted.
 CREATE TABLE meta (
     name TEXT PRIMARY KEY,
     value INTEGER NOT NULL
 ) STRICT;
-INSERT INTO meta (name, value) VALUES ('revision', 0);
+INSERT INTO meta (name, value) VALUES ('revision', 0), ('delivered_by_deleted', 0), ('failed_attempts_by_deleted', 0);
 
 -- head: sequence of the newest event. oldest: sequence of the oldest event not yet removed by retention.
 -- last_received_at never goes back, so that a time maps to one place in the log.

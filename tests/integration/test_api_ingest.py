@@ -167,7 +167,7 @@ async def test_refuses_an_id_with_another_body(world):
 
     problem = problem_of(alone, 422, "event.id")
     assert "new id" in problem["detail"]
-    assert problem["type"].endswith("/conflict")
+    assert problem["type"].endswith("/event-conflict")
     assert within.status_code == 202
     assert within.json()["accepted"] == 1
     assert [(one["index"], one["event_id"]) for one in within.json()["rejected"]] == [(1, "a")]

@@ -421,6 +421,9 @@ def test_a_preflight_event_needs_its_aegis_object(raw):
         make_event("b").replace(b'"event":', b'"event":{"id":"a","dataset":"aegis.preflight"},"event":'),
         make_event("b").replace(b'"id":"b"', b'"id":"a","id":"b"'),
         make_event().replace(b'"@timestamp":', b'"@timestamp":"never","@timestamp":'),
+        b'{"event":{"id":"a"},"event":{"dataset":"x"}}',
+        b'{"event":{"id":"a","id":"b"}}',
+        b'{"event":{"dataset":"aegis.preflight","dataset" : "x"}}',
     ],
     ids=[
         "aegis twice",
@@ -431,6 +434,9 @@ def test_a_preflight_event_needs_its_aegis_object(raw):
         "event",
         "event.id",
         "timestamp",
+        "event with one id",
+        "event.id alone",
+        "dataset with space",
     ],
 )
 def test_refuses_repeated_keys_of_the_envelope(raw):

@@ -56,7 +56,7 @@ class Workload:
     """A workload by name.
 
     Args:
-        targets: figure → what issue 3 asks of it; "≥" for rates, "≤" for everything else.
+        targets: figure → what is asked of it; "≥" for rates, "≤" for everything else.
         ratio: what it asks of our rate against the peer's.
     """
 

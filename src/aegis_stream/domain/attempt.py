@@ -3,12 +3,15 @@
     answer (Response | Fault)  ── formats.interpret ──►  verdict per event (Accepted | Failure)
     verdict                    ── decide ─────────────►  outcome (Delivered | Retry | Dead)
 
-Everything here is a value and every function is total: a refused delivery is never an exception.
+Everything here is a value and every function is total: a refused delivery is never an exception. What is made for every
+delivery is a msgspec Struct: made in C, it costs a tenth of a frozen dataclass.
 """
 
 import enum
 from dataclasses import dataclass
 from typing import assert_never
+
+import msgspec
 
 from .ids import SECOND, Micros
 
@@ -28,8 +31,7 @@ class FaultKind(enum.StrEnum):
     PROTOCOL = "protocol"  # what came back was not HTTP/1.1
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One HTTP POST, ready to be written.
 
     Args:
@@ -41,8 +43,7 @@ class Request:
     content_type: str = "application/json"
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True, gc=False):
     """An HTTP answer.
 
     Args:
@@ -85,8 +86,7 @@ class Scope(enum.StrEnum):
     EVENT = "event"
 
 
-@dataclass(frozen=True, slots=True)
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """The destination has the event."""
 
     status_code: int | None = None
@@ -146,8 +146,7 @@ class RetryPolicy:
         return delay * (1 + self.jitter * (2 * chance - 1))
 
 
-@dataclass(frozen=True, slots=True)
-class Delivered:
+class Delivered(msgspec.Struct, frozen=True, gc=False):
     """The event is with the destination."""
 
     status_code: int | None = None

@@ -95,9 +95,10 @@ class Forwarder:
     stopped: bool = False
     health: Health = field(init=False)
     in_flight: int = 0
+    _time: Callable[[], float] = field(init=False)
     _channel: Channel | None = None
     _limits: Limits = field(init=False)
-    _retries_in_flight: int = 0
+    _beside_in_flight: int = 0
     _slots: int = 0
     _halves: deque[Work] = field(default_factory=deque)
     _flying: dict[Work, None] = field(default_factory=dict)
@@ -113,9 +114,11 @@ class Forwarder:
     _redriven_at: Micros = Micros(0)
     _refilling: bool = False
     _failing: bool = False
+    _marked: bool = False
     _told: list[int] = field(default_factory=list)
 
     def __post_init__(self) -> None:
+        self._time = asyncio.get_running_loop().time
         claimed, shared = self.claimed, self.shared
         self.live = LiveSource(
             shared.pages,
@@ -223,9 +226,11 @@ class Forwarder:
         """Start as many slots as there is work and room for."""
         if self.stopped or not self.destination.spec.enabled:
             return
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._time()
         self._read_ahead(now_s)
-        room = self.pacing.room(self.in_flight, self._waiting, now_s) - (self._slots - self.in_flight)
+        room = self.pacing.room(self.in_flight, self._waiting if self.pacing.in_outage else 0, now_s) - (
+            self._slots - self.in_flight
+        )
         for _ in range(min(room, self._at_hand())):
             self._slots += 1
             self.shared.spawn(self._slot())
@@ -237,7 +242,7 @@ class Forwarder:
             while (work := self._next()) is not None:
                 self._flying[work] = None
                 self.in_flight += 1
-                self._retries_in_flight += not isinstance(work.source, LiveSource)
+                self._beside_in_flight += work.source is not self.live
                 try:
                     answer_to = self._open_channel()
                     if isinstance(answer_to, Failure):
@@ -249,7 +254,7 @@ class Forwarder:
                     self._record(work, self.format.interpret(answer, len(work.sequences)), answer.latency_us)
                 finally:
                     self.in_flight -= 1
-                    self._retries_in_flight -= not isinstance(work.source, LiveSource)
+                    self._beside_in_flight -= work.source is not self.live
                     self._flying.pop(work, None)
         finally:
             self._slots -= 1
@@ -260,11 +265,11 @@ class Forwarder:
         """Choose what to send: halves of refused batches, due retries in their share, the log, replays in theirs."""
         if self.stopped or not self.destination.spec.enabled:
             return None
-        if self.pacing.room(self.in_flight, self._waiting, asyncio.get_running_loop().time()) <= 0:
+        if self.pacing.room(self.in_flight, self._waiting if self.pacing.in_outage else 0, self._time()) <= 0:
             return None
         if self._halves:
             return self._halves.popleft()
-        share_left = self._retries_in_flight < self.pacing.share
+        share_left = self._beside_in_flight < self.pacing.share
         if share_left and (work := self.retries.take(self._limits)) is not None:
             return work
         if (work := self.live.take(self._limits)) is None and share_left:
@@ -272,7 +277,7 @@ class Forwarder:
                 (taken for replay in self.replays if (taken := replay.take(self._limits)) is not None), None
             )
         if work is None or self.live.wants_page:
-            self._read_ahead(asyncio.get_running_loop().time())
+            self._read_ahead(self._time())
         if work is None and self._told != self._watermarks():
             self.shared.settler.mark(
                 self
@@ -282,7 +287,7 @@ class Forwarder:
     def _record(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
         """Note what the attempt came to. Not a single await: nothing comes between an answer and its record."""
         now = self.shared.clock.now()
-        now_s = asyncio.get_running_loop().time()
+        now_s = self._time()
         if isinstance(verdicts, Accepted):
             self._succeeded(latency_us, now, now_s)
             if isinstance(work.source, RangeSource) and len(work.sequences) == work.last - work.first + 1:
@@ -302,7 +307,9 @@ class Forwarder:
                 return
             self._note_each(work, each, latency_us, now)
         work.source.complete(work)
-        self.shared.settler.mark(self)
+        if not self._marked:
+            self._marked = True
+            self.shared.settler.mark(self)
 
     def _note_each(self, work: Work, verdicts: list[Verdict], latency_us: int, now: Micros) -> None:
         policy = self.destination.spec.retry
@@ -346,6 +353,7 @@ class Forwarder:
 
     def take_settlement(self) -> Settlement | None:
         """Return what became certain since the last call, or None when there is nothing."""
+        self._marked = False
         now = self.shared.clock.now()
         if self.live.span > SPAN_MAX:
             self._park(now)
@@ -408,7 +416,7 @@ class Forwarder:
             for sequence in work.sequences:
                 self._findings.retries[sequence] = RetryRow(sequence, work.attempt, due_at, None)
             self.live.complete(work)
-            self._retries_in_flight += 1
+            self._beside_in_flight += 1
             work.source = self.retries
 
     # ── the rest ──
@@ -431,13 +439,13 @@ class Forwarder:
 
     @property
     def _waiting(self) -> int:
-        """Events not yet delivered, as far as is known without asking."""
+        """Events not yet delivered, as far as is known without asking; only an outage makes it matter."""
         return self.live.last - self.live.watermark.value + len(self.retries.busy)
 
     def _at_hand(self) -> int:
         """Slots that would find something to do; a guess from above that costs nothing."""
         beside = self.retries.at_hand or any(one.at_hand for one in self.replays)
-        in_share = max(0, self.pacing.share - self._retries_in_flight) if beside else 0
+        in_share = max(0, self.pacing.share - self._beside_in_flight) if beside else 0
         return len(self._halves) + in_share + (self.shared.window_max if self.live.at_hand else 0)
 
     def _read_ahead(self, now_s: float) -> None:

@@ -180,7 +180,8 @@ def parse_preflight(aegis: Raw | UnsetType) -> Preflight | Rejection:
     except (msgspec.DecodeError, RecursionError) as error:
         return _describe(error, "aegis")
     # One colon for every key that was taken; where there are more, a key may stand twice (or a string has colons).
-    if bytes(aegis).count(b'":') != _key_count(preflight) and (repeated := _repeated_key(bytes(aegis))):
+    raw = bytes(aegis)
+    if raw.count(b'":') != _key_count(preflight) and (repeated := _repeated_key(raw)):
         return Rejection(None, f"aegis.{repeated}", "stands twice in the same object", "malformed")
     return preflight
 
@@ -215,11 +216,14 @@ def _may_repeat_keys(raw: bytes, envelope: _Envelope) -> bool:
     A decoder takes the last of two equal keys and a destination perhaps the first: what was checked would not be what is
     delivered. A key spelled with escapes hides from the quick look, so escapes of that kind get the thorough one.
     """
-    found = _ENVELOPE_KEYS.findall(raw)
-    ids = (envelope.event is not UNSET and envelope.event.id is not UNSET) + (
-        envelope.organization is not UNSET and envelope.organization.id is not UNSET
-    )
-    return len(found) - len(set(found)) > max(0, ids - 1) or (b"\\" in raw and b"\\u" in raw)
+    event, organization = envelope.event, envelope.organization
+    keys = (envelope.timestamp is not UNSET) + (envelope.aegis is not UNSET)
+    if event is not UNSET:
+        keys += 1 + (event.id is not UNSET) + (event.dataset is not UNSET)
+    if organization is not UNSET:
+        keys += 1 + (organization.id is not UNSET)
+    # Every key that was decoded is found at least once; one more, and some key stands twice, or elsewhere as well.
+    return len(_ENVELOPE_KEYS.findall(raw)) != keys or (b"\\" in raw and b"\\u" in raw)
 
 
 def _repeated_key(raw: bytes) -> str | None:
@@ -236,9 +240,8 @@ def _repeated_key(raw: bytes) -> str | None:
 
 
 def _key_count(preflight: Preflight) -> int:
-    counts = preflight.finding_counts_by_type
-    own = sum([getattr(preflight, name) is not UNSET for name in Preflight.__struct_fields__])
-    return own + (len(counts) if counts is not UNSET else 0)
+    values, counts = msgspec.structs.astuple(preflight), preflight.finding_counts_by_type
+    return len(values) - values.count(UNSET) + (len(counts) if counts is not UNSET else 0)
 
 
 def _refuse_shape(raw: bytes) -> Rejection | None:

@@ -599,3 +599,15 @@ async def test_a_deleted_destination_is_no_longer_shown(world):
     await tenant.admin.delete(f"{PATH}/{destination_id}")
 
     assert (await tenant.read.get("/events/evt_1")).json()["deliveries"] == []
+
+
+async def test_redrives_all_without_a_body(world):
+    """A redrive without a body means all, as `{}` does, so that `curl -X POST` is enough at night."""
+    tenant = await world.make_organization()
+    destination_id = await world.make_destination(tenant)
+    await world.send_events(tenant, 2)
+    await world.add_dead_letters(tenant, destination_id, [1, 2])
+
+    answer = await tenant.admin.post(f"{PATH}/{destination_id}/dead-letters/redrive")
+
+    assert (answer.status_code, answer.json()) == (202, {"redriven": 2})

@@ -49,14 +49,17 @@ async def list_dead_letters(
 
 @post(ONE + "/dead-letters/redrive", status_code=202, tags=TAGS, responses=errors(403))
 async def redrive_dead_letters(
-    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str], data: JSONBody[RedriveWrite]
+    request: AnyRequest,
+    org_id: FromPath[str],
+    destination_id: FromPath[str],
+    data: JSONBody[RedriveWrite | None] = None,
 ) -> Redriven:
     """Make dead letters pending again, all or some; each gets all its attempts anew."""
     service = service_of(request)
     data = await exact(request, data)
     principal = await service.caller(request, org_id, Scope.ADMIN)
     destination = await service.destination(principal, destination_id)
-    event_ids = None if data.event_ids is UNSET else data.event_ids
+    event_ids = None if data is None or data.event_ids is UNSET else data.event_ids
     count = await service.directory.redrive(destination, event_ids, service.clock.now())
     service.doorbell.ring_changes()
     return Redriven(count)

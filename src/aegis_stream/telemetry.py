@@ -26,6 +26,7 @@ LOG_EVENTS: dict[str, str] = {
     "worker.leases_lost": "Destinations were taken over by another worker.",
     "worker.store_unavailable": "The store could not be reached; the worker tries again.",
     "destination.unreadable": "A destination's stored credential or configuration does not open.",
+    "destination.halted": "Serving a destination met a bug; it alone is left alone for a minute, and nothing of it is lost.",
     "destination.failing": "Attempts fail for a reason about the destination.",
     "destination.recovered": "A destination takes events again.",
 }

@@ -32,6 +32,8 @@ IDLE_KEPT_S = 60.0
 RETENTION_PAUSE_S = 60.0
 """Pause between looks for what is over its time, seconds."""
 STORE_RETRY_S = 1.0
+BUG_PAUSE_S = 60.0
+"""How long a destination is left alone after a bug in serving it, seconds."""
 
 
 class Bell(Protocol):
@@ -123,6 +125,7 @@ class Worker:
                         forwarder.close()
         finally:
             bell.close()
+            self._standings.clear()  # whatever rings from now on finds nothing to serve
         if not self._lost.is_set():
             with contextlib.suppress(Unavailable):
                 await around.ledger.retire(self.worker_id)
@@ -159,6 +162,7 @@ class Worker:
             telemetry=around.telemetry,
             route_of=around.route_of,
             spawn=spawn,
+            on_bug=self._on_bug,
             window_max=settings.window_max,
             timeout_s=settings.request_timeout_seconds,
             auto_redrive=settings.auto_redrive,
@@ -239,7 +243,7 @@ class Worker:
                 self._changes.set()
 
     def _load(self, no: DestinationNo) -> None:
-        if no not in self._loading:
+        if no in self._standings and no not in self._loading and not self._lost.is_set():
             self._loading.add(no)
             self._shared.spawn(self._activate(no))
 
@@ -335,6 +339,23 @@ class Worker:
         forwarder = self._forwarders.pop(no, None)
         if forwarder is not None:
             forwarder.close()
+
+    def _on_bug(self, forwarder: Forwarder, error: Exception) -> None:
+        """Stop serving one destination for a while after an error that must not happen; the others go on."""
+        no = forwarder.lease.destination_no
+        trace, place = error.__traceback__, ""
+        while trace is not None:
+            place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+            trace = trace.tb_next
+        ids = {"destination_id": forwarder.destination.dst_id, "org_id": forwarder.destination.org_id}
+        # Kind and place, never the text: it may hold what a receiver answered.
+        self.around.telemetry.error("destination.halted", **ids, kind=type(error).__name__, place=place)
+        if self._forwarders.get(no) is not forwarder:
+            return
+        forwarder.close()
+        del self._forwarders[no]
+        self._standings[no] = forwarder.settled_standing()
+        asyncio.get_running_loop().call_later(BUG_PAUSE_S, self._load, no)
 
     def _on_lost(self, forwarders: list[Settled]) -> None:
         """A settlement did not pass the fence: let go of these, and of everything if the worker itself is given up."""

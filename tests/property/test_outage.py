@@ -333,3 +333,28 @@ def test_a_jump_of_the_wall_clock_delays_retries_by_no_more_than_the_jump(make: 
 
     assert len(sim.receiver.times(event_id)) == 3
     assert sim.dead() == [1]
+
+
+def test_a_bug_in_serving_one_destination_costs_the_others_nothing(make: Make) -> None:
+    """When serving a destination raises, the worker goes on with the others, and later with it: nothing is lost."""
+    sim = make()
+    worker = sim.start()
+    other = sim.run(sim.add_destination(replace(sim.spec, url="https://other.example.com/in")))
+    sim.advance(1)
+    broken = True
+
+    def answer(ids: list[str]) -> object:
+        if broken and len(sim.receiver.attempts) % 2:
+            raise RuntimeError("a bug")
+        return status(202)
+
+    sim.receiver.answers = answer
+    ids = sim.append(50)
+    sim.advance(5)
+    broken = False
+    sim.advance(130)
+
+    assert not worker.task.done()
+    assert set(sim.receiver.accepted) == set(ids)
+    assert sim.progress().cursor == 50
+    assert sim.run(sim.directory.progress(other)).cursor == 50

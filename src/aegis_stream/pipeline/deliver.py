@@ -64,6 +64,7 @@ class Forwarding:
     Args:
         route_of: destination → where its requests go; raises Invalid when its URL is no longer allowed.
         spawn: starts a task in the worker's task group.
+        on_bug: told when serving a destination met an error that must not happen; the others must not feel it.
     """
 
     pages: SharedPages
@@ -75,6 +76,7 @@ class Forwarding:
     telemetry: Log
     route_of: Callable[[Destination], Route]
     spawn: Callable[[Coroutine[Any, Any, None]], object]
+    on_bug: "Callable[[Forwarder, Exception], None]"
     window_max: int
     timeout_s: float
     auto_redrive: bool
@@ -109,6 +111,7 @@ class Forwarder:
     _alarm_at_s: float = 0.0
     _batch_since_s: float | None = None
     _dead_letters: int = 0
+    _settled_cursor: int = 0
     _redrive_died_by: Micros | None = None
     _redrive_left: int = 0
     _redriven_at: Micros = Micros(0)
@@ -132,6 +135,7 @@ class Forwarder:
         self.health = claimed.health
         self.pacing = Pacing(shared.window_max, claimed.health.window_size, claimed.health.failures_in_row)
         self._dead_letters = claimed.dead_letters
+        self._settled_cursor = claimed.cursor
         self._failing = claimed.health.failures_in_row > 0
         self._configure()
 
@@ -209,6 +213,10 @@ class Forwarder:
             self._channel.close()
             self._channel = None
 
+    def settled_standing(self) -> Claimed:
+        """Return where the store has it: what was found out since is found out again."""
+        return replace(self.claimed, cursor=self._settled_cursor, dead_letters=self._dead_letters)
+
     def standing(self) -> Claimed:
         """Return where an idle forwarder stands, for the next one that serves the destination under this lease."""
         return replace(
@@ -256,6 +264,9 @@ class Forwarder:
                     self.in_flight -= 1
                     self._beside_in_flight -= work.source is not self.live
                     self._flying.pop(work, None)
+        except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
+            self.shared.on_bug(self, error)
+            return
         finally:
             self._slots -= 1
         if self._slots == 0:  # reached only when nothing was raised: a worker that ends starts nothing new
@@ -385,6 +396,7 @@ class Forwarder:
 
     def settled(self, settlement: Settlement) -> None:
         """Learn that a settlement is stored."""
+        self._settled_cursor = settlement.cursor
         self._dead_letters += len(settlement.dead)
         resolved = settlement.resolved + [dead.sequence for dead in settlement.dead]
         self.retries.settled(settlement.retries, resolved)

@@ -1,8 +1,10 @@
 """Processes that are killed, stopped and told to end while events pass: nothing is lost, hardly anything is sent twice."""
 
+import fcntl
 import os
 import signal
 import threading
+from pathlib import Path
 
 import pytest
 
@@ -111,6 +113,21 @@ class _Recorder:
             self._faults.append(fault)
 
 
+def stop_between_commits(pid: int, data_dir: Path) -> bool:
+    """Stop a process (SIGSTOP), but not while it holds the write gate: then every writer of the file would stop with it."""
+    os.kill(pid, signal.SIGSTOP)
+    gate = os.open(data_dir / "aegis.db.lock", os.O_RDWR)
+    try:
+        fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        # Held by the stopped one, or for a moment by another: let it go on, and try again.
+        os.kill(pid, signal.SIGCONT)
+        return False
+    finally:
+        os.close(gate)
+    return True
+
+
 def test_a_worker_stopped_past_its_lease_settles_nothing_when_it_wakes(tmp_path):
     """A second worker takes over from one that is stopped; the first wakes, settles nothing, and goes on under a new name."""
     with (
@@ -135,7 +152,7 @@ def test_a_worker_stopped_past_its_lease_settles_nothing_when_it_wakes(tmp_path)
             wait_until(lambda: receiver.counts()["received"] >= 50)
             [(held_by, epoch)] = group.rows("SELECT lease_owner, lease_epoch FROM cursors")
 
-            os.kill(holder, signal.SIGSTOP)
+            wait_until(lambda: stop_between_commits(holder, tmp_path / "data"))
             try:
                 wait_until(lambda: client.stats(dst_id)["delivered"] == len(events))
                 [(now_held_by, next_epoch)] = group.rows("SELECT lease_owner, lease_epoch FROM cursors")

@@ -4,7 +4,9 @@ Another database joins by one more member of BACKENDS; the tests speak to the po
 """
 
 import asyncio
+import fcntl
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -284,6 +286,24 @@ async def test_an_append_that_joins_a_failing_commit_is_not_acknowledged(backend
     acknowledged = {f"e{number}" for number, one in enumerate(results, 1) if isinstance(one, Appended)}
     assert isinstance(results[0], Unavailable)
     assert acknowledged <= kept, "acknowledged and not stored"
+
+
+async def test_a_store_that_takes_no_write_says_so_and_recovers(backend, store, org, monkeypatch):
+    """While a stopped process holds the write lock, an append ends with an error instead of waiting for ever; it is not
+    stored behind the caller's back, and the next append after the lock is free is.
+    """
+    monkeypatch.setattr("aegis_stream.store.sqlite.WRITE_TIMEOUT_S", 0.2)
+    gate = os.open(store.db.path.with_name(store.db.path.name + ".lock"), os.O_RDWR)
+    fcntl.flock(gate, fcntl.LOCK_EX)
+
+    with pytest.raises(Unavailable, match="took no write") as stuck:
+        await store.log.append(org, events(1, 1), T0)
+    os.close(gate)
+    appended = await store.log.append(org, events(2, 1), T0)
+
+    assert stuck.value.code == "store-stuck"
+    assert (appended.first, appended.added) == (1, 1)
+    assert await stored(store, org) == {1: "e2"}
 
 
 async def test_one_write_that_fails_takes_no_other_along(store, org):

@@ -84,7 +84,7 @@ class StoredLog:
         """
         waiting = _Append(organization_no, events, now)
         self._waiting.append(waiting)
-        if self._taken or self._commit is None:
+        if self._taken or self._commit is None or self._commit.done():
             self._taken = False
             flush = _Flush()
             self._commit = self.db.submit(lambda db: self._append_waiting(db, flush))
@@ -97,6 +97,7 @@ class StoredLog:
         except Unavailable:
             # The commit before the one awaited may have taken these events along; then its end is what counts.
             if not waiting.stored:
+                waiting.events = ()  # whoever sent them will send them again; until then they must not fill the memory
                 raise
         if waiting.error is not None:
             raise waiting.error

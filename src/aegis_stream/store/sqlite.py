@@ -29,6 +29,8 @@ SQLITE_VERSION_MIN = (3, 51, 3)
 """Older versions can corrupt a WAL database when one connection writes while another checkpoints."""
 BUSY_TIMEOUT_MS = 10_000
 """Longest wait for a lock that the write gate did not already order."""
+WRITE_TIMEOUT_S = 15.0
+"""Longest wait for a write, seconds: a process stopped in the middle of its commit stops every writer of the file."""
 JOBS_PER_COMMIT_MAX = 512
 """Most writes in one transaction: bounds how long the first of them waits for its ack."""
 ROWS_PER_INSERT = 100
@@ -96,13 +98,27 @@ class Duplicate(Exception):
 class _Job:
     """One waiting write."""
 
-    __slots__ = ("error", "future", "result", "work")
+    __slots__ = ("abandoned", "error", "future", "result", "timer", "work")
 
     def __init__(self, work: Callable[[Connection], Any], future: "asyncio.Future[Any]") -> None:
         self.work = work
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
+        self.abandoned = False
+        self.timer: asyncio.TimerHandle | None = None
+
+    def expire(self) -> None:
+        """Stop waiting: the write is not begun any more, if it has not been."""
+        self.abandoned = True
+        if not self.future.done():
+            self.future.set_exception(
+                Unavailable(
+                    f"the store took no write for {WRITE_TIMEOUT_S:g} s: is one of its processes stopped?",
+                    code="store-stuck",
+                    retry_after_s=5,
+                )
+            )
 
 
 class Sqlite:
@@ -176,6 +192,7 @@ class Sqlite:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._write_loop, name="store-write", daemon=True)
                 self._thread.start()
+            job.timer = asyncio.get_running_loop().call_later(WRITE_TIMEOUT_S, job.expire)
             self._jobs.put(job)
         return job.future
 
@@ -274,6 +291,8 @@ class Sqlite:
                 self._writer.execute("BEGIN IMMEDIATE")
                 connection = Connection(self._writer)
                 for job in jobs:
+                    if job.abandoned:
+                        continue
                     try:
                         with self._writer:  # a savepoint: a job that raises takes only itself back
                             job.result = job.work(connection)
@@ -311,6 +330,8 @@ class Sqlite:
     @staticmethod
     def _resolve(jobs: list[_Job]) -> None:
         for job in jobs:
+            if job.timer is not None:
+                job.timer.cancel()
             if job.future.done():
                 continue
             if job.error is not None:

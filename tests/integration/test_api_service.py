@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from aegis_stream import __version__
+from aegis_stream.api.app import document
 from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.delivery import AttemptRun, RetryRow
 from aegis_stream.domain.destination import Health
@@ -559,3 +560,23 @@ def test_starts_without_warnings(tmp_path):
     )
 
     assert done.returncode == 0, done.stderr[-500:]
+
+
+def test_shows_an_example_of_every_call():
+    """Every call of the document has an example of what it answers, and of its body where it takes one."""
+    missing = [
+        (method, path, part)
+        for path, item in document()["paths"].items()
+        for method, operation in item.items()
+        for part, content in [
+            ("request", operation.get("requestBody", {}).get("content", {}).get("application/json")),
+            *(
+                (status, answer.get("content", {}).get("application/json"))
+                for status, answer in operation["responses"].items()
+                if status.startswith("2")
+            ),
+        ]
+        if content is not None and not content.get("examples")
+    ]
+
+    assert missing == []

@@ -30,6 +30,7 @@ from litestar.serialization import encode_json
 from aegis_stream import __version__
 
 from .docs import errors
+from .examples import add_examples
 
 _EVENT = {
     "@timestamp": "2026-05-15T10:33:21.456789+00:00",
@@ -72,6 +73,7 @@ def make_document(handlers: Sequence[Any]) -> dict[str, Any]:
     )
     describe_ingest(described.openapi_schema)
     plain: dict[str, Any] = json.loads(encode_json(described.openapi_schema.to_schema()))
+    add_examples(plain)
     return plain
 
 

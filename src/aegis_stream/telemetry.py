@@ -46,6 +46,15 @@ METRICS: dict[str, tuple[str, str]] = {
 """Every metric: its name, kind, and what it counts."""
 
 
+def place_of(error: BaseException) -> str:
+    """Return where an error was raised, as file:line: what of it may be logged; its text may hold what somebody sent."""
+    trace, place = error.__traceback__, ""
+    while trace is not None:
+        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return place
+
+
 class Log:
     """Structured log lines on standard error, as JSON or for a person.
 

@@ -21,7 +21,7 @@ from .pipeline.follow import SharedPages
 from .pipeline.settle import Settled, Settler
 from .ports import Clock, Dice, Directory, EventLog, Ledger, Retention, Sender
 from .settings import Settings
-from .telemetry import Log
+from .telemetry import Log, place_of
 
 LOOK_S = 0.25
 """Pause between looks at the database, for rings that were lost, seconds."""
@@ -343,13 +343,11 @@ class Worker:
     def _on_bug(self, forwarder: Forwarder, error: Exception) -> None:
         """Stop serving one destination for a while after an error that must not happen; the others go on."""
         no = forwarder.lease.destination_no
-        trace, place = error.__traceback__, ""
-        while trace is not None:
-            place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
-            trace = trace.tb_next
         ids = {"destination_id": forwarder.destination.dst_id, "org_id": forwarder.destination.org_id}
         # Kind and place, never the text: it may hold what a receiver answered.
-        self.around.telemetry.error("destination.halted", **ids, kind=type(error).__name__, place=place)
+        self.around.telemetry.error(
+            "destination.halted", **ids, kind=type(error).__name__, place=place_of(error)
+        )
         if self._forwarders.get(no) is not forwarder:
             return
         forwarder.close()

@@ -11,7 +11,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from aegis_stream import __version__
 from aegis_stream.errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
-from aegis_stream.telemetry import METRICS
+from aegis_stream.telemetry import METRICS, place_of
 
 from . import dead_letters, destinations, events, organizations
 from .ingest import IngestEndpoint, Receive, Send
@@ -202,11 +202,9 @@ def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
 
 def _bug_problem(service: Service, path: str, error: Exception) -> tuple[int, dict[str, str], bytes]:
     """Log an error that must not happen: its kind and place, never its text, which may hold what a user sent."""
-    trace, place = error.__traceback__, ""
-    while trace is not None:
-        place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
-        trace = trace.tb_next
-    service.telemetry.error("service.failed", path=path[:200], kind=type(error).__name__, place=place)
+    service.telemetry.error(
+        "service.failed", path=path[:200], kind=type(error).__name__, place=place_of(error)
+    )
     return plain_problem(500, "internal", "Internal error", "this is a bug: the service's log says more")
 
 

@@ -7,6 +7,8 @@ from .attempt import Failure
 from .destination import Health
 from .ids import DestinationNo, Micros, OrganizationNo, ReplayId
 
+RUN_LENGTH_MAX = 16_384
+"""Longest run in the attempt log; the search for the attempts of one event looks that far."""
 AUTO_REDRIVE_MAX = 1000
 """Dead letters that one settlement makes pending; the rest follow with the next ones."""
 

@@ -11,13 +11,11 @@ from dataclasses import dataclass, field
 from typing import Protocol, assert_never
 
 from aegis_stream.domain.attempt import Dead, Delivered, Failure, Outcome, Retry
-from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
+from aegis_stream.domain.delivery import RUN_LENGTH_MAX, AttemptRun, DeadRow, Lease, RetryRow, Settlement
 from aegis_stream.domain.ids import Micros, WorkerId
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Clock, Ledger
 
-RUN_LENGTH_MAX = 16_384
-"""Longest run in the attempt log; the search for one event's attempts looks that far."""
 STORE_RETRY_S = 1.0
 """Pause before a settlement that could not be stored is tried again, seconds."""
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.delivery import RUN_LENGTH_MAX
 from aegis_stream.domain.destination import (
     BatchPolicy,
     Destination,
@@ -37,8 +38,6 @@ from .statements import load
 
 REDRIVE_CHUNK = 1000
 """Dead letters moved in one transaction."""
-RUN_LENGTH_MAX = 16_384
-"""Longest run in the attempt log: bounds the search for the attempts of one event."""
 
 
 class DeadLetter(NamedTuple):
@@ -168,9 +167,9 @@ class StoredDirectory:
 
         def work(db: Connection) -> tuple[Organization, int]:
             organization = self.find_organization(db, org_id)
-            row = db.row(load()["organization_by_id"], (org_id,))
-            assert row is not None, "it was found a moment ago, in the same snapshot"
-            return organization, row[5]
+            row = db.row(load()["oldest_of"], (organization.no,))
+            assert row is not None, "it was found a moment ago, and organizations are never deleted"
+            return organization, row[0]
 
         return await self.db.read(work)
 

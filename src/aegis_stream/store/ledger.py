@@ -69,10 +69,10 @@ class StoredLedger:
             counts = db.row(load()["share_counts"])
             assert counts is not None, "a select of two counts has one row"
             share = -(-counts[0] // max(1, counts[1]))
-            held = len(db.rows(load()["standings"], (worker_id,)))
-            if share > held:
-                db.rows(load()["claim"], (worker_id, share - held))
-            standings = [_claimed(row) for row in db.rows(load()["standings"], (worker_id,))]
+            rows = db.rows(load()["standings"], (worker_id,))
+            if share > len(rows) and db.rows(load()["claim"], (worker_id, share - len(rows))):
+                rows = db.rows(load()["standings"], (worker_id,))
+            standings = [_claimed(row) for row in rows]
             return standings, max(0, len(standings) - share)
 
         return await self.db.write(work)

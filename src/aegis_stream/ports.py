@@ -1,7 +1,8 @@
 """What the pipeline needs of the world, declared for its callers; `store` and `sender` provide it."""
 
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from .domain.attempt import Answer, Request
 from .domain.delivery import Claimed, DueRetry, Lease, Page, ReplayRange, Settlement
@@ -171,16 +172,25 @@ class Dice(Protocol):
 class Channel(Protocol):
     """Connections to one destination; used by nobody else."""
 
-    async def post(self, request: Request) -> Answer:
-        """Make one attempt: send the request, read the answer.
+    def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
+        """Begin one attempt: send the request; its answer comes by a call.
 
-        Returns: a Response whatever its status, or a Fault; within the route's timeout_s (and a quarter of a second).
+        Args:
+            ended: called once as ended(token, answer), later, on the event loop: a Response whatever its status, or a
+                Fault; within the route's timeout_s (and a quarter of a second). It may start the next attempt at once.
+        Raises: nothing.
+        """
+        ...
+
+    async def post(self, request: Request) -> Answer:
+        """Make one attempt, and wait for its answer as `start` tells it.
+
         Raises: nothing but CancelledError; after cancellation the connection in use is closed.
         """
         ...
 
     def close(self) -> None:
-        """Close all connections; a post that is under way ends as a Fault of kind CLOSED."""
+        """Close all connections; an attempt that is under way ends as a Fault of kind CLOSED."""
         ...
 
 

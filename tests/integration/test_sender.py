@@ -637,7 +637,7 @@ async def test_no_message_holds_a_secret():
     assert "secret" not in f"{fault} {channel!r}"
 
 
-def test_bad_header_is_refused_at_open():
+async def test_bad_header_is_refused_at_open():
     """A route that cannot be written is refused before there is a channel."""
     sender = AsyncSender(user_agent="Aegis/1", guard=FakeGuard())
     endpoint = Endpoint("http", "127.0.0.1", 80, "/", is_address=True)

@@ -116,9 +116,9 @@ class ScriptedReceiver:
     in_flight: int = 0
     in_flight_most: int = 0
 
-    def open(self, route: Route) -> "ScriptedReceiver":
+    def open(self, route: Route) -> "ScriptedChannel":
         self.route = route
-        return self
+        return ScriptedChannel(self)
 
     async def post(self, request: Request) -> Answer:
         lines = (
@@ -140,12 +140,36 @@ class ScriptedReceiver:
             self.bodies.update(zip(event_ids, (line for line in lines if line), strict=True))
         return answer
 
-    def close(self) -> None:
-        pass
-
     def times(self, event_id: str) -> list[float]:
         """Return when this event was attempted, seconds of the loop."""
         return [one.at_s for one in self.attempts if event_id in one.event_ids]
+
+
+class ScriptedChannel:
+    """Attempts under way at a scripted receiver; like the real one it ends them when it is closed."""
+
+    def __init__(self, receiver: ScriptedReceiver) -> None:
+        self._receiver = receiver
+        self._under_way: dict[asyncio.Task[Answer], Callable[[Answer], None]] = {}
+
+    def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
+        attempt = asyncio.get_running_loop().create_task(self._receiver.post(request))
+        self._under_way[attempt] = lambda answer: ended(token, answer)
+        attempt.add_done_callback(self._end)
+
+    async def post(self, request: Request) -> Answer:
+        return await self._receiver.post(request)
+
+    def close(self) -> None:
+        under_way, self._under_way = self._under_way, {}
+        for attempt, ended in under_way.items():
+            attempt.cancel()
+            ended(Fault(FaultKind.CLOSED, "the channel was closed", 0))
+
+    def _end(self, attempt: "asyncio.Task[Answer]") -> None:
+        ended = self._under_way.pop(attempt, None)
+        if ended is not None and not attempt.cancelled():
+            ended(attempt.result())
 
 
 def status(code: int, retry_after: str | None = None) -> Response:

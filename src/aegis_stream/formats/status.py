@@ -37,6 +37,7 @@ _ADVICE = {
     503: "the destination is overloaded or down for maintenance",
     504: "a gateway in front of the destination waited in vain",
 }
+_ACCEPTED = {status: Accepted(status) for status in range(200, 300)}
 _FAULT_ADVICE = {
     FaultKind.DNS: "check the host name in the URL",
     FaultKind.CONNECT: "is the receiver running, and does a firewall let us through?",
@@ -57,8 +58,9 @@ def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the sign
             fix_needed=answer.kind in (FaultKind.TLS, FaultKind.FORBIDDEN),
             overload=answer.kind is FaultKind.TIMEOUT,
         )
-    if 200 <= answer.status < 300:
-        return Accepted(answer.status)
+    accepted = _ACCEPTED.get(answer.status)
+    if accepted is not None:
+        return accepted
     return Failure(
         Scope.EVENT if answer.status in _EVENT_STATUSES else Scope.DESTINATION,
         _message(answer),

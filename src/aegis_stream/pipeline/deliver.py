@@ -1,8 +1,8 @@
 """One destination being served: encode → send → interpret → decide, over and over (steps 5–7).
 
-A forwarder has no task of its own. While there is work and room it has slots, each a task that takes work, makes the
-attempt, records the outcome, and takes the next; an idle forwarder is a few objects. Between the answer and the record of
-its outcome nothing is awaited, so no cancellation can come between them; a crash there means that the event is sent again.
+A forwarder has no task: it begins as many attempts as there is work and room for, and the end of each is a call that
+records the outcome and begins the next. An idle forwarder is a few objects. Between an answer and the record of its outcome
+nothing is awaited, so nothing can come between them; a crash there means that the event is sent again.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from typing import Any
 
 from aegis_stream.domain.attempt import (
     Accepted,
+    Answer,
     Dead,
     Delivered,
     Failure,
@@ -23,7 +24,7 @@ from aegis_stream.domain.attempt import (
     decide,
 )
 from aegis_stream.domain.delivery import AUTO_REDRIVE_MAX, Claimed, Lease, ReplayRange, RetryRow, Settlement
-from aegis_stream.domain.destination import Destination, Health
+from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.errors import AegisError, Unavailable
@@ -42,7 +43,8 @@ from .follow import (
     Work,
     due_in_seconds,
 )
-from .pacing import Latencies, Pacing
+from .health import Checkup
+from .pacing import Pacing
 from .settle import Findings, Settler, Watermark
 
 AUTO_REDRIVE_PAUSE_US = 60 * SECOND
@@ -51,8 +53,8 @@ PARK_MARGIN_US = 5 * SECOND
 """A parked attempt is looked at again this long after it must have ended."""
 STORE_RETRY_S = 1.0
 """Pause before a page that could not be read is tried again, seconds."""
-QUANTILES_PAUSE_US = SECOND
-"""Shortest time between two computations of p50 and p99."""
+UNSETTLED_MAX = 65_536
+"""Attempts whose outcome waits to be stored; at so many, nothing new is begun until the store takes them."""
 CLOCK_CHECK_S = 60.0
 """Longest sleep until a time of the wall clock, seconds: the clock may be set meanwhile."""
 
@@ -94,19 +96,16 @@ class Forwarder:
     replays: list[ReplaySource] = field(default_factory=list)
     pacing: Pacing = field(init=False)
     format: Format = field(init=False)
+    checkup: Checkup = field(init=False)
     stopped: bool = False
-    health: Health = field(init=False)
     in_flight: int = 0
     _time: Callable[[], float] = field(init=False)
     _channel: Channel | None = None
     _limits: Limits = field(init=False)
     _beside_in_flight: int = 0
-    _slots: int = 0
     _halves: deque[Work] = field(default_factory=deque)
     _flying: dict[Work, None] = field(default_factory=dict)
     _findings: Findings = field(default_factory=Findings)
-    _latencies: Latencies = field(default_factory=Latencies)
-    _quantiles_at: Micros = Micros(0)
     _alarm: asyncio.TimerHandle | None = None
     _alarm_at_s: float = 0.0
     _batch_since_s: float | None = None
@@ -116,7 +115,7 @@ class Forwarder:
     _redrive_left: int = 0
     _redriven_at: Micros = Micros(0)
     _refilling: bool = False
-    _failing: bool = False
+    _filling: bool = False
     _marked: bool = False
     _told: list[int] = field(default_factory=list)
 
@@ -132,11 +131,11 @@ class Forwarder:
         )
         # It looks once in any case: a redrive may be what woke this destination.
         self.retries = RetrySource(shared.ledger, claimed.lease.destination_no, next_due=Micros(0))
-        self.health = claimed.health
+        ids = {"destination_id": self.destination.dst_id, "org_id": self.destination.org_id}
+        self.checkup = Checkup(claimed.health, shared.telemetry, ids)
         self.pacing = Pacing(shared.window_max, claimed.health.window_size, claimed.health.failures_in_row)
         self._dead_letters = claimed.dead_letters
         self._settled_cursor = claimed.cursor
-        self._failing = claimed.health.failures_in_row > 0
         self._configure()
 
     @property
@@ -148,8 +147,7 @@ class Forwarder:
     def idle(self) -> bool:
         """True when nothing is under way, unsettled or known to be due."""
         return not (
-            self._slots
-            or self._flying
+            self._flying
             or self._halves
             or self._refilling
             or self.live.unread
@@ -225,59 +223,44 @@ class Forwarder:
             retrying=0,
             dead_letters=self._dead_letters,
             replaying=False,
-            health=self.health,
+            health=self.checkup.health,
         )
 
     # ── work ──
 
     def wake(self) -> None:
-        """Start as many slots as there is work and room for."""
+        """Begin as many attempts as there is work and room for."""
         if self.stopped or not self.destination.spec.enabled:
             return
         now_s = self._time()
         self._read_ahead(now_s)
-        room = self.pacing.room(self.in_flight, self._waiting if self.pacing.in_outage else 0, now_s) - (
-            self._slots - self.in_flight
-        )
-        for _ in range(min(room, self._at_hand())):
-            self._slots += 1
-            self.shared.spawn(self._slot())
+        self._fill(now_s)
         self._set_alarm(now_s)
 
-    async def _slot(self) -> None:
-        """Take work, attempt it, record the outcome, until there is no work or no room."""
+    def _fill(self, now_s: float) -> None:
+        if self._filling:
+            return
+        self._filling = True
         try:
-            while (work := self._next()) is not None:
-                self._flying[work] = None
-                self.in_flight += 1
-                self._beside_in_flight += work.source is not self.live
-                try:
-                    answer_to = self._open_channel()
-                    if isinstance(answer_to, Failure):
-                        self._record(work, answer_to, 0)
-                        continue
-                    answer = await answer_to.post(self.format.encode(work.bodies))
-                    if self.stopped and isinstance(answer, Fault):
-                        return  # the connection was closed under it: given back, not failed
-                    self._record(work, self.format.interpret(answer, len(work.sequences)), answer.latency_us)
-                finally:
-                    self.in_flight -= 1
-                    self._beside_in_flight -= work.source is not self.live
-                    self._flying.pop(work, None)
+            while self._has_room(now_s) and (work := self._next(now_s)) is not None:
+                self._begin(work)
         except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
             self.shared.on_bug(self, error)
-            return
         finally:
-            self._slots -= 1
-        if self._slots == 0:  # reached only when nothing was raised: a worker that ends starts nothing new
-            self.wake()
+            self._filling = False
 
-    def _next(self) -> Work | None:
+    def _has_room(self, now_s: float) -> bool:
+        if (
+            self.stopped
+            or not self.destination.spec.enabled
+            or len(self._findings.delivered) >= UNSETTLED_MAX
+        ):
+            return False
+        waiting = self._waiting if self.pacing.in_outage else 0
+        return self.pacing.room(self.in_flight, waiting, now_s) > 0
+
+    def _next(self, now_s: float) -> Work | None:
         """Choose what to send: halves of refused batches, due retries in their share, the log, replays in theirs."""
-        if self.stopped or not self.destination.spec.enabled:
-            return None
-        if self.pacing.room(self.in_flight, self._waiting if self.pacing.in_outage else 0, self._time()) <= 0:
-            return None
         if self._halves:
             return self._halves.popleft()
         share_left = self._beside_in_flight < self.pacing.share
@@ -288,33 +271,60 @@ class Forwarder:
                 (taken for replay in self.replays if (taken := replay.take(self._limits)) is not None), None
             )
         if work is None or self.live.wants_page:
-            self._read_ahead(self._time())
+            self._read_ahead(now_s)
         if work is None and self._told != self._watermarks():
-            self.shared.settler.mark(
-                self
-            )  # events that the filter left out move the cursor without an attempt
+            # Events that the filter left out move the cursor without an attempt.
+            self.shared.settler.mark(self)
         return work
+
+    def _begin(self, work: Work) -> None:
+        """Make one attempt; `_answered` is called with its answer."""
+        self._flying[work] = None
+        self.in_flight += 1
+        self._beside_in_flight += work.source is not self.live
+        channel = self._channel or self._open_channel()
+        if isinstance(channel, Failure):
+            self._land(work)
+            self._record(work, channel, 0)
+        else:
+            channel.start(self.format.encode(work.bodies), self._answered, work)
+
+    def _answered(self, work: Work, answer: Answer) -> None:
+        """Record what an attempt came to, and go on."""
+        self._land(work)
+        if self.stopped and isinstance(answer, Fault):
+            return  # the connection was closed under it: given back, not failed
+        try:
+            self._record(work, self.format.interpret(answer, len(work.sequences)), answer.latency_us)
+        except Exception as error:  # noqa: BLE001 - a bulkhead, as above
+            self.shared.on_bug(self, error)
+            return
+        self._fill(self._time())
+        if not self.in_flight:
+            self.wake()
+
+    def _land(self, work: Work) -> None:
+        self.in_flight -= 1
+        self._beside_in_flight -= work.source is not self.live
+        del self._flying[work]
 
     def _record(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
         """Note what the attempt came to. Not a single await: nothing comes between an answer and its record."""
-        now = self.shared.clock.now()
         now_s = self._time()
-        if isinstance(verdicts, Accepted):
-            self._succeeded(latency_us, now, now_s)
-            if isinstance(work.source, RangeSource) and len(work.sequences) == work.last - work.first + 1:
-                self._findings.note_delivered(work.first, work.last, verdicts.status_code, latency_us)
-            else:
-                self._note_each(work, [verdicts] * len(work.sequences), latency_us, now)
+        if isinstance(verdicts, Accepted) and _is_whole(work):
+            self._succeeded(latency_us, now_s)
+            self._findings.note_delivered(work.first, work.last, verdicts.status_code, latency_us)
         else:
+            now = self.shared.clock.now()
             each: list[Verdict] = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
             worst = next((one for one in each if isinstance(one, Failure)), None)
             if worst is None:
-                self._succeeded(latency_us, now, now_s)
+                self._succeeded(latency_us, now_s)
             else:
-                self._failed(worst, work, now, now_s)
+                self.pacing.failed(worst, self._waiting, now_s)
+                self.checkup.failed(worst, work.sequences[0], now)
             if isinstance(verdicts, Failure) and verdicts.scope is Scope.EVENT and len(work.sequences) > 1:
                 self._halves.extend(work.halves())  # which event it is, only smaller batches can tell
-                self.wake()
                 return
             self._note_each(work, each, latency_us, now)
         work.source.complete(work)
@@ -334,31 +344,14 @@ class Forwarder:
                 case Delivered() | Retry() | Dead():
                     self._findings.note(sequence, work.attempt, outcome, latency_us, now)
 
-    def _succeeded(self, latency_us: int, now: Micros, now_s: float) -> None:
-        self._latencies.add(latency_us)
+    def _succeeded(self, latency_us: int, now_s: float) -> None:
         recovered = self.pacing.failures_in_row > 0
-        self.pacing.succeeded(latency_us, self.in_flight, now_s)
-        health = self.health
-        if recovered or health.last_success_at is None or now - health.last_success_at >= QUANTILES_PAUSE_US:
-            self.health = _with(health, last_success_at=now, failures_in_row=0)
-        if recovered:
-            if (
-                self.shared.auto_redrive
-                and self._dead_letters
-                and now - self._redriven_at >= AUTO_REDRIVE_PAUSE_US
-            ):
+        self.pacing.succeeded(latency_us, self.in_flight + 1, now_s)
+        self.checkup.succeeded_at_s = now_s
+        if recovered and self.shared.auto_redrive and self._dead_letters:
+            now = self.shared.clock.now()
+            if now - self._redriven_at >= AUTO_REDRIVE_PAUSE_US:
                 self._redrive_died_by, self._redrive_left, self._redriven_at = now, self._dead_letters, now
-            self.wake()
-
-    def _failed(self, failure: Failure, work: Work, now: Micros, now_s: float) -> None:
-        self.pacing.failed(failure, self._waiting, now_s)
-        self.health = _with(
-            self.health,
-            last_error_at=now,
-            last_error_status=failure.status_code,
-            last_error_message=failure.message,
-            last_error_sequence=work.sequences[0],
-        )
 
     # ── settlement ──
 
@@ -369,18 +362,12 @@ class Forwarder:
         if self.live.span > SPAN_MAX:
             self._park(now)
         findings, self._findings = self._findings, Findings()
-        if now - self._quantiles_at >= QUANTILES_PAUSE_US:
-            self._quantiles_at = now
-            p50, p99 = self._latencies.quantile_ms(0.5), self._latencies.quantile_ms(0.99)
-            self.health = _with(self.health, p50_ms=p50, p99_ms=p99)
-        self.health = _with(
-            self.health, failures_in_row=self.pacing.failures_in_row, window_size=round(self.pacing.window, 1)
+        pacing = self.pacing
+        health = self.checkup.take_stock(
+            findings.latencies_us(), pacing.failures_in_row, pacing.window, now, self._time()
         )
         self._told = self._watermarks()
-        self._tell_health()
-        settlement = Settlement(
-            self.lease, self.claimed.organization_no, self.live.watermark.value, self.health
-        )
+        settlement = Settlement(self.lease, self.claimed.organization_no, self.live.watermark.value, health)
         findings.write(settlement, now)
         settlement.replays = [
             (source.replay.replay_id, source.watermark.value)
@@ -433,19 +420,6 @@ class Forwarder:
 
     # ── the rest ──
 
-    def _tell_health(self) -> None:
-        """Say it in the log when the destination begins to fail, and when it is well again."""
-        failing, health = self.pacing.failures_in_row > 0, self.health
-        if failing == self._failing:
-            return
-        self._failing = failing
-        ids = {"destination_id": self.destination.dst_id, "org_id": self.destination.org_id}
-        if failing:
-            reason, code = health.last_error_message, health.last_error_status
-            self.shared.telemetry.warning("destination.failing", **ids, status_code=code, reason=reason)
-        else:
-            self.shared.telemetry.info("destination.recovered", **ids)
-
     def _watermarks(self) -> list[int]:
         return [self.live.watermark.value, *(one.watermark.value for one in self.replays)]
 
@@ -453,12 +427,6 @@ class Forwarder:
     def _waiting(self) -> int:
         """Events not yet delivered, as far as is known without asking; only an outage makes it matter."""
         return self.live.last - self.live.watermark.value + len(self.retries.busy)
-
-    def _at_hand(self) -> int:
-        """Slots that would find something to do; a guess from above that costs nothing."""
-        beside = self.retries.at_hand or any(one.at_hand for one in self.replays)
-        in_share = max(0, self.pacing.share - self._beside_in_flight) if beside else 0
-        return len(self._halves) + in_share + (self.shared.window_max if self.live.at_hand else 0)
 
     def _read_ahead(self, now_s: float) -> None:
         """Begin to read what will be wanted next, while the last page is still being sent."""
@@ -537,6 +505,6 @@ class Forwarder:
         return self._channel
 
 
-def _with(health: Health, **changes: Any) -> Health:
-    values = {name: getattr(health, name) for name in Health.__slots__}
-    return Health(**(values | changes))
+def _is_whole(work: Work) -> bool:
+    """Tell whether the events of a request are a first attempt of neighbours, nothing left out between them."""
+    return isinstance(work.source, RangeSource) and len(work.sequences) == work.last - work.first + 1

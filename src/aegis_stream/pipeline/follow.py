@@ -10,6 +10,8 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from aegis_stream.domain.delivery import DueRetry, Page, ReplayRange, RetryRow
 from aegis_stream.domain.destination import BatchPolicy, Filter
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
@@ -30,8 +32,7 @@ DUE_MAX = 256
 """Retries read at once."""
 
 
-@dataclass(slots=True, eq=False)
-class Work:
+class Work(msgspec.Struct, eq=False, gc=False):
     """Events that travel in one request, and the stretch of the log that they stand for.
 
     Args:
@@ -177,7 +178,7 @@ class RangeSource:
     @property
     def wants_page(self) -> bool:
         """True when a page should be read ahead."""
-        return not self._reading and len(self._reserve) < 1 and self.unread > 0
+        return not self._reserve and not self._reading and self.unread > 0
 
     @property
     def span(self) -> int:
@@ -226,24 +227,27 @@ class RangeSource:
 
     def take(self, limits: Limits) -> Work | None:
         """Return the next events for one request; skips what the filter leaves out."""
-        while self._at >= len(self._sequences):
+        sequences, start = self._sequences, self._at
+        while start >= len(sequences):
             if not self._reserve or self.span > 2 * SPAN_MAX:
                 return None
             self._open(self._reserve.popleft())
-        start = self._at
-        if limits.events_max == 1:
-            end = start + 1
-        else:
-            end, size = start, 0
-            while end < len(self._sequences) and end - start < limits.events_max:
-                size += len(self._bodies[end]) + limits.frame_bytes
-                if size > limits.bytes_max and end > start:
-                    break
-                end += 1
+            sequences, start = self._sequences, self._at
         first = self.covered + 1
+        end = start + 1 if limits.events_max == 1 else self._end_of_request(start, limits)
         self._at = end
-        self.covered = self._page_last if end == len(self._sequences) else self._sequences[end - 1]
-        return Work(self, first, self.covered, self._sequences[start:end], self._bodies[start:end], 1)
+        self.covered = last = self._page_last if end == len(sequences) else sequences[end - 1]
+        return Work(self, first, last, sequences[start:end], self._bodies[start:end], 1)
+
+    def _end_of_request(self, start: int, limits: Limits) -> int:
+        end, size = start, 0
+        most = min(len(self._sequences), start + limits.events_max)
+        while end < most:
+            size += len(self._bodies[end]) + limits.frame_bytes
+            if size > limits.bytes_max and end > start:
+                break
+            end += 1
+        return end
 
     def complete(self, work: Work) -> None:
         """Move the watermark if it can be moved."""

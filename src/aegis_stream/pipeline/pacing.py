@@ -76,10 +76,11 @@ class Pacing:
             in_flight: attempts under way.
             waiting: events not yet delivered: backlog and retries.
         """
-        if now_s < self._hold_until_s:
-            return 0
-        if self.is_pacing(waiting):
-            return 1 if in_flight == 0 else 0
+        if self.failures_in_row or self._hold_until_s > now_s:
+            if now_s < self._hold_until_s:
+                return 0
+            if self.is_pacing(waiting):
+                return 1 if in_flight == 0 else 0
         return int(self.window) - in_flight
 
     def resumes_at_s(self, now_s: float) -> float | None:
@@ -141,30 +142,3 @@ class Pacing:
             self.window = max(1.0, self.window * SHRINK)
             self._ceiling = self.window
             self._shrunk_at_s = now_s
-
-
-@dataclass(slots=True)
-class Latencies:
-    """Recent latencies in buckets of a twelfth of an octave, so that quantiles cost little and fade with time."""
-
-    _counts: list[int] = field(default_factory=lambda: [0] * 384)
-    _total: int = 0
-
-    def add(self, latency_us: int) -> None:
-        """Count one latency, microseconds."""
-        self._counts[min(383, int(12 * math.log2(max(1, latency_us))))] += 1
-        self._total += 1
-        if self._total >= 8192:
-            self._counts = [count // 2 for count in self._counts]
-            self._total = sum(self._counts)
-
-    def quantile_ms(self, share: float) -> float | None:
-        """Return the latency that `share` of the recent attempts did not exceed, milliseconds; None before the first."""
-        if not self._total:
-            return None
-        rank, seen = share * self._total, 0
-        for bucket, count in enumerate(self._counts):
-            seen += count
-            if seen >= rank:
-                return round(2 ** ((bucket + 1) / 12) / 1000, 2)
-        return None

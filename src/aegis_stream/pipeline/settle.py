@@ -8,6 +8,7 @@ Settler     one loop a worker: collects the findings of all its destinations, st
 import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from operator import itemgetter
 from typing import Protocol, assert_never
 
 from aegis_stream.domain.attempt import Dead, Delivered, Failure, Outcome, Retry
@@ -45,20 +46,22 @@ class Watermark:
 class Findings:
     """What became certain about one destination since the last settlement."""
 
-    delivered: list[tuple[int, int, int | None]] = field(default_factory=list)
+    delivered: list[tuple[int, int, int | None, int]] = field(default_factory=list)
     runs: list[AttemptRun] = field(default_factory=list)
     retries: dict[int, RetryRow] = field(default_factory=dict)
     dead: dict[int, DeadRow] = field(default_factory=dict)
     resolved: list[int] = field(default_factory=list)
-    delivered_count: int = 0
     failed_count: int = 0
-    latency_sum_us: int = 0
 
     def note_delivered(self, first: int, last: int, status_code: int | None, latency_us: int) -> None:
         """Note first attempts of neighbouring events that succeeded."""
-        self.delivered.append((first, last, status_code))
-        self.delivered_count += last - first + 1
-        self.latency_sum_us += latency_us * (last - first + 1)
+        self.delivered.append((first, last, status_code, latency_us))
+
+    def latencies_us(self) -> list[int]:
+        """Return the latency of every attempt that succeeded, microseconds."""
+        return [piece[3] for piece in self.delivered] + [
+            run.latency_us for run in self.runs if run.state == "delivered"
+        ]
 
     def note(self, sequence: int, attempt: int, outcome: Outcome, latency_us: int, now: Micros) -> None:
         """Note what one attempt of one event came to, and what follows from it."""
@@ -68,7 +71,6 @@ class Findings:
                 self.runs.append(
                     AttemptRun(sequence, sequence, attempt, "delivered", status_code, None, latency_us, now)
                 )
-                self.delivered_count += 1
                 self.resolved.append(sequence)
             case Retry(at, failure):
                 self.retries[sequence] = RetryRow(sequence, attempt, at, failure)
@@ -81,17 +83,17 @@ class Findings:
 
     def write(self, settlement: Settlement, now: Micros) -> None:
         """Put the findings into a settlement, alike successes of neighbours as one run."""
-        count = sum(last - first + 1 for first, last, _ in self.delivered)
-        latency_us = self.latency_sum_us // count if count else 0
-        for first, last, status_code in merge_runs(self.delivered):
+        for first, last, status_code, latency_us in merge_runs(self.delivered):
+            settlement.delivered += last - first + 1
             settlement.runs.append(
                 AttemptRun(first, last, 1, "delivered", status_code, None, latency_us, now)
             )
+        settlement.delivered += len(self.resolved)
         settlement.runs.extend(self.runs)
         settlement.retries.extend(self.retries.values())
         settlement.dead.extend(self.dead.values())
         settlement.resolved.extend(self.resolved)
-        settlement.delivered, settlement.failed_attempts = self.delivered_count, self.failed_count
+        settlement.failed_attempts = self.failed_count
 
     def _note_failed(
         self, sequence: int, attempt: int, failure: Failure, latency_us: int, now: Micros
@@ -103,19 +105,28 @@ class Findings:
         self.runs.append(row)
 
 
-def merge_runs(pieces: list[tuple[int, int, int | None]]) -> Iterable[tuple[int, int, int | None]]:
-    """Join stretches that touch and have the same status; none becomes longer than RUN_LENGTH_MAX unless it was."""
+def merge_runs(pieces: list[tuple[int, int, int | None, int]]) -> Iterable[tuple[int, int, int | None, int]]:
+    """Join stretches that touch and have the same status; none becomes longer than RUN_LENGTH_MAX unless it was.
+
+    Args:
+        pieces: (first, last, status, latency in microseconds).
+    Returns: the same for what was joined, the latency being the mean over the attempts.
+    """
     if not pieces:
         return
-    pieces.sort(key=lambda piece: piece[0])
-    first, last, status_code = pieces[0]
-    for next_first, next_last, next_status in pieces[1:]:
+    pieces.sort(key=itemgetter(0))
+    first, last, status_code, latency_sum_us = pieces[0]
+    attempts = 1
+    for next_first, next_last, next_status, latency_us in pieces[1:]:
         if next_first == last + 1 and next_status == status_code and next_last - first < RUN_LENGTH_MAX:
             last = next_last
+            latency_sum_us += latency_us
+            attempts += 1
             continue
-        yield first, last, status_code
-        first, last, status_code = next_first, next_last, next_status
-    yield first, last, status_code
+        yield first, last, status_code, latency_sum_us // attempts
+        first, last, status_code, latency_sum_us = next_first, next_last, next_status, latency_us
+        attempts = 1
+    yield first, last, status_code, latency_sum_us // attempts
 
 
 class Settled(Protocol):

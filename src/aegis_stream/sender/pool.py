@@ -3,14 +3,17 @@
 Called by the pipeline through ports.Sender and ports.Channel; `wiring` makes the AsyncSender. A channel belongs to one
 route and shares neither connections nor request heads with any other.
 
-What happens on the hot path is in Channel.post and wire.Connection, and it is little on purpose: no task, no timer, no
-lock and one write per request.
+What happens on the hot path is in Channel.start, Channel.ended and wire.Connection, and it is little on purpose: no task,
+no future, no timer, no lock and one write per request.
 """
 
 import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
+
+import msgspec
 
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request
 from aegis_stream.domain.endpoint import Route
@@ -43,6 +46,24 @@ class Limits:
     connections_max: int = 256
     idle_max: int = 128
     idle_s: float = 25.0
+
+
+class Exchange(msgspec.Struct, gc=False):
+    """One attempt under way.
+
+    Args:
+        began: clock reading that the latency counts from.
+        deadline: loop time.
+        ended: called with `token` and the answer.
+        fresh: a connection that had carried others was tried already; the next one must be new.
+    """
+
+    request: Request
+    began: float
+    deadline: float
+    ended: Callable[[Any, Answer], None]
+    token: Any
+    fresh: bool = False
 
 
 class AsyncSender:
@@ -79,6 +100,8 @@ class AsyncSender:
     def open(self, route: Route) -> "Channel":
         """Return a channel for this route; makes no connection yet. Close it when the route is no longer used.
 
+        Called on the event loop.
+
         Raises: Invalid when a header or the CA certificate cannot be used; Misconfigured when the default authorities
             cannot be read.
         """
@@ -105,6 +128,15 @@ class AsyncSender:
             self._own_resolver.close()
 
 
+def _answer(answered: "asyncio.Future[Answer]", answer: Answer) -> None:
+    if not answered.done():
+        answered.set_result(answer)
+
+
+def _is_of(exchange: Exchange | None, answered: "asyncio.Future[Answer]") -> bool:
+    return exchange is not None and exchange.token is answered
+
+
 class Channel:
     """Connections to one destination; implements ports.Channel. Made by AsyncSender.open."""
 
@@ -119,9 +151,11 @@ class Channel:
         "_idle",
         "_idle_max",
         "_limits",
+        "_loop",
         "_openings",
         "_room",
         "_route",
+        "_tasks",
         "_timeout_s",
         "_user_agent",
         "_waiting",
@@ -146,7 +180,9 @@ class Channel:
         self._clock = clock
         self._watch = watch
         self._dialer = dialer
+        self._loop = asyncio.get_running_loop()
         self._closed = False
+        self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
         self._idle: list[
             Connection
@@ -158,27 +194,38 @@ class Channel:
         self._heads: dict[str, bytes] = {}
         self._head("application/json")
 
-    async def post(self, request: Request) -> Answer:
-        """Make one attempt: send the request, read the answer.
+    def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
+        """Begin one attempt: send the request; its answer comes by a call.
 
         A reused connection that turns out to be closed, with no byte of an answer seen, is replaced by a fresh one
         within the same deadline. The peer may then see the request twice, as after any lost answer.
 
-        Returns: a Response whatever its status, or a Fault; within the route's timeout_s and a quarter of a second.
+        Args:
+            ended: called once as ended(token, answer), later, on the event loop: a Response whatever its status, or a
+                Fault; within the route's timeout_s and a quarter of a second. It may start the next attempt at once.
+        Raises: nothing.
+        """
+        self._start(Exchange(request, self._clock(), self._loop.time() + self._timeout_s, ended, token))
+
+    async def post(self, request: Request) -> Answer:
+        """Make one attempt, and wait for its answer as `start` tells it.
+
         Raises: nothing but CancelledError; after cancellation the connection in use is closed.
         """
-        began = self._clock()
-        deadline = asyncio.get_running_loop().time() + self._timeout_s
-        head = self._heads.get(request.content_type)
-        reused = bool(self._idle)
-        if head is not None and reused:
-            answer = await self._exchange(self._idle.pop(), head, request.body, began, deadline)
-            if answer is not None:
-                return answer
-        return await self._post_fresh(request, began, deadline, stale=reused)
+        answered: asyncio.Future[Answer] = self._loop.create_future()
+        exchange = Exchange(request, self._clock(), self._loop.time() + self._timeout_s, _answer, answered)
+        opening = self._start(exchange)
+        try:
+            return await answered
+        except asyncio.CancelledError:
+            if opening is not None:
+                opening.cancel()
+            for connection in [one for one in self._connections if _is_of(one.exchange, answered)]:
+                connection.abort()
+            raise
 
     def close(self) -> None:
-        """Close all connections; a post that is under way ends as a Fault of kind CLOSED."""
+        """Close all connections; an attempt that is under way ends as a Fault of kind CLOSED."""
         self._closed = True
         for connection in list(self._connections):
             connection.fail(FaultKind.CLOSED, _CLOSED)
@@ -201,14 +248,8 @@ class Channel:
             self._idle.remove(connection)
         self._room.set()
 
-    async def _exchange(
-        self, connection: Connection, head: bytes, body: bytes, began: float, deadline: float
-    ) -> Answer | None:
-        try:
-            answer = await connection.send(head, body, began, deadline, self._timeout_s)
-        except asyncio.CancelledError:
-            connection.abort()
-            raise
+    def ended(self, connection: Connection, exchange: Exchange, answer: Answer | None) -> None:
+        """Put the connection back, and hand the answer on; without one, try again on a fresh connection."""
         if not connection.dead:
             if len(self._idle) < self._idle_max:
                 self._idle.append(connection)
@@ -216,21 +257,46 @@ class Channel:
                 connection.abort()
             if self._waiting:
                 self._room.set()
-        return answer
+        if answer is not None:
+            exchange.ended(exchange.token, answer)
+        else:
+            exchange.fresh = (
+                True  # and a fresh connection always has an answer: this ends with the second round
+            )
+            self._open_for(exchange)
 
-    async def _post_fresh(self, request: Request, began: float, deadline: float, *, stale: bool) -> Answer:
+    def _start(self, exchange: Exchange) -> "asyncio.Task[None] | None":
+        """Send on an idle connection; without one, begin to open one, which is a task."""
+        head = self._heads.get(exchange.request.content_type)
+        if head is None or not self._idle:
+            return self._open_for(exchange)
+        self._idle.pop().send(
+            head, exchange.request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
+        )
+        return None
+
+    def _open_for(self, exchange: Exchange) -> "asyncio.Task[None]":
+        opening = self._loop.create_task(self._send_fresh(exchange))
+        self._tasks.add(opening)  # the loop itself keeps tasks by weak references only
+        opening.add_done_callback(self._tasks.discard)
+        return opening
+
+    async def _send_fresh(self, exchange: Exchange) -> None:
         try:
-            head = self._head(request.content_type)
-            while True:
-                connection = await self._take(deadline, fresh=stale)
-                answer = await self._exchange(connection, head, request.body, began, deadline)
-                if answer is not None:
-                    return answer
-                stale = True  # and a fresh connection always has an answer: this ends with the second round
+            head = self._head(exchange.request.content_type)
+            connection = await self._take(exchange.deadline, fresh=exchange.fresh)
         except Refused as refused:
-            return self._fault(refused.kind, refused.message, began)
+            fault = self._fault(refused.kind, refused.message, exchange.began)
         except Invalid as invalid:
-            return self._fault(FaultKind.PROTOCOL, f"the request cannot be written: {invalid.message}", began)
+            fault = self._fault(
+                FaultKind.PROTOCOL, f"the request cannot be written: {invalid.message}", exchange.began
+            )
+        else:
+            connection.send(
+                head, exchange.request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
+            )
+            return
+        exchange.ended(exchange.token, fault)
 
     def _fault(self, kind: FaultKind, message: str, began: float) -> Fault:
         return Fault(kind, message, max(0, int((self._clock() - began) * 1_000_000)))

@@ -2,13 +2,16 @@
 
 Called by `pool` (requests) and by the event loop (bytes). This is the one module that knows httptools. It must not know
 addresses, trust or what a destination is; `host` and `peer` are only words for messages.
+
+The end of an exchange is a plain call of the owner, made while the answer's bytes are being taken: a future and the task
+waiting for it would cost more than reading the answer does.
 """
 
 import asyncio
 import re
 import ssl
 from collections.abc import Callable
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 import httptools
@@ -29,6 +32,8 @@ INTERIM_MAX = 10
 """Most 1xx answers before the real one."""
 JOIN_BYTES_MAX = 64 * 1024
 """Longest body that is copied behind its head; copying that much is cheaper than a second buffer."""
+KNOWN_BYTES_MAX = 4096
+"""Longest answer that is remembered, to be known again when the next one is the same to the byte."""
 
 _NOTED_CHARS_MAX = 128
 _HOST = re.compile(r"[0-9a-z._:-]{1,255}")
@@ -59,6 +64,7 @@ class AnswerReader:
         "_head_done",
         "_interim",
         "_keep_alive",
+        "_known",
         "_lines",
         "_parser",
         "_parts",
@@ -78,6 +84,7 @@ class AnswerReader:
         self._status: Callable[[], int] = self._parser.get_status_code
         self._keep_alive: Callable[[], bool] = self._parser.should_keep_alive
         self._parts: list[bytes] = []
+        self._known = b""
         self.begin()
         self.on_message_begin()
 
@@ -99,6 +106,12 @@ class AnswerReader:
         """Take bytes; return whether the answer is over: whole, cut short by a limit, or refused. Never raises."""
         if not self.started:
             self.started = True
+            if data == self._known:
+                # Most answers of a destination are the same to the byte. Between two answers the parser has no memory,
+                # so that it would say of these bytes what it said the last time; and all that stands here already.
+                self.over = self.keep = True
+                return True
+            self._known = b""
             if not data.startswith(b"HTTP/1.") and not b"HTTP/1.".startswith(data[:7]):
                 return self._refuse("the answer is not HTTP/1.1")
         try:
@@ -110,7 +123,9 @@ class AnswerReader:
             return True
         except (httptools.HttpParserError, httptools.HttpParserUpgrade) as exc:
             return self._broken(exc)
-        if not self.over and self._bytes > ANSWER_BYTES_MAX:
+        if self.keep and self._bytes == len(data) <= KNOWN_BYTES_MAX and not self._interim:
+            self._known = data
+        elif not self.over and self._bytes > ANSWER_BYTES_MAX:
             self.over = True
         return self.over
 
@@ -210,7 +225,7 @@ class AnswerReader:
 
 
 class Owner(Protocol):
-    """Whom a connection tells that it is no more."""
+    """Whom a connection tells what becomes of it and of its exchanges."""
 
     def opened(self, connection: "Connection") -> None:
         """Note a connection that can carry a request."""
@@ -220,17 +235,28 @@ class Owner(Protocol):
         """Forget a connection; called once."""
         ...
 
+    def ended(self, connection: "Connection", exchange: Any, answer: Answer | None) -> None:
+        """Take the end of an exchange; called once for each, unless the connection was aborted.
+
+        Args:
+            exchange: what was given to `send`.
+            answer: None if this was a reused connection that the peer had closed, so that the request may be tried on a
+                fresh one.
+        """
+        ...
+
 
 class Connection(asyncio.Protocol):
     """One connection to a destination.
 
     Args:
-        owner: told when the connection opens and when it is gone.
+        owner: told when the connection opens, when an exchange has ended, and when the connection is gone.
         clock: seconds, for latencies only.
         host: host of the URL, for a Location without one.
         peer: the peer in messages, "192.0.2.7 port 443".
 
     Attributes:
+        exchange: what is under way, None for nothing.
         deadline: loop time at which what is under way, or an idle connection, ends; kept up by the Watch.
         dead: closed or about to be; carries nothing any more.
     """
@@ -240,15 +266,14 @@ class Connection(asyncio.Protocol):
         "_clock",
         "_fresh",
         "_host",
-        "_loop",
         "_owner",
         "_peer",
         "_reader",
         "_timeout_s",
         "_transport",
-        "_waiter",
         "dead",
         "deadline",
+        "exchange",
     )
 
     def __init__(self, owner: Owner, clock: Callable[[], float], *, host: str, peer: str) -> None:
@@ -256,19 +281,18 @@ class Connection(asyncio.Protocol):
         self._clock = clock
         self._host = host
         self._peer = peer
-        self._loop = asyncio.get_running_loop()
         self._reader = AnswerReader()
         self._transport: asyncio.Transport | None = None
-        self._waiter: asyncio.Future[Answer | None] | None = None
         self._fresh = True
         self._began = 0.0
         self._timeout_s = 0.0
+        self.exchange: Any = None
         self.deadline = IDLE
         self.dead = False
 
     def send(
-        self, head: bytes, body: bytes, began: float, deadline: float, timeout_s: float
-    ) -> asyncio.Future[Answer | None]:
+        self, head: bytes, body: bytes, began: float, deadline: float, timeout_s: float, exchange: object
+    ) -> None:
         """Write one request; the connection must be alive and without another exchange.
 
         Args:
@@ -277,21 +301,19 @@ class Connection(asyncio.Protocol):
             began: clock reading that the latency counts from.
             deadline: loop time.
             timeout_s: seconds, for the message.
-        Returns: a future of the answer; None if this was a reused connection that the peer had closed, so that the
-            request may be tried on a fresh one. Cancelling it leaves the connection to be aborted by the caller.
+            exchange: handed to the owner when the exchange has ended; never None.
         """
         transport = self._transport
         assert transport is not None
         self._began = began
         self._timeout_s = timeout_s
         self.deadline = deadline
+        self.exchange = exchange
         self._reader.begin()
-        waiter = self._waiter = self._loop.create_future()
         if len(body) <= JOIN_BYTES_MAX:
             transport.write(b"%b%d\r\n\r\n%b" % (head, len(body), body))
         else:
             transport.writelines((b"%b%d\r\n\r\n" % (head, len(body)), body))
-        return waiter
 
     def abort(self) -> None:
         """Close at once; an exchange under way is left to its caller. Does nothing the second time."""
@@ -305,10 +327,10 @@ class Connection(asyncio.Protocol):
 
     def fail(self, kind: FaultKind, message: str) -> None:
         """End the exchange under way, if any, as a Fault, and close."""
-        waiter, self._waiter = self._waiter, None
+        exchange, self.exchange = self.exchange, None
         self.abort()
-        if waiter is not None and not waiter.done():
-            waiter.set_result(Fault(kind, message, self._elapsed_us()))
+        if exchange is not None:
+            self._owner.ended(self, exchange, Fault(kind, message, self._elapsed_us()))
 
     def expire(self) -> None:
         """End what is under way as timed out, or close if nothing is."""
@@ -334,7 +356,7 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take bytes of the answer; bytes that nobody asked for end the connection."""
-        if self._waiter is None:
+        if self.exchange is None:
             self.abort()
         elif self._reader.feed(data):
             self._finish()
@@ -345,15 +367,14 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the exchange under way by what has been read of its answer."""
-        if self._waiter is None:
+        if self.exchange is None:
             self.abort()
         elif exc is None and self._reader.end():
             self._finish()
         elif not self._reader.started and not self._fresh:
-            waiter, self._waiter = self._waiter, None
+            exchange, self.exchange = self.exchange, None
             self.abort()
-            if not waiter.done():
-                waiter.set_result(None)
+            self._owner.ended(self, exchange, None)
         elif isinstance(exc, ssl.SSLError):
             self.fail(FaultKind.TLS, f"the TLS session with {self._peer} broke: {_clause(exc)}")
         elif self._reader.started:
@@ -362,25 +383,23 @@ class Connection(asyncio.Protocol):
             self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
 
     def _finish(self) -> None:
-        waiter, self._waiter = self._waiter, None
+        exchange, self.exchange = self.exchange, None
         reader = self._reader
         self.deadline = IDLE
         self._fresh = False
         # An answer that overtakes its request: the rest is still being written and may never be read.
         if not reader.keep or self._transport is None or self._transport.get_write_buffer_size():
             self.abort()
-        if waiter is None or waiter.done():
-            return
+        answer: Answer
         if reader.refusal is not None:
-            waiter.set_result(Fault(FaultKind.PROTOCOL, reader.refusal, self._elapsed_us()))
-            return
-        status = reader.status
-        location_host = None
-        if 300 <= status < 400 and reader.location is not None:
-            location_host = _location_host(reader.location, self._host)
-        waiter.set_result(
-            Response(status, reader.body, self._elapsed_us(), reader.retry_after, location_host)
-        )
+            answer = Fault(FaultKind.PROTOCOL, reader.refusal, self._elapsed_us())
+        else:
+            status = reader.status
+            location_host = None
+            if 300 <= status < 400 and reader.location is not None:
+                location_host = _location_host(reader.location, self._host)
+            answer = Response(status, reader.body, self._elapsed_us(), reader.retry_after, location_host)
+        self._owner.ended(self, exchange, answer)
 
     def _elapsed_us(self) -> int:
         return max(0, int((self._clock() - self._began) * 1_000_000))

@@ -11,7 +11,6 @@ from aegis_stream.pipeline.pacing import (
     PROBE_LONGEST_S,
     RETRY_SHARE,
     WINDOW_START,
-    Latencies,
     Pacing,
 )
 
@@ -294,43 +293,3 @@ def test_whatever_happens_the_window_keeps_its_bounds(window_max, story):
         assert 1 <= pacing.window <= window_max
         assert pacing.room(0, waiting, now_s) <= window_max
         assert pacing.room(0, waiting, now_s + PROBE_LONGEST_S) >= 1
-
-
-# ── latencies ──
-
-
-def test_there_is_no_quantile_before_the_first():
-    """Nothing is claimed about attempts that were not made."""
-    assert Latencies().quantile_ms(0.5) is None
-
-
-@given(st.lists(st.integers(1, 60_000_000), min_size=1, max_size=300), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
-def test_quantiles_are_right_to_a_bucket(latencies, share):
-    """A quantile is at most a twelfth of an octave above the true one, and not below it."""
-    counted = Latencies()
-    for latency_us in latencies:
-        counted.add(latency_us)
-
-    rank = max(1, -(-int(share * len(latencies) * 1000) // 1000))
-    true_ms = sorted(latencies)[rank - 1] / 1000
-
-    assert true_ms * 0.99 - 0.01 <= counted.quantile_ms(share) <= true_ms * 2 ** (1 / 12) * 1.01 + 0.01
-
-
-def test_old_latencies_fade():
-    """After some thousand new ones, what was long ago says nothing any more."""
-    counted = Latencies()
-    for _ in range(5000):
-        counted.add(1_000_000)
-    for _ in range(60_000):
-        counted.add(1000)
-
-    assert counted.quantile_ms(0.99) < 2
-
-
-def test_a_latency_of_nothing_is_counted():
-    """An attempt that never left has a latency of zero, and the buckets have no hole for it."""
-    counted = Latencies()
-    counted.add(0)
-
-    assert counted.quantile_ms(1.0) == 0

@@ -62,25 +62,25 @@ def test_runs_say_what_their_pieces_said(drawn, chance):
     pieces, first = [], 1
     for length, gap, status in drawn:
         first += gap
-        pieces.append((first, first + length - 1, status))
+        pieces.append((first, first + length - 1, status, 100))
         first += length
-    expected = {sequence: status for a, b, status in pieces for sequence in range(a, b + 1)}
+    expected = {sequence: status for a, b, status, _ in pieces for sequence in range(a, b + 1)}
     chance.shuffle(pieces)
 
     runs = list(merge_runs(pieces))
 
-    assert {sequence: status for a, b, status in runs for sequence in range(a, b + 1)} == expected
-    assert sum(b - a + 1 for a, b, _ in runs) == len(expected)
-    for (_, last, status), (following, _, status_then) in pairwise(runs):
+    assert {sequence: status for a, b, status, _ in runs for sequence in range(a, b + 1)} == expected
+    assert sum(b - a + 1 for a, b, *_ in runs) == len(expected)
+    for (_, last, status, _), (following, _, status_then, _) in pairwise(runs):
         assert following > last + 1 or status_then != status
 
 
 def test_no_run_becomes_longer_than_a_search_can_look():
     """However many neighbours succeed alike, a run stops at its longest, and the next one goes on."""
-    runs = list(merge_runs([(n, n, 202) for n in range(1, 2 * RUN_LENGTH_MAX + 11)]))
+    runs = list(merge_runs([(n, n, 202, 5) for n in range(1, 2 * RUN_LENGTH_MAX + 11)]))
 
-    assert runs[0] == (1, RUN_LENGTH_MAX, 202)
-    assert [last - first + 1 for first, last, _ in runs] == [RUN_LENGTH_MAX, RUN_LENGTH_MAX, 10]
+    assert runs[0] == (1, RUN_LENGTH_MAX, 202, 5)
+    assert [last - first + 1 for first, last, *_ in runs] == [RUN_LENGTH_MAX, RUN_LENGTH_MAX, 10]
 
 
 # ── findings ──

@@ -44,7 +44,7 @@ class FakeTransport:
 
 
 class FakeOwner:
-    """Counts."""
+    """Counts, and passes answers on to whoever waits: an exchange is a future here."""
 
     def __init__(self) -> None:
         self.opened_count = 0
@@ -55,6 +55,11 @@ class FakeOwner:
 
     def gone(self, connection: Connection) -> None:
         self.gone_count += 1
+
+    def ended(
+        self, connection: Connection, exchange: "asyncio.Future[Answer | None]", answer: Answer | None
+    ) -> None:
+        exchange.set_result(answer)
 
 
 def make_connection(**kwargs) -> tuple[Connection, FakeTransport, FakeOwner]:
@@ -67,7 +72,9 @@ def make_connection(**kwargs) -> tuple[Connection, FakeTransport, FakeOwner]:
 
 def send(connection: Connection, body: bytes = b"{}") -> "asyncio.Future[Answer | None]":
     """Begin an exchange."""
-    return connection.send(b"POST / HTTP/1.1\r\nContent-Length: ", body, 1.0, 99.0, 10.0)
+    future = asyncio.get_running_loop().create_future()
+    connection.send(b"POST / HTTP/1.1\r\nContent-Length: ", body, 1.0, 99.0, 10.0, future)
+    return future
 
 
 def read(*pieces: bytes) -> AnswerReader:
@@ -426,10 +433,10 @@ async def test_expiry_says_what_was_missing(unsent, data, words):
 
 
 async def test_events_after_the_end_are_harmless():
-    """A cancelled exchange and everything the loop may still report about a dead connection raise nothing."""
+    """An exchange has one end, and what the loop may still report about a dead connection raises nothing."""
     connection, _, owner = make_connection()
-    future = send(connection)
-    future.cancel()
+    send(connection)
+    connection.abort()
 
     connection.data_received(OK)
     connection.expire()

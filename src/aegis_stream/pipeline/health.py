@@ -1,0 +1,111 @@
+"""How a destination is doing, as people see it: last success and error, latencies, failing or not.
+
+Called by `deliver` for each attempt (which must cost next to nothing) and for each settlement (which takes stock).
+"""
+
+import math
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass, field, replace
+
+from aegis_stream.domain.attempt import Failure
+from aegis_stream.domain.destination import Health
+from aegis_stream.domain.ids import SECOND, Micros
+from aegis_stream.telemetry import Log
+
+QUANTILES_PAUSE_US = SECOND
+"""Shortest time between two computations of p50 and p99."""
+SAMPLE_MAX = 256
+"""Latencies of one settlement that are counted; of more, every so manieth."""
+
+
+@dataclass(slots=True)
+class Latencies:
+    """Recent latencies in buckets of a twelfth of an octave, so that quantiles cost little and fade with time."""
+
+    _counts: list[int] = field(default_factory=lambda: [0] * 384)
+    _total: int = 0
+
+    def add(self, latency_us: int) -> None:
+        """Count one latency, microseconds."""
+        self._counts[min(383, int(12 * math.log2(max(1, latency_us))))] += 1
+        self._total += 1
+        if self._total >= 8192:
+            self._counts = [count // 2 for count in self._counts]
+            self._total = sum(self._counts)
+
+    def quantile_ms(self, share: float) -> float | None:
+        """Return the latency that `share` of the recent attempts did not exceed, milliseconds; None before the first."""
+        if not self._total:
+            return None
+        rank, seen = share * self._total, 0
+        for bucket, count in enumerate(self._counts):
+            seen += count
+            if seen >= rank:
+                return round(2 ** ((bucket + 1) / 12) / 1000, 2)
+        return None
+
+
+@dataclass(slots=True)
+class Checkup:
+    """Watches over one destination's health.
+
+    Args:
+        health: as of the last settlement, and errors since.
+        ids: what the destination is called in the log.
+        succeeded_at_s: loop time of the newest success since the last settlement; None without one.
+    """
+
+    health: Health
+    telemetry: Log
+    ids: dict[str, str]
+    succeeded_at_s: float | None = None
+    _failing: bool = field(init=False)
+    _latencies: Latencies = field(default_factory=Latencies)
+    _quantiles_at: Micros = Micros(0)
+
+    def __post_init__(self) -> None:
+        self._failing = self.health.failures_in_row > 0
+
+    def failed(self, failure: Failure, sequence: int, now: Micros) -> None:
+        """Note an attempt that failed, and the first event it was made for."""
+        self.health = replace(
+            self.health,
+            last_error_at=now,
+            last_error_status=failure.status_code,
+            last_error_message=failure.message,
+            last_error_sequence=sequence,
+        )
+
+    def take_stock(
+        self, latencies_us: Seq[int], failures_in_row: int, window: float, now: Micros, now_s: float
+    ) -> Health:
+        """Return the health to settle, and say it in the log when the destination begins to fail or is well again.
+
+        Args:
+            latencies_us: of the attempts that succeeded since the last time.
+        """
+        for latency_us in latencies_us[:: max(1, len(latencies_us) // SAMPLE_MAX)]:
+            self._latencies.add(latency_us)
+        health = replace(self.health, failures_in_row=failures_in_row, window_size=round(window, 1))
+        if self.succeeded_at_s is not None:
+            since_us = max(0, int((now_s - self.succeeded_at_s) * SECOND))
+            health = replace(health, last_success_at=Micros(now - since_us))
+            self.succeeded_at_s = None
+        if now - self._quantiles_at >= QUANTILES_PAUSE_US:
+            self._quantiles_at = now
+            p50, p99 = self._latencies.quantile_ms(0.5), self._latencies.quantile_ms(0.99)
+            health = replace(health, p50_ms=p50, p99_ms=p99)
+        self.health = health
+        self._tell()
+        return health
+
+    def _tell(self) -> None:
+        failing, health = self.health.failures_in_row > 0, self.health
+        if failing == self._failing:
+            return
+        self._failing = failing
+        if failing:
+            code, reason = health.last_error_status, health.last_error_message
+            self.telemetry.warning("destination.failing", **self.ids, status_code=code, reason=reason)
+        else:
+            self.telemetry.info("destination.recovered", **self.ids)

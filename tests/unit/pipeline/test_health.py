@@ -1,0 +1,141 @@
+"""How a destination is doing: quantiles of its latencies, and what is said when it begins or ends to fail."""
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis_stream.domain.attempt import Failure, Scope
+from aegis_stream.domain.destination import Health
+from aegis_stream.domain.ids import SECOND, Micros
+from aegis_stream.pipeline.health import SAMPLE_MAX, Checkup, Latencies
+
+NOW = Micros(1_700_000_000_000_000)
+DOWN = Failure(Scope.DESTINATION, "answered 500", 500)
+
+
+class Said:
+    """Keeps what was logged."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict]] = []
+
+    def warning(self, name: str, **fields: object) -> None:
+        self.lines.append((name, fields))
+
+    info = warning
+
+
+def checkup(health: Health | None = None) -> tuple[Checkup, Said]:
+    """Return a checkup and what it says."""
+    said = Said()
+    return Checkup(health or Health(), said, {"destination_id": "dst_1"}), said
+
+
+# ── latencies ──
+
+
+def test_there_is_no_quantile_before_the_first():
+    """Nothing is claimed about attempts that were not made."""
+    assert Latencies().quantile_ms(0.5) is None
+
+
+@given(st.lists(st.integers(1, 60_000_000), min_size=1, max_size=300), st.sampled_from([0.5, 0.9, 0.99, 1.0]))
+def test_quantiles_are_right_to_a_bucket(latencies, share):
+    """A quantile is at most a twelfth of an octave above the true one, and not below it."""
+    counted = Latencies()
+    for latency_us in latencies:
+        counted.add(latency_us)
+
+    rank = max(1, -(-int(share * len(latencies) * 1000) // 1000))
+    true_ms = sorted(latencies)[rank - 1] / 1000
+
+    assert true_ms * 0.99 - 0.01 <= counted.quantile_ms(share) <= true_ms * 2 ** (1 / 12) * 1.01 + 0.01
+
+
+def test_old_latencies_fade():
+    """After some thousand new ones, what was long ago says nothing any more."""
+    counted = Latencies()
+    for _ in range(5000):
+        counted.add(1_000_000)
+    for _ in range(60_000):
+        counted.add(1000)
+
+    assert counted.quantile_ms(0.99) < 2
+
+
+def test_a_latency_of_nothing_is_counted():
+    """An attempt that never left has a latency of zero, and the buckets have no hole for it."""
+    counted = Latencies()
+    counted.add(0)
+
+    assert counted.quantile_ms(1.0) == 0
+
+
+# ── the checkup ──
+
+
+def test_the_time_of_the_last_success_is_when_it_came():
+    """A success is told with the time of its answer, not of the settlement that stores it."""
+    watched, _ = checkup()
+    watched.succeeded_at_s = 100.0
+
+    health = watched.take_stock([1000], 0, 16.0, NOW, 100.25)
+
+    assert health.last_success_at == NOW - SECOND // 4
+    assert (
+        watched.take_stock([], 0, 16.0, Micros(NOW + SECOND), 101.25).last_success_at
+        == health.last_success_at
+    )
+
+
+def test_a_clock_that_stands_still_puts_no_success_into_the_future():
+    """Whatever the loop's clock says, a success is never later than its settlement."""
+    watched, _ = checkup()
+    watched.succeeded_at_s = 100.0
+
+    assert watched.take_stock([], 0, 16.0, NOW, 99.0).last_success_at == NOW
+
+
+def test_failing_and_recovery_are_each_said_once():
+    """The log has one line when a destination begins to fail and one when it is well again, with the reason."""
+    watched, said = checkup()
+    watched.failed(DOWN, 7, NOW)
+    for failures_in_row in (1, 2, 0, 0):
+        watched.take_stock([], failures_in_row, 1.0, NOW, 1.0)
+
+    assert [name for name, _ in said.lines] == ["destination.failing", "destination.recovered"]
+    assert said.lines[0][1] == {"destination_id": "dst_1", "status_code": 500, "reason": "answered 500"}
+
+
+def test_an_error_is_kept_until_the_next_one():
+    """A later success does not wipe out what the last error was, and for which event."""
+    watched, _ = checkup()
+    watched.failed(DOWN, 7, NOW)
+    watched.succeeded_at_s = 1.0
+
+    health = watched.take_stock([500], 0, 3.26, Micros(NOW + 1), 1.0)
+
+    assert (health.last_error_message, health.last_error_status, health.last_error_sequence) == (
+        "answered 500",
+        500,
+        7,
+    )
+    assert (health.last_error_at, health.window_size, health.failures_in_row) == (NOW, 3.3, 0)
+
+
+def test_of_many_latencies_a_sample_is_counted_from_all_over():
+    """However many attempts a settlement has, what is counted is bounded and has the early as well as the late ones."""
+    watched, _ = checkup()
+
+    health = watched.take_stock([1000] * 50 * SAMPLE_MAX + [64_000] * 50 * SAMPLE_MAX, 0, 1.0, NOW, 1.0)
+
+    assert watched._latencies._total <= 2 * SAMPLE_MAX
+    assert health.p50_ms < 2
+    assert health.p99_ms > 60
+
+
+def test_a_destination_taken_over_while_failing_is_not_announced_again():
+    """A new worker that finds a destination failing says nothing until that changes."""
+    watched, said = checkup(Health(failures_in_row=3))
+    watched.take_stock([], 4, 1.0, NOW, 1.0)
+
+    assert said.lines == []

@@ -55,6 +55,9 @@ STORE_RETRY_S = 1.0
 """Pause before a page that could not be read is tried again, seconds."""
 UNSETTLED_MAX = 65_536
 """Attempts whose outcome waits to be stored; at so many, nothing new is begun until the store takes them."""
+BURST_WAIT_S = 0.001
+"""Longest wait of a free place in a full window for others, so that attempts begin in bursts; seconds. Each attempt that
+begins alone costs us, the network and the receiver a wake-up of its own: measured, a third of all the work."""
 CLOCK_CHECK_S = 60.0
 """Longest sleep until a time of the wall clock, seconds: the clock may be set meanwhile."""
 
@@ -116,6 +119,7 @@ class Forwarder:
     _redriven_at: Micros = Micros(0)
     _refilling: bool = False
     _filling: bool = False
+    _burst: asyncio.TimerHandle | None = None
     _marked: bool = False
     _told: list[int] = field(default_factory=list)
 
@@ -299,9 +303,17 @@ class Forwarder:
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
             self.shared.on_bug(self, error)
             return
+        if self.in_flight > self.pacing.burst_below and self.live.at_hand:
+            if self._burst is None:
+                self._burst = asyncio.get_running_loop().call_later(BURST_WAIT_S, self._end_wait)
+            return
         self._fill(self._time())
         if not self.in_flight:
             self.wake()
+
+    def _end_wait(self) -> None:
+        self._burst = None
+        self.wake()
 
     def _land(self, work: Work) -> None:
         self.in_flight -= 1

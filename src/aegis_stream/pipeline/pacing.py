@@ -69,6 +69,11 @@ class Pacing:
         """Requests in flight that retries (and replays) may have, at least 1."""
         return max(1, int(self.window) // RETRY_SHARE)
 
+    @property
+    def burst_below(self) -> float:
+        """Requests in flight below which new ones need not wait for others to begin together with."""
+        return self.window / 2
+
     def room(self, in_flight: int, waiting: int, now_s: float) -> int:
         """Return how many more attempts may begin now.
 

@@ -191,16 +191,21 @@ def _append_new(db: Connection, organization_no: OrganizationNo, appends: list[_
     count = sum(len(one.events) for one in appends)
     head, received_at = _advance(db, organization_no, count, appends[-1].now)
     sequence = head - count
-    rows: list[tuple[Value, ...]] = []
-    add = rows.append
-    place = position(organization_no, sequence)
+    values: list[Value] = []
     for one in appends:
         one.result = Appended(sequence + 1, len(one.events), head)
-        for event_id, dataset, decision, body, _ in one.events:
-            place += 1
-            add((place, organization_no, event_id, received_at, dataset, decision, body))
         sequence += len(one.events)
-    db.insert(load()["insert_event"], rows)
+        for event in one.events:
+            values += (event.event_id, event.dataset, event.decision, event.body)
+    _insert(db, organization_no, head - count, received_at, values)
+
+
+def _insert(
+    db: Connection, organization_no: OrganizationNo, after: int, received_at: int, values: Seq[Value]
+) -> None:
+    """Write events behind a sequence; `values` are id, dataset, decision and body of each."""
+    shared = (position(organization_no, after), organization_no, received_at)
+    db.insert(load()["insert_event"], shared, values, 4)
 
 
 def _append_checked(db: Connection, organization_no: OrganizationNo, appends: list[_Append]) -> None:
@@ -220,17 +225,10 @@ def _append_checked(db: Connection, organization_no: OrganizationNo, appends: li
                 (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]
         head, received_at = _advance(db, organization_no, len(fresh), one.now)
         base = head - len(fresh)
-        rows = [
-            (
-                position(organization_no, base + 1 + offset),
-                organization_no,
-                event.event_id,
-                received_at,
-                *event[1:4],
-            )
-            for offset, (_, event) in enumerate(fresh)
-        ]
-        db.insert(load()["insert_event"], rows)
+        values: list[Value] = []
+        for _, event in fresh:
+            values += (event.event_id, event.dataset, event.decision, event.body)
+        _insert(db, organization_no, base, received_at, values)
         # Repeats within one request were noted by their place among the fresh ones, before sequences were known.
         for found in (duplicates, conflicts):
             for index, sequence in found.items():

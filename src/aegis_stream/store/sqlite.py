@@ -8,6 +8,7 @@ a plain function of a Connection, so the code above knows no threads, no APSW an
 import asyncio
 import contextlib
 import fcntl
+import functools
 import os
 import queue
 import threading
@@ -21,6 +22,8 @@ import apsw
 
 from aegis_stream.errors import Misconfigured, Unavailable
 
+from .checkpoint import Checkpointer, copy
+
 T = TypeVar("T")
 Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
@@ -33,12 +36,12 @@ WRITE_TIMEOUT_S = 15.0
 """Longest wait for a write, seconds: a process stopped in the middle of its commit stops every writer of the file."""
 JOBS_PER_COMMIT_MAX = 512
 """Most writes in one transaction: bounds how long the first of them waits for its ack."""
-ROWS_PER_INSERT = 100
-"""Rows in one multi-row INSERT: one step of SQLite, so the interpreter lock is released once for all of them."""
-WAL_PAGES_MAX = 4000
-"""Pages in the write-ahead log before a commit copies them into the database file (16 MB)."""
+ROWS_PER_INSERT = 256
+"""Most rows in one INSERT: one step of SQLite, so the interpreter lock is released once for all of them."""
 CACHE_KIB = 65_536
 """Page cache of the writer's connection; readers take a quarter."""
+CHECKPOINT_CACHE_KIB = 256
+"""Page cache of the connection that copies the write-ahead log, which reads no page twice."""
 
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"}
@@ -65,22 +68,27 @@ class Connection:
         self._raw.execute(statement, values)
         return self._raw.changes()
 
-    def insert(self, statement: str, rows: Sequence[Sequence[Value]]) -> None:
-        """Insert many rows; `statement` ends with one group of question marks.
+    def insert(
+        self, statement: str, shared: tuple[int, *tuple[Value, ...]], values: Sequence[Value], width: int
+    ) -> None:
+        """Insert many rows by few statements.
 
+        Args:
+            statement: ends with one group of values, which stands for one row and is repeated. ?1, ?2 … in it are
+                `shared`; a `+ 1` in it becomes + 2, + 3 … from row to row.
+            shared: values said once for all rows; the first is a number, and counts up with the rows.
+            values: those of each row, row after row.
+            width: values of one row.
         Raises: Duplicate when a row exists already; then the enclosing write must roll back to a savepoint of its own.
         """
+        at, left = 0, len(values) // width
         try:
-            whole = len(rows) - len(rows) % ROWS_PER_INSERT
-            if whole:
-                head, _, group = statement.rpartition("(")
-                many = head + ",".join(["(" + group] * ROWS_PER_INSERT)
-                for start in range(0, whole, ROWS_PER_INSERT):
-                    self._raw.execute(
-                        many, [value for row in rows[start : start + ROWS_PER_INSERT] for value in row]
-                    )
-            if whole < len(rows):
-                self._raw.executemany(statement, rows[whole:])
+            while left:
+                rows = min(ROWS_PER_INSERT, 1 << (left.bit_length() - 1))  # few sizes, so that each is compiled once
+                end = at + rows * width
+                head = (shared[0] + at // width, *shared[1:])
+                self._raw.execute(_repeated(statement, rows), (*head, *values[at:end]))
+                at, left = end, left - rows
         except apsw.ConstraintError as error:
             raise Duplicate from error
 
@@ -89,6 +97,14 @@ class Connection:
         """Undo what happens inside if it raises."""
         with self._raw:
             yield
+
+
+@functools.lru_cache(64)
+def _repeated(statement: str, rows: int) -> str:
+    """Return an INSERT for many rows, made from that for one."""
+    head, _, group = statement.rpartition("VALUES ")
+    group = group.rstrip("; \n")
+    return head + "VALUES " + ", ".join(group.replace("+ 1", f"+ {number}") for number in range(1, rows + 1))
 
 
 class Duplicate(Exception):
@@ -140,6 +156,11 @@ class Sqlite:
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._all_readers: list[apsw.Connection] = []
+        self._checkpointer: Checkpointer | None = None
+        self._log_is_long = False
+        if threads:
+            self._checkpointer = Checkpointer(lambda: self._connect(CHECKPOINT_CACHE_KIB), self._want_log_copied)
+            self._checkpointer.watch(self._writer)
 
     def migrate(self) -> tuple[int, int]:
         """Bring the schema up to date; every step is one transaction, so a kill in the middle repeats only that step.
@@ -222,6 +243,8 @@ class Sqlite:
             self._jobs.put(None)
             self._thread.join()
             self._thread = None
+        if self._checkpointer is not None:
+            self._checkpointer.close()
         if self._readers is not None:
             self._readers.shutdown(wait=True)
         for connection in (*self._all_readers, self._writer):
@@ -235,7 +258,7 @@ class Sqlite:
             connection = apsw.Connection(str(self.path))
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             connection.execute(
-                f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {WAL_PAGES_MAX:d};"
+                f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {0 if self._threads else 4000:d};"
                 f"PRAGMA cache_size = -{cache_kib:d}; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON"
             )
         except (apsw.Error, OSError) as error:
@@ -282,6 +305,8 @@ class Sqlite:
             for loop, done in by_loop.items():
                 with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
                     loop.call_soon_threadsafe(self._resolve, done)
+            if self._log_is_long:
+                self._copy_rest()
             if last:
                 return
 
@@ -317,6 +342,15 @@ class Sqlite:
             for job in jobs:
                 job.error = job.error or failure
 
+    def _want_log_copied(self) -> None:
+        self._log_is_long = True
+
+    def _copy_rest(self) -> None:
+        """Copy what was committed while the bulk of the log was copied; behind the gate, so that nothing is added to it."""
+        self._log_is_long = False
+        with contextlib.suppress(apsw.Error), self._gate:
+            copy(self._writer)
+
     def _abandon(self) -> None:
         """After a failed transaction: roll back, and open the connection anew so that no failed sync is trusted."""
         with contextlib.suppress(apsw.Error):
@@ -326,6 +360,8 @@ class Sqlite:
             fresh = self._connect(CACHE_KIB)
             self._writer.close()
             self._writer = fresh
+            if self._checkpointer is not None:
+                self._checkpointer.watch(fresh)
 
     @staticmethod
     def _resolve(jobs: list[_Job]) -> None:

@@ -10,8 +10,9 @@ UPDATE organizations SET head = head + ?, last_received_at = max(last_received_a
 RETURNING head, last_received_at;
 
 -- name: insert_event
--- Append one event (many, when the store repeats the last group); a second use of an id is refused by events_by_id.
-INSERT INTO events (position, org_no, event_id, received_at, dataset, decision, body) VALUES (?, ?, ?, ?, ?, ?, ?);
+-- Append events: position before the first, organization and time are said once, the rest for each. The store repeats the
+-- last group, counting up from + 1; a second use of an id is refused by events_by_id.
+INSERT INTO events (position, org_no, received_at, event_id, dataset, decision, body) VALUES (?1 + 1, ?2, ?3, ?, ?, ?, ?);
 
 -- name: event_by_id
 -- One event of an organization by its own id.

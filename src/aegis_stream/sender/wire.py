@@ -96,6 +96,7 @@ class AnswerReader:
         self.over = False
         self.keep = False
         self.refusal: str | None = None
+        self._head_done = False
 
     @property
     def body(self) -> bytes:

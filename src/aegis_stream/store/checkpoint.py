@@ -53,16 +53,14 @@ class Checkpointer:
 
     def _run(self) -> None:
         connection = self._connect()
-        while True:
-            self._wanted.wait()
-            if self._closed.is_set():
-                break
+        while self._wanted.wait() and not self._closed.is_set():
             # A full disk, or another process at the same work: the commits go on, and the next one asks again.
             with contextlib.suppress(apsw.Error):
                 copy(connection)
                 self._finish()
-            self._closed.wait(PAUSE_S)
             self._wanted.clear()
+            if self._closed.wait(PAUSE_S):
+                break
         connection.close()
 
 

@@ -38,33 +38,15 @@ class _Append:
     """One caller's events, waiting for the next commit.
 
     Args:
-        result: where they are in the log; true only once `stored`.
-        error: why the commit that took them failed.
+        done: told when the commit that took them has ended.
+        result: where they are in the log; true only once `done` says so.
     """
 
     organization_no: OrganizationNo
     events: Seq[NewEvent]
     now: Micros
+    done: "asyncio.Future[Appended]"
     result: Appended | None = None
-    stored: bool = False
-    error: BaseException | None = None
-
-
-@dataclass(slots=True)
-class _Flush:
-    """One commit's worth of appends: those that waited when it began."""
-
-    taken: list[_Append] = field(default_factory=list)
-
-    def ended(self, commit: "asyncio.Future[None]") -> None:
-        """Tell everyone it took how the commit ended; runs before any of them goes on."""
-        error = (
-            commit.exception()
-            if not commit.cancelled()
-            else Unavailable("the store is closing", code="store-unwritable")
-        )
-        for one in self.taken:
-            one.stored, one.error = error is None, error
 
 
 @dataclass(slots=True)
@@ -73,8 +55,7 @@ class StoredLog:
 
     db: Sqlite
     _waiting: deque[_Append] = field(default_factory=deque)
-    _commit: "asyncio.Future[None] | None" = None
-    _taken: bool = True
+    _asked: bool = False
 
     async def append(self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros) -> Appended:
         """Append events of one organization; durable when this returns.
@@ -82,28 +63,38 @@ class StoredLog:
         Callers that wait at the same time share one transaction, one sync and one wake-up of the event loop.
         Raises: Unavailable, and then nothing is stored. After cancellation the events may or may not be stored.
         """
-        waiting = _Append(organization_no, events, now)
+        waiting = _Append(organization_no, events, now, asyncio.get_running_loop().create_future())
         self._waiting.append(waiting)
-        if self._taken or self._commit is None or self._commit.done():
-            self._taken = False
-            flush = _Flush()
-            self._commit = self.db.submit(lambda db: self._append_waiting(db, flush))
-            if self._commit.done():  # without threads a write is over when it begins
-                flush.ended(self._commit)
+        if not self._asked:
+            self._asked = True
+            taken: list[_Append] = []
+            commit = self.db.submit(lambda db: self._append_waiting(db, taken))
+            if commit.done():  # without threads a write is over when it begins
+                self._ended(commit, taken)
             else:
-                self._commit.add_done_callback(flush.ended)
-        try:
-            await asyncio.shield(self._commit)
-        except Unavailable:
-            # The commit before the one awaited may have taken these events along; then its end is what counts.
-            if not waiting.stored:
-                waiting.events = ()  # whoever sent them will send them again; until then they must not fill the memory
-                raise
-        if waiting.error is not None:
-            raise waiting.error
-        assert waiting.stored, "a commit that has ended has told those it took"
-        assert waiting.result is not None, "what is stored is somewhere"
-        return waiting.result
+                commit.add_done_callback(lambda commit: self._ended(commit, taken))
+        return await waiting.done
+
+    def _ended(self, commit: "asyncio.Future[None]", taken: list[_Append]) -> None:
+        """Tell everyone how the commit ended that took them."""
+        error = (
+            commit.exception()
+            if not commit.cancelled()
+            else Unavailable("the store is closing", code="store-unwritable")
+        )
+        if error is not None and not taken:
+            # It failed before it took anybody: so it is over for all who wait, and the next one asks anew.
+            self._asked = False
+            while self._waiting:
+                taken.append(self._waiting.popleft())
+        for one in taken:
+            if one.done.done():
+                continue
+            if error is not None:
+                one.done.set_exception(error)
+            else:
+                assert one.result is not None, "what is stored is somewhere"
+                one.done.set_result(one.result)
 
     async def page(
         self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool
@@ -169,14 +160,14 @@ class StoredLog:
 
         return await self.db.read(search)
 
-    def _append_waiting(self, db: Connection, flush: _Flush) -> None:
+    def _append_waiting(self, db: Connection, taken: list[_Append]) -> None:
         """Append all that waits, organization by organization; runs on the writer's thread, inside its transaction."""
-        # From here on a new caller must ask for another flush; only then is the queue emptied, so none is missed.
-        self._taken = True
-        by_organization: dict[OrganizationNo, list[_Append]] = {}
+        # From here on a new caller must ask for another commit; only then is the queue emptied, so none is missed.
+        self._asked = False
         while self._waiting:
-            waiting = self._waiting.popleft()
-            flush.taken.append(waiting)
+            taken.append(self._waiting.popleft())
+        by_organization: dict[OrganizationNo, list[_Append]] = {}
+        for waiting in taken:
             by_organization.setdefault(waiting.organization_no, []).append(waiting)
         for organization_no, appends in by_organization.items():
             try:

@@ -34,6 +34,8 @@ BUSY_TIMEOUT_MS = 10_000
 """Longest wait for a lock that the write gate did not already order."""
 WRITE_TIMEOUT_S = 15.0
 """Longest wait for a write, seconds: a process stopped in the middle of its commit stops every writer of the file."""
+EXPIRY_MARGIN_S = 0.1
+"""How much longer a write is waited for that has begun, seconds."""
 JOBS_PER_COMMIT_MAX = 512
 """Most writes in one transaction: bounds how long the first of them waits for its ack."""
 ROWS_PER_INSERT = 256
@@ -84,7 +86,9 @@ class Connection:
         at, left = 0, len(values) // width
         try:
             while left:
-                rows = min(ROWS_PER_INSERT, 1 << (left.bit_length() - 1))  # few sizes, so that each is compiled once
+                rows = min(
+                    ROWS_PER_INSERT, 1 << (left.bit_length() - 1)
+                )  # few sizes, so that each is compiled once
                 end = at + rows * width
                 head = (shared[0] + at // width, *shared[1:])
                 self._raw.execute(_repeated(statement, rows), (*head, *values[at:end]))
@@ -114,27 +118,40 @@ class Duplicate(Exception):
 class _Job:
     """One waiting write."""
 
-    __slots__ = ("abandoned", "error", "future", "result", "timer", "work")
+    __slots__ = ("_ticket", "error", "future", "result", "timer", "work")
 
     def __init__(self, work: Callable[[Connection], Any], future: "asyncio.Future[Any]") -> None:
         self.work = work
         self.future = future
         self.result: Any = None
         self.error: BaseException | None = None
-        self.abandoned = False
         self.timer: asyncio.TimerHandle | None = None
+        self._ticket = [None]
 
-    def expire(self) -> None:
-        """Stop waiting: the write is not begun any more, if it has not been."""
-        self.abandoned = True
-        if not self.future.done():
-            self.future.set_exception(
-                Unavailable(
-                    f"the store took no write for {WRITE_TIMEOUT_S:g} s: is one of its processes stopped?",
-                    code="store-stuck",
-                    retry_after_s=5,
-                )
+    def begin(self) -> bool:
+        """Tell whether it may begin: once, and not after it was given up. Taking the ticket is one step of the interpreter."""
+        try:
+            self._ticket.pop()
+        except IndexError:
+            return False
+        return True
+
+    def expire(self, *, begun: bool = False) -> None:
+        """Stop waiting: a write that has not begun does not begin any more; of one that has, nothing is known."""
+        if self.future.done():
+            return
+        if not begun and not self.begin():
+            # It has begun just now, perhaps: what it works on must be known to whoever waits before that one is told.
+            again = functools.partial(self.expire, begun=True)
+            self.timer = self.future.get_loop().call_later(EXPIRY_MARGIN_S, again)
+            return
+        self.future.set_exception(
+            Unavailable(
+                f"the store took no write for {WRITE_TIMEOUT_S:g} s: is one of its processes stopped?",
+                code="store-stuck",
+                retry_after_s=5,
             )
+        )
 
 
 class Sqlite:
@@ -159,7 +176,9 @@ class Sqlite:
         self._checkpointer: Checkpointer | None = None
         self._log_is_long = False
         if threads:
-            self._checkpointer = Checkpointer(lambda: self._connect(CHECKPOINT_CACHE_KIB), self._want_log_copied)
+            self._checkpointer = Checkpointer(
+                lambda: self._connect(CHECKPOINT_CACHE_KIB), self._want_log_copied
+            )
             self._checkpointer.watch(self._writer)
 
     def migrate(self) -> tuple[int, int]:
@@ -316,7 +335,7 @@ class Sqlite:
                 self._writer.execute("BEGIN IMMEDIATE")
                 connection = Connection(self._writer)
                 for job in jobs:
-                    if job.abandoned:
+                    if not job.begin():
                         continue
                     try:
                         with self._writer:  # a savepoint: a job that raises takes only itself back

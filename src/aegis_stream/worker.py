@@ -77,7 +77,7 @@ class Worker:
     _standings: dict[DestinationNo, Claimed] = field(default_factory=dict)
     _by_organization: dict[OrganizationNo, set[DestinationNo]] = field(default_factory=dict)
     _heads: dict[OrganizationNo, int] = field(default_factory=dict)
-    _loading: set[DestinationNo] = field(default_factory=set)
+    _loading: dict[DestinationNo, bool] = field(default_factory=dict)
     _idle_since_s: dict[DestinationNo, float] = field(default_factory=dict)
     _revision: int = 0
     _workers: list[WorkerId] = field(default_factory=list)
@@ -234,7 +234,7 @@ class Worker:
                 for no, revision in changes:
                     self._revision = revision
                     if no in self._standings:
-                        self._load(no)
+                        self._load(no, changed=True)
                 if changes:
                     self._changes.set()
             except Unavailable as error:
@@ -242,36 +242,46 @@ class Worker:
                 await asyncio.sleep(STORE_RETRY_S)
                 self._changes.set()
 
-    def _load(self, no: DestinationNo) -> None:
-        if no in self._standings and no not in self._loading and not self._lost.is_set():
-            self._loading.add(no)
+    def _load(self, no: DestinationNo, *, changed: bool = False) -> None:
+        if no in self._loading:
+            # What is being read may be older than the change; a log that has grown meanwhile is looked at in the end.
+            self._loading[no] = self._loading[no] or changed
+        elif no in self._standings and not self._lost.is_set():
+            self._loading[no] = False
             self._shared.spawn(self._activate(no))
 
     async def _activate(self, no: DestinationNo) -> None:
-        """Read a destination's configuration; make its forwarder, or tell it what changed."""
+        """Read a destination's configuration; make its forwarder if it has work, or tell it what changed."""
         around = self.around
         try:
             destination = await around.directory.destination(no)
             replays = await around.ledger.replays(no)
+            due = await around.ledger.due(no, around.clock.now(), 1)
         except (
             AegisError
         ) as error:  # this destination alone is not served; the next change or look tries again
             around.telemetry.error("destination.unreadable", destination_no=no, reason=error.message)
             return
         finally:
-            self._loading.discard(no)
+            again = self._loading.pop(no, False)
+        if again:
+            self._load(no, changed=True)
+            return
         standing, forwarder = self._standings.get(no), self._forwarders.get(no)
         if standing is None:
             return
         if destination is None:
             self._let_go(no)
             return
+        head = self._heads.get(standing.organization_no, 0)
         if forwarder is None:
+            if head <= standing.cursor and not replays and due == ([], None):
+                return  # nothing to send: what is known of it is enough until there is
             forwarder = self._forwarders[no] = Forwarder(self._shared, standing, destination)
         else:
             forwarder.reconfigure(destination)
         forwarder.set_replays(replays)
-        forwarder.grown(self._heads.get(standing.organization_no, 0))
+        forwarder.grown(head)
         forwarder.wake()
 
     # ── leases ──

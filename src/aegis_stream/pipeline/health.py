@@ -14,6 +14,8 @@ from aegis_stream.telemetry import Log
 
 QUANTILES_PAUSE_US = SECOND
 """Shortest time between two computations of p50 and p99."""
+BUCKETS = 384
+"""Buckets of latencies, a twelfth of an octave each: up to 2^32 microseconds, an hour."""
 SAMPLE_MAX = 256
 """Latencies of one settlement that are counted; of more, every so manieth."""
 
@@ -22,12 +24,14 @@ SAMPLE_MAX = 256
 class Latencies:
     """Recent latencies in buckets of a twelfth of an octave, so that quantiles cost little and fade with time."""
 
-    _counts: list[int] = field(default_factory=lambda: [0] * 384)
+    _counts: list[int] = field(default_factory=list)
     _total: int = 0
 
     def add(self, latency_us: int) -> None:
         """Count one latency, microseconds."""
-        self._counts[min(383, int(12 * math.log2(max(1, latency_us))))] += 1
+        if not self._counts:
+            self._counts = [0] * BUCKETS
+        self._counts[min(BUCKETS - 1, int(12 * math.log2(max(1, latency_us))))] += 1
         self._total += 1
         if self._total >= 8192:
             self._counts = [count // 2 for count in self._counts]

@@ -21,7 +21,10 @@ def encode_lines(bodies: Sequence[bytes]) -> Request:
     White space between tokens may contain line breaks in what a user submitted; there (and only there) they become
     spaces, which changes no value: within strings JSON does not allow them.
     """
-    return Request(b"".join([_one_line(body) + b"\n" for body in bodies]), "application/x-ndjson")
+    together = b"".join(bodies)
+    if b"\n" in together or b"\r" in together:
+        bodies = [_one_line(body) for body in bodies]
+    return Request(b"\n".join([*bodies, b""]), "application/x-ndjson")
 
 
 def encode_array(bodies: Sequence[bytes]) -> Request:

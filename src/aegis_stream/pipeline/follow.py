@@ -240,8 +240,11 @@ class RangeSource:
         return Work(self, first, last, sequences[start:end], self._bodies[start:end], 1)
 
     def _end_of_request(self, start: int, limits: Limits) -> int:
-        end, size = start, 0
         most = min(len(self._sequences), start + limits.events_max)
+        whole = self._bodies[start:most]
+        if sum(map(len, whole)) + len(whole) * limits.frame_bytes <= limits.bytes_max:
+            return most
+        end, size = start, 0
         while end < most:
             size += len(self._bodies[end]) + limits.frame_bytes
             if size > limits.bytes_max and end > start:

@@ -24,8 +24,10 @@ SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM events WHERE position
 
 -- name: page_bodies
 -- All bodies of a range in one value, in order, with a record separator between: a byte that JSON text cannot hold.
--- One row instead of a thousand: the reading thread gives up the interpreter lock once instead of a thousand times.
-SELECT CAST(group_concat(body, char(30) ORDER BY position) AS BLOB) FROM events WHERE position BETWEEN ? AND ?;
+-- One row instead of a thousand: the reading thread gives up the interpreter lock once instead of a thousand times. The
+-- order is that of the inner query; an ORDER BY within the aggregate sorts what is sorted, at three times the cost.
+SELECT CAST(group_concat(body, char(30)) AS BLOB)
+FROM (SELECT body FROM events WHERE position BETWEEN ? AND ? ORDER BY position);
 
 -- name: page_labels
 -- What filters look at, for a range of the log.

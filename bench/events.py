@@ -1,19 +1,25 @@
 """The one event of all benchmarks: a preflight decision with all its fields, 580 bytes of JSON.
 
 Only its id changes from event to event (in two places, at fixed offsets), so that a load generator can write a batch by
-copying digits into a template.
+copying digits into a template, and so that every event can be made anew from its number to compare it with what arrived.
 """
 
+import functools
+import hashlib
 import json
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 EVENT_BYTES = 580
 ID_PREFIX = "pflt_"
 RUN_CHARACTERS, COUNT_CHARACTERS = 4, 12
 """After the prefix: those that name the run and the thread, then those that count (decimal, time-ordered; or hexadecimal, scattered)."""
 ORG_ID = "org_abc"
+MULTIPLIER, MODULUS = 0x9E3779B97F4A7C15, 2**48
+"""Scatter ids: a multiplication by an odd number is one to one. load.lua knows the same."""
 
 
-def event_body(run: str, number: int, org_id: str = ORG_ID) -> bytes:
+def event_body(run: str, number: int) -> bytes:
     """Return one event.
 
     Args:
@@ -21,13 +27,13 @@ def event_body(run: str, number: int, org_id: str = ORG_ID) -> bytes:
         number: counts the events of a run.
     """
     event_id = f"{ID_PREFIX}{run:0<4}{number:012d}"
-    text = _text(event_id, org_id, "")
+    text = _text(event_id, "")
     padding = EVENT_BYTES - len(text)
     assert padding >= 0, "the event without its padding is too long"
-    return _text(event_id, org_id, "x" * padding).encode()
+    return _text(event_id, "x" * padding).encode()
 
 
-def _text(event_id: str, org_id: str, padding: str) -> str:
+def _text(event_id: str, padding: str) -> str:
     event = {
         "@timestamp": "2026-05-15T10:33:21.456789Z",
         "event": {
@@ -52,7 +58,7 @@ def _text(event_id: str, org_id: str, padding: str) -> str:
             "finding_counts_by_type": {"SSN": 1, "EMAIL": 2},
             "actor_id": "a@example.com",
         },
-        "organization": {"id": org_id},
+        "organization": {"id": ORG_ID},
     }
     return json.dumps(event, separators=(",", ":"))
 
@@ -64,3 +70,63 @@ def id_offsets(body: bytes) -> list[int]:
         start = found + len(ID_PREFIX)
         offsets.append(start)
     return offsets
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """The events of one run, all of them acknowledged: numbers `first` … `first + count - 1`.
+
+    Args:
+        run: three characters, as for `event_body`.
+        scattered: their ids are in no order.
+    """
+
+    run: str
+    first: int
+    count: int
+    scattered: bool = False
+
+    @property
+    def name(self) -> bytes:
+        """The characters after `pflt_` that all ids of this run have in common."""
+        return f"{self.run:0<{RUN_CHARACTERS}}".encode()
+
+    def key(self, number: int) -> bytes:
+        """Return the 16 characters after `pflt_` of an event's id."""
+        if self.scattered:
+            return self.name + f"{number * MULTIPLIER % MODULUS:012x}"[::-1].encode()
+        return self.name + b"%012d" % number
+
+    def index(self, key: bytes) -> int | None:
+        """Return which of these events has an id (from 0); None when it is none of them."""
+        digits = key[RUN_CHARACTERS:]
+        try:
+            if self.scattered:
+                number = int(digits[::-1], 16) * pow(MULTIPLIER, -1, MODULUS) % MODULUS
+            else:
+                number = int(digits)
+        except ValueError:
+            return None
+        index = number - self.first
+        return index if 0 <= index < self.count and self.key(number) == key else None
+
+    def body(self, index: int) -> bytes:
+        """Make an event anew."""
+        return _template(self.run).replace(_zeros(self.run), self.key(self.first + index))
+
+    def digest(self, index: int) -> bytes:
+        """Return the SHA-256 of an event's body."""
+        return hashlib.sha256(self.body(index)).digest()
+
+    def bodies(self) -> Iterator[bytes]:
+        """Make all of them anew, in the order of their numbers."""
+        return (self.body(index) for index in range(self.count))
+
+
+@functools.cache
+def _template(run: str) -> bytes:
+    return event_body(run, 0)
+
+
+def _zeros(run: str) -> bytes:
+    return f"{run:0<{RUN_CHARACTERS}}".encode() + b"0" * COUNT_CHARACTERS

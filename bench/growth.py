@@ -1,70 +1,99 @@
 """The workloads about size: S7 (a backlog), S8 (many idle destinations), S11 (a long log)."""
 
 import contextlib
+import hashlib
 import http.client
 import json
 import random
+import statistics
 import time
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
-from .events import event_body
-from .latency import clocked, quantile
-from .load import NO_LIMIT, LoadPlan, wrk
-from .measure import measure
+from .deployment import Deployment, deployed, fill, need_log, tuned
+from .events import Sent, event_body
+from .latency import Arrival, clocked, quantile
+from .measure import Run
+from .pairs import by_turns, ratio, ratio_spread, turn_s
+from .plan import WARM_UP_S, Options, Round, Workload, company_of, cpu_of, memory_of
 from .processes import Cpu, memory_mib, scratch, wait_until
 from .receiver import Receiver, nginx
+from .reconcile import Reconciliation, check_contents, check_counters, check_head, together
 from .service import Service, aegis
-from .workloads import BATCHED, Options, Round, Workload, check_counters, tuned
+from .workloads import BATCHED
 
-FILL = LoadPlan(connections=8, backlog_max=NO_LIMIT)
-FILL_S = 3600.0
 ORGANIZATIONS, DESTINATIONS_EACH = 1_000, 10
 OPERATOR_KEY = "aegis_op_benchmark-operator-key-0123456789"
 SAMPLE = 20
 """Organizations that get an event in S8."""
-
-
-def fill(folder: Path, service: Service, events: int, run: str) -> int:
-    """Record at least `events` events as fast as ingest goes; return how many."""
-    with wrk(folder, service.port, service.key, FILL, run) as load:
-        wait_until(f"{events} events in the log", lambda: load.acknowledged >= events, FILL_S, 0.01)
-        load.stop()
-        return load.acknowledged
+SETTLE_S = 3.0
+SHORT = 20
+"""The long log of S11 is so many times as long as the short one."""
 
 
 def backlog(options: Options) -> Round:
     """S7: a paused destination is resumed; in the middle of the backlog the service is stopped and started again."""
+    need_log(options.backlog_events)
     with scratch("ours") as folder, nginx(folder / "nginx") as receiver:
         data = folder / "data"
-        with aegis(data) as service:
-            key = service.key
-            destination = service.add_destination(receiver.url)
+        with aegis(data, workers=options.workers, api_processes=options.api_processes or 1) as service:
+            key, destination = service.key, service.add_destination(receiver.url)
             path = f"/api/orgs/org_abc/forwarding-destinations/{destination}"
             service.call("POST", path + "/pause", {})
-            events = fill(folder, service, options.backlog_events, "fil")
+            began_s = time.monotonic()
+            sent = fill(folder, service, options.backlog_events, options)
+            fill_s = time.monotonic() - began_s
             before, began_s = Cpu.of({**service.pids, "nginx": receiver.pid}), time.monotonic()
             service.call("POST", path + "/resume", {})
-            first = _drain(receiver, int(events * 0.6))
+            first = _drain(receiver, int(sent.count * 0.6))
             took_s = time.monotonic() - began_s
             used = Cpu.of({**service.pids, "nginx": receiver.pid}).since(before)
-            worker_mib = memory_mib(service.worker_pid, "VmHWM")
+            memory = _memory(service)
         stopped_at, began_s = receiver.received(), time.monotonic()
-        with aegis(data, key=key) as service:
+        with aegis(
+            data, key=key, workers=options.workers, api_processes=options.api_processes or 1
+        ) as service:
             # `aegis` returns when the API answers; the worker is at work by then, or soon after.
             wait_until("the first POST", lambda: receiver.received() > stopped_at, 60, 0.002)
             restart_s = time.monotonic() - began_s
-            _drain(receiver, events)
-            worker_mib = max(worker_mib, memory_mib(service.worker_pid, "VmHWM"))
-            check_counters(service, [destination], events)
-        repeated = receiver.received() - events
-        if repeated != 0:
-            raise RuntimeError(f"reconciliation failed: {repeated} more received than recorded")
+            _drain(receiver, sent.count)
+            for name, seen in _memory(service).items():
+                memory[name]["last"] = seen["last"]
+                memory[name]["peak"] = max(memory[name]["peak"], seen["peak"])
+            counts = _reconcile_backlog(service, receiver, destination, sent, options)
+        worker_mib = max(seen["peak"] for name, seen in memory.items() if name != "api")
         return Round(
             {"rate": first / took_s, "worker MiB": worker_mib, "restart to first POST s": restart_s},
+            counts,
             {name: 1e6 * seconds / first for name, seconds in used.items()},
-            notes={"events": events},
+            memory,
+            {"fill events/s": sent.count / fill_s, "seconds": took_s},
         )
+
+
+def _reconcile_backlog(
+    service: Service, receiver: Receiver, destination: str, sent: Sent, options: Options
+) -> Reconciliation:
+    """Compare the whole backlog, across the restart. Raises: RuntimeError, TimeoutError on any difference."""
+    check_counters(service, [destination], sent.count)
+    check_head(service, sent.count)
+    received, size = receiver.received(), receiver.body_bytes()
+    if received != sent.count or size != received * receiver.bytes_an_event:
+        raise RuntimeError(
+            f"reconciliation failed: {sent.count:,} recorded, {received:,} received in {size:,} bytes"
+        )
+    compared = check_contents(service, [sent], 1, options.checked_max)
+    return Reconciliation(
+        sent.count, received, body_bytes=size, ids_compared=compared, checksums_compared=compared
+    )
+
+
+def _memory(service: Service) -> dict[str, dict[str, float]]:
+    """Return the memory of all its processes, MiB."""
+    return {
+        name: {"first": memory_mib(pid), "last": memory_mib(pid), "peak": memory_mib(pid, "VmHWM")}
+        for name, pid in service.pids.items()
+    }
 
 
 def _drain(receiver: Receiver, wanted: int) -> int:
@@ -85,65 +114,89 @@ def idle_crowd(options: Options) -> Round:
     with (
         scratch("ours") as folder,
         clocked(folder, "receiver") as receiver,
-        _with_operator(folder) as service,
+        aegis(
+            folder / "data",
+            workers=options.workers,
+            api_processes=options.api_processes or 1,
+            extra={"AEGIS_OPERATOR_KEY": OPERATOR_KEY},
+        ) as service,
     ):
-        keys = _populate(service, receiver.url("ok", 0))
-        time.sleep(3)
+        keys = _populate(service, [receiver.url("ok", number) for number in range(DESTINATIONS_EACH)])
+        time.sleep(SETTLE_S)
         before, began_s = Cpu.of(service.pids), time.monotonic()
         time.sleep(max(options.seconds, 5))
         used, took_s = Cpu.of(service.pids).since(before), time.monotonic() - began_s
-        memory = {name: memory_mib(pid) for name, pid in service.pids.items()}
-        delays_from: dict[int, int] = {}
+        memory = _memory(service)
         chosen = random.Random(7).sample(sorted(keys), SAMPLE)
-        for number, org_id in enumerate(chosen, 1):
-            event = json.loads(event_body("run0", number, "org_abc"))
-            event["organization"]["id"] = org_id
-            service.call("POST", f"/api/orgs/{org_id}/events", event, key=keys[org_id])
-            delays_from[number] = time.monotonic_ns()
-            time.sleep(0.1)
+        acked = _wake(service, {org_id: keys[org_id] for org_id in chosen})
         time.sleep(2)
-        arrivals = receiver.arrivals().get(0, {})
-        delays = []
-        for number, acked_ns in delays_from.items():
-            times = arrivals.get(number, [])
-            if len(times) != DESTINATIONS_EACH:
-                raise RuntimeError(
-                    f"reconciliation failed: event {number} arrived {len(times)} times, not 10"
-                )
-            delays += [(at_ns - acked_ns) / 1e6 for at_ns in times]
+        for name, seen in _memory(service).items():
+            memory[name]["last"], memory[name]["peak"] = seen["last"], seen["peak"]
+        delays = _delays(receiver.arrivals(), acked)
         return Round(
             {
                 "idle % of a core": 100 * sum(used.values()) / took_s,
-                "api + worker MiB": sum(memory.values()),
+                "all processes MiB": sum(max(seen["first"], seen["last"]) for seen in memory.values()),
                 "wake p50 ms": quantile(delays, 0.5),
                 "wake max ms": max(delays),
             },
-            notes={f"{name} idle %": 100 * seconds / took_s for name, seconds in used.items()}
-            | {f"{name} MiB": value for name, value in memory.items()},
+            Reconciliation(
+                SAMPLE,
+                len(delays),
+                DESTINATIONS_EACH,
+                ids_compared=len(delays),
+                checksums_compared=len(delays),
+            ),
+            memory_mib=memory,
+            notes={f"{name} idle %": 100 * seconds / took_s for name, seconds in used.items()},
         )
 
 
-def _with_operator(folder: Path) -> contextlib.AbstractContextManager[Service]:
-    return aegis(folder / "data", extra={"AEGIS_OPERATOR_KEY": OPERATOR_KEY})
+def _wake(service: Service, keys: Mapping[str, str]) -> dict[bytes, tuple[int, bytes]]:
+    """Send an event to each organization; return when it was acknowledged and the SHA-256 of its body, by the key of its id."""
+    acked: dict[bytes, tuple[int, bytes]] = {}
+    for number, (org_id, key) in enumerate(keys.items()):
+        event = json.loads(event_body("run", number))
+        event["organization"]["id"] = org_id
+        service.call("POST", f"/api/orgs/{org_id}/events", event, key=key)
+        digest = hashlib.sha256(json.dumps(event).encode()).digest()  # as `call` writes it
+        acked[Sent("run", 0, SAMPLE).key(number)] = time.monotonic_ns(), digest
+        time.sleep(0.1)
+    return acked
 
 
-def _populate(service: Service, url: str) -> dict[str, str]:
+def _delays(arrivals: Mapping[int, list[Arrival]], acked: Mapping[bytes, tuple[int, bytes]]) -> list[float]:
+    """Return the milliseconds from ack to arrival, each event at each destination. Raises: RuntimeError on any difference."""
+    delays = []
+    for number in range(DESTINATIONS_EACH):
+        found = arrivals.get(number, [])
+        wanted = sorted((key, digest) for key, (_, digest) in acked.items())
+        if sorted((one.key, one.digest) for one in found) != wanted:
+            raise RuntimeError(
+                f"reconciliation failed: {len(found)} events at the destinations no. {number} of {len(acked)} organizations, "
+                "or not the ones that were sent"
+            )
+        delays += [(one.at_ns - acked[one.key][0]) / 1e6 for one in found]
+    return delays
+
+
+def _populate(service: Service, urls: list[str]) -> dict[str, str]:
     """Make the organizations and their destinations through REST; return the organizations' keys."""
     numbers = range(ORGANIZATIONS)
     with ThreadPoolExecutor(8) as threads:
         shares = [numbers[start::8] for start in range(8)]
-        made = threads.map(lambda share: _populate_some(service.port, share, url), shares)
+        made = threads.map(lambda share: _populate_some(service.port, share, urls), shares)
         return {org_id: key for some in made for org_id, key in some.items()}
 
 
-def _populate_some(port: int, numbers: range, url: str) -> dict[str, str]:
+def _populate_some(port: int, numbers: range, urls: list[str]) -> dict[str, str]:
     keys: dict[str, str] = {}
     with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=60)) as connection:
         for number in numbers:
             org_id = f"org_{number:05d}"
             made = _post(connection, "/api/orgs", OPERATOR_KEY, {"name": org_id, "id": org_id})
             keys[org_id] = made["api_key"]
-            for _ in range(DESTINATIONS_EACH):
+            for url in urls:
                 _post(connection, f"/api/orgs/{org_id}/forwarding-destinations", keys[org_id], {"url": url})
     return keys
 
@@ -160,48 +213,62 @@ def _post(connection: http.client.HTTPConnection, path: str, key: str, body: obj
 
 
 def long_log(options: Options) -> Round:
-    """S11: S2 with a twentieth of the events in the log already, and with all of them."""
-    small, _ = _preloaded(options, options.backlog_events // 20)
-    large, events = _preloaded(options, options.backlog_events)
+    """S11: S2 with a long log, and with a twentieth of it, two services by turns."""
+    plan, seconds = tuned(BATCHED, options), turn_s(options.seconds)
+    need_log(options.log_events * (SHORT + 1) // SHORT)
+    with (
+        scratch("ours") as folder,
+        nginx(folder / "nginx") as receiver,
+        deployed(folder / "short", receiver, options, preload=max(1, options.log_events // SHORT)) as short,
+        deployed(folder / "long", receiver, options, preload=options.log_events) as long,
+    ):
+        recorded = short.recorded, long.recorded
+
+        def turn(one: Deployment) -> Run:
+            return one.load(plan, seconds)
+
+        for one in (short, long):
+            one.warm_up(plan, WARM_UP_S)
+        pairs = by_turns(lambda: turn(short), lambda: turn(long))
+        counts = together([one.reconcile(options.checked_max) for one in (short, long)])
+    rates = [(one.rate, other.rate) for one, other in pairs]
+    runs = [run for _, run in pairs]
     return Round(
-        {"rate": large, "slower than at a twentieth %": 100 * (1 - large / small)},
-        notes={"rate at a twentieth": small, "events": events},
+        {
+            "rate": statistics.median([rate for _, rate in rates]),
+            "slower than at a twentieth %": 100 * (1 - ratio(rates)),
+        },
+        counts,
+        cpu_of(runs),
+        memory_of(runs),
+        {
+            "rate at a twentieth": statistics.median([rate for rate, _ in rates]),
+            "events before, a twentieth": recorded[0],
+            "events before": recorded[1],
+            **ratio_spread(rates),
+            **company_of(runs),
+        },
     )
-
-
-def _preloaded(options: Options, events: int) -> tuple[float, int]:
-    with scratch("ours") as folder, nginx(folder / "nginx") as receiver, aegis(folder / "data") as service:
-        found = fill(folder, service, events, "fil")
-        service.add_destination(receiver.url)
-        rate = 0.0
-        for name, seconds in (("wrm", 2.0), ("run", options.seconds)):
-            with wrk(folder, service.port, service.key, tuned(BATCHED, options), name) as load:
-                rate = measure(
-                    load,
-                    receiver.received,
-                    seconds=seconds,
-                    ours=service.pids,
-                    others={"nginx": receiver.pid},
-                ).rate
-        return rate, found
 
 
 SIZES = (
     Workload(
         "S7",
-        "a backlog drains (--events)",
+        "a backlog drains",
         backlog,
         targets={"worker MiB": 200.0, "restart to first POST s": 2.0},
+        base="S2",
+        base_share=0.9,
     ),
     Workload(
         "S8",
         "10,000 idle destinations of 1,000 organizations",
         idle_crowd,
-        targets={"idle % of a core": 3.0, "api + worker MiB": 200.0, "wake max ms": 50.0},
+        targets={"idle % of a core": 3.0, "all processes MiB": 200.0, "wake max ms": 50.0},
     ),
     Workload(
         "S11",
-        "S2 with a long log (--events; a twentieth of it, and all)",
+        "as S2, with a long log; and with a twentieth of it",
         long_log,
         targets={"slower than at a twentieth %": 10.0},
     ),

@@ -5,23 +5,40 @@ import signal
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from . import clocked_receiver, paced_load
-from .load import wrk
-from .measure import measure
+from .deployment import Deployment, deployed, tuned
+from .events import Sent
+from .measure import Run
+from .pairs import by_turns, ratio, ratio_spread, turn_s
+from .plan import WARM_UP_S, Options, Round, Workload, company_of, cpu_of, memory_of
 from .processes import Cpu, free_port, memory_mib, running, scratch, wait_until
 from .receiver import nginx
+from .reconcile import Contents, Reconciliation, check_counters, together
 from .service import Service, aegis, tail
-from .workloads import FANNED, Options, Round, Workload, tuned
+from .workloads import FANNED
 
 S5_RATE = 2_000.0
 S9_RATE = 100.0
-"""Events a second for the latencies of S9: 2,000 POSTs a second to 20 destinations."""
+"""Events a second for the latencies of S9: 1,700 POSTs a second to the healthy destinations."""
 HEALTHY, SICK = 17, ("hang", "slow", "refuse")
-WARM_UP_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """One event at one destination.
+
+    Args:
+        key: the 16 characters of its id after `pflt_`.
+        digest: SHA-256 of the body.
+    """
+
+    key: bytes
+    at_ns: int
+    digest: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +53,13 @@ class Clocked:
         """Return where a destination of this kind sends to."""
         return f"http://127.0.0.1:{self.port}/{kind}/{destination}"
 
-    def arrivals(self) -> dict[int, dict[int, list[int]]]:
-        """End it; return when each event came: destination → event → nanoseconds."""
+    def arrivals(self) -> dict[int, list[Arrival]]:
+        """End it; return what came to each destination."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
-        found: dict[int, dict[int, list[int]]] = {}
-        for destination, number, at_ns in clocked_receiver.NOTE.iter_unpack(self.out.read_bytes()):
-            found.setdefault(destination, {}).setdefault(number, []).append(at_ns)
+        found: dict[int, list[Arrival]] = {}
+        for destination, *note in clocked_receiver.NOTE.iter_unpack(self.out.read_bytes()):
+            found.setdefault(destination, []).append(Arrival(*note))
         return found
 
 
@@ -55,20 +72,29 @@ def clocked(folder: Path, name: str) -> Iterator[Clocked]:
         yield Clocked(int(log.read_text()), out, process)
 
 
-def send_paced(
-    folder: Path, service: Service, run: str, rate: float, seconds: float
-) -> dict[int, tuple[int, int]]:
-    """Send events at a fixed rate; return when each was sent and acknowledged, nanoseconds."""
+@dataclass(frozen=True, slots=True)
+class Paced:
+    """A paced load that is over.
+
+    Args:
+        times: by the key of the event's id: when it was sent and when acknowledged, nanoseconds.
+    """
+
+    sent: Sent
+    times: Mapping[bytes, tuple[int, int]]
+
+
+def send_paced(folder: Path, service: Service, run: str, rate: float, seconds: float) -> Paced:
+    """Send events at a fixed rate, until all are acknowledged. Raises: RuntimeError when one was not."""
     out, log = folder / "acks.notes", folder / "acks.log"
     command = [sys.executable, "-m", "bench.paced_load", str(service.port), service.key, run, str(rate)]
     with running([*command, str(seconds), out], log=log) as process:
         process.wait(seconds + 60)
     if process.returncode != 0:
         raise RuntimeError(f"the paced load failed: {tail(log)}")
-    return {
-        number: (sent_ns, acked_ns)
-        for number, sent_ns, acked_ns in paced_load.NOTE.iter_unpack(out.read_bytes())
-    }
+    notes = list(paced_load.NOTE.iter_unpack(out.read_bytes()))
+    sent = Sent(run, 0, len(notes))
+    return Paced(sent, {sent.key(number): (sent_ns, acked_ns) for number, sent_ns, acked_ns in notes})
 
 
 def quantile(values: Sequence[float], share: float) -> float:
@@ -81,26 +107,22 @@ def ack_to_arrival(options: Options) -> Round:
     """S5: at 2,000 events a second, how long from the ack until the event is at the receiver."""
     with (
         scratch("ours") as folder,
-        aegis(folder / "data", workers=options.workers) as service,
+        aegis(folder / "data", workers=options.workers, api_processes=options.api_processes or 1) as service,
         clocked(folder, "receiver") as receiver,
     ):
         destination = service.add_destination(receiver.url("ok", 0))
-        send_paced(folder, service, "wrm", S5_RATE, WARM_UP_S)
-        warm = int(S5_RATE * WARM_UP_S)
-        _wait_delivered(service, destination, warm)
+        warm = send_paced(folder, service, "wrm", S5_RATE, options.warm_up_s)
+        wait_delivered(service, [destination], warm.sent.count)
         before = Cpu.of(service.pids)
-        acks = send_paced(folder, service, "run", S5_RATE, options.seconds)
-        _wait_delivered(service, destination, warm + len(acks))
+        load = send_paced(folder, service, "run", S5_RATE, options.seconds)
+        wait_delivered(service, [destination], warm.sent.count + load.sent.count)
         used = Cpu.of(service.pids).since(before)
         arrivals = receiver.arrivals()[0]
-        # The warm-up used the same numbers: the measured arrival is the second one.
-        found = {number: times[-1] for number, times in arrivals.items()}
-        total = sum(len(times) for times in arrivals.values())
-        if total != warm + len(acks) or set(acks) - set(found):
-            raise RuntimeError(f"reconciliation failed: {warm + len(acks)} acknowledged, {total} received")
-        after_ack = [(found[number] - acked) / 1e6 for number, (_, acked) in acks.items()]
-        whole = [(found[number] - sent) / 1e6 for number, (sent, _) in acks.items()]
-        ack = [(acked - sent) / 1e6 for sent, acked in acks.values()]
+        counts = compare(arrivals, warm, [load])
+        found = {one.key: one.at_ns for one in arrivals}
+        after_ack = [(found[key] - acked) / 1e6 for key, (_, acked) in load.times.items()]
+        whole = [(found[key] - sent) / 1e6 for key, (sent, _) in load.times.items()]
+        ack = [(acked - sent) / 1e6 for sent, acked in load.times.values()]
         return Round(
             {
                 "p50 ms": quantile(after_ack, 0.5),
@@ -110,31 +132,61 @@ def ack_to_arrival(options: Options) -> Round:
                 "send to arrival p50 ms": quantile(whole, 0.5),
                 "send to arrival p99 ms": quantile(whole, 0.99),
             },
-            {name: 1e6 * seconds / len(acks) for name, seconds in used.items()},
+            counts,
+            {name: 1e6 * seconds / load.sent.count for name, seconds in used.items()},
             {
                 name: {"first": memory_mib(pid), "last": memory_mib(pid), "peak": memory_mib(pid, "VmHWM")}
                 for name, pid in service.pids.items()
             },
-            {"events": len(acks), "max ms": max(after_ack), "min ms": min(after_ack)},
+            {"max ms": max(after_ack), "min ms": min(after_ack)},
         )
 
 
-def _wait_delivered(service: Service, destination: str, events: int) -> None:
-    wait_until(
-        f"stats.delivered = {events}", lambda: service.stats(destination)["delivered"] >= events, 30, 0.05
+def wait_delivered(service: Service, destinations: Sequence[str], events: int) -> None:
+    """Wait until each destination has got so many events. Raises: TimeoutError, RuntimeError when attempts failed."""
+    for one in destinations:
+        wait_until(
+            f"stats.delivered = {events}",
+            lambda one=one: service.stats(one)["delivered"] >= events,
+            30,
+            0.05,
+        )
+    check_counters(service, destinations, events)
+
+
+def compare(arrivals: Sequence[Arrival], warm: Paced, loads: Sequence[Paced]) -> Reconciliation:
+    """Compare what one destination got with what was acknowledged. Raises: RuntimeError on any difference."""
+    contents = Contents([warm.sent, *(one.sent for one in loads)])
+    for one in arrivals:
+        contents.take_one(one.key, one.digest)
+    events = sum(one.sent.count for one in loads)
+    contents.check(warm.sent.count + events)
+    return Reconciliation(
+        events, contents.received - warm.sent.count, ids_compared=events, checksums_compared=events
     )
 
 
 def sick_neighbours(options: Options) -> Round:
-    """S9: what 17 destinations lose to one that hangs, one that refuses and one that answers after 5 s."""
-    alone, crowded = _throughput(options, sick=False), _throughput(options, sick=True)
-    alone_p99, crowded_p99 = _p99(options, sick=False), _p99(options, sick=True)
+    """S9: what 17 destinations lose to one that hangs, one that refuses and one that answers after 5 s.
+
+    Two services take turns, one with the 17 alone and one with all 20, so that both see the same machine.
+    """
+    rates, crowded, counts = _throughputs(options)
+    latencies, paced_counts = _latencies(options)
     return Round(
+        {"throughput lost %": 100 * (1 - ratio(rates)), "p99 × alone": ratio(latencies)},
+        together([counts, paced_counts]),
+        cpu_of(crowded),
+        memory_of(crowded),
         {
-            "throughput lost %": 100 * (1 - crowded / alone),
-            "p99 × alone": crowded_p99 / alone_p99,
+            "POSTs/s alone": statistics.median([alone for alone, _ in rates]),
+            "POSTs/s": statistics.median([beside for _, beside in rates]),
+            "p99 alone ms": statistics.median([alone for alone, _ in latencies]),
+            "p99 ms": statistics.median([beside for _, beside in latencies]),
+            **{f"throughput, {name}": value for name, value in ratio_spread(rates).items()},
+            **{f"p99, {name}": value for name, value in ratio_spread(latencies).items()},
+            **company_of(crowded),
         },
-        notes={"POSTs/s alone": alone, "POSTs/s": crowded, "p99 alone ms": alone_p99, "p99 ms": crowded_p99},
     )
 
 
@@ -144,64 +196,108 @@ def _add_sick(service: Service, receiver: Clocked) -> None:
         service.add_destination(closed if kind == "refuse" else receiver.url(kind, number))
 
 
-def _throughput(options: Options, *, sick: bool) -> float:
+def _throughputs(options: Options) -> tuple[list[tuple[float, float]], list[Run], Reconciliation]:
+    """Return pairs of rates, alone and beside the sick; the runs beside the sick; and the sum of both reconciliations."""
+    plan, seconds = tuned(FANNED, options), turn_s(options.seconds)
     with (
         scratch("ours") as folder,
         nginx(folder / "nginx") as receiver,
-        aegis(folder / "data", workers=options.workers) as service,
         clocked(folder, "sick") as others,
+        deployed(folder / "alone", receiver, options, destinations=HEALTHY) as alone,
+        deployed(folder / "crowded", receiver, options, destinations=HEALTHY) as crowded,
     ):
-        for _ in range(HEALTHY):
-            service.add_destination(receiver.url)
-        if sick:
-            _add_sick(service, others)
-        rate = 0.0
-        for name, seconds in (("wrm", min(WARM_UP_S, options.seconds)), ("run", options.seconds)):
-            with wrk(folder, service.port, service.key, tuned(FANNED, options), name) as load:
-                rate = measure(
-                    load,
-                    receiver.received,
-                    seconds=seconds,
-                    ours=service.pids,
-                    others={"nginx": receiver.pid},
-                    fan_out=HEALTHY,
-                ).rate
-        return rate
+        _add_sick(crowded.service, others)
+
+        def turn(one: Deployment) -> Run:
+            return one.load(plan, seconds)
+
+        for one in (alone, crowded):
+            one.warm_up(plan, WARM_UP_S)
+        pairs = by_turns(lambda: turn(alone), lambda: turn(crowded))
+        counts = together([one.reconcile(options.checked_max) for one in (alone, crowded)])
+        return [(one.rate, other.rate) for one, other in pairs], [run for _, run in pairs], counts
 
 
-def _p99(options: Options, *, sick: bool) -> float:
+@dataclass(slots=True)
+class _PacedSide:
+    """A service with its healthy destinations at a receiver that notes arrivals, numbered from `first`."""
+
+    folder: Path
+    service: Service
+    destinations: list[str]
+    first: int
+    warm: Paced
+    loads: list[Paced]
+
+    def turn(self, seconds: float) -> Paced:
+        """Send for a while, and wait until every destination has everything."""
+        load = send_paced(self.folder, self.service, f"r{len(self.loads):02d}", S9_RATE, seconds)
+        self.loads.append(load)
+        events = self.warm.sent.count + sum(one.sent.count for one in self.loads)
+        wait_delivered(self.service, self.destinations, events)
+        return load
+
+    def p99_ms(self, load: Paced, times: Mapping[int, Mapping[bytes, int]]) -> float:
+        """Return the 99th percentile from ack to arrival, over all destinations."""
+        mine = [times[self.first + number] for number in range(len(self.destinations))]
+        return quantile(
+            [(at[key] - acked) / 1e6 for at in mine for key, (_, acked) in load.times.items()], 0.99
+        )
+
+
+def _latencies(options: Options) -> tuple[list[tuple[float, float]], Reconciliation]:
+    """Return pairs of p99 in milliseconds, alone and beside the sick."""
+    seconds = turn_s(options.seconds)
     with (
         scratch("ours") as folder,
-        aegis(folder / "data", workers=options.workers) as service,
         clocked(folder, "healthy") as receiver,
         clocked(folder, "sick") as others,
+        _paced_side(folder / "alone", receiver, 0, options) as alone,
+        _paced_side(folder / "crowded", receiver, HEALTHY, options, sick=others) as crowded,
     ):
-        ids = [service.add_destination(receiver.url("ok", number)) for number in range(HEALTHY)]
-        if sick:
-            _add_sick(service, others)
-        warm = len(send_paced(folder, service, "wrm", S9_RATE, WARM_UP_S))
-        acks = send_paced(folder, service, "run", S9_RATE, max(options.seconds, 5))
-        for one in ids:
-            _wait_delivered(service, one, warm + len(acks))
+        pairs = by_turns(lambda: alone.turn(seconds), lambda: crowded.turn(seconds))
         arrivals = receiver.arrivals()
-        each = []
-        for destination in range(HEALTHY):
-            found = arrivals.get(destination, {})
-            total = sum(len(times) for times in found.values())
-            if set(found) != set(acks) or total != warm + len(acks):
-                raise RuntimeError(
-                    f"reconciliation failed: destination {destination} received {total} of {warm + len(acks)}"
-                )
-            # The warm-up used the first numbers too: the measured arrival is the last one.
-            delays = [(found[number][-1] - acked) / 1e6 for number, (_, acked) in acks.items()]
-            each.append(quantile(delays, 0.99))
-        return statistics.median(each)
+        counts = []
+        for side in (alone, crowded):
+            each = [
+                compare(arrivals.get(side.first + number, []), side.warm, side.loads)
+                for number in range(HEALTHY)
+            ]
+            counts.append(_of_destinations(each))
+        times = {number: {one.key: one.at_ns for one in found} for number, found in arrivals.items()}
+        found = [(alone.p99_ms(one, times), crowded.p99_ms(other, times)) for one, other in pairs]
+        return found, together(counts)
+
+
+def _of_destinations(each: Sequence[Reconciliation]) -> Reconciliation:
+    """Return what one service came to, from what each of its destinations did."""
+    return Reconciliation(
+        each[0].acknowledged,
+        sum(one.received for one in each),
+        len(each),
+        ids_compared=sum(one.ids_compared for one in each),
+        checksums_compared=sum(one.checksums_compared for one in each),
+    )
+
+
+@contextlib.contextmanager
+def _paced_side(
+    folder: Path, receiver: Clocked, first: int, options: Options, *, sick: Clocked | None = None
+) -> Iterator[_PacedSide]:
+    folder.mkdir()
+    with aegis(folder / "data", workers=options.workers, api_processes=options.api_processes or 1) as service:
+        ids = [service.add_destination(receiver.url("ok", first + number)) for number in range(HEALTHY)]
+        if sick is not None:
+            _add_sick(service, sick)
+        warm = send_paced(folder, service, "wrm", S9_RATE, WARM_UP_S)
+        wait_delivered(service, ids, warm.sent.count)
+        yield _PacedSide(folder, service, ids, first, warm, [])
 
 
 LATENCIES = (
     Workload(
         "S5",
-        "latency at 2,000 events/s, from the ack to the arrival",
+        "latency at 2,000 events a second, from the ack to the arrival",
         ack_to_arrival,
         targets={"p50 ms": 3.0, "p99 ms": 15.0},
     ),

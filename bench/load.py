@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .control import ACKED, ANSWERS, BACKLOG_MAX, BAD, RECEIVED, SENT, STOP, Control, control_page
-from .events import ORG_ID, event_body, id_offsets
+from .events import ORG_ID, Sent, event_body, id_offsets
 from .processes import cpu_seconds, running, wait_until
 
 SCRIPT = Path(__file__).with_name("load.lua")
@@ -40,12 +40,19 @@ class Load:
 
     control: Control
     pid: int
-    per_request: int
+    plan: LoadPlan
+    run: str
 
     @property
     def acknowledged(self) -> int:
         """Events acknowledged so far."""
         return self.control.total(ACKED)
+
+    @property
+    def sent(self) -> Sent:
+        """What was acknowledged, once it has stopped: every request it began, numbered on."""
+        assert self.plan.threads == 1, "each thread counts on its own"
+        return Sent(self.run, self.plan.per_request, self.acknowledged, self.plan.scattered)
 
     def tell_received(self, events: int) -> None:
         """Tell how many events have arrived at the end."""
@@ -62,7 +69,7 @@ class Load:
             raise RuntimeError(f"{bad} ingest requests got another answer than expected; see wrk.log")
 
     def _quiet(self) -> bool:
-        sent, answered = self.control.total(SENT), self.control.total(ANSWERS) * self.per_request
+        sent, answered = self.control.total(SENT), self.control.total(ANSWERS) * self.plan.per_request
         if sent != answered:
             return False
         time.sleep(0.02)  # a request may have been begun just before the stop
@@ -97,7 +104,7 @@ def wrk(folder: Path, port: int, key: str, plan: LoadPlan, run: str) -> Iterator
             )
             if process.poll() is not None:
                 raise RuntimeError("wrk did not start: " + log.read_text()[-500:])
-            yield Load(control, process.pid, plan.per_request)
+            yield Load(control, process.pid, plan, run)
 
 
 def ingest_request(port: int, key: str, events: list[bytes]) -> bytes:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from .processes import Cpu, machine_cpu_seconds, memory_mib
+from .processes import Cpu, Pids, machine_cpu_seconds, memory_mib
 
 LOOK_S = 0.02
 """Pause between looks at the receiver's count, seconds."""
@@ -38,14 +38,17 @@ class Run:
     """What one run came to.
 
     Args:
-        rate: events received a second, from the start of the load until the last one had arrived.
+        events: acknowledged; each of them had to arrive `fan_out` times.
+        received: arrivals.
+        rate: arrivals a second, from the start of the load until the last one had arrived.
         ingest_rate: events acknowledged a second while the load lasted.
-        cpu_us: CPU microseconds (user + system) an event received, by process.
+        cpu_us: CPU microseconds (user + system) an arrival, by process.
         memory_mib: by process: first and last seen, and peak since its start.
         notes: what else is worth a number; other_cores is what strangers (and the kernel's threads) used meanwhile.
     """
 
     events: int
+    received: int
     rate: float
     ingest_rate: float
     seconds: float
@@ -59,7 +62,7 @@ class Run:
 class Memory:
     """Resident memory of processes, looked at once a second."""
 
-    pids: Mapping[str, int]
+    pids: Mapping[str, Pids]
     seen: dict[str, list[float]] = field(default_factory=dict)
     _next_s: float = 0.0
 
@@ -88,8 +91,8 @@ def measure(
     received: Callable[[], int],
     *,
     seconds: float,
-    ours: Mapping[str, int],
-    others: Mapping[str, int],
+    ours: Mapping[str, Pids],
+    others: Mapping[str, Pids],
     fan_out: int = 1,
     stall_s: float = 30.0,
     strict: bool = True,
@@ -106,7 +109,7 @@ def measure(
     Raises: RuntimeError when what arrived is not what was acknowledged: nothing lost, nothing twice.
     """
     base, began_s = received(), time.monotonic()
-    everyone = {**ours, **others, "load": source.pid}
+    everyone: dict[str, Pids] = {**ours, **others, "load": source.pid}
     everyone["harness"] = os.getpid()
     before, memory, machine = Cpu.of(everyone), Memory(ours), machine_cpu_seconds()
     acknowledged_before, backlog_peak = source.acknowledged, 0
@@ -137,9 +140,12 @@ def measure(
     notes = {"other_cores": round(elsewhere, 2), "stolen_cores": round((busy[1] - machine[1]) / lasted_s, 2)}
     arrived = received() - base
     if arrived != wanted and strict:
-        raise RuntimeError(f"reconciliation failed: {wanted} acknowledged deliveries, {arrived} received")
+        raise RuntimeError(
+            f"reconciliation failed: {wanted:,} deliveries are due to what was acknowledged, {arrived:,} arrived"
+        )
     return Run(
         events=acknowledged,
+        received=arrived,
         rate=arrived / (ended_s - began_s),
         ingest_rate=(acknowledged - acknowledged_before) / (stopped_s - began_s),
         seconds=ended_s - began_s,

@@ -87,7 +87,15 @@ def syslog_ng(folder: Path, receiver: Receiver, plan: PeerPlan) -> Iterator[tupl
     )
     (folder / "syslog-ng.conf").write_text(configuration)
     program = shutil.which("syslog-ng") or "/usr/sbin/syslog-ng"
-    command = [program, "-F", "--no-caps", "-f", folder / "syslog-ng.conf", "-R", folder / "persist"]
+    command: list[str | Path] = [
+        program,
+        "-F",
+        "--no-caps",
+        "-f",
+        folder / "syslog-ng.conf",
+        "-R",
+        folder / "persist",
+    ]
     command += ["-c", folder / "control", "-p", folder / "pid"]
     log = folder / "syslog-ng.log"
     with running(command, log=log, stop_signal=signal.SIGKILL) as process:

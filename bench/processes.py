@@ -15,6 +15,8 @@ from pathlib import Path
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 KERNEL_THREADS_PARENT = 2
 RESULTS = Path(__file__).parent / "results"
+BUSY_CORES = 0.1
+"""More than this in use by strangers, and figures mean less."""
 STOP_S = 20.0
 """How long a process may take to end after SIGTERM, seconds."""
 
@@ -28,6 +30,17 @@ def scratch(name: str) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def need_disk(size_bytes: int, what: str) -> None:
+    """Check that there is room where `scratch` is. Raises: RuntimeError that says what is missing."""
+    RESULTS.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(RESULTS).free
+    if free < size_bytes:
+        raise RuntimeError(
+            f"{what} needs about {size_bytes / 1e9:.1f} GB of disk below bench/results, and {free / 1e9:.1f} GB are free: "
+            "make room, or ask for fewer events"
+        )
 
 
 @contextlib.contextmanager
@@ -83,8 +96,21 @@ def children(pid: int) -> list[int]:
     return found
 
 
-def cpu_seconds(pid: int) -> float:
+Pids = int | tuple[int, ...]
+"""A process, or several whose figures are summed."""
+
+
+def runs(pid: int, command: str) -> bool:
+    """Tell whether a process runs this command of `aegis`."""
+    with contextlib.suppress(OSError):
+        return command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return False
+
+
+def cpu_seconds(pid: Pids) -> float:
     """Return user + system time of all threads of a process; 0 when it has gone."""
+    if isinstance(pid, tuple):
+        return sum(map(cpu_seconds, pid))
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -92,8 +118,10 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
-def memory_mib(pid: int, field: str = "VmRSS") -> float:
+def memory_mib(pid: Pids, field: str = "VmRSS") -> float:
     """Return VmRSS (now) or VmHWM (peak) in MiB; 0 when the process has gone."""
+    if isinstance(pid, tuple):
+        return sum(memory_mib(one, field) for one in pid)
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(field + ":"):
@@ -113,7 +141,7 @@ def machine_cpu_seconds() -> tuple[float, float]:
     return (user + nice + system + irq + soft_irq) / TICKS_A_SECOND - kernel, steal / TICKS_A_SECOND
 
 
-def wait_for_quiet(longest_s: float, cores_max: float = 0.1, stretch_s: float = 1.0) -> float:
+def wait_for_quiet(longest_s: float, cores_max: float = BUSY_CORES, stretch_s: float = 1.0) -> float:
     """Wait until the machine has been idle for a stretch, at most `longest_s`; return how many cores were busy in the last."""
     deadline = time.monotonic() + longest_s
     while True:
@@ -131,7 +159,7 @@ class Cpu:
     seconds: Mapping[str, float]
 
     @staticmethod
-    def of(pids: Mapping[str, int]) -> "Cpu":
+    def of(pids: Mapping[str, Pids]) -> "Cpu":
         """Read them now."""
         return Cpu({name: cpu_seconds(pid) for name, pid in pids.items()})
 

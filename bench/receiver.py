@@ -1,7 +1,8 @@
 """nginx as the receiver: one worker process that answers 202 and counts.
 
 It counts requests by stub_status, or, where a request carries many events, the bytes of their bodies by a log of
-Content-Length (all events have one length, so bytes are events).
+Content-Length (all events have one length, so bytes are events). Where a request is an event, only bodies of another length
+than an event's are logged: that none is proves every length, and costs nothing.
 """
 
 import contextlib
@@ -10,14 +11,15 @@ import ipaddress
 import shutil
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from .events import EVENT_BYTES
 from .processes import accepts, children, free_port, running, wait_until
 
 CONFIGURATION = """
@@ -31,6 +33,7 @@ events {{ worker_connections 8192; }}
 http {{
   access_log off;
   log_format lengths "$content_length";
+  map $content_length $other_length {{ {event_bytes} 0; default 1; }}
   keepalive_requests 1000000000;
   keepalive_timeout 600s;
   client_body_buffer_size 1m;
@@ -60,7 +63,7 @@ class Receiver:
     """A running nginx.
 
     Args:
-        event_bytes: bytes of one event in a body that carries many, with what divides it from the next; 0 where a
+        line_bytes: bytes of one event in a body that carries many, with what divides it from the next; 0 where a
             request is an event.
     """
 
@@ -70,17 +73,31 @@ class Receiver:
     ca_certificate: Path | None
     pid: int
     folder: Path
-    event_bytes: int
+    line_bytes: int
     _looks: int = 0
     _status: socket.socket | None = None
     _log_at: int = 0
     _log_bytes: int = 0
     _log_rest: bytes = b""
-    requests_logged: int = field(default=0)
+    requests_logged: int = 0
 
     def received(self) -> int:
         """Return how many events have arrived so far."""
-        return self._by_log() if self.event_bytes else self.requests()
+        return self._by_log() if self.line_bytes else self.requests()
+
+    @property
+    def bytes_an_event(self) -> int:
+        """Bytes that each event adds to the bodies."""
+        return self.line_bytes or EVENT_BYTES
+
+    def body_bytes(self) -> int:
+        """Return how many bytes of bodies have arrived so far."""
+        if self.line_bytes:
+            self._by_log()
+            return self._log_bytes
+        lengths = (self.folder / "lengths.log").read_text().split()
+        others = [int(one) if one.isdigit() else 0 for one in lengths]
+        return (self.requests() - len(others)) * EVENT_BYTES + sum(others)
 
     def requests(self) -> int:
         """Return how many requests have arrived so far (the looks at the counter itself taken off)."""
@@ -106,19 +123,19 @@ class Receiver:
         for line in whole.split():
             self._log_bytes += int(line)
             self.requests_logged += 1
-        events, rest = divmod(self._log_bytes, self.event_bytes)
+        events, rest = divmod(self._log_bytes, self.line_bytes)
         assert rest == 0, f"a body was not a whole number of events: {rest} bytes over"
         return events
 
 
 @contextlib.contextmanager
-def nginx(folder: Path, *, tls: bool = False, event_bytes: int = 0) -> Iterator[Receiver]:
+def nginx(folder: Path, *, tls: bool = False, line_bytes: int = 0) -> Iterator[Receiver]:
     """Run nginx until the block ends."""
     folder.mkdir(parents=True, exist_ok=True)
     program = shutil.which("nginx") or "/usr/sbin/nginx"
     port, status_port = free_port(), free_port()
     certificate = make_certificate(folder) if tls else None
-    log = f"access_log {folder}/lengths.log lengths;" if event_bytes else ""
+    log = f"access_log {folder}/lengths.log lengths{'' if line_bytes else ' if=$other_length'};"
     (folder / "lengths.log").touch()
     (folder / "nginx.conf").write_text(
         CONFIGURATION.format(
@@ -130,9 +147,18 @@ def nginx(folder: Path, *, tls: bool = False, event_bytes: int = 0) -> Iterator[
             if tls
             else "",
             log=log,
+            event_bytes=EVENT_BYTES,
         )
     )
-    command = [program, "-p", folder, "-c", folder / "nginx.conf", "-e", folder / "error.log"]
+    command: list[str | Path] = [
+        program,
+        "-p",
+        folder,
+        "-c",
+        folder / "nginx.conf",
+        "-e",
+        folder / "error.log",
+    ]
     with running(command, log=folder / "nginx.log") as process:
         wait_until("nginx", lambda: process.poll() is not None or accepts(port), 10)
         if process.poll() is not None:
@@ -145,7 +171,7 @@ def nginx(folder: Path, *, tls: bool = False, event_bytes: int = 0) -> Iterator[
             certificate,
             children(process.pid)[0],
             folder,
-            event_bytes,
+            line_bytes,
         )
 
 
@@ -200,7 +226,7 @@ def make_certificate(folder: Path) -> Path:
             critical=False,
         )
         .add_extension(x509.KeyUsage(**{**usage, "digital_signature": True}), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([x509.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .sign(ca_key, hashes.SHA256())
     )
     pem = serialization.Encoding.PEM

@@ -1,6 +1,7 @@
 """The one command: `python -m bench.run`; `--help` says what can be asked."""
 
 import argparse
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -8,21 +9,23 @@ from pathlib import Path
 
 from .growth import SIZES
 from .latency import LATENCIES
-from .processes import RESULTS, wait_for_quiet
-from .report import Result, as_json, memory_lines, picture, table, versions
+from .picture import picture
+from .plan import Options, Workload
+from .processes import BUSY_CORES, RESULTS, wait_for_quiet
+from .reconcile import CHECKED_MAX
+from .report import as_json, table
+from .result import Result
 from .smoke import smoke
-from .workloads import RATES, Options, Workload
+from .versions import versions
+from .workloads import RATES
 
 WORKLOADS: tuple[Workload, ...] = tuple(
     sorted((*RATES, *LATENCIES, *SIZES), key=lambda one: int(one.name.removeprefix("S")))
 )
 
-BUSY_CORES = 0.1
-"""More than this in use by strangers, and figures mean less."""
-
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for; 0 when every run reconciled, 1 otherwise."""
+    """Run what was asked for; 0 when every run reconciled, 1 otherwise, 2 on wrong use."""
     asked = _parse(arguments)
     if asked.smoke:
         return smoke()
@@ -31,49 +34,74 @@ def main(arguments: Sequence[str] | None = None) -> int:
         connections=asked.connections,
         backlog_max=asked.backlog,
         scattered=asked.scattered_ids,
-        backlog_events=asked.events,
+        backlog_events=asked.backlog_events,
+        log_events=asked.log_events,
+        checked_max=asked.checked_events,
         workers=asked.workers,
+        api_processes=asked.api_processes,
     )
-    names = [name.strip().upper() for name in asked.only.split(",") if name.strip()]
-    chosen = [one for one in WORKLOADS if not names or one.name in names]
-    if unknown := set(names) - {one.name for one in WORKLOADS}:
+    names = {name.strip().upper() for name in asked.only.split(",") if name.strip()}
+    if unknown := names - {one.name for one in WORKLOADS}:
         print(f"no such workload: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
-    results, failed = [], False
-    for workload in chosen:
-        result = Result(workload)
-        results.append(result)
-        try:
-            for number in range(1, asked.rounds + 1):
-                _one_round(result, number, options, peer=not asked.no_peer, quiet_s=asked.wait_quiet)
-        except (RuntimeError, TimeoutError, OSError) as error:
-            print(f"{workload.name} FAILED: {error}", file=sys.stderr)
-            failed = True
+    results = chosen(names)
+    # A stop by SIGTERM ends everything that was started, as Ctrl-C does.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    stopped = False
+    try:
+        for number in range(1, asked.rounds + 1):
+            for result in results:
+                peer = not asked.no_peer and (not names or result.workload.name in names)
+                _one_round(result, number, options, peer=peer, quiet_s=asked.wait_quiet)
+    except KeyboardInterrupt:
+        print("\ninterrupted; so far:", file=sys.stderr)
+        stopped = True
     facts = versions()
-    print()
-    print(table(results, facts))
-    print("\n" + "\n".join(memory_lines(results)))
+    print("\n" + table(results, facts))
     _write(asked.json, results, facts, options)
-    return 1 if failed else 0
+    return 1 if stopped or any(result.failed for result in results) else 0
+
+
+def chosen(names: set[str]) -> list[Result]:
+    """Return empty results of the workloads with these names, all when there are none; what they are compared with joins."""
+    wanted = names or {one.name for one in WORKLOADS}
+    bases = {one.base for one in WORKLOADS if one.name in wanted and one.base} - wanted
+    for base in sorted(bases):
+        print(f"{base} joins, ours alone: others are measured against it")
+    results = {one.name: Result(one) for one in WORKLOADS if one.name in wanted | bases}
+    for result in results.values():
+        result.base = results.get(result.workload.base or "")
+    return list(results.values())
 
 
 def _one_round(result: Result, number: int, options: Options, *, peer: bool, quiet_s: float) -> None:
+    """Run one round of a workload, both sides; a workload that failed has no more rounds."""
     workload = result.workload
     sides = [("ours", workload.ours, result.ours)]
     if workload.peer is not None and peer:
         sides.append(("syslog-ng", workload.peer, result.peer))
+    if number % 2 == 0:
+        sides.reverse()  # whoever comes second meets another machine: it is not always the same side
     for name, run, rounds in sides:
+        if result.failed:
+            return
         if quiet_s and (busy := wait_for_quiet(quiet_s)) > BUSY_CORES:
             print(f"the machine is not quiet: strangers keep {busy:.1f} cores busy", file=sys.stderr)
         began_s = time.monotonic()
-        one = run(options)
+        try:
+            one = run(options)
+        except (RuntimeError, TimeoutError, OSError) as error:
+            result.failed = f"round {number}, {name}: {error}"
+            print(f"{workload.name} FAILED: {result.failed}", file=sys.stderr, flush=True)
+            return
+        one.number = number
         rounds.append(one)
         figures = ", ".join(f"{figure} {value:,.4g}" for figure, value in one.figures.items())
         notes = ", ".join(f"{note} {value:,.6g}" for note, value in one.notes.items())
         print(
-            f"{workload.name} round {number} {name}: {figures} ({notes}; {time.monotonic() - began_s:.0f} s)",
-            flush=True,
+            f"{workload.name} round {number} {name}: {figures} ({notes}; {time.monotonic() - began_s:.0f} s)"
         )
+        print(f"    {one.reconciliation.line()}", flush=True)
 
 
 def _write(path: Path | None, results: list[Result], facts: dict[str, str], options: Options) -> None:
@@ -86,25 +114,37 @@ def _write(path: Path | None, results: list[Result], facts: dict[str, str], opti
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
-    parser.add_argument("--only", default="", help="workloads, divided by commas; all when left out")
-    parser.add_argument("--rounds", type=int, default=3, help="rounds of each workload (default 3)")
-    parser.add_argument("--seconds", type=float, default=20.0, help="load of one run in seconds (default 20)")
-    parser.add_argument("--json", type=Path, help="where the figures go (default bench/results/<time>.json)")
-    parser.add_argument(
-        "--connections", type=int, help="connections of wrk (default: what suits the workload)"
+    add = parser.add_argument
+    add("--only", default="", help="workloads, divided by commas; all when left out")
+    add("--rounds", type=_at_least_1, default=3, help="rounds of each workload (default 3)")
+    add("--seconds", type=float, default=20.0, help="load of one run in seconds (default 20)")
+    add("--json", type=Path, help="where the figures go (default bench/results/<time>.json)")
+    add("--connections", type=int, help="connections of wrk (default: what suits the workload)")
+    add("--backlog", type=float, help="events on their way at which wrk waits")
+    add("--scattered-ids", action="store_true", help="ids in no order instead of by time")
+    add("--backlog-events", type=_at_least_1, default=1_000_000, help="backlog of S7 (default 1,000,000)")
+    add("--log-events", type=_at_least_1, default=1_000_000, help="long log of S11 (default 1,000,000)")
+    add(
+        "--checked-events",
+        type=_at_least_1,
+        default=CHECKED_MAX,
+        help=f"events of each run whose ids and bodies are compared at most (default {CHECKED_MAX:,})",
     )
-    parser.add_argument("--backlog", type=float, help="events on their way at which wrk waits")
-    parser.add_argument("--scattered-ids", action="store_true", help="ids in no order instead of by time")
-    parser.add_argument(
-        "--events", type=int, default=1_000_000, help="backlog of S7, log of S11 (default 1,000,000)"
-    )
-    parser.add_argument("--workers", type=int, default=1, help="worker processes of ours (default 1)")
-    parser.add_argument("--smoke", action="store_true", help="a few seconds, exact contents, no figures")
-    parser.add_argument(
+    add("--workers", type=_at_least_1, default=1, help="worker processes of ours (default 1)")
+    add("--api-processes", type=_at_least_1, help="API processes of ours (default: what the workload has)")
+    add("--smoke", action="store_true", help="a few seconds, exact contents, no figures")
+    add(
         "--wait-quiet", type=float, default=0.0, help="wait so many seconds at most until nobody else is busy"
     )
-    parser.add_argument("--no-peer", action="store_true", help="ours alone")
+    add("--no-peer", action="store_true", help="ours alone")
     return parser.parse_args(arguments)
+
+
+def _at_least_1(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{number} is less than 1")
+    return number
 
 
 if __name__ == "__main__":

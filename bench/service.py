@@ -1,4 +1,4 @@
-"""Our service as a user runs it: `aegis serve` with its worker, configured through the command line and REST."""
+"""Our service as a user runs it: `aegis serve` with its children, configured through the command line and REST."""
 
 import contextlib
 import http.client
@@ -13,18 +13,22 @@ from pathlib import Path
 from typing import Any
 
 from .events import ORG_ID
-from .processes import children, end, running, wait_until
+from .processes import Pids, children, end, running, runs, wait_until
 
 AEGIS = Path(sys.executable).with_name("aegis")
 
 
 def environment(data: Path) -> dict[str, str]:
-    """Return the environment of the service: defaults, but for destinations on the loopback address."""
+    """Return the environment of the service: defaults, but for destinations on the loopback address.
+
+    What the harness does to destinations is not recorded: the log and all counts hold the events of the load alone.
+    """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
     return kept | {
         "AEGIS_DATA_DIR": str(data),
         "AEGIS_ALLOW_HTTP": "true",
         "AEGIS_ALLOWED_NETWORKS": "127.0.0.0/8",
+        "AEGIS_AUDIT_ACTIONS": "false",
         **{name: value for name, value in os.environ.items() if name in PASSED_ON},
     }
 
@@ -39,18 +43,20 @@ class Service:
 
     Args:
         key: admin key of the organization of the benchmark.
+        api_pids: the service's own process first.
     """
 
     port: int
     key: str
-    api_pid: int
-    worker_pid: int
+    api_pids: list[int]
+    worker_pids: list[int]
     data: Path
 
     @property
-    def pids(self) -> dict[str, int]:
-        """The processes that count as ours."""
-        return {"api": self.api_pid, "worker": self.worker_pid}
+    def pids(self) -> dict[str, Pids]:
+        """The processes that count as ours; those of the API are one figure."""
+        names = ["worker", *(f"worker {number}" for number in range(2, len(self.worker_pids) + 1))]
+        return {"api": tuple(self.api_pids), **dict(zip(names, self.worker_pids, strict=False))}
 
     def call(self, method: str, path: str, body: object = None, key: str | None = None) -> Any:
         """Call the REST API.
@@ -88,7 +94,12 @@ class Service:
 
 @contextlib.contextmanager
 def aegis(
-    data: Path, *, key: str | None = None, workers: int = 1, extra: Mapping[str, str] | None = None
+    data: Path,
+    *,
+    key: str | None = None,
+    workers: int = 1,
+    api_processes: int = 1,
+    extra: Mapping[str, str] | None = None,
 ) -> Iterator[Service]:
     """Run the service until the block ends.
 
@@ -101,11 +112,18 @@ def aegis(
     env, log = environment(data) | dict(extra or {}), data.with_name(data.name + ".log")
     key = key or _make_organization(env)
     seen = log.stat().st_size if log.exists() else 0
-    command = [AEGIS, "serve", "--port", "0", "--workers", str(workers)]
+    command: list[str | Path] = [AEGIS, "serve", "--port", "0", "--workers", str(workers)]
+    command += ["--api-processes", str(api_processes)]
     with running(command, log=log, env=env) as process:
         port = _port_of(process, log, seen)
-        wait_until("the worker process", lambda: len(children(process.pid)) == workers, 20)
-        yield Service(port, key, process.pid, children(process.pid)[0] if workers else process.pid, data)
+        wait_until(
+            "the API processes",
+            lambda: log.read_bytes()[seen:].count(b"api.started") == api_processes - 1,
+            20,
+        )
+        wait_until("the worker processes", lambda: len(_running(process.pid, "worker")) == workers, 20)
+        api_pids = [process.pid, *_running(process.pid, "api")]
+        yield Service(port, key, api_pids, _running(process.pid, "worker"), data)
         if process.poll() is not None:
             raise RuntimeError(f"the service ended by itself, status {process.returncode}: {tail(log)}")
         end(process)
@@ -113,8 +131,13 @@ def aegis(
             raise RuntimeError(f"the service ended with status {process.returncode}: {tail(log)}")
 
 
+def _running(pid: int, command: str) -> list[int]:
+    """Return the children that run this command."""
+    return [one for one in children(pid) if runs(one, command)]
+
+
 def _make_organization(env: dict[str, str]) -> str:
-    command = [AEGIS, "org", "create", "Bench", "--id", ORG_ID, "--json"]
+    command: list[str | Path] = [AEGIS, "org", "create", "Bench", "--id", ORG_ID, "--json"]
     made = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     if made.returncode != 0:
         raise RuntimeError(f"aegis org create failed: {made.stderr}")

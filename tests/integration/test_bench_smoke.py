@@ -1,10 +1,12 @@
 """The benchmark harness in small: what it measures is correct, whatever the speed."""
 
+import http.client
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from bench.checking import checking_receiver
 
 ROOT = Path(__file__).parents[2]
 MISSING = 3
@@ -22,4 +24,19 @@ def test_every_acknowledged_event_arrives_once_and_unchanged():
     if done.returncode == MISSING:
         pytest.skip(done.stdout.strip())
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "S2 into nginx" in done.stdout
+    assert "S2 into nginx: reconciled" in done.stdout
+    assert "checksums compared, all equal" in done.stdout
+
+
+def test_the_receiver_of_the_comparison_hands_on_every_line():
+    """Each line of a request is handed on before the request is answered."""
+    taken: list[bytes] = []
+
+    with checking_receiver(taken.extend) as url:
+        host, _, path = url.removeprefix("http://").partition("/")
+        connection = http.client.HTTPConnection(host, timeout=10)
+        connection.request("POST", "/" + path, b'{"a": 1}\n{"b": 2}\n')
+        status = connection.getresponse().status
+        connection.close()
+
+    assert (status, taken) == (202, [b'{"a": 1}', b'{"b": 2}'])

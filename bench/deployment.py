@@ -1,0 +1,142 @@
+"""Our service with its destinations at nginx: loads on it, and what they came to."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from .events import Sent
+from .load import NO_LIMIT, LoadPlan, wrk
+from .measure import Run, measure
+from .plan import Options
+from .processes import need_disk, wait_until
+from .receiver import Receiver
+from .reconcile import Reconciliation, check_contents, check_counters, check_head
+from .service import Service, aegis
+
+FILL = LoadPlan(per_request=1_000, connections=4, backlog_max=NO_LIMIT)
+"""Large requests: as fast as the public ingest takes events."""
+FILL_S = 3600.0
+DISK_BYTES_AN_EVENT = 1_100
+"""An event with its row, its place in the indexes and room for the write-ahead log: 0.8 KB, and a third more."""
+
+
+@dataclass(slots=True)
+class Deployment:
+    """A running service whose destinations all lead to one nginx.
+
+    Args:
+        destinations: ids of those that must get everything.
+        recorded: events in its log so far, which is the last sequence.
+        delivered: how many of them each destination has got.
+    """
+
+    folder: Path
+    service: Service
+    receiver: Receiver
+    destinations: list[str]
+    recorded: int = 0
+    delivered: int = 0
+    _sent: list[Sent] = field(default_factory=list)
+    _runs: list[Run] = field(default_factory=list)
+
+    def warm_up(self, plan: LoadPlan, seconds: float) -> None:
+        """Run a load that does not count."""
+        self._load(plan, "wrm", seconds)
+
+    def load(self, plan: LoadPlan, seconds: float) -> Run:
+        """Run a load and measure it. Raises: RuntimeError when not everything arrived once, or in another length."""
+        run, sent = self._load(plan, f"r{len(self._runs):02d}", seconds)
+        self._runs.append(run)
+        self._sent.append(sent)
+        return run
+
+    def _load(self, plan: LoadPlan, name: str, seconds: float) -> tuple[Run, Sent]:
+        bytes_before = self.receiver.body_bytes()
+        with wrk(self.folder, self.service.port, self.service.key, plan, name) as load:
+            run = measure(
+                load,
+                self.receiver.received,
+                seconds=seconds,
+                ours=self.service.pids,
+                others={"nginx": self.receiver.pid},
+                fan_out=len(self.destinations),
+            )
+            sent = load.sent
+        wanted = run.received * self.receiver.bytes_an_event
+        if (found := self.receiver.body_bytes() - bytes_before) != wanted:
+            raise RuntimeError(f"reconciliation failed: {wanted:,} bytes of bodies sent, {found:,} received")
+        self.recorded += run.events
+        self.delivered += run.events
+        return run, sent
+
+    def reconcile(self, checked_max: int) -> Reconciliation:
+        """Compare what all measured loads came to, contents included. Raises: RuntimeError, TimeoutError on any difference."""
+        check_counters(self.service, self.destinations, self.delivered)
+        check_head(self.service, self.recorded)
+        acknowledged = sum(one.events for one in self._runs)
+        received = sum(one.received for one in self._runs)
+        first = self.recorded - acknowledged + 1
+        compared = check_contents(self.service, self._sent, first, checked_max)
+        return Reconciliation(
+            acknowledged,
+            received,
+            len(self.destinations),
+            duplicates=received - acknowledged * len(self.destinations),
+            body_bytes=received * self.receiver.bytes_an_event,
+            ids_compared=compared,
+            checksums_compared=compared,
+        )
+
+
+@contextlib.contextmanager
+def deployed(
+    folder: Path,
+    receiver: Receiver,
+    options: Options,
+    *,
+    destinations: int = 1,
+    fields: Mapping[str, object] | None = None,
+    preload: int = 0,
+    api_processes: int = 1,
+) -> Iterator[Deployment]:
+    """Run our service with destinations at nginx until the block ends.
+
+    Args:
+        fields: of each destination, beside its URL.
+        preload: events that are in the log before there is a destination, at least.
+        api_processes: unless the options say otherwise.
+    """
+    folder.mkdir(exist_ok=True)
+    processes = options.api_processes or api_processes
+    with aegis(folder / "data", workers=options.workers, api_processes=processes) as service:
+        recorded = fill(folder, service, preload, options).count if preload else 0
+        written = dict(fields or {})
+        if receiver.ca_certificate is not None:
+            written["ca_certificate"] = receiver.ca_certificate.read_text()
+        ids = [service.add_destination(receiver.url, **written) for _ in range(destinations)]
+        yield Deployment(folder, service, receiver, ids, recorded)
+
+
+def need_log(events: int) -> None:
+    """Check that the disk has room for a log. Raises: RuntimeError that says what is missing."""
+    need_disk(events * DISK_BYTES_AN_EVENT, f"a log of {events:,} events")
+
+
+def fill(folder: Path, service: Service, events: int, options: Options) -> Sent:
+    """Record at least `events` events through the public ingest, as fast as it goes."""
+    plan = replace(FILL, scattered=options.scattered)
+    with wrk(folder, service.port, service.key, plan, "fil") as load:
+        wait_until(f"{events:,} events in the log", lambda: load.acknowledged >= events, FILL_S, 0.01)
+        load.stop()
+        return load.sent
+
+
+def tuned(plan: LoadPlan, options: Options) -> LoadPlan:
+    """Return a plan with what the command line says otherwise."""
+    return replace(
+        plan,
+        connections=options.connections or plan.connections,
+        backlog_max=options.backlog_max or plan.backlog_max,
+        scattered=options.scattered or plan.scattered,
+    )

@@ -1,0 +1,200 @@
+"""The reconciliation that ends every run: what was acknowledged, what was received, and whether it is the same.
+
+Counts are of the measured run itself: nginx counts requests and the bytes of their bodies, and the service counts what it
+has delivered. Ids and bodies cannot be looked at there without making the receiver slower than what is measured. So they
+are compared afterwards: a replay has events of the measured run delivered once more, to a receiver that looks into them.
+"""
+
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .checking import checking_receiver
+from .events import ORG_ID, RUN_CHARACTERS, Sent
+from .processes import wait_until
+from .service import Service
+
+CHECKED_MAX = 20_000
+"""Events compared at most, by default: seconds for a run of any length."""
+STRETCHES = 8
+"""Replays of one destination that may be under way at once."""
+STALL_S = 60.0
+BATCHED = {"format": "ndjson", "batch": {"max_events": 500, "max_bytes": 1_000_000, "max_wait_ms": 50}}
+_KEY = re.compile(rb'"id": ?"pflt_(.{16})"')
+
+
+@dataclass(frozen=True, slots=True)
+class Reconciliation:
+    """What a run came to.
+
+    Args:
+        acknowledged: events acknowledged while it was measured; of the peer, which acknowledges nothing, events handed over.
+        received: arrivals counted at the receiver, of all destinations.
+        destinations: how often each event had to arrive.
+        duplicates: arrivals beyond that.
+        body_bytes: bytes of all bodies received, as the receiver counted them; None where it did not.
+        ids_compared, checksums_compared: deliveries whose id and whose SHA-256 of the body were compared with what was sent.
+    """
+
+    acknowledged: int
+    received: int
+    destinations: int = 1
+    duplicates: int = 0
+    body_bytes: int | None = None
+    ids_compared: int = 0
+    checksums_compared: int = 0
+
+    @property
+    def missing(self) -> int:
+        """Deliveries that did not arrive."""
+        return max(0, self.acknowledged * self.destinations - self.received)
+
+    def line(self) -> str:
+        """Return it for people."""
+        times = f" × {self.destinations}" if self.destinations > 1 else ""
+        size = "" if self.body_bytes is None else f", {self.body_bytes:,} bytes"
+        counts = f"{times}, {self.received:,} received{size}, {self.duplicates:,} duplicates"
+        if not self.ids_compared:
+            return f"counted: {self.acknowledged:,} handed over{counts}, {self.missing:,} missing"
+        return (
+            f"reconciled: {self.acknowledged:,} acknowledged{counts}; "
+            f"{self.ids_compared:,} ids and {self.checksums_compared:,} checksums compared, all equal"
+        )
+
+
+def together(parts: Sequence[Reconciliation]) -> Reconciliation:
+    """Return the sum of what parts of one run came to; all have as many destinations."""
+    sizes = [one.body_bytes for one in parts]
+    return Reconciliation(
+        acknowledged=sum(one.acknowledged for one in parts),
+        received=sum(one.received for one in parts),
+        destinations=parts[0].destinations,
+        duplicates=sum(one.duplicates for one in parts),
+        body_bytes=None if None in sizes else sum(size for size in sizes if size is not None),
+        ids_compared=sum(one.ids_compared for one in parts),
+        checksums_compared=sum(one.checksums_compared for one in parts),
+    )
+
+
+class Contents:
+    """Compares bodies that arrive with what was sent; one byte of memory an event.
+
+    Args:
+        sent: all runs that may arrive.
+    """
+
+    def __init__(self, sent: Sequence[Sent]) -> None:
+        self._runs = {one.name: (one, bytearray(one.count)) for one in sent}
+        self._lock = threading.Lock()
+        self.received = self.known = self.twice = self.foreign = self.changed = 0
+
+    def take(self, bodies: Sequence[bytes]) -> None:
+        """Compare some more; may be called by many threads."""
+        with self._lock:
+            for body in bodies:
+                found = _KEY.search(body)
+                self.take_one(found.group(1) if found else b"", hashlib.sha256(body).digest())
+
+    def take_one(self, key: bytes, digest: bytes) -> None:
+        """Compare one by its id (the 16 characters after `pflt_`) and the SHA-256 of its body."""
+        self.received += 1
+        sent, arrived = self._runs.get(key[:RUN_CHARACTERS], (None, b""))
+        index = sent.index(key) if sent is not None else None
+        if sent is None or index is None:
+            self.foreign += 1
+            return
+        assert isinstance(arrived, bytearray)
+        if arrived[index]:
+            self.twice += 1
+        else:
+            arrived[index] = 1
+            self.known += 1
+        self.changed += digest != sent.digest(index)
+
+    def check(self, wanted: int) -> None:
+        """Check that `wanted` different events have arrived, each once and unchanged. Raises: RuntimeError."""
+        if self.known == self.received == wanted and not self.changed:
+            return
+        raise RuntimeError(
+            f"reconciliation failed: of {wanted:,} events {wanted - self.known:,} are missing, {self.twice:,} came more than once, "
+            f"{self.changed:,} have another body than was sent, and {self.foreign:,} have an id that was not acknowledged"
+        )
+
+
+def stretches(first: int, last: int, events_max: int) -> list[tuple[int, int]]:
+    """Return which sequences of first … last are compared, both ends inclusive: all of them, or parts at even distances.
+
+    Where there are more than `events_max`, they are eight stretches of one length; the first begins with `first`, the last ends
+    with `last`.
+    """
+    total = last - first + 1
+    if total <= events_max:
+        return [(first, last)]
+    length = max(1, events_max // STRETCHES)
+    starts = [first + (total - length) * number // (STRETCHES - 1) for number in range(STRETCHES)]
+    return [(start, start + length - 1) for start in starts]
+
+
+def check_contents(service: Service, sent: Sequence[Sent], first: int, events_max: int) -> int:
+    """Have events delivered once more and compare their ids and bodies with what was sent.
+
+    Args:
+        sent: runs that stand one after the other in the log, nothing between them; within a run the order is free.
+        first: sequence of the first event of them.
+        events_max: how many are compared at most.
+    Returns: how many were compared.
+    Raises: RuntimeError on any difference, TimeoutError when nothing more arrives.
+    """
+    contents = Contents(sent)
+    ranges = stretches(first, first + sum(one.count for one in sent) - 1, events_max)
+    wanted = sum(high - low + 1 for low, high in ranges)
+    with checking_receiver(contents.take) as url:
+        path = f"/api/orgs/{ORG_ID}/forwarding-destinations/{service.add_destination(url, **BATCHED)}"
+        for low, high in ranges:
+            body = {"from_sequence": low, "to_sequence": high}
+            found = service.call("POST", path + "/replay", body)["events"]
+            if found != high - low + 1:
+                raise RuntimeError(
+                    f"reconciliation failed: the log holds {found} events from {low} to {high}"
+                )
+        _wait_for_replays(service, path, contents)
+    contents.check(wanted)
+    return wanted
+
+
+def _wait_for_replays(service: Service, path: str, contents: Contents) -> None:
+    """Wait until all replays of a destination are done. Raises: TimeoutError when nothing arrives for a minute."""
+    seen, since_s = -1, time.monotonic()
+    while any(one["state"] == "running" for one in service.call("GET", path + "/replays")["data"]):
+        if contents.received != seen:
+            seen, since_s = contents.received, time.monotonic()
+        elif time.monotonic() - since_s > STALL_S:
+            raise TimeoutError(f"the replay stopped after {seen} events")
+        time.sleep(0.05)
+
+
+def check_counters(service: Service, ids: Sequence[str], events: int) -> None:
+    """Check that the service counts what was received.
+
+    Raises: TimeoutError when its counters do not come to that, RuntimeError when attempts failed.
+    """
+    for destination_id in ids:
+        wait_until(
+            f"stats.delivered = {events} of {destination_id}",
+            lambda one=destination_id: service.stats(one)["delivered"] == events,
+            10,
+        )
+        stats = service.stats(destination_id)
+        if stats["failed_attempts"] or stats["backlog"] or stats["retrying"]:
+            raise RuntimeError(f"not everything was delivered at the first attempt: {stats}")
+
+
+def check_head(service: Service, events: int) -> None:
+    """Check that the log ends with event number `events`. Raises: RuntimeError."""
+    path = f"/api/orgs/{ORG_ID}/events?after_sequence={events - 1}&limit=2"
+    found = service.call("GET", path)["data"]
+    if [one["sequence"] for one in found] != [events]:
+        raise RuntimeError(f"{events} events were acknowledged, and the log ends with {found}")

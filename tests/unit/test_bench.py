@@ -1,0 +1,163 @@
+"""The benchmark harness: a run that lost, doubled or changed an event fails, and figures are judged as the page says."""
+
+import json
+from itertools import pairwise
+
+import pytest
+from bench.events import EVENT_BYTES, Sent, event_body
+from bench.pairs import by_turns, ratio
+from bench.picture import picture
+from bench.plan import Options, Round
+from bench.reconcile import Contents, Reconciliation, stretches
+from bench.report import as_json, table
+from bench.result import Result
+from bench.run import chosen
+
+COUNTS = Reconciliation(100, 100, ids_compared=100, checksums_compared=100)
+
+
+def rounds(*rates: float, first: int = 1) -> list[Round]:
+    """Return rounds with these rates, numbered on."""
+    return [Round({"rate": rate}, COUNTS, number=number) for number, rate in enumerate(rates, first)]
+
+
+@pytest.mark.parametrize("scattered", [False, True])
+def test_each_event_is_known_by_its_id(scattered):
+    """From an event's id its number is found again, and other ids are none of the run."""
+    sent = Sent("run", 100, 500, scattered)
+
+    assert [sent.index(sent.key(number)) for number in range(100, 600)] == list(range(500))
+    assert [sent.index(sent.key(number)) for number in (99, 600)] == [None, None]
+    assert sent.index(b"run0" + b"z" * 12) is None
+
+
+def test_events_are_made_anew_as_the_generator_writes_them():
+    """A body made anew is the generator's template with the digits of its number."""
+    bodies = list(Sent("run", 7, 3).bodies())
+
+    assert bodies == [event_body("run", number) for number in (7, 8, 9)]
+    assert {len(body) for body in bodies} == {EVENT_BYTES}
+
+
+def test_what_arrived_once_and_unchanged_reconciles():
+    """All events of two runs, in any order, are what was acknowledged."""
+    sent = [Sent("r00", 1, 50), Sent("r01", 1, 50, scattered=True)]
+    contents = Contents(sent)
+
+    contents.take([*sent[1].bodies(), *reversed(list(sent[0].bodies()))])
+
+    contents.check(100)
+    assert contents.received == 100
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda bodies: bodies[:-1], "1 are missing"),
+        (lambda bodies: [*bodies, bodies[3]], "1 came more than once"),
+        (
+            lambda bodies: [*bodies[:-1], bodies[-1].replace(b"SSN masked", b"SSN Masked")],
+            "1 have another body",
+        ),
+        (lambda bodies: [*bodies, event_body("run", 51)], "1 have an id that was not acknowledged"),
+        (lambda bodies: [*bodies, b"{}"], "1 have an id that was not acknowledged"),
+        (lambda bodies: [*bodies[:-1], bodies[0]], "1 are missing, 1 came more than once"),
+    ],
+)
+def test_any_difference_fails_the_run(damage, message):
+    """An event that is lost, doubled, changed or foreign is an error that says which of these it was."""
+    sent = Sent("run", 1, 50)
+    contents = Contents([sent])
+
+    contents.take(damage(list(sent.bodies())))
+
+    with pytest.raises(RuntimeError, match=message):
+        contents.check(50)
+
+
+def test_a_long_run_is_compared_in_even_parts_with_both_ends():
+    """Above the bound eight stretches of one length are compared, the first event and the last among them, none twice."""
+    ranges = stretches(1_001, 1_001_000, 20_000)
+
+    assert ranges[0][0] == 1_001
+    assert ranges[-1][1] == 1_001_000
+    assert {high - low + 1 for low, high in ranges} == {2_500}
+    assert all(earlier[1] < later[0] for earlier, later in pairwise(ranges))
+    assert stretches(5, 20_004, 20_000) == [(5, 20_004)]
+    assert sum(high - low + 1 for low, high in stretches(1, 20_001, 20_000)) == 20_000
+
+
+def test_turns_change_who_begins():
+    """Neither side always comes first, and the ratio is the median of the pairs'."""
+    order: list[str] = []
+
+    def turn(name: str, rate: float) -> float:
+        order.append(name)
+        return rate
+
+    pairs = by_turns(lambda: turn("a", 100.0), lambda: turn("b", 90.0), pairs=3)
+
+    assert "".join(order) == "abbaab"
+    assert ratio(pairs) == pytest.approx(0.9)
+
+
+def test_a_workload_brings_along_what_it_is_compared_with():
+    """S6 and S7 alone run S2 as well, and are compared with its rate of the same round."""
+    found = {one.workload.name: one for one in chosen({"S6", "S7"})}
+
+    assert list(found) == ["S2", "S6", "S7"]
+    found["S2"].ours = rounds(50_000, 25_000, 40_000)
+    found["S6"].ours = rounds(20_000, 30_000, first=2)
+    share = found["S6"].share
+    assert share is not None
+    assert share.values == [0.8, 0.75]
+    assert share.met is False
+
+
+def test_ours_and_the_peer_are_compared_round_by_round():
+    """The ratio is of rounds with the same number; one without its other side says nothing."""
+    (result,) = chosen({"S2"})
+    result.ours, result.peer = rounds(48_000, 30_000, 50_000), rounds(10_000, 30_000, first=2)
+
+    figure = result.ratio
+
+    assert figure is not None
+    assert figure.values == [3.0, pytest.approx(5 / 3)]
+    assert figure.met
+
+
+def test_the_table_judges_each_median():
+    """Rates must reach what is asked, everything else must not exceed it, and a failed workload is named."""
+    s2, s8 = chosen({"S2", "S8"})
+    s2.ours = rounds(44_000, 46_000, 45_500)
+    s8.ours = [Round({"idle % of a core": 3.5, "wake max ms": 20.0}, COUNTS, number=1)]
+    s8.failed = "round 2, ours: reconciliation failed"
+
+    text = table([s2, s8], {})
+
+    assert "45,500 (44,000–46,000)" in text
+    assert "≥ 45,000 met" in text
+    assert "≤ 3 missed" in text
+    assert "≤ 50 met" in text
+    assert "S8 FAILED: round 2" in text
+
+
+def test_the_file_holds_the_reconciliation_of_every_round():
+    """What was acknowledged, received, doubled and compared stands beside each round's figures."""
+    (result,) = chosen({"S2"})
+    result.ours = rounds(44_000)
+
+    one = json.loads(as_json([result], {}, Options()))["workloads"]["S2"]["ours"][0]["reconciliation"]
+
+    assert one["acknowledged"] == one["received"] == one["ids_compared"] == one["checksums_compared"] == 100
+    assert one["duplicates"] == one["missing"] == 0
+
+
+def test_a_picture_can_be_drawn_of_any_choice():
+    """Workloads without a rate, and a run without any, leave no trace in the picture and do not break it."""
+    empty: list[Result] = []
+    s2, s5 = chosen({"S2", "S5"})
+    s2.ours, s2.peer = rounds(44_000, 46_000), rounds(20_000, 30_000)
+
+    assert picture(empty).startswith("<svg")
+    assert picture([s2, s5]).count('class="n"') == 2

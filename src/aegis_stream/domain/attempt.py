@@ -37,10 +37,12 @@ class Request(msgspec.Struct, frozen=True, gc=False):
     Args:
         body: the request body, sent byte for byte.
         content_type: value of Content-Type.
+        path_suffix: what follows the URL's path, before its query; percent-encoded, "" for nothing.
     """
 
     body: bytes
     content_type: str = "application/json"
+    path_suffix: str = ""
 
 
 class Response(msgspec.Struct, frozen=True, gc=False):
@@ -87,9 +89,19 @@ class Scope(enum.StrEnum):
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):
-    """The destination has the event."""
+    """The destination has the event.
+
+    Args:
+        overload: it took the event and said that it is close to its limits: send more slowly.
+        warning: what a person should know although the event is there, in words that help.
+        ack_id: the number under which the destination will say later that it has stored the event; None where its
+            answer is its word.
+    """
 
     status_code: int | None = None
+    overload: bool = False
+    warning: str | None = None
+    ack_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +115,10 @@ class Failure:
         retry_after_s: seconds the destination asked us to wait (already bounded), or None.
         fix_needed: a person must change something (credentials, URL, certificate) before an attempt can succeed.
         overload: the destination said or showed that it is too busy (429, 503, timeout).
+        permanent: the same event will be refused the same way: no further attempt is made.
+        unjudged: the answer says nothing about this event, and something about those before it in the same request: it
+            may be sent again at once, without counting an attempt. Such events are the last ones of a request, and never
+            all of them, so that sending again ends.
     """
 
     scope: Scope
@@ -111,6 +127,8 @@ class Failure:
     retry_after_s: float | None = None
     fix_needed: bool = False
     overload: bool = False
+    permanent: bool = False
+    unjudged: bool = False
 
 
 Verdict = Accepted | Failure
@@ -162,7 +180,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """All attempts are used up: the event becomes a dead letter."""
+    """No attempt is left, or none can help: the event becomes a dead letter."""
 
     failure: Failure
 
@@ -180,9 +198,9 @@ def decide(verdict: Verdict, attempt: int, policy: RetryPolicy, *, now: Micros, 
     Source: Retry-After, RFC 9110 section 10.2.3; it can only lengthen the delay, and by an hour at most.
     """
     match verdict:
-        case Accepted(status_code):
-            return Delivered(status_code)
-        case Failure() if attempt >= policy.max_attempts:
+        case Accepted():
+            return Delivered(verdict.status_code)
+        case Failure() if verdict.permanent or attempt >= policy.max_attempts:
             return Dead(verdict)
         case Failure():
             delay_s = max(policy.delay_seconds(attempt, chance), verdict.retry_after_s or 0.0)

@@ -43,9 +43,11 @@ class Route:
         headers: extra request headers, already checked; the secret among them.
         ca_certificate: PEM text of the authorities to trust instead of the configured ones, or None.
         timeout_s: seconds for a whole attempt, from connect to the end of the answer.
+        answer_bytes_max: most bytes of an answer's body that are read.
     """
 
     endpoint: Endpoint
     headers: tuple[tuple[str, str], ...]
     ca_certificate: str | None
     timeout_s: float
+    answer_bytes_max: int = 16 * 1024

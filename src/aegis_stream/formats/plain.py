@@ -8,6 +8,10 @@ from collections.abc import Sequence
 
 from aegis_stream.domain.attempt import Request
 
+from .fields import one_line
+from .format import Format
+from .status import by_status
+
 
 def encode_single(bodies: Sequence[bytes]) -> Request:
     """Send one event as it is stored, byte for byte."""
@@ -23,7 +27,7 @@ def encode_lines(bodies: Sequence[bytes]) -> Request:
     """
     together = b"".join(bodies)
     if b"\n" in together or b"\r" in together:
-        bodies = [_one_line(body) for body in bodies]
+        bodies = [one_line(body) for body in bodies]
     return Request(b"\n".join([*bodies, b""]), "application/x-ndjson")
 
 
@@ -32,5 +36,6 @@ def encode_array(bodies: Sequence[bytes]) -> Request:
     return Request(b"[" + b",".join(bodies) + b"]")
 
 
-def _one_line(body: bytes) -> bytes:
-    return body.replace(b"\n", b" ").replace(b"\r", b" ") if b"\n" in body or b"\r" in body else body
+JSON = Format("json", encode_single, by_status, batches=False)
+NDJSON = Format("ndjson", encode_lines, by_status, batches=True, frame_bytes=1)
+JSON_ARRAY = Format("json_array", encode_array, by_status, batches=True, frame_bytes=1)

@@ -14,9 +14,10 @@ from aegis_stream.domain.attempt import (
 
 _EVENT_STATUSES = frozenset({400, 413, 422})
 """Statuses about the body that was sent: another event may well be taken."""
-_FIX_STATUSES = frozenset({401, 403, 404, 405, 407, 410})
+_FIX_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 410, 415})
 """Statuses that stay until somebody changes something."""
 _OVERLOAD_STATUSES = frozenset({429, 503})
+_PAGE_STARTS = frozenset({b"<", b" ", b"\t", b"\r", b"\n"})
 
 _ADVICE = {
     400: "the destination could not read the event: check that the URL takes JSON as this format sends it",
@@ -37,7 +38,13 @@ _ADVICE = {
     503: "the destination is overloaded or down for maintenance",
     504: "a gateway in front of the destination waited in vain",
 }
-_ACCEPTED = {status: Accepted(status) for status in range(200, 300)}
+_ODD_SUCCESSES = {
+    207: "answered 207, which may hide failures that this format cannot read; any 2xx counts as delivered",
+    260: "answered 260, by which Loki says that it blocks what is sent; any 2xx counts as delivered: choose format loki",
+}
+"""Successes by the contract of the plain formats that hide a loss elsewhere."""
+_PAGE = "answered {} with a web page: is the URL that of a receiver? Any 2xx counts as delivered"
+_ACCEPTED = {status: Accepted(status, warning=_ODD_SUCCESSES.get(status)) for status in range(200, 300)}
 _FAULT_ADVICE = {
     FaultKind.DNS: "check the host name in the URL",
     FaultKind.CONNECT: "is the receiver running, and does a firewall let us through?",
@@ -48,7 +55,7 @@ _FAULT_ADVICE = {
 def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the signature of every interpret
     """Judge all events of a request alike: 2xx is success, everything else a failed attempt.
 
-    Total: any status from 0 to 999 and any fault has a verdict.
+    Total: any status from 0 to 999 and any fault has a verdict. A 2xx that looks like no receiver's comes with a warning.
     """
     if isinstance(answer, Fault):
         advice = _FAULT_ADVICE.get(answer.kind)
@@ -60,7 +67,9 @@ def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the sign
         )
     accepted = _ACCEPTED.get(answer.status)
     if accepted is not None:
-        return accepted
+        return (
+            Accepted(answer.status, warning=_PAGE.format(answer.status)) if is_page(answer.body) else accepted
+        )
     return Failure(
         Scope.EVENT if answer.status in _EVENT_STATUSES else Scope.DESTINATION,
         _message(answer),
@@ -73,15 +82,21 @@ def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the sign
     )
 
 
+def is_page(body: bytes) -> bool:
+    """Tell whether an answer's body is HTML or XML, which no destination's contract has."""
+    return body[:1] in _PAGE_STARTS and body.lstrip()[:1] == b"<"
+
+
 def retry_after_seconds(text: str | None) -> float | None:
     """Read a Retry-After of whole seconds, bounded by an hour; anything else counts as absent.
 
     The other form, a date, would need the destination's clock and ours to agree; a wrong one must not park events.
     Source: RFC 9110 section 10.2.3.
     """
-    if text is None or not text.strip().isascii() or not text.strip().isdecimal() or len(text) > 20:
+    digits = text.strip(" \t") if text is not None else ""
+    if not digits.isascii() or not digits.isdecimal() or len(digits) > 20:
         return None
-    return float(min(int(text), RETRY_AFTER_MAX_S))
+    return float(min(int(digits), RETRY_AFTER_MAX_S))
 
 
 def _message(answer: Response) -> str:

@@ -28,7 +28,7 @@ from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.errors import AegisError, Unavailable
-from aegis_stream.formats import Format, resolve
+from aegis_stream.formats import Format, narrowed, overdue, oversize, resolve
 from aegis_stream.ports import Channel, Clock, Dice, Ledger, Sender
 from aegis_stream.telemetry import Log
 
@@ -43,7 +43,7 @@ from .follow import (
     Work,
     due_in_seconds,
 )
-from .health import Checkup
+from .health import Checkup, Warnings
 from .pacing import Pacing
 from .settle import Findings, Settler, Watermark
 
@@ -55,6 +55,8 @@ STORE_RETRY_S = 1.0
 """Pause before a page that could not be read is tried again, seconds."""
 UNSETTLED_MAX = 65_536
 """Attempts whose outcome waits to be stored; at so many, nothing new is begun until the store takes them."""
+OVERSIZE_LOOK_BYTES = 64 * 1024
+"""Request bodies up to this size are within the limits of every format."""
 BURST_WAIT_S = 0.001
 """Longest wait of a free place in a full window for others, so that attempts begin in bursts; seconds. Each attempt that
 begins alone costs us, the network and the receiver a wake-up of its own: measured, a third of all the work."""
@@ -85,6 +87,7 @@ class Forwarding:
     window_max: int
     timeout_s: float
     auto_redrive: bool
+    warnings: Warnings = field(default_factory=Warnings)
 
 
 @dataclass(slots=True, eq=False)
@@ -107,7 +110,7 @@ class Forwarder:
     _limits: Limits = field(init=False)
     _beside_in_flight: int = 0
     _halves: deque[Work] = field(default_factory=deque)
-    _flying: dict[Work, None] = field(default_factory=dict)
+    _flying: dict[Work, Format] = field(default_factory=dict)
     _findings: Findings = field(default_factory=Findings)
     _alarm: asyncio.TimerHandle | None = None
     _alarm_at_s: float = 0.0
@@ -136,7 +139,7 @@ class Forwarder:
         # It looks once in any case: a redrive may be what woke this destination.
         self.retries = RetrySource(shared.ledger, claimed.lease.destination_no, next_due=Micros(0))
         ids = {"destination_id": self.destination.dst_id, "org_id": self.destination.org_id}
-        self.checkup = Checkup(claimed.health, shared.telemetry, ids)
+        self.checkup = Checkup(claimed.health, shared.telemetry, ids, shared.warnings)
         self.pacing = Pacing(shared.window_max, claimed.health.window_size, claimed.health.failures_in_row)
         self._dead_letters = claimed.dead_letters
         self._settled_cursor = claimed.cursor
@@ -266,7 +269,7 @@ class Forwarder:
     def _next(self, now_s: float) -> Work | None:
         """Choose what to send: halves of refused batches, due retries in their share, the log, replays in theirs."""
         if self._halves:
-            return self._halves.popleft()
+            return self._next_half()
         share_left = self._beside_in_flight < self.pacing.share
         if share_left and (work := self.retries.take(self._limits)) is not None:
             return work
@@ -281,25 +284,51 @@ class Forwarder:
             self.shared.settler.mark(self)
         return work
 
+    def _next_half(self) -> Work:
+        """Take what is left of an earlier request, or as much of it as the format allows, which may be another one now."""
+        half = self._halves.popleft()
+        if len(half.sequences) > self._limits.events_max:
+            half, rest = half.split(self._limits.events_max)
+            self._halves.appendleft(rest)
+        return half
+
     def _begin(self, work: Work) -> None:
         """Make one attempt; `_answered` is called with its answer."""
-        self._flying[work] = None
+        self._flying[work] = self.format
         self.in_flight += 1
         self._beside_in_flight += work.source is not self.live
         channel = self._channel or self._open_channel()
         if isinstance(channel, Failure):
             self._land(work)
             self._record(work, channel, 0)
-        else:
-            channel.start(self.format.encode(work.bodies), self._answered, work)
+            return
+        if self.format.age_max_s is not None:
+            self._look_at_age(work.bodies[0])
+        request = self.format.encode(work.bodies)
+        if len(request.body) > OVERSIZE_LOOK_BYTES:
+            failure = oversize(self.format, request, len(work.sequences))
+            if failure is not None:
+                self._land(work)
+                if len(work.sequences) > 1:
+                    self._halves.extend(work.halves())  # nothing was sent, so nothing has failed yet
+                else:
+                    self._record(work, failure, 0)
+                return
+        channel.start(request, self._answered, work)
+
+    def _look_at_age(self, oldest: bytes) -> None:
+        """Warn when the destination drops what is sent because of its age, behind a 2xx: from the log, retried or replayed."""
+        now = self.shared.clock.now()
+        if (warning := overdue(self.format, oldest, now)) is not None:
+            self.checkup.warned(warning, now)
 
     def _answered(self, work: Work, answer: Answer) -> None:
         """Record what an attempt came to, and go on."""
-        self._land(work)
+        format_ = self._land(work)
         if self.stopped and isinstance(answer, Fault):
             return  # the connection was closed under it: given back, not failed
         try:
-            self._record(work, self.format.interpret(answer, len(work.sequences)), answer.latency_us)
+            self._record(work, format_.interpret(answer, len(work.sequences)), answer.latency_us)
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
             self.shared.on_bug(self, error)
             return
@@ -315,34 +344,56 @@ class Forwarder:
         self._burst = None
         self.wake()
 
-    def _land(self, work: Work) -> None:
+    def _land(self, work: Work) -> Format:
+        """End an attempt; returns the format it was made in, which may be another one than the destination has now."""
         self.in_flight -= 1
         self._beside_in_flight -= work.source is not self.live
-        del self._flying[work]
+        return self._flying.pop(work)
 
     def _record(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
         """Note what the attempt came to. Not a single await: nothing comes between an answer and its record."""
         now_s = self._time()
-        if isinstance(verdicts, Accepted) and _is_whole(work):
+        if (
+            isinstance(verdicts, Accepted)
+            and not verdicts.overload
+            and not verdicts.warning
+            and _is_whole(work)
+        ):
             self._succeeded(latency_us, now_s)
             self._findings.note_delivered(work.first, work.last, verdicts.status_code, latency_us)
         else:
             now = self.shared.clock.now()
-            each: list[Verdict] = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
-            worst = next((one for one in each if isinstance(one, Failure)), None)
-            if worst is None:
-                self._succeeded(latency_us, now_s)
-            else:
-                self.pacing.failed(worst, self._waiting, now_s)
-                self.checkup.failed(worst, work.sequences[0], now)
+            each = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
+            self._learn(work, each, latency_us, now, now_s)
             if isinstance(verdicts, Failure) and verdicts.scope is Scope.EVENT and len(work.sequences) > 1:
                 self._halves.extend(work.halves())  # which event it is, only smaller batches can tell
                 return
-            self._note_each(work, each, latency_us, now)
+            judged = next((at for at, one in enumerate(each) if _is_unjudged(one)), len(each))
+            if judged < len(each):
+                work, rest = work.split(judged)
+                self._halves.append(rest)
+            self._note_each(work, each[:judged], latency_us, now)
         work.source.complete(work)
         if not self._marked:
             self._marked = True
             self.shared.settler.mark(self)
+
+    def _learn(self, work: Work, each: list[Verdict], latency_us: int, now: Micros, now_s: float) -> None:
+        """Let pacing and health learn from an answer that was not plain success for all."""
+        failures = [(at, one) for at, one in enumerate(each) if isinstance(one, Failure) and not one.unjudged]
+        about_us = [found for found in failures if found[1].scope is Scope.DESTINATION]
+        accepted = [one for one in each if isinstance(one, Accepted)]
+        if about_us:
+            self.pacing.failed(about_us[0][1], self._waiting, now_s)
+        elif accepted:
+            self._succeeded(latency_us, now_s)
+        if failures:
+            at, worst = (about_us or failures)[0]
+            self.checkup.failed(worst, work.sequences[at], now)
+        if any(one.overload for one in accepted):
+            self.pacing.slow_down(now_s)
+        for warning in dict.fromkeys(one.warning for one in accepted if one.warning):
+            self.checkup.warned(warning, now)
 
     def _note_each(self, work: Work, verdicts: list[Verdict], latency_us: int, now: Micros) -> None:
         policy = self.destination.spec.retry
@@ -456,7 +507,7 @@ class Forwarder:
     def _waits_for_company(self, now_s: float) -> bool:
         """Tell whether a few fresh events should wait for more, so that they travel together."""
         batch = self.destination.spec.batch
-        if not self.format.batches or self.live.unread >= batch.max_events:
+        if not self.format.batches or self.live.unread >= self._limits.events_max:
             self._batch_since_s = None
             return False
         if self._batch_since_s is None:
@@ -506,7 +557,8 @@ class Forwarder:
     def _configure(self) -> None:
         spec = self.destination.spec
         self.format = resolve(spec.format, spec.url)
-        self._limits = Limits.of(spec.batch, batches=self.format.batches, frame_bytes=self.format.frame_bytes)
+        batch = narrowed(spec.batch, self.format)
+        self._limits = Limits.of(batch, batches=self.format.batches, frame_bytes=self.format.frame_bytes)
 
     def _open_channel(self) -> Channel | Failure:
         if self._channel is None:
@@ -520,3 +572,7 @@ class Forwarder:
 def _is_whole(work: Work) -> bool:
     """Tell whether the events of a request are a first attempt of neighbours, nothing left out between them."""
     return isinstance(work.source, RangeSource) and len(work.sequences) == work.last - work.first + 1
+
+
+def _is_unjudged(verdict: Verdict) -> bool:
+    return isinstance(verdict, Failure) and verdict.unjudged

@@ -51,7 +51,10 @@ class Work(msgspec.Struct, eq=False, gc=False):
 
     def halves(self) -> "tuple[Work, Work]":
         """Split a batch, to find the event that the destination refuses."""
-        middle = len(self.sequences) // 2
+        return self.split(len(self.sequences) // 2)
+
+    def split(self, middle: int) -> "tuple[Work, Work]":
+        """Split a batch before its event number `middle`, from 0; neither part is empty."""
         cut = self.sequences[middle]
         left = Work(
             self.source, self.first, cut - 1, self.sequences[:middle], self.bodies[:middle], self.attempt

@@ -14,6 +14,10 @@ from aegis_stream.telemetry import Log
 
 QUANTILES_PAUSE_US = SECOND
 """Shortest time between two computations of p50 and p99."""
+WARNING_PAUSE_US = 3600 * SECOND
+"""Time until the same warning is said again."""
+WARNINGS_MAX = 1024
+"""Warnings that a worker remembers; of more, the one said longest ago is forgotten, and may be said again early."""
 BUCKETS = 384
 """Buckets of latencies, a twelfth of an octave each: up to 2^32 microseconds, an hour."""
 SAMPLE_MAX = 256
@@ -50,18 +54,39 @@ class Latencies:
 
 
 @dataclass(slots=True)
+class Warnings:
+    """Which warnings were said lately, of all destinations of a worker: forwarders come and go between two events."""
+
+    _said_at: dict[tuple[str, str], Micros] = field(default_factory=dict)
+
+    def is_due(self, destination_id: str, warning: str, now: Micros) -> bool:
+        """Tell whether to say a warning now, and remember that it was said."""
+        key = (destination_id, warning)
+        said_at = self._said_at.get(key)
+        if said_at is not None and now - said_at < WARNING_PAUSE_US:
+            return False
+        self._said_at.pop(key, None)
+        self._said_at[key] = now
+        if len(self._said_at) > WARNINGS_MAX:
+            del self._said_at[next(iter(self._said_at))]
+        return True
+
+
+@dataclass(slots=True)
 class Checkup:
     """Watches over one destination's health.
 
     Args:
         health: as of the last settlement, and errors since.
         ids: what the destination is called in the log.
+        warnings: what was said already, by this checkup and by others.
         succeeded_at_s: loop time of the newest success since the last settlement; None without one.
     """
 
     health: Health
     telemetry: Log
     ids: dict[str, str]
+    warnings: Warnings = field(default_factory=Warnings)
     succeeded_at_s: float | None = None
     _failing: bool = field(init=False)
     _latencies: Latencies = field(default_factory=Latencies)
@@ -79,6 +104,11 @@ class Checkup:
             last_error_message=failure.message,
             last_error_sequence=sequence,
         )
+
+    def warned(self, warning: str, now: Micros) -> None:
+        """Say in the log what a person should know although events arrive; the same thing once an hour."""
+        if self.warnings.is_due(self.ids["destination_id"], warning, now):
+            self.telemetry.warning("destination.warning", **self.ids, reason=warning)
 
     def take_stock(
         self, latencies_us: Seq[int], failures_in_row: int, window: float, now: Micros, now_s: float

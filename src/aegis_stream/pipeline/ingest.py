@@ -6,7 +6,7 @@
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
-from aegis_stream.domain.event import NewEvent, Rejection, parse_event
+from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection, parse_event
 from aegis_stream.domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, Clock, Dice, Doorbell, EventLog
@@ -39,6 +39,7 @@ class Ingest:
 
     Args:
         queue_bytes_max: event bytes that may wait for their commit.
+        limits: how large and how odd an event may be.
     """
 
     log: EventLog
@@ -46,6 +47,7 @@ class Ingest:
     dice: Dice
     doorbell: Doorbell
     queue_bytes_max: int
+    limits: EventLimits = DEFAULT_LIMITS
     _queued_bytes: int = field(default=0)
 
     async def record(
@@ -68,7 +70,7 @@ class Ingest:
         indexes: list[int] = []
         rejected: list[tuple[int, Rejection]] = []
         for index, item in enumerate(items):
-            parsed = parse_event(item, org_id, now, self._make_id, reserved=reserved)
+            parsed = parse_event(item, org_id, now, self._make_id, reserved=reserved, limits=self.limits)
             if isinstance(parsed, NewEvent):
                 events.append(parsed)
                 indexes.append(index)

@@ -132,6 +132,10 @@ class Pacing:
             self._hold_until_s = now_s + self._probe_pause_s
             self._probe_pause_s = min(self._probe_pause_s * 2, PROBE_LONGEST_S)
 
+    def slow_down(self, now_s: float) -> None:
+        """Learn that the destination took what was sent and asked for less."""
+        self._shrink(now_s)
+
     def is_pacing(self, waiting: int) -> bool:
         """Tell whether an outage holds back what waits, but for a probe now and then."""
         return self.in_outage and waiting > FEW_WINDOWS * self.window_max

@@ -29,6 +29,7 @@ RESOLVED_S = 1.0
 
 _EXPIRED, _NOT_YET_VALID, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 10, 9, 18, 19
 _WRONG_NAME, _WRONG_ADDRESS = 62, 64
+_TOO_WEAK = frozenset({66, 67, 68})  # a key of the server's or of an authority, a signature's digest
 _REACH = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
@@ -71,6 +72,8 @@ class Dialer:
         self._guard = guard
         self._resolver = resolver
         self._timeout_s = timeout_s
+        # Messages reach the tenant, who may know the name and must not learn what it resolves to in here.
+        self._peer = f"{endpoint.host} port {endpoint.port}"
         self._resolving = asyncio.Lock()
         self._resolved: list[str] = []
         self._unresolved = ""
@@ -86,9 +89,11 @@ class Dialer:
         """
         addresses = await self._addresses(deadline)
         for address in addresses:
-            reason = self._guard.check(address) if _is_address(address) else "it is not an IP address"
+            reason = (
+                self._guard.check(address) if _is_address(address) else "leads to what is not an IP address"
+            )
             if reason is not None:
-                raise Refused(FaultKind.FORBIDDEN, f"forbidden address {address}: {reason}")
+                raise Refused(FaultKind.FORBIDDEN, f"{self._endpoint.host} {reason}")
         tried = addresses[:ADDRESSES_TRIED_MAX]
         loop = asyncio.get_running_loop()
         for left in range(len(tried), 1, -1):
@@ -130,8 +135,7 @@ class Dialer:
             self._unresolved = _resolve_message(host, exc)
 
     async def _connect(self, make: Callable[[str], Connection], address: str, deadline: float) -> Connection:
-        port = self._endpoint.port
-        connection = make(f"{address} port {port}")
+        connection = make(self._peer)
         pipe = (
             SecurePipe(connection, self._context, self._endpoint.host) if self._context is not None else None
         )
@@ -139,7 +143,7 @@ class Dialer:
         try:
             async with limit:
                 transport, _ = await asyncio.get_running_loop().create_connection(
-                    lambda: pipe or connection, address, port
+                    lambda: pipe or connection, address, self._endpoint.port
                 )
                 self._settle_socket(transport, address)
                 if pipe is not None:
@@ -147,15 +151,15 @@ class Dialer:
         except OSError as exc:
             _drop(connection, pipe)
             if limit.expired():
-                message = f"no connection to {address} port {port} within {self._timeout_s:g} s"
+                message = f"no connection to {self._peer} within {self._timeout_s:g} s"
                 raise Refused(FaultKind.TIMEOUT, message) from exc
-            raise self._refused(address, exc) from exc
+            raise self._refused(exc) from exc
         except BaseException:
             _drop(connection, pipe)
             raise
         if connection.dead:
             # Closed by the peer between its first and our first byte.
-            raise Refused(FaultKind.CLOSED, f"{address} port {port} closed the connection without an answer")
+            raise Refused(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
         return connection
 
     def _settle_socket(self, transport: asyncio.BaseTransport, address: str) -> None:
@@ -165,19 +169,17 @@ class Dialer:
         """
         peername = transport.get_extra_info("peername")
         if not peername:
-            raise Refused(
-                FaultKind.CONNECT, f"{address} port {self._endpoint.port} closed the connection at once"
-            )
+            raise Refused(FaultKind.CONNECT, f"{self._peer} closed the connection at once")
         if not _same_address(str(peername[0]), address):
-            message = f"connected to {peername[0]} instead of the checked address {address}"
+            message = f"{self._peer} was reached at another address than the one that was checked"
             raise Refused(FaultKind.FORBIDDEN, message)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):  # a peer that is gone again shows in the first read
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def _refused(self, address: str, exc: OSError) -> Refused:
-        peer = f"{address} port {self._endpoint.port}"
+    def _refused(self, exc: OSError) -> Refused:
+        peer = self._peer
         if isinstance(exc, ssl.SSLError):
             return Refused(FaultKind.TLS, _tls_message(self._endpoint.host, peer, exc))
         if isinstance(exc, ConnectionRefusedError):
@@ -221,6 +223,8 @@ def _tls_message(host: str, peer: str, exc: ssl.SSLError) -> str:
             return "certificate is not trusted: it has expired"
         if code == _NOT_YET_VALID:
             return "certificate is not trusted: it is not valid yet"
+        if code in _TOO_WEAK:
+            return f"certificate is not trusted: {exc.verify_message}; have it issued anew, with SHA-256 and a key of today's size"
         why = (
             "self-signed certificate" if code in (_SELF_SIGNED, _SELF_SIGNED_IN_CHAIN) else exc.verify_message
         )

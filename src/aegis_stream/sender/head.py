@@ -29,18 +29,20 @@ _OURS = frozenset(
 )
 
 
-def build_head(route: Route, user_agent: str, content_type: str) -> bytes:
+def build_head(route: Route, user_agent: str, content_type: str, path_suffix: str = "") -> bytes:
     """Return the request's first bytes, up to and including "Content-Length: ".
 
-    A User-Agent or Content-Type among the route's headers takes the place of ours.
+    `path_suffix` follows the URL's path, before its query. A User-Agent or Content-Type among the route's headers takes the place of ours.
 
     Raises: Invalid when a part could end its line or break the framing; no value is repeated in the message.
     Source: field names and values, RFC 9110 sections 5.1 and 5.5; obs-fold is refused with the line breaks.
     """
     endpoint = route.endpoint
-    if not _TARGET.fullmatch(endpoint.target) or not _HOST.fullmatch(endpoint.host_header):
+    path, mark, query = endpoint.target.partition("?")
+    target = f"{path}{path_suffix}{mark}{query}"
+    if not _TARGET.fullmatch(target) or not _HOST.fullmatch(endpoint.host_header):
         raise _invalid("url", "has characters that cannot go into a request line: percent-encode them")
-    lines = [f"POST {endpoint.target} HTTP/1.1", f"Host: {endpoint.host_header}"]
+    lines = [f"POST {target} HTTP/1.1", f"Host: {endpoint.host_header}"]
     names = set()
     for name, value in route.headers:
         names.add(_checked_name(name))

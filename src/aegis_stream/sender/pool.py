@@ -267,11 +267,12 @@ class Channel:
 
     def _start(self, exchange: Exchange) -> "asyncio.Task[None] | None":
         """Send on an idle connection; without one, begin to open one, which is a task."""
-        head = self._heads.get(exchange.request.content_type)
-        if head is None or not self._idle:
+        request = exchange.request
+        head = self._heads.get(request.content_type)
+        if head is None or not self._idle or request.path_suffix:
             return self._open_for(exchange)
         self._idle.pop().send(
-            head, exchange.request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
+            head, request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
         )
         return None
 
@@ -283,7 +284,7 @@ class Channel:
 
     async def _send_fresh(self, exchange: Exchange) -> None:
         try:
-            head = self._head(exchange.request.content_type)
+            head = self._head(exchange.request.content_type, exchange.request.path_suffix)
             connection = await self._take(exchange.deadline, fresh=exchange.fresh)
         except Refused as refused:
             fault = self._fault(refused.kind, refused.message, exchange.began)
@@ -347,9 +348,17 @@ class Channel:
             self._waiting -= 1
 
     def _connection(self, peer: str) -> Connection:
-        return Connection(self, self._clock, host=self._route.endpoint.host, peer=peer)
+        return Connection(
+            self,
+            self._clock,
+            host=self._route.endpoint.host,
+            peer=peer,
+            answer_bytes_max=self._route.answer_bytes_max,
+        )
 
-    def _head(self, content_type: str) -> bytes:
+    def _head(self, content_type: str, path_suffix: str = "") -> bytes:
+        if path_suffix:  # it names one event: not worth keeping
+            return build_head(self._route, self._user_agent, content_type, path_suffix)
         head = self._heads.get(content_type)
         if head is None:
             head = build_head(self._route, self._user_agent, content_type)

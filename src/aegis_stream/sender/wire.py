@@ -21,11 +21,11 @@ from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response
 from .watch import IDLE
 
 BODY_BYTES_MAX = 16 * 1024
-"""Most of an answer's body that is read; more than any format looks at."""
+"""Most of an answer's body that is read, where its route does not say more."""
 HEAD_BYTES_MAX = 64 * 1024
 """Most bytes before an answer's body, interim answers included."""
-ANSWER_BYTES_MAX = 256 * 1024
-"""Most bytes of an answer in all: chunk sizes, extensions and trailers can be far longer than the body they carry."""
+FRAMING_BYTES_MAX = 240 * 1024
+"""Most bytes of an answer beside its body: chunk sizes, extensions and trailers can be far longer than what they carry."""
 HEADER_LINES_MAX = 100
 """Most header lines, trailers included."""
 INTERIM_MAX = 10
@@ -47,6 +47,9 @@ class _Stop(Exception):
 class AnswerReader:
     """Reads one answer after the other from bytes as they come; no I/O.
 
+    Args:
+        body_bytes_max: most of a body that is read.
+
     Attributes:
         status: status of the newest answer whose head is whole, else 0.
         started: a byte of the present answer has been seen.
@@ -58,6 +61,7 @@ class AnswerReader:
 
     __slots__ = (
         "_body_bytes",
+        "_body_bytes_max",
         "_bytes",
         "_feed",
         "_framed",
@@ -78,7 +82,8 @@ class AnswerReader:
         "status",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, body_bytes_max: int = BODY_BYTES_MAX) -> None:
+        self._body_bytes_max = body_bytes_max
         self._parser = httptools.HttpResponseParser(self)
         self._feed: Callable[[bytes], None] = self._parser.feed_data
         self._status: Callable[[], int] = self._parser.get_status_code
@@ -100,7 +105,7 @@ class AnswerReader:
 
     @property
     def body(self) -> bytes:
-        """The body read so far, at most BODY_BYTES_MAX."""
+        """The body read so far, at most body_bytes_max."""
         return b"".join(self._parts)
 
     def feed(self, data: bytes) -> bool:
@@ -126,7 +131,7 @@ class AnswerReader:
             return self._broken(exc)
         if self.keep and self._bytes == len(data) <= KNOWN_BYTES_MAX and not self._interim:
             self._known = data
-        elif not self.over and self._bytes > ANSWER_BYTES_MAX:
+        elif not self.over and self._bytes > self._body_bytes_max + FRAMING_BYTES_MAX:
             self.over = True
         return self.over
 
@@ -202,10 +207,10 @@ class AnswerReader:
 
     def on_body(self, data: bytes) -> None:
         """Keep the body's beginning."""
-        room = BODY_BYTES_MAX - self._body_bytes
+        room = self._body_bytes_max - self._body_bytes
         self._body_bytes += len(data)
         self._parts.append(data if len(data) <= room else data[:room])
-        if self._body_bytes > BODY_BYTES_MAX:
+        if self._body_bytes > self._body_bytes_max:
             self.over = True
             raise _Stop
 
@@ -254,7 +259,8 @@ class Connection(asyncio.Protocol):
         owner: told when the connection opens, when an exchange has ended, and when the connection is gone.
         clock: seconds, for latencies only.
         host: host of the URL, for a Location without one.
-        peer: the peer in messages, "192.0.2.7 port 443".
+        peer: the peer in messages, "hook.example port 443".
+        answer_bytes_max: most bytes of an answer's body that are read.
 
     Attributes:
         exchange: what is under way, None for nothing.
@@ -277,12 +283,20 @@ class Connection(asyncio.Protocol):
         "exchange",
     )
 
-    def __init__(self, owner: Owner, clock: Callable[[], float], *, host: str, peer: str) -> None:
+    def __init__(
+        self,
+        owner: Owner,
+        clock: Callable[[], float],
+        *,
+        host: str,
+        peer: str,
+        answer_bytes_max: int = BODY_BYTES_MAX,
+    ) -> None:
         self._owner = owner
         self._clock = clock
         self._host = host
         self._peer = peer
-        self._reader = AnswerReader()
+        self._reader = AnswerReader(answer_bytes_max)
         self._transport: asyncio.Transport | None = None
         self._fresh = True
         self._began = 0.0

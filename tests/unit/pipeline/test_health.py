@@ -6,22 +6,18 @@ from hypothesis import strategies as st
 from aegis_stream.domain.attempt import Failure, Scope
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import SECOND, Micros
-from aegis_stream.pipeline.health import SAMPLE_MAX, Checkup, Latencies
+from aegis_stream.pipeline.health import (
+    SAMPLE_MAX,
+    WARNING_PAUSE_US,
+    WARNINGS_MAX,
+    Checkup,
+    Latencies,
+    Warnings,
+)
+from support.said import Said
 
 NOW = Micros(1_700_000_000_000_000)
 DOWN = Failure(Scope.DESTINATION, "answered 500", 500)
-
-
-class Said:
-    """Keeps what was logged."""
-
-    def __init__(self) -> None:
-        self.lines: list[tuple[str, dict]] = []
-
-    def warning(self, name: str, **fields: object) -> None:
-        self.lines.append((name, fields))
-
-    info = warning
 
 
 def checkup(health: Health | None = None) -> tuple[Checkup, Said]:
@@ -139,3 +135,65 @@ def test_a_destination_taken_over_while_failing_is_not_announced_again():
     watched.take_stock([], 4, 1.0, NOW, 1.0)
 
     assert said.lines == []
+
+
+def test_the_same_warning_is_said_once_an_hour():
+    """A warning that comes with every answer is one line an hour, which names the destination."""
+    watched, said = checkup()
+    for minute in range(181):
+        watched.warned("stored elsewhere", Micros(NOW + minute * 60 * SECOND))
+
+    assert (
+        said.lines == [("destination.warning", {"destination_id": "dst_1", "reason": "stored elsewhere"})] * 4
+    )
+
+
+def test_another_warning_is_said_at_once():
+    """Other words do not wait for the hour to be over."""
+    watched, said = checkup()
+    for warning in ("stored elsewhere", "nearly full"):
+        watched.warned(warning, NOW)
+
+    assert [fields["reason"] for _, fields in said.lines] == ["stored elsewhere", "nearly full"]
+
+
+def test_warnings_in_turn_are_each_said_once_an_hour():
+    """Two warnings that come with every answer are two lines an hour."""
+    watched, said = checkup()
+    for minute in range(120):
+        for warning in ("stored elsewhere", "nearly full"):
+            watched.warned(warning, Micros(NOW + minute * 60 * SECOND))
+
+    assert len(said.lines) == 4
+
+
+def test_what_was_said_is_remembered_within_bounds():
+    """However many warnings there are, as many are remembered as fit, those said last."""
+    warnings = Warnings()
+    for number in range(WARNINGS_MAX + 1):
+        assert warnings.is_due("dst_1", f"warning {number}", NOW)
+
+    assert warnings.is_due("dst_1", "warning 0", NOW)
+    assert not warnings.is_due("dst_1", f"warning {WARNINGS_MAX}", NOW)
+    assert warnings.is_due("dst_2", f"warning {WARNINGS_MAX}", NOW)
+
+
+def test_an_hour_is_an_hour():
+    """One microsecond before the hour is over the same words are not said again."""
+    watched, said = checkup()
+    for at in (NOW, Micros(NOW + WARNING_PAUSE_US - 1), Micros(NOW + WARNING_PAUSE_US)):
+        watched.warned("stored elsewhere", at)
+
+    assert WARNING_PAUSE_US == 3600 * SECOND
+    assert len(said.lines) == 2
+
+
+def test_a_warning_is_no_failure():
+    """What a person should know although events arrive neither makes a destination failing nor stands as its last error."""
+    watched, said = checkup()
+    watched.warned("stored elsewhere", NOW)
+
+    health = watched.take_stock([], 0, 16.0, NOW, 1.0)
+
+    assert (health.last_error_message, health.last_error_at, health.failures_in_row) == (None, None, 0)
+    assert [name for name, _ in said.lines] == ["destination.warning"]

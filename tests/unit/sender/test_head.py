@@ -80,6 +80,65 @@ def test_our_own_values_are_checked(agent, content_type):
         build_head(make_route(), agent, content_type)
 
 
+@pytest.mark.parametrize(
+    ("target", "line"),
+    [
+        ("/in?k=v", b"POST /in/a%20b?k=v HTTP/1.1\r\n"),
+        ("/in?k=v?w", b"POST /in/a%20b?k=v?w HTTP/1.1\r\n"),
+        ("/in?", b"POST /in/a%20b? HTTP/1.1\r\n"),
+        ("/in", b"POST /in/a%20b HTTP/1.1\r\n"),
+    ],
+)
+def test_a_suffix_follows_the_path(target, line):
+    """What a request adds to the path stands before the URL's query, and nothing else of the head is different."""
+    route = make_route(("Authorization", "Bearer t"), target=target)
+
+    head = build_head(route, "Aegis/1", "application/json", "/a%20b")
+
+    assert head.startswith(line)
+    assert head.split(b"\r\n")[1:] == build_head(route, "Aegis/1", "application/json").split(b"\r\n")[1:]
+
+
+@pytest.mark.parametrize(
+    "suffix",
+    [
+        "/a b",
+        "/a\r\nX: y",
+        "/a HTTP/1.1\r\n\r\n",
+        "/\n",
+        "/\x00",
+        "/\t",
+        "/\x7f",
+        "/é",
+        "/\ud800",
+        "\r",
+        "/ ",
+    ],
+)
+def test_suffixes_are_checked(suffix):
+    """What stands in an event is no way into the request line, and the message keeps it to itself."""
+    with pytest.raises(Invalid) as caught:
+        build_head(make_route(), "Aegis/1", "application/json", suffix)
+
+    assert suffix not in caught.value.message
+    assert caught.value.problems[0].field == "url"
+
+
+@given(st.text(max_size=20))
+def test_any_suffix_leaves_one_request_line_or_is_refused(suffix):
+    """Whatever is added to the path, the head begins with one POST to one target."""
+    plain = build_head(make_route(), "Aegis/1", "application/json")
+    try:
+        head = build_head(make_route(), "Aegis/1", "application/json", suffix)
+    except Invalid:
+        return
+
+    method, target, version = head.split(b"\r\n")[0].split(b" ")
+    assert (method, version) == (b"POST", b"HTTP/1.1")
+    assert target == f"/in{suffix}?k=v".encode()
+    assert head.count(b"\n") == plain.count(b"\n")
+
+
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=4))
 def test_any_headers_make_exactly_their_lines_or_are_refused(headers):
     """Whatever the headers, a head that is made has one line for each and no more."""

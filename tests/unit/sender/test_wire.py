@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response
 from aegis_stream.sender.watch import IDLE
 from aegis_stream.sender.wire import (
-    ANSWER_BYTES_MAX,
     BODY_BYTES_MAX,
+    FRAMING_BYTES_MAX,
     HEAD_BYTES_MAX,
     HEADER_LINES_MAX,
     INTERIM_MAX,
@@ -64,8 +64,10 @@ class FakeOwner:
 
 def make_connection(**kwargs) -> tuple[Connection, FakeTransport, FakeOwner]:
     """Build an open connection."""
-    owner, transport = FakeOwner(), FakeTransport(**kwargs)
-    connection = Connection(owner, lambda: 1.0, host="hook.example", peer="192.0.2.7 port 443")
+    owner = FakeOwner()
+    limits = {"answer_bytes_max": kwargs.pop("answer_bytes_max")} if "answer_bytes_max" in kwargs else {}
+    transport = FakeTransport(**kwargs)
+    connection = Connection(owner, lambda: 1.0, host="hook.example", peer="192.0.2.7 port 443", **limits)
     connection.connection_made(transport)
     return connection, transport, owner
 
@@ -253,15 +255,42 @@ def test_body_is_cut_at_the_limit():
     )
 
 
-def test_endless_chunk_extension_ends():
-    """Framing without a body is bounded too; the status counts."""
-    reader = AnswerReader()
+@pytest.mark.parametrize("limit", [0, 1, 100, 192 * 1024])
+async def test_each_connection_has_a_limit_of_its_own(limit):
+    """A body up to the limit of its connection is whole; of one more byte, its beginning counts and the connection is spent."""
+    exact, longer = (make_connection(answer_bytes_max=limit)[0] for _ in range(2))
+    answers = [send(exact), send(longer)]
+
+    for connection, size in ((exact, limit), (longer, limit + 1)):
+        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size)
+        for at in range(0, size, 50_000):
+            connection.data_received(b"x" * min(50_000, size - at))
+
+    assert [len((await one).body) for one in answers] == [limit, limit]
+    assert (exact.dead, longer.dead) == (False, True)
+
+
+async def test_a_limit_holds_for_every_answer_of_a_connection():
+    """A connection that is used again reads as much of the next answer as of the first."""
+    connection, _, _ = make_connection(answer_bytes_max=50_000)
+    for size in (50_000, 3, 50_000):
+        answer = send(connection)
+        connection.data_received(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size)
+        assert len((await answer).body) == size
+
+    assert not connection.dead
+
+
+@pytest.mark.parametrize("limit", [1, BODY_BYTES_MAX, 192 * 1024])
+def test_endless_chunk_extension_ends(limit):
+    """Framing without a body is bounded too, beside whatever may be read of the body; the status counts."""
+    reader = AnswerReader(limit)
     reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=")
 
     fed = 0
     while not reader.feed(b"z" * 4096):
         fed += 4096
-        assert fed <= ANSWER_BYTES_MAX
+        assert fed <= limit + FRAMING_BYTES_MAX
 
     assert (reader.status, reader.refusal, reader.keep) == (200, None, False)
 

@@ -1,0 +1,58 @@
+"""Better Stack logs (Logtail): an array of events, each with `dt`, the only place where Better Stack looks for a time."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Scope, Verdict
+from aegis_stream.domain.times import to_text
+
+from .answers import is_success, refused, unread
+from .fields import micros_of, splice
+from .format import Format
+from .status import is_page
+
+_UNPARSABLE = 406
+
+
+class _Event(msgspec.Struct, gc=False):
+    dt: Raw | UnsetType = UNSET
+
+
+_read = msgspec.json.Decoder(_Event).decode
+
+
+def encode(bodies: Sequence[bytes]) -> Request:
+    """Send an array; an event that has a `dt` of its own keeps it."""
+    return Request(b"[" + b",".join([_log_of(body) for body in bodies]) + b"]")
+
+
+def interpret(answer: Answer, count: int) -> Verdict:
+    """Judge by status: 202 without a body is success, 402 is a quota, 406 is about an event."""
+    if not is_success(answer):
+        verdict = refused(answer, count)
+        if isinstance(verdict, Failure) and verdict.status_code == _UNPARSABLE:
+            return replace(verdict, scope=Scope.EVENT, permanent=True)
+        return verdict
+    if answer.status != 202 or is_page(answer.body):
+        return unread(answer, "Better Stack")
+    return Accepted(202)
+
+
+def _log_of(body: bytes) -> bytes:
+    if _read(body).dt is not UNSET:
+        return body
+    return splice(b'"dt":"%s"' % to_text(micros_of(body)).encode(), body)
+
+
+BETTER_STACK = Format(
+    "better_stack",
+    encode,
+    interpret,
+    batches=True,
+    frame_bytes=38,
+    events_max=1000,
+    body_bytes_max=5_000_000,
+)

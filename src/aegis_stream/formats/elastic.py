@@ -1,0 +1,250 @@
+"""Elasticsearch, OpenSearch, VictoriaLogs and others with a `_bulk` URL; and single documents by `_doc` and `_create`.
+
+Every event is a `create` under its own event.id: data streams take nothing else, and what is sent twice is there once (409). An
+answer of `_bulk` is read item by item, because its 200 says nothing; `filter_path` leaves out of it all but what is read here,
+above all the reasons of errors, which can repeat a piece of the event.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from typing import Annotated
+from urllib.parse import quote
+
+import msgspec
+
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Response, Scope, Verdict
+
+from .answers import is_success, read_answer, refused, unread
+from .fields import one_line, read_identity, text_of
+from .format import Format
+
+ID_BYTES_MAX = 512
+"""Longest `_id`, bytes of UTF-8; a longer one fails the whole request."""
+EVENTS_MAX = 1000
+"""Most events in a request: what an answer says about so many stays below the limit of what is read of it."""
+ANSWER_BYTES_MAX = 192 * 1024
+"""Bytes of an answer that are read: 110 for each event when all fail, 230 where `filter_path` is not understood."""
+
+_DOTS = frozenset({".", ".."})
+"""Ids that would be steps in a path, however they are spelled there."""
+_ITEMS_BEGIN = re.compile(r'"items"\s*:\s*\[')
+_BETWEEN_ITEMS = re.compile(r"\s*,?\s*")
+_STORED = frozenset({"created", "updated"})
+_FIX_STATUSES = frozenset({401, 403, 404})
+_FAILURE_STORE = "stored in the failure store, not in the data stream: look there for what the mapping or the pipeline refuses"
+_BAD_REQUEST = Failure(
+    Scope.DESTINATION,
+    "answered 400 to the request as a whole: check the URL's index and parameters, as in /logs-aegis.preflight-default/_bulk",
+    status_code=400,
+    fix_needed=True,
+)
+_ADVICE = {
+    "document_parsing_exception": "a field does not fit the mapping",
+    "mapper_parsing_exception": "a field does not fit the mapping",
+    "strict_dynamic_mapping_exception": "the mapping allows no new fields",
+    "illegal_argument_exception": "a field, or the number of fields, does not fit the mapping",
+    "es_rejected_execution_exception": "the cluster is too busy",
+    "rejected_execution_exception": "the cluster is too busy",
+    "circuit_breaking_exception": "the cluster is short of memory",
+    "cluster_block_exception": "the index is blocked for writing: is the disk full?",
+    "unavailable_shards_exception": "the index has no shard that can be written to",
+    "index_not_found_exception": "the index does not exist: check the URL",
+    "security_exception": "the credential may not write to this index",
+    "validation_exception": "the cluster's limit of shards or fields is reached",
+}
+"""What is known about the types of errors; another type is not repeated, since a peer's words stand in no message of ours."""
+
+
+_Status = Annotated[int, msgspec.Meta(ge=100, le=999)]
+
+
+class _Error(msgspec.Struct, gc=False):
+    type: str | None = None
+
+
+class _Item(msgspec.Struct, gc=False):
+    """What became of one event. VictoriaLogs tells the status alone."""
+
+    status: _Status
+    result: str | None = None
+    failure_store: str | None = None
+    error: _Error | str | None = None
+
+
+class _Bulk(msgspec.Struct, gc=False):
+    items: list[dict[str, _Item]]
+
+
+class _Document(msgspec.Struct, gc=False):
+    result: str
+    failure_store: str | None = None
+
+
+_decode_bulk = msgspec.json.Decoder(_Bulk).decode
+_decode_document = msgspec.json.Decoder(_Document).decode
+
+
+def encode_bulk(bodies: Sequence[bytes]) -> Request:
+    """Send each event as an action line with its id and a line of its own."""
+    parts: list[bytes | msgspec.Raw] = []
+    for body in bodies:
+        parts += (b'{"create":{"_id":', _id_of(body), b"}}\n", one_line(body), b"\n")
+    return Request(b"".join(parts), "application/x-ndjson")
+
+
+def encode_document(bodies: Sequence[bytes]) -> Request:
+    """Send one event as it is stored; the destination makes an id for it."""
+    (body,) = bodies
+    return Request(body)
+
+
+def encode_create(bodies: Sequence[bytes]) -> Request:
+    """Send one event under its own id, which stands in the path."""
+    (body,) = bodies
+    document_id = text_of(_id_of(body))
+    if document_id in _DOTS:
+        document_id = _hashed(document_id.encode())
+    return Request(body, path_suffix="/" + quote(document_id, safe=""))
+
+
+def interpret_bulk(answer: Answer, count: int) -> Verdict | list[Verdict]:
+    """Judge every event by its own item; an event without one is not known to be delivered.
+
+    The lines of a request are ours, so a 400 to the request as a whole, in the destination's own words, is about the URL.
+
+    Of an answer that is cut short, the items that came whole count and the other events are unjudged: they can be sent again
+    at once, since their ids keep them from being stored twice.
+    """
+    if not is_success(answer):
+        return _BAD_REQUEST if _is_about_url(answer) else refused(answer, count)
+    bulk = read_answer(_decode_bulk, answer)
+    items = _items_of(bulk.items) if bulk is not None else _whole_items(answer.body, count)
+    if not items or len(items) > count:
+        return unread(answer, "Elasticsearch")
+    if len(items) == count and all(one.status == 201 and not one.failure_store for one in items):
+        return Accepted(201)
+    missing = Failure(
+        Scope.DESTINATION,
+        f"answered {answer.status}, but the answer ends before it says what became of the event",
+        status_code=answer.status,
+        unjudged=True,
+    )
+    return [*map(_judge, items), *[missing] * (count - len(items))]
+
+
+def interpret_document(answer: Answer, count: int) -> Verdict:
+    """Judge a single document: 201 created, or 409 for one that is there already."""
+    if isinstance(answer, Response) and answer.status == 409:
+        return Accepted(409)
+    if not is_success(answer):
+        return refused(answer, count)
+    document = read_answer(_decode_document, answer)
+    if document is None:
+        return unread(answer, "Elasticsearch")
+    if document.result == "created":
+        return Accepted(answer.status, warning=_FAILURE_STORE if document.failure_store == "used" else None)
+    if document.result == "noop":
+        return _dropped(answer.status)
+    return Failure(
+        Scope.DESTINATION,
+        f"answered {answer.status}: a document was replaced: end the URL in /_doc, /_create or /_bulk, without an id",
+        status_code=answer.status,
+        fix_needed=True,
+    )
+
+
+def _id_of(body: bytes) -> bytes | msgspec.Raw:
+    """Return event.id as a JSON string that fits into `_id`; of a longer one its SHA-256, so that it stays the same."""
+    raw = read_identity(body).event.id
+    if len(raw) <= ID_BYTES_MAX:
+        return raw  # no spelling in JSON is shorter than the UTF-8 it stands for
+    text = text_of(raw).encode()
+    return raw if len(text) <= ID_BYTES_MAX else b'"%s"' % _hashed(text).encode()
+
+
+def _hashed(document_id: bytes) -> str:
+    return hashlib.sha256(document_id).hexdigest()
+
+
+def _items_of(items: list[dict[str, _Item]]) -> list[_Item]:
+    """Take the items out of their wrapping, {"create": …}; up to the first that has none."""
+    found: list[_Item] = []
+    for one in items:
+        if len(one) != 1:
+            break
+        found.extend(one.values())
+    return found
+
+
+def _whole_items(body: bytes, count: int) -> list[_Item]:
+    """Return the items at the beginning of a cut answer that came whole, `count` of them and one more at most."""
+    text = body.decode("utf-8", "replace")
+    begin = _ITEMS_BEGIN.search(text)
+    if begin is None:
+        return []
+    found: list[dict[str, _Item]] = []
+    place, decode = begin.end(), json.JSONDecoder().raw_decode
+    while len(found) <= count:
+        try:
+            value, place = decode(text, place)
+            found.append(msgspec.convert(value, dict[str, _Item]))
+        except (ValueError, msgspec.ValidationError, RecursionError):
+            break
+        separator = _BETWEEN_ITEMS.match(text, place)
+        place = separator.end() if separator is not None else place
+    return _items_of(found)
+
+
+def _judge(item: _Item) -> Verdict:
+    status = item.status
+    if status == 201 or (status == 200 and item.result in _STORED):
+        return Accepted(status, warning=_FAILURE_STORE if item.failure_store == "used" else None)
+    kind = item.error.type if isinstance(item.error, _Error) else None
+    if status == 409 and kind in (None, "version_conflict_engine_exception"):
+        return Accepted(status)
+    if status < 400:
+        return _dropped(status)
+    busy = status == 429 or status >= 500 or status == 409
+    fix_needed = status in _FIX_STATUSES
+    about = Scope.DESTINATION if busy or fix_needed else Scope.EVENT
+    advice = _ADVICE.get(
+        kind or "", "the event was refused" if about is Scope.EVENT else "the event could not be stored"
+    )
+    return Failure(
+        about,
+        f"answered {status} for the event: {advice}",
+        status_code=status,
+        fix_needed=fix_needed,
+        overload=status in (429, 503),
+        permanent=about is Scope.EVENT,
+    )
+
+
+def _dropped(status: int) -> Failure:
+    return Failure(
+        Scope.EVENT,
+        f"answered {status}, but nothing was stored: an ingest pipeline drops the event",
+        status_code=status,
+        permanent=True,
+    )
+
+
+def _is_about_url(answer: Answer) -> bool:
+    return isinstance(answer, Response) and answer.status == 400 and answer.body.lstrip()[:1] == b"{"
+
+
+ELASTIC_BULK = Format(
+    "elastic_bulk",
+    encode_bulk,
+    interpret_bulk,
+    batches=True,
+    frame_bytes=64,
+    events_max=EVENTS_MAX,
+    body_bytes_max=10_000_000,
+    answer_bytes_max=ANSWER_BYTES_MAX,
+    query=(("filter_path", "errors,items.*.status,items.*.result,items.*.failure_store,items.*.error.type"),),
+)
+ELASTIC_DOC = Format("elastic_doc", encode_document, interpret_document, batches=False)
+ELASTIC_CREATE = Format("elastic_create", encode_create, interpret_document, batches=False)

@@ -1,0 +1,127 @@
+"""What formats read of a stored event, and how they put something beside it without writing it anew.
+
+Every stored event is a JSON object with `@timestamp` (RFC 3339), `event.id` and `organization.id`: ingest sees to that. Strings
+are taken as raw JSON, so that no byte of them changes on the way.
+"""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import UNSET, Raw, UnsetType
+
+from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.times import from_datetime
+
+SOURCE = "aegis-audit-stream"
+"""By what name the service calls itself where a destination wants one."""
+NANOS_MAX = 2**63 - 1
+"""Latest time that nanoseconds in 64 bits can tell, in the year 2262."""
+
+_Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
+
+
+class _Event(msgspec.Struct, gc=False):
+    id: Raw
+    dataset: Raw | UnsetType = UNSET
+    action: Raw | UnsetType = UNSET
+
+
+class _Identified(msgspec.Struct, gc=False):
+    event: _Event
+
+
+class _Timed(msgspec.Struct, gc=False):
+    timestamp: _Timestamp = msgspec.field(name="@timestamp")
+
+
+class _Summary(msgspec.Struct, gc=False):
+    summary: Raw | UnsetType = UNSET
+
+
+class Described(msgspec.Struct, gc=False):
+    """What says in words what happened: all raw, since only `event` is sure to have its shape."""
+
+    event: _Event
+    message: Raw | UnsetType = UNSET
+    aegis: Raw | UnsetType = UNSET
+
+
+read_identity = msgspec.json.Decoder(_Identified).decode
+read_described = msgspec.json.Decoder(Described).decode
+_read_timed = msgspec.json.Decoder(_Timed).decode
+_read_summary = msgspec.json.Decoder(_Summary).decode
+_read_all = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def micros_of(body: bytes) -> Micros:
+    """Return `@timestamp` in microseconds since 1970; what lies before counts as 1970, which no receiver's clock precedes."""
+    return Micros(max(0, from_datetime(_read_timed(body).timestamp)))
+
+
+def seconds_of(body: bytes) -> str:
+    """Return `@timestamp` as decimal seconds since 1970 with milliseconds: "1778841201.456"."""
+    millis = micros_of(body) // 1000
+    return f"{millis // 1000}.{millis % 1000:03}"
+
+
+def nanos_of(body: bytes) -> int:
+    """Return `@timestamp` in nanoseconds since 1970, within 64 bits."""
+    return min(micros_of(body) * 1000, NANOS_MAX)
+
+
+def message_of(described: Described) -> Raw | bytes:
+    """Return one line for a person as a JSON string: the message, the summary of a decision, the action, or the dataset."""
+    summary: Raw | UnsetType = UNSET
+    if not _is_text(described.message) and described.aegis is not UNSET:
+        try:
+            summary = _read_summary(described.aegis).summary
+        except msgspec.ValidationError:
+            summary = UNSET  # only preflight events are sure to have an object there
+    event = described.event
+    for one in (described.message, summary, event.action, event.dataset):
+        if one is not UNSET and _is_text(one):
+            return one
+    return b'"audit event"'
+
+
+def text_of(raw: Raw | bytes) -> str:
+    """Return what a raw JSON string says."""
+    return msgspec.json.decode(raw, type=str)
+
+
+def read_all(body: bytes) -> dict[str, Any]:
+    """Return the whole event as Python values; a number that no double can hold comes as its digits, as text."""
+    try:
+        return _read_all(body)
+    except msgspec.ValidationError:
+        whole: dict[str, Any] = json.loads(body, parse_float=_float_or_text, parse_int=_int_or_text)
+        return whole
+
+
+def splice(members: bytes, body: bytes) -> bytes:
+    """Put members in front of those of an event, whose bytes stay as they are.
+
+    Args:
+        members: without braces: b'"a":1,"b":2'.
+    """
+    return b"{" + members + b"," + body[1:]
+
+
+def one_line(body: bytes) -> bytes:
+    """Return an event without line breaks: between tokens they become spaces, and within strings JSON does not allow them."""
+    return body.replace(b"\n", b" ").replace(b"\r", b" ") if b"\n" in body or b"\r" in body else body
+
+
+def _is_text(value: Raw | UnsetType) -> bool:
+    return value is not UNSET and len(value) > 2 and bytes(value)[:1] == b'"'
+
+
+def _float_or_text(digits: str) -> float | str:
+    number = float(digits)
+    return number if number - number == 0 else digits
+
+
+def _int_or_text(digits: str) -> int | str:
+    return int(digits) if len(digits) <= 20 else digits

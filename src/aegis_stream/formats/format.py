@@ -1,0 +1,103 @@
+"""What a format is: a pair of pure functions, and the limits of the destinations it is for, as data."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+from aegis_stream.domain.attempt import Answer, Failure, Request, Scope, Verdict
+from aegis_stream.domain.destination import BatchPolicy
+from aegis_stream.domain.ids import SECOND, Micros
+
+from .fields import micros_of
+
+ANSWER_BYTES_MAX = 16 * 1024
+"""Bytes of an answer's body that suffice where it speaks about the request as a whole."""
+
+BODY_BYTES_MAX = 16 * 1024 * 1024
+"""Bytes of a body where the contract has no limit: beyond what any batch policy allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """How events travel to one kind of destination.
+
+    Args:
+        name: what the user writes as `format`.
+        encode: stored bodies → request, in their order. Pure; as many bodies as events_max at most.
+        interpret: (answer, number of events) → a verdict for each event, or one verdict for all of them. Total: any
+            status, any bytes. An answer that is cut short is never a success.
+        batches: more than one event may travel in a request.
+        frame_bytes: bytes that each event adds to the body beside its own.
+        growth: bytes of body for a byte of event, as a rule; what turns out longer is caught by `oversize`.
+        events_max: most events in a request.
+        body_bytes_max: most bytes of a request body before compression.
+        event_bytes_max: most bytes of one event as it is sent; None where only the body's limit counts.
+        answer_bytes_max: bytes of an answer's body that must be read for `interpret` to know about every event.
+        query: parameters that the URL gets where it does not name them itself.
+        compressions: values of `compression`, beside "none", that every destination of the format takes without loss.
+        age_max_s: events older than this are dropped behind a 2xx, seconds; None where age does not matter.
+    """
+
+    name: str
+    encode: Callable[[Sequence[bytes]], Request]
+    interpret: Callable[[Answer, int], Verdict | list[Verdict]]
+    batches: bool
+    frame_bytes: int = 0
+    growth: float = 1.0
+    events_max: int = 10_000
+    body_bytes_max: int = BODY_BYTES_MAX
+    event_bytes_max: int | None = None
+    answer_bytes_max: int = ANSWER_BYTES_MAX
+    query: tuple[tuple[str, str], ...] = ()
+    compressions: frozenset[str] = frozenset({"gzip"})
+    age_max_s: int | None = None
+
+
+def narrowed(policy: BatchPolicy, format_: Format) -> BatchPolicy:
+    """Return the batch policy a destination can have with this format: the user's, within the format's limits."""
+    return replace(
+        policy,
+        max_events=min(policy.max_events, format_.events_max) if format_.batches else 1,
+        max_bytes=min(policy.max_bytes, int(format_.body_bytes_max / format_.growth)),
+    )
+
+
+def oversize(format_: Format, request: Request, count: int) -> Failure | None:
+    """Return why a request must not be sent because of its size, or None.
+
+    Like a 413 the failure is about the event: a batch is halved, and an event that is alone is given up.
+    """
+    alone = count == 1
+    limit = (format_.event_bytes_max if alone else None) or format_.body_bytes_max
+    if len(request.body) <= limit:
+        return None
+    what = "the event" if alone else f"the request of {count} events"
+    return Failure(
+        Scope.EVENT,
+        f"{what} has {len(request.body)} bytes as {format_.name}, which takes {limit} at most",
+        permanent=True,
+    )
+
+
+def overdue(format_: Format, oldest: bytes, now: Micros) -> str | None:
+    """Return what to tell a person when an event is too old for the destination to keep it, or None.
+
+    Args:
+        oldest: the event that is longest in the backlog, as stored.
+        now: microseconds since 1970.
+    """
+    if format_.age_max_s is None or now - micros_of(oldest) <= format_.age_max_s * SECOND:
+        return None
+    hours = format_.age_max_s // 3600
+    return f"the backlog holds events older than {hours} hours, which {format_.name} destinations take with a 2xx and drop"
+
+
+def with_query(format_: Format, target: str) -> str:
+    """Add the format's parameters to a request target; what the user wrote into the URL stays as it is.
+
+    Args:
+        target: path and query, beginning with "/", as `Endpoint.target` has it.
+    """
+    path, _, query = target.partition("?")
+    named = {pair.partition("=")[0] for pair in query.split("&")}
+    added = [f"{name}={value}" for name, value in format_.query if name not in named]
+    return f"{path}?{'&'.join([query, *added] if query else added)}" if added else target

@@ -1,0 +1,140 @@
+"""OTLP/HTTP logs in JSON, `/v1/logs`: OpenTelemetry collectors and the destinations that speak their protocol.
+
+A success can hide records that were rejected, without saying which. What the protocol forbids to retry is given up at once:
+everything but 429, 502, 503, 504 and a lost connection. What somebody must fix first (401, 403, 404 …) waits.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Response, Scope, Verdict
+
+from .answers import USUAL_SUCCESSES, is_success, read_answer, unread
+from .fields import SOURCE, message_of, nanos_of, read_all, read_described, text_of
+from .flat import flatten
+from .format import Format
+from .status import by_status
+
+SEVERITY_INFO = 9
+INT_MAX = 2**63 - 1
+RETRIED = frozenset({429, 502, 503, 504})
+"""The only statuses after which the protocol allows another attempt."""
+
+_WARNING = "the receiver took the events and has a warning about them: look into its log"
+_BEGIN = (
+    b'{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"%s"}}]},'
+    b'"scopeLogs":[{"scope":{"name":"aegis"},"logRecords":['
+) % SOURCE.encode()
+
+
+class _Partial(msgspec.Struct, gc=False, rename="camel"):
+    rejected_log_records: int | str | None = None
+    error_message: str | None = None
+
+
+class _Reply(msgspec.Struct, gc=False, rename="camel"):
+    partial_success: _Partial | None = None
+
+
+_decode_reply = msgspec.json.Decoder(_Reply).decode
+
+
+def encode(bodies: Sequence[bytes]) -> Request:
+    """Send one resource with a record for each event."""
+    return Request(_BEGIN + b",".join([_record_of(body) for body in bodies]) + b"]}]}]}")
+
+
+def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
+    """Judge by status and partialSuccess; which records were rejected the answer does not say.
+
+    So all events of such a request count as failed, and none is sent again by itself: the protocol forbids it.
+    """
+    if not is_success(answer):
+        return _failed(answer, count)
+    if answer.status not in USUAL_SUCCESSES:
+        return unread(answer, "an OTLP receiver")
+    reply = read_answer(_decode_reply, answer) if answer.body.strip() else _Reply()
+    rejected = _rejected(reply) if reply is not None else None
+    if reply is None or rejected is None:
+        return unread(answer, "an OTLP receiver")
+    if rejected:
+        which = (
+            "the event" if count == 1 else f"{min(rejected, count)} of {count} events, without saying which"
+        )
+        message = f"answered {answer.status}, but rejected {which}: look into the receiver's log"
+        return [Failure(Scope.EVENT, message, status_code=answer.status, permanent=True)] * count
+    if reply.partial_success is not None and reply.partial_success.error_message:
+        return Accepted(answer.status, warning=_WARNING)
+    return Accepted(answer.status)
+
+
+def _failed(answer: Answer, count: int) -> Verdict:
+    """Judge by status; what may not be retried and is nobody's to fix first is given up."""
+    verdict = by_status(answer, count)
+    if isinstance(verdict, Failure) and isinstance(answer, Response):
+        return replace(verdict, permanent=answer.status not in RETRIED and not verdict.fix_needed)
+    return verdict
+
+
+def _rejected(reply: _Reply) -> int | None:
+    """Return how many records were rejected; None when it is no number of records. JSON writes 64 bits as text."""
+    partial = reply.partial_success
+    number = partial.rejected_log_records if partial is not None else None
+    if isinstance(number, str):
+        number = int(number) if number.isascii() and number.isdecimal() and len(number) <= 20 else -1
+    number = number or 0
+    return number if number >= 0 else None
+
+
+def _record_of(body: bytes) -> bytes:
+    event = read_all(body)
+    message = text_of(message_of(read_described(body)))
+    del event["@timestamp"]
+    if event.get("message") == message:
+        del event["message"]
+    return msgspec.json.encode(
+        {
+            "timeUnixNano": str(nanos_of(body)),
+            "severityNumber": SEVERITY_INFO,
+            "body": {"stringValue": message},
+            "attributes": _pairs(flatten(event)),
+        }
+    )
+
+
+def _pairs(members: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"key": name, "value": _value(one)} for name, one in members.items()]
+
+
+def _value(value: Any) -> dict[str, Any]:
+    """Write a value of JSON as an AnyValue: 64-bit numbers as text, null as a value without a kind."""
+    match value:
+        case None:
+            return {}
+        case bool():
+            return {"boolValue": value}
+        case int() if abs(value) <= INT_MAX:
+            return {"intValue": str(value)}
+        case int() | str():
+            return {"stringValue": str(value)}
+        case float():
+            return {"doubleValue": value}
+        case list():
+            return {"arrayValue": {"values": [_value(one) for one in value]}}
+        case _:
+            return {"kvlistValue": {"values": _pairs(value)}}
+
+
+OTLP_LOGS = Format(
+    "otlp_logs",
+    encode,
+    interpret,
+    batches=True,
+    frame_bytes=128,
+    growth=2.5,
+    events_max=1000,
+    body_bytes_max=4_000_000,
+)

@@ -1,0 +1,149 @@
+"""Splunk HTTP Event Collector, `/services/collector[/event]`: events one after the other, each in an envelope with its time.
+
+The code in the answer's body decides, not the status: 24 and 25 come with 200. `source` is ours; index, host and sourcetype are
+left to the token. Where the token has indexer acknowledgement, the answer carries an ackId: `splunk_ack` asks about it.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+
+from aegis_stream.domain.attempt import (
+    Accepted,
+    Answer,
+    Failure,
+    Fault,
+    Request,
+    Response,
+    Scope,
+    Verdict,
+)
+
+from .answers import is_success, read_answer, refused, unread
+from .fields import SOURCE, seconds_of
+from .format import Format
+from .status import retry_after_seconds
+
+CODE_SUCCESS = 0
+CODES_FULL = frozenset({24, 25})
+"""Taken, but a queue (24) or the place for acknowledgements (25) is nearly full."""
+_ADVICE_TOKEN = "the token is missing, wrong or disabled: auth_header_value must be Splunk and the token"  # noqa: S105 - advice
+_ADVICE_CHANNEL = "the token has indexer acknowledgement: put ?channel= and a GUID into the URL, or switch it off for the token"
+_TO_FIX = {
+    **dict.fromkeys((1, 2, 3, 4, 21, 22), _ADVICE_TOKEN),
+    7: "the token's index does not exist or is not allowed: correct the token in Splunk",
+    **dict.fromkeys((10, 11), _ADVICE_CHANNEL),
+    14: "indexer acknowledgement is off for this token: take channel out of the URL",
+    16: "a token in the URL is not enabled: send it as auth_header_value",
+    17: "the URL is that of the health check: end it in /services/collector/event",
+}
+"""Codes about the token or the URL. Code 7 is one of them, since we name no index."""
+_BAD_EVENT = {
+    5: "no data",
+    6: "the event is not in a format that Splunk reads",
+    12: "there is no event in the envelope",
+    13: "the event is empty",
+    15: "the indexed fields cannot be read",
+}
+_BUSY = {
+    8: "Splunk failed inside: look into splunkd.log",
+    9: "Splunk is busy",
+    18: "Splunk's queues are full",
+    19: "the acknowledgement service is unavailable",
+    20: "Splunk's queues are full and the acknowledgement service is unavailable",
+    23: "Splunk is shutting down",
+    26: "Splunk's queue is at capacity",
+    27: "Splunk has no place for further acknowledgements",
+}
+_CODE_FAILED_INSIDE = 8
+
+
+class _Reply(
+    msgspec.Struct, gc=False, rename={"invalid_event_number": "invalid-event-number", "ack_id": "ackId"}
+):
+    code: int
+    invalid_event_number: int | None = None
+    ack_id: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] | None = None
+
+
+_decode = msgspec.json.Decoder(_Reply).decode
+
+
+def encode(bodies: Sequence[bytes]) -> Request:
+    """Send each event as it is stored in an envelope with its time, one envelope after the other."""
+    parts: list[bytes] = []
+    for body in bodies:
+        parts += (f'{{"time":{seconds_of(body)},"source":"{SOURCE}","event":'.encode(), body, b"}")
+    return Request(b"".join(parts))
+
+
+def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
+    """Judge by the code in the body; where there is none, a 2xx is not known to be a success."""
+    if isinstance(answer, Fault):
+        return refused(answer, count)
+    reply = read_answer(_decode, answer)
+    if reply is None:
+        return unread(answer, "Splunk") if is_success(answer) else refused(answer, count)
+    code = reply.code
+    if code == CODE_SUCCESS and is_success(answer):
+        return Accepted(answer.status, ack_id=reply.ack_id)
+    if code in CODES_FULL and is_success(answer):
+        return Accepted(answer.status, overload=True, ack_id=reply.ack_id)
+    if code in _BAD_EVENT:
+        return _from_first_bad(reply, answer, count)
+    return _about_destination(code, answer, count)
+
+
+def _from_first_bad(reply: _Reply, answer: Response, count: int) -> Verdict | list[Verdict]:
+    """Judge a request that Splunk read up to an event it refused: what comes before is in, what follows was not looked at."""
+    bad = Failure(
+        Scope.EVENT,
+        _message(answer, reply.code, _BAD_EVENT[reply.code]),
+        status_code=answer.status,
+        permanent=True,
+    )
+    number = reply.invalid_event_number
+    if number is None or not 0 <= number < count:
+        return bad
+    rest = Failure(
+        Scope.DESTINATION,
+        _message(answer, reply.code, "an event before this one was refused, and this one was not looked at"),
+        status_code=answer.status,
+        unjudged=True,
+    )
+    return [*[Accepted(200)] * number, bad, *[rest] * (count - number - 1)]
+
+
+def _about_destination(code: int, answer: Response, count: int) -> Verdict:
+    if code in _TO_FIX:
+        return Failure(
+            Scope.DESTINATION,
+            _message(answer, code, _TO_FIX[code]),
+            status_code=answer.status,
+            fix_needed=True,
+        )
+    if code in _BUSY:
+        return Failure(
+            Scope.DESTINATION,
+            _message(answer, code, _BUSY[code]),
+            status_code=answer.status,
+            retry_after_s=retry_after_seconds(answer.retry_after),
+            overload=code != _CODE_FAILED_INSIDE,
+        )
+    return unread(answer, "Splunk") if is_success(answer) else refused(answer, count)
+
+
+def _message(answer: Response, code: int, why: str) -> str:
+    return f"answered {answer.status}, code {code}: {why}"
+
+
+SPLUNK_HEC = Format(
+    "splunk_hec",
+    encode,
+    interpret,
+    batches=True,
+    frame_bytes=72,
+    events_max=1000,
+    body_bytes_max=2 * 1024 * 1024,
+)

@@ -1,0 +1,47 @@
+"""A format of the tests' own: its destination says verdicts as they are, and its answers only number them.
+
+So a test can let a destination say anything that any format could ever read from an answer.
+"""
+
+from collections import Counter
+
+import pytest
+
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, Fault, Response, Scope, Verdict
+from aegis_stream.formats import REGISTRY, Format
+
+TAKEN = Accepted(200)
+REFUSED = Failure(Scope.EVENT, "the event is refused for good", 400, permanent=True)
+BAD_FOR_NOW = Failure(Scope.EVENT, "the event is refused", 400)
+DOWN = Failure(Scope.DESTINATION, "the destination failed", 500)
+UNJUDGED = Failure(Scope.DESTINATION, "not looked at", 400, unjudged=True)
+
+
+class Spoken:
+    """What a destination of the format `spoken` has said.
+
+    Attributes:
+        taken: how often each event was accepted.
+    """
+
+    def __init__(self) -> None:
+        self.taken: Counter[str] = Counter()
+        self._said: list[Verdict | list[Verdict]] = []
+
+    def say(self, event_ids: list[str], verdicts: Verdict | list[Verdict]) -> Response:
+        """Return the answer to a request that says one verdict for all its events, or one for each."""
+        each = verdicts if isinstance(verdicts, list) else [verdicts] * len(event_ids)
+        self.taken.update(
+            one for one, verdict in zip(event_ids, each, strict=True) if isinstance(verdict, Accepted)
+        )
+        self._said.append(verdicts)
+        number = b"%d" % (len(self._said) - 1)
+        return Response(200 if isinstance(verdicts, Accepted) else 400, number, 5000)
+
+    def register(self, monkeypatch: pytest.MonkeyPatch, **limits: object) -> None:
+        """Make the format known under its name, for the length of a test; events travel as lines."""
+        values = {"encode": REGISTRY["ndjson"].encode, "batches": True, "frame_bytes": 1} | limits
+        monkeypatch.setitem(REGISTRY, "spoken", Format("spoken", interpret=self._interpret, **values))
+
+    def _interpret(self, answer: Answer, count: int) -> Verdict | list[Verdict]:
+        return DOWN if isinstance(answer, Fault) else self._said[int(answer.body)]

@@ -1,0 +1,350 @@
+"""Promises of elastic_bulk, elastic_doc and elastic_create: the id makes an event unique, and every item is read."""
+
+import hashlib
+import json
+
+import pytest
+
+from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.domain.event import EVENT_ID_CHARACTERS_MAX
+from aegis_stream.formats import REGISTRY, with_query
+from aegis_stream.formats.elastic import ANSWER_BYTES_MAX, EVENTS_MAX, interpret_bulk, interpret_document
+from aegis_stream.formats.elastic_template import index_template
+from support.formats import make_event, stored
+
+CREATED = {"create": {"result": "created", "status": 201}}
+CONFLICT = {"create": {"status": 409, "error": {"type": "version_conflict_engine_exception"}}}
+MALFORMED = {"create": {"status": 400, "error": {"type": "document_parsing_exception"}}}
+BUSY = {"create": {"status": 429, "error": {"type": "es_rejected_execution_exception"}}}
+
+
+def answer_of(*items, status=200, **members):
+    """Return an answer of `_bulk` as Elasticsearch writes it."""
+    failed = any(value["status"] >= 300 for one in items for value in one.values())
+    body = {"errors": failed, "took": 3, "items": list(items)} | members
+    return Response(status, json.dumps(body, separators=(",", ":")).encode(), 100)
+
+
+# ── requests ──
+
+
+def test_an_event_is_created_under_its_own_id():
+    """Each event is an action line with its id and a line of its own, and the body ends with a newline."""
+    body = b'{"@timestamp":"2026-05-15T10:33:21Z","event":{"id":"a"},\n "organization":{"id":"org_abc"}}'
+
+    request = REGISTRY["elastic_bulk"].encode([body, stored(make_event("b"))])
+
+    assert request.body == (
+        b'{"create":{"_id":"a"}}\n{"@timestamp":"2026-05-15T10:33:21Z","event":{"id":"a"},  "organization":{"id":"org_abc"}}\n'
+        b'{"create":{"_id":"b"}}\n' + stored(make_event("b")) + b"\n"
+    )
+    assert request.content_type == "application/x-ndjson"
+
+
+@pytest.mark.parametrize(
+    "event_id, kept",
+    [
+        ("a", True),
+        ('quo"te\\', True),
+        ("x" * EVENT_ID_CHARACTERS_MAX, True),
+        ("é" * 256, True),  # 512 bytes, 1,536 when spelled with escapes
+        ("é" * 255 + "€", False),  # 513 bytes
+        ("😀" * 256, False),
+    ],
+    ids=["short", "quoted", "256 letters", "512 bytes", "513 bytes", "1024 bytes"],
+)
+@pytest.mark.parametrize("ascii_only", [True, False])
+def test_an_id_that_is_too_long_is_hashed(event_id, kept, ascii_only):
+    """An id of more than 512 bytes becomes its SHA-256, the same each time; any other stays as it is."""
+    body = json.dumps(make_event(event_id), ensure_ascii=ascii_only).encode()
+
+    action, source = REGISTRY["elastic_bulk"].encode([body]).body.splitlines()
+
+    expected = event_id if kept else hashlib.sha256(event_id.encode()).hexdigest()
+    assert json.loads(action) == {"create": {"_id": expected}}
+    assert json.loads(source)["event"]["id"] == event_id
+
+
+@pytest.mark.parametrize(
+    "event_id, suffix",
+    [("pflt_abc", "/pflt_abc"), ("a/b?c#d e", "/a%2Fb%3Fc%23d%20e"), ("%2F", "/%252F"), ("é", "/%C3%A9")]
+    + [(dots, "/" + hashlib.sha256(dots.encode()).hexdigest()) for dots in (".", "..")],
+)
+def test_a_single_document_has_its_id_in_the_path(event_id, suffix):
+    """With elastic_create the id follows the URL's path, and no character of it can leave its place."""
+    request = REGISTRY["elastic_create"].encode([stored(make_event(event_id))])
+
+    assert (request.path_suffix, request.content_type) == (suffix, "application/json")
+
+
+def test_a_document_without_an_id_travels_as_it_is_stored():
+    """With elastic_doc the body is the stored bytes themselves."""
+    body = stored(make_event())
+
+    request = REGISTRY["elastic_doc"].encode([body])
+
+    assert request.body is body
+    assert request.path_suffix == ""
+
+
+def test_the_url_asks_for_what_is_read_and_nothing_else():
+    """The reasons of errors, which can repeat an event, are left out of the answer; a user's own choice is kept."""
+    format_ = REGISTRY["elastic_bulk"]
+
+    assert with_query(format_, "/logs-a-b/_bulk") == (
+        "/logs-a-b/_bulk?filter_path=errors,items.*.status,items.*.result,items.*.failure_store,items.*.error.type"
+    )
+    assert with_query(format_, "/_bulk?filter_path=items.*.status") == "/_bulk?filter_path=items.*.status"
+    assert with_query(format_, "/_bulk?require_data_stream=true").startswith(
+        "/_bulk?require_data_stream=true&filter_path="
+    )
+
+
+@pytest.mark.parametrize("item", [CREATED, CONFLICT, MALFORMED, BUSY])
+def test_an_answer_about_the_largest_batch_is_read_whole(item):
+    """With as many events as fit into a request, the answer fits into what is read of it, also when all fail."""
+    longest = json.loads(json.dumps(item))
+    longest["create"]["failure_store"] = "not_enabled"
+
+    assert len(answer_of(*[longest] * EVENTS_MAX).body) < ANSWER_BYTES_MAX
+
+
+# ── answers ──
+
+
+@pytest.mark.parametrize(
+    "item, delivered, scope, permanent, fix_needed, overload",
+    [
+        ({"status": 201, "result": "created"}, True, None, False, False, False),
+        ({"status": 201}, True, None, False, False, False),  # VictoriaLogs
+        ({"status": 200, "result": "created"}, True, None, False, False, False),
+        ({"status": 200, "result": "updated"}, True, None, False, False, False),
+        (CONFLICT["create"], True, None, False, False, False),
+        ({"status": 409}, True, None, False, False, False),
+        ({"status": 409, "error": {"type": "other"}}, False, Scope.DESTINATION, False, False, False),
+        ({"status": 200}, False, Scope.EVENT, True, False, False),
+        ({"status": 200, "result": "noop"}, False, Scope.EVENT, True, False, False),
+        (MALFORMED["create"], False, Scope.EVENT, True, False, False),
+        (
+            {"status": 400, "error": {"type": "illegal_argument_exception"}},
+            False,
+            Scope.EVENT,
+            True,
+            False,
+            False,
+        ),
+        ({"status": 400, "error": "text of an old version"}, False, Scope.EVENT, True, False, False),
+        ({"status": 400, "error": None}, False, Scope.EVENT, True, False, False),
+        ({"status": 413, "error": {"reason": "too long"}}, False, Scope.EVENT, True, False, False),
+        (BUSY["create"], False, Scope.DESTINATION, False, False, True),
+        ({"status": 500, "error": {"type": None}}, False, Scope.DESTINATION, False, False, False),
+        (
+            {"status": 503, "error": {"type": "unavailable_shards_exception"}},
+            False,
+            Scope.DESTINATION,
+            False,
+            False,
+            True,
+        ),
+        (
+            {"status": 403, "error": {"type": "cluster_block_exception"}},
+            False,
+            Scope.DESTINATION,
+            False,
+            True,
+            False,
+        ),
+        (
+            {"status": 404, "error": {"type": "index_not_found_exception"}},
+            False,
+            Scope.DESTINATION,
+            False,
+            True,
+            False,
+        ),
+        ({"status": 301}, False, Scope.EVENT, True, False, False),
+    ],
+)
+def test_an_item_decides_about_its_event(item, delivered, scope, permanent, fix_needed, overload):
+    """201 and 409 are there; 429 and 5xx come again; what the mapping refuses and what a pipeline drops is given up."""
+    verdicts = interpret_bulk(answer_of(CREATED, {"create": item}, CREATED), 3)
+
+    assert verdicts == interpret_bulk(answer_of(CREATED, {"index": item}, CREATED), 3)
+    if verdicts == Accepted(201):
+        assert delivered
+        return
+    first, verdict, last = verdicts
+    assert (first, last) == (Accepted(201), Accepted(201))
+    assert isinstance(verdict, Accepted) == delivered
+    if not delivered:
+        assert (verdict.scope, verdict.permanent) == (scope, permanent)
+        assert (verdict.fix_needed, verdict.overload) == (fix_needed, overload)
+        assert verdict.status_code == item["status"]
+
+
+def test_a_batch_that_was_taken_whole_has_one_verdict():
+    """When every event is created, one verdict speaks for all, which costs the pipeline least."""
+    assert interpret_bulk(answer_of(*[CREATED] * 500), 500) == Accepted(201)
+
+
+@pytest.mark.parametrize("errors", [True, False])
+def test_items_decide_and_not_the_summary(errors):
+    """`errors` is not looked at: false hides what went to the failure store, true says nothing about the others."""
+    verdicts = interpret_bulk(answer_of(CREATED, MALFORMED, errors=errors), 2)
+
+    assert isinstance(verdicts[0], Accepted)
+    assert isinstance(verdicts[1], Failure)
+
+
+def test_the_failure_store_is_a_delivery_with_a_warning():
+    """An event in the failure store is with the destination, but not where it is looked for: it says so."""
+    used = {"create": {"result": "created", "failure_store": "used", "status": 201}}
+
+    verdicts = interpret_bulk(answer_of(CREATED, used), 2)
+
+    assert verdicts[0].warning is None
+    assert "failure store" in verdicts[1].warning
+
+
+@pytest.mark.parametrize("spaces", [(",", ":"), (", ", " : ")])
+@pytest.mark.parametrize("items", [[CREATED] * 4, [CONFLICT, CREATED, MALFORMED, BUSY]])
+def test_of_a_cut_answer_the_whole_items_count(spaces, items):
+    """Wherever an answer is cut, an event whose item came whole has its verdict, and the others are not known."""
+    body = json.dumps({"took": 3, "errors": True, "items": items}, separators=spaces).encode()
+    whole = interpret_bulk(Response(200, body, 100), 4)
+    whole = whole if isinstance(whole, list) else [whole] * 4
+    known = 0
+
+    for end in range(len(body)):
+        cut = Response(200, body[:end], 100)
+        verdicts = interpret_bulk(cut, 4)
+        if isinstance(verdicts, Failure):
+            assert known == 0  # not a single item came whole
+            continue
+        verdicts = verdicts if isinstance(verdicts, list) else [verdicts] * 4
+        settled = [one for one in verdicts if isinstance(one, Accepted) or not one.unjudged]
+        assert settled == whole[: len(settled)]
+        assert len(settled) >= known
+        assert all(isinstance(one, Failure) for one in verdicts[len(settled) :])
+        known = len(settled)
+
+    assert known == 4
+
+
+def test_a_cut_answer_about_an_old_batch_makes_progress():
+    """A batch that is there already is settled over a few answers, however little of each is read."""
+    answers, left = 0, 500
+    while left and answers < 20:
+        body = answer_of(*[CONFLICT] * left).body[: 16 * 1024]
+        verdicts = interpret_bulk(Response(200, body, 100), left)
+        verdicts = verdicts if isinstance(verdicts, list) else [verdicts] * left
+        left = sum(isinstance(one, Failure) and one.unjudged for one in verdicts)
+        answers += 1
+
+    assert (left, answers) == (0, 3)
+
+
+@pytest.mark.parametrize(
+    "count, items",
+    [(2, []), (2, [CREATED] * 3), (1, [CREATED, MALFORMED])],
+)
+def test_an_answer_about_other_events_delivers_nothing(count, items):
+    """No items, or more than there were events: what became of ours is not known, also where the answer is cut."""
+    answer = answer_of(*items)
+
+    for body in (answer.body, answer.body[:-1], answer.body + b"}"):
+        verdict = interpret_bulk(Response(200, body, 100), count)
+        assert isinstance(verdict, Failure)
+        assert not verdict.permanent
+
+
+def test_events_without_an_item_are_not_known():
+    """Fewer items than events: the rest may be sent again at once."""
+    verdicts = interpret_bulk(answer_of(CREATED, CREATED), 3)
+
+    assert [isinstance(one, Accepted) for one in verdicts] == [True, True, False]
+    assert verdicts[2].unjudged
+
+
+@pytest.mark.parametrize(
+    "status, body, scope, fix_needed",
+    [
+        (400, b'{"error":{"type":"illegal_argument_exception"},"status":400}', Scope.DESTINATION, True),
+        (400, b"blocked by a firewall", Scope.EVENT, False),
+        (401, b'{"error":{"type":"security_exception"}}', Scope.DESTINATION, True),
+        (403, b'{"error":{"type":"security_exception"}}', Scope.DESTINATION, True),
+        (404, b'{"error":{"type":"index_not_found_exception"}}', Scope.DESTINATION, True),
+        (413, b"", Scope.EVENT, False),
+        (429, b'{"error":{"type":"es_rejected_execution_exception"}}', Scope.DESTINATION, False),
+        (501, b"", Scope.DESTINATION, False),
+        (503, b"", Scope.DESTINATION, False),
+    ],
+)
+def test_a_request_that_is_refused_whole(status, body, scope, fix_needed):
+    """A 400 in Elasticsearch's own words is about the URL; 413 and a firewall's 400 are about the events."""
+    verdict = interpret_bulk(Response(status, body, 100), 500)
+
+    assert (verdict.scope, verdict.fix_needed, verdict.status_code) == (scope, fix_needed, status)
+
+
+@pytest.mark.parametrize(
+    "status, body, delivered, hint",
+    [
+        (201, b'{"result":"created"}', True, None),
+        (200, b'{"result":"created"}', True, None),
+        (201, b'{"result":"created","failure_store":"used"}', True, "failure store"),
+        (409, b'{"error":{"type":"version_conflict_engine_exception"}}', True, None),
+        (409, b"", True, None),
+        (200, b'{"result":"noop"}', False, "pipeline"),
+        (200, b'{"result":"updated"}', False, "replaced"),
+        (201, b"", False, "URL"),
+        (201, b'{"result":', False, "cut short"),
+        (400, b'{"error":{}}', False, "could not read"),
+        (429, b"", False, "rate"),
+    ],
+)
+def test_a_single_document_is_judged_by_its_result(status, body, delivered, hint):
+    """`created` and a conflict with the event's own id are delivered; dropped, replaced and unread are not."""
+    verdict = interpret_document(Response(status, body, 100), 1)
+
+    assert isinstance(verdict, Accepted) == delivered
+    assert hint is None or hint in (verdict.warning if delivered else verdict.message)
+
+
+# ── the index template ──
+
+
+def test_counts_of_findings_are_one_field():
+    """However many types of findings there are, the template maps them as one flattened field."""
+    for opensearch, kind in ((False, "flattened"), (True, "flat_object")):
+        template = index_template(opensearch=opensearch)
+        mapped = template["template"]["mappings"]["properties"]["aegis"]["properties"]
+
+        assert mapped["finding_counts_by_type"] == {"type": kind}
+        assert json.loads(json.dumps(template)) == template
+
+
+def test_the_template_is_for_data_streams_of_ecs_events():
+    """It makes data streams of the given names, wins over the vendor's own, and knows the fields that events must have."""
+    template = index_template("logs-mine-*")
+    properties = template["template"]["mappings"]["properties"]
+
+    assert template["index_patterns"] == ["logs-mine-*"]
+    assert template["data_stream"] == {}
+    assert template["priority"] > 200
+    assert properties["@timestamp"] == {"type": "date"}
+    assert properties["event"]["properties"]["id"]["type"] == "keyword"
+    assert properties["organization"]["properties"]["id"]["type"] == "keyword"
+
+
+def test_templates_do_not_share_their_parts():
+    """A caller may change its template without changing the next one."""
+    first = index_template()
+    first["template"]["mappings"]["properties"]["event"]["properties"]["mine"] = {}
+    first["template"]["mappings"]["properties"]["event"]["properties"]["id"]["type"] = "wildcard"
+
+    assert "mine" not in index_template()["template"]["mappings"]["properties"]["event"]["properties"]
+    assert (
+        index_template()["template"]["mappings"]["properties"]["event"]["properties"]["id"]["type"]
+        == "keyword"
+    )

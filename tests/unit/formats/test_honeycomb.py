@@ -1,0 +1,53 @@
+"""Promises of honeycomb: flat fields, and a verdict for every event of a 200."""
+
+import json
+
+import pytest
+
+from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.formats.honeycomb import encode, interpret
+from support.formats import make_event, stored
+
+
+def test_an_event_is_a_time_and_flat_fields():
+    """Nested objects become dotted names, arrays become JSON text, scalars stay what they are."""
+    event = make_event(user={"roles": ["admin"], "mfa": True, "name": None, "x": {}})
+
+    request = encode([stored(event)])
+
+    assert json.loads(request.body) == [
+        {
+            "time": "2026-05-15T10:33:21.456789Z",
+            "data": {
+                "@timestamp": "2026-05-15T10:33:21.456789+00:00",
+                "event.id": "evt_1",
+                "event.dataset": "crm.audit",
+                "organization.id": "org_abc",
+                "user.roles": '["admin"]',
+                "user.mfa": True,
+                "user.name": None,
+                "user.x": "{}",
+            },
+        }
+    ]
+
+
+def test_every_event_has_a_verdict_of_its_own():
+    """202 delivers, 400 is given up, 429 and 500 come again, in the order of the request."""
+    body = json.dumps([{"status": one} for one in (202, 400, 429, 500)]).encode()
+
+    accepted, refused, limited, failed = interpret(Response(200, body, 100), 4)
+
+    assert accepted == Accepted(202)
+    assert (refused.scope, refused.permanent, refused.status_code) == (Scope.EVENT, True, 400)
+    assert (limited.scope, limited.overload, limited.permanent) == (Scope.DESTINATION, True, False)
+    assert (failed.scope, failed.permanent) == (Scope.DESTINATION, False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"[]", b'[{"status":202}]', b'[{"status":202},{"status":202},{"status":202}]', b'[{"error":"x"}]'],
+)
+def test_results_of_other_events_deliver_nothing(body):
+    """As many results as there are events, or it is not known what became of any of them."""
+    assert isinstance(interpret(Response(200, body, 100), 2), Failure)

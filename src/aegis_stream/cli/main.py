@@ -10,10 +10,12 @@ from aegis_stream import __version__
 from aegis_stream.errors import AegisError
 
 from .dead_letters import dead_letter
+from .doctor import doctor
 from .events import event
 from .remote import destination
-from .service import demo, receiver, serve, worker
+from .service import api, demo, receiver, serve, worker
 from .tenants import key, org
+from .vault import vault
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -27,7 +29,7 @@ def cli(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-for command in (serve, worker, demo, receiver, org, key, destination, dead_letter, event):
+for command in (serve, worker, api, demo, receiver, org, key, vault, doctor, destination, dead_letter, event):
     cli.add_command(command)
 
 

@@ -45,6 +45,13 @@ def read_settings(context: click.Context, config: Path | None) -> tuple[Settings
     type=click.IntRange(0, 64),
     help="Delivery workers; 0 for the API alone.",
 )
+@click.option(
+    "--api-processes",
+    default=1,
+    show_default=True,
+    type=click.IntRange(1, 32),
+    help="Processes that answer the API, on one port.",
+)
 @click.option("--print-config", is_flag=True, help="Show the settings, secrets masked, and end.")
 @click.option("--json", "as_json", is_flag=True, help="With --print-config: as JSON.")
 @CONFIG
@@ -54,6 +61,7 @@ def serve(
     host: str,
     port: int,
     workers: int,
+    api_processes: int,
     print_config: bool,
     as_json: bool,
     config: Path | None,
@@ -70,7 +78,7 @@ def serve(
         return
     from aegis_stream.serving import Serving, run_server  # noqa: PLC0415 - the other commands start faster without the server
 
-    run_server(settings, Serving(host, port, workers, path))
+    run_server(settings, Serving(host, port, workers, path, api_processes))
 
 
 @click.command()
@@ -83,6 +91,20 @@ def worker(context: click.Context, supervised: bool, config: Path | None) -> Non
     from aegis_stream.serving import run_worker  # noqa: PLC0415
 
     run_worker(settings, supervised=supervised)
+
+
+@click.command(hidden=True)
+@click.option("--listener-fd", required=True, type=click.IntRange(0), help="The listener.")
+@click.option("--counts-fd", required=True, type=click.IntRange(0), help="The counts of all API processes.")
+@click.option("--slot", required=True, type=click.IntRange(1, 31), help="This process's place in them.")
+@CONFIG
+@click.pass_context
+def api(context: click.Context, listener_fd: int, counts_fd: int, slot: int, config: Path | None) -> None:
+    """Answer the API beside `aegis serve --api-processes`, which starts this command."""
+    settings, _ = read_settings(context, config)
+    from aegis_stream.serving import Inherited, run_api  # noqa: PLC0415
+
+    run_api(settings, Inherited(listener_fd, counts_fd, slot))
 
 
 @click.command()

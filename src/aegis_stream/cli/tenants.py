@@ -139,7 +139,7 @@ def _write(context: click.Context, config: Path | None, work: Callable[[Issuer, 
     for note in stores.notes:
         click.echo(f"first start: {note}", err=True)
     try:
-        issuer = make_issuer(stores)
+        issuer = make_issuer(settings, stores)
         return stores.db.write_now(lambda db: work(issuer, db))
     finally:
         stores.close()

@@ -3,6 +3,8 @@
 log.py         the event log: append, pages            (port EventLog)
 ledger.py      leases, settlements, retries, dead letters, replays   (port Ledger)
 directory.py   organizations, keys, destinations       (port Directory)
+secrets.py     under which master key the sealed records stand
+inspect.py     a look that changes nothing
 statements.sql all SQL of the three, named, shared by every database
 sqlite.py      the thin seam to SQLite through APSW
 migrations/    the schema, one numbered file a step

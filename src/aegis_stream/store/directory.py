@@ -10,6 +10,7 @@ from typing import NamedTuple
 import msgspec
 
 from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.audit import Deed
 from aegis_stream.domain.delivery import RUN_LENGTH_MAX
 from aegis_stream.domain.destination import (
     BatchPolicy,
@@ -29,15 +30,18 @@ from aegis_stream.domain.ids import (
     ReplayId,
 )
 from aegis_stream.domain.organization import ApiKey, Organization, Scope
-from aegis_stream.errors import Conflict, NotFound
-from aegis_stream.ports import Sealer
+from aegis_stream.errors import Conflict, NotFound, Unavailable
+from aegis_stream.ports import Place, Sealer
 
 from .ledger import redrive_some, redrive_these
+from .secrets import AUTH_VALUE, URL, Record, sealing_key
 from .sqlite import Connection, Row, Sqlite
 from .statements import load
 
 REDRIVE_CHUNK = 1000
 """Dead letters moved in one transaction."""
+LOOKED_AT = 50
+"""Destinations that one step over all of them opens."""
 
 
 class DeadLetter(NamedTuple):
@@ -84,6 +88,14 @@ class RetryState(NamedTuple):
     due_at: Micros
     status_code: int | None
     message: str | None
+
+
+class Lost(NamedTuple):
+    """A destination whose secrets nobody can open, and how far it had come."""
+
+    org_id: str
+    dst_id: str
+    cursor: int
 
 
 class _StoredSpec(msgspec.Struct):
@@ -201,7 +213,7 @@ class StoredDirectory:
                     f"this organization has {held} destinations, which is the limit: delete one",
                     code="too-many-destinations",
                 )
-            url, auth = self._sealed(spec, dst_id)
+            url, auth = self._sealed(db, spec, _organization_id(db, organization_no), dst_id)
             values = (
                 dst_id,
                 organization_no,
@@ -232,7 +244,7 @@ class StoredDirectory:
         def work(db: Connection) -> Destination:
             found = self._find(db, organization_no, dst_id)
             spec = change(found.spec)
-            url, auth = self._sealed(spec, found.dst_id)
+            url, auth = self._sealed(db, spec, found.org_id, found.dst_id)
             values = (
                 url,
                 auth,
@@ -254,11 +266,35 @@ class StoredDirectory:
         """Delete a destination: its credential at once, its rows bit by bit by retention. Raises: NotFound."""
 
         def work(db: Connection) -> None:
-            found = self._find(db, organization_no, dst_id)
-            db.run(load()["mark_destination_deleted"], (now, _next_revision(db), organization_no, found.no))
-            db.run(load()["void_lease"], (found.no,))
+            # Not opened: what was damaged must be possible to delete.
+            row = db.row(load()["destination_no"], (organization_no, dst_id))
+            if row is None:
+                raise _no_destination(dst_id)
+            _delete(db, organization_no, row[0], now)
 
         await self.db.write(work)
+
+    async def give_up_unreadable(
+        self, after_no: int, now: Micros, record: Record | None = None
+    ) -> tuple[int | None, list[Lost]]:
+        """Delete those of the next destinations, of all organizations, whose secrets nobody can open, in one transaction.
+
+        Returns: the last destination looked at, None when there was none left; and what was deleted.
+        """
+
+        def work(db: Connection) -> tuple[int | None, list[Lost]]:
+            rows = db.rows(load()["destinations_after"], (after_no, LOOKED_AT))
+            lost = []
+            for row in rows:
+                if not self._opens(row):
+                    progress = db.row(load()["progress"], (row[0],))
+                    _delete(db, row[2], row[0], now)
+                    lost.append(Lost(row[3], row[1], progress[1] if progress is not None else 0))
+                    if record is not None:
+                        record(db, row[2], row[3], Deed("destination_delete", "destination", row[1]))
+            return (rows[-1][0] if rows else None), lost
+
+        return await self.db.write(work)
 
     async def destination_of(self, organization_no: OrganizationNo, dst_id: str) -> Destination:
         """Return one destination of an organization. Raises: NotFound."""
@@ -425,34 +461,65 @@ class StoredDirectory:
     def _find(self, db: Connection, organization_no: OrganizationNo, dst_id: str) -> Destination:
         row = db.row(load()["destination_by_id"], (organization_no, dst_id))
         if row is None:
-            raise NotFound(f"there is no destination {dst_id[:80]!r} in this organization")
+            raise _no_destination(dst_id)
         return self._destination(row)
 
     def _destination(self, row: Row) -> Destination:
-        no, dst_id, organization_no, org_id, url, auth, text, paused, revision, created_at, updated_at = row
-        stored = msgspec.json.decode(text, type=_StoredSpec)
-        spec = DestinationSpec(
-            url=self.sealer.open(url, f"{dst_id}|url"),
-            auth_header_name=stored.auth_header_name,
-            auth_header_value=self.sealer.open(auth, f"{dst_id}|auth_header_value")
-            if auth is not None
-            else None,
-            name=stored.name,
-            enabled=not paused,
-            format=stored.format,
-            filter=stored.filter,
-            batch=stored.batch,
-            retry=stored.retry,
-            ca_certificate=stored.ca_certificate,
-            compression=stored.compression,
-        )
-        return Destination(no, dst_id, organization_no, org_id, spec, revision, created_at, updated_at)
+        return open_destination(row, self.sealer)
 
-    def _sealed(self, spec: DestinationSpec, dst_id: str) -> tuple[bytes, bytes | None]:
-        # A destination's id is unique and never used again, so it binds the record to organization and destination.
+    def _opens(self, row: Row) -> bool:
+        try:
+            self._destination(row)
+        except Unavailable:
+            return False
+        return True
+
+    def _sealed(
+        self, db: Connection, spec: DestinationSpec, org_id: str, dst_id: str
+    ) -> tuple[bytes, bytes | None]:
+        """Seal URL and auth header value, under the master key that seals at this moment, inside a write."""
+        key = sealing_key(db)
+        key_id = key.key_id if key is not None else None
         value = spec.auth_header_value
-        auth = self.sealer.seal(value, f"{dst_id}|auth_header_value") if value is not None else None
-        return self.sealer.seal(spec.url, f"{dst_id}|url"), auth
+        return (
+            self.sealer.seal(spec.url, Place(org_id, dst_id, URL), key_id),
+            self.sealer.seal(value, Place(org_id, dst_id, AUTH_VALUE), key_id) if value is not None else None,
+        )
+
+
+def open_destination(row: Row, sealer: Sealer) -> Destination:
+    """Return the destination of a row, opened. Raises: Unavailable when one of its secrets does not open."""
+    no, dst_id, organization_no, org_id, url, auth, text, paused, revision, created_at, updated_at = row
+    stored = msgspec.json.decode(text, type=_StoredSpec)
+    spec = DestinationSpec(
+        url=sealer.open(url, Place(org_id, dst_id, URL)),
+        auth_header_name=stored.auth_header_name,
+        auth_header_value=sealer.open(auth, Place(org_id, dst_id, AUTH_VALUE)) if auth is not None else None,
+        name=stored.name,
+        enabled=not paused,
+        format=stored.format,
+        filter=stored.filter,
+        batch=stored.batch,
+        retry=stored.retry,
+        ca_certificate=stored.ca_certificate,
+        compression=stored.compression,
+    )
+    return Destination(no, dst_id, organization_no, org_id, spec, revision, created_at, updated_at)
+
+
+def _no_destination(dst_id: str) -> NotFound:
+    return NotFound(f"there is no destination {dst_id[:80]!r} in this organization")
+
+
+def _organization_id(db: Connection, organization_no: OrganizationNo) -> str:
+    row = db.row(load()["organization_id"], (organization_no,))
+    assert row is not None, "a principal has an organization, and organizations are never deleted"
+    return str(row[0])
+
+
+def _delete(db: Connection, organization_no: int, destination_no: int, now: Micros) -> None:
+    db.run(load()["mark_destination_deleted"], (now, _next_revision(db), organization_no, destination_no))
+    db.run(load()["void_lease"], (destination_no,))
 
 
 def _spec_text(spec: DestinationSpec) -> str:

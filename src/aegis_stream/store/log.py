@@ -180,7 +180,7 @@ class StoredLog:
 def _append_new(db: Connection, organization_no: OrganizationNo, appends: list[_Append]) -> None:
     """Append in the belief that all ids are new: the unique index is the check, and it costs nothing extra."""
     count = sum(len(one.events) for one in appends)
-    head, received_at = _advance(db, organization_no, count, appends[-1].now)
+    head, received_at = advance_head(db, organization_no, count, appends[-1].now)
     sequence = head - count
     values: list[Value] = []
     for one in appends:
@@ -188,10 +188,10 @@ def _append_new(db: Connection, organization_no: OrganizationNo, appends: list[_
         sequence += len(one.events)
         for event in one.events:
             values += (event.event_id, event.dataset, event.decision, event.body)
-    _insert(db, organization_no, head - count, received_at, values)
+    insert_events(db, organization_no, head - count, received_at, values)
 
 
-def _insert(
+def insert_events(
     db: Connection, organization_no: OrganizationNo, after: int, received_at: int, values: Seq[Value]
 ) -> None:
     """Write events behind a sequence; `values` are id, dataset, decision and body of each."""
@@ -214,12 +214,12 @@ def _append_checked(db: Connection, organization_no: OrganizationNo, appends: li
                 seen[event.event_id] = (-len(fresh), event.body)
             else:
                 (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]
-        head, received_at = _advance(db, organization_no, len(fresh), one.now)
+        head, received_at = advance_head(db, organization_no, len(fresh), one.now)
         base = head - len(fresh)
         values: list[Value] = []
         for _, event in fresh:
             values += (event.event_id, event.dataset, event.decision, event.body)
-        _insert(db, organization_no, base, received_at, values)
+        insert_events(db, organization_no, base, received_at, values)
         # Repeats within one request were noted by their place among the fresh ones, before sequences were known.
         for found in (duplicates, conflicts):
             for index, sequence in found.items():
@@ -227,7 +227,8 @@ def _append_checked(db: Connection, organization_no: OrganizationNo, appends: li
         one.result = Appended(base + 1, len(fresh), head, duplicates, conflicts)
 
 
-def _advance(db: Connection, organization_no: OrganizationNo, count: int, now: Micros) -> tuple[int, int]:
+def advance_head(db: Connection, organization_no: OrganizationNo, count: int, now: Micros) -> tuple[int, int]:
+    """Reserve the next sequences of an organization; returns its new head, and the time that their events get."""
     row = db.row(load()["advance_head"], (count, now, organization_no))
     assert row is not None, "the caller has looked the organization up, and organizations are never deleted"
     return row[0], row[1]

@@ -187,7 +187,7 @@ class Sqlite:
         Returns: schema version before and after.
         Raises: Misconfigured when the database is newer than this program.
         """
-        steps = _migrations()
+        steps = migrations()
         with self._gate:
             before = int(self._writer.pragma("user_version") or 0)
             newest = steps[-1][0]
@@ -237,14 +237,21 @@ class Sqlite:
         return job.future
 
     def write_now(self, work: Callable[[Connection], T]) -> T:
-        """Run `work` in a transaction from a program without an event loop (command line, start-up)."""
+        """Run `work` in a transaction from a program without an event loop (command line, start-up).
+
+        Raises: what `work` raised, or Unavailable; then nothing of it is stored.
+        """
         with self._gate:
-            self._writer.execute("BEGIN IMMEDIATE")
             try:
+                self._writer.execute("BEGIN IMMEDIATE")
                 result = work(Connection(self._writer))
                 self._writer.execute("COMMIT")
-            except BaseException:
-                self._writer.execute("ROLLBACK")
+            except BaseException as error:
+                with contextlib.suppress(apsw.Error):
+                    if self._writer.in_transaction:
+                        self._writer.execute("ROLLBACK")
+                if isinstance(error, apsw.Error):
+                    raise _unwritable(error) from error
                 raise
         return result
 
@@ -349,14 +356,7 @@ class Sqlite:
                 self._writer.execute("COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live on and the waiting must know
             self._abandon()
-            full = isinstance(error, apsw.FullError)
-            failure = Unavailable(
-                "the disk is full: nothing was stored; free some space"
-                if full
-                else f"the store cannot be written: {error}",
-                code="store-full" if full else "store-unwritable",
-                retry_after_s=5,
-            )
+            failure = _unwritable(error)
             failure.__cause__ = error
             for job in jobs:
                 job.error = job.error or failure
@@ -449,7 +449,19 @@ def _file_system_of(path: Path, mounts: Path) -> str | None:
     return kind
 
 
-def _migrations() -> list[tuple[int, str]]:
+def _unwritable(error: Exception) -> Unavailable:
+    full = isinstance(error, apsw.FullError)
+    return Unavailable(
+        "the disk is full: nothing was stored; free some space"
+        if full
+        else f"the store cannot be written: {error}",
+        code="store-full" if full else "store-unwritable",
+        retry_after_s=5,
+    )
+
+
+def migrations() -> list[tuple[int, str]]:
+    """Return the steps of the schema, (version, SQL), in order."""
     folder = resources.files(__package__).joinpath("migrations")
     files = sorted(entry.name for entry in folder.iterdir() if entry.name.endswith(".sql"))
     return [(int(name[:4]), folder.joinpath(name).read_text(encoding="utf-8")) for name in files]

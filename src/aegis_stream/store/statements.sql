@@ -57,6 +57,10 @@ INSERT INTO organizations (org_id, name, created_at) VALUES (?, ?, ?) RETURNING 
 -- One tenant.
 SELECT org_no, org_id, name, head, created_at, oldest FROM organizations WHERE org_id = ?;
 
+-- name: organization_id
+-- The id of a tenant, by its number.
+SELECT org_id FROM organizations WHERE org_no = ?;
+
 -- name: insert_key
 -- A new key; only its digest is kept.
 INSERT INTO api_keys (key_id, org_no, name, scope, digest, hint, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
@@ -124,6 +128,10 @@ SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.pa
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.org_no = ? AND d.dst_id = ? AND d.deleted_at IS NULL;
 
+-- name: destination_no
+-- The number of a destination of an organization; nothing of it has to be opened.
+SELECT dst_no FROM destinations WHERE org_no = ? AND dst_id = ? AND deleted_at IS NULL;
+
 -- name: destinations_of
 -- Destinations of an organization in order of their making, after a given one.
 SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
@@ -148,6 +156,52 @@ SELECT c.start_sequence, c.cursor, o.head, c.delivered, c.failed_attempts, c.ret
        c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence,
        (SELECT e.event_id FROM events e WHERE e.position = c.org_no * 1099511627776 + c.last_error_sequence)
 FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.dst_no = ?;
+
+
+-- ─── Master keys and sealed records ─────────────────────────────────────────────────────────────────────────────────
+
+-- name: sealing_key
+-- The master key under which everything is sealed from now on.
+SELECT key_id, sentinel, rewrapped_at FROM master_keys ORDER BY key_no DESC LIMIT 1;
+
+-- name: master_key_by_id
+-- One row if this master key was in use at any time.
+SELECT 1 FROM master_keys WHERE key_id = ?;
+
+-- name: insert_master_key
+-- From here on this master key seals.
+INSERT INTO master_keys (key_id, sentinel, created_at, rewrapped_at) VALUES (?, ?, ?, ?);
+
+-- name: finish_rewrapping
+-- No record stands under an older master key any more.
+UPDATE master_keys SET rewrapped_at = ? WHERE key_id = ?;
+
+-- name: master_keys_in_use
+-- Ids of the master keys that records stand under, whatever has become of the keys.
+SELECT substr(url, 2, 4) FROM destinations WHERE deleted_at IS NULL
+UNION SELECT substr(auth_value, 2, 4) FROM destinations WHERE deleted_at IS NULL AND auth_value IS NOT NULL;
+
+-- name: destinations_after
+-- Destinations of all organizations, after a given number.
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+FROM destinations d JOIN organizations o ON o.org_no = d.org_no
+WHERE d.deleted_at IS NULL AND d.dst_no > ? ORDER BY d.dst_no LIMIT ?;
+
+-- name: records_to_rewrap
+-- Records that do not begin as all do that are sealed now.
+SELECT d.dst_no, d.org_no, o.org_id, d.dst_id, d.url, d.auth_value
+FROM destinations d JOIN organizations o ON o.org_no = d.org_no
+WHERE d.deleted_at IS NULL AND d.dst_no > ? AND (substr(d.url, 1, 5) <> ? OR substr(d.auth_value, 1, 5) <> ?)
+ORDER BY d.dst_no LIMIT ?;
+
+-- name: count_records_to_rewrap
+-- How many destinations that concerns.
+SELECT count(*) FROM destinations
+WHERE deleted_at IS NULL AND (substr(url, 1, 5) <> ? OR substr(auth_value, 1, 5) <> ?);
+
+-- name: rewrap_destination
+-- The same secrets under another master key: nothing for workers to learn of.
+UPDATE destinations SET url = ?, auth_value = ? WHERE dst_no = ?;
 
 
 -- ─── Workers and leases ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -175,6 +229,24 @@ DELETE FROM workers WHERE expires_at <= ?;
 -- name: workers
 -- All workers.
 SELECT worker_id FROM workers ORDER BY worker_id;
+
+-- name: worker_states
+-- All workers, and how many destinations each serves.
+SELECT w.worker_id, w.started_at, w.expires_at, (SELECT count(*) FROM cursors c WHERE c.lease_owner = w.worker_id)
+FROM workers w ORDER BY w.worker_id;
+
+-- name: count_unserved
+-- Destinations that no registered worker serves.
+SELECT count(*) FROM destinations d JOIN cursors c ON c.dst_no = d.dst_no
+WHERE d.deleted_at IS NULL AND (c.lease_owner IS NULL OR c.lease_owner NOT IN (SELECT worker_id FROM workers));
+
+-- name: newest_time
+-- The newest time that was noted: a clock that shows less has gone back.
+SELECT max(
+    (SELECT coalesce(max(last_received_at), 0) FROM organizations),
+    (SELECT coalesce(max(started_at), 0) FROM workers),
+    (SELECT coalesce(max(updated_at), 0) FROM destinations)
+);
 
 -- name: share_counts
 -- How many destinations there are to serve, and how many workers to serve them.

@@ -14,7 +14,7 @@ import pytest
 
 from aegis_stream.errors import Conflict, Misconfigured, Unavailable
 from aegis_stream.store import sqlite
-from aegis_stream.store.sqlite import Sqlite, _migrations, _WriteGate, refuse_unsuitable
+from aegis_stream.store.sqlite import Sqlite, _WriteGate, migrations, refuse_unsuitable
 
 MOUNTS = """\
 22 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
@@ -252,7 +252,7 @@ ADDITION = (2, "CREATE TABLE addition (n INTEGER) STRICT; UPDATE meta SET value 
 def at_version_one(tmp_path, monkeypatch) -> Path:
     """Make a database as the first version left it, with something in it."""
     path = tmp_path / "aegis.db"
-    monkeypatch.setattr(sqlite, "_migrations", lambda: _migrations()[:1])
+    monkeypatch.setattr(sqlite, "migrations", lambda: migrations()[:1])
     db = Sqlite(path)
     assert db.migrate() == (0, 1)
     db.write_now(bump)
@@ -264,7 +264,7 @@ def test_an_older_database_is_brought_up_to_date(tmp_path, monkeypatch):
     """A start on a database of the version before makes the steps that are missing, once, and keeps what is there."""
     path = at_version_one(tmp_path, monkeypatch)
     step = (2, ADDITION[1].replace("SELECT die();", ""))
-    monkeypatch.setattr(sqlite, "_migrations", lambda: [*_migrations()[:1], step])
+    monkeypatch.setattr(sqlite, "migrations", lambda: [*migrations()[:1], step])
     db = Sqlite(path)
 
     first, second = db.migrate(), db.migrate()
@@ -283,8 +283,8 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_the_old_version(tmp_path, mo
         from pathlib import Path
         from aegis_stream.store import sqlite
         step = (2, sys.argv[2])
-        first = sqlite._migrations()[:1]
-        sqlite._migrations = lambda: [*first, step]
+        first = sqlite.migrations()[:1]
+        sqlite.migrations = lambda: [*first, step]
         db = sqlite.Sqlite(Path(sys.argv[1]))
         db._writer.create_scalar_function("die", lambda: os.kill(os.getpid(), signal.SIGKILL))
         db.migrate()
@@ -295,7 +295,7 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_the_old_version(tmp_path, mo
     left = db._writer.pragma("user_version"), revision_of(db)
     tables = db.read_now(lambda c: c.rows("SELECT name FROM sqlite_schema WHERE name = 'addition'"))
     db._writer.create_scalar_function("die", lambda: 0)
-    monkeypatch.setattr(sqlite, "_migrations", lambda: [*_migrations()[:1], ADDITION])
+    monkeypatch.setattr(sqlite, "migrations", lambda: [*migrations()[:1], ADDITION])
     healed = db.migrate()
 
     assert killed.returncode == -signal.SIGKILL
@@ -321,7 +321,7 @@ def test_a_newer_database_is_refused(tmp_path, monkeypatch):
 
 def test_migrations_are_numbered_without_holes():
     """The steps are 1, 2, 3 …: a version is the number of steps made."""
-    versions = [version for version, _ in _migrations()]
+    versions = [version for version, _ in migrations()]
 
     assert versions == list(range(1, len(versions) + 1))
 
@@ -337,4 +337,4 @@ def test_two_processes_that_start_at_once_migrate_once(tmp_path):
     both = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=os.environ) for _ in range(2)]
     outputs = sorted(one.communicate(timeout=60)[0].split()[0] for one in both)
 
-    assert outputs == ["0", str(_migrations()[-1][0])]
+    assert outputs == ["0", str(migrations()[-1][0])]

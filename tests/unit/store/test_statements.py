@@ -9,7 +9,7 @@ import apsw.ext
 import pytest
 
 import aegis_stream.store
-from aegis_stream.store.sqlite import _migrations
+from aegis_stream.store.sqlite import migrations
 from aegis_stream.store.statements import load
 
 FOLDER = Path(aegis_stream.store.__file__).parent
@@ -21,7 +21,7 @@ SOURCE = resources.files("aegis_stream.store").joinpath("statements.sql").read_t
 def schema():
     """Make an empty database with the newest schema."""
     connection = apsw.Connection(":memory:")
-    for _, text in _migrations():
+    for _, text in migrations():
         connection.execute(text)
     yield connection
     connection.close()

@@ -1,0 +1,173 @@
+"""What `aegis doctor` looks at beyond this machine: whom we trust, where destinations lead, and whether one gets there.
+
+Names are resolved, and every address is shown to the guard, as before each delivery. Connections are made only when that is
+asked for, to addresses that the guard let pass; they are closed without a request.
+"""
+
+import asyncio
+import contextlib
+import os
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from aegis_stream.domain.destination import Destination
+from aegis_stream.domain.endpoint import Endpoint
+from aegis_stream.domain.url import parse_url
+from aegis_stream.errors import AegisError, Invalid, Misconfigured
+from aegis_stream.netguard import NetGuard
+from aegis_stream.sender import ThreadResolver, TrustStore
+from aegis_stream.settings import Settings
+
+from .checkup import Finding, listed
+
+RESOLVE_TIMEOUT_S = 5.0
+AT_ONCE_MAX = 16
+"""Destinations looked at at the same time."""
+
+
+class _Target(NamedTuple):
+    """A place that destinations lead to; destinations that share it are looked at once."""
+
+    endpoint: Endpoint
+    ca_certificate: str | None
+
+
+def check_trust(settings: Settings) -> Iterator[Finding]:
+    """Look for the certificate authorities that are trusted."""
+    source = str(settings.ca_bundle) if settings.ca_bundle else "the system's authorities"
+    try:
+        context = TrustStore(str(settings.ca_bundle) if settings.ca_bundle else None).context(None)
+    except Misconfigured as error:
+        yield Finding("TLS", "problem", error.message, "point AEGIS_CA_BUNDLE to a PEM file of authorities")
+        return
+    count = context.cert_store_stats()["x509_ca"]
+    if count or (settings.ca_bundle is None and _has_folder_of_authorities()):
+        yield Finding("TLS", "ok", f"{source} can be read{f': {count} of them' if count else ''}")
+    else:
+        remedy = "install the package ca-certificates, or name a PEM file in AEGIS_CA_BUNDLE"
+        yield Finding(
+            "TLS", "problem", f"{source}: there are none, so no https destination is trusted", remedy
+        )
+
+
+async def check_destinations(
+    settings: Settings, destinations: list[Destination], *, connect: bool
+) -> list[Finding]:
+    """Ask the guard about every destination, and connect to it where that is wanted."""
+    targets, refused, findings = dict[_Target, list[str]](), dict[str, list[str]](), list[Finding]()
+    for one in destinations:
+        try:
+            endpoint = parse_url(one.spec.url, allow_http=settings.allow_http)
+            targets.setdefault(_Target(endpoint, one.spec.ca_certificate), []).append(one.dst_id)
+        except Invalid as error:
+            refused.setdefault(error.message, []).append(one.dst_id)
+    findings += [
+        _bad(listed(ids), "", text, "change the URL of the destination") for text, ids in refused.items()
+    ]
+    look = _Look(settings, connect=connect)
+    gate = asyncio.Semaphore(AT_ONCE_MAX)
+
+    async def judge(target: _Target) -> tuple[str, str] | None:
+        async with gate:
+            return await look.fault(target)
+
+    faults = await asyncio.gather(*(judge(one) for one in targets))
+    for (target, ids), fault in zip(targets.items(), faults, strict=True):
+        if fault is not None:
+            findings.append(_bad(listed(ids), f" at {target.endpoint.host}", *fault))
+    reached = "can be connected to" if connect else "are let through by the guard"
+    if not findings:
+        findings.append(Finding("egress", "ok", f"all {len(destinations)} destinations {reached}"))
+    if not connect and targets:
+        findings.append(
+            Finding(
+                "egress",
+                "note",
+                "whether they answer was not tried",
+                "`aegis doctor --egress` connects to each",
+            )
+        )
+    return findings
+
+
+class _Look:
+    """Looks at one place after the other, with the guard and the trust that deliveries have."""
+
+    def __init__(self, settings: Settings, *, connect: bool) -> None:
+        self._guard = NetGuard(settings.allowed_networks)
+        self._resolver = ThreadResolver(threads_max=AT_ONCE_MAX)
+        self._trust = TrustStore(str(settings.ca_bundle) if settings.ca_bundle else None)
+        self._timeout_s = settings.request_timeout_seconds
+        self._connect = connect
+
+    async def fault(self, target: _Target) -> tuple[str, str] | None:
+        """Return what is wrong with a place and what to do, or None."""
+        endpoint = target.endpoint
+        refusal = self._guard.check_host(endpoint)
+        addresses = [endpoint.host]
+        if refusal is None and not endpoint.is_address:
+            try:
+                async with asyncio.timeout(RESOLVE_TIMEOUT_S):
+                    addresses = await self._resolver.resolve(endpoint.host, endpoint.port)
+            except (OSError, ValueError, TimeoutError):
+                return "the name does not resolve", "check the name, and this machine's name server"
+            refusal = self._guard.check_all(addresses)
+        if refusal is not None:
+            return (
+                refusal,
+                "change the URL, or AEGIS_ALLOWED_NETWORKS where the line says that this is possible",
+            )
+        return await self._fault_of_connection(target, addresses) if self._connect else None
+
+    async def _fault_of_connection(self, target: _Target, addresses: list[str]) -> tuple[str, str] | None:
+        fault: tuple[str, str] | None = None
+        for address in addresses:
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    await self._open(target, address)
+            except TimeoutError:
+                fault = f"no connection within {self._timeout_s:g} s", "look for a firewall in between"
+            except ssl.SSLCertVerificationError as error:
+                fault = (
+                    f"its certificate is not trusted: {error.verify_message}",
+                    "give its authority as ca_certificate",
+                )
+            except ssl.SSLError as error:
+                fault = (
+                    f"no TLS session: {error.reason or 'the handshake failed'}",
+                    "check port and certificate",
+                )
+            except OSError as error:
+                text = os.strerror(error.errno).lower() if error.errno else "the connection was lost"
+                fault = f"no connection: {text}", "check that the receiver runs, and firewalls in between"
+            except AegisError as error:
+                fault = error.message, "change the destination"
+            else:
+                return None
+        return fault
+
+    async def _open(self, target: _Target, address: str) -> None:
+        """Connect and close. Raises: OSError, ssl.SSLError, AegisError."""
+        endpoint = target.endpoint
+        tls = endpoint.scheme == "https"
+        _, writer = await asyncio.open_connection(
+            address,
+            endpoint.port,
+            ssl=self._trust.context(target.ca_certificate) if tls else None,
+            server_hostname=endpoint.host if tls else None,
+        )
+        writer.close()
+        with contextlib.suppress(OSError):  # it was open: how it ends says nothing
+            await writer.wait_closed()
+
+
+def _bad(ids: str, where: str, detail: str, remedy: str) -> Finding:
+    return Finding("egress", "problem", f"{ids}{where}: {detail}", remedy)
+
+
+def _has_folder_of_authorities() -> bool:
+    """Tell whether the system has a folder of authorities: these are read one by one when they are needed."""
+    folder = ssl.get_default_verify_paths().capath
+    return bool(folder) and any(Path(folder).iterdir())

@@ -1,0 +1,122 @@
+"""doctor: looks at everything and changes nothing; every finding ends with what to do."""
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .output import JSON, print_json
+from .service import CONFIG, read_settings
+
+if TYPE_CHECKING:
+    from aegis_stream.settings import Settings
+    from aegis_stream.store.inspect import Inspection
+
+    from .checkup import Finding
+
+
+@click.command()
+@click.option(
+    "--egress", is_flag=True, help="Also connect to every destination; no request is sent, and no credential."
+)
+@JSON
+@CONFIG
+@click.pass_context
+def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | None) -> int:
+    """Check settings, files, keys, database, disk, clock, workers and where destinations lead.
+
+    Names of destinations are resolved, and nothing else leaves this machine unless --egress is given. The exit status is 1 when
+    there is a problem.
+    """
+    findings = []
+    for one in _look(context, config, egress=egress):
+        findings.append(one)
+        if not as_json:
+            _print(one)
+    problems = sum(one.state == "problem" for one in findings)
+    if as_json:
+        print_json({"ok": not problems, "findings": [one._asdict() for one in findings]})
+    else:
+        click.echo(f"{problems} problem{'' if problems == 1 else 's'}" if problems else "no problem")
+    return 1 if problems else 0
+
+
+def _look(context: click.Context, config: Path | None, *, egress: bool) -> Iterator["Finding"]:
+    """Look at one thing after the other, as far as one gets."""
+    from aegis_stream.errors import Misconfigured  # noqa: PLC0415
+    from aegis_stream.wiring import database_path  # noqa: PLC0415
+
+    from . import checkup  # noqa: PLC0415
+    from .checkup_egress import check_trust  # noqa: PLC0415
+
+    try:
+        settings, path = read_settings(context, config)
+    except Misconfigured as error:
+        yield checkup.Finding("configuration", "problem", error.message, "see docs/configuration.md")
+        return
+    yield from checkup.check_settings(settings, path)
+    yield from check_trust(settings)
+    folder, database = settings.data_dir, database_path(settings)
+    if not folder.is_dir():
+        yield checkup.Finding("files", "note", f"there is no {folder} yet", "the first start makes it")
+        return
+    yield from checkup.check_files(folder, database)
+    yield from checkup.check_disk(folder)
+    if database.exists():
+        yield from _look_inside(settings, database, egress=egress)
+    else:
+        yield checkup.Finding("database", "note", f"there is no {database} yet", "the first start makes it")
+
+
+def _look_inside(settings: "Settings", database: Path, *, egress: bool) -> Iterator["Finding"]:
+    """Look at what the database has, and at the keys to it."""
+    from aegis_stream.errors import Unavailable  # noqa: PLC0415
+    from aegis_stream.store.inspect import Inspection  # noqa: PLC0415
+
+    from .checkup import Finding, check_database  # noqa: PLC0415
+
+    try:
+        with Inspection(database) as inspection:
+            yield from check_database(database, inspection)
+            if inspection.schema.found == inspection.schema.newest:
+                yield from _look_at_rows(settings, database, inspection, egress=egress)
+    except Unavailable as error:
+        remedy = "run this as the user that the service runs as; if it is damaged, restore the last backup"
+        yield Finding("database", "problem", error.message, remedy)
+
+
+def _look_at_rows(
+    settings: "Settings", database: Path, inspection: "Inspection", *, egress: bool
+) -> Iterator["Finding"]:
+    from aegis_stream.errors import Misconfigured  # noqa: PLC0415
+    from aegis_stream.vault import Vault  # noqa: PLC0415
+    from aegis_stream.wiring import SystemClock, SystemDice, key_source  # noqa: PLC0415
+
+    from . import checkup  # noqa: PLC0415
+    from .checkup_egress import check_destinations  # noqa: PLC0415
+
+    now = SystemClock().now()
+    yield from checkup.check_clock(now, inspection.newest_time(), database)
+    try:
+        keys = key_source(settings)
+        vault = Vault(keys, SystemDice())
+    except Misconfigured as error:
+        remedy = "mend or put it back from its backup, with mode 0600; if it is lost for good, see `aegis vault reset`"
+        yield checkup.Finding("master key", "problem", error.message, remedy)
+        return
+    yield from checkup.check_keys(keys, vault, inspection)
+    destinations, finding = checkup.check_credentials(vault, inspection)
+    yield finding
+    yield from checkup.check_workers(inspection, settings.data_dir / "bell", now, len(destinations))
+    yield from asyncio.run(check_destinations(settings, destinations, connect=egress))
+
+
+def _print(finding: "Finding") -> None:
+    from .client import printable  # noqa: PLC0415
+
+    label = "PROBLEM" if finding.state == "problem" else finding.state
+    click.echo(f"{label:8} {finding.check:14} {printable(finding.detail)}")
+    if finding.remedy:
+        click.echo(f"{'':23} → {printable(finding.remedy)}")

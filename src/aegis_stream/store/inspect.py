@@ -1,0 +1,155 @@
+"""A look at a database that changes nothing in it: what `aegis doctor` asks, also while the service runs.
+
+Nothing is made, migrated or repaired here, and a database that cannot be read is a value, not an error.
+"""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple, Self
+from urllib.parse import quote
+
+import apsw
+
+from aegis_stream.domain.destination import Destination
+from aegis_stream.domain.ids import Micros
+from aegis_stream.errors import Unavailable
+from aegis_stream.ports import Sealer
+
+from .directory import open_destination
+from .secrets import SealingKey, opens_sentinel, sealing_key
+from .sqlite import BUSY_TIMEOUT_MS, Connection, Row, Value, migrations
+from .statements import load
+
+PAGE = 200
+"""Destinations read at once."""
+_STEPS_BETWEEN_LOOKS = 100_000
+"""Instructions of SQLite's machine between two looks at the time: some milliseconds."""
+FAULTS_SHOWN_MAX = 5
+
+
+class Schema(NamedTuple):
+    """Version of a database's schema, and the newest that this program knows."""
+
+    found: int
+    newest: int
+
+
+class WorkerState(NamedTuple):
+    """A worker as the database knows it."""
+
+    worker_id: str
+    started_at: Micros
+    expires_at: Micros
+    destinations: int
+
+
+class Sealed(NamedTuple):
+    """A destination with a secret that does not open, and the code of the reason."""
+
+    org_id: str
+    dst_id: str
+    code: str
+
+
+class Inspection:
+    """A database, opened for reading alone.
+
+    Args:
+        path: of the file, which exists.
+    Raises: Unavailable when it cannot be opened.
+    """
+
+    def __init__(self, path: Path) -> None:
+        uri = f"file:{quote(str(path.resolve()))}?mode=ro"
+        with _readable():
+            self._raw = apsw.Connection(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
+        self._raw.set_busy_timeout(BUSY_TIMEOUT_MS)
+        try:
+            with _readable():
+                self._schema = Schema(int(self._raw.pragma("user_version") or 0), migrations()[-1][0])
+        except Unavailable:
+            self._raw.close()
+            raise
+        self._db = Connection(self._raw)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._raw.close()
+
+    @property
+    def schema(self) -> Schema:
+        """Version of the schema."""
+        return self._schema
+
+    def quick_check(self, seconds_max: float) -> list[str] | None:
+        """Let SQLite check the file.
+
+        Returns: what is wrong with it, some faults at most; None when the time was over before the end.
+        """
+        deadline = time.monotonic() + seconds_max
+        self._raw.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
+        try:
+            rows = self._raw.execute(f"PRAGMA quick_check({FAULTS_SHOWN_MAX:d})").fetchall()
+        except apsw.InterruptError:
+            return None
+        except apsw.Error as error:
+            return [str(error)]
+        finally:
+            self._raw.set_progress_handler(None)
+        return [str(text) for (text,) in rows if text != "ok"]
+
+    def sealing_key(self) -> SealingKey | None:
+        """Return the master key that seals; None in a database that knows none yet."""
+        with _readable():
+            return sealing_key(self._db)
+
+    def opens_sentinel(self, sealer: Sealer, key: SealingKey) -> bool:
+        """Tell whether the master key is the right one."""
+        return opens_sentinel(sealer, key)
+
+    def count_to_rewrap(self, stamp: bytes) -> int:
+        """Return how many destinations have records that do not begin like this."""
+        return self._number("count_records_to_rewrap", (stamp, stamp))
+
+    def destinations(self, sealer: Sealer) -> Iterator[Destination | Sealed]:
+        """Open every destination, one after the other."""
+        after_no = 0
+        while rows := self._rows("destinations_after", (after_no, PAGE)):
+            for row in rows:
+                try:
+                    yield open_destination(row, sealer)
+                except Unavailable as error:
+                    yield Sealed(row[3], row[1], error.code)
+            after_no = rows[-1][0]
+
+    def workers(self) -> list[WorkerState]:
+        """Return the workers that are registered, and how many destinations each serves."""
+        return [WorkerState(*row) for row in self._rows("worker_states")]
+
+    def unserved(self) -> int:
+        """Return how many destinations no registered worker serves."""
+        return self._number("count_unserved")
+
+    def newest_time(self) -> Micros:
+        """Return the newest time that the service has noted anywhere people look; 0 in an empty database."""
+        return Micros(self._number("newest_time"))
+
+    def _rows(self, statement: str, values: tuple[Value, ...] = ()) -> list[Row]:
+        with _readable():
+            return self._db.rows(load()[statement], values)
+
+    def _number(self, statement: str, values: tuple[Value, ...] = ()) -> int:
+        return int(self._rows(statement, values)[0][0])
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Turn what SQLite says of a file that it cannot read into our error. Raises: Unavailable."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise Unavailable(f"the database cannot be read: {error}", code="store-unreadable") from error

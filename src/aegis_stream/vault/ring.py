@@ -1,0 +1,216 @@
+"""Master keys: the newest, which seals, and older ones, which still open; where they are kept.
+
+A ring is text: each key 32 bytes as base64, the newest first, with commas, blanks or line breaks between. A key is known by
+its id, four bytes that say nothing about it. A file can be read again while the service runs, and is only ever replaced
+whole; what came by the environment stays as it was when the process began.
+"""
+
+import base64
+import contextlib
+import fcntl
+import hashlib
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from aegis_stream.errors import Misconfigured, Unavailable
+from aegis_stream.ports import Dice
+
+MASTER_KEY_BYTES = 32
+KEY_ID_BYTES = 4
+KEYS_MAX = 16
+"""Keys of one ring at most: the newest and those of rotations that were never tidied up."""
+_FILE_BYTES_MAX = 65_536
+_MAKE_ONE = "make one with `openssl rand -base64 32`"
+
+
+@dataclass(frozen=True, slots=True)
+class MasterKey:
+    """One master key.
+
+    Args:
+        secret: 32 bytes.
+    """
+
+    secret: bytes = field(repr=False)
+
+    @property
+    def key_id(self) -> bytes:
+        """Four bytes that tell master keys apart and say nothing about them."""
+        return hashlib.sha256(b"aegis master key id" + self.secret).digest()[:KEY_ID_BYTES]
+
+
+Ring = tuple[MasterKey, ...]
+"""Master keys, at least one, the newest first."""
+
+
+class KeySource(Protocol):
+    """Where the ring is kept; `setting` is how a person calls that place."""
+
+    @property
+    def setting(self) -> str:
+        """The setting or the file, for messages."""
+        ...
+
+    def read(self) -> Ring:
+        """Return the ring as it is now. Raises: Misconfigured when there is none that can be used."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class GivenKeys:
+    """A ring that came with the environment or the configuration: the same for as long as the process lives."""
+
+    ring: Ring
+    setting: str = "AEGIS_MASTER_KEY"
+
+    def read(self) -> Ring:
+        """Return the ring."""
+        return self.ring
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFile:
+    """A ring in a file that its owner alone may touch."""
+
+    path: Path
+
+    @property
+    def setting(self) -> str:
+        """The file's path."""
+        return str(self.path)
+
+    def read(self) -> Ring:
+        """Return the ring. Raises: Misconfigured when the file is missing, open to others, or holds no key."""
+        try:
+            with self.path.open("rb") as file:
+                if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
+                    raise Misconfigured(f"{self.path} can be read by others: chmod 600 {self.path}")
+                text = file.read(_FILE_BYTES_MAX)
+        except OSError as error:
+            raise Misconfigured(
+                f"the master key file {self.path} cannot be read: {error.strerror}"
+            ) from error
+        return parse_ring(text.decode("ascii", "replace"), self.setting)
+
+    def make(self, dice: Dice) -> bool:
+        """Make the file with a new key, unless it is there. Returns: whether it was made just now. Raises: Misconfigured."""
+        if self.path.exists():
+            return False
+        with locked(self.path.parent, wait=True):
+            if self.path.exists():
+                return False  # another process was quicker
+            self.write((new_key(dice),))
+        return True
+
+    def write(self, ring: Ring) -> None:
+        """Replace the file whole; it is durable when this returns, and after a kill it is the old one or the new one.
+
+        Raises: Misconfigured when it cannot be written.
+        """
+        target = self.path.resolve()  # not the link that may lead there
+        fresh = target.with_name(f".{target.name}.new")
+        text = "".join(base64.b64encode(one.secret).decode() + "\n" for one in ring)
+        try:
+            _write_durably(fresh, text, _owner_of(target))
+            fresh.replace(target)
+            _sync_folder(target.parent)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                fresh.unlink()
+            raise Misconfigured(
+                f"the master key file {self.path} cannot be written: {error.strerror}; run this as the user that owns it, "
+                "or put a new key (`openssl rand -base64 32`) in front of the others yourself and run this again"
+            ) from error
+
+
+def parse_ring(text: str, setting: str) -> Ring:
+    """Read a ring as configured, the newest key first.
+
+    Raises: Misconfigured naming the setting, never repeating its value.
+    """
+    words = [word for word in re.split(r"[\s,]+", text) if word]
+    if not words:
+        raise Misconfigured(f"{setting} holds no master key: {_MAKE_ONE}")
+    if len(words) > KEYS_MAX:
+        raise Misconfigured(
+            f"{setting} holds {len(words)} keys, at most {KEYS_MAX} are taken: leave out the oldest"
+        )
+    names = [setting] if len(words) == 1 else [f"key {at + 1} of {setting}" for at in range(len(words))]
+    keys = [_decode(word, name) for word, name in zip(words, names, strict=True)]
+    return tuple(dict.fromkeys(keys))
+
+
+def new_key(dice: Dice, ring: Ring = ()) -> MasterKey:
+    """Make a key whose id no key of the ring has."""
+    taken = {one.key_id for one in ring}
+    for _ in range(2):  # an id is taken once in four thousand million times
+        key = MasterKey(dice.random_bytes(MASTER_KEY_BYTES))
+        if key.key_id not in taken:
+            return key
+    raise Unavailable("the system's random source gives the same bytes again: no key was made")
+
+
+@contextlib.contextmanager
+def locked(folder: Path, *, wait: bool) -> Iterator[None]:
+    """Be the only one who changes keys in a folder; the kernel lets go when the process dies.
+
+    Raises: Unavailable when another process does it and `wait` is False. Misconfigured when there is no such folder.
+    """
+    try:
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as error:
+        raise Misconfigured(f"the directory {folder} cannot be opened: {error.strerror}") from error
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as error:
+            raise Unavailable(
+                f"another process is changing the keys in {folder}: wait until it is done"
+            ) from error
+        yield
+    finally:
+        os.close(handle)
+
+
+def _decode(word: str, name: str) -> MasterKey:
+    try:
+        plain = word.replace("-", "+").replace("_", "/").rstrip("=")
+        key = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
+    except ValueError as error:
+        raise Misconfigured(f"{name} is not base64: {_MAKE_ONE}") from error
+    if len(key) != MASTER_KEY_BYTES:
+        raise Misconfigured(f"{name} has {len(key)} bytes, it must have {MASTER_KEY_BYTES}: {_MAKE_ONE}")
+    return MasterKey(key)
+
+
+def _owner_of(path: Path) -> tuple[int, int] | None:
+    """Return user and group of a file that is there and not ours: root may turn the keys of a service without root."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return (found.st_uid, found.st_gid) if found.st_uid != os.geteuid() else None
+
+
+def _write_durably(path: Path, text: str, owner: tuple[int, int] | None) -> None:
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    with os.fdopen(handle, "w") as file:
+        os.fchmod(handle, 0o600)  # also where a kill left a file of this name
+        if owner is not None:
+            os.fchown(handle, *owner)
+        file.write(text)
+        file.flush()
+        os.fsync(handle)
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,173 @@
+"""All records under a new master key, while the service runs; killed at any point, and run again.
+
+The order is what makes that safe: the new key is durable where the keys are kept before the database names it, the database
+names it before anything is sealed under it, and an old key goes only when no record stands under it. Running processes look
+for a key that they do not know where the keys are kept.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from aegis_stream.errors import Conflict, Misconfigured
+from aegis_stream.ports import Clock, Dice
+from aegis_stream.store.directory import Lost, StoredDirectory
+from aegis_stream.store.secrets import Record, SealingKey, StoredSecrets
+
+from .ring import KEYS_MAX, KeyFile, KeySource, MasterKey, Ring, locked, new_key
+
+Told = Callable[[int, int], None]
+"""Called with how many destinations are done, and how many there are to do."""
+
+
+class Rotated(NamedTuple):
+    """What a rotation came to.
+
+    Args:
+        key_id: the master key that seals now.
+        made: it was made just now.
+        rewrapped: destinations whose records came under it.
+        broken: ids of destinations with a record that does not open; it stays as it is, and so does its key.
+        old: ids of the older keys that are still kept.
+    """
+
+    key_id: str
+    made: bool
+    rewrapped: int
+    broken: tuple[str, ...]
+    old: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """Turns master keys.
+
+    Args:
+        keys: where they are kept.
+        folder: of the data; its lock stands for keys that lie in no file.
+        record: tells organizations what is done to them; None where nobody is told.
+    """
+
+    keys: KeySource
+    folder: Path
+    secrets: StoredSecrets
+    directory: StoredDirectory
+    clock: Clock
+    dice: Dice
+    record: Record | None = None
+
+    async def rotate(self, told: Told) -> Rotated:
+        """Make a new master key, or take the one that stands first; bring all records under it.
+
+        A rotation that was killed is finished, without another key.
+        Raises: Misconfigured when there is no new key and none can be made here. Unavailable.
+        """
+        with locked(self._place(), wait=False):
+            ring, row = self.keys.read(), await self._sealing_key()
+            made = ring[0].key_id == row.key_id and row.rewrapped_at is not None
+            if made:
+                ring = self._add_new(ring)
+            rewrapped, broken = await self._bring_under(ring[0], told)
+        return Rotated(ring[0].key_id.hex(), made, rewrapped, broken, _old(ring))
+
+    async def drop_old(self) -> tuple[str, ...]:
+        """Remove the older master keys that no record stands under, from the file where they are kept.
+
+        Returns: the ids of the keys that went.
+        Raises: Conflict when records still stand under one, or the newest key does not seal yet.
+            Misconfigured when the keys lie in no file.
+        """
+        with locked(self._place(), wait=False):
+            ring, row = self.keys.read(), await self._sealing_key()
+            if ring[0].key_id != row.key_id:
+                raise Conflict(
+                    f"the newest master key ({ring[0].key_id.hex()}) does not seal yet: run `aegis vault rotate` first"
+                )
+            in_use = await self.secrets.keys_in_use()
+            needed = [one.key_id.hex() for one in ring[1:] if one.key_id in in_use]
+            if needed:
+                raise Conflict(
+                    f"records still stand under master key {', '.join(needed)}: run `aegis vault rotate` first"
+                )
+            if len(ring) > 1:
+                self._write(ring[:1])
+            if in_use <= {row.key_id}:
+                await self.secrets.finish(row.key_id, self.clock.now())
+        return _old(ring)
+
+    async def reset(self, told: Told) -> tuple[Rotated, list[Lost]]:
+        """Begin anew where a master key was lost or records were damaged: delete what nobody can open, rotate the rest.
+
+        Raises: Conflict when everything opens. Misconfigured as `rotate` does.
+        """
+        with locked(self._place(), wait=False):
+            ring, made = self.keys.read(), False
+            is_missing = await self._is_missing_a_key()
+            if is_missing:
+                made = isinstance(self.keys, KeyFile) and await self.secrets.knows(ring[0].key_id)
+                ring = self._add_new(ring) if made else ring
+                await self.secrets.begin(ring[0].key_id, self.clock.now())
+            lost = await self._give_up()
+            if not lost and not is_missing:
+                raise Conflict(
+                    "every credential opens, and no master key is missing: there is nothing to give up"
+                )
+            rewrapped, broken = await self._bring_under(ring[0], told)
+        return Rotated(ring[0].key_id.hex(), made, rewrapped, broken, _old(ring)), lost
+
+    async def _bring_under(self, key: MasterKey, told: Told) -> tuple[int, tuple[str, ...]]:
+        """Bring all records under a key. Returns: how many destinations came, and which did not."""
+        await self.secrets.begin(key.key_id, self.clock.now())
+        total = await self.secrets.count_to_rewrap(key.key_id)
+        done, broken, after_no = 0, list[str](), 0
+        while (step := await self.secrets.rewrap_step(key.key_id, after_no, self.record)).last_no is not None:
+            after_no, done = step.last_no, done + step.rewrapped
+            broken += step.broken
+            told(done, total)
+        if not broken:
+            await self.secrets.finish(key.key_id, self.clock.now())
+        return done, tuple(broken)
+
+    async def _give_up(self) -> list[Lost]:
+        lost, after_no = list[Lost](), 0
+        while True:
+            last_no, some = await self.directory.give_up_unreadable(after_no, self.clock.now(), self.record)
+            lost += some
+            if last_no is None:
+                return lost
+            after_no = last_no
+
+    async def _is_missing_a_key(self) -> bool:
+        """Tell whether a master key is needed that is not there."""
+        return not all(self.secrets.sealer.holds(one) for one in await self.secrets.keys_needed())
+
+    async def _sealing_key(self) -> SealingKey:
+        row = await self.secrets.sealing_key()
+        assert row is not None, "the start notes one"
+        return row
+
+    def _add_new(self, ring: Ring) -> Ring:
+        if len(ring) == KEYS_MAX:
+            raise Misconfigured(
+                f"{self.keys.setting} holds {KEYS_MAX} keys already: run `aegis vault rotate --drop-old` first"
+            )
+        grown = (new_key(self.dice, ring), *ring)
+        self._write(grown)
+        return grown
+
+    def _write(self, ring: Ring) -> None:
+        if not isinstance(self.keys, KeyFile):
+            raise Misconfigured(
+                f"the master key comes from {self.keys.setting}, which only you can change: put a new key "
+                "(`openssl rand -base64 32`) and a comma in front of the old one, restart the service with it, "
+                "run `aegis vault rotate`, and then leave the old key out"
+            )
+        self.keys.write(ring)
+
+    def _place(self) -> Path:
+        return self.keys.path.resolve().parent if isinstance(self.keys, KeyFile) else self.folder
+
+
+def _old(ring: Ring) -> tuple[str, ...]:
+    return tuple(one.key_id.hex() for one in ring[1:])

@@ -1,0 +1,190 @@
+"""Sealed records: AES-256-GCM, a data key per secret, wrapped by a master key.
+
+A record is
+
+    version (1 byte) · key id (4) · nonce (12) · wrapped data key (32 + 16) · nonce (12) · ciphertext and tag
+
+Both layers are bound to version and place (organization, destination, field), so that a record moved to another row does
+not open. The place is not secret; it is not stored in the record. Version 1 was bound to destination and field alone; it
+still opens, and every change and every rotation seals it anew as version 2.
+Source: NIST SP 800-38D for AES-GCM; 96-bit nonces from the system's random source, one data key per secret, so that no
+key comes near the limit of 2^32 uses.
+"""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from aegis_stream.errors import Misconfigured, Unavailable
+from aegis_stream.ports import Dice, Place
+
+from .ring import KEY_ID_BYTES, MASTER_KEY_BYTES, KeySource, MasterKey, Ring
+
+_FIRST, _CURRENT = b"\x01", b"\x02"
+_NONCE, _WRAPPED = 12, MASTER_KEY_BYTES + 16
+_ALARMS_MAX = 1000
+"""Places whose alarm is remembered, so that each is sounded once."""
+
+
+class _Record(NamedTuple):
+    """A sealed record, taken apart."""
+
+    version: bytes
+    key_id: bytes
+    outer: bytes
+    wrapped: bytes
+    inner: bytes
+    ciphertext: bytes
+
+
+@dataclass(slots=True)
+class Vault:
+    """Seals and opens secrets (port Sealer); for all threads of a process.
+
+    Args:
+        keys: where the ring is kept; read again when a record or the store names a key that is not known.
+        alarm: called with a log event and its values when a record does not open; once for each place.
+    """
+
+    keys: KeySource
+    dice: Dice
+    alarm: Callable[..., None] = field(default=lambda *_, **__: None, repr=False)
+    _ring: Ring = field(init=False, repr=False)
+    _alarmed: set[Place] = field(default_factory=set, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._ring = self.keys.read()
+
+    @property
+    def newest(self) -> bytes:
+        """Id of the first key of the ring."""
+        return self._ring[0].key_id
+
+    def holds(self, key_id: bytes) -> bool:
+        """Tell whether a master key is there, after another look where it is kept."""
+        return self._find(key_id) is not None
+
+    def stamp(self, key_id: bytes) -> bytes:
+        """Return how every record begins that is sealed now under a master key."""
+        return _CURRENT + key_id
+
+    def seal(self, secret: str, place: Place, key_id: bytes | None = None) -> bytes:
+        """Encrypt a secret; the record opens only in the same place.
+
+        Args:
+            key_id: which master key; None for the newest of the ring.
+        Raises: Unavailable when that key is not there.
+        """
+        key = self._ring[0] if key_id is None else self._find(key_id)
+        if key is None:
+            self._sound("vault.key_unknown", place, key_id)
+            raise Unavailable(
+                "the master key was changed, and the new one is not here: nothing was stored; "
+                "start the service with it in AEGIS_MASTER_KEY, in front of the old one",
+                code="wrong-master-key",
+            )
+        bound = _bound(_CURRENT, place)
+        data_key, inner = self.dice.random_bytes(MASTER_KEY_BYTES), self.dice.random_bytes(_NONCE)
+        return (
+            self._wrapped(key, data_key, bound)
+            + inner
+            + AESGCM(data_key).encrypt(inner, secret.encode(), bound)
+        )
+
+    def open(self, sealed: bytes, place: Place) -> str:
+        """Decrypt a record.
+
+        Raises: Unavailable when its master key is not there, it is damaged, or it belongs to another place.
+        """
+        return self._open(sealed, place)[1]
+
+    def rewrap(self, sealed: bytes, place: Place, key_id: bytes) -> bytes:
+        """Bring a record that opens under another master key; its ciphertext stays, but for version 1, which is sealed anew.
+
+        Raises: Unavailable as `open` and `seal` do.
+        """
+        data_key, secret = self._open(sealed, place)
+        key, record = self._find(key_id), _read(sealed)
+        if key is None or record.version != _CURRENT:
+            return self.seal(secret, place, key_id)
+        return self._wrapped(key, data_key, _bound(_CURRENT, place)) + record.inner + record.ciphertext
+
+    def _wrapped(self, key: MasterKey, data_key: bytes, bound: bytes) -> bytes:
+        nonce = self.dice.random_bytes(_NONCE)
+        return _CURRENT + key.key_id + nonce + AESGCM(key.secret).encrypt(nonce, data_key, bound)
+
+    def _open(self, sealed: bytes, place: Place) -> tuple[bytes, str]:
+        """Return data key and secret."""
+        record = _read(sealed)
+        is_record = record.version in (_FIRST, _CURRENT) and len(record.key_id) == KEY_ID_BYTES
+        key = self._find(record.key_id) if is_record else None
+        if is_record and key is None:
+            self._sound("vault.key_unknown", place, record.key_id)
+            raise Unavailable(
+                "a stored credential was sealed with another master key: start with the AEGIS_MASTER_KEY it was sealed with",
+                code="wrong-master-key",
+            )
+        opened = _decrypt(record, key, place) if key is not None else None
+        if opened is None:
+            self._sound("vault.record_refused", place, record.key_id)
+            raise Unavailable(
+                "a stored credential does not open in this place: the row was changed or moved; write the destination anew",
+                code="sealed-record-damaged",
+            )
+        self._alarmed.discard(place)
+        return opened
+
+    def _find(self, key_id: bytes) -> MasterKey | None:
+        found = _pick(self._ring, key_id)
+        if found is None:
+            try:
+                self._ring = self.keys.read()
+            except Misconfigured:
+                return None  # what cannot be read now holds no key; the ring that we have goes on
+            found = _pick(self._ring, key_id)
+        return found
+
+    def _sound(self, event: str, place: Place, key_id: bytes | None) -> None:
+        if place in self._alarmed or len(self._alarmed) >= _ALARMS_MAX:
+            return
+        self._alarmed.add(place)
+        values: dict[str, Any] = {
+            "org_id": place.org_id,
+            "destination_id": place.dst_id,
+            "field": place.field,
+        }
+        self.alarm(event, **values, key_id=(key_id or b"").hex())
+
+
+def _read(sealed: bytes) -> _Record:
+    """Take a record apart; of one that was cut, parts are short or empty."""
+    ends = list(itertools.accumulate((1, KEY_ID_BYTES, _NONCE, _WRAPPED, _NONCE)))
+    version, key_id, outer, wrapped, inner = (
+        sealed[start:end] for start, end in itertools.pairwise([0, *ends])
+    )
+    return _Record(version, key_id, outer, wrapped, inner, sealed[ends[-1] :])
+
+
+def _decrypt(record: _Record, key: MasterKey, place: Place) -> tuple[bytes, str] | None:
+    """Return data key and secret; None when a layer does not open."""
+    bound = _bound(record.version, place)
+    try:
+        data_key = AESGCM(key.secret).decrypt(record.outer, record.wrapped, bound)
+        return data_key, AESGCM(data_key).decrypt(record.inner, record.ciphertext, bound).decode()
+    except (InvalidTag, ValueError):
+        return None
+
+
+def _bound(version: bytes, place: Place) -> bytes:
+    """What a record is bound to. Ids hold no |, so no two places read alike."""
+    if version == _FIRST:
+        return f"{place.dst_id}|{place.field}".encode()
+    return version + f"{place.org_id}|{place.dst_id}|{place.field}".encode()
+
+
+def _pick(ring: Ring, key_id: bytes) -> MasterKey | None:
+    return next((key for key in ring if key.key_id == key_id), None)

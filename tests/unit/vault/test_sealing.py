@@ -1,0 +1,296 @@
+"""Promises of the vault: what is sealed opens in its own place with its own key, and nowhere else."""
+
+import contextlib
+
+import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis_stream.errors import Misconfigured, Unavailable
+from aegis_stream.ports import Place
+from aegis_stream.vault import GivenKeys, MasterKey, Vault
+from support.api import FakeDice
+
+KEY, OTHER_KEY = MasterKey(bytes(range(32))), MasterKey(bytes(range(1, 33)))
+SECRET, PLACE = "Bearer c4n4ry-t0ken", Place("org_1", "dst_1", "auth_header_value")
+
+
+def make_vault(*ring: MasterKey, **values) -> Vault:
+    """Build a vault."""
+    return Vault(GivenKeys(ring or (KEY,)), FakeDice(), **values)
+
+
+def seal_as_version_one(secret: str, key: MasterKey = KEY, place: Place = PLACE) -> bytes:
+    """Seal a secret as the version did that bound records to destination and field alone."""
+    bound = f"{place.dst_id}|{place.field}".encode()
+    data_key, outer, inner = b"d" * 32, b"o" * 12, b"i" * 12
+    wrapped = AESGCM(key.secret).encrypt(outer, data_key, bound)
+    return (
+        b"\x01"
+        + key.key_id
+        + outer
+        + wrapped
+        + inner
+        + AESGCM(data_key).encrypt(inner, secret.encode(), bound)
+    )
+
+
+class ChangingKeys:
+    """A place of keys that can be changed under the running process."""
+
+    setting = "keys of a test"
+
+    def __init__(self, *ring: MasterKey) -> None:
+        self.ring, self.reads, self.gone = ring, 0, False
+
+    def read(self) -> tuple[MasterKey, ...]:
+        """Return the ring as it is now."""
+        self.reads += 1
+        if self.gone:
+            raise Misconfigured("the file cannot be read")
+        return self.ring
+
+
+@settings(deadline=None)
+@given(secret=st.text(max_size=200), org=st.text(max_size=60), field=st.text(max_size=60))
+def test_opens_what_it_sealed(secret, org, field):
+    """Any secret comes back, from another vault with the same key as well."""
+    place = Place(org, "dst_1", field)
+
+    assert make_vault().open(make_vault().seal(secret, place), place) == secret
+
+
+def test_the_record_does_not_show_the_secret():
+    """Neither secret nor place nor master key stand in the record."""
+    sealed = make_vault().seal(SECRET, PLACE)
+
+    assert b"c4n4ry" not in sealed
+    assert b"dst_1" not in sealed
+    assert KEY.secret[:8] not in sealed
+
+
+def test_the_same_secret_is_sealed_otherwise_each_time():
+    """Two records of one secret have nothing in common but version and key id, so that equal secrets cannot be told."""
+    vault = make_vault()
+
+    one, other = vault.seal(SECRET, PLACE), vault.seal(SECRET, PLACE)
+
+    assert one[:5] == other[:5] == vault.stamp(KEY.key_id)
+    assert one[5:17] != other[5:17]
+    assert one[-20:] != other[-20:]
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        Place("", "", ""),
+        PLACE._replace(org_id="org_2"),
+        PLACE._replace(dst_id="dst_2"),
+        PLACE._replace(field="url"),
+        Place("org_1|dst_1", "auth_header_value", ""),
+        Place("", "dst_1", "auth_header_value"),
+    ],
+    ids=str,
+)
+def test_fails_closed_in_another_place(place):
+    """A record moved to another organization, destination or field does not open, and the error names no secret."""
+    sealed = make_vault().seal(SECRET, PLACE)
+
+    with pytest.raises(Unavailable) as caught:
+        make_vault().open(sealed, place)
+    assert caught.value.code == "sealed-record-damaged"
+    assert "c4n4ry" not in str(caught.value)
+
+
+def test_a_missing_key_is_named():
+    """A record of a master key that is not there is told apart from a damaged one, with the way out."""
+    sealed = make_vault(OTHER_KEY).seal(SECRET, PLACE)
+
+    with pytest.raises(Unavailable, match="AEGIS_MASTER_KEY") as caught:
+        make_vault().open(sealed, PLACE)
+    assert caught.value.code == "wrong-master-key"
+
+
+def test_a_forged_key_id_does_not_help():
+    """A record of another master key does not open when its key id is exchanged for ours."""
+    sealed = make_vault(OTHER_KEY).seal(SECRET, PLACE)
+
+    with pytest.raises(Unavailable):
+        make_vault().open(sealed[:1] + KEY.key_id + sealed[5:], PLACE)
+
+
+@settings(deadline=None)
+@given(at=st.integers(0, 10_000), bits=st.integers(1, 255))
+def test_a_damaged_byte_is_noticed_wherever_it_is(at, bits):
+    """A record with any byte changed does not open: version and key id are part of what is checked."""
+    sealed = bytearray(make_vault().seal(SECRET, PLACE))
+    sealed[at % len(sealed)] ^= bits
+
+    with pytest.raises(Unavailable):
+        make_vault().open(bytes(sealed), PLACE)
+
+
+def test_a_record_cut_anywhere_is_noticed():
+    """A record that lost its end, or got more bytes, does not open, and raises nothing but Unavailable."""
+    sealed = make_vault().seal(SECRET, PLACE)
+
+    for record in [sealed[:length] for length in range(len(sealed))] + [sealed + b"\0"]:
+        with pytest.raises(Unavailable):
+            make_vault().open(record, PLACE)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=150))
+def test_any_bytes_fail_closed(record):
+    """Whatever lies in the store, opening it is an Unavailable at worst."""
+    for sealed in (record, b"\x01" + KEY.key_id + record, b"\x02" + KEY.key_id + record):
+        with pytest.raises(Unavailable):
+            make_vault().open(sealed, PLACE)
+
+
+def test_wrapped_keys_cannot_be_exchanged_between_records():
+    """The data key of one record does not open the ciphertext of another."""
+    vault = make_vault()
+    one, other = vault.seal("one", PLACE), vault.seal("two", PLACE)
+
+    with pytest.raises(Unavailable):
+        vault.open(one[:65] + other[65:], PLACE)
+
+
+def test_the_key_is_not_in_the_repr():
+    """A vault that ends up in a traceback does not show its keys."""
+    shown = repr(make_vault(KEY, OTHER_KEY)) + repr(make_vault().keys)
+
+    assert not any(repr(one.secret)[2:20] in shown for one in (KEY, OTHER_KEY))
+
+
+# ── the version before ──
+
+
+def test_opens_records_of_version_one():
+    """What the version before has sealed still opens, for its destination and field alone."""
+    sealed = seal_as_version_one(SECRET)
+
+    assert make_vault().open(sealed, PLACE) == SECRET
+    for place in (PLACE._replace(dst_id="dst_2"), PLACE._replace(field="url")):
+        with pytest.raises(Unavailable):
+            make_vault().open(sealed, place)
+
+
+def test_a_record_cannot_be_taken_back_to_version_one():
+    """A record of today with the version byte of yesterday does not open, or its organization would not be checked."""
+    sealed = make_vault().seal(SECRET, PLACE)
+
+    alike = Place(
+        "", f"{PLACE.org_id}|{PLACE.dst_id}", PLACE.field
+    )  # what version 1 would have been bound to, reads the same
+    for place in (PLACE, alike):
+        with pytest.raises(Unavailable):
+            make_vault().open(b"\x01" + sealed[1:], place)
+
+
+# ── another master key ──
+
+
+def test_opens_with_any_key_of_the_ring_and_seals_with_the_first():
+    """During a rotation old records open, and new ones stand under the new key."""
+    old = make_vault(OTHER_KEY).seal(SECRET, PLACE)
+    vault = make_vault(KEY, OTHER_KEY)
+
+    assert vault.open(old, PLACE) == SECRET
+    assert vault.seal(SECRET, PLACE)[1:5] == vault.newest == KEY.key_id
+    assert vault.seal(SECRET, PLACE, OTHER_KEY.key_id)[1:5] == OTHER_KEY.key_id
+
+
+@pytest.mark.parametrize("seal", [seal_as_version_one, lambda secret: make_vault().seal(secret, PLACE)])
+def test_a_rewrapped_record_needs_the_new_key_alone(seal):
+    """Brought under another key, a record opens without the old one, in its place and in no other."""
+    sealed = make_vault(OTHER_KEY, KEY).rewrap(seal(SECRET), PLACE, OTHER_KEY.key_id)
+
+    assert make_vault(OTHER_KEY).open(sealed, PLACE) == SECRET
+    assert sealed[:5] == make_vault().stamp(OTHER_KEY.key_id)
+    for vault, place in ((make_vault(), PLACE), (make_vault(OTHER_KEY), PLACE._replace(org_id="org_2"))):
+        with pytest.raises(Unavailable):
+            vault.open(sealed, place)
+
+
+def test_a_record_that_does_not_open_is_not_rewrapped():
+    """Damage is not sealed in again under a new key as if it were sound, wherever in the record it is."""
+    sealed = make_vault().seal(SECRET, PLACE)
+
+    for at in range(len(sealed)):
+        damaged = sealed[:at] + bytes([sealed[at] ^ 1]) + sealed[at + 1 :]
+        with pytest.raises(Unavailable):
+            make_vault(OTHER_KEY, KEY).rewrap(damaged, PLACE, OTHER_KEY.key_id)
+
+
+def test_looks_again_for_a_key_that_it_does_not_know():
+    """A record under a new key opens in a process that began before there was that key, and so does sealing under it."""
+    keys = ChangingKeys(KEY)
+    vault = Vault(keys, FakeDice())
+    sealed = make_vault(OTHER_KEY).seal(SECRET, PLACE)
+
+    keys.ring = (OTHER_KEY, KEY)
+
+    assert vault.open(sealed, PLACE) == SECRET
+    assert vault.seal(SECRET, PLACE, OTHER_KEY.key_id)[1:5] == OTHER_KEY.key_id
+    assert keys.reads == 2, "once at the start, once for the key that was not known"
+
+
+def test_a_key_that_stays_unknown_fails_closed_with_one_alarm():
+    """Where another look does not find the key, nothing opens and nothing is sealed, and the log has one alarm for each place."""
+    heard = []
+    vault = make_vault(alarm=lambda name, **values: heard.append((name, values)))
+    sealed = make_vault(OTHER_KEY).seal(SECRET, PLACE)
+
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            vault.open(sealed, PLACE)
+    with pytest.raises(Unavailable):
+        vault.seal(SECRET, PLACE._replace(field="url"), OTHER_KEY.key_id)
+
+    place = {"org_id": "org_1", "destination_id": "dst_1", "key_id": OTHER_KEY.key_id.hex()}
+    assert heard == [
+        ("vault.key_unknown", place | {"field": "auth_header_value"}),
+        ("vault.key_unknown", place | {"field": "url"}),
+    ]
+
+
+def test_a_moved_record_sounds_an_alarm():
+    """A record in a foreign place is an alarm in the log, which names the place; once it opens again, the next one is new."""
+    heard = []
+    vault = make_vault(alarm=lambda name, **values: heard.append((name, values["org_id"])))
+    ours, theirs = vault.seal(SECRET, PLACE), vault.seal(SECRET, PLACE._replace(org_id="org_2"))
+
+    for sealed in (theirs, theirs, ours, theirs):
+        with contextlib.suppress(Unavailable):
+            vault.open(sealed, PLACE)
+
+    assert heard == [("vault.record_refused", "org_1")] * 2
+
+
+def test_goes_on_with_its_keys_while_their_place_cannot_be_read():
+    """Keys that are known stay in use when the file is gone; one that is not known is unknown, and no other error."""
+    keys = ChangingKeys(KEY)
+    vault = Vault(keys, FakeDice())
+    sealed, other = vault.seal(SECRET, PLACE), make_vault(OTHER_KEY).seal(SECRET, PLACE)
+
+    keys.gone = True
+
+    assert vault.open(sealed, PLACE) == SECRET
+    with pytest.raises(Unavailable):
+        vault.open(other, PLACE)
+    assert vault.open(sealed, PLACE) == SECRET
+
+
+def test_alarms_are_bounded():
+    """A store full of foreign records fills neither memory nor log."""
+    heard = []
+    vault = make_vault(alarm=lambda name, **values: heard.append(name))
+
+    for number in range(3000):
+        with pytest.raises(Unavailable):
+            vault.open(b"", Place("org_1", f"dst_{number}", "url"))
+
+    assert len(heard) == 1000

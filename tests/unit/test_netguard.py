@@ -227,6 +227,27 @@ def test_listing_a_closed_network_by_name_does_not_open_it(rule):
     assert CANNOT in (guard.check(str(last)) or "")
 
 
+@pytest.mark.parametrize("rule", IPV4_RULES + IPV6_RULES, ids=lambda rule: str(rule.network))
+def test_a_refusal_names_its_rule_and_the_way_out(rule):
+    """A refusal says which rule it is, by name and range, and how an operator can allow it, or that nobody can."""
+    address = next(
+        str(one)
+        for one in (rule.network[-1], rule.network[0])
+        if next(rule for rule in rules_of(one) if one in rule.network) is rule
+    )
+
+    refusal = STRICT.check(address)
+
+    assert refusal == rule.refusal()
+    assert f"{rule.name} ({rule.network})" in refusal
+    assert (CAN in refusal, CANNOT in refusal) == (rule.allowable, not rule.allowable)
+
+
+def rules_of(address):
+    """Return the table that decides about this address."""
+    return IPV4_RULES if address.version == 4 else IPV6_RULES
+
+
 @pytest.mark.parametrize("text", UNREADABLE, ids=ascii)
 def test_row_20_what_cannot_be_read_is_refused(text):
     """A text that is not exactly one IP address is refused, never let through."""
@@ -480,6 +501,66 @@ def test_no_spelling_is_easier_than_the_plain_one(ipv4, guard):
             assert CANNOT in verdict, name
 
 
+METADATA_IPV4 = [rule.network for rule in IPV4_RULES if "metadata" in rule.name]
+
+
+@settings(deadline=None)
+@given(st.sampled_from(METADATA_IPV4).flatmap(lambda network: st.ip_addresses(v=4, network=network)), GUARDS)
+def test_metadata_can_be_had_in_no_spelling(ipv4, guard):
+    """Whatever is listed, an address of a cloud's metadata is refused for good, as itself and embedded in any way."""
+    for spelling in (ipv4, *embeddings(ipv4).values()):
+        assert CANNOT in (guard.check(str(spelling)) or ""), spelling
+
+
+# What the standard library of some Python release takes for public, and we do not.
+STRICTER_IPV4 = [
+    ip_network(one) for one in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "224.0.0.0/4")
+]
+
+
+@settings(deadline=None)
+@given(INTERESTING_IPV4)
+def test_agrees_with_the_standard_library_about_ipv4(ipv4):
+    """An IPv4 address is allowed exactly where the standard library calls it global, but for four ranges that we name."""
+    expected = ipv4.is_global and not any(ipv4 in network for network in STRICTER_IPV4)
+
+    assert (STRICT.check(str(ipv4)) is None) is expected
+
+
+INTERESTING_IPV6 = st.one_of(
+    st.ip_addresses(v=6),
+    st.ip_addresses(v=6, network="2000::/3"),
+    st.ip_addresses(v=6, network="2003::/16"),
+    st.sampled_from(IPV6_RULES).flatmap(lambda rule: st.ip_addresses(v=6, network=rule.network)),
+    st.sampled_from(IPV6_RULES).map(lambda rule: ip_address(max(int(rule.network[0]) - 1, 0))),
+    INTERESTING_IPV4.flatmap(lambda ipv4: st.sampled_from([*embeddings(ipv4).values()])),
+)
+
+
+@settings(deadline=None)
+@given(INTERESTING_IPV6)
+def test_agrees_with_the_standard_library_about_ipv6(ipv6):
+    """An IPv6 address that any method of the standard library calls special is refused, and so is what it embeds, if that is."""
+    special = (
+        ipv6.is_private
+        or ipv6.is_link_local
+        or ipv6.is_loopback
+        or ipv6.is_multicast
+        or ipv6.is_reserved
+        or ipv6.is_site_local
+        or ipv6.is_unspecified
+        or ipv6.sixtofour is not None
+        or ipv6.teredo is not None
+        or ipv6.ipv4_mapped is not None
+    )
+    if ipv6 in IPv6Network("64:ff9b::/96"):
+        special = not IPv4Address(int(ipv6) & 0xFFFF_FFFF).is_global
+    if special:
+        assert STRICT.check(str(ipv6)) is not None
+    elif ipv6 in IPv6Network("2003::/16") and (int(ipv6) >> 32) & 0xFCFF_FFFF != 0x5EFE:
+        assert STRICT.check(str(ipv6)) is None  # part of what is given out to the public, by RIPE
+
+
 @settings(deadline=None)
 @given(INTERESTING_IPV4, GUARDS)
 def test_nat64_is_the_plain_address(ipv4, guard):
@@ -498,11 +579,23 @@ def test_agrees_with_the_standard_library_where_that_is_strict(address, guard):
 
 
 @settings(deadline=None)
-@given(st.text())
-def test_any_text_gets_a_verdict(text):
-    """The guard is total: any text is refused or an address, and never an exception."""
-    if STRICT.check(text) is None:
+@given(
+    st.one_of(
+        st.text(st.characters(exclude_categories=())),
+        st.from_regex(r"[0-9a-fA-Fx:.%\[\]/\uff10-\uff19\u3002]{0,60}", fullmatch=True),
+        st.integers(0, 1 << 200).map(str),
+    ),
+    GUARDS,
+)
+def test_any_text_gets_a_verdict(text, guard):
+    """The guard is total: any text is refused with a clause, or is an address in its plain spelling; never an exception."""
+    verdict = guard.check(text)
+
+    if verdict is None:
         assert str(ip_address(text))
+        assert text.isascii()
+    else:
+        assert verdict.startswith("leads to ")
 
 
 @settings(deadline=None)

@@ -66,7 +66,8 @@ def parse_url(text: str, *, allow_http: bool) -> Endpoint:
     Returns: an Endpoint whose host is a lower-case ASCII name or a canonical IP address. Which host it is has not been
         judged: ask `NetGuard.check_host`.
     Raises:
-        Invalid: the URL breaks a rule; one problem for the field "url", which repeats nothing of the URL but its host.
+        Invalid: the URL breaks a rule; its code says which kind of rule, and one problem for the field "url" repeats
+            nothing of the URL but its host.
     Source: RFC 3986, read narrowly; rows 1-10 and 20 of the attack table.
     """
     _refuse_unreadable(text)
@@ -78,35 +79,42 @@ def parse_url(text: str, *, allow_http: bool) -> Endpoint:
     return Endpoint(scheme=scheme, host=host, port=port, target=target, is_address=is_address)
 
 
-def _refuse(message: str) -> NoReturn:
-    raise Invalid(message, problems=(FieldProblem("url", message),))
+def _refuse(message: str, *, code: str) -> NoReturn:
+    raise Invalid(message, code=code, problems=(FieldProblem("url", message),))
 
 
 def _refuse_unreadable(text: str) -> None:
     """Refuse what parsers disagree about before anything is split."""
     if not text:
-        _refuse("a URL is missing; write one such as https://siem.example.com/ingest")
+        _refuse("a URL is missing; write one such as https://siem.example.com/ingest", code="url-unreadable")
     if len(text) > URL_CHARS_MAX:
-        _refuse(f"the URL is longer than {URL_CHARS_MAX} characters")
+        _refuse(f"the URL is longer than {URL_CHARS_MAX} characters", code="url-unreadable")
     for char in text:
         if char == "\\":
-            _refuse("a backslash does not belong in a URL; write / or %5C")
+            _refuse("a backslash does not belong in a URL; write / or %5C", code="url-unreadable")
         # Every category C* and Z* at once: control, format (zero-width, bidi), surrogate, unassigned, and all blanks.
         if unicodedata.category(char)[0] in "CZ":
             _refuse(
-                "the URL contains a space, line break or invisible character; remove or percent-encode it"
+                "the URL contains a space, line break or invisible character; remove or percent-encode it",
+                code="url-unreadable",
             )
         if char == "#":
-            _refuse("a fragment (#...) is never sent; remove it, or write %23 for a literal #")
+            _refuse(
+                "a fragment (#...) is never sent; remove it, or write %23 for a literal #",
+                code="url-unreadable",
+            )
 
 
 def _split_scheme(text: str, *, allow_http: bool) -> tuple[str, str]:
     head, separator, rest = text.partition("://")
     scheme = head.lower() if head.isascii() else ""
     if not separator or scheme not in _DEFAULT_PORTS:
-        _refuse("the URL must begin with https://")
+        _refuse("the URL must begin with https://", code="url-scheme")
     if scheme == "http" and not allow_http:
-        _refuse("the URL must begin with https://; an operator can allow http with AEGIS_ALLOW_HTTP=true")
+        _refuse(
+            "the URL must begin with https://; an operator can allow http with AEGIS_ALLOW_HTTP=true",
+            code="url-scheme",
+        )
     return scheme, rest
 
 
@@ -115,9 +123,12 @@ def _split_target(rest: str) -> tuple[str, str]:
     end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
     authority, target = rest[:end], rest[end:]
     if "@" in authority:
-        _refuse("a user name or password in the URL is not taken; use auth_header_name and auth_header_value")
+        _refuse(
+            "a user name or password in the URL is not taken; use auth_header_name and auth_header_value",
+            code="url-credentials",
+        )
     if not target.isascii():
-        _refuse("path and query must be ASCII; percent-encode the other characters")
+        _refuse("path and query must be ASCII; percent-encode the other characters", code="url-unreadable")
     return authority, target if target.startswith("/") else f"/{target}"
 
 
@@ -126,23 +137,30 @@ def _split_port(authority: str) -> tuple[str, str | None]:
     if authority.startswith("["):
         inside, bracket, after = authority.partition("]")
         if not bracket or (after and not after.startswith(":")):
-            _refuse("the brackets around the IPv6 address are not closed as in https://[2001:db8::1]:8088/")
+            _refuse(
+                "the brackets around the IPv6 address are not closed as in https://[2001:db8::1]:8088/",
+                code="url-host",
+            )
         return inside + bracket, after[1:] if after else None
     host, colon, port_text = authority.partition(":")
     if ":" in port_text:
-        _refuse("there is more than one colon after the host; an IPv6 address needs brackets around it")
+        _refuse(
+            "there is more than one colon after the host; an IPv6 address needs brackets around it",
+            code="url-host",
+        )
     return host, port_text if colon else None
 
 
 def _read_port(text: str) -> int:
     if not text or len(text) > 5 or not _DIGITS.issuperset(text) or text.startswith("0"):
-        _refuse("the port must be a number from 1 to 65535")
+        _refuse("the port must be a number from 1 to 65535", code="url-port")
     port = int(text)
     if port > 65535:
-        _refuse("the port must be a number from 1 to 65535")
+        _refuse("the port must be a number from 1 to 65535", code="url-port")
     if port in REFUSED_PORTS:
         _refuse(
-            f"port {port} belongs to another protocol ({REFUSED_PORTS[port]}); use the port where HTTPS is served"
+            f"port {port} belongs to another protocol ({REFUSED_PORTS[port]}); use the port where HTTPS is served",
+            code="url-port",
         )
     return port
 
@@ -153,28 +171,31 @@ def _read_host(text: str) -> tuple[str, bool]:
     Returns: (host, whether it is an IP address).
     """
     if not text:
-        _refuse("the URL has no host; write one such as https://siem.example.com/ingest")
+        _refuse("the URL has no host; write one such as https://siem.example.com/ingest", code="url-host")
     if text.startswith("["):
         return _read_ipv6(text[1:-1]), True
     host = _fold(text)
     if host.endswith("."):
-        _refuse("the host ends in a dot; remove the dot")
+        _refuse("the host ends in a dot; remove the dot", code="url-host")
     labels = [_encode_label(label) for label in host.split(".")]
     if _is_numeric(labels[-1]):
         return _read_ipv4(text), True
     name = ".".join(labels)
     if len(name) > HOST_CHARS_MAX:
-        _refuse(f"the host name is longer than {HOST_CHARS_MAX} characters")
+        _refuse(f"the host name is longer than {HOST_CHARS_MAX} characters", code="url-host")
     return name, False
 
 
 def _read_ipv6(text: str) -> str:
     if "%" in text:
-        _refuse("an IPv6 address with a zone is not taken; zones mean something on one machine only")
+        _refuse(
+            "an IPv6 address with a zone is not taken; zones mean something on one machine only",
+            code="url-host",
+        )
     try:
         return str(IPv6Address(text))
     except ValueError:
-        _refuse("what stands in brackets is not an IPv6 address")
+        _refuse("what stands in brackets is not an IPv6 address", code="url-host")
 
 
 def _read_ipv4(text: str) -> str:
@@ -184,7 +205,8 @@ def _read_ipv4(text: str) -> str:
         return str(IPv4Address(text.lower()))
     except ValueError:
         _refuse(
-            "an IPv4 address must be four decimal numbers from 0 to 255 without leading zeros, as in 192.0.2.10"
+            "an IPv4 address must be four decimal numbers from 0 to 255 without leading zeros, as in 192.0.2.10",
+            code="url-host",
         )
 
 
@@ -209,11 +231,13 @@ def _encode_label(label: str) -> str:
     """Turn one folded label into ASCII, or refuse it."""
     ascii_label = label if label.isascii() else _to_punycode(label)
     if not ascii_label:
-        _refuse("the host name has an empty part: two dots in a row, or a dot at its beginning")
+        _refuse(
+            "the host name has an empty part: two dots in a row, or a dot at its beginning", code="url-host"
+        )
     if len(ascii_label) > LABEL_CHARS_MAX:
-        _refuse(f"a part of the host name is longer than {LABEL_CHARS_MAX} characters")
+        _refuse(f"a part of the host name is longer than {LABEL_CHARS_MAX} characters", code="url-host")
     if not _LABEL_CHARS.issuperset(ascii_label):
-        _refuse("the host may contain letters, digits, hyphens, underscores and dots only")
+        _refuse("the host may contain letters, digits, hyphens, underscores and dots only", code="url-host")
     if ascii_label.startswith("xn--"):
         _check_punycode(ascii_label)
     return ascii_label
@@ -231,7 +255,10 @@ def _to_punycode(label: str) -> str:
             return idna.ToASCII(label).decode("ascii")
     except UnicodeError:
         pass  # too long, forbidden, or mixed writing directions: the same way out as below
-    _refuse("the host contains characters that not all programs read alike; write it in its xn-- form")
+    _refuse(
+        "the host contains characters that not all programs read alike; write it in its xn-- form",
+        code="url-host",
+    )
 
 
 def _is_visible_letter(char: str) -> bool:
@@ -256,4 +283,4 @@ def _check_punycode(label: str) -> None:
     except UnicodeError:
         genuine = False
     if not genuine:
-        _refuse("a part of the host begins with xn-- but is not valid punycode")
+        _refuse("a part of the host begins with xn-- but is not valid punycode", code="url-host")

@@ -8,9 +8,8 @@ from hypothesis import strategies as st
 
 from aegis_stream.domain.event import (
     DATASET_CHARACTERS_MAX,
-    EVENT_BYTES_MAX,
+    DEFAULT_LIMITS,
     EVENT_ID_CHARACTERS_MAX,
-    JSON_DEPTH_MAX,
     NewEvent,
     Rejection,
     _parse_plain,
@@ -21,6 +20,7 @@ from aegis_stream.domain.event import (
 from aegis_stream.domain.times import to_text
 from support.api import ORG, SECOND, START, make_event, make_preflight, nested, to_json
 
+EVENT_BYTES_MAX, JSON_DEPTH_MAX = DEFAULT_LIMITS.bytes_max, DEFAULT_LIMITS.depth_max
 MADE_ID = "pflt_made"
 FINDING = "078-05-1120"
 

@@ -1,0 +1,197 @@
+"""Promises of the events that tell what was done: their shape, and that no secret is in them."""
+
+import json
+from dataclasses import fields, replace
+
+import pytest
+
+from aegis_stream.domain.audit import (
+    _SHOWN,
+    ACTIONS,
+    ADMIN_DATASET,
+    COMMAND_LINE,
+    Actor,
+    Deed,
+    admin_event,
+    destination_change,
+    destination_view,
+    key_deed,
+    key_view,
+)
+from aegis_stream.domain.destination import BatchPolicy, Destination, DestinationSpec, Filter
+from aegis_stream.domain.event import RESERVED_DATASETS, NewEvent, parse_event
+from aegis_stream.domain.organization import ApiKey, Scope
+
+NOW = 1_780_000_000_000_000
+ACTOR = Actor("key_1", "ci", "admin", "192.0.2.7")
+SPEC = DestinationSpec(
+    url="https://siem.example.com/receiver/v1/c4n4ryInTheUrl",
+    auth_header_name="Authorization",
+    auth_header_value="Bearer c4n4ry-token",
+    name="SIEM",
+    ca_certificate="-----BEGIN CERTIFICATE-----\nc4n4ry",
+)
+HIDDEN = {"url", "auth_header_value", "ca_certificate"}
+
+CATEGORIES = {"authentication", "configuration", "iam"}
+TYPES = {"access", "change", "creation", "deletion", "denied", "end", "start"}
+"""Those of the Elastic Common Schema's values for event.category and event.type that are used here."""
+
+
+def make_destination(spec: DestinationSpec = SPEC) -> Destination:
+    """Build a destination."""
+    return Destination(1, "dst_1", 7, "org_abc", spec, 1, NOW, NOW)
+
+
+def make_event(deed: Deed, actor: Actor = ACTOR) -> dict:
+    """Write the event of a deed, and read it."""
+    return json.loads(admin_event(deed, actor, org_id="org_abc", event_id="adm_1", now=NOW))
+
+
+def test_an_event_tells_who_did_what_to_what():
+    """Every part of the event has its place in the Elastic Common Schema."""
+    deed = Deed("key_create", "api_key", "key_2", "collector", after={"scope": "ingest"})
+
+    assert make_event(deed) == {
+        "@timestamp": "2026-05-28T20:26:40.000000Z",
+        "message": "ci made key collector",
+        "event": {
+            "id": "adm_1",
+            "kind": "event",
+            "category": ["iam"],
+            "type": ["creation"],
+            "action": "key_create",
+            "outcome": "success",
+            "dataset": "aegis.audit_stream.admin",
+        },
+        "user": {"id": "key_1", "name": "ci", "roles": ["admin"]},
+        "source": {"ip": "192.0.2.7"},
+        "aegis": {
+            "audit": {
+                "target": {"type": "api_key", "id": "key_2", "name": "collector"},
+                "after": {"scope": "ingest"},
+            }
+        },
+        "organization": {"id": "org_abc"},
+    }
+
+
+def test_a_failure_has_its_reason():
+    """What did not succeed says so, and why."""
+    event = make_event(Deed("destination_test", "destination", "dst_1", failure="answered 500"))["event"]
+
+    assert (event["outcome"], event["reason"]) == ("failure", "answered 500")
+
+
+@pytest.mark.parametrize(
+    "actor, source",
+    [
+        (COMMAND_LINE, None),
+        (replace(ACTOR, address="2001:db8::1"), {"ip": "2001:db8::1"}),
+        (replace(ACTOR, address="unix socket"), {"address": "unix socket"}),
+        (replace(ACTOR, address="x" * 1000), {"address": "x" * 100}),
+    ],
+)
+def test_says_where_a_call_came_from(actor, source):
+    """An address is told as an IP address where it is one, and cut where it is long."""
+    assert make_event(Deed("key_revoke", "api_key", "key_1"), actor).get("source") == source
+
+
+@pytest.mark.parametrize("action", sorted(ACTIONS))
+def test_every_action_is_fit_for_the_log(action):
+    """The event of every action is taken as one of the service's own and never from outside, with values that ECS knows."""
+    category, kind, words = ACTIONS[action]
+    body = admin_event(
+        Deed(action, "destination", "dst_1", '\u2028 "x"'), ACTOR, org_id="org_abc", event_id="adm_1", now=NOW
+    )
+
+    inside = parse_event(body.encode(), "org_abc", NOW, lambda: "adm_x", reserved=True)
+    outside = parse_event(body.encode(), "org_abc", NOW, lambda: "adm_x")
+
+    assert (category in CATEGORIES, kind in TYPES) == (True, True)
+    assert words
+    assert isinstance(inside, NewEvent)
+    assert (inside.event_id, inside.dataset, inside.body) == ("adm_1", ADMIN_DATASET, body)
+    assert outside.field == "event.dataset"
+    assert ADMIN_DATASET.startswith(RESERVED_DATASETS)
+
+
+def test_a_destination_is_shown_without_its_secrets():
+    """URL, credential and certificate are there only as masked, as there or not, and as a fingerprint."""
+    view = destination_view(SPEC)
+
+    assert "c4n4ry" not in repr(view)
+    assert (view["url"].startswith("https://siem.example.com/receiver/"), view["auth_header_set"]) == (
+        True,
+        True,
+    )
+    assert len(view["ca_certificate_sha256"]) == 64
+    bare = destination_view(replace(SPEC, auth_header_value=None, ca_certificate=None))
+    assert (bare["auth_header_set"], bare["ca_certificate_sha256"]) == (False, None)
+
+
+def test_every_field_of_a_destination_is_shown_or_hidden_on_purpose():
+    """A new field of a destination has to be decided about: shown in these events, or only named when it changes."""
+    assert set(_SHOWN) | HIDDEN == {one.name for one in fields(DestinationSpec)}
+    assert not set(_SHOWN) & HIDDEN
+
+
+@pytest.mark.parametrize(
+    "changes, before, after",
+    [
+        ({"name": "new"}, {"name": "SIEM"}, {"name": "new"}),
+        ({"enabled": False}, {"enabled": True}, {"enabled": False}),
+        ({"auth_header_value": "Bearer c4n4ry-other"}, {"auth_header_set": True}, {"auth_header_set": True}),
+        ({"auth_header_value": None}, {"auth_header_set": True}, {"auth_header_set": False}),
+        ({}, {}, {}),
+    ],
+    ids=str,
+)
+def test_a_change_tells_what_changed_and_nothing_else(changes, before, after):
+    """Of a change the fields that changed are named, with how they were and are; secrets only by name."""
+    deed = destination_change("destination_change", SPEC, make_destination(replace(SPEC, **changes)))
+
+    assert (deed.changed, deed.before, deed.after) == (tuple(changes), before, after)
+    assert "c4n4ry" not in json.dumps(make_event(deed))
+
+
+def test_a_changed_url_is_told_although_its_mask_is_the_same():
+    """Where only the masked part of a URL changed, it is named as changed."""
+    other = replace(SPEC, url=SPEC.url.replace("InThe", "OfThe"))
+
+    deed = destination_change("destination_change", SPEC, make_destination(other))
+
+    assert deed.changed == ("url",)
+    assert deed.before == deed.after != {}
+
+
+@pytest.mark.parametrize("name", sorted({one.name for one in fields(DestinationSpec)}))
+def test_no_change_of_any_field_shows_a_secret(name):
+    """Whatever field changes, neither the old nor the new secret is in the event."""
+    other = {
+        "enabled": False,
+        "filter": Filter(("a",)),
+        "batch": BatchPolicy(1),
+        "retry": replace(SPEC.retry, max_attempts=9),
+    }
+    changed = replace(SPEC, **{name: other.get(name, f"{getattr(SPEC, name)}x")})
+
+    event = make_event(destination_change("destination_change", SPEC, make_destination(changed)))
+
+    assert event["aegis"]["audit"]["changed"] == [name]
+    assert "c4n4ry" not in json.dumps(event)
+
+
+def test_a_key_is_shown_without_its_text():
+    """Of a key there are name, scope and end, not even the last characters of its text."""
+    key = ApiKey("key_1", 7, "org_abc", "ci", Scope.READ, b"c4n4ry" * 5 + b"xx", "x7Qa", NOW, NOW)
+
+    event = make_event(key_deed("key_create", key, after=key_view(key)))
+
+    assert event["aegis"]["audit"]["after"] == {
+        "id": "key_1",
+        "name": "ci",
+        "scope": "read",
+        "expires_at": "2026-05-28T20:26:40.000000Z",
+    }
+    assert "x7Qa" not in json.dumps(event)

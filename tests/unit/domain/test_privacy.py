@@ -1,0 +1,264 @@
+"""Promises of the privacy check: what it finds, what it lets pass, and that it takes no time.
+
+Whatever looks like a secret here is put together at run time, and opens nothing.
+"""
+
+import base64
+import hashlib
+import random
+import string
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from aegis_stream.domain.privacy import (
+    CARD,
+    DIGITS_MAX,
+    IBAN,
+    PRIVATE_KEY,
+    SECRET,
+    SSN,
+    TEXT_CHARACTERS_MAX,
+    TOO_LONG,
+    TOO_MANY_DIGITS,
+    find,
+)
+
+RANDOM = (
+    base64.b64encode(hashlib.sha512(b"synthetic").digest())
+    .decode()
+    .translate({ord(one): "x" for one in "+/="})
+)
+
+
+def luhn(digits: str) -> str:
+    """Add the digit that makes a card number of digits."""
+    total = sum(sum(divmod(int(digit) * (2 - place % 2), 10)) for place, digit in enumerate(reversed(digits)))
+    return digits + str(-total % 10)
+
+
+def make_iban(country: str, bban: str) -> str:
+    """Put country and check digits before an account."""
+    number = int("".join(str(int(one, 36)) for one in bban + country + "00"))
+    return f"{country}{98 - number % 97:02d}{bban}"
+
+
+def grouped(text: str, size: int, separator: str) -> str:
+    """Cut a text into groups."""
+    return separator.join(text[at : at + size] for at in range(0, len(text), size))
+
+
+CARDS = {
+    "visa": luhn("411111111111111"),
+    "visa, 13 digits": luhn("422222222222"),
+    "mastercard": luhn("555555555555444"),
+    "mastercard, new": luhn("222300000000000"),
+    "amex": luhn("37828224631000"),
+    "discover": luhn("601111111111111"),
+    "jcb": luhn("353011133330000"),
+    "diners": luhn("3852000002323"),
+    "19 digits": luhn("622126000000000000"),
+}
+IBANS = {
+    "DE": make_iban("DE", "370400440532013000"),
+    "GB": make_iban("GB", "WEST12345698765432"),
+    "NO": make_iban("NO", "86011117947"),
+    "FR": make_iban("FR", "20041010050500013M02606"),
+    "MT": make_iban("MT", "MALT011000012345MTLCAST001S"),
+}
+SECRETS = {
+    "AWS": "AKIA" + RANDOM[:16].upper(),
+    "GitHub": "ghp" + "_" + RANDOM[:36],
+    "GitHub, new": "github" + "_pat_" + RANDOM[:40],
+    "GitLab": "glpat" + "-" + RANDOM[:20],
+    "Slack": "xoxb" + "-" + "1234567890-" + RANDOM[:12],
+    "Stripe": "sk" + "_live_" + RANDOM[:24],
+    "OpenAI": "sk" + "-" + RANDOM[:40],
+    "Google": "AIza" + RANDOM[:35],
+    "SendGrid": "SG." + RANDOM[:22] + "." + RANDOM[:43],
+    "npm": "npm" + "_" + RANDOM[:36],
+    "ours": "aegis" + "_sk_" + RANDOM[:43],
+    "operator": "aegis" + "_op_" + RANDOM[:43],
+    "JWT": "eyJ" + RANDOM[:30] + ".eyJ" + RANDOM[30:60] + "." + RANDOM[:20],
+    "bearer": "Bearer " + RANDOM[:32],
+    "assignment": "password=" + RANDOM[:32],
+    "unknown prefix": "acme_prod_" + RANDOM[:32],
+}
+ORDINARY = [
+    "",
+    "Detected SSN; masked.",
+    "No findings.",
+    "Detected 2 SSN and 1 EMAIL; masked.",
+    "Blocked: 3 credit card numbers in prompt for vendor upload, policy v1.0",
+    "policy pol_01ksr492006zr14463e1x90ggf, event pflt_01ksr492006zr14463e1x90ggf",
+    "request 550e8400-e29b-41d4-a716-446655440000 at 2026-05-15T10:33:21.456789+00:00",
+    "commit 3b9c9c4fc5f9c0ffee00c0ffee00c0ffee00c0ff",
+    "at 1780000000000000 microseconds, 1780000000000 milliseconds, 4096 bytes, port 8088",
+    "call +1 202 555 0143 or 202-555-0143, ext. 12",
+    "from 192.168.100.200 and 2001:db8:85a3::8a2e:370:7334",
+    "order 4111111111111112, invoice 4444444444444444, item 000-12-3456, 666-12-3456, 900-12-3456, 123-00-4567",
+    "123-45-6789-0, 0-123-45-6789, 1234-45-6789",
+    "DE00 3704 0044 0532 0130 00 is no account, XX89 3704 0044 0532 0130 00 is none either",
+    "3.141592653589793238462643383279502884197169399375105820974944592307816406286",
+    "-----BEGIN CERTIFICATE----- and -----BEGIN PUBLIC KEY-----",
+    "a sentence about tokens, secrets, passwords and keys without any of them",
+    "see https://example.com/path/to/a/very-long-page-name-with-words-2026",
+    "SSN of 3 people, social security of 12",
+]
+
+
+@pytest.mark.parametrize("number", CARDS.values(), ids=CARDS)
+@pytest.mark.parametrize("separator", ["", " ", "-", ".", "\u00a0", "  "])
+@pytest.mark.parametrize("frame", ["{}", "card {}.", "({}, exp. 12/29)", "12 {} 34"])
+def test_finds_a_card_number(number, separator, frame):
+    """A card number of any network is found, in one piece or in groups of four, with other numbers beside it."""
+    assert find(frame.format(grouped(number, 4, separator))) == CARD
+
+
+def test_finds_amex_in_its_own_groups():
+    """Four, six and five digits are a card number too."""
+    number = CARDS["amex"]
+
+    assert find(f"{number[:4]} {number[4:10]} {number[10:]}") == CARD
+
+
+@pytest.mark.parametrize("number", CARDS.values(), ids=CARDS)
+def test_a_wrong_check_digit_is_no_card(number):
+    """Of the ten numbers that differ in the last digit, one is a card number."""
+    found = [find(f"number {number[:-1]}{digit}") for digit in string.digits]
+
+    assert found.count(CARD) == 1
+
+
+@pytest.mark.parametrize("digits, found", [(12, None), (13, CARD), (19, CARD), (20, None)])
+def test_a_card_has_13_to_19_digits(digits, found):
+    """Numbers shorter or longer than a card's pass, whatever their check digit."""
+    assert find(luhn("4" + "12345678901234567890"[: digits - 2])) == found
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ssn 123-45-6789",
+        "123 45 6789",
+        "(123.45.6789)",
+        "SSN:123456789",
+        "Social security no. 123456789 was masked",
+        "\uff11\uff12\uff13-\uff14\uff15-\uff16\uff17\uff18\uff19",
+        "123-45-\u200b6789",
+    ],
+)
+def test_finds_a_social_security_number(text):
+    """A social security number is found with its separators, and without them beside its name; in other digits as well."""
+    assert find(text) == SSN
+
+
+@pytest.mark.parametrize("iban", IBANS.values(), ids=IBANS)
+@pytest.mark.parametrize(
+    "write", [str, str.lower, lambda one: grouped(one, 4, " "), lambda one: grouped(one, 4, "-")]
+)
+@pytest.mark.parametrize("frame", ["{}", "to {} today", "AB12 {}", "account:{};"])
+def test_finds_an_iban(iban, write, frame):
+    """An IBAN is found in groups or not, in small letters or capitals, with words around it."""
+    assert find(frame.format(write(iban))) == IBAN
+
+
+@pytest.mark.parametrize("iban", IBANS.values(), ids=IBANS)
+def test_a_wrong_check_sum_is_no_iban(iban):
+    """Of all check digits one pair is right."""
+    found = [find(f"{iban[:2]}{check:02d}{iban[4:]}") for check in range(2, 99)]
+
+    assert found.count(IBAN) == 1
+
+
+@pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
+@pytest.mark.parametrize("frame", ["{}", "found {} in prompt", "key='{}'", "({})"])
+def test_finds_a_secret_key(secret, frame):
+    """Keys are found by the beginnings that their makers give them, and random tokens by a name before them."""
+    assert find(frame.format(secret)) == SECRET
+
+
+@pytest.mark.parametrize("kind", ["", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED "])
+def test_finds_a_private_key(kind):
+    """The first line of a private key is enough."""
+    assert find(f"prompt had -----BEGIN {kind}PRIVATE" + " KEY-----") == PRIVATE_KEY
+
+
+@pytest.mark.parametrize("text", ORDINARY)
+def test_lets_ordinary_text_pass(text):
+    """Words, counts, identifiers, times, addresses and phone numbers are no findings."""
+    assert find(text) is None
+
+
+def test_identifiers_pass_one_and_all():
+    """Identifiers as this service makes them never look like anything else."""
+    dice = random.Random(7)
+    letters = "0123456789abcdefghjkmnpqrstvwxyz"
+
+    for prefix in ("pflt", "pol", "dst", "key"):
+        for _ in range(500):
+            assert find(f"see {prefix}_{''.join(dice.choices(letters, k=26))}") is None
+
+
+@pytest.mark.parametrize("size, found", [(TEXT_CHARACTERS_MAX, None), (TEXT_CHARACTERS_MAX + 1, TOO_LONG)])
+def test_a_text_that_is_too_long_is_refused(size, found):
+    """What is longer than can be looked at is refused, for what is in it cannot be known."""
+    assert find("x" * size) == found
+
+
+@pytest.mark.parametrize("count, found", [(DIGITS_MAX, None), (DIGITS_MAX + 1, TOO_MANY_DIGITS)])
+def test_a_text_with_too_many_digits_is_refused(count, found):
+    """A text that lists numbers without end is refused rather than looked through."""
+    assert find("1, " * count) == found
+
+
+@given(st.text(max_size=300))
+@example("\ufdfa" * TEXT_CHARACTERS_MAX)
+def test_is_total(text):
+    """Any text has an answer."""
+    assert find(text) in (None, CARD, SSN, IBAN, SECRET, PRIVATE_KEY, TOO_MANY_DIGITS)
+
+
+@given(st.text(st.characters(codec="ascii", exclude_characters=string.digits + "-"), max_size=300))
+def test_text_without_digits_passes(text):
+    """Where there is no digit and no line of hyphens there is nothing to find."""
+    assert find(text) is None
+
+
+@given(
+    st.sampled_from([*CARDS.values(), *IBANS.values(), *SECRETS.values()]),
+    st.text(st.characters(codec="ascii", categories=["Lu", "Ll", "Zs"]), max_size=60),
+    st.text(st.characters(codec="ascii", categories=["Lu", "Ll", "Zs"]), max_size=60),
+)
+def test_finds_values_among_words(value, before, after):
+    """Whatever words stand around it, a value is found, and not repeated."""
+    found = find(f"{before} , {value} , {after}")
+
+    assert found is not None
+    assert value not in found
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        "1 ",
+        "1",
+        "a1 ",
+        "DE12 ",
+        "ab_",
+        "eyJ-",
+        "1-",
+        "4444 ",
+        "4440 ",
+        "ssn 0",
+        "Ab1",
+        "Bearer ",
+        "-----BEGIN A ",
+    ],
+)
+def test_no_text_takes_long(piece):
+    """Text made to keep a search busy has its answer at once, a hundred times over."""
+    whole = (piece * TEXT_CHARACTERS_MAX)[: TEXT_CHARACTERS_MAX - 1] + "1"
+
+    assert {find(whole) for _ in range(100)} <= {None, SSN, SECRET, TOO_MANY_DIGITS}

@@ -1,0 +1,106 @@
+"""Promises of rates: how many pass, when the next one does, and that clocks and tables do no harm."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from aegis_stream.domain.rate import Buckets, Rate
+
+NOW = 1_780_000_000_000_000
+SECOND = 1_000_000
+
+
+@pytest.mark.parametrize("count, per_s", [(1, 1), (3, 1), (7, 60), (300, 60), (50_000, 1), (2, 0.5)])
+def test_a_full_bucket_holds_its_count(count, per_s):
+    """As many as the rate says pass at once, and not one more."""
+    buckets = Buckets(Rate(count, per_s))
+
+    passed = [buckets.take("key", NOW) == 0 for _ in range(count + 3)]
+
+    assert passed == [True] * count + [False] * 3
+
+
+def test_the_wait_is_the_time_until_the_next_one():
+    """What is refused is told how long to wait; a moment before it is refused again, then it passes."""
+    buckets = Buckets(Rate(4, 2))
+    for _ in range(4):
+        buckets.take("key", NOW)
+
+    wait = buckets.take("key", NOW)
+
+    assert wait == pytest.approx(0.5 * SECOND, abs=1)
+    assert buckets.take("key", NOW + int(wait) - 10) == pytest.approx(10, abs=2)
+    assert buckets.take("key", NOW + int(wait) + 1) == 0
+    assert buckets.take("key", NOW + int(wait) + 1) > 0
+
+
+def test_looking_takes_nothing():
+    """Asking for the wait leaves the bucket as it is, full and empty."""
+    buckets = Buckets(Rate(2))
+
+    before = [buckets.wait("key", NOW) for _ in range(5)]
+    buckets.take("key", NOW)
+    half = [buckets.wait("key", NOW) for _ in range(5)]
+    buckets.take("key", NOW)
+    after = [buckets.wait("key", NOW) for _ in range(5)]
+
+    assert (before, half) == ([0] * 5, [0] * 5)
+    assert after == [pytest.approx(SECOND / 2, abs=1)] * 5
+
+
+def test_buckets_are_apart():
+    """What one key takes, no other lacks."""
+    buckets = Buckets(Rate(1))
+
+    assert [buckets.take(key, NOW) == 0 for key in ("one", "other", "one")] == [True, True, False]
+
+
+def test_a_bucket_fills_up_and_not_beyond():
+    """After a long rest a bucket is full, and holds no more than that."""
+    buckets = Buckets(Rate(3))
+    for _ in range(3):
+        buckets.take("key", NOW)
+
+    passed = [buckets.take("key", NOW + 3600 * SECOND) == 0 for _ in range(5)]
+
+    assert passed == [True, True, True, False, False]
+
+
+def test_a_clock_set_back_stops_nobody():
+    """When the clock goes back an hour, nobody has to wait for that hour."""
+    buckets = Buckets(Rate(3))
+    for _ in range(3):
+        buckets.take("key", NOW)
+
+    assert buckets.wait("key", NOW - 3600 * SECOND) == 0
+    assert buckets.take("key", NOW - 3600 * SECOND) == 0
+
+
+def test_the_table_is_bounded():
+    """However many keys come, only so many buckets are kept; the newest are among them."""
+    buckets = Buckets(Rate(1), count_max=3)
+
+    for number in range(100):
+        assert buckets.take(number, NOW) == 0
+        assert len(buckets) <= 3
+
+    assert buckets.take(99, NOW) > 0
+
+
+@given(
+    count=st.integers(1, 50),
+    per_s=st.sampled_from([0.1, 1, 60]),
+    steps=st.lists(st.integers(0, 3 * SECOND), max_size=60),
+)
+def test_never_more_than_the_rate_in_any_span(count, per_s, steps):
+    """Whatever the arrivals, within any stretch of time no more pass than a full bucket and what flowed in meanwhile."""
+    buckets, now, passed = Buckets(Rate(count, per_s)), NOW, []
+    for step in steps:
+        now += step
+        if buckets.take("key", now) == 0:
+            passed.append(now)
+
+    for first in range(len(passed)):
+        for last in range(first, len(passed)):
+            flowed = (passed[last] - passed[first] + 2 * (last - first + 1)) * count / (per_s * SECOND)
+            assert last - first + 1 <= count + flowed + 1e-6

@@ -105,15 +105,40 @@ class Ledger(Protocol):
         ...
 
 
-class Sealer(Protocol):
-    """Encrypts what must not lie in the store in plain text."""
+class Place(NamedTuple):
+    """Where a sealed record belongs; it opens nowhere else."""
 
-    def seal(self, secret: str, context: str) -> bytes:
-        """Encrypt; the record opens only with the same context (organization, destination, field)."""
+    org_id: str
+    dst_id: str
+    field: str
+
+
+class Sealer(Protocol):
+    """Encrypts what must not lie in the store in plain text. A master key is known by its id of four bytes."""
+
+    @property
+    def newest(self) -> bytes:
+        """Id of the master key that stands first where the keys are kept."""
         ...
 
-    def open(self, sealed: bytes, context: str) -> str:
-        """Decrypt; raises Unavailable when the record was moved, damaged, or sealed with another master key."""
+    def holds(self, key_id: bytes) -> bool:
+        """Tell whether a master key is there."""
+        ...
+
+    def stamp(self, key_id: bytes) -> bytes:
+        """Return how every record begins that is sealed now under a master key."""
+        ...
+
+    def seal(self, secret: str, place: Place, key_id: bytes | None = None) -> bytes:
+        """Encrypt under a master key, None for the newest; raises Unavailable when that key is not there."""
+        ...
+
+    def open(self, sealed: bytes, place: Place) -> str:
+        """Decrypt; raises Unavailable when the record was moved or damaged, or its master key is not there."""
+        ...
+
+    def rewrap(self, sealed: bytes, place: Place, key_id: bytes) -> bytes:
+        """Bring a record under another master key; raises Unavailable as `open` and `seal` do."""
         ...
 
 

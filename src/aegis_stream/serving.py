@@ -1,4 +1,6 @@
-"""The programs that run until they are told to stop: `aegis worker`, and `aegis serve` with the workers under it.
+"""The programs that run until they are told to stop: `aegis worker`, and `aegis serve` with what runs under it.
+
+Under it are workers and, where one process is not enough for the API, further API processes on the same port.
 
 Everything they are made of comes from wiring; here is how processes begin, watch each other, and end.
 """
@@ -7,10 +9,11 @@ import asyncio
 import contextlib
 import gc
 import os
+import resource
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +22,8 @@ import uvloop
 
 from . import __version__
 from .api.app import create_app
+from .api.connection import bounded_http
+from .api.counts import IngestCounts, open_counts, share_counts
 from .errors import Misconfigured
 from .settings import Settings
 from .store.bell import BellRope
@@ -26,9 +31,11 @@ from .telemetry import Log
 from .wiring import Stores, make_log, make_service, make_worker, open_stores, remove_dead_workers
 
 RESTART_FIRST_S, RESTART_LONGEST_S = 0.2, 5.0
-"""Pause before a crashed worker is started again: doubles from the first to the longest."""
-WORKER_EXIT_S = 10.0
-"""How long a worker may take to end before it is killed, seconds."""
+"""Pause before a crashed child is started again: doubles from the first to the longest."""
+FILES_BESIDE = 4096
+"""Files a process needs beside its clients' connections: databases, and a worker's connections to destinations."""
+CHILD_EXIT_S = 10.0
+"""How long a child may take to end before it is killed, seconds."""
 
 
 # ── aegis worker ──
@@ -36,6 +43,7 @@ WORKER_EXIT_S = 10.0
 
 def run_worker(settings: Settings, *, supervised: bool) -> None:
     """Run one worker until SIGTERM or SIGINT, or, when supervised, until the supervisor is gone."""
+    _settle_limits()
     telemetry = make_log(settings)
     stores = open_stores(settings, telemetry)
     try:
@@ -51,6 +59,15 @@ async def _work(settings: Settings, stores: Stores, telemetry: Log, *, supervise
     await remove_dead_workers(stores, telemetry)
     worker = make_worker(settings, stores, telemetry)
     await worker.run(stop, ready=_freeze)
+
+
+def _settle_limits(files: int = 0) -> None:
+    """Let this process have as many files open as it may need, and leave no image of its memory when it crashes."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files + FILES_BESIDE
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
 
 
 def _freeze() -> None:
@@ -89,6 +106,7 @@ class Serving:
     port: int
     workers: int
     config: Path | None
+    api_processes: int = 1
 
 
 def run_server(settings: Settings, serving: Serving) -> None:
@@ -96,21 +114,37 @@ def run_server(settings: Settings, serving: Serving) -> None:
 
     Raises: Misconfigured when it cannot start.
     """
+    _settle_limits(settings.connections_max)
     telemetry = make_log(settings)
-    listener = _listen(serving.host, serving.port)
+    listeners = _listen_all(serving.host, serving.port, serving.api_processes)
     stores = open_stores(settings, telemetry)
     try:
-        _greet(stores, settings, serving, listener.getsockname()[1])
-        uvloop.run(_serve(settings, serving, stores, telemetry, listener))
+        _greet(stores, settings, serving, listeners[0].getsockname()[1])
+        uvloop.run(_serve(settings, serving, stores, telemetry, listeners))
     finally:
         stores.close()
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen_all(host: str, port: int, processes: int) -> list[socket.socket]:
+    """Return a listener on the same port for each API process: the kernel spreads new connections over them.
+
+    On one listener for all, whoever wakes first takes all that wait: of 16 connections often every one.
+    """
+    if processes == 1:
+        return [_listen(host, port)]
+    # Fails where somebody listens: sharing alone would let two services run on one port unseen.
+    with _listen(host, port) as alone:
+        port = alone.getsockname()[1]
+    return [_listen(host, port, shared=True) for _ in range(processes)]
+
+
+def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
     except OSError as error:
         raise Misconfigured(
@@ -147,29 +181,31 @@ class _Server(uvicorn.Server):
 
 
 async def _serve(
-    settings: Settings, serving: Serving, stores: Stores, telemetry: Log, listener: socket.socket
+    settings: Settings, serving: Serving, stores: Stores, telemetry: Log, listeners: list[socket.socket]
 ) -> None:
     stop = _stop_on_signals()
     rope = BellRope(stores.bell_folder)
-    service = make_service(settings, stores, telemetry, rope)
-    app = create_app(service)
+    counts_fd = share_counts(serving.api_processes)
+    app = create_app(make_service(settings, stores, telemetry, rope, open_counts(counts_fd, 0)))
     metrics_server = None
     if settings.metrics_port:
         app, metrics_app = app.split_metrics()
-        metrics_server = _make_http(metrics_app)
-    server = _make_http(app)
+        metrics_server = _make_http(metrics_app, settings)
+    server = _make_http(app, settings)
     await remove_dead_workers(stores, telemetry)
     async with asyncio.TaskGroup() as tasks:
-        for number in range(serving.workers):
-            tasks.create_task(_supervise(number, serving, stores, telemetry, stop))
+        for child in _children(serving, stores, telemetry, listeners, counts_fd):
+            tasks.create_task(_supervise(child, telemetry, stop))
         if metrics_server is not None:
             tasks.create_task(metrics_server.serve(sockets=[_listen(serving.host, settings.metrics_port)]))
-        answering = tasks.create_task(server.serve(sockets=[listener]))
+        answering = tasks.create_task(server.serve(sockets=listeners[:1]))
         _freeze()
         telemetry.info(
-            "service.started", host=serving.host, port=listener.getsockname()[1], workers=serving.workers
+            "service.started", host=serving.host, port=listeners[0].getsockname()[1], workers=serving.workers
         )
         await stop.wait()
+        for one in listeners[1:]:
+            one.close()  # kept for children that are started again; now clients must not wait in their queues
         server.should_exit = True
         if metrics_server is not None:
             metrics_server.should_exit = True
@@ -178,18 +214,19 @@ async def _serve(
     telemetry.info("service.stopped")
 
 
-def _make_http(app: object) -> uvicorn.Server:
+def _make_http(app: object, settings: Settings) -> uvicorn.Server:
     config = uvicorn.Config(
         app,  # type: ignore[arg-type] # an ASGI application
         loop="none",
-        http="httptools",
+        http=bounded_http(settings),
+        interface="asgi3",
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
-        timeout_keep_alive=75,
+        forwarded_allow_ips=[str(one) for one in settings.trusted_proxies],
         timeout_graceful_shutdown=5,
         limit_concurrency=None,
         backlog=2048,
@@ -197,36 +234,149 @@ def _make_http(app: object) -> uvicorn.Server:
     return _Server(config)
 
 
-async def _supervise(
-    number: int, serving: Serving, stores: Stores, telemetry: Log, stop: asyncio.Event
+# ── a further API process under aegis serve ──
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What an API process is given by the one that supervises it.
+
+    Args:
+        listener_fd: its listener, which outlives it with the supervisor: no connection that waits there is lost.
+        counts_fd: shared memory with the counts of all of them.
+        slot: this one's place in it, from 1.
+    """
+
+    listener_fd: int
+    counts_fd: int
+    slot: int
+
+
+def run_api(settings: Settings, inherited: Inherited) -> None:
+    """Answer beside the supervisor until SIGTERM or SIGINT, or until the supervisor is gone.
+
+    Raises: Misconfigured when what should be inherited is not there.
+    """
+    _settle_limits(settings.connections_max)
+    telemetry = make_log(settings)
+    try:
+        listener = socket.socket(fileno=inherited.listener_fd)
+    except OSError as error:
+        raise Misconfigured(
+            f"descriptor {inherited.listener_fd} is no listener: `aegis serve --api-processes` starts this command"
+        ) from error
+    counts = open_counts(inherited.counts_fd, inherited.slot)
+    stores = open_stores(settings, telemetry)
+    try:
+        uvloop.run(_answer(settings, stores, telemetry, listener, counts, inherited.slot))
+    finally:
+        stores.close()
+
+
+async def _answer(
+    settings: Settings,
+    stores: Stores,
+    telemetry: Log,
+    listener: socket.socket,
+    counts: IngestCounts,
+    slot: int,
 ) -> None:
-    """Keep one worker process running until asked to stop."""
+    stop = _stop_on_signals()
+    _stop_on_end_of_input(stop)
+    rope = BellRope(stores.bell_folder)
+    app = create_app(make_service(settings, stores, telemetry, rope, counts))
+    if settings.metrics_port:
+        app, _ = app.split_metrics()  # the supervisor alone listens there, and sums up for all
+    server = _make_http(app, settings)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve(sockets=[listener]))
+        _freeze()
+        telemetry.info("api.started", number=slot, pid=os.getpid())
+        await stop.wait()
+        server.should_exit = True
+    rope.close()
+    telemetry.info("api.stopped", number=slot, pid=os.getpid())
+
+
+# ── children ──
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process to be kept running.
+
+    Args:
+        kind: its command, and what the log calls it.
+        number: which of its kind.
+        options: of its command.
+        fds: descriptors that it inherits.
+        clear: done when one has ended by itself.
+    """
+
+    kind: str
+    number: int
+    options: tuple[str, ...]
+    fds: tuple[int, ...] = ()
+    clear: Callable[[], Awaitable[None]] | None = None
+
+
+def _children(
+    serving: Serving, stores: Stores, telemetry: Log, listeners: list[socket.socket], counts_fd: int
+) -> Iterator[Child]:
+    """Yield what runs under `aegis serve`; the process itself is API process 0."""
+    config = ("--config", str(serving.config)) if serving.config else ()
+
+    async def clear() -> None:
+        await remove_dead_workers(stores, telemetry)
+
+    for number in range(serving.workers):
+        yield Child("worker", number, ("--supervised", *config), clear=clear)
+    for slot in range(1, serving.api_processes):
+        fds = (listeners[slot].fileno(), counts_fd)
+        given = ("--listener-fd", str(fds[0]), "--counts-fd", str(fds[1]), "--slot", str(slot))
+        yield Child("api", slot, (*given, *config), fds)
+
+
+async def _supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
+    """Keep one child running until asked to stop."""
     pause_s = RESTART_FIRST_S
-    arguments = ["worker", "--supervised", *(["--config", str(serving.config)] if serving.config else [])]
+    command = (sys.executable, "-m", "aegis_stream", child.kind, *child.options)
+    # A worker has no use for the operator's key, and what is not there cannot leak from there.
+    hidden = {"AEGIS_OPERATOR_KEY"} if child.kind == "worker" else set()
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
     while not stop.is_set():
         began_s = asyncio.get_running_loop().time()
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "aegis_stream", *arguments, stdin=asyncio.subprocess.PIPE
+            *command, stdin=asyncio.subprocess.PIPE, pass_fds=child.fds, env=environment
         )
-        telemetry.info("supervisor.worker_started", number=number, pid=process.pid)
+        telemetry.info(f"supervisor.{child.kind}_started", number=child.number, pid=process.pid)
         ended = asyncio.ensure_future(process.wait())
         stopping = asyncio.ensure_future(stop.wait())
         await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
         if not ended.done():
-            process.terminate()
-            try:
-                await asyncio.wait_for(ended, WORKER_EXIT_S)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+            await _end(process, ended)
             return
         telemetry.warning(
-            "supervisor.worker_exited", number=number, pid=process.pid, status=process.returncode
+            f"supervisor.{child.kind}_exited",
+            number=child.number,
+            pid=process.pid,
+            status=process.returncode,
         )
-        await remove_dead_workers(stores, telemetry)
+        if child.clear is not None:
+            await child.clear()
         if asyncio.get_running_loop().time() - began_s > RESTART_LONGEST_S:
             pause_s = RESTART_FIRST_S
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), pause_s)
         pause_s = min(pause_s * 2, RESTART_LONGEST_S)
+
+
+async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:
+    """End a child: politely, then not."""
+    process.terminate()
+    try:
+        await asyncio.wait_for(ended, CHILD_EXIT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

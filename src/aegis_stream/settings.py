@@ -8,6 +8,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +77,60 @@ class Settings:
     """Port for /metrics alone; 0 for the API's own port."""
     destinations_max: int = 1000
     """Destinations of one organization at most."""
+    audit_actions: bool = True
+    """Record what is done to destinations and keys in the organization's own log, so that it reaches its destinations."""
+    privacy_check: bool = True
+    """Refuse preflight events with a card number, a key and the like in their summary: counts of findings, never values."""
     ingest_queue_bytes_max: int = 128 * 1024 * 1024
     """Event bytes waiting for their commit at most; beyond it ingest answers 503."""
+
+    # How large: what one request may cost.
+    request_bytes_max: int = 10 * 1024 * 1024
+    """Largest ingest body, bytes, before and after decompression: 10,000 ordinary events."""
+    request_events_max: int = 10_000
+    """Most events in one request: one transaction, a tenth of a second of one core."""
+    event_bytes_max: int = 256 * 1024
+    """Largest event, bytes of JSON: what most destinations take."""
+    json_depth_max: int = 32
+    """Deepest nesting of objects and arrays in an event, the event itself being 1: parsers elsewhere are recursive."""
+    number_digits_max: int = 400
+    """Most characters of a number in an event: the largest double has 309 digits, and reading long ones takes time squared."""
+    decompression_ratio_max: int = 200
+    """Bytes that a compressed byte may become, beyond the first MiB: repetitive events reach 100, bombs 1,000 and more."""
+    call_bytes_max: int = 1_000_000
+    """Largest body of any call but ingest, bytes: 10,000 event ids in one redrive."""
+
+    # How often: what one key, one address, one organization may ask for.
+    key_ingest_per_second: int = 50_000
+    """Ingest requests of one key a second, twice that at once: several times what a machine takes, so it stops runaways only."""
+    key_calls_per_second: int = 1_000
+    """Other calls of one key a second, twice that at once."""
+    failed_keys_per_minute: int = 300
+    """Keys that open nothing, tried from one address a minute: guessing is hopeless, but it must not cost the others."""
+    tests_per_minute: int = 60
+    """Test events of one organization a minute: enough for a person, too few to look around a network with."""
+    trusted_proxies: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+    """Proxies whose X-Forwarded-For tells the client's address; only those on this machine, because anybody can send it."""
+
+    # How many: what one organization may have.
+    keys_max: int = 1000
+    """API keys of one organization at most; at the limit, those that have expired make room."""
+    replays_max: int = 8
+    """Replays under way to one destination at most: they share a quarter of its window."""
+
+    # Connections: what one client may hold open.
+    connections_max: int = 4096
+    """Open connections at most; beyond it the one that has been idle for longest is closed. Below the usual limits of files."""
+    header_bytes_max: int = 32 * 1024
+    """Largest head of a request, bytes of request line and headers: proxies add a few KiB."""
+    headers_max: int = 100
+    """Most headers of a request."""
+    header_timeout_seconds: float = 10.0
+    """Longest time for a head to arrive, from connect or its first byte: a slow line needs a tenth of it."""
+    body_timeout_seconds: float = 30.0
+    """Longest time for a body to arrive, and for a client to take an answer: 10 MiB at 3 Mbit/s."""
+    keep_alive_seconds: float = 75.0
+    """How long an idle connection is kept, seconds: longer than the minute after which many clients send again."""
 
     @property
     def retry(self) -> RetryPolicy:
@@ -109,6 +162,25 @@ _RANGES: dict[str, tuple[float, float]] = {
     "metrics_port": (0, 65_535),
     "destinations_max": (1, 100_000),
     "ingest_queue_bytes_max": (1_048_576, 8_589_934_592),
+    "request_bytes_max": (1024, 1_073_741_824),
+    "request_events_max": (1, 1_000_000),
+    "event_bytes_max": (1024, 16_777_216),
+    "json_depth_max": (4, 128),
+    "number_digits_max": (20, 4300),
+    "decompression_ratio_max": (10, 100_000),
+    "call_bytes_max": (16_384, 16_777_216),
+    "key_ingest_per_second": (1, 10_000_000),
+    "key_calls_per_second": (1, 1_000_000),
+    "failed_keys_per_minute": (1, 1_000_000),
+    "tests_per_minute": (1, 10_000),
+    "keys_max": (2, 10_000),
+    "replays_max": (1, 16),
+    "connections_max": (16, 1_000_000),
+    "header_bytes_max": (4096, 1_048_576),
+    "headers_max": (16, 1000),
+    "header_timeout_seconds": (0.1, 300),
+    "body_timeout_seconds": (0.1, 3600),
+    "keep_alive_seconds": (1, 3600),
 }
 _CHOICES = {"log_format": ("auto", "console", "json"), "log_level": ("debug", "info", "warning", "error")}
 
@@ -146,7 +218,7 @@ def _read_file(path: Path) -> dict[str, Any]:
 
 
 def _convert(name: str, source: str, value: Any) -> Any:
-    if name == "allowed_networks":
+    if name in ("allowed_networks", "trusted_proxies"):
         texts = value if isinstance(value, list) else [value]
         if not all(isinstance(one, str) for one in texts):
             raise Misconfigured(
@@ -155,14 +227,16 @@ def _convert(name: str, source: str, value: Any) -> Any:
         try:
             return parse_networks(",".join(texts))
         except Invalid as error:
-            raise Misconfigured(f"{source}: {error.message}") from error
+            raise Misconfigured(f"{source}: {error.problems[0].message}") from error
     default = getattr(Settings(), name)
     if isinstance(default, bool):
         return _boolean(source, value)
     if isinstance(default, int | float):
         return _number(name, source, value, type(default))
     if not isinstance(value, str):
-        raise Misconfigured(f"{source} is {value!r}: it must be text")
+        raise Misconfigured(
+            f"{source} is {'no text' if name in SECRET_FIELDS else repr(value)}: it must be text"
+        )
     text = value
     if name in _CHOICES and text not in _CHOICES[name]:
         raise Misconfigured(f"{source} is {text!r}: it must be one of {', '.join(_CHOICES[name])}")
@@ -205,6 +279,11 @@ def _check_together(settings: Settings) -> None:
         raise Misconfigured(
             f"AEGIS_LEASE_SECONDS is {settings.lease_seconds:g}: it must be at least AEGIS_REQUEST_TIMEOUT_SECONDS "
             f"({settings.request_timeout_seconds:g}) + 5, or a slow answer could outlive its lease"
+        )
+    if settings.request_bytes_max < settings.event_bytes_max:
+        raise Misconfigured(
+            f"AEGIS_REQUEST_BYTES_MAX is {settings.request_bytes_max}: it must not be smaller than "
+            f"AEGIS_EVENT_BYTES_MAX ({settings.event_bytes_max}), or the largest event could not be sent"
         )
     if settings.retry_max_seconds < settings.retry_base_seconds:
         raise Misconfigured("AEGIS_RETRY_MAX_SECONDS is smaller than AEGIS_RETRY_BASE_SECONDS")

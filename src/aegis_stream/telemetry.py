@@ -20,15 +20,22 @@ LOG_EVENTS: dict[str, str] = {
     "store.worker_removed": "A worker was found dead; its destinations are free.",
     "supervisor.worker_started": "A worker process was started.",
     "supervisor.worker_exited": "A worker process ended; it is started again unless the service is stopping.",
+    "supervisor.api_started": "A further API process was started.",
+    "supervisor.api_exited": "A further API process ended; it is started again unless the service is stopping.",
+    "api.started": "A further API process answers.",
+    "api.stopped": "A further API process has ended; everything it acknowledged is stored.",
     "worker.started": "A worker serves destinations.",
     "worker.stopped": "A worker has ended; what was under way is settled or given back.",
     "worker.lease_lost": "A worker was silent for longer than its lease; it begins anew.",
     "worker.leases_lost": "Destinations were taken over by another worker.",
     "worker.store_unavailable": "The store could not be reached; the worker tries again.",
+    "vault.key_unknown": "A stored credential, or the store, names a master key that is not here; told once for each place.",
+    "vault.record_refused": "A sealed record was damaged, changed or moved, and does not open; told once for each place.",
     "destination.unreadable": "A destination's stored credential or configuration does not open.",
     "destination.halted": "Serving a destination met a bug; it alone is left alone for a minute, and nothing of it is lost.",
     "destination.failing": "Attempts fail for a reason about the destination.",
     "destination.recovered": "A destination takes events again.",
+    "destination.warning": "Events arrive, and still there is something to look at: the destination's words, or its limits.",
 }
 """Every log event: its name, and what it means."""
 

@@ -14,11 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import __version__
-from .access import Access, Issuer
-from .api.ingest import IngestCounts
+from .access import Access, AccessLimits, Issuer
+from .api.counts import IngestCounts
 from .api.service import Service, route_of
+from .domain.audit import COMMAND_LINE
+from .domain.event import EventLimits
 from .domain.ids import Micros, WorkerId, new_secret
 from .domain.organization import OPERATOR_KEY_PREFIX
+from .domain.rate import Rate
 from .errors import Misconfigured, Unavailable
 from .netguard import NetGuard
 from .pipeline.ingest import Ingest
@@ -29,9 +32,11 @@ from .store.directory import StoredDirectory
 from .store.ledger import StoredLedger
 from .store.log import StoredLog
 from .store.retention import Retention
+from .store.secrets import StoredSecrets, needs_a_key
 from .store.sqlite import Sqlite
+from .store.trail import Trail
 from .telemetry import Log
-from .vault import Vault, decode_master_key, read_or_make_master_key
+from .vault import GivenKeys, KeyFile, KeySource, Rotation, Vault, parse_ring
 from .worker import Surroundings, Worker
 
 USER_AGENT = f"Aegis-Audit-Stream/{__version__}"
@@ -65,6 +70,7 @@ class Stores:
     log: StoredLog
     ledger: StoredLedger
     directory: StoredDirectory
+    secrets: StoredSecrets
     retention: Retention
     bell_folder: Path
     operator_digest: bytes
@@ -75,54 +81,86 @@ class Stores:
         self.db.close()
 
 
-def open_stores(settings: Settings, telemetry: Log, *, threads: bool = True) -> Stores:
-    """Open the data directory: make what is missing, migrate the schema.
+def open_stores(
+    settings: Settings, telemetry: Log, *, threads: bool = True, check_keys: bool = True
+) -> Stores:
+    """Open the data directory: make what is missing, migrate the schema, try the master key.
 
+    Args:
+        check_keys: False lets a wrong or missing master key pass, for the command that mends that.
     Returns: the stores, with notes for the person at the first start.
     Raises: Misconfigured, in words that say what to do.
     """
-    dice = SystemDice()
     folder = settings.data_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(f"AEGIS_DATA_DIR {folder} cannot be made: {error.strerror}") from error
     notes: list[str] = []
-    if settings.master_key is not None:
-        master_key = decode_master_key(settings.master_key, "AEGIS_MASTER_KEY")
-    elif settings.master_key_file is not None:
-        if not settings.master_key_file.exists():
-            raise Misconfigured(f"AEGIS_MASTER_KEY_FILE {settings.master_key_file} does not exist")
-        master_key, _ = read_or_make_master_key(settings.master_key_file, dice)
-    else:
-        master_key, made = read_or_make_master_key(folder / "master.key", dice)
-        if made:
-            notes.append(
-                f"made {folder / 'master.key'}: it opens the stored credentials; back it up apart from the database"
-            )
-    path = (
-        Path(settings.database_url.removeprefix("sqlite:///"))
-        if settings.database_url
-        else folder / "aegis.db"
-    )
+    keys = key_source(settings)
+    if isinstance(keys, KeyFile) and keys.path.exists():
+        keys.read()  # what is wrong with it is said before a database is made
+    elif check_keys and settings.master_key is None and settings.master_key_file is not None:
+        raise Misconfigured(f"AEGIS_MASTER_KEY_FILE {settings.master_key_file} does not exist")
+    path = database_path(settings)
     db = Sqlite(path, threads=threads)
     before, after = db.migrate()
     if before == 0:
         notes.append(f"made {path}: events, destinations and keys live here")
     elif before != after:
         telemetry.info("store.migrated", before=before, after=after)
+    stored_secrets = _open_vault(settings, db, telemetry, notes, check=check_keys)
     operator_digest = _operator_digest(settings, notes, telemetry)
-    directory = StoredDirectory(db, Vault(master_key, dice))
     return Stores(
         db,
         StoredLog(db),
         StoredLedger(db),
-        directory,
+        StoredDirectory(db, stored_secrets.sealer),
+        stored_secrets,
         Retention(db),
         folder / "bell",
         operator_digest,
         tuple(notes),
     )
+
+
+def database_path(settings: Settings) -> Path:
+    """Return where the SQLite file is."""
+    if settings.database_url:
+        return Path(settings.database_url.removeprefix("sqlite:///"))
+    return settings.data_dir / "aegis.db"
+
+
+def key_source(settings: Settings) -> KeySource:
+    """Return where the master keys are kept. Raises: Misconfigured."""
+    if settings.master_key is not None:
+        return GivenKeys(parse_ring(settings.master_key, "AEGIS_MASTER_KEY"))
+    return KeyFile(settings.master_key_file or settings.data_dir / "master.key")
+
+
+def _open_vault(
+    settings: Settings, db: Sqlite, telemetry: Log, notes: list[str], *, check: bool
+) -> StoredSecrets:
+    """Open what is sealed; make the master key's file at the first start, and only then.
+
+    Raises: Misconfigured when a key is missing or wrong, unless `check` is False.
+    """
+    keys = key_source(settings)
+    if isinstance(keys, KeyFile) and not keys.path.exists():
+        if check and db.read_now(needs_a_key):
+            raise Misconfigured(
+                f"{keys.path} is missing, and it opens the stored credentials: put it back from its backup, with mode "
+                "0600; if it is lost for good, see `aegis vault reset`",
+                code="wrong-master-key",
+            )
+        if keys.make(SystemDice()):
+            notes.append(
+                f"made {keys.path}: it opens the stored credentials; back it up apart from the database"
+            )
+    stored = StoredSecrets(db, Vault(keys, SystemDice(), telemetry.error))
+    if check:
+        stored.check(SystemClock().now())
+    return stored
 
 
 def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> bytes:
@@ -142,9 +180,26 @@ def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> by
     return digest
 
 
-def make_issuer(stores: Stores) -> Issuer:
-    """Return what makes organizations and keys."""
-    return Issuer(stores.directory, SystemClock(), SystemDice())
+def make_rotation(settings: Settings, stores: Stores) -> Rotation:
+    """Return what turns master keys."""
+    clock, dice = SystemClock(), SystemDice()
+    trail = Trail(COMMAND_LINE, clock, dice) if settings.audit_actions else None
+    return Rotation(
+        key_source(settings),
+        settings.data_dir,
+        stores.secrets,
+        stores.directory,
+        clock,
+        dice,
+        trail.append if trail is not None else None,
+    )
+
+
+def make_issuer(settings: Settings, stores: Stores) -> Issuer:
+    """Return what makes organizations and keys at the command line."""
+    clock, dice = SystemClock(), SystemDice()
+    trail = Trail(COMMAND_LINE, clock, dice) if settings.audit_actions else None
+    return Issuer(stores.directory, clock, dice, trail, settings.keys_max)
 
 
 def make_sender(settings: Settings) -> AsyncSender:
@@ -157,14 +212,23 @@ def make_sender(settings: Settings) -> AsyncSender:
     )
 
 
-def make_service(settings: Settings, stores: Stores, telemetry: Log, rope: BellRope) -> Service:
-    """Return what the API stands on."""
+def make_service(
+    settings: Settings, stores: Stores, telemetry: Log, rope: BellRope, counts: IngestCounts | None = None
+) -> Service:
+    """Return what the API stands on.
+
+    Args:
+        counts: shared by all API processes, whose number divides the limits of calls; None where there is only this one.
+    """
+    counts = counts or IngestCounts()
     clock, dice = SystemClock(), SystemDice()
     return Service(
-        access=Access(stores.directory, clock, stores.operator_digest),
-        issuer=Issuer(stores.directory, clock, dice),
-        ingest=Ingest(stores.log, clock, dice, rope, settings.ingest_queue_bytes_max),
-        counts=IngestCounts(),
+        access=Access(
+            stores.directory, clock, stores.operator_digest, share_of_limits(settings, counts.processes)
+        ),
+        issuer=Issuer(stores.directory, clock, dice, keys_max=settings.keys_max),
+        ingest=Ingest(stores.log, clock, dice, rope, settings.ingest_queue_bytes_max, event_limits(settings)),
+        counts=counts,
         log=stores.log,
         directory=stores.directory,
         sender=make_sender(settings),
@@ -176,6 +240,26 @@ def make_service(settings: Settings, stores: Stores, telemetry: Log, rope: BellR
         telemetry=telemetry,
         settings=settings,
     )
+
+
+def event_limits(settings: Settings) -> EventLimits:
+    """Return how large and how odd an event may be."""
+    return EventLimits(
+        settings.event_bytes_max,
+        settings.json_depth_max,
+        settings.number_digits_max,
+        settings.privacy_check,
+    )
+
+
+def share_of_limits(settings: Settings, processes: int) -> AccessLimits:
+    """Return what one of several API processes lets pass: they count apart, and together they keep to the settings."""
+    whole = AccessLimits.of(settings)
+
+    def share(rate: Rate) -> Rate:
+        return Rate(max(1, rate.count // processes), rate.per_s)
+
+    return AccessLimits(share(whole.ingest), share(whole.calls), share(whole.failures), share(whole.tests))
 
 
 def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:

@@ -40,7 +40,7 @@ from aegis_stream.store.ledger import OPEN_REPLAYS_MAX, StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP, Retention
 from aegis_stream.store.sqlite import Sqlite
-from aegis_stream.vault import Vault
+from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from support.simulation import SeededDice
 
 T0 = Micros(1_780_000_000_000_000)
@@ -76,7 +76,9 @@ class SqliteBackend:
         """Open the store once more, as another process would."""
         db = Sqlite(self.folder / "aegis.db")
         db.migrate()
-        directory = StoredDirectory(db, Vault(b"k" * 32, SeededDice(len(self.opened))))
+        directory = StoredDirectory(
+            db, Vault(GivenKeys((MasterKey(b"k" * 32),)), SeededDice(len(self.opened)))
+        )
         store = Store(db, StoredLog(db), StoredLedger(db), directory, Retention(db))
         self.opened.append(store)
         return store

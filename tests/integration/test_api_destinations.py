@@ -1,13 +1,17 @@
 """Promises of …/forwarding-destinations: made, read, changed, tested, paused, deleted, replayed."""
 
 import json
+import math
+from typing import get_args
 
 import pytest
 
+from aegis_stream.api.schemas import FormatName
 from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.delivery import AttemptRun
 from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, Health
 from aegis_stream.domain.times import to_text
+from aegis_stream.formats import AUTO, REGISTRY
 from aegis_stream.netguard import parse_networks
 from support.api import (
     ORG,
@@ -52,7 +56,8 @@ async def test_only_the_url_is_required(world):
         "auth_header_set": False,
         "name": "",
         "enabled": True,
-        "format": "json",
+        "format": "splunk_hec",
+        "format_reason": "the path is that of Splunk's HTTP Event Collector",
         "filter": {"datasets": [], "decisions": []},
         "batch": {"max_events": 500, "max_bytes": 1_000_000, "max_wait_ms": 200},
         "retry": {"max_attempts": 3, "base_seconds": 60, "multiplier": 2, "max_seconds": 3600},
@@ -97,6 +102,7 @@ async def test_keeps_all_that_was_written(world):
 
     assert {name: read[name] for name in written} == written
     assert read["auth_header_set"] is True
+    assert read["format_reason"] == "it was asked for"
     assert "auth_header_value" not in read
     assert read["status"] == "paused"
     assert SECRET not in made.text
@@ -653,7 +659,7 @@ async def test_sends_a_test_event(world):
 async def test_every_test_event_is_a_fresh_one(world):
     """Two tests send two ids."""
     tenant = await world.make_organization()
-    destination_id = await world.make_destination(tenant)
+    destination_id = await world.make_destination(tenant, format="json")
 
     for _ in range(2):
         await tenant.admin.post(f"{PATH}/{destination_id}/test")
@@ -665,7 +671,7 @@ async def test_every_test_event_is_a_fresh_one(world):
 async def test_tests_a_paused_destination(world):
     """A test goes out while the destination is paused, and leaves it paused."""
     tenant = await world.make_organization()
-    destination_id = await world.make_destination(tenant, enabled=False)
+    destination_id = await world.make_destination(tenant, format="json", enabled=False)
 
     answer = await tenant.admin.post(f"{PATH}/{destination_id}/test")
 
@@ -753,7 +759,8 @@ async def test_tells_each_outcome_of_a_test(world, scripted, status_code, words)
     body = answer.json()
     assert answer.status_code == 200
     assert (body["ok"], body["status_code"]) == (False, status_code)
-    assert body["latency_ms"] == scripted.latency_us / 1000
+    exact_ms = scripted.latency_us / 1000
+    assert body["latency_ms"] == (exact_ms if status_code else math.ceil(exact_ms / 100) * 100)
     assert words in body["error"]
     assert isinstance(body["response_excerpt"], str)
     assert world.sender.open_channels == 0
@@ -854,6 +861,27 @@ async def test_follows_and_cancels_a_replay(world):
     ]
 
 
+@pytest.mark.parametrize("count_max", [1, 3])
+async def test_replays_under_way_are_limited(tmp_path, count_max):
+    """As many replays to one destination as the limit are under way; one more is a conflict, until one has ended."""
+    async with open_world(tmp_path, replays_max=count_max) as world:
+        tenant = await world.make_organization()
+        await world.send_events(tenant, 3)
+        one, other = [f"{PATH}/{await world.make_destination(tenant)}" for _ in range(2)]
+        body = {"from_sequence": 1}
+
+        answers = [await tenant.admin.post(f"{one}/replay", json=body) for _ in range(count_max + 1)]
+        elsewhere = await tenant.admin.post(f"{other}/replay", json=body)
+        await tenant.admin.delete(f"{one}/replays/{answers[0].json()['replay_id']}")
+        later = await tenant.admin.post(f"{one}/replay", json=body)
+
+        assert [answer.status_code for answer in answers] == [202] * count_max + [409]
+        assert problem_of(answers[-1], 409)["type"].endswith("/too-many-replays")
+        assert (elsewhere.status_code, later.status_code) == (202, 202)
+        listed = (await tenant.read.get(f"{one}/replays")).json()["data"]
+        assert sorted(row["state"] for row in listed) == ["cancelled", *["running"] * count_max]
+
+
 async def test_lists_replays_page_by_page(world):
     """The list of replays is walked by limit and cursor like every other."""
     tenant = await world.make_organization()
@@ -930,3 +958,8 @@ async def test_a_changed_destination_keeps_its_place_in_the_log(world):
     answer = await tenant.admin.patch(f"{PATH}/{destination_id}", json={"name": "new"})
 
     assert (answer.json()["stats"]["delivered"], answer.json()["stats"]["backlog"]) == (3, 1)
+
+
+def test_every_format_can_be_asked_for():
+    """The API names exactly the formats there are, and auto."""
+    assert set(get_args(FormatName)) == {AUTO, *REGISTRY}

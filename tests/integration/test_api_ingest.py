@@ -8,10 +8,10 @@ import random
 import pytest
 import zstandard
 
-from aegis_stream.api.ingest import REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX
-from aegis_stream.domain.event import EVENT_BYTES_MAX, JSON_DEPTH_MAX
+from aegis_stream.api.ingest import RATIO_FROM_BYTES, RequestBounds, _decompress
 from aegis_stream.domain.times import to_text
-from aegis_stream.errors import Unavailable
+from aegis_stream.errors import TooLarge, Unavailable
+from aegis_stream.settings import Settings
 from support.api import (
     ORG,
     SECOND,
@@ -26,6 +26,10 @@ from support.api import (
     problem_of,
     to_json,
 )
+
+DEFAULTS = Settings()
+REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX = DEFAULTS.request_bytes_max, DEFAULTS.request_events_max
+EVENT_BYTES_MAX, JSON_DEPTH_MAX = DEFAULTS.event_bytes_max, DEFAULTS.json_depth_max
 
 LINES = "application/x-ndjson"
 
@@ -417,6 +421,27 @@ async def test_refuses_a_compression_bomb(world, encoding):
     answer = await tenant.ingest.send(bomb, encoding=encoding)
 
     assert "decompression" in problem_of(answer, 413)["detail"]
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "zstd"])
+@pytest.mark.parametrize(("ratio", "taken"), [(7, True), (8, True), (9, False)])
+def test_the_ratio_of_compression_is_bounded(encoding, ratio, taken):
+    """Beyond the first MiB a compressed byte may become ratio_max bytes, and not one more."""
+    length = 2 * RATIO_FROM_BYTES
+    packed = deflate_stream(
+        random.Random(3).randbytes(length // 8 - 2000) + bytes(length - length // 8 + 2000), encoding
+    )
+    whole = len(packed) * ratio
+    packed = deflate_stream(
+        random.Random(3).randbytes(whole // ratio - 400) + bytes(whole - whole // ratio + 400), encoding
+    )
+    bounds = RequestBounds(ratio_max=8)
+
+    if taken:
+        assert len(_decompress(packed, encoding.encode(), bounds)) == whole
+    else:
+        with pytest.raises(TooLarge, match="8-fold"):
+            _decompress(packed, encoding.encode(), bounds)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])

@@ -342,3 +342,47 @@ async def test_only_digests_of_keys_are_stored(world):
 
     assert any(made["id"].encode() in one for one in files)
     assert not any(text.encode() in one for one in files for text in texts)
+
+
+# ── how many ──
+
+
+async def test_keys_of_an_organization_are_limited(tmp_path):
+    """As many keys as the limit are made, over the API and by rotation; one more is a conflict and changes nothing."""
+    async with open_world(tmp_path, keys_max=5) as world:
+        tenant, other = await world.make_organization(), await world.make_organization("org_other")
+        made = [await tenant.admin.post(KEYS, json={}) for _ in range(3)]
+        ids = [one["id"] for one in (await tenant.admin.get(KEYS)).json()["data"]]
+
+        refused = await tenant.admin.post(KEYS, json={})
+        overlapping = await tenant.admin.post(f"{KEYS}/{ids[0]}/rotate", json={"overlap_seconds": 9})
+        replaced = await tenant.admin.post(f"{KEYS}/{ids[-1]}/rotate")
+        others = await other.admin.post(KEYS, json={})
+
+        assert [one.status_code for one in made] == [201, 201, 409]
+        for answer in (made[2], refused, overlapping):
+            assert problem_of(answer, 409)["type"].endswith("/too-many-keys")
+        assert (replaced.status_code, others.status_code) == (201, 201)
+        held = (await tenant.admin.get(KEYS)).json()["data"]
+        assert len(held) == 5
+        assert {one["id"] for one in held} == set(ids[:-1]) | {replaced.json()["id"]}
+        assert all(one["expires_at"] is None for one in held)
+
+
+async def test_expired_keys_make_room(tmp_path):
+    """At the limit, keys that have expired make room for a new one; before it they stay listed."""
+    async with open_world(tmp_path, keys_max=5) as world:
+        tenant = await world.make_organization()
+        soon = {"expires_at": "2026-05-28T20:26:41Z"}  # one second after START
+        ended = (await tenant.admin.post(KEYS, json=soon)).json()["id"]
+        world.clock.advance(1)
+        below = await tenant.admin.post(KEYS, json={})
+        listed = [one["id"] for one in (await tenant.admin.get(KEYS)).json()["data"]]
+
+        at_limit = await tenant.admin.post(KEYS, json={})
+
+        assert (below.status_code, at_limit.status_code) == (201, 201)
+        assert ended in listed
+        held = [one["id"] for one in (await tenant.admin.get(KEYS)).json()["data"]]
+        assert ended not in held
+        assert len(held) == 5

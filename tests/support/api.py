@@ -18,8 +18,8 @@ from typing import Any
 
 import httpx
 
-from aegis_stream.access import Access, Issuer
-from aegis_stream.api.ingest import IngestCounts
+from aegis_stream.access import Access, AccessLimits, Issuer
+from aegis_stream.api.counts import IngestCounts
 from aegis_stream.api.service import Service
 from aegis_stream.domain.attempt import Answer, Failure, Request, Response, Scope
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
@@ -36,7 +36,7 @@ with warnings.catch_warnings():
     # One test of its own (test_api_service.py) tells whether the application starts without warnings; all others run anyway.
     warnings.simplefilter("ignore")
     from aegis_stream import wiring
-    from aegis_stream.api.app import Application, create_app, make_ingest
+    from aegis_stream.api.app import Application, create_app, make_ingest, watch_of
 
 ORG = "org_abc"
 START = Micros(1_780_000_000_000_000)
@@ -437,7 +437,9 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     Args:
         changes: settings other than the defaults.
     """
-    settings = replace(Settings(data_dir=tmp_path / "data", operator_key=OPERATOR_KEY), **changes)
+    # Events about what the tests do would stand between the events they count; tests/integration/test_api_audit.py has them.
+    settings = Settings(data_dir=tmp_path / "data", operator_key=OPERATOR_KEY, audit_actions=False)
+    settings = replace(settings, **changes)
     clock, dice, doorbell, resolver, log = FakeClock(), FakeDice(), FakeDoorbell(), FakeResolver(), FakeLog()
     stores = wiring.open_stores(settings, log)  # type: ignore[arg-type] # a fake
     real_sender = AsyncSender(
@@ -445,7 +447,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     )
     sender = FakeSender(real_sender)
     service = Service(
-        access=Access(stores.directory, clock, stores.operator_digest),
+        access=Access(stores.directory, clock, stores.operator_digest, AccessLimits.of(settings)),
         issuer=Issuer(stores.directory, clock, dice),
         ingest=Ingest(stores.log, clock, dice, doorbell, settings.ingest_queue_bytes_max),
         counts=IngestCounts(),
@@ -460,6 +462,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         telemetry=log,  # type: ignore[arg-type] # a fake
         settings=settings,
     )
+    service.access.watch = watch_of(service)
     app = _application(service)
     answers: list[httpx.Response] = []
 

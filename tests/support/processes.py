@@ -48,6 +48,13 @@ def children(pid: int) -> list[int]:
     return []
 
 
+def runs(pid: int, command: str) -> bool:
+    """Tell whether a process runs this command of `aegis`."""
+    with suppress(OSError):
+        return command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    return False
+
+
 def kill(pid: int) -> None:
     """End a process as the kernel does: at once, without a word. Nothing happens when it is gone already."""
     with suppress(ProcessLookupError):
@@ -76,10 +83,16 @@ class ServiceGroup:
     def pid(self) -> int:
         return self.running.process.pid
 
-    def start(self, workers: int = 1) -> None:
+    def start(self, workers: int = 1, api_processes: int = 1) -> None:
         """Start the service and wait until it answers."""
         self.running = self.stack.enter_context(
-            running_service(self.tmp_path, port=self.port, workers=workers, **self.environment)
+            running_service(
+                self.tmp_path,
+                port=self.port,
+                workers=workers,
+                api_processes=api_processes,
+                **self.environment,
+            )
         )
         wait_until(self.is_ready)
 
@@ -102,7 +115,11 @@ class ServiceGroup:
 
     def worker_pid(self) -> int:
         """Return the worker under the running service, waiting for one that is being restarted."""
-        return wait_until(lambda: children(self.pid))[0]
+        return wait_until(lambda: [one for one in children(self.pid) if runs(one, "worker")])[0]
+
+    def api_pids(self) -> list[int]:
+        """Return the further API processes under the running service."""
+        return [one for one in children(self.pid) if runs(one, "api")]
 
     def log(self) -> str:
         return (self.tmp_path / "service.log").read_text(errors="replace")

@@ -56,12 +56,13 @@ class RunningService:
 
 @contextmanager
 def running_service(
-    tmp_path: Path, *, port: int = 0, workers: int = 1, **environment: str
+    tmp_path: Path, *, port: int = 0, workers: int = 1, api_processes: int = 1, **environment: str
 ) -> Iterator[RunningService]:
     """Start `aegis serve` with its data in `tmp_path`/data; further arguments are AEGIS_… variables."""
     variables = service_environment(tmp_path, **environment)
     log = tmp_path / "service.log"
     command = [sys.executable, "-m", "aegis_stream", "serve", "--port", str(port), "--workers", str(workers)]
+    command += ["--api-processes", str(api_processes)]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
@@ -80,6 +81,8 @@ def service_environment(tmp_path: Path, **environment: str) -> dict[str, str]:
         "AEGIS_ALLOW_HTTP": "true",
         "AEGIS_ALLOWED_NETWORKS": "127.0.0.0/8",
         "AEGIS_OPERATOR_KEY": OPERATOR_KEY,
+        # Events about what a test does would stand between the events it counts; tests/e2e/test_audit.py has them.
+        "AEGIS_AUDIT_ACTIONS": "false",
         **environment,
     }
 

@@ -30,7 +30,7 @@ from aegis_stream.store.retention import Retention
 from aegis_stream.store.sqlite import Sqlite
 from aegis_stream.store.statements import load
 from aegis_stream.telemetry import Log
-from aegis_stream.vault import Vault
+from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from aegis_stream.worker import Surroundings, Worker
 
 EPOCH = 1_700_000_000_000_000
@@ -96,6 +96,14 @@ class Attempt:
     event_ids: list[str]
     body: bytes
     answer: Answer
+    path_suffix: str = ""
+
+
+def split_plain(request: Request) -> list[bytes]:
+    """Return the events in a request of format json or ndjson, as they are stored."""
+    if request.content_type != "application/x-ndjson":
+        return [request.body]
+    return [line for line in request.body.split(b"\n") if line]
 
 
 @dataclass
@@ -104,12 +112,14 @@ class ScriptedReceiver:
 
     Args:
         answers: called with the ids in a request; returns the answer, or None to hang until the attempt times out.
+        split: finds the events in a request, for formats other than json and ndjson.
     """
 
     loop: VirtualLoop
     answers: Callable[[list[str]], Answer | None]
     latency_s: float = 0.005
     timeout_s: float = 10.0
+    split: Callable[[Request], list[bytes]] = split_plain
     attempts: list[Attempt] = field(default_factory=list)
     accepted: Counter[str] = field(default_factory=Counter)
     bodies: dict[str, bytes] = field(default_factory=dict)
@@ -121,10 +131,8 @@ class ScriptedReceiver:
         return ScriptedChannel(self)
 
     async def post(self, request: Request) -> Answer:
-        lines = (
-            request.body.split(b"\n") if request.content_type == "application/x-ndjson" else [request.body]
-        )
-        event_ids = [msgspec.json.decode(line)["event"]["id"] for line in lines if line]
+        events = self.split(request)
+        event_ids = [msgspec.json.decode(event)["event"]["id"] for event in events]
         self.in_flight += 1
         self.in_flight_most = max(self.in_flight_most, self.in_flight)
         try:
@@ -134,10 +142,10 @@ class ScriptedReceiver:
             self.in_flight -= 1
         if answer is None:
             answer = timeout(self.timeout_s)
-        self.attempts.append(Attempt(self.loop.time(), event_ids, request.body, answer))
+        self.attempts.append(Attempt(self.loop.time(), event_ids, request.body, answer, request.path_suffix))
         if isinstance(answer, Response) and 200 <= answer.status < 300:
             self.accepted.update(event_ids)
-            self.bodies.update(zip(event_ids, (line for line in lines if line), strict=True))
+            self.bodies.update(zip(event_ids, events, strict=True))
         return answer
 
     def times(self, event_id: str) -> list[float]:
@@ -271,10 +279,11 @@ class Simulation:
             "PRAGMA synchronous = OFF"
         )  # durability has tests of its own; this one is about logic
         self.log, self.ledger = StoredLog(self.db), StoredLedger(self.db)
-        self.directory = StoredDirectory(self.db, Vault(b"k" * 32, self.dice))
+        self.directory = StoredDirectory(self.db, Vault(GivenKeys((MasterKey(b"k" * 32),)), self.dice))
         self.issuer = Issuer(self.directory, self.clock, self.dice)
         self.ingest = Ingest(self.log, self.clock, self.dice, self.bells, 1 << 30)
         self.receiver = ScriptedReceiver(self.loop, lambda _: status(202))
+        self.telemetry = Log("json", "error")
         self.retention = Retention(self.db)
         self.org = self.db.write_now(lambda db: self.issuer.add_organization(db, "Sim", "org_sim")).key
         self.spec = spec or DestinationSpec(url="https://sink.example.com/in", retry=self.settings.retry)
@@ -343,7 +352,7 @@ class Simulation:
                 sender=self.receiver,
                 clock=self.clock,
                 dice=self.dice,
-                telemetry=Log("json", "error"),
+                telemetry=self.telemetry,
                 listen=self.bells.listen,
                 route_of=lambda _: Route(
                     Endpoint("https", "sink.example.com", 443, "/in", False), (), None, 10.0
@@ -406,6 +415,18 @@ class Simulation:
                 lambda db: db.rows("SELECT sequence FROM dead_letters ORDER BY sequence")
             )
         ]
+
+    def attempts(self) -> dict[int, list[tuple[int, str]]]:
+        """Return sequence → (number, state) of every attempt in the store, in their order."""
+        found: dict[int, list[tuple[int, str]]] = {}
+        for first, last, number, state in self.db.read_now(
+            lambda db: db.rows(
+                "SELECT first_sequence, last_sequence, attempt, state FROM attempts ORDER BY attempt_no"
+            )
+        ):
+            for sequence in range(first, last + 1):
+                found.setdefault(sequence, []).append((number, state))
+        return found
 
     def event_ids(self) -> dict[int, str]:
         """Return sequence → id of the whole log."""

@@ -7,9 +7,11 @@ from dataclasses import replace
 import pytest
 
 from aegis_stream import access as access_module
-from aegis_stream.access import ALLOWED, Access, Issued, Principal
+from aegis_stream.access import ALLOWED, Access, AccessLimits, Issued, Principal, Refusal
 from aegis_stream.domain.organization import ApiKey, Scope
-from aegis_stream.errors import Denied, NotFound, Unauthenticated
+from aegis_stream.domain.rate import Rate
+from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
+from aegis_stream.settings import Settings
 from support.api import ORG, SECOND, START, FakeClock
 
 TOKEN, OPERATOR = "aegis_sk_good", "aegis_op_operator-of-the-tests"
@@ -39,17 +41,36 @@ class FakeKeys:
         return self.by_digest.get(wanted)
 
 
-def make_access(*keys: ApiKey) -> tuple[Access, FakeKeys, FakeClock]:
-    """Build access to some keys."""
+class FakeWatch:
+    """Remembers refusals."""
+
+    def __init__(self):
+        self.seen = []
+
+    async def refused(self, refusal: Refusal) -> None:
+        """Note a refusal."""
+        self.seen.append(refusal)
+
+
+def make_access(*keys: ApiKey, **limits: Rate) -> tuple[Access, FakeKeys, FakeClock]:
+    """Build access to some keys, with limits other than the defaults."""
     table, clock = FakeKeys(*keys), FakeClock()
-    return Access(table, clock, digest(OPERATOR)), table, clock
+    limited = replace(AccessLimits.of(Settings()), **limits)
+    return Access(table, clock, digest(OPERATOR), limited), table, clock
+
+
+async def guess(access: Access, address: str | None, count: int = 1) -> None:
+    """Try wrong keys from an address, each of which must be refused as unknown."""
+    for number in range(count):
+        with pytest.raises(Unauthenticated):
+            await access.principal(f"Bearer aegis_sk_guess{number}", address)
 
 
 async def test_a_good_key_is_a_principal():
-    """A known key tells organization, scope and its own id."""
+    """A known key tells organization, scope, its own id and name."""
     access, _, _ = make_access(make_key())
 
-    assert await access.principal(f"Bearer {TOKEN}") == Principal(7, ORG, Scope.READ, "key_1")
+    assert await access.principal(f"Bearer {TOKEN}") == Principal(7, ORG, Scope.READ, "key_1", "collector")
 
 
 @pytest.mark.parametrize("header", [f"bearer {TOKEN}", f"BEARER {TOKEN}", f"Bearer   {TOKEN}  "])
@@ -195,6 +216,190 @@ def test_only_the_operator_key_is_the_operators(header):
     with pytest.raises(Unauthenticated) as caught:
         access.require_operator(header)
     assert OPERATOR not in str(caught.value)
+
+
+# ── how often ──
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_an_address_may_guess_so_often(count):
+    """As many wrong keys as the limit are 401; the next is limited, without asking the store, until the wait is over."""
+    access, table, clock = make_access(failures=Rate(count, 60))
+    await guess(access, "192.0.2.1", count)
+    asked = table.asked
+
+    with pytest.raises(Limited) as caught:
+        await access.principal("Bearer aegis_sk_guess", "192.0.2.1")
+
+    assert table.asked == asked == count
+    assert caught.value.code == "rate-limited"
+    assert 60 / count - 1 <= caught.value.retry_after_s <= 60 / count
+    clock.advance(caught.value.retry_after_s)
+    await guess(access, "192.0.2.1")
+
+
+async def test_guesses_at_the_operator_key_count_as_well():
+    """Wrong operator keys and wrong API keys take from one bucket, and both are limited when it is empty."""
+    access, _, _ = make_access(make_key(), failures=Rate(2, 60))
+    with pytest.raises(Unauthenticated):
+        access.require_operator("Bearer aegis_op_guess", "192.0.2.1")
+    await guess(access, "192.0.2.1")
+
+    with pytest.raises(Limited):
+        access.require_operator(f"Bearer {OPERATOR}", "192.0.2.1")
+    with pytest.raises(Limited):
+        await access.principal(f"Bearer {TOKEN}", "192.0.2.1")
+    access.require_operator(f"Bearer {OPERATOR}", "192.0.2.2")
+
+
+@pytest.mark.parametrize(
+    "first, second, together",
+    [
+        ("192.0.2.1", "192.0.2.1", True),
+        ("192.0.2.1", "192.0.2.2", False),
+        ("::ffff:192.0.2.1", "192.0.2.1", True),
+        ("2001:db8:0:1::1", "2001:db8:0:1:ffff::2", True),
+        ("2001:db8:0:1::1", "2001:db8:0:2::1", False),
+        ("fe80::1%eth0", "fe80::2%eth1", True),
+        ("unix socket", "unix socket", True),
+    ],
+)
+async def test_what_counts_as_one_address(first, second, together):
+    """An IPv4 address stands for itself however it is written, an IPv6 address for its /64."""
+    access, _, _ = make_access(failures=Rate(1, 60))
+    await guess(access, first)
+
+    if together:
+        with pytest.raises(Limited):
+            await access.principal("Bearer aegis_sk_guess", second)
+    else:
+        await guess(access, second)
+
+
+async def test_an_expired_key_counts_as_a_guess():
+    """Who goes on calling with a key that has expired is limited like everybody whose key opens nothing."""
+    access, _, _ = make_access(make_key(expires_at=START), failures=Rate(2, 60))
+    for _ in range(2):
+        with pytest.raises(Unauthenticated):
+            await access.principal(f"Bearer {TOKEN}", "192.0.2.1")
+
+    with pytest.raises(Limited):
+        await access.principal(f"Bearer {TOKEN}", "192.0.2.1")
+
+
+async def test_a_header_that_is_no_key_is_no_guess():
+    """A missing or misspelled header costs nothing and is not counted; where the address is not known nothing is."""
+    access, _, _ = make_access(failures=Rate(1, 60))
+    for header in (None, "", "Bearer", "Basic eA==", "Bearer é"):
+        with pytest.raises(Unauthenticated):
+            await access.principal(header, "192.0.2.1")
+
+    await guess(access, None, 5)
+    await guess(access, "192.0.2.1")
+
+
+async def test_a_key_that_opened_before_is_not_shut_out():
+    """Guesses of others at the same address do not stop a key that has opened; once revoked it is a guess like any other."""
+    access, table, clock = make_access(make_key(), failures=Rate(1, 3600))
+    await access.principal(f"Bearer {TOKEN}", "192.0.2.1")
+    await guess(access, "192.0.2.1")
+
+    clock.advance(2)
+    assert (await access.principal(f"Bearer {TOKEN}", "192.0.2.1")).key_id == "key_1"
+    table.by_digest.clear()
+    clock.advance(2)
+    with pytest.raises(Unauthenticated):
+        await access.principal(f"Bearer {TOKEN}", "192.0.2.1")
+    with pytest.raises(Limited):
+        await access.principal(f"Bearer {TOKEN}", "192.0.2.1")
+
+
+@pytest.mark.parametrize("kind", ["ingest", "calls"])
+def test_requests_of_a_key_are_limited(kind):
+    """A key passes as often as its rate says, and is then told how long to wait; other keys and the other bucket do not notice."""
+    access, _, clock = make_access(**{kind: Rate(3, 1.5)})
+    admit, other = (
+        (access.admit, access.admit_call) if kind == "ingest" else (access.admit_call, access.admit)
+    )
+    one, two = (Principal(7, ORG, Scope.INGEST, key_id) for key_id in ("key_1", "key_2"))
+
+    for _ in range(3):
+        admit(one)
+    with pytest.raises(Limited, match=r"3 times in 1\.5 s") as caught:
+        admit(one)
+
+    assert (caught.value.retry_after_s, caught.value.code) == (1, "rate-limited")
+    admit(two)
+    other(one)
+    clock.advance(1)
+    admit(one)
+
+
+# ── who is told ──
+
+
+@pytest.mark.parametrize(
+    "org_id, scope, error, reason",
+    [
+        (ORG, Scope.ADMIN, Denied, "scope"),
+        ("org_other", Scope.READ, NotFound, "organization"),
+        ("org_other", None, NotFound, "organization"),
+    ],
+)
+async def test_a_known_key_that_is_refused_is_told(org_id, scope, error, reason):
+    """A key that goes beyond its scope or its organization is refused, and the watch learns whose it was and from where."""
+    access, _, _ = make_access(make_key())
+    access.watch = FakeWatch()
+
+    with pytest.raises(error):
+        await access.authorize(f"Bearer {TOKEN}", org_id, scope, "192.0.2.1")
+
+    principal = Principal(7, ORG, Scope.READ, "key_1", "collector")
+    assert access.watch.seen == [Refusal(principal, reason, "192.0.2.1")]
+
+
+async def test_an_expired_key_is_told_and_an_unknown_one_is_not():
+    """Whose an expired key was is known, and told; the caller gets the words of any other wrong key."""
+    access, _, _ = make_access(make_key(expires_at=START))
+    access.watch = FakeWatch()
+    texts = []
+
+    for token in (TOKEN, "aegis_sk_guess"):
+        with pytest.raises(Unauthenticated) as caught:
+            await access.authorize(f"Bearer {token}", ORG, Scope.READ, None)
+        texts.append((caught.value.message, caught.value.code))
+
+    assert [one.reason for one in access.watch.seen] == ["expired"]
+    assert texts[0] == texts[1]
+
+
+@pytest.mark.parametrize("scope", [Scope.READ, None])
+async def test_a_good_key_is_authorized_and_nobody_is_told(scope):
+    """A key within its rights passes, and the watch hears nothing."""
+    access, _, _ = make_access(make_key())
+    access.watch = FakeWatch()
+
+    principal = await access.authorize(f"Bearer {TOKEN}", ORG, scope, "192.0.2.1")
+
+    assert (principal.key_id, access.watch.seen) == ("key_1", [])
+
+
+async def test_a_key_can_be_forgotten_at_once():
+    """A key that is to be forgotten is looked up anew within the second, and the others are not."""
+    other = make_key(key_id="key_2", digest=digest("aegis_sk_other"))
+    access, table, _ = make_access(make_key(), other)
+    for token in (TOKEN, "aegis_sk_other"):
+        await access.principal(f"Bearer {token}")
+    table.by_digest.clear()
+
+    access.forget("key_1")
+
+    assert (await access.principal("Bearer aegis_sk_other")).key_id == "key_2"
+    with pytest.raises(Unauthenticated):
+        await access.principal(f"Bearer {TOKEN}")
+
+
+# ── what a key may ──
 
 
 @pytest.mark.parametrize("held", list(Scope))

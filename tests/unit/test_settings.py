@@ -37,6 +37,28 @@ GOOD = {
     "metrics_port": ("9100", 9100),
     "destinations_max": ("5", 5),
     "ingest_queue_bytes_max": ("1048576", 1_048_576),
+    "audit_actions": ("false", False),
+    "privacy_check": ("off", False),
+    "request_bytes_max": ("2000000", 2_000_000),
+    "request_events_max": ("500", 500),
+    "event_bytes_max": ("4096", 4096),
+    "json_depth_max": ("16", 16),
+    "number_digits_max": ("40", 40),
+    "decompression_ratio_max": ("50", 50),
+    "call_bytes_max": ("65536", 65_536),
+    "key_ingest_per_second": ("100", 100),
+    "key_calls_per_second": ("10", 10),
+    "failed_keys_per_minute": ("6", 6),
+    "tests_per_minute": ("5", 5),
+    "trusted_proxies": ("10.0.0.7", (ip_network("10.0.0.7/32"),)),
+    "keys_max": ("20", 20),
+    "replays_max": ("2", 2),
+    "connections_max": ("100", 100),
+    "header_bytes_max": ("8192", 8192),
+    "headers_max": ("50", 50),
+    "header_timeout_seconds": ("2.5", 2.5),
+    "body_timeout_seconds": ("5", 5.0),
+    "keep_alive_seconds": ("7.5", 7.5),
 }
 """For every setting a value that is not its default, as text and as it is read."""
 
@@ -150,6 +172,7 @@ def test_other_variables_are_left_alone():
     [
         *(("allow_http", text) for text in ("maybe", "", "2", "tru")),
         *(("allowed_networks", text) for text in ("x", "10.0.0.1/8", "10.0.0.0/8,,", "10.0.0.0/33")),
+        *(("trusted_proxies", text) for text in ("*", "proxy.example.com", "10.0.0.1/8")),
         *(("retry_max_attempts", text) for text in ("0", "21", "2.5", "x", "", "nan", "1e1")),
         *(("retry_base_seconds", text) for text in ("0", "86401", "x", "nan", "inf", "-1")),
         *(("retry_multiplier", text) for text in ("0.9", "10.1")),
@@ -179,6 +202,19 @@ def test_a_wrong_value_names_its_variable(name, text):
 
 @pytest.mark.parametrize("name", sorted(_RANGES))
 @pytest.mark.parametrize("side", [0, 1], ids=["lowest", "highest"])
+def test_what_lies_beyond_a_range_is_refused(name, side):
+    """One step below the lowest and one above the highest value is refused, with both ends in the message."""
+    low, high = _RANGES[name]
+    step = 1 if isinstance(getattr(Settings(), name), int) else 0.01
+
+    message = refused({variable(name): str((low - step, high + step)[side])})
+
+    assert variable(name) in message
+    assert f"from {low:g} to {high:g}" in message
+
+
+@pytest.mark.parametrize("name", sorted(_RANGES))
+@pytest.mark.parametrize("side", [0, 1], ids=["lowest", "highest"])
 def test_both_ends_of_each_range_are_good(name, side):
     """The lowest and the highest value of each range are taken."""
     environment = {
@@ -186,6 +222,8 @@ def test_both_ends_of_each_range_are_good(name, side):
         "AEGIS_LEASE_SECONDS": "3600",
         "AEGIS_RETRY_BASE_SECONDS": "0.001",
         "AEGIS_RETRY_MAX_SECONDS": "604800",
+        "AEGIS_EVENT_BYTES_MAX": "1024",
+        "AEGIS_REQUEST_BYTES_MAX": "1073741824",
         variable(name): str(_RANGES[name][side]),
     }
     if name == "lease_seconds" and side == 0:
@@ -254,6 +292,15 @@ def test_settings_that_do_not_go_together_name_both():
     assert "AEGIS_REQUEST_TIMEOUT_SECONDS" in lease
     assert "AEGIS_RETRY_MAX_SECONDS" in retry
     assert "AEGIS_RETRY_BASE_SECONDS" in retry
+
+
+def test_the_largest_event_fits_into_the_largest_request():
+    """A request limit below the event limit names both; at it, it is good."""
+    message = refused({"AEGIS_REQUEST_BYTES_MAX": "262143"})
+
+    assert "AEGIS_REQUEST_BYTES_MAX" in message
+    assert "AEGIS_EVENT_BYTES_MAX" in message
+    assert load_settings({"AEGIS_REQUEST_BYTES_MAX": "262144"}).request_bytes_max == 262_144
 
 
 @pytest.mark.parametrize(

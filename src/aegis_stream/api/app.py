@@ -13,14 +13,13 @@ from aegis_stream import __version__
 from aegis_stream.errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
 from aegis_stream.telemetry import METRICS, place_of
 
-from . import dead_letters, destinations, events, organizations
-from .ingest import IngestEndpoint, Receive, Send
+from . import dead_letters, destinations, events, organizations, testing
+from .audit import RefusalLog
+from .ingest import IngestEndpoint, Receive, RequestBounds, Send
 from .openapi import docs_page, make_document
 from .problems import plain_problem, problem_of
+from .scopes import before_request, check_rights, gate, queries_of
 from .service import Service, service_of
-
-JSON_BODY_BYTES_MAX = 1_000_000
-"""Largest body of any call but ingest."""
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -67,16 +66,28 @@ def create_app(service: Service) -> Application:
         exception_handlers={
             AegisError: _ours,
             UnicodeDecodeError: _unreadable,
+            RecursionError: _too_deep,
             HTTPException: _frameworks,
             Exception: _bug,
         },
-        request_max_body_size=JSON_BODY_BYTES_MAX,
+        request_max_body_size=service.settings.call_bytes_max,
+        guards=[gate],
+        before_request=before_request,
         openapi_config=None,  # the framework's own pages load scripts from elsewhere
         logging_config=None,
         debug=False,
     )
-
+    check_rights(routes)
+    routes.state["queries"] = queries_of(routes)
+    service.access.watch = watch_of(service)
     return Application(make_ingest(service), routes)
+
+
+def watch_of(service: Service) -> RefusalLog | None:
+    """Return who is told of known keys that were refused; None where the operator wants nothing recorded."""
+    if not service.settings.audit_actions:
+        return None
+    return RefusalLog(service.ingest, service.clock, service.dice)
 
 
 def make_ingest(service: Service) -> IngestEndpoint:
@@ -85,12 +96,20 @@ def make_ingest(service: Service) -> IngestEndpoint:
     def on_bug(path: str, error: Exception) -> tuple[int, dict[str, str], bytes]:
         return _bug_problem(service, path, error)
 
-    return IngestEndpoint(service.access, service.ingest, service.counts, on_bug)
+    settings = service.settings
+    bounds = RequestBounds(
+        settings.request_bytes_max,
+        settings.request_events_max,
+        settings.body_timeout_seconds,
+        settings.decompression_ratio_max,
+    )
+    return IngestEndpoint(service.access, service.ingest, service.counts, on_bug, bounds)
 
 
 DOCUMENTED = [
     *organizations.HANDLERS,
     *destinations.HANDLERS,
+    *testing.HANDLERS,
     *dead_letters.HANDLERS,
     *events.HANDLERS,
 ]
@@ -137,17 +156,11 @@ async def metrics(request: AnyRequest) -> str:
         for name, value in zip(names, await service.directory.totals(), strict=True)
     }
     counts = service.counts
-    values["aegis_ingest_requests_total"] = [
-        (f'{{status="{status}"}}', count) for status, count in sorted(counts.requests.items())
-    ]
-    values["aegis_ingest_events_total"] = [
-        (f'{{result="{result}"}}', getattr(counts, attribute))
-        for result, attribute in (
-            ("accepted", "accepted"),
-            ("duplicate", "duplicates"),
-            ("rejected", "rejected"),
-        )
-    ]
+    for name, label, counted in (
+        ("aegis_ingest_requests_total", "status", counts.requests()),
+        ("aegis_ingest_events_total", "result", counts.events()),
+    ):
+        values[name] = [(f'{{{label}="{value}"}}', count) for value, count in counted.items()]
     lines = []
     for name, (kind, meaning) in METRICS.items():
         lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
@@ -183,17 +196,25 @@ def _frameworks(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         reason = "it is missing" if cause is None or isinstance(cause, KeyError) else str(cause)
         return _ours(request, Malformed(f"the body cannot be read: {reason}"))
     path, method = request.url.path[:200], request.method
+    bytes_max = service_of(request).settings.call_bytes_max
     code, title, detail = {
         404: ("no-such-path", "Not found", f"there is nothing at {path}: see /docs"),
         405: ("method-not-allowed", "Method not allowed", f"{method} is not for this path: see /docs"),
-        413: ("too-large", "Too large", f"the body is larger than {JSON_BODY_BYTES_MAX} bytes"),
+        413: ("too-large", "Too large", f"the body is larger than {bytes_max} bytes"),
     }.get(error.status_code, ("request", "The request is not acceptable", str(error.detail)[:200]))
     status, headers, body = plain_problem(error.status_code, code, title, detail)
-    return _response((status, headers | dict(error.headers or {}), body))
+    headers |= dict(error.headers or {})
+    if "allow" in headers and IngestEndpoint.org_of({"method": "POST", "path": path.rstrip("/")}) is not None:
+        headers["allow"] += ", POST"  # the framework does not know of the call in front of it
+    return _response((status, headers, body))
 
 
 def _unreadable(request: AnyRequest, error: UnicodeDecodeError) -> Response[bytes]:
     return _ours(request, Malformed(f"the body is not UTF-8 (byte {error.start})"))
+
+
+def _too_deep(request: AnyRequest, _: RecursionError) -> Response[bytes]:
+    return _ours(request, Malformed("the body is nested too deeply: no call needs more than a few levels"))
 
 
 def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:

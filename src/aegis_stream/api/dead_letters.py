@@ -6,13 +6,15 @@ from litestar import Request, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
-from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.audit import destination_deed
 from aegis_stream.domain.times import to_text
 
+from .audit import recorded_by
 from .destinations import ONE
 from .docs import errors
 from .schemas import DeadLetterBody, DeadLetterList, Purged, Redriven, RedriveWrite
-from .service import exact, read_cursor, read_limit, service_of
+from .scopes import caller_of
+from .service import PAGE_DEFAULT, exact, read_cursor, read_limit, service_of
 
 TAGS = ["Dead letters"]
 AnyRequest = Request[Any, Any, Any]
@@ -21,15 +23,13 @@ AnyRequest = Request[Any, Any, Any]
 @get(ONE + "/dead-letters", tags=TAGS, responses=errors(403))
 async def list_dead_letters(
     request: AnyRequest,
-    org_id: FromPath[str],
     destination_id: FromPath[str],
-    limit: FromQuery[int | None] = None,
+    limit: FromQuery[int] = PAGE_DEFAULT,
     cursor: FromQuery[str | None] = None,
 ) -> DeadLetterList:
     """List events that used up their attempts, in log order."""
     service = service_of(request)
-    principal = await service.caller(request, org_id, Scope.READ)
-    destination = await service.destination(principal, destination_id)
+    destination = await service.destination(caller_of(request), destination_id)
     count, (after,) = read_limit(limit), read_cursor(cursor, (0,))
     found = await service.directory.dead_letters(destination, after, count + 1)
     shown = [
@@ -50,17 +50,18 @@ async def list_dead_letters(
 @post(ONE + "/dead-letters/redrive", status_code=202, tags=TAGS, responses=errors(403))
 async def redrive_dead_letters(
     request: AnyRequest,
-    org_id: FromPath[str],
     destination_id: FromPath[str],
     data: JSONBody[RedriveWrite | None] = None,
 ) -> Redriven:
     """Make dead letters pending again, all or some; each gets all its attempts anew."""
     service = service_of(request)
     data = await exact(request, data)
-    principal = await service.caller(request, org_id, Scope.ADMIN)
-    destination = await service.destination(principal, destination_id)
+    destination = await service.destination(caller_of(request), destination_id)
     event_ids = None if data is None or data.event_ids is UNSET else data.event_ids
-    count = await service.directory.redrive(destination, event_ids, service.clock.now())
+    directory = recorded_by(
+        request, lambda count: destination_deed("dead_letters_redrive", destination, count=count)
+    )
+    count = await directory.redrive(destination, event_ids, service.clock.now())
     service.doorbell.ring_changes()
     return Redriven(count)
 
@@ -68,15 +69,16 @@ async def redrive_dead_letters(
 @delete(ONE + "/dead-letters", status_code=200, tags=TAGS, responses=errors(403))
 async def purge_dead_letters(
     request: AnyRequest,
-    org_id: FromPath[str],
     destination_id: FromPath[str],
     event_id: FromQuery[str | None] = None,
 ) -> Purged:
     """Throw dead letters away, all or that of one event; this cannot be undone."""
     service = service_of(request)
-    principal = await service.caller(request, org_id, Scope.ADMIN)
-    destination = await service.destination(principal, destination_id)
-    return Purged(await service.directory.purge(destination, event_id))
+    destination = await service.destination(caller_of(request), destination_id)
+    directory = recorded_by(
+        request, lambda count: destination_deed("dead_letters_purge", destination, count=count)
+    )
+    return Purged(await directory.purge(destination, event_id))
 
 
 HANDLERS = [list_dead_letters, redrive_dead_letters, purge_dead_letters]

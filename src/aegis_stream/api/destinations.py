@@ -1,27 +1,25 @@
 """Forwarding destinations: made, read, changed, tested, paused, replayed; and what was attempted."""
 
-import re
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Annotated, Any
-from urllib.parse import unquote
 
-import msgspec
 from litestar import Request, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
-from aegis_stream.domain.attempt import Failure, Fault
+from aegis_stream.domain.audit import Deed, destination_change, destination_deed, destination_view
 from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
-from aegis_stream.domain.event import TEST_DATASET
 from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, ReplayId, new_id
-from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.times import to_text
 from aegis_stream.domain.url import parse_url
-from aegis_stream.errors import FieldProblem, Invalid
-from aegis_stream.formats import resolve
+from aegis_stream.errors import FieldProblem, Invalid, Unavailable
 from aegis_stream.pipeline.redrive import range_by_sequence, range_by_time
+from aegis_stream.store.around import with_before
 from aegis_stream.store.directory import AttemptRow
+from aegis_stream.store.quotas import refuse_many_replays
 
+from .audit import recorded_before, recorded_by
 from .docs import errors
 from .schemas import (
     DeliveryBody,
@@ -34,7 +32,6 @@ from .schemas import (
     ReplayBody,
     ReplayList,
     ReplayWrite,
-    TestBody,
     batch_of,
     destination_body,
     filter_of,
@@ -42,29 +39,28 @@ from .schemas import (
     spec_of,
     time_text,
 )
-from .service import Service, exact, moment, read_cursor, read_id_cursor, read_limit, service_of
+from .scopes import caller_of
+from .service import PAGE_DEFAULT, Service, exact, moment, read_cursor, read_id_cursor, read_limit, service_of
 
 BASE = "/api/orgs/{org_id:str}/forwarding-destinations"
 ONE = BASE + "/{destination_id:str}"
-EXCERPT_CHARACTERS_MAX = 500
 TAGS = ["Forwarding destinations"]
 
 AnyRequest = Request[Any, Any, Any]
 
 
 @post(BASE, tags=TAGS, responses=errors(403, 409))
-async def create_destination(
-    request: AnyRequest, org_id: FromPath[str], data: JSONBody[DestinationWrite]
-) -> DestinationBody:
+async def create_destination(request: AnyRequest, data: JSONBody[DestinationWrite]) -> DestinationBody:
     """Make a destination; it receives events recorded from now on."""
     service = service_of(request)
     data = await exact(request, data)
-    principal = await service.caller(request, org_id, Scope.ADMIN)
+    principal = caller_of(request)
     spec = spec_of(data, service.settings)
     await service.check_spec(spec)
     now = service.clock.now()
     dst_id = DestinationId(new_id("dst", now, service.dice.random_bytes(RANDOM_BYTES)))
-    made = await service.directory.add_destination(
+    deed = Deed("destination_create", "destination", dst_id, spec.name, after=destination_view(spec))
+    made = await recorded_before(request, deed).add_destination(
         principal.organization_no, dst_id, spec, now, service.settings.destinations_max
     )
     service.doorbell.ring_changes()
@@ -74,13 +70,12 @@ async def create_destination(
 @get(BASE, tags=TAGS, responses=errors(403))
 async def list_destinations(
     request: AnyRequest,
-    org_id: FromPath[str],
-    limit: FromQuery[int | None] = None,
+    limit: FromQuery[int] = PAGE_DEFAULT,
     cursor: FromQuery[str | None] = None,
 ) -> DestinationList:
     """List destinations, oldest first."""
     service = service_of(request)
-    principal = await service.caller(request, org_id, Scope.READ)
+    principal = caller_of(request)
     count, after = read_limit(limit), read_id_cursor(cursor)
     found = await service.directory.destinations_of(principal.organization_no, after or "", count + 1)
     shown = [await _shown(service, one) for one in found[:count]]
@@ -88,94 +83,64 @@ async def list_destinations(
 
 
 @get(ONE, tags=TAGS, responses=errors(403))
-async def read_destination(
-    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]
-) -> DestinationBody:
+async def read_destination(request: AnyRequest, destination_id: FromPath[str]) -> DestinationBody:
     """Read a destination: its configuration without the credential, its state and its counts."""
-    service, destination = await _find(request, org_id, destination_id, Scope.READ)
+    service, destination = await _find(request, destination_id)
     return await _shown(service, destination)
 
 
 @patch(ONE, tags=TAGS, responses=errors(403))
 async def change_destination(
     request: AnyRequest,
-    org_id: FromPath[str],
     destination_id: FromPath[str],
     data: JSONBody[DestinationPatch],
 ) -> DestinationBody:
     """Change some fields of a destination. Another host needs the credential anew, or it is dropped."""
-    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    service, destination = await _find(request, destination_id)
     data = await exact(request, data)
     if data.url is not UNSET and MASK in data.url:
         message = f"contains {MASK}, the mask under which it is shown: send the whole URL, or leave it out to keep it"
         raise Invalid(f"url {message}", problems=(FieldProblem("url", message),))
     await service.check_spec(_changed(destination.spec, data, service))
-    changed = await service.directory.change_destination(
-        destination.organization_no,
-        destination_id,
-        lambda spec: _changed(spec, data, service),
-        service.clock.now(),
+    return await _change(
+        request, "destination_change", destination, lambda spec: _changed(spec, data, service)
     )
-    service.doorbell.ring_changes()
-    return await _shown(service, changed)
 
 
 @delete(ONE, status_code=204, tags=TAGS, responses=errors(403))
-async def delete_destination(
-    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]
-) -> None:
+async def delete_destination(request: AnyRequest, destination_id: FromPath[str]) -> None:
     """Delete a destination, its credential, its retries and its dead letters."""
-    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
-    await service.directory.delete_destination(
-        destination.organization_no, destination_id, service.clock.now()
-    )
+    service, principal = service_of(request), caller_of(request)
+    try:
+        destination = await service.destination(principal, destination_id)
+        deed = destination_deed("destination_delete", destination, before=destination_view(destination.spec))
+    except Unavailable:  # its credential does not open: what was damaged must be possible to delete
+        deed = Deed("destination_delete", "destination", destination_id)
+    directory = recorded_by(request, lambda _: deed)
+    await directory.delete_destination(principal.organization_no, destination_id, service.clock.now())
     service.doorbell.ring_changes()
 
 
 @post(ONE + "/pause", status_code=200, tags=TAGS, responses=errors(403))
-async def pause_destination(
-    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]
-) -> DestinationBody:
+async def pause_destination(request: AnyRequest, destination_id: FromPath[str]) -> DestinationBody:
     """Hold everything back until `resume`; nothing is lost, the backlog grows."""
-    return await _enable(request, org_id, destination_id, enabled=False)
+    _, destination = await _find(request, destination_id)
+    return await _change(request, "destination_pause", destination, lambda spec: replace(spec, enabled=False))
 
 
 @post(ONE + "/resume", status_code=200, tags=TAGS, responses=errors(403))
-async def resume_destination(
-    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]
-) -> DestinationBody:
+async def resume_destination(request: AnyRequest, destination_id: FromPath[str]) -> DestinationBody:
     """Go on where `pause` stopped."""
-    return await _enable(request, org_id, destination_id, enabled=True)
+    _, destination = await _find(request, destination_id)
+    return await _change(request, "destination_resume", destination, lambda spec: replace(spec, enabled=True))
 
 
-@post(ONE + "/test", status_code=200, tags=TAGS, responses=errors(403))
-async def send_test(request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str]) -> TestBody:
-    """Send one test event at once, with the destination's own format and credential, also while it is paused."""
-    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
-    format_ = resolve(destination.spec.format, destination.spec.url)
-    channel = service.sender.open(service.route_of(destination.spec))
-    try:
-        answer = await channel.post(format_.encode([_test_event(service, destination)]))
-    finally:
-        channel.close()
-    verdicts = format_.interpret(answer, 1)
-    verdict = verdicts[0] if isinstance(verdicts, list) else verdicts
-    latency_ms = round(answer.latency_us / 1000, 1)
-    status_code = None if isinstance(answer, Fault) else answer.status
-    if not isinstance(verdict, Failure):
-        return TestBody(True, status_code, latency_ms)
-    excerpt = (
-        "" if isinstance(answer, Fault) else redact(answer.body.decode("utf-8", "replace"), destination.spec)
-    )
-    return TestBody(False, status_code, latency_ms, verdict.message, excerpt[:EXCERPT_CHARACTERS_MAX])
-
-
-@post(ONE + "/replay", status_code=202, tags=TAGS, responses=errors(403))
+@post(ONE + "/replay", status_code=202, tags=TAGS, responses=errors(403, 409))
 async def start_replay(
     request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str], data: JSONBody[ReplayWrite]
 ) -> ReplayAccepted:
     """Send a range of the log once more, beside the new events."""
-    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
+    service, destination = await _find(request, destination_id)
     data = await exact(request, data)
     organization, oldest = await service.directory.organization(org_id)
     stretch = (oldest, organization.head)
@@ -205,7 +170,15 @@ async def start_replay(
         return ReplayAccepted(0, None)
     now = service.clock.now()
     replay_id = ReplayId(new_id("rpl", now, service.dice.random_bytes(RANDOM_BYTES)))
-    count = await service.directory.add_replay(destination, replay_id, first, last, now)
+    stretch_view = {"replay_id": replay_id, "from_sequence": first, "to_sequence": last}
+    directory = recorded_by(
+        request,
+        lambda count: destination_deed("replay_start", destination, after=stretch_view, count=count),
+    )
+    directory = with_before(
+        directory, lambda db: refuse_many_replays(db, destination, service.settings.replays_max)
+    )
+    count = await directory.add_replay(destination, replay_id, first, last, now)
     service.doorbell.ring_changes()
     return ReplayAccepted(count, replay_id if count else None)
 
@@ -213,13 +186,12 @@ async def start_replay(
 @get(ONE + "/replays", tags=TAGS, responses=errors(403))
 async def list_replays(
     request: AnyRequest,
-    org_id: FromPath[str],
     destination_id: FromPath[str],
-    limit: FromQuery[int | None] = None,
+    limit: FromQuery[int] = PAGE_DEFAULT,
     cursor: FromQuery[str | None] = None,
 ) -> ReplayList:
     """List replays, newest first, with how far each has come."""
-    service, destination = await _find(request, org_id, destination_id, Scope.READ)
+    service, destination = await _find(request, destination_id)
     count, before = read_limit(limit), read_id_cursor(cursor)
     rows = await service.directory.replays_of(destination, before or "~", count + 1)
     shown = [
@@ -238,27 +210,26 @@ async def list_replays(
 
 
 @delete(ONE + "/replays/{replay_id:str}", status_code=204, tags=TAGS, responses=errors(403))
-async def cancel_replay(
-    request: AnyRequest, org_id: FromPath[str], destination_id: FromPath[str], replay_id: FromPath[str]
-) -> None:
+async def cancel_replay(request: AnyRequest, destination_id: FromPath[str], replay_id: FromPath[str]) -> None:
     """Stop a replay where it is."""
-    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
-    await service.directory.cancel_replay(destination, replay_id, service.clock.now())
+    service, destination = await _find(request, destination_id)
+    deed = destination_deed("replay_cancel", destination, before={"replay_id": replay_id})
+    directory = recorded_by(request, lambda _: deed)
+    await directory.cancel_replay(destination, replay_id, service.clock.now())
     service.doorbell.ring_changes()
 
 
 @get(ONE + "/deliveries", tags=TAGS, responses=errors(403))
-async def list_deliveries(  # noqa: PLR0913, PLR0917 - query parameters
+async def list_deliveries(
     request: AnyRequest,
-    org_id: FromPath[str],
     destination_id: FromPath[str],
     wanted: Annotated[str | None, QueryParameter(name="state")] = None,
     event_id: FromQuery[str | None] = None,
-    limit: FromQuery[int | None] = None,
+    limit: FromQuery[int] = PAGE_DEFAULT,
     cursor: FromQuery[str | None] = None,
 ) -> DeliveryList:
     """List attempts, newest first. The latency of first attempts that succeeded together is their mean."""
-    service, destination = await _find(request, org_id, destination_id, Scope.READ)
+    service, destination = await _find(request, destination_id)
     if wanted not in (None, "delivered", "failed"):
         raise Invalid(
             "state must be delivered or failed",
@@ -321,25 +292,34 @@ def _delivery(row: AttemptRow, sequence: int, event_id: str | None) -> DeliveryB
     )
 
 
-async def _find(
-    request: AnyRequest, org_id: str, destination_id: str, scope: Scope
-) -> tuple[Service, Destination]:
+async def _find(request: AnyRequest, destination_id: str) -> tuple[Service, Destination]:
     service = service_of(request)
-    principal = await service.caller(request, org_id, scope)
-    return service, await service.destination(principal, destination_id)
+    return service, await service.destination(caller_of(request), destination_id)
 
 
 async def _shown(service: Service, destination: Destination) -> DestinationBody:
     return destination_body(destination, await service.directory.progress(destination))
 
 
-async def _enable(request: AnyRequest, org_id: str, destination_id: str, *, enabled: bool) -> DestinationBody:
-    service, destination = await _find(request, org_id, destination_id, Scope.ADMIN)
-    changed = await service.directory.change_destination(
-        destination.organization_no,
-        destination_id,
-        lambda spec: replace(spec, enabled=enabled),
-        service.clock.now(),
+async def _change(
+    request: AnyRequest,
+    action: str,
+    destination: Destination,
+    change: Callable[[DestinationSpec], DestinationSpec],
+) -> DestinationBody:
+    """Change a destination in one transaction, together with the event that tells of it."""
+    service, before = service_of(request), [destination.spec]
+
+    def note_and_change(spec: DestinationSpec) -> DestinationSpec:
+        before[0] = spec  # as it was in this transaction, not when it was looked up
+        return change(spec)
+
+    def describe(after: Destination) -> Deed:
+        return destination_change(action, before[0], after)
+
+    directory = recorded_by(request, describe)
+    changed = await directory.change_destination(
+        destination.organization_no, destination.dst_id, note_and_change, service.clock.now()
     )
     service.doorbell.ring_changes()
     return await _shown(service, changed)
@@ -384,35 +364,6 @@ def _same_origin(url: str, stored: str, service: Service) -> bool:
     return (new.scheme, new.host, new.port) == (old.scheme, old.host, old.port)
 
 
-def _test_event(service: Service, destination: Destination) -> bytes:
-    now = service.clock.now()
-    return msgspec.json.encode(
-        {
-            "@timestamp": to_text(now),
-            "message": "Test event from Aegis Audit Stream: if you can read this, forwarding to this destination works.",
-            "event": {
-                "id": new_id("test", now, service.dice.random_bytes(RANDOM_BYTES)),
-                "kind": "event",
-                "action": "forwarding_test",
-                "dataset": TEST_DATASET,
-            },
-            "aegis": {"test": True},
-            "organization": {"id": destination.org_id},
-        }
-    )
-
-
-def redact(text: str, spec: DestinationSpec) -> str:
-    """Take our own secrets out of what a peer answered, before anybody sees it: the credential, and the URL's tail."""
-    value = spec.auth_header_value or ""
-    _, _, tail = spec.url.partition("://")[2].partition("/")
-    parts = re.split(r"[/?&=;]", tail)
-    secrets = [value, value.partition(" ")[2], tail, *parts, *(unquote(part) for part in parts)]
-    for secret in sorted({one for one in secrets if len(one) >= 6}, key=len, reverse=True):
-        text = text.replace(secret, MASK)
-    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
-
-
 HANDLERS = [
     create_destination,
     list_destinations,
@@ -421,7 +372,6 @@ HANDLERS = [
     delete_destination,
     pause_destination,
     resume_destination,
-    send_test,
     start_replay,
     list_replays,
     cancel_replay,

@@ -47,7 +47,12 @@ _EXAMPLES = {
         "url: must begin with https://",
         [FieldError("url", "must begin with https://")],
     ),
-    429: Problem(TYPE_BASE + "limited", "Too much at once", 429, "too many requests: wait a moment"),
+    429: Problem(
+        TYPE_BASE + "rate-limited",
+        "Too much at once",
+        429,
+        "this key may call 2000 times in 2 s: spread the calls, or send events in batches",
+    ),
     503: Problem(
         TYPE_BASE + "store-full",
         "Not available now",
@@ -58,7 +63,7 @@ _EXAMPLES = {
 
 
 def errors(*statuses: int) -> dict[int, ResponseSpec]:
-    """Return the error answers of a route for its OpenAPI entry; 401, 404, 422 and 503 can happen everywhere."""
+    """Return the error answers of a route for its OpenAPI entry; 401, 404, 422, 429 and 503 can happen everywhere."""
     return {
         status: ResponseSpec(
             Problem,
@@ -67,5 +72,5 @@ def errors(*statuses: int) -> dict[int, ResponseSpec]:
             generate_examples=False,
             examples=[Example(summary=_EXAMPLES[status].title, value=_EXAMPLES[status])],
         )
-        for status in sorted({400, 401, 404, 422, 503, *statuses})
+        for status in sorted({400, 401, 404, 422, 429, 503, *statuses})
     }

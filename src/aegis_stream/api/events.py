@@ -11,15 +11,13 @@ from msgspec import UNSET, Raw
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.event import PREFLIGHT_DATASET, Preflight
 from aegis_stream.domain.ids import RANDOM_BYTES, Micros, new_id
-from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.times import to_text
-from aegis_stream.errors import NotFound
+from aegis_stream.errors import FieldProblem, Invalid, NotFound
 from aegis_stream.ports import LogEntry
 
 from .docs import errors
 from .ingest import refusal
 from .schemas import (
-    Decision,
     EventBody,
     EventDelivery,
     EventDetail,
@@ -27,13 +25,15 @@ from .schemas import (
     PreflightRecorded,
     PreflightWrite,
 )
-from .service import Service, exact, moment, read_cursor, read_limit, service_of
+from .scopes import caller_of
+from .service import PAGE_DEFAULT, Service, exact, moment, read_cursor, read_limit, service_of
 
 EVENTS = "/api/orgs/{org_id:str}/events"
 SCAN_MAX = 20_000
 """Events that one listing looks through for those that match; the next page goes on from there."""
 SCAN_STEP = 1000
 DESTINATIONS_SHOWN_MAX = 200
+DECISIONS = ("ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED")
 TAGS = ["Events"]
 AnyRequest = Request[Any, Any, Any]
 
@@ -41,15 +41,14 @@ AnyRequest = Request[Any, Any, Any]
 @post(
     "/api/orgs/{org_id:str}/preflight-decisions", status_code=202, tags=TAGS, responses=errors(400, 403, 413)
 )
-async def record_preflight(
-    request: AnyRequest, org_id: FromPath[str], data: JSONBody[PreflightWrite]
-) -> PreflightRecorded:
+async def record_preflight(request: AnyRequest, data: JSONBody[PreflightWrite]) -> PreflightRecorded:
     """Record a preflight decision; durable when this answers."""
     service = service_of(request)
     data = await exact(request, data)
-    principal = await service.caller(request, org_id, Scope.INGEST)
+    principal = caller_of(request)
     now = service.clock.now()
-    event_id = data.preflight_id or new_id("pflt", now, service.dice.random_bytes(RANDOM_BYTES))
+    made_up = new_id("pflt", now, service.dice.random_bytes(RANDOM_BYTES))
+    event_id = data.preflight_id if data.preflight_id is not UNSET else made_up
     fields = {name: getattr(data, name) for name in Preflight.__struct_fields__} | {"preflight_id": event_id}
     at = moment(data.timestamp, "timestamp") if data.timestamp is not UNSET else None
     # Without a time of its own it is filled in, so that the same decision sent again is the same event.
@@ -81,16 +80,19 @@ async def list_events(  # noqa: PLR0913, PLR0917 - query parameters
     org_id: FromPath[str],
     after_sequence: FromQuery[int] = 0,
     dataset: FromQuery[str | None] = None,
-    decision: FromQuery[Decision | None] = None,
+    decision: FromQuery[str | None] = None,
     since: FromQuery[str | None] = None,
     until: FromQuery[str | None] = None,
-    limit: FromQuery[int | None] = None,
+    limit: FromQuery[int] = PAGE_DEFAULT,
     cursor: FromQuery[str | None] = None,
 ) -> EventList:
     """List events as stored, in log order."""
     service = service_of(request)
-    principal = await service.caller(request, org_id, Scope.READ)
+    principal = caller_of(request)
     organization, oldest = await service.directory.organization(org_id)
+    if decision is not None and decision not in DECISIONS:
+        message = f"must be one of {', '.join(DECISIONS)}"
+        raise Invalid(f"decision {message}", problems=(FieldProblem("decision", message),))
     count, (after,) = read_limit(limit), read_cursor(cursor, (max(0, after_sequence),))
     last, no = organization.head, principal.organization_no
     if (begin := moment(since, "since")) is not None:
@@ -115,10 +117,10 @@ async def list_events(  # noqa: PLR0913, PLR0917 - query parameters
 
 
 @get(EVENTS + "/{event_id:path}", tags=TAGS, responses=errors(403))
-async def read_event(request: AnyRequest, org_id: FromPath[str], event_id: FromPath[str]) -> EventDetail:
+async def read_event(request: AnyRequest, event_id: FromPath[str]) -> EventDetail:
     """Read an event, and what became of it at every destination that it was meant for."""
     service = service_of(request)
-    principal = await service.caller(request, org_id, Scope.READ)
+    principal = caller_of(request)
     # From the raw path: an id may hold slashes, which the framework folds.
     raw = request.scope["raw_path"].decode("ascii", "replace").partition("/events/")[2]
     entry = await service.log.entry(principal.organization_no, unquote(raw) or event_id)

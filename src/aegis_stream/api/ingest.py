@@ -7,7 +7,7 @@ them, answer. The items' bytes are not written anew; they are decoded once, for 
 import asyncio
 import zlib
 from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -27,14 +27,11 @@ from aegis_stream.errors import (
 )
 from aegis_stream.pipeline.ingest import Ingest, Recorded
 
+from .counts import IngestCounts
 from .problems import problem_of
 
-REQUEST_BYTES_MAX = 10 * 1024 * 1024
-"""Largest body, before and after decompression."""
-REQUEST_EVENTS_MAX = 10_000
-"""Most events in one request."""
-BODY_TIMEOUT_S = 30.0
-"""Longest time a client may take to send its body, seconds."""
+RATIO_FROM_BYTES = 1024 * 1024
+"""Up to this size a body may be compressed to any ratio."""
 ZSTD_STEP_BYTES = 256
 """Compressed bytes unpacked at once: a block of 4 bytes may become 128 KiB, so a step grows to 8 MiB at most."""
 SHOWN_PROBLEMS_MAX = 100
@@ -57,14 +54,21 @@ _encode = msgspec.json.encode
 _JSON_HEADERS = [(b"content-type", b"application/json")]
 
 
-@dataclass(slots=True)
-class IngestCounts:
-    """What /metrics tells of ingest."""
+@dataclass(frozen=True, slots=True)
+class RequestBounds:
+    """How large and how slow a request may be; the settings say why.
 
-    requests: dict[int, int] = field(default_factory=dict)
-    accepted: int = 0
-    duplicates: int = 0
-    rejected: int = 0
+    Args:
+        bytes_max: of the body, before and after decompression.
+        events_max: in one request.
+        timeout_s: longest time for the body to arrive, seconds.
+        ratio_max: bytes that a compressed byte may become, once the body is longer than RATIO_FROM_BYTES.
+    """
+
+    bytes_max: int = 10 * 1024 * 1024
+    events_max: int = 10_000
+    timeout_s: float = 30.0
+    ratio_max: int = 200
 
 
 @dataclass(slots=True)
@@ -79,6 +83,7 @@ class IngestEndpoint:
     ingest: Ingest
     counts: IngestCounts
     on_bug: Callable[[str, Exception], Problem]
+    bounds: RequestBounds = RequestBounds()
 
     @staticmethod
     def org_of(scope: MutableMapping[str, Any]) -> str | None:
@@ -103,7 +108,7 @@ class IngestEndpoint:
         except Exception as error:  # noqa: BLE001 - the last resort: said in the log, and in a problem of its own
             status, named, body = self.on_bug(scope["path"], error)
             headers = [(name.encode(), value.encode()) for name, value in named.items()]
-        self.counts.requests[status] = self.counts.requests.get(status, 0) + 1
+        self.counts.answered(status)
         await send(
             {
                 "type": "http.response.start",
@@ -124,21 +129,25 @@ class IngestEndpoint:
                 encoding = value
             elif name == b"content-length":
                 length = value
-        principal = await self.access.principal(authorization)
-        principal.require(org_id, Scope.INGEST)
+        client = scope.get("client")
+        principal = await self.access.authorize(
+            authorization, org_id, Scope.INGEST, client[0] if client else None
+        )
+        self.access.admit(principal)
         media = (content_type or b"").decode("latin-1").partition(";")[0].strip().lower()
         if media not in JSON_TYPES and media not in LINES_TYPES:
             raise Unsupported(
                 f"Content-Type {media[:100]!r} is not taken: send application/json or application/x-ndjson"
             )
-        if length is not None and length.isdigit() and int(length) > REQUEST_BYTES_MAX:
-            raise _body_too_large()
-        body = _decompress(await read_body(receive, REQUEST_BYTES_MAX), encoding)
-        items = _split(body, lines=media in LINES_TYPES)
+        bounds = self.bounds
+        if length is not None and length.isdigit() and int(length) > bounds.bytes_max:
+            raise _body_too_large(bounds)
+        body = await read_body(receive, bounds)
+        if encoding is not None:
+            body = _decompress(body, encoding, bounds)
+        items = _split(body, bounds, lines=media in LINES_TYPES)
         recorded = await self.ingest.record(principal.organization_no, principal.org_id, items)
-        self.counts.accepted += recorded.accepted
-        self.counts.duplicates += recorded.duplicates
-        self.counts.rejected += len(recorded.rejected)
+        self.counts.recorded(recorded.accepted, recorded.duplicates, len(recorded.rejected))
         if not recorded.accepted and not recorded.duplicates:
             raise refusal(recorded, single=len(items) == 1)
         return answer(recorded)
@@ -185,36 +194,36 @@ def refusal(recorded: Recorded, *, single: bool, renamed: dict[str, str] | None 
     return kind(detail, problems=problems, code="event-conflict" if conflicts else None)
 
 
-async def read_body(receive: Receive, limit: int) -> bytes:
-    """Read a request body of at most `limit` bytes.
+async def read_body(receive: Receive, bounds: RequestBounds) -> bytes:
+    """Read a request body within its bounds.
 
     Raises: TooLarge. Malformed when the client went away or took too long.
     """
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
         body: bytes = message.get("body", b"")
-        if len(body) > limit:
-            raise _body_too_large()
+        if len(body) > bounds.bytes_max:
+            raise _body_too_large(bounds)
         return body
     chunks: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
+        async with asyncio.timeout(bounds.timeout_s):
             while True:
                 if message["type"] == "http.disconnect":
                     raise Malformed("the connection ended before the body did")
                 chunks.append(message.get("body", b""))
                 size += len(chunks[-1])
-                if size > limit:
-                    raise _body_too_large()
+                if size > bounds.bytes_max:
+                    raise _body_too_large(bounds)
                 if not message.get("more_body"):
                     return b"".join(chunks)
                 message = await receive()
     except TimeoutError:
-        raise Malformed(f"the body took longer than {BODY_TIMEOUT_S:g} s to arrive") from None
+        raise Malformed(f"the body took longer than {bounds.timeout_s:g} s to arrive") from None
 
 
-def _split(body: bytes, *, lines: bool) -> list[bytes]:
+def _split(body: bytes, bounds: RequestBounds, *, lines: bool) -> list[bytes]:
     """Cut a body into raw items. Raises: Malformed, TooLarge, Invalid."""
     if lines:
         items = [stripped for line in body.split(b"\n") if (stripped := line.strip())]
@@ -233,16 +242,19 @@ def _split(body: bytes, *, lines: bool) -> list[bytes]:
             "the body has no events: send a JSON object, an array, or NDJSON",
             problems=(FieldProblem("", "no events"),),
         )
-    if len(items) > REQUEST_EVENTS_MAX:
+    if len(items) > bounds.events_max:
         raise TooLarge(
-            f"the request has {len(items)} events; the limit is {REQUEST_EVENTS_MAX}: send smaller batches"
+            f"the request has {len(items)} events; the limit is {bounds.events_max}: send smaller batches"
         )
     return items
 
 
-def _decompress(body: bytes, encoding: bytes | None) -> bytes:
-    """Undo Content-Encoding, stopping at the limit: a bomb costs no more than a full request. Raises: Malformed, Unsupported."""
-    name = (encoding or b"identity").decode("latin-1").strip().lower()
+def _decompress(body: bytes, encoding: bytes, bounds: RequestBounds) -> bytes:
+    """Undo Content-Encoding, stopping at the limit: a bomb costs no more than a full request.
+
+    Raises: Malformed, Unsupported, TooLarge.
+    """
+    name = encoding.decode("latin-1").strip().lower()
     if name in ("identity", ""):
         return body
     if name not in ("gzip", "zstd"):
@@ -250,41 +262,48 @@ def _decompress(body: bytes, encoding: bytes | None) -> bytes:
             f"Content-Encoding {name[:100]!r} is not taken: send gzip, zstd or none",
             code="unsupported-encoding",
         )
+    by_ratio = max(RATIO_FROM_BYTES, len(body) * bounds.ratio_max)
+    most = min(bounds.bytes_max, by_ratio)
     try:
         if name == "gzip":
             inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            whole = inflater.decompress(body, REQUEST_BYTES_MAX + 1)
-            if len(whole) <= REQUEST_BYTES_MAX and (not inflater.eof or inflater.unused_data):
+            whole = inflater.decompress(body, most + 1)
+            if len(whole) <= most and (not inflater.eof or inflater.unused_data):
                 raise Malformed("the body is not one whole gzip member")
         else:
-            whole = _unpack_zstd(body)
+            whole = _unpack_zstd(body, most)
     except (zlib.error, zstandard.ZstdError) as error:
         raise Malformed(f"the body is not {name}: {error}") from error
-    if len(whole) > REQUEST_BYTES_MAX:
-        raise _body_too_large()
+    if len(whole) > most == bounds.bytes_max:
+        raise _body_too_large(bounds)
+    if len(whole) > most:
+        raise TooLarge(
+            f"the body grows more than {bounds.ratio_max}-fold in decompression: send smaller batches, or less compressed"
+        )
     return whole
 
 
-def _unpack_zstd(body: bytes) -> bytes:
+def _unpack_zstd(body: bytes, most: int) -> bytes:
     """Decompress whole zstd frames, a few bytes at a time so that a bomb is noticed before it has grown. Raises: Malformed."""
     whole, place = bytearray(), 0
-    frame = zstandard.ZstdDecompressor(max_window_size=REQUEST_BYTES_MAX).decompressobj()
-    while place < len(body) and len(whole) <= REQUEST_BYTES_MAX:
+    window = max(most, 1 << 23)  # what every encoder may use by default (RFC 8878 section 3.1.1.1.2)
+    frame = zstandard.ZstdDecompressor(max_window_size=window).decompressobj()
+    while place < len(body) and len(whole) <= most:
         piece = body[place : place + ZSTD_STEP_BYTES]
         whole += frame.decompress(piece)
         place += len(piece)
         if frame.eof:
             place -= len(frame.unused_data)
             if place < len(body):
-                frame = zstandard.ZstdDecompressor(max_window_size=REQUEST_BYTES_MAX).decompressobj()
-    if len(whole) <= REQUEST_BYTES_MAX and not frame.eof:
+                frame = zstandard.ZstdDecompressor(max_window_size=window).decompressobj()
+    if len(whole) <= most and not frame.eof:
         raise Malformed("the body is not one whole zstd frame after the other: its end is missing")
     return bytes(whole)
 
 
-def _body_too_large() -> TooLarge:
+def _body_too_large(bounds: RequestBounds) -> TooLarge:
     return TooLarge(
-        f"the body is larger than {REQUEST_BYTES_MAX} bytes (after decompression): send smaller batches"
+        f"the body is larger than {bounds.bytes_max} bytes (after decompression): send smaller batches"
     )
 
 

@@ -29,8 +29,10 @@ from litestar.serialization import encode_json
 
 from aegis_stream import __version__
 
+from .constraints import add_constraints
 from .docs import errors
 from .examples import add_examples
+from .links import add_links
 
 _EVENT = {
     "@timestamp": "2026-05-15T10:33:21.456789+00:00",
@@ -74,6 +76,8 @@ def make_document(handlers: Sequence[Any]) -> dict[str, Any]:
     describe_ingest(described.openapi_schema)
     plain: dict[str, Any] = json.loads(encode_json(described.openapi_schema.to_schema()))
     add_examples(plain)
+    add_constraints(plain)
+    add_links(plain)
     return plain
 
 

@@ -10,6 +10,7 @@ from aegis_stream.access import Issued
 from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.times import to_text
 
+from .audit import issuer_of
 from .docs import errors
 from .schemas import (
     KeyBody,
@@ -22,7 +23,8 @@ from .schemas import (
     RotateWrite,
     time_text,
 )
-from .service import exact, moment, read_id_cursor, read_limit, service_of
+from .scopes import caller_of
+from .service import PAGE_DEFAULT, exact, moment, read_id_cursor, read_limit, service_of
 
 KEYS = "/api/orgs/{org_id:str}/api-keys"
 TAGS = ["Organizations and keys"]
@@ -34,9 +36,9 @@ async def create_organization(request: AnyRequest, data: JSONBody[OrganizationWr
     """Make an organization and its first admin key. Needs the operator key."""
     service = service_of(request)
     data = await exact(request, data)
-    service.access.require_operator(request.headers.get("authorization"))
     org_id = None if data.id is UNSET else data.id
-    made = await service.directory.db.write(lambda db: service.issuer.add_organization(db, data.name, org_id))
+    issuer = issuer_of(request)
+    made = await service.directory.db.write(lambda db: issuer.add_organization(db, data.name, org_id))
     return OrganizationMade(
         made.key.org_id, data.name, made.text, made.key.key_id, to_text(made.key.created_at)
     )
@@ -46,22 +48,21 @@ async def create_organization(request: AnyRequest, data: JSONBody[OrganizationWr
 async def read_organization(request: AnyRequest, org_id: FromPath[str]) -> OrganizationBody:
     """Read an organization; any key of it will do."""
     service = service_of(request)
-    principal = await service.access.principal(request.headers.get("authorization"))
-    principal.require(org_id, principal.scope)
     found, _ = await service.directory.organization(org_id)
     return OrganizationBody(found.org_id, found.name, found.head, to_text(found.created_at))
 
 
-@post(KEYS, tags=TAGS, responses=errors(403))
-async def create_key(request: AnyRequest, org_id: FromPath[str], data: JSONBody[KeyWrite]) -> KeyMade:
+@post(KEYS, tags=TAGS, responses=errors(403, 409))
+async def create_key(request: AnyRequest, data: JSONBody[KeyWrite]) -> KeyMade:
     """Make an API key; its text is shown this once."""
     service = service_of(request)
     data = await exact(request, data)
-    principal = await service.caller(request, org_id, Scope.ADMIN)
+    principal = caller_of(request)
     expires_at = moment(data.expires_at, "expires_at")
     scope = Scope(data.scope)
+    issuer = issuer_of(request)
     made = await service.directory.db.write(
-        lambda db: service.issuer.add_key(db, principal.org_id, data.name, scope, expires_at)
+        lambda db: issuer.add_key(db, principal.org_id, data.name, scope, expires_at)
     )
     return _made(made)
 
@@ -69,13 +70,12 @@ async def create_key(request: AnyRequest, org_id: FromPath[str], data: JSONBody[
 @get(KEYS, tags=TAGS, responses=errors(403))
 async def list_keys(
     request: AnyRequest,
-    org_id: FromPath[str],
-    limit: FromQuery[int | None] = None,
+    limit: FromQuery[int] = PAGE_DEFAULT,
     cursor: FromQuery[str | None] = None,
 ) -> KeyList:
     """List API keys, oldest first, without their texts."""
     service = service_of(request)
-    principal = await service.caller(request, org_id, Scope.ADMIN)
+    principal = caller_of(request)
     count = read_limit(limit)
     keys = await service.directory.keys_of(principal.organization_no, read_id_cursor(cursor) or "", count + 1)
     shown = [
@@ -86,28 +86,31 @@ async def list_keys(
 
 
 @delete(KEYS + "/{key_id:str}", status_code=204, tags=TAGS, responses=errors(403))
-async def revoke_key(request: AnyRequest, org_id: FromPath[str], key_id: FromPath[str]) -> None:
+async def revoke_key(request: AnyRequest, key_id: FromPath[str]) -> None:
     """Revoke an API key; within a second it opens nothing."""
     service = service_of(request)
-    principal = await service.caller(request, org_id, Scope.ADMIN)
-    await service.directory.db.write(lambda db: service.issuer.revoke_key(db, principal.org_id, key_id))
+    principal = caller_of(request)
+    issuer = issuer_of(request)
+    await service.directory.db.write(lambda db: issuer.revoke_key(db, principal.org_id, key_id))
+    service.access.forget(key_id)
 
 
-@post(KEYS + "/{key_id:str}/rotate", tags=TAGS, responses=errors(403))
+@post(KEYS + "/{key_id:str}/rotate", tags=TAGS, responses=errors(403, 409))
 async def rotate_key(
     request: AnyRequest,
-    org_id: FromPath[str],
     key_id: FromPath[str],
     data: JSONBody[RotateWrite | None] = None,
 ) -> KeyMade:
     """Make a new key like this one; the old one ends at once, or after `overlap_seconds`."""
     service = service_of(request)
     data = await exact(request, data)
-    principal = await service.caller(request, org_id, Scope.ADMIN)
+    principal = caller_of(request)
     overlap_s = data.overlap_seconds if data is not None else 0
+    issuer = issuer_of(request)
     made = await service.directory.db.write(
-        lambda db: service.issuer.rotate_key(db, principal.org_id, key_id, overlap_s)
+        lambda db: issuer.rotate_key(db, principal.org_id, key_id, overlap_s)
     )
+    service.access.forget(key_id)
     return _made(made)
 
 

@@ -18,10 +18,28 @@ from aegis_stream.domain.destination import (
 from aegis_stream.domain.event import Preflight
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import to_text
-from aegis_stream.formats import resolve
+from aegis_stream.formats import AUTO, choose, resolve
 from aegis_stream.settings import Settings
 
-FormatName = Literal["auto", "json", "ndjson", "json_array"]
+FormatName = Literal[
+    "auto",
+    "json",
+    "ndjson",
+    "json_array",
+    "elastic_bulk",
+    "elastic_doc",
+    "elastic_create",
+    "splunk_hec",
+    "datadog",
+    "new_relic",
+    "loki",
+    "otlp_logs",
+    "cribl",
+    "axiom",
+    "better_stack",
+    "honeycomb",
+]
+"""The formats of aegis_stream.formats.REGISTRY, written out so that the API's document names them."""
 Decision = Literal["ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"]
 Moment = Annotated[datetime, Meta(tz=True)]
 
@@ -118,6 +136,7 @@ class DestinationBody(msgspec.Struct):
     name: str
     enabled: bool
     format: str
+    format_reason: str
     filter: FilterBody
     batch: BatchBody
     retry: dict[str, float]
@@ -418,6 +437,7 @@ def destination_body(destination: Destination, progress: Progress) -> Destinatio
         name=spec.name,
         enabled=spec.enabled,
         format=resolve(spec.format, spec.url).name,
+        format_reason=choose(spec.url).reason if spec.format == AUTO else "it was asked for",
         filter=FilterBody(list(spec.filter.datasets), list(spec.filter.decisions)),  # type: ignore[arg-type] # checked on writing
         batch=BatchBody(spec.batch.max_events, spec.batch.max_bytes, spec.batch.max_wait_ms),
         retry={name: getattr(retry, name) for name in RetryBody.__struct_fields__},

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Protocol, TypeVar
 
@@ -18,10 +18,10 @@ from aegis_stream.domain.destination import (
 )
 from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.domain.ids import Micros
-from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.times import MICROS_MAX, from_datetime
 from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import FieldProblem, Invalid, Malformed, Unsupported
+from aegis_stream.formats import resolve, with_query
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Clock, Dice, Doorbell, Sender
@@ -30,7 +30,7 @@ from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.log import StoredLog
 from aegis_stream.telemetry import Log
 
-from .ingest import IngestCounts
+from .counts import IngestCounts
 from .schemas import Moment
 
 RESOLVE_TIMEOUT_S = 2.0
@@ -73,12 +73,11 @@ class Service:
         Raises: Invalid with a problem per field.
         """
         problems = auth_header_problems(spec.auth_header_name, spec.auth_header_value) + policy_problems(spec)
+        code = None  # of the kind of error; one of its own where the URL is all that is wrong
         try:
-            endpoint = parse_url(spec.url, allow_http=self.settings.allow_http)
-            refusal = self.guard.check_host(endpoint) or await self._refuse_addresses(endpoint)
-            if refusal is not None:
-                problems.insert(0, FieldProblem("url", refusal))
+            await self._check_url(spec.url)
         except Invalid as error:
+            code = None if problems else error.code
             problems = [*error.problems, *problems]
         if not problems:
             try:
@@ -87,24 +86,22 @@ class Service:
                 problems = list(error.problems) or [FieldProblem("", error.message)]
         if problems:
             detail = "; ".join(f"{one.field}: {one.message}" for one in problems)
-            raise Invalid(detail, problems=tuple(problems))
+            raise Invalid(detail, code=code, problems=tuple(problems))
 
     def route_of(self, spec: DestinationSpec) -> Route:
         """Return where requests to a destination go. Raises: Invalid."""
         return route_of(spec, self.settings)
 
-    async def caller(self, request: Request[Any, Any, Any], org_id: str, scope: Scope) -> Principal:
-        """Return who calls, allowed to do this in this organization.
-
-        Raises: Unauthenticated, NotFound (another organization's), Denied (scope).
-        """
-        principal = await self.access.principal(request.headers.get("authorization"))
-        principal.require(org_id, scope)
-        return principal
-
     async def destination(self, principal: Principal, destination_id: str) -> Destination:
         """Return a destination of the caller's organization. Raises: NotFound."""
         return await self.directory.destination_of(principal.organization_no, destination_id)
+
+    async def _check_url(self, url: str) -> None:
+        """Judge how a URL is written and where it leads at present. Raises: Invalid."""
+        endpoint = parse_url(url, allow_http=self.settings.allow_http)
+        refusal = self.guard.check_host(endpoint) or await self._refuse_addresses(endpoint)
+        if refusal is not None:
+            raise Invalid(refusal, code="forbidden-address", problems=(FieldProblem("url", refusal),))
 
     async def _refuse_addresses(self, endpoint: Endpoint) -> str | None:
         if endpoint.is_address:
@@ -169,13 +166,19 @@ def route_of(spec: DestinationSpec, settings: Settings) -> Route:
     headers: tuple[tuple[str, str], ...] = ()
     if spec.auth_header_name is not None and spec.auth_header_value is not None:
         headers = ((spec.auth_header_name, spec.auth_header_value),)
-    return Route(endpoint, headers, spec.ca_certificate, settings.request_timeout_seconds)
+    format_ = resolve(spec.format, spec.url)
+    endpoint = replace(endpoint, target=with_query(format_, endpoint.target))
+    return Route(
+        endpoint,
+        headers,
+        spec.ca_certificate,
+        settings.request_timeout_seconds,
+        format_.answer_bytes_max,
+    )
 
 
-def read_limit(limit: int | None) -> int:
+def read_limit(limit: int) -> int:
     """Check the query parameter `limit`. Raises: Invalid."""
-    if limit is None:
-        return PAGE_DEFAULT
     if not 1 <= limit <= PAGE_MAX:
         raise Invalid(
             f"limit must be 1 to {PAGE_MAX}", problems=(FieldProblem("limit", f"must be 1 to {PAGE_MAX}"),)

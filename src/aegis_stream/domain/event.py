@@ -8,19 +8,17 @@ kept as it came.
 import json
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from . import privacy
 from .ids import Micros, OrganizationId
 from .times import to_text
 
-EVENT_BYTES_MAX = 256 * 1024
-"""Largest event, bytes of JSON."""
-JSON_DEPTH_MAX = 32
-"""Deepest nesting of objects and arrays in an event, the event itself being 1."""
 EVENT_ID_CHARACTERS_MAX = 256
 """Longest event.id."""
 DATASET_CHARACTERS_MAX = 256
@@ -32,7 +30,28 @@ RESERVED_DATASETS = "aegis.audit_stream."
 """Datasets with this beginning are made by the service itself and never taken from outside."""
 
 Decision = Literal["ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"]
-Count = Annotated[int, msgspec.Meta(ge=0)]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
+"""What every destination's own integer holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventLimits:
+    """How large and how odd an event may be; the settings of the same names say why.
+
+    Args:
+        bytes_max: bytes of JSON.
+        depth_max: nesting of objects and arrays, the event itself being 1; at least 4.
+        number_digits_max: characters of a number; at least 20.
+        privacy_check: refuse a preflight event with a card number, a key and the like in its summary.
+    """
+
+    bytes_max: int = 256 * 1024
+    depth_max: int = 32
+    number_digits_max: int = 400
+    privacy_check: bool = True
+
+
+DEFAULT_LIMITS = EventLimits()
 
 
 class NewEvent(msgspec.Struct, frozen=True, gc=False):
@@ -119,7 +138,7 @@ class _PlainEventFields(msgspec.Struct, gc=False):
     action: str | UnsetType = UNSET
     outcome: str | UnsetType = UNSET
     reason: str | UnsetType = UNSET
-    severity: int | UnsetType = UNSET
+    severity: Count | UnsetType = UNSET
     provider: str | UnsetType = UNSET
 
 
@@ -158,6 +177,7 @@ def parse_event(
     make_id: Callable[[], str],
     *,
     reserved: bool = False,
+    limits: EventLimits = DEFAULT_LIMITS,
 ) -> NewEvent | Rejection:
     """Check one item and fill in what is missing: @timestamp, event.id, organization.id.
 
@@ -168,21 +188,24 @@ def parse_event(
         reserved: the event comes from the service itself, so reserved datasets are welcome.
     Returns: NewEvent, whose body is `raw` to the byte when nothing was missing; or Rejection. Raises nothing.
     """
-    if _PREFLIGHT_TEXT in raw and (plain := _parse_plain(raw, organization_id)) is not None:
+    if _PREFLIGHT_TEXT in raw and (plain := _parse_plain(raw, organization_id, limits)) is not None:
         return plain
-    return _parse_thoroughly(raw, organization_id, now, make_id, reserved=reserved)
+    return _parse_thoroughly(raw, organization_id, now, make_id, reserved=reserved, limits=limits)
 
 
-def _parse_plain(raw: bytes, organization_id: OrganizationId) -> NewEvent | None:
+def _parse_plain(
+    raw: bytes, organization_id: OrganizationId, limits: EventLimits = DEFAULT_LIMITS
+) -> NewEvent | None:
     """Take a whole preflight event in one pass, if it is written in as few bytes as its content can be; else None.
 
     What was decoded, written anew, is the shortest text there is for it: strings with the escapes that must be, integers
     without a sign too many, no spaces. If the item is no longer, then nothing stands in it that was not decoded: no
     unknown field, no key a second time, no deeper level. So one look at its length is what a search for all of these
     would be, whatever the order of its keys. This holds only as long as every field above is a string, an integer, or a
-    list or an object of such: a float can be written in more bytes than it was.
+    list or an object of such: a float can be written in more bytes than it was. (Depth and numbers are within the limits
+    by the types alone.)
     """
-    if len(raw) > EVENT_BYTES_MAX:
+    if len(raw) > limits.bytes_max:
         return None
     try:
         plain = _decode_plain(raw)
@@ -197,6 +220,7 @@ def _parse_plain(raw: bytes, organization_id: OrganizationId) -> NewEvent | None
         or dataset != PREFLIGHT_DATASET
         or plain.organization.id != organization_id
         or not (0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX and event_id.isprintable())
+        or _private_value(plain.aegis, limits) is not None
     ):
         return None
     return NewEvent(event_id, dataset, plain.aegis.decision, raw.decode(), None)
@@ -209,9 +233,10 @@ def _parse_thoroughly(
     make_id: Callable[[], str],
     *,
     reserved: bool,
+    limits: EventLimits = DEFAULT_LIMITS,
 ) -> NewEvent | Rejection:
     """Check any item, step by step; says what is wrong with it."""
-    refusal = _refuse_shape(raw)
+    refusal = _refuse_shape(raw, limits)
     if refusal is not None:
         return refusal
     try:
@@ -241,6 +266,9 @@ def _parse_thoroughly(
         preflight = parse_preflight(envelope.aegis)
         if isinstance(preflight, Rejection):
             return preflight._replace(event_id=event_id or None)
+        if (kind := _private_value(preflight, limits)) is not None:
+            message = f"has {kind} in it: send counts of findings, never values"
+            return Rejection(event_id or None, "aegis.summary", message)
         decision = preflight.decision
     if event_id is not UNSET and named is not UNSET and envelope.timestamp is not UNSET:
         return NewEvent(event_id, dataset, decision, text, None)
@@ -289,6 +317,7 @@ def is_same_submission(new: NewEvent, stored_body: str) -> bool:
     )
 
 
+_NUMBER_BYTES = b"0123456789+-.eE"
 _ANY_KEY = re.compile(rb'"\s*:')
 _ENVELOPE_KEYS = re.compile(rb'"(@timestamp|event|aegis|organization|dataset|id)"\s*:')
 
@@ -327,22 +356,53 @@ def _key_count(preflight: Preflight) -> int:
     return len(values) - values.count(UNSET) + (len(counts) if counts is not UNSET else 0)
 
 
-def _refuse_shape(raw: bytes) -> Rejection | None:
-    """Refuse what is too large or too deep before any parser sees it."""
-    if len(raw) > EVENT_BYTES_MAX:
+def _private_value(preflight: Preflight, limits: EventLimits) -> str | None:
+    """Return what stands in the summary that must not, in words, or None."""
+    summary = preflight.summary
+    return privacy.find(summary) if limits.privacy_check and isinstance(summary, str) else None
+
+
+def _refuse_shape(raw: bytes, limits: EventLimits) -> Rejection | None:
+    """Refuse what is too large, too deep or has absurd numbers before any parser sees it."""
+    if len(raw) > limits.bytes_max:
         return Rejection(
             None,
             "",
-            f"the event has {len(raw)} bytes; the limit is {EVENT_BYTES_MAX}: shorten it or split it",
+            f"the event has {len(raw)} bytes; the limit is {limits.bytes_max}: shorten it or split it",
             "too-large",
         )
     # An upper bound of the depth that costs next to nothing; only what exceeds it is looked at more closely.
-    if raw.count(b"{") + raw.count(b"[") > JSON_DEPTH_MAX and _depth(raw) > JSON_DEPTH_MAX:
-        return Rejection(None, "", f"the event is nested deeper than {JSON_DEPTH_MAX} levels: flatten it")
+    if (
+        raw.count(b"{") + raw.count(b"[") > limits.depth_max
+        and _depth(raw, limits.depth_max) > limits.depth_max
+    ):
+        message = f"the event is nested deeper than {limits.depth_max} levels: flatten it"
+        return Rejection(None, "", message)
+    if _has_long_number(raw, limits.number_digits_max):
+        message = f"a number in it has more than {limits.number_digits_max} characters: send it as a string"
+        return Rejection(None, "", message)
     return None
 
 
-def _depth(raw: bytes) -> int:
+def _has_long_number(raw: bytes, most: int) -> bool:
+    """Tell whether a number has more characters than `most`."""
+    # A stretch that long covers one of these pieces whole; only what has such a piece is looked at more closely.
+    piece = (most + 1) // 2
+    if not any(not raw[at : at + piece].strip(_NUMBER_BYTES) for at in range(0, len(raw) - piece + 1, piece)):
+        return False
+    found: list[int] = []
+    try:
+        json.loads(
+            raw,
+            parse_int=lambda text: found.append(len(text)),
+            parse_float=lambda text: found.append(len(text)),
+        )
+    except (ValueError, RecursionError):
+        return False  # no JSON at all: the next one to read it says so
+    return max(found, default=0) > most
+
+
+def _depth(raw: bytes, most: int) -> int:
     """Return how deep objects and arrays are nested, brackets inside of strings left out."""
     depth = deepest = 0
     for index, piece in enumerate(raw.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')):
@@ -354,7 +414,7 @@ def _depth(raw: bytes) -> int:
                 deepest = max(deepest, depth)
             elif byte in b"}]":
                 depth -= 1
-        if deepest > JSON_DEPTH_MAX:
+        if deepest > most:
             break
     return deepest
 
@@ -406,7 +466,7 @@ def _describe(error: Exception, parent: str) -> Rejection:
     if isinstance(error, UnicodeDecodeError):
         return Rejection(None, parent, f"is not UTF-8 (byte {error.start})", "malformed")
     if isinstance(error, RecursionError):
-        return Rejection(None, parent, f"the event is nested deeper than {JSON_DEPTH_MAX} levels: flatten it")
+        return Rejection(None, parent, "the event is nested too deeply to be read: flatten it")
     message, _, place = str(error).partition(" - at `$")
     place = place.rstrip("`").lstrip(".")
     field = ".".join(part for part in (parent, place) if part)

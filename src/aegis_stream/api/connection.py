@@ -1,0 +1,273 @@
+"""One client's connection, with limits on what it may send before there is a request, and on how slowly.
+
+uvicorn speaks HTTP/1.1 here but bounds neither the head of a request nor the time it takes, and waits for ever for who
+sends half of one. `bounded_http` makes the protocol that `serving` gives it. Full up, it closes the connection that has had
+no request for longest, so that idle clients never keep working ones out.
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from aegis_stream.sender.watch import IDLE, Watch
+from aegis_stream.settings import Settings
+
+from .problems import plain_problem
+
+NEVER = 1e18
+"""The deadline of a connection whose client owes nothing: the answer is ours to give."""
+_LINE = {
+    400: "Bad Request",
+    408: "Request Timeout",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
+
+
+class Stage(Enum):
+    """What the client is to send."""
+
+    HEAD = "head"
+    BODY = "body"
+    NOTHING = "nothing"
+
+
+@dataclass(slots=True)
+class Room:
+    """What all connections of one listener share.
+
+    Args:
+        waiting: those without a request under way, longest first.
+    """
+
+    connections_max: int
+    header_bytes_max: int
+    headers_max: int
+    header_timeout_s: float
+    body_timeout_s: float
+    watch: Watch
+    waiting: "dict[BoundedHttp, None]" = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Room":
+        """Return room as configured."""
+        return cls(
+            settings.connections_max,
+            settings.header_bytes_max,
+            settings.headers_max,
+            settings.header_timeout_seconds,
+            settings.body_timeout_seconds,
+            Watch(settings.keep_alive_seconds),
+        )
+
+
+def bounded_http(settings: Settings) -> type[HttpToolsProtocol]:
+    """Return the protocol of one listener, for uvicorn's `http`."""
+    return type("BoundedHttp", (BoundedHttp,), {"room": Room.of(settings)})
+
+
+class BoundedHttp(HttpToolsProtocol):
+    """HTTP/1.1 with limits; everything else is uvicorn's.
+
+    Args:
+        deadline: loop time by which the client must have sent, or taken, what it owes.
+    """
+
+    room: Room
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.deadline = NEVER
+        self._stage = Stage.HEAD
+        self._stage_before = Stage.HEAD
+        self._begun = False
+        self._chunk_bytes = 0
+        self._head_bytes = 0
+        self._moved = False
+        self._refused = False
+
+    # ── the connection ──
+
+    def connection_made(self, transport: Any) -> None:
+        """Take a connection, if there is room or room can be made."""
+        room = self.room
+        if len(self.connections) >= room.connections_max and room.waiting:
+            next(iter(room.waiting)).leave()
+        full = len(self.connections) >= room.connections_max
+        super().connection_made(transport)
+        self.deadline = self.loop.time() + room.header_timeout_s
+        room.watch.add(self)
+        if full:
+            self._refuse(
+                *plain_problem(
+                    503,
+                    "too-many-connections",
+                    "Not available now",
+                    f"{room.connections_max} connections are open and at work: try again in a moment",
+                )
+            )
+            return
+        room.waiting[self] = None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget a connection."""
+        self._forget()
+        super().connection_lost(exc)
+
+    def leave(self) -> None:
+        """Close a connection that has no request under way, to make room."""
+        self._forget()
+        self.connections.discard(self)
+        self.transport.close()
+
+    def _forget(self) -> None:
+        self.room.waiting.pop(self, None)
+        self.room.watch.discard(self)
+
+    def expire(self) -> None:
+        """End a connection whose client is too slow."""
+        if self._refused or self.deadline >= NEVER:
+            return
+        if self.flow.write_paused:
+            self._refused = True
+            self.transport.abort()  # it does not even take what it has been sent
+        elif self._begun or self._stage is Stage.BODY:
+            what = "head" if self._stage is Stage.HEAD else "body"
+            self._refuse(
+                *plain_problem(
+                    408,
+                    "too-slow",
+                    "Too slow",
+                    f"the {what} of the request did not arrive in time: send it at once",
+                )
+            )
+        else:
+            self.leave()
+
+    # ── what arrives ──
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, within the limits."""
+        if self._refused:
+            return
+        self._chunk_bytes, self._moved = len(data), False
+        self._stage_before = self._stage
+        super().data_received(data)
+        if self._stage is Stage.NOTHING or self._refused:
+            return
+        if not self._moved:
+            # Nothing came of it: a head, or trailers, that do not end.
+            self._head_bytes += len(data)
+            if self._head_bytes > self.room.header_bytes_max:
+                self._refuse_head("larger than", self.room.header_bytes_max, "bytes")
+                return
+        if self._stage is not self._stage_before or not self._begun:
+            in_head = self._stage is Stage.HEAD
+            self._begun = True
+            timeout_s = self.room.header_timeout_s if in_head else self.room.body_timeout_s
+            self.deadline = self.loop.time() + timeout_s
+
+    def on_message_begin(self) -> None:
+        """Begin a request."""
+        super().on_message_begin()
+        self._stage = Stage.HEAD
+        self._begun = False
+
+    def on_headers_complete(self) -> None:
+        """Begin to answer a request, unless its head is beyond a limit."""
+        room = self.room
+        if self._refused:
+            return
+        if len(self.headers) > room.headers_max:
+            self._refuse_head("more than", room.headers_max, "headers")
+            return
+        if self._head_bytes + self._chunk_bytes > room.header_bytes_max:
+            size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+            if size > room.header_bytes_max:
+                self._refuse_head("larger than", room.header_bytes_max, "bytes")
+                return
+        room.waiting.pop(self, None)
+        self._stage, self._moved, self._head_bytes = Stage.BODY, True, 0
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Pass on a piece of the body."""
+        if not self._refused:
+            self._moved, self._head_bytes = True, 0
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End a request: from here on the client only waits."""
+        if not self._refused:
+            self._stage, self._moved, self._head_bytes = Stage.NOTHING, True, 0
+            self.deadline = IDLE if self.cycle.response_complete else NEVER
+            super().on_message_complete()
+
+    # ── what leaves ──
+
+    def on_response_complete(self) -> None:
+        """End an answer: the connection is idle, or has the rest of a body to send that nobody wants.
+
+        In place of uvicorn's own, which sets a timer for each idle connection; here one watch looks after all.
+        """
+        self.server_state.total_requests += 1
+        if self._refused or self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self.room.waiting[self] = None
+        if self._stage is Stage.NOTHING and not self.flow.write_paused:
+            self.deadline = IDLE
+
+    def pause_writing(self) -> None:
+        """Begin to wait for a client that does not take its answer."""
+        super().pause_writing()
+        self.deadline = self.loop.time() + self.room.body_timeout_s
+
+    def resume_writing(self) -> None:
+        """Go on with a client that takes its answer."""
+        super().resume_writing()
+        self.deadline = IDLE if self.cycle.response_complete else NEVER
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is not HTTP."""
+        del msg
+        self._refuse(
+            *plain_problem(400, "malformed", "The body cannot be read", "this is not a request of HTTP/1.1")
+        )
+
+    def _refuse_head(self, what: str, limit: int, unit: str) -> None:
+        self._refuse(
+            *plain_problem(
+                431,
+                "head-too-large",
+                "Head too large",
+                f"the head of the request has {what} {limit} {unit}: send less",
+            )
+        )
+
+    def _refuse(self, status: int, headers: dict[str, str], body: bytes) -> None:
+        """Answer in the application's stead, and close; nothing more of this connection is looked at."""
+        if self._refused:
+            return
+        self._refused = True
+        self._forget()
+        cycle: Any = self.cycle  # None before the first request
+        under_way = cycle is not None and not cycle.response_complete
+        if not (under_way and cycle.response_started):
+            named = {**headers, "content-length": str(len(body)), "connection": "close"}
+            if status == 503:
+                named["retry-after"] = "1"
+            lines = [
+                f"HTTP/1.1 {status} {_LINE[status]}",
+                *(f"{name}: {value}" for name, value in named.items()),
+            ]
+            self.transport.write("\r\n".join([*lines, "", ""]).encode() + body)
+        if under_way:
+            cycle.disconnected = True
+            cycle.message_event.set()
+        self.transport.close()

@@ -1,0 +1,107 @@
+"""What the OpenAPI document says of values beyond their types: ranges and shapes that the calls hold to.
+
+The checks themselves are elsewhere and have better words; this says the same to programs. tests/integration/test_openapi_fuzz.py
+makes calls from the document, within these limits and beyond them, and compares.
+"""
+
+from typing import Any
+
+from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, NAME_CHARACTERS_MAX
+from aegis_stream.domain.event import EVENT_ID_CHARACTERS_MAX
+
+from .events import DECISIONS
+from .service import PAGE_DEFAULT, PAGE_MAX
+
+STRICT = (
+    *(
+        "DestinationWrite",
+        "DestinationPatch",
+        "FilterBody",
+        "BatchBody",
+        "RetryBody",
+        "ReplayWrite",
+        "RedriveWrite",
+    ),
+    *("OrganizationWrite", "KeyWrite", "RotateWrite", "PreflightWrite"),
+)
+"""Bodies in which a field that is not known is refused."""
+
+_ID_CURSOR = {"pattern": "^[a-z]{3}_[0-9A-Za-z_-]{1,60}$"}
+_NUMBER_CURSOR = {"pattern": "^[0-9]{1,18}$"}
+_ATTEMPT_CURSOR = {"pattern": "^[0-9]{1,18}\\.[0-9]{1,18}$"}
+_DESTINATION: dict[str, dict[str, Any]] = {
+    "url": {"format": "uri", "pattern": "^https?://", "maxLength": 2048},
+    "auth_header_name": {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"},
+    "auth_header_value": {"pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": HEADER_VALUE_CHARACTERS_MAX},
+    "name": {"maxLength": NAME_CHARACTERS_MAX},
+}
+FIELDS: dict[str, dict[str, dict[str, Any]]] = {
+    "DestinationWrite": _DESTINATION,
+    "DestinationPatch": _DESTINATION,
+    "FilterBody": {"datasets": {"maxItems": 100}},
+    "BatchBody": {
+        "max_events": {"minimum": 1, "maximum": 10_000},
+        "max_bytes": {"minimum": 1_000, "maximum": 10_000_000},
+        "max_wait_ms": {"minimum": 0, "maximum": 60_000},
+    },
+    "RetryBody": {
+        "max_attempts": {"minimum": 1, "maximum": 20},
+        "base_seconds": {"minimum": 0.001, "maximum": 86_400},
+        "multiplier": {"minimum": 1, "maximum": 10},
+        "max_seconds": {"minimum": 0.001, "maximum": 604_800},
+    },
+    "OrganizationWrite": {"id": {"pattern": "^org_[A-Za-z0-9_-]{1,60}$"}},
+    "PreflightWrite": {
+        "preflight_id": {"minLength": 1, "maxLength": EVENT_ID_CHARACTERS_MAX},
+        "input_size_bytes": {"minimum": 0},
+        "finding_counts_by_type": {"additionalProperties": {"type": "integer", "minimum": 0}},
+    },
+}
+PARAMETERS: dict[str, dict[str, Any]] = {
+    "limit": {"minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
+    "cursor": _ID_CURSOR,
+    "state": {"enum": ["delivered", "failed"]},
+    "since": {"format": "date-time"},
+    "until": {"format": "date-time"},
+    "decision": {"enum": list(DECISIONS)},
+}
+OPTIONAL_BODIES = ("/dead-letters/redrive", "/rotate")
+"""Calls that may come without a body, by the end of their path."""
+CURSORS = {"events": _NUMBER_CURSOR, "dead-letters": _NUMBER_CURSOR, "deliveries": _ATTEMPT_CURSOR}
+"""Cursors that are numbers, by the last word of the path."""
+
+
+def add_constraints(document: dict[str, Any]) -> None:
+    """Put the constraints into an OpenAPI document. Raises: KeyError when something of these tables is not in it."""
+    schemas = document["components"]["schemas"]
+    for name in STRICT:
+        schemas[name]["additionalProperties"] = False
+    for name, constrained in FIELDS.items():
+        for field, constraint in constrained.items():
+            _narrow(schemas[name]["properties"][field], constraint)
+    for path, item in document["paths"].items():
+        for operation in item.values():
+            if path.endswith(OPTIONAL_BODIES):
+                operation["requestBody"]["required"] = False
+            for one in operation.get("parameters", []):
+                if one["in"] != "query":
+                    continue
+                constraint = PARAMETERS.get(one["name"], {})
+                if one["name"] == "cursor":
+                    constraint = CURSORS.get(path.rpartition("/")[2], constraint)
+                _narrow(one["schema"], constraint)
+                one["schema"] = _without_null(one["schema"])
+
+
+def _narrow(schema: dict[str, Any], constraint: dict[str, Any]) -> None:
+    """Constrain a value, of several kinds the one that is not null."""
+    kinds = [one for one in schema.get("oneOf", [schema]) if one.get("type") != "null"]
+    kinds[0].update(constraint)
+
+
+def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
+    """Return a query parameter's schema without null, which cannot be written in a query: it is left out instead."""
+    kinds = [one for one in schema.get("oneOf", []) if one.get("type") != "null"]
+    if len(kinds) == 1:
+        return dict(kinds[0])
+    return schema

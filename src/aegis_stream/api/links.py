@@ -1,0 +1,50 @@
+"""Which answer of the OpenAPI document leads to which call: what was made can be read, changed, ended."""
+
+from typing import Any
+
+_ALL = "/api/orgs/{org_id}/forwarding-destinations"
+_ONE = _ALL + "/{destination_id}"
+_KEYS = "/api/orgs/{org_id}/api-keys"
+
+LINKS: dict[tuple[str, str, str], tuple[str, str, tuple[tuple[str, str], ...]]] = {
+    ("post", _ALL, "201"): (
+        "destination_id",
+        "$response.body#/id",
+        (
+            *(("get", _ONE), ("patch", _ONE), ("delete", _ONE)),
+            *(("post", _ONE + "/pause"), ("post", _ONE + "/resume"), ("post", _ONE + "/test")),
+            *(("post", _ONE + "/replay"), ("get", _ONE + "/replays"), ("get", _ONE + "/deliveries")),
+            *(("get", _ONE + "/dead-letters"), ("post", _ONE + "/dead-letters/redrive")),
+        ),
+    ),
+    ("post", _ONE + "/replay", "202"): (
+        "replay_id",
+        "$response.body#/replay_id",
+        (("delete", _ONE + "/replays/{replay_id}"),),
+    ),
+    ("post", _KEYS, "201"): (
+        "key_id",
+        "$response.body#/id",
+        (("delete", _KEYS + "/{key_id}"), ("post", _KEYS + "/{key_id}/rotate")),
+    ),
+    ("post", "/api/orgs/{org_id}/preflight-decisions", "202"): (
+        "event_id",
+        "$response.body#/event_id",
+        (("get", "/api/orgs/{org_id}/events/{event_id}"),),
+    ),
+}
+"""Answer → the parameter that it gives, where in the answer that is, and the calls that take it."""
+
+
+def add_links(document: dict[str, Any]) -> None:
+    """Put the links into an OpenAPI document. Raises: KeyError when a call of the table is not in it."""
+    for (method, path, status), (parameter, place, calls) in LINKS.items():
+        links = document["paths"][path][method]["responses"][status].setdefault("links", {})
+        for to_method, to_path in calls:
+            operation_id = document["paths"][to_path][to_method]["operationId"]
+            given = {
+                name: f"$request.path.{name}"
+                for name in ("org_id", "destination_id")
+                if f"{{{name}}}" in path
+            }
+            links[operation_id] = {"operationId": operation_id, "parameters": {**given, parameter: place}}

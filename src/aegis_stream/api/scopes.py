@@ -1,0 +1,178 @@
+"""Who may call what: one table of every call, and the gate that reads it before anything else of a request is looked at.
+
+The application does not start while the table and the routes differ, so a new route cannot be open by accident.
+"""
+
+import enum
+from typing import Any
+from urllib.parse import parse_qsl
+
+from litestar import Litestar, Response
+from litestar.connection import ASGIConnection, Request
+from litestar.handlers import BaseRouteHandler
+from litestar.routes import HTTPRoute
+
+from aegis_stream.access import Access, Principal
+from aegis_stream.domain.organization import Scope
+from aegis_stream.errors import FieldProblem, Invalid
+
+AnyConnection = ASGIConnection[Any, Any, Any, Any]
+
+
+class Right(enum.StrEnum):
+    """What a call needs."""
+
+    OPEN = "open"  # no key
+    OPERATOR = "operator"  # the operator key, and no other
+    ANY = "any"  # any key of the organization in the path
+    ADMIN = "admin"  # a key of it with this scope; admin includes the two below
+    INGEST = "ingest"
+    READ = "read"
+
+
+ORGANIZATION = "/api/orgs/{org_id}"
+_KEYS = ORGANIZATION + "/api-keys"
+_ALL = ORGANIZATION + "/forwarding-destinations"
+_ONE = _ALL + "/{destination_id}"
+INGEST_CALL = ("POST", ORGANIZATION + "/events")
+"""The one call that is answered in front of the framework."""
+
+RIGHTS: dict[tuple[str, str], Right] = {
+    ("GET", "/healthz"): Right.OPEN,
+    ("GET", "/readyz"): Right.OPEN,
+    ("GET", "/metrics"): Right.OPEN,
+    ("GET", "/docs"): Right.OPEN,
+    ("GET", "/openapi.json"): Right.OPEN,
+    ("POST", "/api/orgs"): Right.OPERATOR,
+    ("GET", ORGANIZATION): Right.ANY,
+    ("POST", _KEYS): Right.ADMIN,
+    ("GET", _KEYS): Right.ADMIN,
+    ("DELETE", _KEYS + "/{key_id}"): Right.ADMIN,
+    ("POST", _KEYS + "/{key_id}/rotate"): Right.ADMIN,
+    INGEST_CALL: Right.INGEST,
+    ("POST", ORGANIZATION + "/preflight-decisions"): Right.INGEST,
+    ("GET", ORGANIZATION + "/events"): Right.READ,
+    ("GET", ORGANIZATION + "/events/{event_id}"): Right.READ,
+    ("POST", _ALL): Right.ADMIN,
+    ("GET", _ALL): Right.READ,
+    ("GET", _ONE): Right.READ,
+    ("PATCH", _ONE): Right.ADMIN,
+    ("DELETE", _ONE): Right.ADMIN,
+    ("POST", _ONE + "/pause"): Right.ADMIN,
+    ("POST", _ONE + "/resume"): Right.ADMIN,
+    ("POST", _ONE + "/test"): Right.ADMIN,
+    ("POST", _ONE + "/replay"): Right.ADMIN,
+    ("GET", _ONE + "/replays"): Right.READ,
+    ("DELETE", _ONE + "/replays/{replay_id}"): Right.ADMIN,
+    ("GET", _ONE + "/deliveries"): Right.READ,
+    ("GET", _ONE + "/dead-letters"): Right.READ,
+    ("POST", _ONE + "/dead-letters/redrive"): Right.ADMIN,
+    ("DELETE", _ONE + "/dead-letters"): Right.ADMIN,
+}
+"""Every call, and what it needs."""
+
+SCOPES = {Right.ANY: None, Right.ADMIN: Scope.ADMIN, Right.INGEST: Scope.INGEST, Right.READ: Scope.READ}
+"""The scope that a right asks of a key of the organization."""
+
+
+def calls_of(routes: Litestar) -> set[tuple[str, str]]:
+    """Return every call that the framework answers; OPTIONS, which it adds itself, tells methods and nothing else."""
+    return {
+        (method, route.path_format)
+        for route in routes.routes
+        for method in getattr(route, "methods", ())
+        if method != "OPTIONS"
+    }
+
+
+def check_rights(routes: Litestar) -> None:
+    """Refuse to start with a call that the table does not know, or a row without its call. Raises: RuntimeError."""
+    answered = calls_of(routes) | {INGEST_CALL}
+    lacking, idle = answered - RIGHTS.keys(), RIGHTS.keys() - answered
+    if lacking or idle:
+        raise RuntimeError(
+            f"api/scopes.py must have a row for every call: missing {sorted(lacking)}, left over {sorted(idle)}"
+        )
+
+
+def queries_of(routes: Litestar) -> dict[tuple[str, str], frozenset[str]]:
+    """Return the query parameters of every call."""
+    return {
+        (method, route.path_format): frozenset(one.field_alias for one in model.expected_query_params)
+        for route in routes.routes
+        if isinstance(route, HTTPRoute)
+        for method, (_, model) in route.route_handler_map.items()
+    }
+
+
+async def before_request(request: Request[Any, Any, Any]) -> Response[None] | None:
+    """Answer OPTIONS with the methods of a path, of which the framework knows only some; refuse a query that is not understood.
+
+    Returns: None for every other call, which then goes on.
+    Raises: Invalid when a query parameter is not one of the call's, or stands twice.
+    """
+    scope = request.scope
+    if request.method == "OPTIONS":
+        return Response(None, status_code=204, headers={"allow": allowed_methods(scope["path_template"])})
+    if scope["query_string"] and "auth" in scope:
+        _check_query(request, request.app.state.queries[request.method, scope["path_template"]])
+    return None
+
+
+def _check_query(request: Request[Any, Any, Any], known: frozenset[str]) -> None:
+    seen: set[str] = set()
+    for name, _ in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+        if name not in known:
+            message = "is no query parameter of this call: leave it out, or see /docs for its spelling"
+        elif name in seen:
+            message = "stands twice in the query: which one counts is not defined"
+        else:
+            seen.add(name)
+            continue
+        raise Invalid(f"{name[:100]} {message}", problems=(FieldProblem(name[:100], message),))
+
+
+def allowed_methods(path: str) -> str:
+    """Return the value of an Allow header for a path as it stands in the table."""
+    return ", ".join(sorted({method for method, one in RIGHTS if one == path} | {"OPTIONS"}))
+
+
+async def admit(access: Access, connection: AnyConnection) -> None:
+    """Let a call pass that its key may make, and note who calls; runs before the body is read.
+
+    Raises: Unauthenticated, NotFound (another organization's), Denied (scope), Limited, Unavailable.
+    """
+    scope: Any = connection.scope
+    if scope["method"] == "OPTIONS":
+        return
+    right = RIGHTS[scope["method"], scope["path_template"]]
+    if right is Right.OPEN:
+        return
+    authorization, address = connection.headers.get("authorization"), address_of(connection)
+    if right is Right.OPERATOR:
+        access.require_operator(authorization, address)
+        return
+    org_id = str(scope["path_params"]["org_id"])
+    principal = await access.authorize(authorization, org_id, SCOPES[right], address)
+    if right is Right.INGEST:
+        access.admit(principal)
+    else:
+        access.admit_call(principal)
+    scope["auth"] = principal
+
+
+def caller_of(request: Request[Any, Any, Any]) -> Principal:
+    """Return who calls: the gate has let it pass."""
+    principal = request.scope["auth"]
+    assert isinstance(principal, Principal), "admit notes it for every call on an organization"
+    return principal
+
+
+def address_of(connection: AnyConnection) -> str | None:
+    """Return the address of the client, None where the server does not tell."""
+    return connection.client.host if connection.client is not None else None
+
+
+async def gate(connection: AnyConnection, _: BaseRouteHandler) -> None:
+    """Guard every route, as the framework calls it."""
+    await admit(connection.app.state.service.access, connection)

@@ -1,0 +1,160 @@
+"""Test events: sent once, at once, with the destination's own format and credential, and in no log.
+
+A test must not become a way to look around: it is rare for each organization, says the same about every address that is
+not allowed, names no address that a name resolved to, and shows of an answer the beginning, without our own secrets.
+"""
+
+import base64
+import binascii
+import math
+import re
+from typing import Any
+from urllib.parse import unquote
+
+import msgspec
+from litestar import Request, post
+from litestar.params import FromPath
+
+from aegis_stream.domain.attempt import Answer, Failure, Fault, FaultKind
+from aegis_stream.domain.audit import destination_deed
+from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
+from aegis_stream.domain.event import TEST_DATASET
+from aegis_stream.domain.ids import RANDOM_BYTES, new_id
+from aegis_stream.domain.times import to_text
+from aegis_stream.formats import resolve
+
+from .audit import record
+from .destinations import ONE
+from .docs import errors
+from .schemas import TestBody
+from .scopes import caller_of
+from .service import Service, service_of
+
+EXCERPT_CHARACTERS_MAX = 500
+ECHO_CHARACTERS_MIN = 8
+"""Shortest piece of a credential that is taken out of an answer; shorter ones are part of ordinary words."""
+FAULT_LATENCY_STEP_MS = 100
+"""Where nothing answered, the time is told in steps this large: how fast a network says no tells what is in it."""
+FORBIDDEN = (
+    "the host leads to an address that is refused: a destination must be public, or in a network that the operator has "
+    "allowed (AEGIS_ALLOWED_NETWORKS)"
+)
+
+_PEER = re.compile(r"\b(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)(?=[\s,;]|$)")
+
+AnyRequest = Request[Any, Any, Any]
+
+
+@post(ONE + "/test", status_code=200, tags=["Forwarding destinations"], responses=errors(403))
+async def send_test(request: AnyRequest, destination_id: FromPath[str]) -> TestBody:
+    """Send one test event at once, with the destination's own format and credential, also while it is paused."""
+    service, caller = service_of(request), caller_of(request)
+    destination = await service.destination(caller, destination_id)
+    service.access.admit_test(caller)
+    format_ = resolve(destination.spec.format, destination.spec.url)
+    channel = service.sender.open(service.route_of(destination.spec))
+    try:
+        answer = await channel.post(format_.encode([_test_event(service, destination)]))
+    finally:
+        channel.close()
+    verdicts = format_.interpret(answer, 1)
+    shown = _shown(answer, verdicts[0] if isinstance(verdicts, list) else verdicts, destination)
+    failure = None if shown.ok else str(shown.error)
+    after = {"status_code": shown.status_code}
+    await record(request, destination_deed("destination_test", destination, after=after, failure=failure))
+    return shown
+
+
+def _shown(answer: Answer, verdict: object, destination: Destination) -> TestBody:
+    if isinstance(answer, Fault):
+        steps = math.ceil(answer.latency_us / 1000 / FAULT_LATENCY_STEP_MS)
+        message = verdict.message if isinstance(verdict, Failure) else answer.message
+        told = tell_fault(answer, message, destination.spec)
+        return TestBody(False, None, float(steps * FAULT_LATENCY_STEP_MS), told, "")
+    latency_ms = round(answer.latency_us / 1000, 1)
+    if not isinstance(verdict, Failure):
+        return TestBody(True, answer.status, latency_ms)
+    excerpt = redact(answer.body.decode("utf-8", "replace"), destination.spec)
+    return TestBody(False, answer.status, latency_ms, verdict.message, excerpt[:EXCERPT_CHARACTERS_MAX])
+
+
+def tell_fault(fault: Fault, message: str, spec: DestinationSpec) -> str:
+    """Say why there was no answer, without the addresses that the host's name resolved to."""
+    if fault.kind is FaultKind.FORBIDDEN:
+        return FORBIDDEN
+    host = re.split(r"[/?]", spec.url.partition("://")[2])[0].rpartition("@")[2]
+    return _PEER.sub(lambda found: found[0] if found[0] in host else "the host", message)
+
+
+def redact(text: str, spec: DestinationSpec) -> str:
+    """Take our own secrets out of what a peer answered, before anybody sees it: the credential, and the URL's tail.
+
+    Of the credential every piece goes that is long enough to be of use, in capitals or not: peers like to repeat the
+    beginning of a token. Returns: printable text, a little longer than what is shown of it.
+    """
+    text = text[: EXCERPT_CHARACTERS_MAX * 2]
+    for secret in sorted(_url_secrets(spec.url), key=len, reverse=True):
+        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
+    for secret in _header_secrets(spec.auth_header_value or ""):
+        text = _without_pieces(text, secret)
+    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
+
+
+def _url_secrets(url: str) -> set[str]:
+    _, _, tail = url.partition("://")[2].partition("/")
+    parts = re.split(r"[/?&=;]", tail)
+    return {one for one in (tail, *parts, *(unquote(part) for part in parts)) if len(one) >= 6}
+
+
+def _header_secrets(value: str) -> list[str]:
+    """Return the credential, and of Basic authentication user and password as well."""
+    scheme, _, rest = value.partition(" ")
+    secrets = [value]
+    if scheme.lower() == "basic":
+        try:
+            secrets.append(base64.b64decode(rest, validate=True).decode("utf-8", "replace"))
+        except (binascii.Error, ValueError):
+            return secrets
+        secrets.append(secrets[-1].partition(":")[2])
+    return secrets
+
+
+def _without_pieces(text: str, secret: str) -> str:
+    if len(secret) < ECHO_CHARACTERS_MIN:
+        return text.replace(secret, MASK) if len(secret) >= 4 else text
+    folded, hidden, place = text.lower(), secret.lower(), 0
+    if len(folded) != len(text):  # letters whose lower case is longer: compare as they are
+        folded, hidden = text, secret
+    kept: list[str] = []
+    while place < len(text):
+        end = place + ECHO_CHARACTERS_MIN
+        if folded[place:end] in hidden and end <= len(text):
+            while end < len(text) and folded[place : end + 1] in hidden:
+                end += 1
+            kept.append(MASK)
+            place = end
+        else:
+            kept.append(text[place])
+            place += 1
+    return "".join(kept)
+
+
+def _test_event(service: Service, destination: Destination) -> bytes:
+    now = service.clock.now()
+    return msgspec.json.encode(
+        {
+            "@timestamp": to_text(now),
+            "message": "Test event from Aegis Audit Stream: if you can read this, forwarding to this destination works.",
+            "event": {
+                "id": new_id("test", now, service.dice.random_bytes(RANDOM_BYTES)),
+                "kind": "event",
+                "action": "forwarding_test",
+                "dataset": TEST_DATASET,
+            },
+            "aegis": {"test": True},
+            "organization": {"id": destination.org_id},
+        }
+    )
+
+
+HANDLERS = [send_test]

@@ -1,0 +1,207 @@
+"""Promises of the OpenAPI document, tried by calls that nobody thought of: schemathesis makes them from the document itself.
+
+The application runs behind the real server, on a thread of its own, with nothing beyond it: names resolve to public
+addresses, and requests to destinations are answered by a script. What is found can be repeated: the calls are the same
+in every run.
+"""
+
+import asyncio
+import contextlib
+import copy
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import pytest
+import schemathesis
+import uvicorn
+from hypothesis import HealthCheck, Phase, settings
+from schemathesis.engine import from_schema
+from schemathesis.engine.events import EngineFinished, FatalError, NonFatalError, ScenarioFinished
+
+from aegis_stream.api.app import document
+from aegis_stream.api.connection import bounded_http
+from aegis_stream.domain.destination import DestinationSpec
+from aegis_stream.domain.ids import DestinationId
+from support.api import OPERATOR_KEY, ORG, World, make_event, open_world
+
+DESTINATION = "dst_fuzz"
+EVENT = "evt_1"
+ONE = "/api/orgs/{org_id}/forwarding-destinations/{destination_id}"
+SOMETIMES_REFUSED = [
+    "/api/orgs/{org_id}/forwarding-destinations",
+    "/api/orgs/{org_id}/forwarding-destinations/{destination_id}",
+    "/api/orgs/{org_id}/forwarding-destinations/{destination_id}/replay",
+    "/api/orgs/{org_id}/events",
+    "/api/orgs/{org_id}/preflight-decisions",
+    "/api/orgs/{org_id}/api-keys",
+    "/api/orgs/{org_id}/api-keys/{key_id}/rotate",
+]
+"""Where a schema cannot say all that must hold: where a URL leads, that two fields exclude each other, what an event is, that
+a time is after 1970, that a whole number is written without a point."""
+
+ENOUGH = {
+    "audit_actions": True,
+    "destinations_max": 100_000,
+    "keys_max": 10_000,
+    "replays_max": 16,
+    "key_calls_per_second": 1_000_000,
+    "failed_keys_per_minute": 1_000_000,
+    "tests_per_minute": 10_000,
+}
+BOUNDED = settings(
+    max_examples=30,
+    stateful_step_count=6,
+    deadline=None,
+    derandomize=True,
+    database=None,
+    phases=[Phase.explicit, Phase.generate],
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def make_schema(options: dict | None = None, **there: str):
+    """Return the document as schemathesis reads it; parameters of paths that are given are always those."""
+    known = copy.deepcopy(document())
+    for item in known["paths"].values():
+        for operation in item.values():
+            for one in operation.get("parameters", []):
+                if one["in"] == "path" and one["name"] in there:
+                    one["schema"] = {"type": "string", "enum": [there[one["name"]]]}
+    accepted = ["2xx", "400", "404", "409", "422"]
+    configuration = {
+        **(options or {}),
+        "operations": [
+            {"include-path": path, "checks": {"positive_data_acceptance": {"expected-statuses": accepted}}}
+            for path in SOMETIMES_REFUSED
+        ],
+    }
+    return schemathesis.openapi.from_dict(known, config=schemathesis.Config.from_dict(configuration))
+
+
+@schemathesis.serializer("application/x-ndjson")
+def write_lines(_, value):
+    """Write a body of lines."""
+    return value.encode() if isinstance(value, str) else b"no lines: " + json.dumps(value).encode()
+
+
+SCHEMA = make_schema(org_id=ORG, destination_id=DESTINATION)
+
+
+@dataclass
+class Running:
+    """The application behind a real server."""
+
+    world: World
+    loop: asyncio.AbstractEventLoop
+    url: str
+    no: int
+    admin_key: str
+
+    def headers(self, path: str) -> dict[str, str]:
+        """Return the key that a call needs."""
+        return {"Authorization": f"Bearer {OPERATOR_KEY if path == '/api/orgs' else self.admin_key}"}
+
+    def restore(self) -> None:
+        """Make the destination again that calls are made on, if the last one deleted it."""
+        asyncio.run_coroutine_threadsafe(self._restore(), self.loop).result(30)
+
+    async def _restore(self) -> None:
+        directory = self.world.service.directory
+        spec = DestinationSpec("https://siem.example.com/in", "Authorization", "Bearer x")
+        with contextlib.suppress(Exception):
+            await directory.destination_of(self.no, DESTINATION)
+            return
+        gone = "UPDATE destinations SET dst_id = dst_id || '_' || dst_no WHERE dst_id = ?"
+        await self.world.stores.db.write(lambda db: db.run(gone, (DESTINATION,)))
+        await directory.add_destination(
+            self.no, DestinationId(DESTINATION), spec, self.world.clock.now(), 10**6
+        )
+
+
+@contextlib.contextmanager
+def running(folder) -> Iterator[Running]:
+    """Run the application until the block ends."""
+    ready, made = threading.Event(), []
+
+    async def serve() -> None:
+        async with open_world(folder, **ENOUGH) as world:
+            tenant = await world.make_organization()
+            await tenant.ingest.send(make_event(EVENT))
+            config = uvicorn.Config(
+                world.app,
+                port=0,
+                http=bounded_http(world.settings),
+                interface="asgi3",
+                lifespan="off",
+                ws="none",
+                log_config=None,
+            )
+            server = uvicorn.Server(config)
+            server.capture_signals = contextlib.nullcontext
+            serving = asyncio.create_task(server.serve())
+            while not server.started:
+                await asyncio.sleep(0)
+            url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+            loop = asyncio.get_running_loop()
+            made.append((server, Running(world, loop, url, tenant.no, tenant.admin.key)))
+            ready.set()
+            await serving
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield made[0][1]
+    finally:
+        for server, _ in made:
+            server.should_exit = True
+        thread.join()
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """The service, once for all; no call of any test may meet a bug."""
+    with running(tmp_path_factory.mktemp("fuzz")) as made:
+        yield made
+    assert made.world.log.lines == []
+
+
+@SCHEMA.parametrize()
+@BOUNDED
+def test_every_call_keeps_to_the_document(case, service):
+    """Whatever is sent, the answer is one that the document has for the call, in the form it says, and never 5xx."""
+    service.restore()
+
+    case.call_and_validate(base_url=service.url, headers=service.headers(case.operation.path))
+
+
+def test_calls_that_follow_from_each_other_keep_to_the_document(service):
+    """What one call made is there for those that follow from it, gone after it was deleted, and never 5xx on the way."""
+    off = {"enabled": False}
+    schema = make_schema(
+        {
+            "base-url": service.url,
+            "headers": service.headers(ONE),
+            "seed": 1,
+            "generation": {"deterministic": True, "max-examples": 100},
+            "phases": {"examples": off, "coverage": off, "fuzzing": off, "stateful": {"max-steps": 8}},
+        },
+        org_id=ORG,
+    )
+    done, wrong = set(), []
+
+    for event in from_schema(schema).execute():
+        if isinstance(event, ScenarioFinished):
+            for case_id, one in event.recorder.interactions.items():
+                if one.response is not None and one.response.status_code < 300:
+                    done.add(event.recorder.cases[case_id].value.operation.label)
+        elif isinstance(event, EngineFinished):
+            wrong = [f"{one.title}: {one.message} {one.operation}" for one in event.failures]
+        elif isinstance(event, NonFatalError | FatalError):
+            wrong.append(repr(event))
+
+    assert wrong == []
+    assert len(done) >= 6
+    assert any("{destination_id}" in call for call in done), "one that an earlier call made"

@@ -5,7 +5,7 @@ from collections.abc import Sequence as Seq
 from typing import Any, NamedTuple, Protocol
 
 from .domain.attempt import Answer, Request
-from .domain.delivery import Claimed, DueRetry, Lease, Page, ReplayRange, Settlement
+from .domain.delivery import Claimed, DueRetry, Lease, Outstanding, Page, Settlement
 from .domain.destination import Destination
 from .domain.endpoint import Route
 from .domain.event import NewEvent
@@ -92,8 +92,8 @@ class Ledger(Protocol):
         """Return retries that are due, oldest first, and when the next one after now falls due."""
         ...
 
-    async def replays(self, destination_no: DestinationNo) -> list[ReplayRange]:
-        """Return the replays under way."""
+    async def outstanding(self, destination_no: DestinationNo) -> Outstanding:
+        """Return the replays under way and the numbers of retries and dead letters."""
         ...
 
     async def release(self, worker_id: WorkerId, leases: Seq[Lease]) -> None:

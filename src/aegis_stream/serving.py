@@ -2,7 +2,7 @@
 
 Under it are workers and, where one process is not enough for the API, further API processes on the same port.
 
-Everything they are made of comes from wiring; here is how processes begin, watch each other, and end.
+Everything they are made of comes from wiring; here is how processes begin and end.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,15 +27,12 @@ from .api.counts import IngestCounts, open_counts, share_counts
 from .errors import Misconfigured
 from .settings import Settings
 from .store.bell import BellRope
+from .supervisor import Child, supervise
 from .telemetry import Log
 from .wiring import Stores, make_log, make_service, make_worker, open_stores, remove_dead_workers
 
-RESTART_FIRST_S, RESTART_LONGEST_S = 0.2, 5.0
-"""Pause before a crashed child is started again: doubles from the first to the longest."""
 FILES_BESIDE = 4096
 """Files a process needs beside its clients' connections: databases, and a worker's connections to destinations."""
-CHILD_EXIT_S = 10.0
-"""How long a child may take to end before it is killed, seconds."""
 
 
 # ── aegis worker ──
@@ -45,7 +42,7 @@ def run_worker(settings: Settings, *, supervised: bool) -> None:
     """Run one worker until SIGTERM or SIGINT, or, when supervised, until the supervisor is gone."""
     _settle_limits()
     telemetry = make_log(settings)
-    stores = open_stores(settings, telemetry)
+    stores = open_stores(settings, telemetry, answers=False)
     try:
         uvloop.run(_work(settings, stores, telemetry, supervised=supervised))
     finally:
@@ -195,7 +192,7 @@ async def _serve(
     await remove_dead_workers(stores, telemetry)
     async with asyncio.TaskGroup() as tasks:
         for child in _children(serving, stores, telemetry, listeners, counts_fd):
-            tasks.create_task(_supervise(child, telemetry, stop))
+            tasks.create_task(supervise(child, telemetry, stop))
         if metrics_server is not None:
             tasks.create_task(metrics_server.serve(sockets=[_listen(serving.host, settings.metrics_port)]))
         answering = tasks.create_task(server.serve(sockets=listeners[:1]))
@@ -298,26 +295,7 @@ async def _answer(
     telemetry.info("api.stopped", number=slot, pid=os.getpid())
 
 
-# ── children ──
-
-
-@dataclass(frozen=True, slots=True)
-class Child:
-    """A process to be kept running.
-
-    Args:
-        kind: its command, and what the log calls it.
-        number: which of its kind.
-        options: of its command.
-        fds: descriptors that it inherits.
-        clear: done when one has ended by itself.
-    """
-
-    kind: str
-    number: int
-    options: tuple[str, ...]
-    fds: tuple[int, ...] = ()
-    clear: Callable[[], Awaitable[None]] | None = None
+# ── what runs under aegis serve ──
 
 
 def _children(
@@ -335,48 +313,3 @@ def _children(
         fds = (listeners[slot].fileno(), counts_fd)
         given = ("--listener-fd", str(fds[0]), "--counts-fd", str(fds[1]), "--slot", str(slot))
         yield Child("api", slot, (*given, *config), fds)
-
-
-async def _supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
-    """Keep one child running until asked to stop."""
-    pause_s = RESTART_FIRST_S
-    command = (sys.executable, "-m", "aegis_stream", child.kind, *child.options)
-    # A worker has no use for the operator's key, and what is not there cannot leak from there.
-    hidden = {"AEGIS_OPERATOR_KEY"} if child.kind == "worker" else set()
-    environment = {name: value for name, value in os.environ.items() if name not in hidden}
-    while not stop.is_set():
-        began_s = asyncio.get_running_loop().time()
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, pass_fds=child.fds, env=environment
-        )
-        telemetry.info(f"supervisor.{child.kind}_started", number=child.number, pid=process.pid)
-        ended = asyncio.ensure_future(process.wait())
-        stopping = asyncio.ensure_future(stop.wait())
-        await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
-        stopping.cancel()
-        if not ended.done():
-            await _end(process, ended)
-            return
-        telemetry.warning(
-            f"supervisor.{child.kind}_exited",
-            number=child.number,
-            pid=process.pid,
-            status=process.returncode,
-        )
-        if child.clear is not None:
-            await child.clear()
-        if asyncio.get_running_loop().time() - began_s > RESTART_LONGEST_S:
-            pause_s = RESTART_FIRST_S
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause_s)
-        pause_s = min(pause_s * 2, RESTART_LONGEST_S)
-
-
-async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:
-    """End a child: politely, then not."""
-    process.terminate()
-    try:
-        await asyncio.wait_for(ended, CHILD_EXIT_S)
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -65,6 +65,8 @@ class Settings:
     """Events older than this go, unless a destination still needs them, 0.01–36,500 days."""
     auto_redrive: bool = True
     """Redrive dead letters by themselves when a destination is healthy again."""
+    dead_letters_max: int = 100_000
+    """Failed events of one destination, dead letters and retries, at which the others wait in the log, where they are safe."""
     log_format: str = "auto"
     """console, json, or auto: console on a terminal, else json."""
     log_level: str = "info"
@@ -162,6 +164,7 @@ _RANGES: dict[str, tuple[float, float]] = {
     "metrics_port": (0, 65_535),
     "destinations_max": (1, 100_000),
     "ingest_queue_bytes_max": (1_048_576, 8_589_934_592),
+    "dead_letters_max": (1, 100_000_000),
     "request_bytes_max": (1024, 1_073_741_824),
     "request_events_max": (1, 1_000_000),
     "event_bytes_max": (1024, 16_777_216),

@@ -82,12 +82,13 @@ class Stores:
 
 
 def open_stores(
-    settings: Settings, telemetry: Log, *, threads: bool = True, check_keys: bool = True
+    settings: Settings, telemetry: Log, *, threads: bool = True, check_keys: bool = True, answers: bool = True
 ) -> Stores:
     """Open the data directory: make what is missing, migrate the schema, try the master key.
 
     Args:
         check_keys: False lets a wrong or missing master key pass, for the command that mends that.
+        answers: False for a worker, which has no use for the operator's key, and is not told it.
     Returns: the stores, with notes for the person at the first start.
     Raises: Misconfigured, in words that say what to do.
     """
@@ -110,7 +111,7 @@ def open_stores(
     elif before != after:
         telemetry.info("store.migrated", before=before, after=after)
     stored_secrets = _open_vault(settings, db, telemetry, notes, check=check_keys)
-    operator_digest = _operator_digest(settings, notes, telemetry)
+    operator_digest = _operator_digest(settings, notes, telemetry) if answers else b""
     return Stores(
         db,
         StoredLog(db),

@@ -166,6 +166,7 @@ class Worker:
             window_max=settings.window_max,
             timeout_s=settings.request_timeout_seconds,
             auto_redrive=settings.auto_redrive,
+            dead_letters_max=settings.dead_letters_max,
         )
 
     async def _finish(self, settling: "asyncio.Task[None]") -> None:
@@ -255,7 +256,7 @@ class Worker:
         around = self.around
         try:
             destination = await around.directory.destination(no)
-            replays = await around.ledger.replays(no)
+            outstanding = await around.ledger.outstanding(no)
             due = await around.ledger.due(no, around.clock.now(), 1)
         except (
             AegisError
@@ -275,12 +276,12 @@ class Worker:
             return
         head = self._heads.get(standing.organization_no, 0)
         if forwarder is None:
-            if head <= standing.cursor and not replays and due == ([], None):
+            if head <= standing.cursor and not outstanding.replays and due == ([], None):
                 return  # nothing to send: what is known of it is enough until there is
             forwarder = self._forwarders[no] = Forwarder(self._shared, standing, destination)
         else:
             forwarder.reconfigure(destination)
-        forwarder.set_replays(replays)
+        forwarder.set_outstanding(outstanding)
         forwarder.grown(head)
         forwarder.wake()
 

@@ -1006,10 +1006,10 @@ async def test_a_replay_moves_on_and_ends(store, org):
     no, replay = lease.destination_no, ReplayId("rpl_1")
     await store.directory.add_replay(destination, replay, 3, 7, T0)
 
-    at_start = await store.ledger.replays(no)
+    at_start = (await store.ledger.outstanding(no)).replays
     await settle(store, settlement(lease, org, replays=[(replay, 5)]))
     await settle(store, settlement(lease, org, replays=[(replay, 4)]))
-    half_way = await store.ledger.replays(no)
+    half_way = (await store.ledger.outstanding(no)).replays
     covering = [await store.directory.replay_cursor(destination, sequence) for sequence in (2, 3, 7, 8)]
     await settle(store, settlement(lease, org, replays=[(replay, 7)]), now=T0 + 9)
     [row] = await store.directory.replays_of(destination, "~", 10)
@@ -1017,7 +1017,7 @@ async def test_a_replay_moves_on_and_ends(store, org):
     assert at_start == [ReplayRange(replay, 3, 2, 7)]
     assert half_way == [ReplayRange(replay, 3, 5, 7)]
     assert covering == [None, 5, 5, None]
-    assert await store.ledger.replays(no) == []
+    assert (await store.ledger.outstanding(no)).replays == []
     assert tuple(row) == (replay, 3, 7, 7, T0, T0 + 9)
 
 
@@ -1041,7 +1041,7 @@ async def test_a_cancelled_replay_stays_where_it_is(store, org):
 
     await store.directory.cancel_replay(destination, "rpl_1", Micros(T0 + 1))
 
-    assert await store.ledger.replays(destination.no) == []
+    assert (await store.ledger.outstanding(destination.no)).replays == []
     for replay_id in ("rpl_1", "rpl_2"):
         with pytest.raises(NotFound):
             await store.directory.cancel_replay(destination, replay_id, Micros(T0 + 2))
@@ -1054,7 +1054,7 @@ async def test_a_bounded_number_of_replays_run_beside_each_other(store, org):
     for number in range(OPEN_REPLAYS_MAX + 2):
         await store.directory.add_replay(destination, ReplayId(f"rpl_{number:02}"), 1, 1, Micros(T0 + number))
 
-    running = await store.ledger.replays(destination.no)
+    running = (await store.ledger.outstanding(destination.no)).replays
 
     assert [one.replay_id for one in running] == [f"rpl_{number:02}" for number in range(OPEN_REPLAYS_MAX)]
 

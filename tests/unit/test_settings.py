@@ -38,6 +38,7 @@ GOOD = {
     "destinations_max": ("5", 5),
     "ingest_queue_bytes_max": ("1048576", 1_048_576),
     "audit_actions": ("false", False),
+    "dead_letters_max": ("5", 5),
     "privacy_check": ("off", False),
     "request_bytes_max": ("2000000", 2_000_000),
     "request_events_max": ("500", 500),

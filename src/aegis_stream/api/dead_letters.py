@@ -78,7 +78,9 @@ async def purge_dead_letters(
     directory = recorded_by(
         request, lambda count: destination_deed("dead_letters_purge", destination, count=count)
     )
-    return Purged(await directory.purge(destination, event_id))
+    purged = await directory.purge(destination, event_id)
+    service.doorbell.ring_changes()  # there is room for others, perhaps
+    return Purged(purged)
 
 
 HANDLERS = [list_dead_letters, redrive_dead_letters, purge_dead_letters]

@@ -65,6 +65,19 @@ class ReplayRange(NamedTuple):
     last: int
 
 
+class Outstanding(NamedTuple):
+    """What else than the log a destination has to do, and what it could not do.
+
+    Args:
+        replays: under way, oldest first.
+        retrying, dead_letters: how many there are.
+    """
+
+    replays: list[ReplayRange]
+    retrying: int
+    dead_letters: int
+
+
 class AttemptRun(NamedTuple):
     """Attempts with the same result on neighbouring events; failed ones stand alone."""
 
@@ -106,6 +119,7 @@ class Settlement:
         replays: new cursors of replays.
         redrive_died_by: the destination is healthy again: dead letters about it that died by then become pending,
             at most AUTO_REDRIVE_MAX with one settlement.
+        retrying, dead_letters: how many there are afterwards; the store fills them in.
     """
 
     lease: Lease
@@ -120,3 +134,5 @@ class Settlement:
     delivered: int = 0
     failed_attempts: int = 0
     redrive_died_by: Micros | None = None
+    retrying: int = 0
+    dead_letters: int = 0

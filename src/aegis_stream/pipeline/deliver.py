@@ -23,10 +23,10 @@ from aegis_stream.domain.attempt import (
     Verdict,
     decide,
 )
-from aegis_stream.domain.delivery import AUTO_REDRIVE_MAX, Claimed, Lease, ReplayRange, RetryRow, Settlement
+from aegis_stream.domain.delivery import AUTO_REDRIVE_MAX, Claimed, Lease, Outstanding, RetryRow, Settlement
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.endpoint import Route
-from aegis_stream.domain.ids import SECOND, Micros
+from aegis_stream.domain.ids import SECOND, Micros, ReplayId
 from aegis_stream.errors import AegisError, Unavailable
 from aegis_stream.formats import Format, narrowed, overdue, oversize, resolve
 from aegis_stream.ports import Channel, Clock, Dice, Ledger, Sender
@@ -57,6 +57,8 @@ UNSETTLED_MAX = 65_536
 """Attempts whose outcome waits to be stored; at so many, nothing new is begun until the store takes them."""
 OVERSIZE_LOOK_BYTES = 64 * 1024
 """Request bodies up to this size are within the limits of every format."""
+ENDED_REPLAYS_KEPT = 64
+"""Replays remembered after their end; more than can be under way at once."""
 BURST_WAIT_S = 0.001
 """Longest wait of a free place in a full window for others, so that attempts begin in bursts; seconds. Each attempt that
 begins alone costs us, the network and the receiver a wake-up of its own: measured, a third of all the work."""
@@ -87,6 +89,7 @@ class Forwarding:
     window_max: int
     timeout_s: float
     auto_redrive: bool
+    dead_letters_max: int
     warnings: Warnings = field(default_factory=Warnings)
 
 
@@ -115,6 +118,7 @@ class Forwarder:
     _alarm: asyncio.TimerHandle | None = None
     _alarm_at_s: float = 0.0
     _batch_since_s: float | None = None
+    _retrying: int = 0
     _dead_letters: int = 0
     _settled_cursor: int = 0
     _redrive_died_by: Micros | None = None
@@ -125,6 +129,7 @@ class Forwarder:
     _burst: asyncio.TimerHandle | None = None
     _marked: bool = False
     _told: list[int] = field(default_factory=list)
+    _ended_replays: deque[ReplayId] = field(default_factory=lambda: deque(maxlen=ENDED_REPLAYS_KEPT))
 
     def __post_init__(self) -> None:
         self._time = asyncio.get_running_loop().time
@@ -141,7 +146,7 @@ class Forwarder:
         ids = {"destination_id": self.destination.dst_id, "org_id": self.destination.org_id}
         self.checkup = Checkup(claimed.health, shared.telemetry, ids, shared.warnings)
         self.pacing = Pacing(shared.window_max, claimed.health.window_size, claimed.health.failures_in_row)
-        self._dead_letters = claimed.dead_letters
+        self._retrying, self._dead_letters = claimed.retrying, claimed.dead_letters
         self._settled_cursor = claimed.cursor
         self._configure()
 
@@ -187,8 +192,12 @@ class Forwarder:
         self.retries.give_back()
         self.wake()
 
-    def set_replays(self, ranges: list[ReplayRange]) -> None:
-        """Begin replays that are new, drop those that were cancelled."""
+    def set_outstanding(self, outstanding: Outstanding) -> None:
+        """Begin replays that are new, drop those that were cancelled; learn how many events have failed.
+
+        What was read may be older than the newest settlement: a replay that ended meanwhile must not begin again.
+        """
+        self._retrying, self._dead_letters = outstanding.retrying, outstanding.dead_letters
         known = {source.replay.replay_id: source for source in self.replays if source.replay is not None}
         self.replays = [
             known.get(one.replay_id)
@@ -200,7 +209,8 @@ class Forwarder:
                 Watermark(one.cursor),
                 replay=one,
             )
-            for one in ranges
+            for one in outstanding.replays
+            if one.replay_id not in self._ended_replays
         ]
         self.wake()
 
@@ -273,6 +283,9 @@ class Forwarder:
         share_left = self._beside_in_flight < self.pacing.share
         if share_left and (work := self.retries.take(self._limits)) is not None:
             return work
+        if self._retrying + self._dead_letters >= self.shared.dead_letters_max:
+            self._say_full(now_s)
+            return None
         if (work := self.live.take(self._limits)) is None and share_left:
             work = next(
                 (taken for replay in self.replays if (taken := replay.take(self._limits)) is not None), None
@@ -283,6 +296,17 @@ class Forwarder:
             # Events that the filter left out move the cursor without an attempt.
             self.shared.settler.mark(self)
         return work
+
+    def _say_full(self, now_s: float) -> None:
+        """So many events have failed that what follows waits in the log, where it is safe."""
+        if self.live.wants_page:
+            self._read_ahead(now_s)
+        elif self.live.at_hand:
+            message = (
+                f"{self._dead_letters} dead letters and {self._retrying} retries are as many as AEGIS_DEAD_LETTERS_MAX allows: "
+                "redrive or purge dead letters; until then its events wait in the log"
+            )
+            self.checkup.warned(message, self.shared.clock.now())
 
     def _next_half(self) -> Work:
         """Take what is left of an earlier request, or as much of it as the format allows, which may be another one now."""
@@ -447,21 +471,19 @@ class Forwarder:
     def settled(self, settlement: Settlement) -> None:
         """Learn that a settlement is stored."""
         self._settled_cursor = settlement.cursor
-        self._dead_letters += len(settlement.dead)
+        self._retrying, self._dead_letters = settlement.retrying, settlement.dead_letters
         resolved = settlement.resolved + [dead.sequence for dead in settlement.dead]
         self.retries.settled(settlement.retries, resolved)
         if settlement.redrive_died_by is not None:
-            self._dead_letters = max(0, self._dead_letters - AUTO_REDRIVE_MAX)
             self.retries.look_by(self.shared.clock.now())
             if self._redrive_died_by is not None:
                 self.shared.settler.mark(self)
         # By what is stored, not by what is known since: the end of a replay must reach the store before it is let go.
         stored = dict(settlement.replays)
-        self.replays = [
-            one
-            for one in self.replays
-            if one.replay is None or stored.get(one.replay.replay_id, 0) < one.last
-        ]
+        for source in list(self.replays):
+            if source.replay is not None and stored.get(source.replay.replay_id, 0) >= source.last:
+                self.replays.remove(source)
+                self._ended_replays.append(source.replay.replay_id)
         self.shared.pages.forget(self.claimed.organization_no, self.live.watermark.value)
         self.wake()
 

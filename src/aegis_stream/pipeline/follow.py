@@ -300,6 +300,7 @@ class RetrySource:
     busy: set[int] = field(default_factory=set)
     _due: deque[DueRetry] = field(default_factory=deque)
     _reading: bool = False
+    _settled_meanwhile: set[int] = field(default_factory=set)
 
     @property
     def at_hand(self) -> bool:
@@ -315,6 +316,7 @@ class RetrySource:
         if not self.wants_rows(now):
             return
         self._reading = True
+        self._settled_meanwhile.clear()
         due_before, self.next_due = self.next_due, None
         try:
             limit = DUE_MAX + len(self.busy)
@@ -324,8 +326,9 @@ class RetrySource:
             raise
         finally:
             self._reading = False
-        known = {retry.sequence for retry in self._due}
-        self._due.extend(row for row in rows if row.sequence not in self.busy and row.sequence not in known)
+        # What was settled while the rows were read may be among them as it was before.
+        known = {retry.sequence for retry in self._due} | self.busy | self._settled_meanwhile
+        self._due.extend(row for row in rows if row.sequence not in known)
         if len(rows) == limit:
             self.look_by(now)
         if following is not None:
@@ -358,6 +361,9 @@ class RetrySource:
 
     def settled(self, rows: Seq[RetryRow], resolved: Seq[int]) -> None:
         """Learn that rows are stored: they may be read again when they fall due."""
+        if self._reading:
+            self._settled_meanwhile.update(resolved)
+            self._settled_meanwhile.update(row.sequence for row in rows)
         for row in rows:
             self.busy.discard(row.sequence)
             self.look_by(row.due_at)

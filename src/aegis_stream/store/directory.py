@@ -379,6 +379,7 @@ class StoredDirectory:
                 sequences = _dead_sequences(db, destination.no, [event_id])
                 purged = sum(db.run(load()["delete_dead_letter"], (destination.no, one)) for one in sequences)
             db.run(load()["count_purged"], (purged, destination.no))
+            db.run(load()["touch_destination"], (_next_revision(db), destination.no))
             return purged
 
         return await self.db.write(work)

@@ -14,6 +14,7 @@ from aegis_stream.domain.delivery import (
     DeadRow,
     DueRetry,
     Lease,
+    Outstanding,
     ReplayRange,
     RetryRow,
     Settlement,
@@ -105,12 +106,15 @@ class StoredLedger:
 
         return await self.db.read(work)
 
-    async def replays(self, destination_no: DestinationNo) -> list[ReplayRange]:
-        """Return the replays under way, oldest first."""
-        rows = await self.db.read(
-            lambda db: db.rows(load()["open_replays"], (destination_no, OPEN_REPLAYS_MAX))
-        )
-        return [ReplayRange(*row) for row in rows]
+    async def outstanding(self, destination_no: DestinationNo) -> Outstanding:
+        """Return the replays under way, oldest first, and the numbers of retries and dead letters."""
+
+        def work(db: Connection) -> Outstanding:
+            rows = db.rows(load()["open_replays"], (destination_no, OPEN_REPLAYS_MAX))
+            counts = db.row(load()["failed_counts"], (destination_no,)) or (0, 0)
+            return Outstanding([ReplayRange(*row) for row in rows], *counts)
+
+        return await self.db.read(work)
 
     async def release(self, worker_id: WorkerId, leases: Seq[Lease]) -> None:
         """Hand destinations back, so that another worker can claim them at once."""
@@ -175,7 +179,7 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
         )
         retrying, dead_letters = retrying + made, dead_letters - moved
     health = one.health
-    db.run(
+    counts = db.row(
         sql["settle_cursor"],
         (
             *(one.cursor, one.delivered, one.failed_attempts, retrying, dead_letters),
@@ -195,6 +199,8 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
             no,
         ),
     )
+    assert counts is not None, "the fence has found the row"
+    one.retrying, one.dead_letters = counts
 
 
 def _upsert_retry(db: Connection, one: Settlement, retry: RetryRow) -> int:

@@ -287,7 +287,8 @@ WHERE c.dst_no = ? AND c.lease_owner = ? AND c.lease_epoch = ? AND w.expires_at 
 UPDATE cursors SET cursor = max(cursor, ?), delivered = delivered + ?, failed_attempts = failed_attempts + ?,
     retrying = retrying + ?, dead_letters = dead_letters + ?, failures_in_row = ?, window_size = ?, p50_ms = ?, p99_ms = ?,
     last_success_at = ?, last_error_at = ?, last_error_status = ?, last_error_message = ?, last_error_sequence = ?
-WHERE dst_no = ?;
+WHERE dst_no = ?
+RETURNING retrying, dead_letters;
 
 -- name: insert_attempt
 -- Attempts with one result.
@@ -340,6 +341,10 @@ SELECT attempts, due_at, status_code, message FROM retries WHERE dst_no = ? AND 
 -- name: dead_letter_of
 -- The dead letter of one event, if it is one.
 SELECT attempts, status_code, message, dead_at FROM dead_letters WHERE dst_no = ? AND sequence = ?;
+
+-- name: failed_counts
+-- How many retries and dead letters a destination has.
+SELECT retrying, dead_letters FROM cursors WHERE dst_no = ?;
 
 -- name: dead_letters_of
 -- Dead letters of a destination in log order.

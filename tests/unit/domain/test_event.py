@@ -10,6 +10,7 @@ from aegis_stream.domain.event import (
     DATASET_CHARACTERS_MAX,
     DEFAULT_LIMITS,
     EVENT_ID_CHARACTERS_MAX,
+    EventLimits,
     NewEvent,
     Rejection,
     _parse_plain,
@@ -685,3 +686,73 @@ def test_bare_control_characters_are_refused(control):
 
     assert _parse_plain(raw, ORG) is None
     assert refused(raw).kind == "malformed"
+
+
+# ── limits that can be set ──
+
+
+def with_number(text: str) -> bytes:
+    """Write an event with a number in it, spelled like this."""
+    return make_event(x=0).replace(b'"x":0', f'"x":{text}'.encode())
+
+
+@pytest.mark.parametrize(("over", "wanted"), [(-1, NewEvent), (0, NewEvent), (1, Rejection)])
+@pytest.mark.parametrize("shape", ["{0}", "-{0}", "{0}.5", "1.{0}", "{0}e5", "1e-{0}"])
+def test_limits_the_length_of_numbers(over, wanted, shape):
+    """A number has as many characters as it may have, and not one more, however it is written."""
+    most = DEFAULT_LIMITS.number_digits_max
+    digits = "7" * (most + over - len(shape.format("")))
+    parsed = parse(with_number(shape.format(digits)))
+
+    assert isinstance(parsed, wanted), parsed
+    if isinstance(parsed, Rejection):
+        assert "a number" in parsed.message
+        assert str(most) in parsed.message
+
+
+def test_digits_in_strings_are_no_number():
+    """A string of a thousand digits is a string."""
+    assert taken(make_event(x="7" * 1000)).event_id
+
+
+@pytest.mark.parametrize(("depth", "wanted"), [(7, NewEvent), (8, NewEvent), (9, Rejection)])
+def test_a_set_depth_is_kept(depth, wanted):
+    """The depth that is set is the one that counts."""
+    raw = make_event(x=nested(depth - 1))
+
+    assert isinstance(parse(raw, limits=EventLimits(depth_max=8)), wanted)
+
+
+@pytest.mark.parametrize(("over", "wanted"), [(-1, NewEvent), (0, NewEvent), (1, Rejection)])
+def test_a_set_size_is_kept(over, wanted):
+    """The size that is set is the one that counts, for events that go the short way too."""
+    limits = EventLimits(bytes_max=len(PLAIN) - over)
+
+    assert isinstance(parse(PLAIN, limits=limits), wanted)
+
+
+SUMMARIES = {
+    "a card number": "charged to 4111 1111 1111 1111",
+    "an IBAN": "from GB82 WEST 1234 5698 7654 32",
+    "a social security number": "SSN 078-05-1120 masked",
+}
+
+
+@pytest.mark.parametrize("spaced", [False, True])
+@pytest.mark.parametrize("kind", SUMMARIES)
+def test_a_summary_with_a_value_is_refused(kind, spaced):
+    """What was found does not belong into a summary: it is refused by its kind, and not repeated; unless that is switched off."""
+    raw = make_preflight("pflt_9", summary=SUMMARIES[kind])
+    if spaced:
+        raw = raw.replace(b'{"', b'{ "', 1)
+    rejection = refused(raw)
+
+    assert (rejection.event_id, rejection.field) == ("pflt_9", "aegis.summary")
+    assert kind in rejection.message
+    assert SUMMARIES[kind][-4:] not in rejection.message
+    assert isinstance(parse(raw, limits=EventLimits(privacy_check=False)), NewEvent)
+
+
+def test_what_is_no_summary_is_left_alone():
+    """The actor may be called what he is called: only the summary is looked at."""
+    assert taken(make_preflight(actor_id=SUMMARIES["a card number"]))

@@ -51,7 +51,7 @@ def test_a_replay_sends_its_range_once_more(make):
     sim.advance(5)
 
     assert {one for one, count in sim.receiver.accepted.items() if count == 2} == set(ids[10:20])
-    assert sim.run(sim.ledger.replays(sim.destination.no)) == []
+    assert sim.run(sim.ledger.outstanding(sim.destination.no)).replays == []
     assert sim.progress().delivered == 60
 
 
@@ -86,7 +86,7 @@ def test_a_replay_outlives_its_worker(make):
 
     assert 0 < half_way < 300
     assert all(sim.receiver.accepted[one] >= 2 for one in ids)
-    assert sim.run(sim.ledger.replays(sim.destination.no)) == []
+    assert sim.run(sim.ledger.outstanding(sim.destination.no)).replays == []
 
 
 def test_a_cancelled_replay_sends_no_more(make):
@@ -125,7 +125,7 @@ def test_a_replay_does_not_delay_new_events(make):
     sim.advance(1.1)
 
     assert all(sim.receiver.accepted[one] for one in fresh)
-    assert sim.run(sim.ledger.replays(sim.destination.no)) != []
+    assert sim.run(sim.ledger.outstanding(sim.destination.no)).replays != []
 
 
 def test_retries_have_a_quarter_of_the_window(make):
@@ -238,3 +238,57 @@ def test_a_deleted_destination_is_let_go(make):
 
     assert sim.receiver.accepted == dict.fromkeys(ids, 1)
     assert sim.run(sim.directory.progress(other)).delivered == 5
+
+
+def test_at_the_most_dead_letters_events_wait_in_the_log(make):
+    """A destination that refuses everything gets so many dead letters and no more; what follows is kept, and goes on
+    as soon as there is room.
+    """
+    sim = make(settings=Settings(lease_seconds=20, dead_letters_max=10))
+    sim.receiver.answers = lambda _: status(400)
+    sim.receiver.latency_s = 1.0
+    sim.start()
+    ids = sim.append(500)
+    sim.advance(3600)
+    held_at = len(sim.dead())
+
+    sim.receiver.answers = lambda _: status(202)
+    sim.run(sim.directory.purge(sim.destination, None))
+    sim.bells.ring_changes()
+    sim.advance(60)
+
+    assert 10 <= held_at <= 10 + sim.settings.window_max
+    assert sim.dead() == []
+    assert sum(sim.receiver.accepted.values()) == 500 - held_at
+    assert set(sim.receiver.accepted) == set(ids[held_at:])
+
+
+def test_below_the_most_dead_letters_everything_is_attempted(make):
+    """One dead letter less than the most holds nothing back."""
+    sim = make(settings=Settings(lease_seconds=20, dead_letters_max=10))
+    sim.receiver.answers = lambda event_ids: status(400 if event_ids[0] < "e000009" else 202)
+    sim.start()
+    sim.append(200)
+    sim.advance(3600)
+
+    assert len(sim.dead()) == 9
+    assert sum(sim.receiver.accepted.values()) == 191
+
+
+def test_a_replay_that_has_ended_does_not_begin_again(make):
+    """What was read of the store before a replay ended, and is told to the destination after, sends nothing twice."""
+    sim = make()
+    worker = sim.start()
+    ids = sim.append(50)
+    sim.advance(5)
+    replay(sim, 11, 20)
+    before = sim.run(sim.ledger.outstanding(sim.destination.no))
+    sim.advance(5)
+    (forwarder,) = worker.worker._forwarders.values()
+
+    forwarder.set_outstanding(before)
+    sim.advance(5)
+
+    assert before.replays
+    assert sum(sim.receiver.accepted.values()) == 60
+    assert {one for one, count in sim.receiver.accepted.items() if count == 2} == set(ids[10:20])

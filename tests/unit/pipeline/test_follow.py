@@ -426,6 +426,27 @@ async def test_retries_come_when_they_are_due():
     assert (later.sequences, later.attempt) == ([2], 3)
 
 
+async def test_what_is_settled_while_rows_are_read_is_not_sent_again():
+    """An event that was delivered, or retried, while the table was being read is not taken from what was read."""
+    table, source = make_retries({1: (1, 0), 2: (1, 0), 3: (1, 0)})
+    await source.refill(Micros(10))
+    taken = source.take(Limits(2, 10**6))
+    source.give_back()
+    read = table.due
+
+    async def settled_meanwhile(destination_no, now, limit):
+        rows = await read(destination_no, now, limit)
+        source.settled([RetryRow(1, 2, Micros(99), None)], [2])
+        return rows
+
+    table.due = settled_meanwhile
+    await source.refill(Micros(10))
+    works = [source.take(ONE), source.take(ONE)]
+
+    assert list(taken.sequences) == [1, 2]
+    assert [list(work.sequences) if work else None for work in works] == [[3], None]
+
+
 async def test_events_of_one_attempt_travel_together():
     """A batch of retries holds events at the same attempt, in log order, within its limits."""
     _, source = make_retries({5: (1, 0), 3: (1, 1), 9: (2, 2), 4: (1, 3)})

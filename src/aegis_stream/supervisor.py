@@ -1,0 +1,83 @@
+"""Keeps child processes running: started again when they crash, ended with the one that started them.
+
+Called by `serving` for workers and further API processes. A child holds the other end of our pipe as its standard input, and
+ends when the kernel closes that: so none outlives us, whatever we die of.
+"""
+
+import asyncio
+import contextlib
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from .telemetry import Log
+
+RESTART_FIRST_S, RESTART_LONGEST_S = 0.2, 5.0
+"""Pause before a crashed child is started again: doubles from the first to the longest."""
+CHILD_EXIT_S = 10.0
+"""How long a child may take to end before it is killed, seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A process to be kept running.
+
+    Args:
+        kind: its command, and what the log calls it.
+        number: which of its kind.
+        options: of its command.
+        fds: descriptors that it inherits.
+        clear: done when one has ended by itself.
+    """
+
+    kind: str
+    number: int
+    options: tuple[str, ...]
+    fds: tuple[int, ...] = ()
+    clear: Callable[[], Awaitable[None]] | None = None
+
+
+async def supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
+    """Keep one child running until asked to stop."""
+    pause_s = RESTART_FIRST_S
+    command = (sys.executable, "-m", "aegis_stream", child.kind, *child.options)
+    # A worker has no use for the operator's key, and what is not there cannot leak from there.
+    hidden = {"AEGIS_OPERATOR_KEY"} if child.kind == "worker" else set()
+    environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    while not stop.is_set():
+        began_s = asyncio.get_running_loop().time()
+        process = await asyncio.create_subprocess_exec(
+            *command, stdin=asyncio.subprocess.PIPE, pass_fds=child.fds, env=environment
+        )
+        telemetry.info(f"supervisor.{child.kind}_started", number=child.number, pid=process.pid)
+        ended = asyncio.ensure_future(process.wait())
+        stopping = asyncio.ensure_future(stop.wait())
+        await asyncio.wait((ended, stopping), return_when=asyncio.FIRST_COMPLETED)
+        stopping.cancel()
+        if not ended.done():
+            await _end(process, ended)
+            return
+        telemetry.warning(
+            f"supervisor.{child.kind}_exited",
+            number=child.number,
+            pid=process.pid,
+            status=process.returncode,
+        )
+        if child.clear is not None:
+            await child.clear()
+        if asyncio.get_running_loop().time() - began_s > RESTART_LONGEST_S:
+            pause_s = RESTART_FIRST_S
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), pause_s)
+        pause_s = min(pause_s * 2, RESTART_LONGEST_S)
+
+
+async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:
+    """End a child: politely, then not."""
+    process.terminate()
+    try:
+        await asyncio.wait_for(ended, CHILD_EXIT_S)
+    except TimeoutError:
+        process.kill()
+        await process.wait()

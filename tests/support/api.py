@@ -448,8 +448,15 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     sender = FakeSender(real_sender)
     service = Service(
         access=Access(stores.directory, clock, stores.operator_digest, AccessLimits.of(settings)),
-        issuer=Issuer(stores.directory, clock, dice),
-        ingest=Ingest(stores.log, clock, dice, doorbell, settings.ingest_queue_bytes_max),
+        issuer=Issuer(stores.directory, clock, dice, keys_max=settings.keys_max),
+        ingest=Ingest(
+            stores.log,
+            clock,
+            dice,
+            doorbell,
+            settings.ingest_queue_bytes_max,
+            wiring.event_limits(settings),
+        ),
         counts=IngestCounts(),
         log=stores.log,
         directory=stores.directory,

@@ -8,10 +8,11 @@ from pathlib import Path
 from .events import Sent
 from .load import NO_LIMIT, LoadPlan, wrk
 from .measure import Run, measure
-from .plan import Options
+from .pairs import by_turns, turn_s
+from .plan import WARM_UP_S, Options
 from .processes import need_disk, wait_until
 from .receiver import Receiver
-from .reconcile import Reconciliation, check_contents, check_counters, check_head
+from .reconcile import Reconciliation, check_contents, check_counters, check_head, together
 from .service import Service, aegis
 
 FILL = LoadPlan(per_request=1_000, connections=4, backlog_max=NO_LIMIT)
@@ -140,3 +141,17 @@ def tuned(plan: LoadPlan, options: Options) -> LoadPlan:
         backlog_max=options.backlog_max or plan.backlog_max,
         scattered=options.scattered or plan.scattered,
     )
+
+
+def side_by_side(
+    one: Deployment, other: Deployment, plan: LoadPlan, options: Options
+) -> tuple[list[tuple[Run, Run]], Reconciliation]:
+    """Load two services by turns, after a warm-up of both.
+
+    Returns: the pairs of runs, and the sum of both reconciliations.
+    """
+    seconds = turn_s(options.seconds)
+    for deployment in (one, other):
+        deployment.warm_up(plan, WARM_UP_S)
+    pairs = by_turns(lambda: one.load(plan, seconds), lambda: other.load(plan, seconds))
+    return pairs, together([deployment.reconcile(options.checked_max) for deployment in (one, other)])

@@ -10,15 +10,14 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from .deployment import Deployment, deployed, fill, need_log, tuned
+from .deployment import deployed, fill, need_log, side_by_side, tuned
 from .events import Sent, event_body
 from .latency import Arrival, clocked, quantile
-from .measure import Run
-from .pairs import by_turns, ratio, ratio_spread, turn_s
-from .plan import WARM_UP_S, Options, Round, Workload, company_of, cpu_of, memory_of
+from .pairs import ratio, ratio_spread
+from .plan import Options, Round, Workload, company_of, cpu_of, memory_of
 from .processes import Cpu, memory_mib, scratch, wait_until
 from .receiver import Receiver, nginx
-from .reconcile import Reconciliation, check_contents, check_counters, check_head, together
+from .reconcile import Reconciliation, check_contents, check_counters, check_head
 from .service import Service, aegis
 from .workloads import BATCHED
 
@@ -214,7 +213,6 @@ def _post(connection: http.client.HTTPConnection, path: str, key: str, body: obj
 
 def long_log(options: Options) -> Round:
     """S11: S2 with a long log, and with a twentieth of it, two services by turns."""
-    plan, seconds = tuned(BATCHED, options), turn_s(options.seconds)
     need_log(options.log_events * (SHORT + 1) // SHORT)
     with (
         scratch("ours") as folder,
@@ -223,14 +221,7 @@ def long_log(options: Options) -> Round:
         deployed(folder / "long", receiver, options, preload=options.log_events) as long,
     ):
         recorded = short.recorded, long.recorded
-
-        def turn(one: Deployment) -> Run:
-            return one.load(plan, seconds)
-
-        for one in (short, long):
-            one.warm_up(plan, WARM_UP_S)
-        pairs = by_turns(lambda: turn(short), lambda: turn(long))
-        counts = together([one.reconcile(options.checked_max) for one in (short, long)])
+        pairs, counts = side_by_side(short, long, tuned(BATCHED, options), options)
     rates = [(one.rate, other.rate) for one, other in pairs]
     runs = [run for _, run in pairs]
     return Round(

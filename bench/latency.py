@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import clocked_receiver, paced_load
-from .deployment import Deployment, deployed, tuned
+from .deployment import deployed, side_by_side, tuned
 from .events import Sent
 from .measure import Run
 from .pairs import by_turns, ratio, ratio_spread, turn_s
@@ -198,7 +198,6 @@ def _add_sick(service: Service, receiver: Clocked) -> None:
 
 def _throughputs(options: Options) -> tuple[list[tuple[float, float]], list[Run], Reconciliation]:
     """Return pairs of rates, alone and beside the sick; the runs beside the sick; and the sum of both reconciliations."""
-    plan, seconds = tuned(FANNED, options), turn_s(options.seconds)
     with (
         scratch("ours") as folder,
         nginx(folder / "nginx") as receiver,
@@ -207,14 +206,7 @@ def _throughputs(options: Options) -> tuple[list[tuple[float, float]], list[Run]
         deployed(folder / "crowded", receiver, options, destinations=HEALTHY) as crowded,
     ):
         _add_sick(crowded.service, others)
-
-        def turn(one: Deployment) -> Run:
-            return one.load(plan, seconds)
-
-        for one in (alone, crowded):
-            one.warm_up(plan, WARM_UP_S)
-        pairs = by_turns(lambda: turn(alone), lambda: turn(crowded))
-        counts = together([one.reconcile(options.checked_max) for one in (alone, crowded)])
+        pairs, counts = side_by_side(alone, crowded, tuned(FANNED, options), options)
         return [(one.rate, other.rate) for one, other in pairs], [run for _, run in pairs], counts
 
 

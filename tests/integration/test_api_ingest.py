@@ -435,7 +435,7 @@ def test_the_ratio_of_compression_is_bounded(encoding, ratio, taken):
     packed = deflate_stream(
         random.Random(3).randbytes(whole // ratio - 400) + bytes(whole - whole // ratio + 400), encoding
     )
-    bounds = RequestBounds(ratio_max=8)
+    bounds = RequestBounds(8 * RATIO_FROM_BYTES, events_max=10, timeout_s=1.0, ratio_max=8)
 
     if taken:
         assert len(_decompress(packed, encoding.encode(), bounds)) == whole

@@ -2,6 +2,9 @@
 
 import pytest
 
+from aegis_stream import wiring
+from aegis_stream.domain.event import DEFAULT_LIMITS
+from aegis_stream.settings import Settings
 from support.api import make_event, make_lines, nested, open_world, problem_of
 
 LINES = "application/x-ndjson"
@@ -76,3 +79,8 @@ async def test_requests_of_a_key(tmp_path):
     assert problem_of(burst[-1], 429)["detail"]
     assert int(burst[-1].headers["retry-after"]) >= 1
     assert (beside.status_code, again.status_code) == (202, 202)
+
+
+def test_the_limits_of_an_event_are_those_of_the_settings():
+    """Without settings an event may be as large and as odd as the settings say by default."""
+    assert wiring.event_limits(Settings()) == DEFAULT_LIMITS

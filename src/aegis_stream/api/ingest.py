@@ -65,10 +65,10 @@ class RequestBounds:
         ratio_max: bytes that a compressed byte may become, once the body is longer than RATIO_FROM_BYTES.
     """
 
-    bytes_max: int = 10 * 1024 * 1024
-    events_max: int = 10_000
-    timeout_s: float = 30.0
-    ratio_max: int = 200
+    bytes_max: int
+    events_max: int
+    timeout_s: float
+    ratio_max: int
 
 
 @dataclass(slots=True)
@@ -83,7 +83,7 @@ class IngestEndpoint:
     ingest: Ingest
     counts: IngestCounts
     on_bug: Callable[[str, Exception], Problem]
-    bounds: RequestBounds = RequestBounds()
+    bounds: RequestBounds
 
     @staticmethod
     def org_of(scope: MutableMapping[str, Any]) -> str | None:

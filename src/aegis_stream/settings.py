@@ -120,6 +120,12 @@ class Settings:
     replays_max: int = 8
     """Replays under way to one destination at most: they share a quarter of its window."""
 
+    # What leaves: how much of it may go to one address, since strangers choose where it goes.
+    address_connections_max: int = 2048
+    """Connections of a worker to one IP address at most. An organization alone there gets half, of n each gets one part in n + 1."""
+    address_requests_per_second: int = 100_000
+    """Requests of a worker to one IP address a second, 0 for no limit: above what it reaches, for those who want less."""
+
     # Connections: what one client may hold open.
     connections_max: int = 4096
     """Open connections at most; beyond it the one that has been idle for longest is closed. Below the usual limits of files."""
@@ -178,6 +184,8 @@ _RANGES: dict[str, tuple[float, float]] = {
     "tests_per_minute": (1, 10_000),
     "keys_max": (2, 10_000),
     "replays_max": (1, 16),
+    "address_connections_max": (2, 1_000_000),
+    "address_requests_per_second": (0, 1_000_000),
     "connections_max": (16, 1_000_000),
     "header_bytes_max": (4096, 1_048_576),
     "headers_max": (16, 1000),

@@ -10,7 +10,7 @@ import random
 import secrets
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from . import __version__
@@ -209,7 +209,12 @@ def make_sender(settings: Settings) -> AsyncSender:
         user_agent=USER_AGENT,
         guard=NetGuard(settings.allowed_networks),
         trust=TrustStore(str(settings.ca_bundle) if settings.ca_bundle else None),
-        limits=Limits(connections_max=settings.window_max + 8, idle_max=settings.window_max),
+        limits=Limits(
+            connections_max=settings.window_max + 8,
+            idle_max=settings.window_max,
+            address_connections_max=settings.address_connections_max,
+            address_requests_per_s=settings.address_requests_per_second,
+        ),
     )
 
 
@@ -276,7 +281,9 @@ def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
             dice=SystemDice(),
             telemetry=telemetry,
             listen=lambda worker_id, on_ring: Bell(stores.bell_folder, worker_id, on_ring),
-            route_of=lambda destination: route_of(destination.spec, settings),
+            route_of=lambda destination: replace(
+                route_of(destination.spec, settings), org_id=destination.org_id
+            ),
             settings=settings,
         )
     )

@@ -54,6 +54,8 @@ GOOD = {
     "trusted_proxies": ("10.0.0.7", (ip_network("10.0.0.7/32"),)),
     "keys_max": ("20", 20),
     "replays_max": ("2", 2),
+    "address_connections_max": ("500", 500),
+    "address_requests_per_second": ("0", 0),
     "connections_max": ("100", 100),
     "header_bytes_max": ("8192", 8192),
     "headers_max": ("50", 50),

@@ -8,6 +8,7 @@ import base64
 import binascii
 import math
 import re
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -52,7 +53,7 @@ async def send_test(request: AnyRequest, destination_id: FromPath[str]) -> TestB
     destination = await service.destination(caller, destination_id)
     service.access.admit_test(caller)
     format_ = resolve(destination.spec.format, destination.spec.url)
-    channel = service.sender.open(service.route_of(destination.spec))
+    channel = service.sender.open(replace(service.route_of(destination.spec), org_id=destination.org_id))
     try:
         answer = await channel.post(format_.encode([_test_event(service, destination)]))
     finally:

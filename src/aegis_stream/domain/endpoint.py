@@ -44,6 +44,7 @@ class Route:
         ca_certificate: PEM text of the authorities to trust instead of the configured ones, or None.
         timeout_s: seconds for a whole attempt, from connect to the end of the answer.
         answer_bytes_max: most bytes of an answer's body that are read.
+        org_id: on whose behalf; what organizations share of an address is divided by it.
     """
 
     endpoint: Endpoint
@@ -51,3 +52,4 @@ class Route:
     ca_certificate: str | None
     timeout_s: float
     answer_bytes_max: int = 16 * 1024
+    org_id: str = ""

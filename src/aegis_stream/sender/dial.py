@@ -18,6 +18,7 @@ from typing import Protocol
 from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
 
+from .crowd import Crowd, Crowds
 from .resolve import Resolver
 from .secure import SecurePipe
 from .wire import Connection
@@ -50,6 +51,17 @@ class Refused(Exception):
         self.message = message
 
 
+Make = Callable[[str, Crowd], Connection]
+
+
+class Crowded(Exception):
+    """No connection just now: all that the organization may have to the address are there."""
+
+    def __init__(self, crowd: Crowd) -> None:
+        super().__init__(crowd.address)
+        self.crowd = crowd
+
+
 class Dialer:
     """Makes the connections of one channel.
 
@@ -65,12 +77,14 @@ class Dialer:
         *,
         guard: Guard,
         resolver: Resolver,
+        crowds: Crowds,
         timeout_s: float,
     ) -> None:
         self._endpoint = endpoint
         self._context = context
         self._guard = guard
         self._resolver = resolver
+        self._crowds = crowds
         self._timeout_s = timeout_s
         # Messages reach the tenant, who may know the name and must not learn what it resolves to in here.
         self._peer = f"{endpoint.host} port {endpoint.port}"
@@ -79,13 +93,13 @@ class Dialer:
         self._unresolved = ""
         self._resolved_until = 0.0
 
-    async def dial(self, make: Callable[[str], Connection], deadline: float) -> Connection:
+    async def dial(self, make: Make, deadline: float) -> Connection:
         """Return a new open connection to an address that the guard has allowed.
 
         Args:
-            make: makes the connection; given the peer's name for messages.
+            make: makes the connection, given the peer's name for messages and the crowd it joins; raises Crowded.
             deadline: loop time by which it must be open.
-        Raises: Refused, saying why not; CancelledError. Either way nothing stays open.
+        Raises: Refused, saying why not; Crowded; CancelledError. In each case nothing stays open.
         """
         addresses = await self._addresses(deadline)
         for address in addresses:
@@ -101,6 +115,8 @@ class Dialer:
             try:
                 # An address that swallows packets leaves the ones after it their share of the time.
                 return await self._connect(make, tried[-left], now + (deadline - now) / left)
+            except Crowded:
+                continue
             except Refused as refused:
                 if refused.kind not in (FaultKind.CONNECT, FaultKind.TIMEOUT):
                     raise
@@ -134,8 +150,8 @@ class Dialer:
         ) as exc:  # ValueError: no name at all, such as one with a label of 64 letters
             self._unresolved = _resolve_message(host, exc)
 
-    async def _connect(self, make: Callable[[str], Connection], address: str, deadline: float) -> Connection:
-        connection = make(self._peer)
+    async def _connect(self, make: Make, address: str, deadline: float) -> Connection:
+        connection = make(self._peer, self._crowds.at(address))
         pipe = (
             SecurePipe(connection, self._context, self._endpoint.host) if self._context is not None else None
         )

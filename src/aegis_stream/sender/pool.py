@@ -19,7 +19,8 @@ from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import Invalid
 
-from .dial import Dialer, Guard, Refused
+from .crowd import Crowd, Crowds
+from .dial import Crowded, Dialer, Guard, Refused
 from .head import build_head
 from .resolve import Resolver, ThreadResolver
 from .tls import TrustStore
@@ -28,12 +29,14 @@ from .wire import Connection
 
 _HEADS_MAX = 16
 """Content types per channel whose heads are kept; formats have one or two."""
+_LOOK_S = 0.5
+"""Seconds after which whoever waits for a connection looks for one all the same."""
 _CLOSED = "the channel was closed: the destination was changed or the service is shutting down"
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of each channel.
+    """Bounds of each channel, and of all of them together.
 
     Args:
         connections_max: most connections, idle ones included; further posts wait for one. The caller bounds its own
@@ -41,11 +44,15 @@ class Limits:
         idle_max: most connections kept open without work.
         idle_s: seconds until a connection without work is closed; below the 30 to 60 s after which common servers
             and load balancers close theirs, so that a race with the peer's own close is rare.
+        address_connections_max: most connections of all channels to one IP address, see `crowd`.
+        address_requests_per_s: most requests that all channels begin at one IP address in a second; 0 for no limit.
     """
 
     connections_max: int = 256
     idle_max: int = 128
     idle_s: float = 25.0
+    address_connections_max: int = 2048
+    address_requests_per_s: float = 0.0
 
 
 class Exchange(msgspec.Struct, gc=False):
@@ -96,6 +103,7 @@ class AsyncSender:
         self._limits = limits or Limits()
         self._clock = clock
         self._watch = Watch(self._limits.idle_s)
+        self._crowds = Crowds(self._limits.address_connections_max, self._limits.address_requests_per_s)
 
     def open(self, route: Route) -> "Channel":
         """Return a channel for this route; makes no connection yet. Close it when the route is no longer used.
@@ -118,6 +126,7 @@ class AsyncSender:
                 context,
                 guard=self._guard,
                 resolver=self._resolver,
+                crowds=self._crowds,
                 timeout_s=route.timeout_s,
             ),
         )
@@ -153,6 +162,7 @@ class Channel:
         "_limits",
         "_loop",
         "_openings",
+        "_org_id",
         "_room",
         "_route",
         "_tasks",
@@ -173,6 +183,7 @@ class Channel:
         dialer: Dialer,
     ) -> None:
         self._route = route
+        self._org_id = route.org_id
         self._timeout_s = route.timeout_s
         self._user_agent = user_agent
         self._limits = limits
@@ -246,12 +257,13 @@ class Channel:
         self._watch.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
+        connection.crowd.leave(self._org_id, self)
         self._room.set()
 
     def ended(self, connection: Connection, exchange: Exchange, answer: Answer | None) -> None:
         """Put the connection back, and hand the answer on; without one, try again on a fresh connection."""
         if not connection.dead:
-            if len(self._idle) < self._idle_max:
+            if len(self._idle) < self._idle_max and self._org_id not in connection.crowd.waiting:
                 self._idle.append(connection)
             else:
                 connection.abort()
@@ -265,16 +277,59 @@ class Channel:
             )
             self._open_for(exchange)
 
+    # What follows is called by crowd.Crowd.
+
+    def give_up_idle(self, crowd: Crowd) -> bool:
+        """Close a connection to this address that carries nothing; False when there is none."""
+        idle = next((one for one in self._idle if one.crowd is crowd), None)
+        if idle is not None:
+            idle.abort()
+        return idle is not None
+
+    def find_room(self) -> None:
+        """A place may have become free: look again."""
+        self._room.set()
+
     def _start(self, exchange: Exchange) -> "asyncio.Task[None] | None":
         """Send on an idle connection; without one, begin to open one, which is a task."""
         request = exchange.request
         head = self._heads.get(request.content_type)
         if head is None or not self._idle or request.path_suffix:
             return self._open_for(exchange)
-        self._idle.pop().send(
-            head, request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
-        )
+        self._send(self._idle.pop(), head, exchange)
         return None
+
+    def _send(self, connection: Connection, head: bytes, exchange: Exchange) -> None:
+        crowd = connection.crowd
+        if crowd.paced:
+            delay_s = crowd.delay_s(self._loop.time(), exchange.deadline)
+            if delay_s is None:
+                self._idle.append(connection)
+                message = (
+                    f"requests to its address are limited to {self._limits.address_requests_per_s:g} a second"
+                )
+                fault = self._fault(FaultKind.TIMEOUT, message, exchange.began)
+                self._loop.call_soon(exchange.ended, exchange.token, fault)
+                return
+            if delay_s:
+                self._loop.call_later(delay_s, self._send_held, connection, head, exchange)
+                return
+        connection.send(
+            head, exchange.request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
+        )
+
+    def _send_held(self, connection: Connection, head: bytes, exchange: Exchange) -> None:
+        """Send on a connection that was held back until its turn."""
+        if self._closed:
+            exchange.ended(exchange.token, self._fault(FaultKind.CLOSED, _CLOSED, exchange.began))
+        elif connection.dead:
+            self._open_for(exchange)
+        elif isinstance(exchange.token, asyncio.Future) and exchange.token.done():  # cancelled meanwhile
+            self._idle.append(connection)
+        else:
+            connection.send(
+                head, exchange.request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
+            )
 
     def _open_for(self, exchange: Exchange) -> "asyncio.Task[None]":
         opening = self._loop.create_task(self._send_fresh(exchange))
@@ -293,9 +348,7 @@ class Channel:
                 FaultKind.PROTOCOL, f"the request cannot be written: {invalid.message}", exchange.began
             )
         else:
-            connection.send(
-                head, exchange.request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
-            )
+            self._send(connection, head, exchange)
             return
         exchange.ended(exchange.token, fault)
 
@@ -320,8 +373,11 @@ class Channel:
             if self._idle and not fresh:
                 return self._idle.pop()
             if len(self._connections) + self._dialing < self._limits.connections_max:
-                return await self._dial(deadline)
-            if self._idle:
+                try:
+                    return await self._dial(deadline)
+                except Crowded as crowded:
+                    await self._wait_for_room(deadline, crowded.crowd)
+            elif self._idle:
                 self._idle[0].abort()  # the oldest gives way to a fresh one
             else:
                 await self._wait_for_room(deadline)
@@ -335,24 +391,36 @@ class Channel:
             self._dialing -= 1
             self._room.set()
 
-    async def _wait_for_room(self, deadline: float) -> None:
+    async def _wait_for_room(self, deadline: float, crowd: Crowd | None = None) -> None:
+        """Wait until there may be a connection. Raises: Refused at the deadline."""
         self._waiting += 1
         try:
             self._room.clear()
-            async with asyncio.timeout_at(deadline):
+            async with asyncio.timeout_at(min(deadline, self._loop.time() + _LOOK_S)):
                 await self._room.wait()
         except TimeoutError:
-            message = f"all {self._limits.connections_max} connections were in use for {self._timeout_s:g} s"
-            raise Refused(FaultKind.TIMEOUT, message) from None
+            if self._loop.time() >= deadline:
+                raise Refused(FaultKind.TIMEOUT, self._crowding(crowd)) from None
         finally:
             self._waiting -= 1
+            if crowd is not None and not self._waiting:
+                crowd.stop_waiting(self._org_id, self)
 
-    def _connection(self, peer: str) -> Connection:
+    def _crowding(self, crowd: Crowd | None) -> str:
+        seconds = f"were in use for {self._timeout_s:g} s"
+        if crowd is None:
+            return f"all {self._limits.connections_max} connections {seconds}"
+        return f"all connections that one organization may have to the address of {self._route.endpoint.host} {seconds}"
+
+    def _connection(self, peer: str, crowd: Crowd) -> Connection:
+        if not crowd.enter(self._org_id, self):
+            raise Crowded(crowd)
         return Connection(
             self,
             self._clock,
             host=self._route.endpoint.host,
             peer=peer,
+            crowd=crowd,
             answer_bytes_max=self._route.answer_bytes_max,
         )
 

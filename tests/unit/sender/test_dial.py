@@ -9,7 +9,8 @@ import pytest
 
 from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
-from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, Dialer, Refused
+from aegis_stream.sender.crowd import Crowd, Crowds
+from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, Crowded, Dialer, Refused
 from aegis_stream.sender.wire import Connection
 
 
@@ -58,6 +59,10 @@ class FakeResolver:
         return self.answer
 
 
+FULL = ("192.0.2.66", "192.0.2.67")
+"""Addresses that have no place left."""
+
+
 @pytest.fixture
 def connects(monkeypatch):
     """Replace the loop's connects: {address: peername or exception or None to hang}; returns what was tried."""
@@ -86,13 +91,22 @@ def connects(monkeypatch):
 async def dial(answer, *, timeout_s: float = 10.0, context: ssl.SSLContext | None = None) -> Connection:
     """Dial a name that resolves to this answer."""
     endpoint = Endpoint("http", "hook.test", 80, "/", is_address=False)
-    dialer = Dialer(endpoint, context, guard=FakeGuard(), resolver=FakeResolver(answer), timeout_s=timeout_s)
+    dialer = make_dialer(endpoint, context, FakeResolver(answer), timeout_s)
     return await dialer.dial(make, asyncio.get_running_loop().time() + timeout_s)
 
 
-def make(peer: str) -> Connection:
+def make_dialer(endpoint, context, resolver, timeout_s) -> Dialer:
+    """Build a dialer that may go everywhere."""
+    return Dialer(
+        endpoint, context, guard=FakeGuard(), resolver=resolver, crowds=Crowds(100), timeout_s=timeout_s
+    )
+
+
+def make(peer: str, crowd: Crowd) -> Connection:
     """Build a connection that nobody owns."""
-    return Connection(FakeOwner(), lambda: 0.0, host="hook.test", peer=peer)
+    if crowd.address in FULL:
+        raise Crowded(crowd)
+    return Connection(FakeOwner(), lambda: 0.0, host="hook.test", peer=peer, crowd=crowd)
 
 
 async def refusal(answer, **kwargs) -> Refused:
@@ -198,7 +212,7 @@ async def test_failed_look_up_is_shared_by_a_burst():
     """Posts that fail for the same name at the same time ask once."""
     resolver = FakeResolver(OSError())
     endpoint = Endpoint("http", "hook.test", 80, "/", is_address=False)
-    dialer = Dialer(endpoint, None, guard=FakeGuard(), resolver=resolver, timeout_s=1.0)
+    dialer = make_dialer(endpoint, None, resolver, 1.0)
     deadline = asyncio.get_running_loop().time() + 1.0
 
     results = await asyncio.gather(*(dialer.dial(make, deadline) for _ in range(5)), return_exceptions=True)
@@ -215,3 +229,15 @@ async def test_peer_that_hangs_up_at_once_is_told(connects, monkeypatch):
     refused = await refusal(["192.0.2.1"])
 
     assert refused.kind is FaultKind.CLOSED
+
+
+async def test_a_crowded_address_is_passed_over_for_the_next(connects):
+    """Where an organization has all its places at one address of a name, the next address is tried."""
+    tried = connects({"192.0.2.2": ("192.0.2.2", 80)})
+
+    connection = await dial([FULL[0], "192.0.2.2"])
+
+    assert not connection.dead
+    assert tried == ["192.0.2.2"]
+    with pytest.raises(Crowded):
+        await dial(list(FULL))

@@ -1,0 +1,159 @@
+"""Many destinations, one victim: however many channels and names lead to an address, what reaches it is bounded."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+from aegis_stream.domain.attempt import FaultKind, Request, Response
+from aegis_stream.domain.endpoint import Endpoint, Route
+from aegis_stream.sender import AsyncSender, Limits
+from aegis_stream.sender.pool import Channel
+
+from .receivers import LOOPBACK, Names
+
+REQUEST = Request(b"{}")
+OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
+
+
+class Victim:
+    """Takes requests, and answers when it is told to."""
+
+    def __init__(self) -> None:
+        self.open = self.most = self.requests = 0
+        self.answers = asyncio.Event()
+        self.writers: list[asyncio.StreamWriter] = []
+        self.port = 0
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.writers.append(writer)
+        self.open += 1
+        self.most = max(self.most, self.open)
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+            while True:
+                await reader.readuntil(b"{}")
+                self.requests += 1
+                await self.answers.wait()
+                writer.write(OK)
+                await writer.drain()
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+        self.open -= 1
+
+
+@contextlib.asynccontextmanager
+async def victim() -> AsyncIterator[Victim]:
+    """Run a receiver on a free port of loopback."""
+    one = Victim()
+    server = await asyncio.start_server(one.handle, "127.0.0.1")
+    one.port = server.sockets[0].getsockname()[1]
+    try:
+        yield one
+    finally:
+        one.answers.set()
+        for writer in one.writers:
+            writer.close()
+        await until(lambda: not one.open)
+        server.close()
+        await server.wait_closed()
+
+
+@contextlib.asynccontextmanager
+async def opening(port: int, limits: Limits, *, timeout_s: float = 10.0):
+    """Yield a function that opens channels of one sender, each for another name of the same address."""
+    sender = AsyncSender(user_agent="Aegis/1", guard=LOOPBACK, resolver=Names(["127.0.0.1"]), limits=limits)
+    channels: list[Channel] = []
+
+    def open_channel(org_id: str) -> Channel:
+        endpoint = Endpoint("http", f"name{len(channels)}.example", port, "/", is_address=False)
+        channels.append(sender.open(Route(endpoint, (), None, timeout_s, org_id=org_id)))
+        return channels[-1]
+
+    try:
+        yield open_channel
+    finally:
+        for channel in channels:
+            channel.close()
+        sender.close()
+        await asyncio.sleep(0)
+
+
+async def until(condition) -> None:
+    """Let the loop run until something is true; the test's own time limit ends it otherwise."""
+    while not condition():
+        await asyncio.sleep(0.001)  # between two looks, not instead of one
+
+
+async def test_connections_to_one_address_are_bounded_across_destinations():
+    """Thirty channels under thirty names get four connections of eight places, another organization gets in, and all arrive."""
+    limits = Limits(address_connections_max=8)
+    async with victim() as receiver, opening(receiver.port, limits) as open_channel:
+        flood = [
+            asyncio.create_task(channel.post(REQUEST))
+            for channel in [open_channel("org_flood") for _ in range(30)]
+            for _ in range(3)
+        ]
+        await until(lambda: receiver.requests == 4)
+        other = asyncio.create_task(open_channel("org_other").post(REQUEST))
+        await until(lambda: receiver.requests == 5)
+        most_while_hanging = receiver.most
+        receiver.answers.set()
+        answers = await asyncio.gather(other, *flood)
+
+    assert most_while_hanging == 5
+    assert receiver.most <= 8
+    assert [one.status for one in answers] == [202] * 91
+    assert receiver.requests == 91
+
+
+async def test_a_crowded_address_is_named_as_the_reason():
+    """An attempt that found no place within its time says so, in words that name neither address nor other destinations."""
+    limits = Limits(address_connections_max=2)
+    async with victim() as receiver, opening(receiver.port, limits, timeout_s=0.3) as open_channel:
+        first = asyncio.create_task(open_channel("org_a").post(REQUEST))
+        await until(lambda: receiver.requests == 1)
+        refused = await open_channel("org_a").post(REQUEST)
+        await first
+
+    assert refused.kind is FaultKind.TIMEOUT
+    assert refused.message == (
+        "all connections that one organization may have to the address of name1.example were in use for 0.3 s"
+    )
+
+
+async def test_requests_to_one_address_are_paced_across_destinations():
+    """Requests beyond the rate wait for their turn, on whatever channel; one that would wait beyond its time fails unsent."""
+    async with victim() as receiver:
+        receiver.answers.set()
+        async with opening(receiver.port, Limits(address_requests_per_s=100)) as open_channel:
+            channels = [open_channel("org_a"), open_channel("org_b")]
+            answers = await asyncio.gather(*(channels[n % 2].post(REQUEST) for n in range(30)))
+            again = [await channels[0].post(REQUEST) for _ in range(3)]
+        sent = receiver.requests
+        async with opening(receiver.port, Limits(address_requests_per_s=1), timeout_s=0.3) as open_channel:
+            first, late = await open_channel("org_a").post(REQUEST), await open_channel("org_b").post(REQUEST)
+
+    assert all(isinstance(one, Response) for one in [*answers, *again])
+    assert sent == 33
+    assert first.status == 202
+    assert (late.kind, late.message) == (
+        FaultKind.TIMEOUT,
+        "requests to its address are limited to 1 a second",
+    )
+    assert receiver.requests == 34
+
+
+async def test_what_waits_for_its_turn_ends_with_its_channel():
+    """A channel that is closed while a request waits for its turn ends the request, and nothing of it is sent later."""
+    async with victim() as receiver:
+        receiver.answers.set()
+        async with opening(receiver.port, Limits(address_requests_per_s=2)) as open_channel:
+            channel = open_channel("org_a")
+            assert (await channel.post(REQUEST)).status == 202
+            waiting = asyncio.create_task(channel.post(REQUEST))
+            await asyncio.sleep(0)
+            channel.close()
+            ended = await waiting
+
+    assert ended.kind is FaultKind.CLOSED
+    assert receiver.requests == 1

@@ -9,6 +9,7 @@ open nothing, is limited here as well.
 import hashlib
 import hmac
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
@@ -38,6 +39,9 @@ REMEMBER_US = 1_000_000
 """How long a good key is believed without asking again, microseconds."""
 REMEMBERED_MAX = 10_000
 """Good keys remembered at most."""
+
+GUESSES_TOLD = Rate(1, 60)
+"""Log lines about keys that open nothing: one a minute for each network and kind, or whoever guesses would fill the log."""
 
 ALLOWED: dict[Scope, frozenset[Scope]] = {
     Scope.ADMIN: frozenset({Scope.ADMIN, Scope.INGEST, Scope.READ}),
@@ -141,6 +145,7 @@ class Access:
     Args:
         operator_digest: SHA-256 of the operator key.
         watch: told of known keys that were refused; None for nobody.
+        on_guess: called as on_guess(network, kind of key) when a key opened nothing, once a minute for the same two.
     """
 
     keys: Keys
@@ -148,11 +153,13 @@ class Access:
     operator_digest: bytes = field(repr=False)
     limits: AccessLimits = field(default_factory=lambda: AccessLimits.of(Settings()))
     watch: Watch | None = field(default=None, repr=False)
+    on_guess: Callable[[str, str], None] | None = field(default=None, repr=False)
     _known: dict[str, tuple[Micros, Principal]] = field(default_factory=dict, repr=False)
     _ingest: Buckets[str] = field(init=False, repr=False)
     _calls: Buckets[str] = field(init=False, repr=False)
     _failures: Buckets[str] = field(init=False, repr=False)
     _tests: Buckets[OrganizationNo] = field(init=False, repr=False)
+    _told: Buckets[tuple[str, str]] = field(default_factory=lambda: Buckets(GUESSES_TOLD), repr=False)
 
     def __post_init__(self) -> None:
         self._ingest = Buckets(self.limits.ingest)
@@ -200,12 +207,12 @@ class Access:
         key = await self.keys.key_by_digest(digest)
         if key is None or not hmac.compare_digest(key.digest, digest):
             self._known.pop(token, None)
-            self._count_guess(address, now)
+            self._count_guess(address, now, "API key")
             raise _unknown_key()
         principal = Principal(key.organization_no, key.org_id, key.scope, key.key_id, key.name)
         if key.expires_at is not None and key.expires_at <= now:
             self._known.pop(token, None)
-            self._count_guess(address, now)
+            self._count_guess(address, now, "expired API key")
             await self._tell(Refusal(principal, "expired", address))
             raise _unknown_key()
         if len(self._known) >= REMEMBERED_MAX:
@@ -222,7 +229,7 @@ class Access:
         now = self.clock.now()
         self._refuse_guesses(address, now)
         if not hmac.compare_digest(hashlib.sha256(token.encode()).digest(), self.operator_digest):
-            self._count_guess(address, now)
+            self._count_guess(address, now, "operator key")
             raise Unauthenticated("this call needs the operator key (AEGIS_OPERATOR_KEY)", code="unknown-key")
 
     def admit(self, principal: Principal) -> None:
@@ -257,9 +264,13 @@ class Access:
                 code="rate-limited",
             )
 
-    def _count_guess(self, address: str | None, now: Micros) -> None:
-        if address is not None:
-            self._failures.take(_network_of(address), now)
+    def _count_guess(self, address: str | None, now: Micros, what: str) -> None:
+        if address is None:
+            return
+        network = _network_of(address)
+        self._failures.take(network, now)
+        if self.on_guess is not None and not self._told.take((network, what), now):
+            self.on_guess(network, what)
 
     async def _tell(self, refusal: Refusal) -> None:
         if self.watch is not None:

@@ -66,6 +66,34 @@ async def guess(access: Access, address: str | None, count: int = 1) -> None:
             await access.principal(f"Bearer aegis_sk_guess{number}", address)
 
 
+async def test_guesses_are_told_once_a_minute_for_each_network_and_kind():
+    """Whoever watches the log learns of wrong keys, expired ones and wrong operator keys, and is not flooded with them."""
+    access, _, clock = make_access(make_key(expires_at=START))
+    told = []
+    access.on_guess = lambda network, key: told.append((network, key))
+
+    await guess(access, "192.0.2.1", 5)
+    await guess(access, "2001:db8::1", 2)
+    await guess(access, "2001:db8::2")
+    await guess(access, None)
+    for _ in range(2):
+        with pytest.raises(Unauthenticated):
+            await access.principal(f"Bearer {TOKEN}", "192.0.2.1")
+        with pytest.raises(Unauthenticated):
+            access.require_operator("Bearer aegis_op_guess", "192.0.2.1")
+    first = list(told)
+    clock.advance(61)
+    await guess(access, "192.0.2.1")
+
+    assert first == [
+        ("192.0.2.1", "API key"),
+        ("2001:db8::", "API key"),
+        ("192.0.2.1", "expired API key"),
+        ("192.0.2.1", "operator key"),
+    ]
+    assert told[4:] == [("192.0.2.1", "API key")]
+
+
 async def test_a_good_key_is_a_principal():
     """A known key tells organization, scope, its own id and name."""
     access, _, _ = make_access(make_key())

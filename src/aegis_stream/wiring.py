@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from . import __version__
+from . import PRODUCT, __version__
 from .access import Access, AccessLimits, Issuer
 from .api.counts import IngestCounts
 from .api.service import Service, route_of
@@ -39,7 +39,7 @@ from .telemetry import Log
 from .vault import GivenKeys, KeyFile, KeySource, Rotation, Vault, parse_ring
 from .worker import Surroundings, Worker
 
-USER_AGENT = f"Aegis-Audit-Stream/{__version__}"
+USER_AGENT = f"{PRODUCT}/{__version__}"
 
 
 class SystemClock:
@@ -230,7 +230,11 @@ def make_service(
     clock, dice = SystemClock(), SystemDice()
     return Service(
         access=Access(
-            stores.directory, clock, stores.operator_digest, share_of_limits(settings, counts.processes)
+            stores.directory,
+            clock,
+            stores.operator_digest,
+            share_of_limits(settings, counts.processes),
+            on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
         ),
         issuer=Issuer(stores.directory, clock, dice, keys_max=settings.keys_max),
         ingest=Ingest(stores.log, clock, dice, rope, settings.ingest_queue_bytes_max, event_limits(settings)),

@@ -11,6 +11,7 @@ import zstandard
 from aegis_stream.api.ingest import RATIO_FROM_BYTES, RequestBounds, _decompress
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import TooLarge, Unavailable
+from aegis_stream.formats import REGISTRY
 from aegis_stream.settings import Settings
 from support.api import (
     ORG,
@@ -872,3 +873,40 @@ def test_builders_make_what_they_promise():
 
     assert len(event) == 5000
     assert to_json(json.loads(event)) == event
+
+
+# ── our own deliveries ──
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+async def test_a_loop_ends_at_once_in_every_format(world, name):
+    """A destination that leads back into its own log adds nothing to it, whatever its format makes of events and their ids."""
+    tenant = await world.make_organization()
+    stored = [make_event(f"evt_{number}") for number in range(3)]
+    await tenant.ingest.send(make_array(stored))
+    format_ = REGISTRY[name]
+    request = format_.encode(stored[:1] if not format_.batches else stored)
+
+    answer = await tenant.ingest.post(
+        "/events",
+        content=request.body,
+        headers={"content-type": request.content_type, "user-agent": "Aegis-Audit-Stream/0.1.0"},
+    )
+
+    assert answer.status_code in (202, 400, 415, 422), answer.text
+    assert (await tenant.read.get("")).json()["head_sequence"] == 3
+
+
+async def test_a_delivery_without_ids_says_which_format_keeps_them(world):
+    """Events of our own sender that lost their ids are refused with the way out; anybody else's get one."""
+    tenant = await world.make_organization()
+    ours = {"content-type": "application/json", "user-agent": "Aegis-Audit-Stream/9.9"}
+
+    refused = await tenant.ingest.post("/events", content=b'{"message":"x"}', headers=ours)
+    taken = await tenant.ingest.post(
+        "/events", content=b'{"message":"x"}', headers=ours | {"user-agent": "curl/8"}
+    )
+
+    assert problem_of(refused, 422)["errors"][0]["field"] == "event.id"
+    assert "choose format json, ndjson or json_array" in refused.text
+    assert taken.status_code == 202

@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 import zstandard
 
+from aegis_stream import PRODUCT
 from aegis_stream.access import Access
 from aegis_stream.domain.event import Rejection
 from aegis_stream.domain.organization import Scope
@@ -51,6 +52,7 @@ Problem = tuple[int, dict[str, str], bytes]
 
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.encode
+_OUR_AGENT = f"{PRODUCT}/".encode()
 _JSON_HEADERS = [(b"content-type", b"application/json")]
 
 
@@ -119,22 +121,17 @@ class IngestEndpoint:
         await send({"type": "http.response.body", "body": body})
 
     async def _take(self, org_id: str, scope: MutableMapping[str, Any], receive: Receive) -> bytes:
-        authorization = content_type = encoding = length = None
-        for name, value in scope["headers"]:
-            if name == b"authorization":
-                authorization = value.decode("latin-1")
-            elif name == b"content-type":
-                content_type = value
-            elif name == b"content-encoding":
-                encoding = value
-            elif name == b"content-length":
-                length = value
+        headers: dict[bytes, bytes] = dict(scope["headers"])
+        authorization, length = headers.get(b"authorization"), headers.get(b"content-length")
         client = scope.get("client")
         principal = await self.access.authorize(
-            authorization, org_id, Scope.INGEST, client[0] if client else None
+            authorization.decode("latin-1") if authorization is not None else None,
+            org_id,
+            Scope.INGEST,
+            client[0] if client else None,
         )
         self.access.admit(principal)
-        media = (content_type or b"").decode("latin-1").partition(";")[0].strip().lower()
+        media = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
         if media not in JSON_TYPES and media not in LINES_TYPES:
             raise Unsupported(
                 f"Content-Type {media[:100]!r} is not taken: send application/json or application/x-ndjson"
@@ -143,10 +140,13 @@ class IngestEndpoint:
         if length is not None and length.isdigit() and int(length) > bounds.bytes_max:
             raise _body_too_large(bounds)
         body = await read_body(receive, bounds)
-        if encoding is not None:
-            body = _decompress(body, encoding, bounds)
+        if b"content-encoding" in headers:
+            body = _decompress(body, headers[b"content-encoding"], bounds)
         items = _split(body, bounds, lines=media in LINES_TYPES)
-        recorded = await self.ingest.record(principal.organization_no, principal.org_id, items)
+        relayed = headers.get(b"user-agent", b"").startswith(_OUR_AGENT)
+        recorded = await self.ingest.record(
+            principal.organization_no, principal.org_id, items, relayed=relayed
+        )
         self.counts.recorded(recorded.accepted, recorded.duplicates, len(recorded.rejected))
         if not recorded.accepted and not recorded.duplicates:
             raise refusal(recorded, single=len(items) == 1)

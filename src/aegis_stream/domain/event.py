@@ -160,6 +160,7 @@ _decode_plain = msgspec.json.Decoder(_PlainPreflightEvent).decode
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_preflight = msgspec.json.Decoder(Preflight).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
+_decode_any = msgspec.json.Decoder().decode
 _encode = msgspec.json.Encoder().encode
 _convert = msgspec.convert
 _PLAIN_TIME = re.compile(
@@ -167,6 +168,10 @@ _PLAIN_TIME = re.compile(
     re.ASCII,
 )
 """Times that need no second look (RFC 3339 section 5.6); the others get one, such as the last days of a month."""
+_ID_LOST = (
+    "is missing: events that another Aegis Audit Stream delivers must keep their ids, or a loop would never end; "
+    "choose format json, ndjson or json_array for that destination"
+)
 _PREFLIGHT_TEXT = b'"' + PREFLIGHT_DATASET.encode() + b'"'
 
 
@@ -174,7 +179,7 @@ def parse_event(
     raw: bytes,
     organization_id: OrganizationId,
     now: Micros,
-    make_id: Callable[[], str],
+    make_id: Callable[[], str] | None,
     *,
     reserved: bool = False,
     limits: EventLimits = DEFAULT_LIMITS,
@@ -184,7 +189,7 @@ def parse_event(
     Args:
         raw: one JSON document.
         now: the time to fill in.
-        make_id: called only when the item has no event.id.
+        make_id: called only when the item has no event.id; None where it must have one.
         reserved: the event comes from the service itself, so reserved datasets are welcome.
     Returns: NewEvent, whose body is `raw` to the byte when nothing was missing; or Rejection. Raises nothing.
     """
@@ -230,7 +235,7 @@ def _parse_thoroughly(
     raw: bytes,
     organization_id: OrganizationId,
     now: Micros,
-    make_id: Callable[[], str],
+    make_id: Callable[[], str] | None,
     *,
     reserved: bool,
     limits: EventLimits = DEFAULT_LIMITS,
@@ -244,37 +249,43 @@ def _parse_thoroughly(
         envelope = _decode_envelope(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         return _rejection_of(raw, error)
-    if _may_repeat_keys(raw, envelope) and (repeated := _repeated_key(raw)) is not None:
+    if _may_repeat_keys(raw) and (repeated := _repeated_key(raw)) is not None:
         return Rejection(
             None, repeated, "stands twice in the same object: which one counts is not defined", "malformed"
         )
     event, organization = envelope.event, envelope.organization
     event_id = event.id if event is not UNSET else UNSET
     dataset = event.dataset if event is not UNSET and event.dataset is not UNSET else ""
-    refusal = _refuse_fields(event_id, dataset, reserved=reserved)
+    named = organization.id if organization is not UNSET else UNSET
+    refusal = _refuse_fields(event_id, dataset, reserved=reserved, id_needed=make_id is None)
+    if refusal is None and named is not UNSET and named != organization_id:
+        message = "is another organization's than the path's: leave it out or correct it"
+        refusal = Rejection(event_id or None, "organization.id", message)
     if refusal is not None:
         return refusal
-    named = organization.id if organization is not UNSET else UNSET
-    if named is not UNSET and named != organization_id:
-        return Rejection(
-            event_id or None,
-            "organization.id",
-            "is another organization's than the path's: leave it out or correct it",
-        )
     decision: str | None = None
     if dataset == PREFLIGHT_DATASET:
-        preflight = parse_preflight(envelope.aegis)
+        preflight = _fit_preflight(envelope.aegis, limits)
         if isinstance(preflight, Rejection):
             return preflight._replace(event_id=event_id or None)
-        if (kind := _private_value(preflight, limits)) is not None:
-            message = f"has {kind} in it: send counts of findings, never values"
-            return Rejection(event_id or None, "aegis.summary", message)
         decision = preflight.decision
     if event_id is not UNSET and named is not UNSET and envelope.timestamp is not UNSET:
         return NewEvent(event_id, dataset, decision, text, None)
-    event_id = event_id or make_id()
+    event_id = event_id or _new_id(make_id)
     timestamp = None if envelope.timestamp is not UNSET else to_text(now)
     return NewEvent(event_id, dataset, decision, _fill(raw, event_id, organization_id, timestamp), raw)
+
+
+def _new_id(make_id: Callable[[], str] | None) -> str:
+    assert make_id is not None, "an event without an id was refused where none may be made"
+    return make_id()
+
+
+def _fit_preflight(aegis: Raw | UnsetType, limits: EventLimits) -> Preflight | Rejection:
+    preflight = parse_preflight(aegis)
+    if isinstance(preflight, Preflight) and (kind := _private_value(preflight, limits)) is not None:
+        return Rejection(None, "aegis.summary", f"has {kind} in it: send counts of findings, never values")
+    return preflight
 
 
 def parse_preflight(aegis: Raw | UnsetType) -> Preflight | Rejection:
@@ -286,14 +297,9 @@ def parse_preflight(aegis: Raw | UnsetType) -> Preflight | Rejection:
             f"is missing: events of dataset {PREFLIGHT_DATASET} must have it, with aegis.decision",
         )
     try:
-        preflight = _decode_preflight(aegis)
+        return _decode_preflight(aegis)
     except (msgspec.DecodeError, RecursionError) as error:
         return _describe(error, "aegis")
-    # One colon for every key that was taken; where there are more, a key may stand twice (or a string has colons).
-    raw = bytes(aegis)
-    if len(_ANY_KEY.findall(raw)) != _key_count(preflight) and (repeated := _repeated_key(raw)):
-        return Rejection(None, f"aegis.{repeated}", "stands twice in the same object", "malformed")
-    return preflight
 
 
 def is_same_submission(new: NewEvent, stored_body: str) -> bool:
@@ -318,24 +324,21 @@ def is_same_submission(new: NewEvent, stored_body: str) -> bool:
 
 
 _NUMBER_BYTES = b"0123456789+-.eE"
-_ANY_KEY = re.compile(rb'"\s*:')
-_ENVELOPE_KEYS = re.compile(rb'"(@timestamp|event|aegis|organization|dataset|id)"\s*:')
 
 
-def _may_repeat_keys(raw: bytes, envelope: _Envelope) -> bool:
-    """Tell at little cost whether a key of the envelope may stand twice; wrong only in saying yes.
+def _may_repeat_keys(raw: bytes) -> bool:
+    """Tell at little cost whether a key may stand twice in one object, at any depth; wrong only in saying yes.
 
     A decoder takes the last of two equal keys and a destination perhaps the first: what was checked would not be what is
-    delivered. A key spelled with escapes hides from the quick look, so escapes of that kind get the thorough one.
+    delivered. What was decoded has lost the first, and with it two quotation marks at least; nothing can make up for them
+    but a quotation mark that is spelled by its number.
     """
-    event, organization = envelope.event, envelope.organization
-    keys = (envelope.timestamp is not UNSET) + (envelope.aegis is not UNSET)
-    if event is not UNSET:
-        keys += 1 + (event.id is not UNSET) + (event.dataset is not UNSET)
-    if organization is not UNSET:
-        keys += 1 + (organization.id is not UNSET)
-    # Every key that was decoded is found at least once; one more, and some key stands twice, or elsewhere as well.
-    return len(_ENVELOPE_KEYS.findall(raw)) != keys or (b"\\" in raw and b"\\u" in raw)
+    if rb"\u0022" in raw:
+        return True
+    try:
+        return _encode(_decode_any(raw)).count(b'"') != raw.count(b'"')
+    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError):
+        return True
 
 
 def _repeated_key(raw: bytes) -> str | None:
@@ -349,11 +352,6 @@ def _repeated_key(raw: bytes) -> str | None:
 
     json.loads(raw, object_pairs_hook=check, parse_int=len, parse_float=len)
     return found[0][:100] if found else None
-
-
-def _key_count(preflight: Preflight) -> int:
-    values, counts = msgspec.structs.astuple(preflight), preflight.finding_counts_by_type
-    return len(values) - values.count(UNSET) + (len(counts) if counts is not UNSET else 0)
 
 
 def _private_value(preflight: Preflight, limits: EventLimits) -> str | None:
@@ -419,7 +417,11 @@ def _depth(raw: bytes, most: int) -> int:
     return deepest
 
 
-def _refuse_fields(event_id: str | UnsetType, dataset: str, *, reserved: bool) -> Rejection | None:
+def _refuse_fields(
+    event_id: str | UnsetType, dataset: str, *, reserved: bool, id_needed: bool
+) -> Rejection | None:
+    if event_id is UNSET and id_needed:
+        return Rejection(None, "event.id", _ID_LOST)
     if event_id is not UNSET and not (
         0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX and event_id.isprintable()
     ):

@@ -57,20 +57,24 @@ class Ingest:
         items: Seq[bytes],
         *,
         reserved: bool = False,
+        relayed: bool = False,
     ) -> Recorded:
         """Check items, append the valid ones, wake the workers.
 
         Args:
             items: one JSON document each.
             reserved: the items come from the service itself.
+            relayed: the items come from a delivery of this product. They must have ids, which a loop runs into as
+                duplicates; with new ids it would never end.
         Raises: Unavailable, and then nothing is stored.
         """
         now = self.clock.now()
         events: list[NewEvent] = []
         indexes: list[int] = []
         rejected: list[tuple[int, Rejection]] = []
+        make_id = None if relayed else self._make_id
         for index, item in enumerate(items):
-            parsed = parse_event(item, org_id, now, self._make_id, reserved=reserved, limits=self.limits)
+            parsed = parse_event(item, org_id, now, make_id, reserved=reserved, limits=self.limits)
             if isinstance(parsed, NewEvent):
                 events.append(parsed)
                 indexes.append(index)

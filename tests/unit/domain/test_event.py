@@ -427,6 +427,8 @@ def test_a_preflight_event_needs_its_aegis_object(raw):
         b'{"event":{"id":"a"},"event":{"dataset":"x"}}',
         b'{"event":{"id":"a","id":"b"}}',
         b'{"event":{"dataset":"aegis.preflight","dataset" : "x"}}',
+        b'{"user":{"roles":[{"name":"a","name":"admin"}]}}',
+        b'{"user":{"a\\u0022":"\\u0022\\u0022","a\\"":0}}',
     ],
     ids=[
         "aegis twice",
@@ -440,11 +442,50 @@ def test_a_preflight_event_needs_its_aegis_object(raw):
         "event with one id",
         "event.id alone",
         "dataset with space",
+        "far below",
+        "quotation marks made up for",
     ],
 )
-def test_refuses_repeated_keys_of_the_envelope(raw):
-    """A key that stands twice is refused where we look at it: another parser would see the one that we did not check."""
+def test_refuses_repeated_keys(raw):
+    """A key that stands twice is refused: another parser would see the one that we did not check."""
     assert refused(raw).kind in ("malformed", "invalid")
+
+
+def repeats_a_key(raw: bytes) -> bool:
+    """Tell by the standard library whether a key stands twice in one object, at any depth."""
+    found: list[bool] = []
+    json.loads(raw, object_pairs_hook=lambda pairs: found.append(len(dict(pairs)) < len(pairs)))
+    return any(found)
+
+
+SPELLINGS = ["a", "b", "\\u0061", "\\u0022", '\\"', "\\\\", '\\" :', "é", "\\u00e9", "\\t", ":", ""]
+TEXTS = st.lists(st.sampled_from(SPELLINGS), max_size=3).map(lambda parts: '"' + "".join(parts) + '"')
+SPACES = st.sampled_from(["", "", " ", "\n\t"])
+LEAVES = TEXTS | st.sampled_from(["0", "-1.50", "1E5", "123456789012345678901234567890", "null", "true"])
+"""JSON as it may be spelled, not as a library would spell it."""
+SPELLED = st.recursive(
+    LEAVES,
+    lambda inner: (
+        st.lists(inner, max_size=3).map(lambda items: f"[{','.join(items)}]")
+        | st.lists(st.tuples(TEXTS, SPACES, inner), max_size=3).map(
+            lambda members: (
+                "{" + ",".join(f"{key}{space}:{space}{value}" for key, space, value in members) + "}"
+            )
+        )
+    ),
+    max_leaves=12,
+)
+
+
+@settings(max_examples=1500)
+@given(SPELLED, SPELLED)
+def test_refuses_repeated_keys_wherever_and_however_they_are_spelled(first, second):
+    """An event is refused for a repeated key when and only when there is one, at any depth and in any spelling."""
+    raw = f'{{"event":{{"id":"e1","x":{first}}},"y": {second}}}'.encode()
+
+    result = parse(raw)
+
+    assert isinstance(result, Rejection) == repeats_a_key(raw)
 
 
 # ── the same again ──
@@ -591,13 +632,6 @@ def test_any_bytes_are_answered(raw):
 
 
 # ── the short way for whole preflight events ──
-
-
-def repeats_a_key(raw: bytes) -> bool:
-    """Tell by the standard library whether a key stands twice in one object, at any depth."""
-    found: list[bool] = []
-    json.loads(raw, object_pairs_hook=lambda pairs: found.append(len(dict(pairs)) < len(pairs)))
-    return any(found)
 
 
 PLAIN = make_preflight(

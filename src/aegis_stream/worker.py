@@ -8,7 +8,7 @@ begins anew under another name; what it was doing can settle nothing.
 import asyncio
 import contextlib
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from .domain.delivery import Claimed, Lease
@@ -16,6 +16,7 @@ from .domain.destination import Destination
 from .domain.endpoint import Route
 from .domain.ids import SECOND, DestinationNo, Micros, OrganizationNo, WorkerId, new_id
 from .errors import AegisError, Unavailable
+from .pipeline.attempts import Outbound
 from .pipeline.deliver import Forwarder, Forwarding
 from .pipeline.follow import SharedPages
 from .pipeline.settle import Settled, Settler
@@ -155,16 +156,13 @@ class Worker:
         self._shared = Forwarding(
             pages=SharedPages(around.log),
             ledger=around.ledger,
-            sender=around.sender,
+            outbound=Outbound(around.sender, around.route_of, spawn, settings.request_timeout_seconds),
             clock=around.clock,
             dice=around.dice,
             settler=self._settler,
             telemetry=around.telemetry,
-            route_of=around.route_of,
-            spawn=spawn,
             on_bug=self._on_bug,
             window_max=settings.window_max,
-            timeout_s=settings.request_timeout_seconds,
             auto_redrive=settings.auto_redrive,
             dead_letters_max=settings.dead_letters_max,
         )
@@ -249,7 +247,7 @@ class Worker:
             self._loading[no] = self._loading[no] or changed
         elif no in self._standings and not self._lost.is_set():
             self._loading[no] = False
-            self._shared.spawn(self._activate(no))
+            self._shared.outbound.spawn(self._activate(no))
 
     async def _activate(self, no: DestinationNo) -> None:
         """Read a destination's configuration; make its forwarder if it has work, or tell it what changed."""
@@ -276,6 +274,7 @@ class Worker:
             return
         head = self._heads.get(standing.organization_no, 0)
         if forwarder is None:
+            standing = replace(standing, health=outstanding.health, dead_letters=outstanding.dead_letters)
             if head <= standing.cursor and not outstanding.replays and due == ([], None):
                 return  # nothing to send: what is known of it is enough until there is
             forwarder = self._forwarders[no] = Forwarder(self._shared, standing, destination)
@@ -370,7 +369,7 @@ class Worker:
         """A settlement did not pass the fence: let go of these, and of everything if the worker itself is given up."""
         for forwarder in forwarders:
             self._let_go(forwarder.lease.destination_no)
-        self._shared.spawn(self._check_lease([forwarder.lease for forwarder in forwarders]))
+        self._shared.outbound.spawn(self._check_lease([forwarder.lease for forwarder in forwarders]))
 
     async def _check_lease(self, leases: list[Lease]) -> None:
         now = self.around.clock.now()

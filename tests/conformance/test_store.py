@@ -1087,6 +1087,8 @@ async def test_a_destination_is_read_as_it_was_written(store, org):
         format="json",
         filter=Filter(("a", "b"), ("BLOCKED",)),
         ca_certificate="-----BEGIN…",
+        compression="gzip",
+        headers=(("X-B", "zweiter Wert: ü"), ("X-A", "first")),
     )
 
     made = await store.directory.add_destination(org, DestinationId("dst_x"), spec, T0, 10)
@@ -1142,20 +1144,25 @@ async def test_keys_end_when_they_are_told_to(store, org):
 
 
 async def test_secrets_are_nowhere_in_the_store_in_plain(backend, store, org):
-    """Neither a credential nor a URL's tail can be read from any file of the store: made, changed, or deleted."""
+    """Neither a credential nor a header nor a URL's tail can be read from any file of the store: made, changed, or deleted."""
     planted = ["Bearer c4n4ry-first", "Bearer c4n4ry-second", "s3cr3t-t41l-first", "s3cr3t-t41l-second"]
+    planted += ["h34d3r-first", "h34d3r-second"]
     made = await add_destination(
         store,
         org,
         url=f"https://sink.example.com/in/{planted[2]}",
         auth_header_name="Authorization",
         auth_header_value=planted[0],
+        headers=(("X-Key", planted[4]),),
     )
     await store.directory.change_destination(
         org,
         made.dst_id,
         lambda spec: replace(
-            spec, url=f"https://sink.example.com/in/{planted[3]}", auth_header_value=planted[1]
+            spec,
+            url=f"https://sink.example.com/in/{planted[3]}",
+            auth_header_value=planted[1],
+            headers=(("X-Key", planted[5]),),
         ),
         T0,
     )

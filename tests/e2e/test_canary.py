@@ -177,7 +177,15 @@ def make_destinations(caller: Caller, receiver: EchoingReceiver) -> list[str]:
 
     for what in ("ok", "failing", "poison", "redirect", "garbage"):
         caller.planted[f"header value, {what}"] = value = canary()
-        add(f"{base}/{what}", what, auth_header_name="Authorization", auth_header_value=f"Bearer {value}")
+        caller.planted[f"header, {what}"] = header = canary()
+        caller.planted[f"second header, {what}"] = second = canary()
+        add(
+            f"{base}/{what}",
+            what,
+            auth_header_name="Authorization",
+            auth_header_value=f"Bearer {value}",
+            headers={"X-Key": header, "Auth-Access": f"with blanks {second}"},
+        )
         caller.planted[f"path, {what}"], caller.planted[f"query, {what}"] = path, query = canary(), canary()
         add(f"{base}/{what}/{path}/in?token={query}&x=1", what)
     caller.planted["header value, bare"] = value = canary()
@@ -208,6 +216,15 @@ def try_what_is_refused(caller: Caller, dst_id: str) -> None:
         "not ASCII": lambda c: {"auth_header_value": f"Bearer {c} é"},
         "value as name": lambda c: {"auth_header_name": f"Bearer {c}", "auth_header_value": "x"},
         "value without name": lambda c: {"auth_header_name": None, "auth_header_value": c},
+        "line break in a header": lambda c: {"headers": {"X-Key": f"{c}\r\nHost: x"}},
+        "header not ASCII": lambda c: {"headers": {"X-Key": f"{c} é"}},
+        "header value as name": lambda c: {"headers": {f"Bearer {c}": "x"}},
+        "header of ours": lambda c: {"headers": {"Host": c}},
+        "header as a list": lambda c: {"headers": {"X-Key": [c]}},
+        "headers as a list": lambda c: {"headers": [f"X-Key: {c}"]},
+        "headers as text": lambda c: {"headers": f"X-Key: {c}"},
+        "header twice": lambda c: {"headers": {"X-Key": c, "x-key": c}},
+        "too many headers": lambda c: {"headers": {f"X-{number}": c for number in range(11)}},
         "a list": lambda c: {"auth_header_value": [c]},
         "an object": lambda c: {"auth_header_value": {c: c}},
         "private key as certificate": lambda c: {

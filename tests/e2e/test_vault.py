@@ -67,6 +67,7 @@ def test_killed_rotations_under_a_running_service_lose_nothing(tmp_path):
         fields = {
             "auth_header_name": "Authorization",
             "auth_header_value": f"Bearer {BEARER}",
+            "headers": {"X-Key": "synthetic"},
             # What is recorded of the destinations' making is not sent to all of them.
             "filter": {"datasets": ["app.login"]},
         }
@@ -91,7 +92,9 @@ def test_killed_rotations_under_a_running_service_lose_nothing(tmp_path):
         group.start()
         made.append(client.add_destination(f"{receiver.url}late", **fields))
         deliver_to_all()
-        stamps = group.rows("SELECT DISTINCT substr(url, 1, 5), substr(auth_value, 1, 5) FROM destinations")
+        stamps = group.rows(
+            "SELECT DISTINCT substr(url, 1, 5), substr(auth_value, 1, 5), substr(headers, 1, 5) FROM destinations"
+        )
         [(failed,)] = group.rows("SELECT sum(failed_attempts) FROM cursors")
         alarms = group.log_lines("vault.key_unknown") + group.log_lines("vault.record_refused")
         assert group.terminate() == 0

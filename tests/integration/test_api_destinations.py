@@ -60,9 +60,11 @@ async def test_only_the_url_is_required(world):
         "format_reason": "the path is that of Splunk's HTTP Event Collector",
         "filter": {"datasets": [], "decisions": []},
         "batch": {"max_events": 500, "max_bytes": 1_000_000, "max_wait_ms": 200},
+        "batch_bytes_learned": None,
         "retry": {"max_attempts": 3, "base_seconds": 60, "multiplier": 2, "max_seconds": 3600},
         "ca_certificate": None,
         "compression": "none",
+        "header_names": [],
         "status": "active",
         "last_error": None,
         "last_success_at": None,
@@ -920,21 +922,51 @@ async def test_a_replay_does_not_move_the_live_cursor(world):
     assert (stats["backlog"], stats["delivered"]) == (2, 3)
 
 
-async def test_a_record_that_does_not_open_is_503_not_plain_text(world):
-    """Where the credential was moved to another destination's row the call fails closed, and names no secret."""
-    tenant = await world.make_organization()
-    victim, thief = await world.make_destination(tenant), await world.make_destination(tenant)
+async def swap_credentials(world, victim: str, thief: str) -> None:
+    """Put one destination's sealed credential into another one's row, as somebody with write access to the file could."""
 
     def swap(db):
         record = db.row("SELECT auth_value FROM destinations WHERE dst_id = ?", (victim,))
         db.run("UPDATE destinations SET auth_value = ? WHERE dst_id = ?", (record[0], thief))
 
     await world.stores.db.write(swap)
-    answer = await tenant.read.get(f"{PATH}/{thief}")
 
-    problem_of(answer, 503)
-    assert "c4n4ry" not in answer.text
-    assert (await tenant.read.get(f"{PATH}/{victim}")).status_code == 200
+
+async def test_a_record_that_does_not_open_is_shown_as_damaged(world):
+    """Where the credential was moved to another destination's row, that one says so, opens nothing, and stops no other."""
+    tenant = await world.make_organization()
+    victim, thief = await world.make_destination(tenant), await world.make_destination(tenant, name="b")
+    await swap_credentials(world, victim, thief)
+
+    read = await tenant.read.get(f"{PATH}/{thief}")
+    listed = await tenant.read.get(PATH)
+
+    shown = read.json()
+    assert (shown["url"], shown["name"], shown["status"]) == ("****", "b", "failing")
+    assert shown["last_error"]["message"].startswith("the stored URL and credential do not open: ")
+    assert [one["id"] for one in listed.json()["data"]] == [victim, thief]
+    assert "c4n4ry" not in read.text
+    for call in ("pause", "test", "resume"):
+        answer = await tenant.admin.post(f"{PATH}/{thief}/{call}")
+        assert problem_of(answer, 503)["type"].endswith("sealed-record-damaged")
+
+
+async def test_a_damaged_destination_is_mended_by_a_url_given_anew(world):
+    """A change that brings no URL is refused and says so; with a URL and a credential the destination works as before."""
+    tenant = await world.make_organization()
+    victim, thief = await world.make_destination(tenant), await world.make_destination(tenant)
+    await swap_credentials(world, victim, thief)
+
+    refused = await tenant.admin.patch(f"{PATH}/{thief}", json={"auth_header_value": "Bearer new"})
+    bare = await tenant.admin.patch(f"{PATH}/{thief}", json={"url": "https://siem.example.com/in"})
+    mended = await tenant.admin.patch(
+        f"{PATH}/{thief}", json={"auth_header_name": "X-Key", "auth_header_value": "new"}
+    )
+
+    assert problem_of(refused, 422)["errors"][0]["field"] == "url"
+    assert (bare.status_code, bare.json()["auth_header_set"]) == (200, False)
+    assert (mended.json()["url"], mended.json()["status"]) == ("https://siem.example.com/in", "active")
+    assert mended.json()["auth_header_set"]
 
 
 async def test_no_secret_lies_in_the_store_in_plain_text(world):

@@ -448,17 +448,17 @@ async def test_a_full_disk_is_503_everywhere(world):
 
 async def test_no_answer_ever_contains_a_secret(world):
     """Through all calls and failures, credentials, URLs that are credentials and keys stand in no answer but a new key's own."""
-    header, url_secret = "Bearer c4n4ry-header-value", "c4n4ryInTheUrl"
+    header, url_secret, second = "Bearer c4n4ry-header-value", "c4n4ryInTheUrl", "s3c0nd-key"
     url = f"https://h.example/receiver/v1/http/{url_secret}XYZ1"
     tenant = await world.make_organization()
-    with_header = await world.make_destination(tenant, auth_header_value=header)
+    with_header = await world.make_destination(tenant, auth_header_value=header, headers={"X-Key": second})
     bare = await world.make_destination(tenant, url=url, auth_header_name=None, auth_header_value=None)
     await tenant.ingest.send(
         make_array([make_event("evt_1", dataset="x"), make_preflight("evt_2"), make_event("evt_3")])
     )
     for destination_id in (with_header, bare):
         own = header if destination_id == with_header else f"{url} /receiver/v1/http/{url_secret}XYZ1"
-        echo = f"denied: {own}, {own.rpartition('/')[2]}".encode()
+        echo = f"denied: {own}, {own.rpartition('/')[2]}, {second if own == header else ''}".encode()
         world.sender.answers = [
             Response(401, echo, 100),
             Fault(FaultKind.CONNECT, "connection refused", 100),
@@ -483,6 +483,10 @@ async def test_no_answer_ever_contains_a_secret(world):
             {"url": f"https://h.example:22/{url_secret}"},
             {"auth_header_value": [header]},
             {"auth_header_value": {"value": header}},
+            {"headers": {"X-Key": second + "\n"}},
+            {"headers": {f"{second} ": "x"}},
+            {"headers": {"X-Key": [second]}},
+            {"headers": [second]},
             {"url": [url]},
             {"name": "new"},
             {"auth_header_name": "X-Key", "auth_header_value": header}
@@ -507,6 +511,7 @@ async def test_no_answer_ever_contains_a_secret(world):
 
     secrets = [
         "c4n4ry-header-value",
+        second,
         url_secret,
         "aegis_sk_c4n4ry",
         OPERATOR_KEY,

@@ -73,12 +73,14 @@ def test_destination_add_sends_every_option(aegis, tmp_path):
         *("--batch-max-events", "7", "--batch-max-bytes", "70000", "--batch-max-wait-ms", "70"),
         *("--retry-max-attempts", "4", "--retry-base-seconds", "1.5"),
         *("--retry-multiplier", "3", "--retry-max-seconds", "99", "--disabled", "--json"),
+        *("--compression", "gzip", "--header", "X-B: hunter2 b", "--header", "X-A:hunter2"),
     )
     stored = json.loads(added.stdout)
 
     assert stored["url"] == TARGET
     assert (stored["name"], stored["format"], stored["status"]) == ("Mine", "ndjson", "paused")
     assert (stored["auth_header_name"], stored["auth_header_set"]) == ("X-Token", True)
+    assert (stored["compression"], stored["header_names"]) == ("gzip", ["X-B", "X-A"])
     assert stored["filter"] == {"datasets": ["a", "aegis.preflight"], "decisions": ["BLOCKED"]}
     assert stored["batch"] == {"max_events": 7, "max_bytes": 70000, "max_wait_ms": 70}
     assert stored["retry"] == {"max_attempts": 4, "base_seconds": 1.5, "multiplier": 3, "max_seconds": 99}
@@ -93,6 +95,9 @@ def test_destination_add_sends_every_option(aegis, tmp_path):
         ((), {"AEGIS_AUTH_HEADER_VALUE": "Bearer s3cr3t"}),
         (("--auth-header-value-stdin",), {"stdin": b"Bearer s3cr3t\n"}),
         (("--header", "Authorization: Bearer s3cr3t"), {"AEGIS_AUTH_HEADER_VALUE": "other"}),
+        (("--header-file", "-"), {"stdin": b"Authorization: Bearer s3cr3t\n"}),
+        ((), {"AEGIS_HEADERS": "Authorization: Bearer s3cr3t"}),
+        (("--header", "Authorization: Bearer s3cr3t"), {"AEGIS_HEADERS": "authorization: other"}),
     ],
 )
 def test_a_secret_comes_by_any_way(aegis, arguments, options):
@@ -101,7 +106,31 @@ def test_a_secret_comes_by_any_way(aegis, arguments, options):
 
     (stored,) = aegis.json("destination", "list")
     assert (stored["auth_header_name"], stored["auth_header_set"]) == ("Authorization", True)
+    assert stored["header_names"] == []
     assert "s3cr3t" not in finished.stdout + finished.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "auth", "others"),
+    [
+        (("--header", "X-A: s3cr3t", "--header", "X-B: s3cr3t"), {}, None, ["X-A", "X-B"]),
+        (("--header", "X-A: s3cr3t", "--auth-header-value", "s3cr3t"), {}, "Authorization", ["X-A"]),
+        (("--header", "X-A: s3cr3t"), {"AEGIS_AUTH_HEADER_VALUE": "s3cr3t"}, "Authorization", ["X-A"]),
+        (("--header", "X-A: s3cr3t", "--auth-header-name", "x-a"), {}, "X-A", []),
+        (("--header-file", "-"), {"stdin": b"X-A: s3cr3t\n\nX-B: s3: cr3t\r\n"}, None, ["X-A", "X-B"]),
+        ((), {"AEGIS_HEADERS": "X-A: s3cr3t\nX-B: s3cr3t"}, None, ["X-A", "X-B"]),
+        (("--header", "X-A: s3cr3t"), {"AEGIS_HEADERS": "x-a: other\nX-B: s3cr3t"}, None, ["X-A", "X-B"]),
+    ],
+    ids=["typed", "beside a value", "beside a variable", "named", "file", "variable", "typed first"],
+)
+def test_further_headers_come_by_any_way(aegis, arguments, options, auth, others):
+    """Any header can be typed, read from a file or come by the environment; the one of the auth header's name is that one."""
+    finished = aegis("destination", "add", TARGET, *arguments, **options)
+
+    (stored,) = aegis.json("destination", "list")
+    assert (stored["auth_header_name"], stored["header_names"]) == (auth, others)
+    assert "s3cr3t" not in finished.stdout + finished.stderr
+    assert all(f"{name}: ****" in finished.stdout for name in others)
 
 
 @pytest.mark.parametrize(
@@ -109,9 +138,16 @@ def test_a_secret_comes_by_any_way(aegis, arguments, options):
     [
         (),
         (TARGET, "--to", TARGET),
-        (TARGET, "--header", "no colon"),
+        (TARGET, "--header", "no colon s3cr3t"),
+        (TARGET, "--header", "a:"),
+        (TARGET, "--header", "a: s3cr3t", "--header", "A: s3cr3t"),
         (TARGET, "--header", "a: b", "--auth-header-name", "c"),
-        (TARGET, "--header", "a: b", "--auth-header-value", "c"),
+        (TARGET, "--header", "authorization: s3cr3t", "--auth-header-value", "s3cr3t"),
+        (TARGET, "--header", "a: b", "--auth-header-name", "a", "--auth-header-value", "c"),
+        (TARGET, "--header-file", "/no/such/file"),
+        (TARGET, "--header-file", "/dev/null", "--auth-header-name", "c"),
+        (TARGET, "--header-file", "-", "--auth-header-value-stdin"),
+        (TARGET, "--compression", "lzma"),
         (TARGET, "--auth-header-name", "c"),
         (TARGET, "--auth-header-value-stdin"),
         (TARGET, "--decision", "MAYBE"),
@@ -124,6 +160,7 @@ def test_wrong_use_of_add(aegis, arguments):
     finished = aegis("destination", "add", *arguments, status=2)
 
     assert "Error:" in finished.stderr
+    assert "s3cr3t" not in finished.stderr
     assert aegis.json("destination", "list") == []
 
 
@@ -142,7 +179,9 @@ def test_a_certificate_comes_from_a_file(aegis, tmp_path):
 def test_a_refusal_names_all_fields(aegis):
     """What the service refuses is a few lines on standard error with the fields, and status 1."""
     finished = aegis(
-        "destination", "add", "gopher://x", "--header", "Host: x", "--retry-max-attempts", "99", status=1
+        *("destination", "add", "gopher://x", "--auth-header-name", "Host", "--auth-header-value", "x"),
+        *("--header", "Connection: x", "--retry-max-attempts", "99"),
+        status=1,
     )
 
     lines = finished.stderr.splitlines()
@@ -150,6 +189,7 @@ def test_a_refusal_names_all_fields(aegis):
     assert {line.split(":")[0].strip() for line in lines[1:]} >= {
         "url",
         "auth_header_name",
+        "headers.Connection",
         "retry.max_attempts",
     }
     assert finished.stdout == ""

@@ -56,25 +56,31 @@ def add_organization(stores: wiring.Stores, org_id: str) -> int:
 
 
 async def add_destinations(stores, organization_no: int, first: int, count: int) -> None:
-    """Make destinations whose credentials can be told apart; every third has none."""
+    """Make destinations whose credentials can be told apart; every third has none, and every second has headers."""
     for number in range(first, first + count):
         auth = ("Authorization", f"Bearer c4n4ry-{number}") if number % 3 else (None, None)
-        spec = DestinationSpec(f"https://siem.example/c4n4ry/{number}", *auth)
+        headers = (("X-Key", f"c4n4ry-key-{number}"),) if number % 2 else ()
+        spec = DestinationSpec(f"https://siem.example/c4n4ry/{number}", *auth, headers=headers)
         await stores.directory.add_destination(
             organization_no, DestinationId(f"dst_{organization_no}_{number:04d}"), spec, NOW, 1000
         )
 
 
-async def secrets_of(stores, organization_no: int) -> list[tuple[str, str | None]]:
-    """Return URL and credential of all destinations of an organization."""
+async def secrets_of(stores, organization_no: int) -> list[tuple[str, str | None, dict[str, str]]]:
+    """Return URL, credential and headers of all destinations of an organization."""
     found = await stores.directory.destinations_of(organization_no, "", 1000)
-    return [(one.spec.url, one.spec.auth_header_value) for one in found]
+    return [(one.spec.url, one.spec.auth_header_value, dict(one.spec.headers)) for one in found]
 
 
-def expected(count: int) -> list[tuple[str, str | None]]:
+def expected(count: int) -> list[tuple[str, str | None, dict[str, str]]]:
     """Return what `secrets_of` must find."""
     return [
-        (f"https://siem.example/c4n4ry/{n}", f"Bearer c4n4ry-{n}" if n % 3 else None) for n in range(count)
+        (
+            f"https://siem.example/c4n4ry/{n}",
+            f"Bearer c4n4ry-{n}" if n % 3 else None,
+            {"X-Key": f"c4n4ry-key-{n}"} if n % 2 else {},
+        )
+        for n in range(count)
     ]
 
 
@@ -85,7 +91,7 @@ def silent(done: int, total: int) -> None:
 def key_ids(stores) -> set[bytes]:
     """Return the ids of the keys that records stand under, as they lie in the database."""
     rows = stores.db.read_now(
-        lambda db: db.rows("SELECT url, auth_value FROM destinations WHERE deleted_at IS NULL")
+        lambda db: db.rows("SELECT url, auth_value, headers FROM destinations WHERE deleted_at IS NULL")
     )
     return {bytes(one[1:5]) for row in rows for one in row if one is not None}
 
@@ -93,7 +99,7 @@ def key_ids(stores) -> set[bytes]:
 def versions(stores) -> set[int]:
     """Return the versions of the records in the database."""
     rows = stores.db.read_now(
-        lambda db: db.rows("SELECT url, auth_value FROM destinations WHERE deleted_at IS NULL")
+        lambda db: db.rows("SELECT url, auth_value, headers FROM destinations WHERE deleted_at IS NULL")
     )
     return {one[0] for row in rows for one in row if one is not None}
 
@@ -124,16 +130,15 @@ async def test_a_record_that_was_moved_in_the_database_does_not_open(tmp_path, m
             await add_destinations(stores, number, 1, 1)
         stores.db.write_now(lambda db: [db.run(one) for one in move.split(";")])
 
-        refused = 0
         for no in (1, 2):
-            for look in (stores.directory.destinations_of(no, "", 10), stores.directory.destination(no)):
-                with pytest.raises(Unavailable) as caught:
-                    await look
-                assert caught.value.code == "sealed-record-damaged"
-                assert "c4n4ry" not in str(caught.value)
-                refused += 1
+            (shown,) = await stores.directory.destinations_of(no, "", 10)
+            assert shown.damaged
+            assert (shown.spec.url, shown.spec.auth_header_value or "", shown.spec.headers) == ("", "", ())
+            with pytest.raises(Unavailable) as caught:
+                await stores.directory.destination(no)
+            assert caught.value.code == "sealed-record-damaged"
+            assert "c4n4ry" not in str(caught.value)
 
-    assert refused == 4
     assert {(level, name) for level, name, _ in log.lines} == {("error", "vault.record_refused")}
     assert "c4n4ry" not in repr(log.lines)
 
@@ -149,7 +154,7 @@ async def test_a_destination_that_does_not_open_can_be_deleted(tmp_path):
             await stores.directory.delete_destination(other, "dst_1_0001", NOW)
         await stores.directory.delete_destination(no, "dst_1_0001", NOW)
 
-        assert [url for url, _ in await secrets_of(stores, no)] == ["https://siem.example/c4n4ry/2"]
+        assert [url for url, *_ in await secrets_of(stores, no)] == ["https://siem.example/c4n4ry/2"]
 
 
 # ── the start ──
@@ -238,8 +243,12 @@ def seal_as_version_one(secret: str, dst_id: str, field: str) -> bytes:
     return head + AESGCM(data_key).encrypt(inner, secret.encode(), bound)
 
 
-def make_version_one(settings: Settings, monkeypatch) -> None:
-    """Leave a data directory as the version before did, with one organization and two destinations."""
+def make_version_one(settings: Settings, monkeypatch, schema: int = 1) -> None:
+    """Leave a data directory as an earlier version did, with one organization and two destinations.
+
+    Args:
+        schema: version of the database's schema.
+    """
     settings.data_dir.mkdir(mode=0o700)
     KeyFile(settings.data_dir / "master.key").write((OLD,))
     spec = json.dumps(
@@ -254,10 +263,10 @@ def make_version_one(settings: Settings, monkeypatch) -> None:
         | {"ca_certificate": None, "compression": "none"}
     )
     with monkeypatch.context() as patch:
-        first = sqlite.migrations()[:1]
+        first = sqlite.migrations()[:schema]
         patch.setattr(sqlite, "migrations", lambda: first)
         db = Sqlite(settings.data_dir / "aegis.db")
-        assert db.migrate() == (0, 1)
+        assert db.migrate() == (0, schema)
     insert_organization = (
         "INSERT INTO organizations (org_no, org_id, name, created_at) VALUES (1, 'org_a', 'A', 1)"
     )
@@ -287,7 +296,7 @@ async def test_what_the_version_before_sealed_opens_and_is_sealed_anew_by_a_rota
     """After the upgrade everything opens; a change seals one destination anew, a rotation all, and then v1 is gone."""
     settings = make_settings(tmp_path)
     make_version_one(settings, monkeypatch)
-    wanted = [(f"https://siem.example/c4n4ry/{n}", f"Bearer c4n4ry-{n}") for n in (1, 2)]
+    wanted = [(f"https://siem.example/c4n4ry/{n}", f"Bearer c4n4ry-{n}", {}) for n in (1, 2)]
 
     with opened(settings) as stores:
         assert await secrets_of(stores, 1) == wanted
@@ -300,6 +309,23 @@ async def test_what_the_version_before_sealed_opens_and_is_sealed_anew_by_a_rota
         assert (done.made, done.rewrapped, done.broken) == (True, 2, ())
         assert versions(stores) == {2}
         assert await secrets_of(stores, 1) == wanted
+
+
+@pytest.mark.parametrize("schema", [1, 2])
+async def test_destinations_from_before_there_were_headers_can_have_some(tmp_path, monkeypatch, schema):
+    """After the upgrade from any earlier schema nothing has headers; given some, a destination keeps them over a restart."""
+    settings = make_settings(tmp_path)
+    make_version_one(settings, monkeypatch, schema)
+    wanted = [(f"https://siem.example/c4n4ry/{n}", f"Bearer c4n4ry-{n}", {}) for n in (1, 2)]
+
+    with opened(settings) as stores:
+        assert await secrets_of(stores, 1) == wanted
+        await stores.directory.change_destination(
+            1, "dst_1_0002", lambda spec: replace(spec, headers=(("X-Key", "c4n4ry-new"),)), NOW
+        )
+
+    with opened(settings) as stores:
+        assert await secrets_of(stores, 1) == [wanted[0], (*wanted[1][:2], {"X-Key": "c4n4ry-new"})]
 
 
 @pytest.mark.parametrize("how", ["wrong", "missing"])

@@ -12,6 +12,7 @@ from aegis_stream.settings import Settings
 from support.simulation import Simulation, status
 
 Make = Callable[..., Simulation]
+HOUR_S = 3600
 
 
 @pytest.fixture
@@ -215,6 +216,42 @@ def test_automatic_redrive_can_be_switched_off(make: Make) -> None:
     assert sim.redrive() == 3
     sim.advance(1)
     assert sim.dead() == []
+
+
+@pytest.mark.parametrize("idle_s", [0, HOUR_S], ids=["at once", "after an idle hour"])
+def test_a_corrected_destination_gets_what_had_died_without_a_new_event(make: Make, idle_s: int) -> None:
+    """Whoever corrects a credential sees the dead letters arrive by themselves: one as a probe, then the others."""
+    sim = make(settings=Settings(lease_seconds=20))
+    sim.receiver.answers = lambda _: status(401)
+    sim.start()
+    ids = sim.append(5)
+    sim.advance(HOUR_S)
+    dead = sim.dead()
+    sim.advance(idle_s)
+
+    sim.receiver.answers = lambda _: status(202)
+    sim.change(lambda spec: replace(spec, auth_header_name="Authorization", auth_header_value="Bearer good"))
+    sim.advance(120)
+
+    assert dead == [1, 2, 3, 4, 5]
+    assert sim.receiver.accepted == dict.fromkeys(ids, 1)
+    assert (sim.dead(), sim.retries()) == ([], {})
+
+
+def test_a_correction_that_is_none_costs_one_probe(make: Make) -> None:
+    """A change that does not help sends one of the dead letters again, which dies again; the others are left alone."""
+    sim = make(settings=Settings(lease_seconds=20))
+    sim.receiver.answers = lambda _: status(401)
+    sim.start()
+    ids = sim.append(5)
+    sim.advance(HOUR_S)
+    before = len(sim.receiver.attempts)
+
+    sim.change(lambda spec: replace(spec, name="still wrong"))
+    sim.advance(HOUR_S)
+
+    assert sim.dead() == [1, 2, 3, 4, 5]
+    assert {one for attempt in sim.receiver.attempts[before:] for one in attempt.event_ids} == {ids[0]}
 
 
 def test_redrive_happens_once_per_recovery_and_event(make: Make) -> None:

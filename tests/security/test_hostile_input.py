@@ -67,10 +67,14 @@ async def test_no_header_breaks_out_of_its_line(world, text):
     name = await tenant.admin.post(
         PATH, json={"url": URL, "auth_header_name": f"X-{text}", "auth_header_value": SECRET}
     )
+    further = await tenant.admin.post(PATH, json={"url": URL, "headers": {"X-Key": f"c4n4ry{text}"}})
+    named = await tenant.admin.post(PATH, json={"url": URL, "headers": {f"c4n4ry-{text}": "v"}})
 
     problem_of(value, 422, "auth_header_value")
     problem_of(name, 422, "auth_header_name")
-    assert "c4n4ry" not in value.text + name.text
+    problem_of(further, 422, "headers.X-Key")
+    problem_of(named, 422, "headers")
+    assert "c4n4ry" not in value.text + name.text + further.text + named.text
     with pytest.raises(Invalid):
         open_with(f"X-{text}", "v")
     if text != "a\x85b":  # no control character in the octets of UTF-8
@@ -92,20 +96,25 @@ SPEAKING = [
 @pytest.mark.parametrize("spell", [str, str.lower, str.upper], ids=["as written", "small", "capital"])
 @pytest.mark.parametrize("name", [*FRAMING, *SPEAKING], ids=lambda name: f"row 39: {name}")
 async def test_no_header_of_ours_is_overridden(world, name, spell):
-    """A header that frames the request or speaks for the service is refused as the auth header, in any case of letters."""
+    """A header that frames the request or speaks for the service is refused, as the auth header and beside it, in any case
+    of letters.
+    """
     tenant = await world.make_organization()
 
     answer = await tenant.admin.post(
         PATH, json={"url": URL, "auth_header_name": spell(name), "auth_header_value": SECRET}
     )
 
+    further = await tenant.admin.post(PATH, json={"url": URL, "headers": {spell(name): "v"}})
+
     problem_of(answer, 422, "auth_header_name")
+    problem_of(further, 422, f"headers.{spell(name)}")
     if name in FRAMING:
         with pytest.raises(Invalid):
             open_with(spell(name), "v")
 
 
-async def test_there_is_one_header_and_it_is_bounded(world):
+async def test_headers_are_few_and_bounded(world):
     """Row 40: two hundred headers, or one of 64 KiB, are refused by field."""
     tenant = await world.make_organization()
 
@@ -116,9 +125,12 @@ async def test_there_is_one_header_and_it_is_bounded(world):
         PATH, json={"url": URL, "auth_header_name": "X-Key", "auth_header_value": "c4n4ry" * 10_923}
     )
 
+    further = await tenant.admin.post(PATH, json={"url": URL, "headers": {"X-Key": "c4n4ry" * 10_923}})
+
     problem_of(many, 422, "headers")
     problem_of(long, 422, "auth_header_value")
-    assert "c4n4ry" not in long.text
+    problem_of(further, 422, "headers.X-Key")
+    assert "c4n4ry" not in long.text + further.text
 
 
 # ── row 41 ──

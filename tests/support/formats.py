@@ -167,6 +167,7 @@ FLAT_IDS = {
         for record in otlp_records(request)
     ],
     "honeycomb": lambda request: [one["data"]["event.id"] for one in json.loads(request.body)],
+    "sentinel": lambda request: [one["event"]["id"] for one in json.loads(request.body)],
 }
 
 

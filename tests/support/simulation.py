@@ -327,7 +327,11 @@ class Simulation:
         """Change the destination's configuration."""
         self.run(
             self.directory.change_destination(
-                self.org.organization_no, self.destination.dst_id, change, self.clock.now()
+                self.org.organization_no,
+                self.destination.dst_id,
+                change,
+                self.clock.now(),
+                probe=self.settings.auto_redrive,
             )
         )
         self.bells.ring_changes()

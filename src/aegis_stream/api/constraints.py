@@ -6,7 +6,7 @@ makes calls from the document, within these limits and beyond them, and compares
 
 from typing import Any
 
-from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, NAME_CHARACTERS_MAX
+from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, HEADERS_MAX, NAME_CHARACTERS_MAX
 from aegis_stream.domain.event import EVENT_ID_CHARACTERS_MAX
 
 from .events import DECISIONS
@@ -29,10 +29,17 @@ STRICT = (
 _ID_CURSOR = {"pattern": "^[a-z]{3}_[0-9A-Za-z_-]{1,60}$"}
 _NUMBER_CURSOR = {"pattern": "^[0-9]{1,18}$"}
 _ATTEMPT_CURSOR = {"pattern": "^[0-9]{1,18}\\.[0-9]{1,18}$"}
+_HEADER_NAME = {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"}
+_HEADER_VALUE = {"pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": HEADER_VALUE_CHARACTERS_MAX}
 _DESTINATION: dict[str, dict[str, Any]] = {
     "url": {"format": "uri", "pattern": "^https?://", "maxLength": 2048},
-    "auth_header_name": {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"},
-    "auth_header_value": {"pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": HEADER_VALUE_CHARACTERS_MAX},
+    "auth_header_name": _HEADER_NAME,
+    "auth_header_value": _HEADER_VALUE,
+    "headers": {
+        "maxProperties": HEADERS_MAX,
+        "propertyNames": _HEADER_NAME,
+        "additionalProperties": {"type": "string", **_HEADER_VALUE},
+    },
     "name": {"maxLength": NAME_CHARACTERS_MAX},
 }
 FIELDS: dict[str, dict[str, dict[str, Any]]] = {

@@ -13,7 +13,7 @@ from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
 from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, ReplayId, new_id
 from aegis_stream.domain.times import to_text
 from aegis_stream.domain.url import parse_url
-from aegis_stream.errors import FieldProblem, Invalid, Unavailable
+from aegis_stream.errors import FieldProblem, Invalid
 from aegis_stream.pipeline.redrive import range_by_sequence, range_by_time
 from aegis_stream.store.around import with_before
 from aegis_stream.store.directory import AttemptRow
@@ -22,6 +22,7 @@ from aegis_stream.store.quotas import refuse_many_replays
 from .audit import recorded_before, recorded_by
 from .docs import errors
 from .schemas import (
+    DAMAGED,
     DeliveryBody,
     DeliveryList,
     DestinationBody,
@@ -35,6 +36,7 @@ from .schemas import (
     batch_of,
     destination_body,
     filter_of,
+    headers_of,
     retry_of,
     spec_of,
     time_text,
@@ -85,7 +87,7 @@ async def list_destinations(
 @get(ONE, tags=TAGS, responses=errors(403))
 async def read_destination(request: AnyRequest, destination_id: FromPath[str]) -> DestinationBody:
     """Read a destination: its configuration without the credential, its state and its counts."""
-    service, destination = await _find(request, destination_id)
+    service, destination = await _find(request, destination_id, damaged_too=True)
     return await _shown(service, destination)
 
 
@@ -95,9 +97,11 @@ async def change_destination(
     destination_id: FromPath[str],
     data: JSONBody[DestinationPatch],
 ) -> DestinationBody:
-    """Change some fields of a destination. Another host needs the credential anew, or it is dropped."""
-    service, destination = await _find(request, destination_id)
+    """Change some fields of a destination. Another host needs auth header and headers anew, or they are dropped."""
+    service, destination = await _find(request, destination_id, damaged_too=True)
     data = await exact(request, data)
+    if destination.damaged and data.url is UNSET:
+        raise Invalid(f"url is needed: {DAMAGED}", problems=(FieldProblem("url", f"is needed: {DAMAGED}"),))
     if data.url is not UNSET and MASK in data.url:
         message = f"contains {MASK}, the mask under which it is shown: send the whole URL, or leave it out to keep it"
         raise Invalid(f"url {message}", problems=(FieldProblem("url", message),))
@@ -111,11 +115,8 @@ async def change_destination(
 async def delete_destination(request: AnyRequest, destination_id: FromPath[str]) -> None:
     """Delete a destination, its credential, its retries and its dead letters."""
     service, principal = service_of(request), caller_of(request)
-    try:
-        destination = await service.destination(principal, destination_id)
-        deed = destination_deed("destination_delete", destination, before=destination_view(destination.spec))
-    except Unavailable:  # its credential does not open: what was damaged must be possible to delete
-        deed = Deed("destination_delete", "destination", destination_id)
+    destination = await service.destination(principal, destination_id, damaged_too=True)
+    deed = destination_deed("destination_delete", destination, before=destination_view(destination.spec))
     directory = recorded_by(request, lambda _: deed)
     await directory.delete_destination(principal.organization_no, destination_id, service.clock.now())
     service.doorbell.ring_changes()
@@ -292,9 +293,11 @@ def _delivery(row: AttemptRow, sequence: int, event_id: str | None) -> DeliveryB
     )
 
 
-async def _find(request: AnyRequest, destination_id: str) -> tuple[Service, Destination]:
+async def _find(
+    request: AnyRequest, destination_id: str, *, damaged_too: bool = False
+) -> tuple[Service, Destination]:
     service = service_of(request)
-    return service, await service.destination(caller_of(request), destination_id)
+    return service, await service.destination(caller_of(request), destination_id, damaged_too=damaged_too)
 
 
 async def _shown(service: Service, destination: Destination) -> DestinationBody:
@@ -319,7 +322,11 @@ async def _change(
 
     directory = recorded_by(request, describe)
     changed = await directory.change_destination(
-        destination.organization_no, destination.dst_id, note_and_change, service.clock.now()
+        destination.organization_no,
+        destination.dst_id,
+        note_and_change,
+        service.clock.now(),
+        probe=service.settings.auto_redrive,
     )
     service.doorbell.ring_changes()
     return await _shown(service, changed)
@@ -346,13 +353,13 @@ def _changed(spec: DestinationSpec, data: DestinationPatch, service: Service) ->
         changes["batch"] = batch_of(data.batch)
     if data.retry is not UNSET:
         changes["retry"] = retry_of(data.retry, service.settings.retry)
-    if (
-        "url" in changes
-        and "auth_header_value" not in changes
-        and not _same_origin(changes["url"], spec.url, service)
-    ):
+    if data.headers is not UNSET:
+        changes["headers"] = headers_of(data.headers)
+    if "url" in changes and not _same_origin(changes["url"], spec.url, service):
         # A stored credential never follows to another host: whoever changes the URL may not know it.
-        changes |= {"auth_header_name": None, "auth_header_value": None}
+        if "auth_header_value" not in changes:
+            changes |= {"auth_header_name": None, "auth_header_value": None}
+        changes.setdefault("headers", ())
     return replace(spec, **changes)
 
 

@@ -8,10 +8,13 @@ from msgspec import UNSET, Meta, UnsetType
 
 from aegis_stream.domain.attempt import RetryPolicy
 from aegis_stream.domain.destination import (
+    MASK,
     BatchPolicy,
+    Compression,
     Destination,
     DestinationSpec,
     Filter,
+    Headers,
     Progress,
     mask_url,
 )
@@ -38,6 +41,7 @@ FormatName = Literal[
     "axiom",
     "better_stack",
     "honeycomb",
+    "sentinel",
 ]
 """The formats of aegis_stream.formats.REGISTRY, written out so that the API's document names them."""
 Decision = Literal["ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"]
@@ -85,11 +89,12 @@ class DestinationWrite(Strict):
     batch: BatchBody | None = None
     retry: RetryBody | None = None
     ca_certificate: str | None = None
-    compression: Literal["none"] = "none"
+    compression: Compression = "none"
+    headers: dict[str, str] | None = None
 
 
 class DestinationPatch(Strict):
-    """Changes of a destination; what is left out stays. Another host needs the credential anew."""
+    """Changes of a destination; what is left out stays. Another host needs auth header and headers anew."""
 
     url: str | UnsetType = UNSET
     auth_header_name: str | None | UnsetType = UNSET
@@ -101,7 +106,8 @@ class DestinationPatch(Strict):
     batch: BatchBody | None | UnsetType = UNSET
     retry: RetryBody | None | UnsetType = UNSET
     ca_certificate: str | None | UnsetType = UNSET
-    compression: Literal["none"] | UnsetType = UNSET
+    compression: Compression | UnsetType = UNSET
+    headers: dict[str, str] | None | UnsetType = UNSET
 
 
 class LastErrorBody(msgspec.Struct):
@@ -126,7 +132,7 @@ class StatsBody(msgspec.Struct):
 
 
 class DestinationBody(msgspec.Struct):
-    """A destination as it is read: never its credential."""
+    """A destination as it is read: never its credential, nor the value of any header."""
 
     id: str
     org_id: str
@@ -139,9 +145,11 @@ class DestinationBody(msgspec.Struct):
     format_reason: str
     filter: FilterBody
     batch: BatchBody
+    batch_bytes_learned: int | None
     retry: dict[str, float]
     ca_certificate: str | None
-    compression: str
+    compression: Compression
+    header_names: list[str]
     status: Literal["active", "failing", "paused"]
     last_error: LastErrorBody | None
     last_success_at: str | None
@@ -391,12 +399,18 @@ def spec_of(body: DestinationWrite, settings: Settings) -> DestinationSpec:
         retry=retry_of(body.retry, settings.retry),
         ca_certificate=body.ca_certificate,
         compression=body.compression,
+        headers=headers_of(body.headers),
     )
 
 
 def filter_of(body: FilterBody | None) -> Filter:
     """Return the filter; without one everything passes."""
     return Filter() if body is None else Filter(tuple(body.datasets), tuple(body.decisions))
+
+
+def headers_of(body: dict[str, str] | None) -> Headers:
+    """Return the further headers, in the order in which they were written."""
+    return tuple((body or {}).items())
 
 
 def batch_of(body: BatchBody | None) -> BatchPolicy:
@@ -417,6 +431,20 @@ def retry_of(body: RetryBody | None, default: RetryPolicy) -> RetryPolicy:
     return RetryPolicy(**values)
 
 
+def _shown_url(destination: Destination) -> str:
+    if destination.damaged:
+        return MASK
+    spec = destination.spec
+    return spec.url if spec.auth_header_value is not None else mask_url(spec.url)
+
+
+DAMAGED = (
+    "the stored URL and credential do not open: restore the master key or the row, or change this destination with a url "
+    "(and auth_header_value) given anew; its backlog is kept"
+)
+"""What a person is told of a destination whose secrets do not open."""
+
+
 def destination_body(destination: Destination, progress: Progress) -> DestinationBody:
     """Show a destination: its URL masked where it is the credential, its secret never."""
     spec, health = destination.spec, progress.health
@@ -428,10 +456,12 @@ def destination_body(destination: Destination, progress: Progress) -> Destinatio
         last_error = LastErrorBody(
             at, health.last_error_status, health.last_error_message, progress.last_error_event_id
         )
+    if destination.damaged:
+        failing, last_error = True, LastErrorBody(to_text(destination.updated_at), None, DAMAGED, None)
     return DestinationBody(
         id=destination.dst_id,
         org_id=destination.org_id,
-        url=spec.url if spec.auth_header_value is not None else mask_url(spec.url),
+        url=_shown_url(destination),
         auth_header_name=spec.auth_header_name,
         auth_header_set=spec.auth_header_value is not None,
         name=spec.name,
@@ -440,9 +470,11 @@ def destination_body(destination: Destination, progress: Progress) -> Destinatio
         format_reason=choose(spec.url).reason if spec.format == AUTO else "it was asked for",
         filter=FilterBody(list(spec.filter.datasets), list(spec.filter.decisions)),  # type: ignore[arg-type] # checked on writing
         batch=BatchBody(spec.batch.max_events, spec.batch.max_bytes, spec.batch.max_wait_ms),
+        batch_bytes_learned=health.batch_bytes_max,
         retry={name: getattr(retry, name) for name in RetryBody.__struct_fields__},
         ca_certificate=spec.ca_certificate,
         compression=spec.compression,
+        header_names=spec.header_names,
         status="paused" if not spec.enabled else "failing" if failing else "active",
         last_error=last_error,
         last_success_at=to_text(health.last_success_at) if health.last_success_at is not None else None,

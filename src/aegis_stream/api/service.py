@@ -13,7 +13,9 @@ from aegis_stream.access import Access, Issuer, Principal
 from aegis_stream.domain.destination import (
     Destination,
     DestinationSpec,
+    Headers,
     auth_header_problems,
+    header_problems,
     policy_problems,
 )
 from aegis_stream.domain.endpoint import Endpoint, Route
@@ -21,7 +23,7 @@ from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import MICROS_MAX, from_datetime
 from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import FieldProblem, Invalid, Malformed, Unsupported
-from aegis_stream.formats import resolve, with_query
+from aegis_stream.formats import compression_problem, resolve, with_query
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Clock, Dice, Doorbell, Sender
@@ -72,7 +74,12 @@ class Service:
 
         Raises: Invalid with a problem per field.
         """
-        problems = auth_header_problems(spec.auth_header_name, spec.auth_header_value) + policy_problems(spec)
+        problems = [
+            *auth_header_problems(spec.auth_header_name, spec.auth_header_value),
+            *header_problems(spec.headers, spec.auth_header_name),
+            *policy_problems(spec),
+            *_compression_problems(spec),
+        ]
         code = None  # of the kind of error; one of its own where the URL is all that is wrong
         try:
             await self._check_url(spec.url)
@@ -92,9 +99,18 @@ class Service:
         """Return where requests to a destination go. Raises: Invalid."""
         return route_of(spec, self.settings)
 
-    async def destination(self, principal: Principal, destination_id: str) -> Destination:
-        """Return a destination of the caller's organization. Raises: NotFound."""
-        return await self.directory.destination_of(principal.organization_no, destination_id)
+    async def destination(
+        self, principal: Principal, destination_id: str, *, damaged_too: bool = False
+    ) -> Destination:
+        """Return a destination of the caller's organization.
+
+        Args:
+            damaged_too: without its secrets, too, when they do not open.
+        Raises: NotFound. Unavailable when its secrets do not open.
+        """
+        return await self.directory.destination_of(
+            principal.organization_no, destination_id, damaged_too=damaged_too
+        )
 
     async def _check_url(self, url: str) -> None:
         """Judge how a URL is written and where it leads at present. Raises: Invalid."""
@@ -161,11 +177,19 @@ def service_of(request: Request[Any, Any, Any]) -> Service:
 
 
 def route_of(spec: DestinationSpec, settings: Settings) -> Route:
-    """Return where requests to a destination go. Raises: Invalid when the URL is no longer allowed."""
+    """Return where requests to a destination go, and with which headers.
+
+    Raises: Invalid when the URL is no longer allowed, or its format no longer takes what is compressed so.
+    """
     endpoint = parse_url(spec.url, allow_http=settings.allow_http)
-    headers: tuple[tuple[str, str], ...] = ()
+    if problems := _compression_problems(spec):
+        raise Invalid(f"compression {problems[0].message}", problems=tuple(problems))
+    headers: Headers = ()
     if spec.auth_header_name is not None and spec.auth_header_value is not None:
         headers = ((spec.auth_header_name, spec.auth_header_value),)
+    headers += spec.headers
+    if spec.compression != "none":
+        headers += (("Content-Encoding", spec.compression),)
     format_ = resolve(spec.format, spec.url)
     endpoint = replace(endpoint, target=with_query(format_, endpoint.target))
     return Route(
@@ -175,6 +199,11 @@ def route_of(spec: DestinationSpec, settings: Settings) -> Route:
         settings.request_timeout_seconds,
         format_.answer_bytes_max,
     )
+
+
+def _compression_problems(spec: DestinationSpec) -> list[FieldProblem]:
+    problem = compression_problem(resolve(spec.format, spec.url), spec.compression)
+    return [FieldProblem("compression", problem)] if problem is not None else []
 
 
 def read_limit(limit: int) -> int:

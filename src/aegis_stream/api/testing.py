@@ -8,7 +8,10 @@ import base64
 import binascii
 import math
 import re
+from collections.abc import Iterator
 from dataclasses import replace
+from itertools import groupby
+from operator import itemgetter
 from typing import Any
 from urllib.parse import unquote
 
@@ -22,7 +25,8 @@ from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
 from aegis_stream.domain.event import TEST_DATASET
 from aegis_stream.domain.ids import RANDOM_BYTES, new_id
 from aegis_stream.domain.times import to_text
-from aegis_stream.formats import resolve
+from aegis_stream.formats import resolve, when_compressed
+from aegis_stream.pipeline.compress import compressed
 
 from .audit import record
 from .destinations import ONE
@@ -52,10 +56,12 @@ async def send_test(request: AnyRequest, destination_id: FromPath[str]) -> TestB
     service, caller = service_of(request), caller_of(request)
     destination = await service.destination(caller, destination_id)
     service.access.admit_test(caller)
-    format_ = resolve(destination.spec.format, destination.spec.url)
+    spec = destination.spec
+    format_ = when_compressed(resolve(spec.format, spec.url), spec.compression)
     channel = service.sender.open(replace(service.route_of(destination.spec), org_id=destination.org_id))
     try:
-        answer = await channel.post(format_.encode([_test_event(service, destination)]))
+        event = format_.encode([_test_event(service, destination)])
+        answer = await channel.post(compressed(event, spec.compression))
     finally:
         channel.close()
     verdicts = format_.interpret(answer, 1)
@@ -88,17 +94,38 @@ def tell_fault(fault: Fault, message: str, spec: DestinationSpec) -> str:
 
 
 def redact(text: str, spec: DestinationSpec) -> str:
-    """Take our own secrets out of what a peer answered, before anybody sees it: the credential, and the URL's tail.
+    """Take our own secrets out of what a peer answered, before anybody sees it: the values of headers, and the URL's tail.
 
-    Of the credential every piece goes that is long enough to be of use, in capitals or not: peers like to repeat the
+    Of a value every piece goes that is long enough to be of use, in capitals or not: peers like to repeat the
     beginning of a token. Returns: printable text, a little longer than what is shown of it.
     """
     text = text[: EXCERPT_CHARACTERS_MAX * 2]
-    for secret in sorted(_url_secrets(spec.url), key=len, reverse=True):
-        text = re.sub(re.escape(secret), MASK, text, flags=re.IGNORECASE)
-    for secret in _header_secrets(spec.auth_header_value or ""):
-        text = _without_pieces(text, secret)
-    return "".join(character if character.isprintable() or character == "\n" else " " for character in text)
+    hidden = [False] * len(text)
+    # All places are found before any is hidden: what is left of one secret must not be too short to be found as another's.
+    for start, end in _places_of_secrets(text, spec):
+        hidden[start:end] = [True] * (end - start)
+    parts = groupby(zip(text, hidden, strict=True), key=itemgetter(1))
+    shown = "".join(MASK if is_hidden else "".join(one for one, _ in part) for is_hidden, part in parts)
+    return "".join(character if character.isprintable() or character == "\n" else " " for character in shown)
+
+
+def _places_of_secrets(text: str, spec: DestinationSpec) -> Iterator[tuple[int, int]]:
+    values = (spec.auth_header_value or "", *(value for _, value in spec.headers))
+    secrets = [_folded(one) for value in values for one in _header_secrets(value)]
+    short = [one for one in secrets if 4 <= len(one) < ECHO_CHARACTERS_MIN]
+    folded = _folded(text)
+    for secret in (*_url_secrets(spec.url), *short):
+        yield from (found.span() for found in re.finditer(re.escape(_folded(secret)), folded))
+    width = ECHO_CHARACTERS_MIN
+    pieces = {secret[at : at + width] for secret in secrets for at in range(len(secret) - width + 1)}
+    for place in range(len(text) - width + 1):
+        if folded[place : place + width] in pieces:
+            yield place, place + width
+
+
+def _folded(text: str) -> str:
+    """Return a text of the same length in small letters, as far as these are single ones."""
+    return "".join(small if len(small := one.lower()) == 1 else one for one in text)
 
 
 def _url_secrets(url: str) -> set[str]:
@@ -118,26 +145,6 @@ def _header_secrets(value: str) -> list[str]:
             return secrets
         secrets.append(secrets[-1].partition(":")[2])
     return secrets
-
-
-def _without_pieces(text: str, secret: str) -> str:
-    if len(secret) < ECHO_CHARACTERS_MIN:
-        return text.replace(secret, MASK) if len(secret) >= 4 else text
-    folded, hidden, place = text.lower(), secret.lower(), 0
-    if len(folded) != len(text):  # letters whose lower case is longer: compare as they are
-        folded, hidden = text, secret
-    kept: list[str] = []
-    while place < len(text):
-        end = place + ECHO_CHARACTERS_MIN
-        if folded[place:end] in hidden and end <= len(text):
-            while end < len(text) and folded[place : end + 1] in hidden:
-                end += 1
-            kept.append(MASK)
-            place = end
-        else:
-            kept.append(text[place])
-            place += 1
-    return "".join(kept)
 
 
 def _test_event(service: Service, destination: Destination) -> bytes:

@@ -1,6 +1,7 @@
 """destination: through the REST API.
 
-dead_letters.py and events.py have `dead-letter` and `event`; what all remote commands share is here.
+templates.py has `destination template`; dead_letters.py and events.py have `dead-letter` and `event`; what all remote commands
+share is here.
 """
 
 import functools
@@ -11,12 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, get_args
 
 import click
-from click.core import ParameterSource
 
+from aegis_stream.domain.destination import Compression
 from aegis_stream.domain.event import Decision
 from aegis_stream.errors import Invalid
 
+from .headers import find_headers
 from .output import JSON, print_json, print_table
+from .templates import template
 from .tenants import ORG
 
 if TYPE_CHECKING:
@@ -90,13 +93,26 @@ def destination() -> None:
     """Forwarding destinations: where events go."""
 
 
+destination.add_command(template)
+
+
 @destination.command("add")
 @click.argument("target", metavar="[URL]", required=False)
 @click.option("--to", "to", metavar="URL", help="The same as the argument: where events go.")
 @click.option("--name", help="What people call it.")
-@click.option("--header", metavar="'NAME: VALUE'", help="Auth header, in the list of processes: see below.")
 @click.option(
-    "--auth-header-name", metavar="NAME", help="Its name; Authorization when only a value is given."
+    "--header",
+    multiple=True,
+    metavar="'NAME: VALUE'",
+    help="A header, seen in the list of processes; repeatable.",
+)
+@click.option(
+    "--header-file",
+    type=click.Path(exists=True, dir_okay=False, allow_dash=True),
+    help="Read headers from a file, one a line; - is standard input.",
+)
+@click.option(
+    "--auth-header-name", metavar="NAME", help="Which header is the auth header; Authorization if not given."
 )
 @click.option(
     "--auth-header-value",
@@ -122,13 +138,14 @@ def destination() -> None:
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="PEM file of the authority to trust instead of the default ones.",
 )
+@click.option("--compression", type=click.Choice(get_args(Compression)), help="Of request bodies.")
 @click.option("--disabled", is_flag=True, help="Begin paused.")
 @through_api
 def add_destination(client: "Client", /, **options: Any) -> None:
     """Make a destination; it receives events recorded from now on.
 
-    A secret on the command line stands in the list of processes while the command runs. Give it as
-    AEGIS_AUTH_HEADER_VALUE, or by --auth-header-value-stdin, where others use this machine.
+    A secret on the command line stands in the list of processes while the command runs. Where others use this machine,
+    give it as AEGIS_AUTH_HEADER_VALUE or AEGIS_HEADERS, by --auth-header-value-stdin or by --header-file.
     """
     made = client.call("POST", client.org_path(BASE), body=_written(click.get_current_context(), options))
     if options["as_json"]:
@@ -254,14 +271,16 @@ def _written(context: click.Context, options: Mapping[str, Any]) -> dict[str, An
     """Return the destination as the API takes it: only what the person said."""
     if (options["target"] is None) == (options["to"] is None):
         raise click.UsageError("give the destination's URL once, as the argument or as --to")
-    name, value = _auth_header(context, options)
+    headers = find_headers(context, options)
     body = {
         "url": options["target"] or options["to"],
-        "auth_header_name": name,
-        "auth_header_value": value,
+        "auth_header_name": headers.auth_name,
+        "auth_header_value": headers.auth_value,
+        "headers": headers.others or None,
         "name": options["name"],
         "enabled": False if options["disabled"] else None,
         "format": options["format_name"],
+        "compression": options["compression"],
         "ca_certificate": _read_certificate(options["ca_certificate"]),
         "filter": _said(options, {"datasets": "datasets", "decisions": "decisions"}),
         "batch": _said(options, {one: f"batch_{one}" for one in ("max_events", "max_bytes", "max_wait_ms")}),
@@ -276,30 +295,6 @@ def _written(context: click.Context, options: Mapping[str, Any]) -> dict[str, An
 def _said(options: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any] | None:
     given = {field: options[option] for field, option in names.items() if options[option] not in (None, ())}
     return given or None
-
-
-def _auth_header(context: click.Context, options: Mapping[str, Any]) -> tuple[str | None, str | None]:
-    """Find the auth header, from one source only; what the person typed goes before the environment."""
-    header, name, value = (options[one] for one in ("header", "auth_header_name", "auth_header_value"))
-    from_stdin = options["auth_header_value_stdin"]
-    if context.get_parameter_source("auth_header_value") is ParameterSource.ENVIRONMENT and (
-        header or from_stdin
-    ):
-        value = None
-    if sum(bool(one) for one in (header, value, from_stdin)) > 1 or (header and name):
-        raise click.UsageError("give the auth header in one way only")
-    if header:
-        name, colon, value = header.partition(":")
-        if not colon:
-            raise click.UsageError("--header must be like 'Authorization: Bearer …': there is no colon in it")
-        return name.strip(), value.strip()
-    if from_stdin:
-        value = sys.stdin.readline().rstrip("\r\n")
-    if not value and (name or from_stdin):
-        raise click.UsageError(
-            "the auth header has no value: --auth-header-value, or AEGIS_AUTH_HEADER_VALUE"
-        )
-    return (name or "Authorization", value) if value else (None, None)
 
 
 def _read_certificate(path: Path | None) -> str | None:
@@ -342,7 +337,9 @@ def _print_destination(one: Destination) -> None:
         "name": one["name"],
         "url": one["url"],
         "auth header": header,
+        "headers": ", ".join(f"{name}: ****" for name in one["header_names"]) or "none",
         "format": one["format"],
+        "compression": one["compression"],
         "status": one["status"],
         "filter": ", ".join([*one["filter"]["datasets"], *one["filter"]["decisions"]]) or "everything",
         "batch": _pairs(one["batch"]),

@@ -141,15 +141,20 @@ def destination_change(action: str, before: DestinationSpec, after: Destination)
     )
 
 
-_VIEWED_AS = {"auth_header_value": "auth_header_set", "ca_certificate": "ca_certificate_sha256"}
+_VIEWED_AS = {
+    "auth_header_value": "auth_header_set",
+    "headers": "header_names",
+    "ca_certificate": "ca_certificate_sha256",
+}
 
 
 def destination_view(spec: DestinationSpec) -> dict[str, Any]:
-    """Show a destination without what opens it: its URL masked, its credential only as there or not."""
+    """Show a destination without what opens it: its URL masked, its credential only as there or not, headers by name."""
     pem = spec.ca_certificate
     return {
         "url": mask_url(spec.url),
         "auth_header_set": spec.auth_header_value is not None,
+        "header_names": spec.header_names,
         "ca_certificate_sha256": hashlib.sha256(pem.encode()).hexdigest() if pem is not None else None,
         **{name: getattr(spec, name) for name in _SHOWN},
     }

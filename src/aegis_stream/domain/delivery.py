@@ -71,11 +71,13 @@ class Outstanding(NamedTuple):
     Args:
         replays: under way, oldest first.
         retrying, dead_letters: how many there are.
+        health: as it is stored: a change of the destination may have reset it.
     """
 
     replays: list[ReplayRange]
     retrying: int
     dead_letters: int
+    health: Health = Health()
 
 
 class AttemptRun(NamedTuple):

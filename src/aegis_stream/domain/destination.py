@@ -5,6 +5,7 @@ The URL is parsed by `domain/url.py` and judged by `netguard.py`; here is everyt
 
 import re
 from dataclasses import dataclass, field, replace
+from typing import Literal, get_args
 
 from aegis_stream.errors import FieldProblem
 
@@ -13,10 +14,18 @@ from .ids import DestinationId, DestinationNo, Micros, OrganizationId, Organizat
 
 NAME_CHARACTERS_MAX = 200
 HEADER_VALUE_CHARACTERS_MAX = 8192
+HEADERS_MAX = 10
+"""Further headers of a destination: those that are known want one or two."""
 MASK = "****"
+
+Compression = Literal["none", "gzip", "zstd"]
+"""How request bodies are compressed: "none", or what stands in Content-Encoding."""
+Headers = tuple[tuple[str, str], ...]
+"""Names and values, in the order in which they are sent."""
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")  # RFC 9110 section 5.6.2
 _VISIBLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
+_NO_NAME = "must be a header name: letters, digits and -, such as Authorization"
 _FRAMING_HEADERS = frozenset(
     {
         *(
@@ -41,7 +50,7 @@ _FRAMING_HEADERS = frozenset(
         *("x-aegis-signature", "date", "via", "forwarded"),
     }
 )
-"""Headers that frame the request or speak for the service; a user's auth header must not be one of them."""
+"""Headers that frame the request or speak for the service; a user's header must not be one of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +93,8 @@ class DestinationSpec:
 
     Args:
         format: as asked for; "auto" is resolved by `formats`.
+        compression: which ones a format can have is known to `formats`.
+        headers: further ones beside the auth header; their values are as secret as its value.
     """
 
     url: str = field(repr=False)
@@ -96,12 +107,22 @@ class DestinationSpec:
     batch: BatchPolicy = BatchPolicy()
     retry: RetryPolicy = RetryPolicy()
     ca_certificate: str | None = None
-    compression: str = "none"
+    compression: Compression = "none"
+    headers: Headers = field(default=(), repr=False)
+
+    @property
+    def header_names(self) -> list[str]:
+        """Names of the further headers, which may be shown."""
+        return [name for name, _ in self.headers]
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A destination as it is stored, with its place in the store."""
+    """A destination as it is stored, with its place in the store.
+
+    Args:
+        damaged: its secrets do not open; they are empty in `spec`.
+    """
 
     no: DestinationNo
     dst_id: DestinationId
@@ -111,6 +132,7 @@ class Destination:
     revision: int
     created_at: Micros
     updated_at: Micros
+    damaged: bool = False
 
     def with_spec(self, spec: DestinationSpec, updated_at: Micros) -> "Destination":
         """Return the same destination configured otherwise."""
@@ -127,6 +149,7 @@ class Health:
         p50_ms: median latency of recent attempts, milliseconds; None before the first.
         p99_ms: 99th percentile likewise.
         last_error_sequence: the event that met the newest failure.
+        batch_bytes_max: bytes of events in a request that the destination takes at most, as its 413s tell; None for not known.
     """
 
     failures_in_row: int = 0
@@ -138,6 +161,7 @@ class Health:
     last_error_status: int | None = None
     last_error_message: str | None = None
     last_error_sequence: int | None = None
+    batch_bytes_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,23 +188,45 @@ def auth_header_problems(name: str | None, value: str | None) -> list[FieldProbl
     if (name is None) != (value is None):
         missing = "auth_header_name" if name is None else "auth_header_value"
         problems.append(FieldProblem(missing, "give auth_header_name and auth_header_value both, or neither"))
-    if name is not None:
-        if not _TOKEN.fullmatch(name):
-            problems.append(
-                FieldProblem(
-                    "auth_header_name", "must be a header name: letters, digits and -, such as Authorization"
-                )
-            )
-        elif name.lower() in _FRAMING_HEADERS:
-            problems.append(
-                FieldProblem("auth_header_name", f"{name} is set by the service itself; use another header")
-            )
-    if value is not None and not (_VISIBLE.fullmatch(value) and len(value) <= HEADER_VALUE_CHARACTERS_MAX):
-        limit = f"must be 1 to {HEADER_VALUE_CHARACTERS_MAX} visible ASCII characters without line breaks"
-        problems.append(
-            FieldProblem("auth_header_value", limit + "; check for a pasted newline or quote mark")
-        )
+    if name is not None and (fault := _name_fault(name)) is not None:
+        problems.append(FieldProblem("auth_header_name", fault))
+    if value is not None and (fault := _value_fault(value)) is not None:
+        problems.append(FieldProblem("auth_header_value", fault))
     return problems
+
+
+def header_problems(headers: Headers, auth_header_name: str | None) -> list[FieldProblem]:
+    """Check the further headers: each as the auth header is, none of them twice or the auth header once more.
+
+    A value is never repeated in a message, nor what is no name: it may be a value in the wrong place.
+    """
+    if len(headers) > HEADERS_MAX:
+        return [FieldProblem("headers", f"must be at most {HEADERS_MAX} headers, {len(headers)} are given")]
+    problems = []
+    taken = {auth_header_name.lower(): "is the auth header already"} if auth_header_name is not None else {}
+    for number, (name, value) in enumerate(headers, 1):
+        if not _TOKEN.fullmatch(name):
+            problems.append(FieldProblem("headers", f"name number {number} {_NO_NAME}"))
+            continue
+        faults = (_name_fault(name), taken.get(name.lower()), _value_fault(value))
+        problems += [FieldProblem(f"headers.{name}", fault) for fault in faults if fault is not None]
+        taken[name.lower()] = "is given twice: names are the same in capitals or not"
+    return problems
+
+
+def _name_fault(name: str) -> str | None:
+    if not _TOKEN.fullmatch(name):
+        return _NO_NAME
+    if name.lower() in _FRAMING_HEADERS:
+        return f"{name} is set by the service itself; use another header"
+    return None
+
+
+def _value_fault(value: str) -> str | None:
+    if _VISIBLE.fullmatch(value) and len(value) <= HEADER_VALUE_CHARACTERS_MAX:
+        return None
+    limit = f"must be 1 to {HEADER_VALUE_CHARACTERS_MAX} visible ASCII characters without line breaks"
+    return limit + "; check for a pasted newline or quote mark"
 
 
 def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
@@ -192,7 +238,7 @@ def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
             len(spec.name) <= NAME_CHARACTERS_MAX and (spec.name == "" or spec.name.isprintable()),
             "at most 200 printable characters",
         ),
-        ("compression", spec.compression == "none", 'only "none" so far'),
+        ("compression", spec.compression in get_args(Compression), "none, gzip or zstd"),
         ("batch.max_events", 1 <= batch.max_events <= 10_000, "1 to 10000"),
         ("batch.max_bytes", 1_000 <= batch.max_bytes <= 10_000_000, "1000 to 10000000 bytes"),
         ("batch.max_wait_ms", 0 <= batch.max_wait_ms <= 60_000, "0 to 60000 milliseconds"),
@@ -223,12 +269,12 @@ def mask_url(url: str) -> str:
 
     Short tails are hidden whole, or the last four characters would be most of the secret.
     """
-    scheme, _, rest = url.partition("://")
+    scheme, mark, rest = url.partition("://")
     place = min((found for found in (rest.find("/"), rest.find("?")) if found >= 0), default=len(rest))
     host, tail = rest[:place], rest[place:]
     first = re.match(r"/[^/?]*", tail)
     shown = first[0] if first else ""
     hidden = tail[len(shown) :]
     if not hidden:
-        return f"{scheme}://{host}{shown}"
-    return f"{scheme}://{host}{shown}{hidden[0]}{MASK}{hidden[-4:] if len(hidden) > 9 else ''}"
+        return f"{scheme}{mark}{host}{shown}"
+    return f"{scheme}{mark}{host}{shown}{hidden[0]}{MASK}{hidden[-4:] if len(hidden) > 9 else ''}"

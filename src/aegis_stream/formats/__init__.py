@@ -10,24 +10,37 @@ from .choice import Choice, choose
 from .cribl import CRIBL
 from .datadog import DATADOG
 from .elastic import ELASTIC_BULK, ELASTIC_CREATE, ELASTIC_DOC
-from .format import Format, narrowed, overdue, oversize, with_query
+from .format import (
+    Acks,
+    Format,
+    compression_problem,
+    narrowed,
+    overdue,
+    oversize,
+    when_compressed,
+    with_query,
+)
 from .honeycomb import HONEYCOMB
 from .loki import LOKI
 from .new_relic import NEW_RELIC
 from .otlp import OTLP_LOGS
 from .plain import JSON, JSON_ARRAY, NDJSON
+from .sentinel import SENTINEL
 from .splunk import SPLUNK_HEC
 
 __all__ = [
     "AUTO",
     "REGISTRY",
+    "Acks",
     "Choice",
     "Format",
     "choose",
+    "compression_problem",
     "narrowed",
     "overdue",
     "oversize",
     "resolve",
+    "when_compressed",
     "with_query",
 ]
 
@@ -49,6 +62,7 @@ REGISTRY: dict[str, Format] = {
         AXIOM,
         BETTER_STACK,
         HONEYCOMB,
+        SENTINEL,
     )
 }
 """Every format by its name."""

@@ -18,6 +18,7 @@ from .loki import LOKI
 from .new_relic import NEW_RELIC
 from .otlp import OTLP_LOGS
 from .plain import JSON
+from .sentinel import SENTINEL
 from .splunk import SPLUNK_HEC
 
 
@@ -30,6 +31,7 @@ class Choice(NamedTuple):
 
 _ANY_HOST = ".*"
 _SPLUNK_PATH = r"/services/collector(/event(/1\.0)?)?"
+_SENTINEL_PATH = r"/dataCollectionRules/[^/]+/streams/[^/]+"
 _NEW_RELIC_HOST = r"((gov-)?log-api(\.eu)?\.newrelic\.com|log-api\.jp\.nr-data\.net)"
 _BETTER_STACK_HOST = r"(.*\.)?(betterstackdata\.com|logs\.betterstack\.com)"
 _RULES: tuple[tuple[str, str, Format, str], ...] = (
@@ -46,6 +48,7 @@ _RULES: tuple[tuple[str, str, Format, str], ...] = (
     (_ANY_HOST, r"/loki/api/v1/push", LOKI, "the path is that of Loki's push API"),
     (_ANY_HOST, r"/v1/logs", OTLP_LOGS, "the path ends in /v1/logs, where OTLP receivers take logs"),
     (_ANY_HOST, r"/1/batch/[^/]+", HONEYCOMB, "the path is that of Honeycomb's batches"),
+    (_ANY_HOST, _SENTINEL_PATH, SENTINEL, "the path is that of the Logs Ingestion API of Microsoft Sentinel"),
     (_ANY_HOST, r"/v1/datasets/[^/]+/ingest", AXIOM, "the path is that of Axiom's ingest"),
     (r"(.*\.)?axiom\.co", r"/v1/ingest/[^/]+", AXIOM, "host and path are those of Axiom's ingest"),
     (r"http-intake\.logs\..+", r"/api/v2/logs", DATADOG, "host and path are those of Datadog's intake"),

@@ -17,6 +17,7 @@ import msgspec
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Response, Scope, Verdict
 
 from .answers import is_success, read_answer, refused, unread
+from .elastic_errors import Error, failure_of, named_failure
 from .fields import one_line, read_identity, text_of
 from .format import Format
 
@@ -32,7 +33,8 @@ _DOTS = frozenset({".", ".."})
 _ITEMS_BEGIN = re.compile(r'"items"\s*:\s*\[')
 _BETWEEN_ITEMS = re.compile(r"\s*,?\s*")
 _STORED = frozenset({"created", "updated"})
-_FIX_STATUSES = frozenset({401, 403, 404})
+_CREATED = frozenset({"created", None})
+"""Results beside a 201; VictoriaLogs has none."""
 _FAILURE_STORE = "stored in the failure store, not in the data stream: look there for what the mapping or the pipeline refuses"
 _BAD_REQUEST = Failure(
     Scope.DESTINATION,
@@ -40,28 +42,9 @@ _BAD_REQUEST = Failure(
     status_code=400,
     fix_needed=True,
 )
-_ADVICE = {
-    "document_parsing_exception": "a field does not fit the mapping",
-    "mapper_parsing_exception": "a field does not fit the mapping",
-    "strict_dynamic_mapping_exception": "the mapping allows no new fields",
-    "illegal_argument_exception": "a field, or the number of fields, does not fit the mapping",
-    "es_rejected_execution_exception": "the cluster is too busy",
-    "rejected_execution_exception": "the cluster is too busy",
-    "circuit_breaking_exception": "the cluster is short of memory",
-    "cluster_block_exception": "the index is blocked for writing: is the disk full?",
-    "unavailable_shards_exception": "the index has no shard that can be written to",
-    "index_not_found_exception": "the index does not exist: check the URL",
-    "security_exception": "the credential may not write to this index",
-    "validation_exception": "the cluster's limit of shards or fields is reached",
-}
-"""What is known about the types of errors; another type is not repeated, since a peer's words stand in no message of ours."""
 
 
 _Status = Annotated[int, msgspec.Meta(ge=100, le=999)]
-
-
-class _Error(msgspec.Struct, gc=False):
-    type: str | None = None
 
 
 class _Item(msgspec.Struct, gc=False):
@@ -70,7 +53,7 @@ class _Item(msgspec.Struct, gc=False):
     status: _Status
     result: str | None = None
     failure_store: str | None = None
-    error: _Error | str | None = None
+    error: Error | str | None = None
 
 
 class _Bulk(msgspec.Struct, gc=False):
@@ -118,12 +101,15 @@ def interpret_bulk(answer: Answer, count: int) -> Verdict | list[Verdict]:
     at once, since their ids keep them from being stored twice.
     """
     if not is_success(answer):
-        return _BAD_REQUEST if _is_about_url(answer) else refused(answer, count)
+        named = named_failure(answer, alone=False)
+        return named or (_BAD_REQUEST if _is_about_url(answer) else refused(answer, count))
     bulk = read_answer(_decode_bulk, answer)
     items = _items_of(bulk.items) if bulk is not None else _whole_items(answer.body, count)
     if not items or len(items) > count:
         return unread(answer, "Elasticsearch")
-    if len(items) == count and all(one.status == 201 and not one.failure_store for one in items):
+    if len(items) == count and all(
+        one.status == 201 and one.result in _CREATED and not one.failure_store for one in items
+    ):
         return Accepted(201)
     missing = Failure(
         Scope.DESTINATION,
@@ -139,7 +125,7 @@ def interpret_document(answer: Answer, count: int) -> Verdict:
     if isinstance(answer, Response) and answer.status == 409:
         return Accepted(409)
     if not is_success(answer):
-        return refused(answer, count)
+        return named_failure(answer, alone=True) or refused(answer, count)
     document = read_answer(_decode_document, answer)
     if document is None:
         return unread(answer, "Elasticsearch")
@@ -198,28 +184,15 @@ def _whole_items(body: bytes, count: int) -> list[_Item]:
 
 
 def _judge(item: _Item) -> Verdict:
-    status = item.status
-    if status == 201 or (status == 200 and item.result in _STORED):
+    status, result = item.status, item.result
+    if result in _STORED or (status == 201 and result is None):
         return Accepted(status, warning=_FAILURE_STORE if item.failure_store == "used" else None)
-    kind = item.error.type if isinstance(item.error, _Error) else None
-    if status == 409 and kind in (None, "version_conflict_engine_exception"):
-        return Accepted(status)
     if status < 400:
         return _dropped(status)
-    busy = status == 429 or status >= 500 or status == 409
-    fix_needed = status in _FIX_STATUSES
-    about = Scope.DESTINATION if busy or fix_needed else Scope.EVENT
-    advice = _ADVICE.get(
-        kind or "", "the event was refused" if about is Scope.EVENT else "the event could not be stored"
-    )
-    return Failure(
-        about,
-        f"answered {status} for the event: {advice}",
-        status_code=status,
-        fix_needed=fix_needed,
-        overload=status in (429, 503),
-        permanent=about is Scope.EVENT,
-    )
+    kind = item.error.type if isinstance(item.error, Error) else None
+    if status == 409 and kind in (None, "version_conflict_engine_exception"):
+        return Accepted(status)
+    return failure_of(status, item.error)
 
 
 def _dropped(status: int) -> Failure:
@@ -244,7 +217,12 @@ ELASTIC_BULK = Format(
     events_max=EVENTS_MAX,
     body_bytes_max=10_000_000,
     answer_bytes_max=ANSWER_BYTES_MAX,
-    query=(("filter_path", "errors,items.*.status,items.*.result,items.*.failure_store,items.*.error.type"),),
+    query=(
+        (
+            "filter_path",
+            "errors,items.*.status,items.*.result,items.*.failure_store,items.*.error.type,items.*.error.caused_by.type",
+        ),
+    ),
 )
 ELASTIC_DOC = Format("elastic_doc", encode_document, interpret_document, batches=False)
 ELASTIC_CREATE = Format("elastic_create", encode_create, interpret_document, batches=False)

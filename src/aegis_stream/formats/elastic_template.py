@@ -1,6 +1,14 @@
-"""The index template for a data stream of audit events in Elasticsearch or OpenSearch; `aegis` shows it, nothing here sends it."""
+"""The index template for a data stream of audit events in Elasticsearch or OpenSearch, which `aegis` prints; nothing here sends it.
 
-from typing import Any
+Events of sixty products in one data stream are of sixty shapes: as fields of their own, their keys exceed every limit of fields,
+and what is an object in one event and a text in the next is refused. So an object that the Elastic Common Schema does not
+know is one field, in which every value can be searched by its path; the objects it knows have fields with types.
+"""
+
+import re
+from typing import Any, Literal
+
+Flavor = Literal["elasticsearch", "opensearch"]
 
 PATTERN = "logs-aegis.*-*"
 """Data streams named by event.dataset, as in logs-aegis.preflight-default."""
@@ -8,59 +16,61 @@ PRIORITY = 250
 """Above 200, which the vendor's own templates for logs-*-* have at most; the highest one wins."""
 
 _KEYWORD = {"type": "keyword", "ignore_above": 1024}
-_FIELDS: dict[str, tuple[str, ...]] = {
+_ENVELOPE: dict[str, tuple[str, ...]] = {
     "event": ("id", "kind", "category", "type", "action", "outcome", "dataset", "module", "reason"),
     "organization": ("id", "name"),
     "aegis": (
-        *(
-            "preflight_id",
-            "decision",
-            "destination",
-            "policy_version",
-            "policy_id",
-            "source_type",
-            "input_type",
-        ),
-        "actor_id",
+        *("preflight_id", "decision", "destination", "policy_version", "policy_id", "source_type"),
+        *("input_type", "actor_id"),
     ),
 }
+"""Objects that events have for sure, or that are ours, with their words."""
+_SCHEMA = (
+    *("client", "cloud", "cloud.account", "destination", "ecs", "error", "file", "group", "host", "host.os"),
+    *("http", "http.request", "http.response", "log", "network", "observer", "process", "related", "rule"),
+    *("server", "service", "source", "threat", "trace", "transaction", "url", "user", "user.effective"),
+    *("user.target", "user_agent"),
+)
+"""Objects of the Elastic Common Schema that audit events use, version 9: they keep fields of their own, which can be counted and,
+as addresses, be searched by network."""
+_DECIMALS = "".join(f"[.{'S' * count}]" for count in range(9, 0, -1))
+_TIMES = f"strict_date_optional_time||uuuu-MM-dd[' ']['T']['t']HH:mm:ss{_DECIMALS}[XXX]['z']"
+"""Every spelling of a time that ingest takes, but for more than nine decimals and zones beyond 18 hours."""
 
 
-def index_template(pattern: str = PATTERN, *, opensearch: bool = False) -> dict[str, Any]:
-    """Return the body of `PUT _index_template/<name>` for a data stream of ECS events.
+def index_template(pattern: str = PATTERN, flavor: Flavor = "elasticsearch") -> dict[str, Any]:
+    """Return the body of `PUT _index_template/<name>` for a data stream of events.
 
-    Counts of findings are one flattened field, whatever names their types have: as fields of their own, every new type would
-    enlarge the mapping until the limit of fields refuses events. Texts that are not named here become keywords, so that no
-    event is refused because a text looks like a date.
+    Elasticsearch from 8.13 on and OpenSearch from 2.7 on take it.
 
     Args:
         pattern: names of the data streams that get it.
-        opensearch: spell the flattened type as OpenSearch does.
+        flavor: for whose types and settings.
     """
+    flat = _flat(flavor)
     properties: dict[str, Any] = {
-        "@timestamp": {"type": "date"},
-        "message": {"type": "text"} if opensearch else {"type": "match_only_text"},
-        "ecs": {"properties": {"version": dict(_KEYWORD)}},
+        # A malformed value is refused here and ignored elsewhere: data streams have no events without a time.
+        "@timestamp": {"type": "date", "format": _TIMES, "ignore_malformed": False},
+        "message": {"type": "text"} if flavor == "opensearch" else {"type": "match_only_text"},
     }
-    properties |= {
-        name: {"properties": {member: dict(_KEYWORD) for member in members}}
-        for name, members in _FIELDS.items()
-    }
+    for name, members in _ENVELOPE.items():
+        properties[name] = {"properties": {member: dict(_KEYWORD) for member in members}}
+    properties["event"]["properties"] |= {"severity": {"type": "long"}}
     properties["aegis"]["properties"] |= {
         "summary": {"type": "text"},
         "input_size_bytes": {"type": "long"},
         "test": {"type": "boolean"},
-        "finding_counts_by_type": {"type": "flat_object" if opensearch else "flattened"},
+        "finding_counts_by_type": dict(flat),
     }
     return {
         "index_patterns": [pattern],
         "data_stream": {},
         "priority": PRIORITY,
         "template": {
-            "settings": {"index": {"codec": "best_compression"}},
+            "settings": {"index": _settings(flavor)},
             "mappings": {
                 "date_detection": False,
-                "dynamic_templates": [{"texts": {"match_mapping_type": "string", "mapping": dict(_KEYWORD)}}],
+                "dynamic_templates": _dynamic_templates(flat),
                 "properties": properties,
             },
         },
@@ -68,3 +78,51 @@ def index_template(pattern: str = PATTERN, *, opensearch: bool = False) -> dict[
             "description": "Audit events in the shape of the Elastic Common Schema, from Aegis Audit Stream"
         },
     }
+
+
+def _flat(flavor: Flavor) -> dict[str, Any]:
+    """Return the mapping of an object as one field."""
+    if flavor == "opensearch":
+        return {"type": "flat_object"}
+    # An event is nested up to 32 levels deep; without a limit of length, one long text would refuse its event.
+    return {"type": "flattened", "ignore_above": 1024, "depth_limit": 32}
+
+
+def _settings(flavor: Flavor) -> dict[str, Any]:
+    mapping: dict[str, Any] = {"ignore_malformed": True}
+    if flavor == "elasticsearch":
+        mapping["total_fields"] = {"ignore_dynamic_beyond_limit": True}
+    return {"codec": "best_compression", "mapping": mapping}
+
+
+def _dynamic_templates(flat: dict[str, Any]) -> list[dict[str, Any]]:
+    """Return what becomes of fields that are not named; the first one that fits decides."""
+    known = "|".join(re.escape(name) for name in _SCHEMA)
+    return [
+        {
+            "objects_of_the_schema": {
+                "match_mapping_type": "object",
+                "match_pattern": "regex",
+                "path_match": f"^({known})$",
+                "mapping": {"type": "object"},
+            }
+        },
+        {"other_objects": {"match_mapping_type": "object", "mapping": dict(flat)}},
+        {"addresses": {"match_mapping_type": "string", "path_match": "*.ip", "mapping": {"type": "ip"}}},
+        {
+            "whole_numbers": {
+                "match_mapping_type": "long",
+                "path_match": "*.*",
+                "mapping": {"type": "long"},
+            }
+        },
+        {
+            "fractions": {
+                "match_mapping_type": "double",
+                "path_match": "*.*",
+                "mapping": {"type": "double"},
+            }
+        },
+        # A number here and a text there is no conflict between words.
+        {"everything_else": {"match_mapping_type": "*", "mapping": dict(_KEYWORD)}},
+    ]

@@ -1,10 +1,10 @@
 """What a format is: a pair of pure functions, and the limits of the destinations it is for, as data."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from aegis_stream.domain.attempt import Answer, Failure, Request, Scope, Verdict
-from aegis_stream.domain.destination import BatchPolicy
+from aegis_stream.domain.destination import BatchPolicy, Compression
 from aegis_stream.domain.ids import SECOND, Micros
 
 from .fields import micros_of
@@ -12,8 +12,26 @@ from .fields import micros_of
 ANSWER_BYTES_MAX = 16 * 1024
 """Bytes of an answer's body that suffice where it speaks about the request as a whole."""
 
+_UNREADABLE_STATUSES = frozenset({400, 406, 415})
+"""What receivers answer to a body that they cannot read."""
+
 BODY_BYTES_MAX = 16 * 1024 * 1024
 """Bytes of a body where the contract has no limit: beyond what any batch policy allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Acks:
+    """How a destination is asked whether it has stored what it accepted (`Accepted.ack_id`).
+
+    Args:
+        path: where, on the destination's host; with the query of its URL.
+        encode_question: numbers → request; pure.
+        confirmed: (answer, numbers) → those whose events are stored. Total.
+    """
+
+    path: str
+    encode_question: Callable[[Iterable[int]], Request]
+    confirmed: Callable[[Answer, Iterable[int]], frozenset[int]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +53,7 @@ class Format:
         query: parameters that the URL gets where it does not name them itself.
         compressions: values of `compression`, beside "none", that every destination of the format takes without loss.
         age_max_s: events older than this are dropped behind a 2xx, seconds; None where age does not matter.
+        acks: how to ask about what was accepted; None where an answer is the destination's last word.
     """
 
     name: str
@@ -50,6 +69,7 @@ class Format:
     query: tuple[tuple[str, str], ...] = ()
     compressions: frozenset[str] = frozenset({"gzip"})
     age_max_s: int | None = None
+    acks: Acks | None = None
 
 
 def narrowed(policy: BatchPolicy, format_: Format) -> BatchPolicy:
@@ -76,6 +96,32 @@ def oversize(format_: Format, request: Request, count: int) -> Failure | None:
         f"{what} has {len(request.body)} bytes as {format_.name}, which takes {limit} at most",
         permanent=True,
     )
+
+
+def compression_problem(format_: Format, compression: Compression) -> str | None:
+    """Return why requests of a format are not to be compressed so, and what may be chosen instead, or None."""
+    if compression == "none" or compression in format_.compressions:
+        return None
+    allowed = " or ".join(sorted(format_.compressions))
+    return (
+        f"must be none or {allowed} with format {format_.name}: not all of its destinations are known to read {compression}, "
+        "and one that does not may drop what is sent and answer 200, as Fluentd does"
+    )
+
+
+def when_compressed(format_: Format, compression: Compression) -> Format:
+    """Return the format of a destination whose requests are compressed: where they cannot be read, that may be the reason."""
+    if compression == "none":
+        return format_
+
+    def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
+        verdict = format_.interpret(answer, count)
+        if isinstance(verdict, Failure) and verdict.status_code in _UNREADABLE_STATUSES:
+            advice = f"if the destination does not take {compression}, set compression to none"
+            return replace(verdict, message=f"{verdict.message}; {advice}")
+        return verdict
+
+    return replace(format_, interpret=interpret)
 
 
 def overdue(format_: Format, oldest: bytes, now: Micros) -> str | None:

@@ -4,6 +4,7 @@ A success can hide records that were rejected, without saying which. What the pr
 everything but 429, 502, 503, 504 and a lost connection. What somebody must fix first (401, 403, 404 …) waits.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,16 +14,18 @@ import msgspec
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Response, Scope, Verdict
 
 from .answers import USUAL_SUCCESSES, is_success, read_answer, unread
-from .fields import SOURCE, message_of, nanos_of, read_all, read_described, text_of
+from .fields import NANOS_MAX, SOURCE, message_of, nanos_of, read_all, read_described, text_of
 from .flat import flatten
 from .format import Format
 from .status import by_status
 
 SEVERITY_INFO = 9
-INT_MAX = 2**63 - 1
+INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 RETRIED = frozenset({429, 502, 503, 504})
 """The only statuses after which the protocol allows another attempt."""
 
+_FINER = re.compile(r"\.\d{6}\d*[1-9]")
+"""A time that microseconds do not tell."""
 _WARNING = "the receiver took the events and has a warning about them: look into its log"
 _BEGIN = (
     b'{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"%s"}}]},'
@@ -92,17 +95,24 @@ def _rejected(reply: _Reply) -> int | None:
 def _record_of(body: bytes) -> bytes:
     event = read_all(body)
     message = text_of(message_of(read_described(body)))
-    del event["@timestamp"]
+    nanos = nanos_of(body)
+    if _is_whole(event["@timestamp"], nanos):
+        del event["@timestamp"]
     if event.get("message") == message:
         del event["message"]
     return msgspec.json.encode(
         {
-            "timeUnixNano": str(nanos_of(body)),
+            "timeUnixNano": str(nanos),
             "severityNumber": SEVERITY_INFO,
             "body": {"stringValue": message},
             "attributes": _pairs(flatten(event)),
         }
     )
+
+
+def _is_whole(timestamp: str, nanos: int) -> bool:
+    """Tell whether the record's time is the event's: not a bound of what it can tell, nor rounded to microseconds."""
+    return 0 < nanos < NANOS_MAX and _FINER.search(timestamp) is None
 
 
 def _pairs(members: dict[str, Any]) -> list[dict[str, Any]]:
@@ -116,7 +126,7 @@ def _value(value: Any) -> dict[str, Any]:
             return {}
         case bool():
             return {"boolValue": value}
-        case int() if abs(value) <= INT_MAX:
+        case int() if INT_MIN <= value <= INT_MAX:
             return {"intValue": str(value)}
         case int() | str():
             return {"stringValue": str(value)}

@@ -22,7 +22,8 @@ from aegis_stream.domain.attempt import (
 
 from .answers import is_success, read_answer, refused, unread
 from .fields import SOURCE, seconds_of
-from .format import Format
+from .format import Acks, Format
+from .splunk_ack import ACK_PATH, confirmed, encode_question
 from .status import retry_after_seconds
 
 CODE_SUCCESS = 0
@@ -146,4 +147,5 @@ SPLUNK_HEC = Format(
     frame_bytes=72,
     events_max=1000,
     body_bytes_max=2 * 1024 * 1024,
+    acks=Acks(ACK_PATH, encode_question, confirmed),
 )

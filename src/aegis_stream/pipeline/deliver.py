@@ -1,4 +1,4 @@
-"""One destination being served: encode → send → interpret → decide, over and over (steps 5–7).
+"""One destination being served: choose what to send, record what it came to, over and over (steps 4 to 7).
 
 A forwarder has no task: it begins as many attempts as there is work and room for, and the end of each is a call that
 records the outcome and begins the next. An idle forwarder is a few objects. Between an answer and the record of its outcome
@@ -7,17 +7,14 @@ nothing is awaited, so nothing can come between them; a crash there means that t
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from aegis_stream.domain.attempt import (
     Accepted,
-    Answer,
     Dead,
     Delivered,
     Failure,
-    Fault,
     Retry,
     Scope,
     Verdict,
@@ -25,13 +22,13 @@ from aegis_stream.domain.attempt import (
 )
 from aegis_stream.domain.delivery import AUTO_REDRIVE_MAX, Claimed, Lease, Outstanding, RetryRow, Settlement
 from aegis_stream.domain.destination import Destination
-from aegis_stream.domain.endpoint import Route
 from aegis_stream.domain.ids import SECOND, Micros, ReplayId
-from aegis_stream.errors import AegisError, Unavailable
-from aegis_stream.formats import Format, narrowed, overdue, oversize, resolve
-from aegis_stream.ports import Channel, Clock, Dice, Ledger, Sender
+from aegis_stream.errors import Unavailable
+from aegis_stream.formats import narrowed, overdue
+from aegis_stream.ports import Clock, Dice, Ledger
 from aegis_stream.telemetry import Log
 
+from .attempts import Attempts, Outbound
 from .follow import (
     SPAN_MAX,
     Limits,
@@ -43,7 +40,7 @@ from .follow import (
     Work,
     due_in_seconds,
 )
-from .health import Checkup, Warnings
+from .health import Checkup, Warnings, is_ailing
 from .pacing import Pacing
 from .settle import Findings, Settler, Watermark
 
@@ -55,13 +52,15 @@ STORE_RETRY_S = 1.0
 """Pause before a page that could not be read is tried again, seconds."""
 UNSETTLED_MAX = 65_536
 """Attempts whose outcome waits to be stored; at so many, nothing new is begun until the store takes them."""
-OVERSIZE_LOOK_BYTES = 64 * 1024
-"""Request bodies up to this size are within the limits of every format."""
 ENDED_REPLAYS_KEPT = 64
 """Replays remembered after their end; more than can be under way at once."""
 BURST_WAIT_S = 0.001
 """Longest wait of a free place in a full window for others, so that attempts begin in bursts; seconds. Each attempt that
 begins alone costs us, the network and the receiver a wake-up of its own: measured, a third of all the work."""
+STATUS_TOO_LARGE = 413
+STATUS_FAILED_INSIDE = 500
+BATCH_BYTES_MIN = 1000
+"""A batch that is found too large is not made smaller than this; the limit of `batch.max_bytes` is the same."""
 CLOCK_CHECK_S = 60.0
 """Longest sleep until a time of the wall clock, seconds: the clock may be set meanwhile."""
 
@@ -71,23 +70,19 @@ class Forwarding:
     """What forwarders of one worker share.
 
     Args:
-        route_of: destination → where its requests go; raises Invalid when its URL is no longer allowed.
-        spawn: starts a task in the worker's task group.
+        outbound: what their attempts share.
         on_bug: told when serving a destination met an error that must not happen; the others must not feel it.
     """
 
     pages: SharedPages
     ledger: Ledger
-    sender: Sender
+    outbound: Outbound
     clock: Clock
     dice: Dice
     settler: Settler
     telemetry: Log
-    route_of: Callable[[Destination], Route]
-    spawn: Callable[[Coroutine[Any, Any, None]], object]
     on_bug: "Callable[[Forwarder, Exception], None]"
     window_max: int
-    timeout_s: float
     auto_redrive: bool
     dead_letters_max: int
     warnings: Warnings = field(default_factory=Warnings)
@@ -104,16 +99,12 @@ class Forwarder:
     retries: RetrySource = field(init=False)
     replays: list[ReplaySource] = field(default_factory=list)
     pacing: Pacing = field(init=False)
-    format: Format = field(init=False)
+    attempts: Attempts = field(init=False)
     checkup: Checkup = field(init=False)
     stopped: bool = False
-    in_flight: int = 0
     _time: Callable[[], float] = field(init=False)
-    _channel: Channel | None = None
     _limits: Limits = field(init=False)
-    _beside_in_flight: int = 0
     _halves: deque[Work] = field(default_factory=deque)
-    _flying: dict[Work, Format] = field(default_factory=dict)
     _findings: Findings = field(default_factory=Findings)
     _alarm: asyncio.TimerHandle | None = None
     _alarm_at_s: float = 0.0
@@ -124,6 +115,7 @@ class Forwarder:
     _redrive_died_by: Micros | None = None
     _redrive_left: int = 0
     _redriven_at: Micros = Micros(0)
+    _ailing: bool = False
     _refilling: bool = False
     _filling: bool = False
     _burst: asyncio.TimerHandle | None = None
@@ -148,7 +140,9 @@ class Forwarder:
         self.pacing = Pacing(shared.window_max, claimed.health.window_size, claimed.health.failures_in_row)
         self._retrying, self._dead_letters = claimed.retrying, claimed.dead_letters
         self._settled_cursor = claimed.cursor
-        self._configure()
+        self._ailing = is_ailing(claimed.health)
+        self.attempts = Attempts(shared.outbound, self.destination, self.live, self)
+        self._set_limits()
 
     @property
     def lease(self) -> Lease:
@@ -156,10 +150,15 @@ class Forwarder:
         return self.claimed.lease
 
     @property
+    def in_flight(self) -> int:
+        """How many attempts have no answer yet."""
+        return len(self.attempts.flying)
+
+    @property
     def idle(self) -> bool:
         """True when nothing is under way, unsettled or known to be due."""
         return not (
-            self._flying
+            not self.attempts.idle
             or self._halves
             or self._refilling
             or self.live.unread
@@ -182,13 +181,13 @@ class Forwarder:
         changed = destination.spec != self.destination.spec
         self.destination = destination
         if changed:
-            if self._channel is not None and not self._flying:
-                self._channel.close()
-            self._channel = None
+            self.attempts.reconfigure(destination)
             for source in (self.live, *self.replays):
                 source.refilter(destination.spec.filter)
+            self._ailing = self._ailing or self.pacing.failures_in_row > 0
             self.pacing.forget_failures()
-            self._configure()
+            self.checkup.health = replace(self.checkup.health, batch_bytes_max=None)
+            self._set_limits()
         self.retries.give_back()
         self.wake()
 
@@ -216,7 +215,7 @@ class Forwarder:
 
     def stop(self) -> None:
         """Begin nothing new; what is under way goes on."""
-        self.stopped = True
+        self.stopped = self.attempts.stopped = True
         if self._alarm is not None:
             self._alarm.cancel()
             self._alarm = None
@@ -224,9 +223,7 @@ class Forwarder:
     def close(self) -> None:
         """Close the connections: what is under way ends without an answer, and is not recorded."""
         self.stop()
-        if self._channel is not None:
-            self._channel.close()
-            self._channel = None
+        self.attempts.close()
 
     def settled_standing(self) -> Claimed:
         """Return where the store has it: what was found out since is found out again."""
@@ -260,7 +257,9 @@ class Forwarder:
         self._filling = True
         try:
             while self._has_room(now_s) and (work := self._next(now_s)) is not None:
-                self._begin(work)
+                if self.attempts.format.age_max_s is not None:
+                    self._look_at_age(work.bodies[0])
+                self.attempts.begin(work)
         except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
             self.shared.on_bug(self, error)
         finally:
@@ -271,6 +270,7 @@ class Forwarder:
             self.stopped
             or not self.destination.spec.enabled
             or len(self._findings.delivered) >= UNSETTLED_MAX
+            or self.attempts.full
         ):
             return False
         waiting = self._waiting if self.pacing.in_outage else 0
@@ -280,7 +280,7 @@ class Forwarder:
         """Choose what to send: halves of refused batches, due retries in their share, the log, replays in theirs."""
         if self._halves:
             return self._next_half()
-        share_left = self._beside_in_flight < self.pacing.share
+        share_left = self.attempts.beside < self.pacing.share
         if share_left and (work := self.retries.take(self._limits)) is not None:
             return work
         if self._retrying + self._dead_letters >= self.shared.dead_letters_max:
@@ -316,46 +316,17 @@ class Forwarder:
             self._halves.appendleft(rest)
         return half
 
-    def _begin(self, work: Work) -> None:
-        """Make one attempt; `_answered` is called with its answer."""
-        self._flying[work] = self.format
-        self.in_flight += 1
-        self._beside_in_flight += work.source is not self.live
-        channel = self._channel or self._open_channel()
-        if isinstance(channel, Failure):
-            self._land(work)
-            self._record(work, channel, 0)
-            return
-        if self.format.age_max_s is not None:
-            self._look_at_age(work.bodies[0])
-        request = self.format.encode(work.bodies)
-        if len(request.body) > OVERSIZE_LOOK_BYTES:
-            failure = oversize(self.format, request, len(work.sequences))
-            if failure is not None:
-                self._land(work)
-                if len(work.sequences) > 1:
-                    self._halves.extend(work.halves())  # nothing was sent, so nothing has failed yet
-                else:
-                    self._record(work, failure, 0)
-                return
-        channel.start(request, self._answered, work)
-
     def _look_at_age(self, oldest: bytes) -> None:
         """Warn when the destination drops what is sent because of its age, behind a 2xx: from the log, retried or replayed."""
         now = self.shared.clock.now()
-        if (warning := overdue(self.format, oldest, now)) is not None:
+        if (warning := overdue(self.attempts.format, oldest, now)) is not None:
             self.checkup.warned(warning, now)
 
-    def _answered(self, work: Work, answer: Answer) -> None:
+    # ── what attempts tell ──
+
+    def ended(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
         """Record what an attempt came to, and go on."""
-        format_ = self._land(work)
-        if self.stopped and isinstance(answer, Fault):
-            return  # the connection was closed under it: given back, not failed
-        try:
-            self._record(work, format_.interpret(answer, len(work.sequences)), answer.latency_us)
-        except Exception as error:  # noqa: BLE001 - a bulkhead, as above
-            self.shared.on_bug(self, error)
-            return
+        self._record(work, verdicts, latency_us)
         if self.in_flight > self.pacing.burst_below and self.live.at_hand:
             if self._burst is None:
                 self._burst = asyncio.get_running_loop().call_later(BURST_WAIT_S, self._end_wait)
@@ -364,15 +335,17 @@ class Forwarder:
         if not self.in_flight:
             self.wake()
 
+    def unsent(self, works: Iterable[Work]) -> None:
+        """Take back what was not sent, or of which nothing is known: nothing has failed, and it is to be sent."""
+        self._halves.extend(works)
+
+    def met_bug(self, error: Exception) -> None:
+        """Hand over an error that must not happen."""
+        self.shared.on_bug(self, error)
+
     def _end_wait(self) -> None:
         self._burst = None
         self.wake()
-
-    def _land(self, work: Work) -> Format:
-        """End an attempt; returns the format it was made in, which may be another one than the destination has now."""
-        self.in_flight -= 1
-        self._beside_in_flight -= work.source is not self.live
-        return self._flying.pop(work)
 
     def _record(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
         """Note what the attempt came to. Not a single await: nothing comes between an answer and its record."""
@@ -389,18 +362,42 @@ class Forwarder:
             now = self.shared.clock.now()
             each = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
             self._learn(work, each, latency_us, now, now_s)
-            if isinstance(verdicts, Failure) and verdicts.scope is Scope.EVENT and len(work.sequences) > 1:
+            if isinstance(verdicts, Failure) and len(work.sequences) > 1 and self._may_be_one(verdicts, work):
+                if verdicts.status_code == STATUS_TOO_LARGE:
+                    self._send_less(work, now)
                 self._halves.extend(work.halves())  # which event it is, only smaller batches can tell
                 return
             judged = next((at for at, one in enumerate(each) if _is_unjudged(one)), len(each))
-            if judged < len(each):
+            # An answer that judged nobody is a failed attempt of all, or it would never end.
+            if 0 < judged < len(each):
                 work, rest = work.split(judged)
                 self._halves.append(rest)
-            self._note_each(work, each[:judged], latency_us, now)
+                each = each[:judged]
+            self._note_each(work, each, latency_us, now)
         work.source.complete(work)
         if not self._marked:
             self._marked = True
             self.shared.settler.mark(self)
+
+    def _may_be_one(self, failure: Failure, work: Work) -> bool:
+        """Tell whether one event of a request may be to blame, so that the others must not share its fate.
+
+        Some receivers answer 500 to a batch because of one event in it. That is found out when it would be the end of all.
+        """
+        if failure.scope is Scope.EVENT:
+            return True
+        last = work.attempt >= self.destination.spec.retry.max_attempts
+        return failure.status_code == STATUS_FAILED_INSIDE and last and not failure.permanent
+
+    def _send_less(self, work: Work, now: Micros) -> None:
+        """Remember, for good, that a request of this size was too large."""
+        size = sum(map(len, work.bodies)) + len(work.bodies) * self.attempts.format.frame_bytes
+        bytes_max = max(BATCH_BYTES_MIN, size // 2)
+        if bytes_max < self._limits.bytes_max:
+            self._limits = replace(self._limits, bytes_max=bytes_max)
+            self.checkup.health = replace(self.checkup.health, batch_bytes_max=bytes_max)
+            message = f"a request with {size} bytes of events was too large: from now on it gets {bytes_max} at most, until it is changed"
+            self.checkup.warned(message, now)
 
     def _learn(self, work: Work, each: list[Verdict], latency_us: int, now: Micros, now_s: float) -> None:
         """Let pacing and health learn from an answer that was not plain success for all."""
@@ -432,13 +429,15 @@ class Forwarder:
                     self._findings.note(sequence, work.attempt, outcome, latency_us, now)
 
     def _succeeded(self, latency_us: int, now_s: float) -> None:
-        recovered = self.pacing.failures_in_row > 0
+        recovered = self._ailing or self.pacing.failures_in_row > 0
+        self._ailing = False
         self.pacing.succeeded(latency_us, self.in_flight + 1, now_s)
         self.checkup.succeeded_at_s = now_s
-        if recovered and self.shared.auto_redrive and self._dead_letters:
+        if recovered and self.shared.auto_redrive and (self._dead_letters or self._findings.dead):
             now = self.shared.clock.now()
             if now - self._redriven_at >= AUTO_REDRIVE_PAUSE_US:
-                self._redrive_died_by, self._redrive_left, self._redriven_at = now, self._dead_letters, now
+                self._redrive_left = self._dead_letters + len(self._findings.dead)
+                self._redrive_died_by = self._redriven_at = now
 
     # ── settlement ──
 
@@ -492,15 +491,16 @@ class Forwarder:
 
         If the answer comes after all, its outcome replaces the row; if a crash comes, the row brings the event back.
         """
-        due_at = Micros(now + int(self.shared.timeout_s * SECOND) + PARK_MARGIN_US)
+        ends_s = self.attempts.longest_s()
         lowest = self.live.watermark.value
-        for work in sorted(self._flying, key=lambda one: one.first):
+        for work in sorted(ends_s, key=lambda one: one.first):
             if work.source is not self.live or work.first > lowest + SPAN_MAX:
                 continue
+            due_at = Micros(now + int(ends_s[work] * SECOND) + PARK_MARGIN_US)
             for sequence in work.sequences:
                 self._findings.retries[sequence] = RetryRow(sequence, work.attempt, due_at, None)
             self.live.complete(work)
-            self._beside_in_flight += 1
+            self.attempts.beside += work in self.attempts.flying
             work.source = self.retries
 
     # ── the rest ──
@@ -524,12 +524,12 @@ class Forwarder:
             or any(one.wants_page for one in self.replays)
         ):
             self._refilling = True
-            self.shared.spawn(self._refill(live=live))
+            self.shared.outbound.spawn(self._refill(live=live))
 
     def _waits_for_company(self, now_s: float) -> bool:
         """Tell whether a few fresh events should wait for more, so that they travel together."""
         batch = self.destination.spec.batch
-        if not self.format.batches or self.live.unread >= self._limits.events_max:
+        if not self.attempts.format.batches or self.live.unread >= self._limits.events_max:
             self._batch_since_s = None
             return False
         if self._batch_since_s is None:
@@ -576,19 +576,12 @@ class Forwarder:
         self._alarm = None
         self.wake()
 
-    def _configure(self) -> None:
-        spec = self.destination.spec
-        self.format = resolve(spec.format, spec.url)
-        batch = narrowed(spec.batch, self.format)
-        self._limits = Limits.of(batch, batches=self.format.batches, frame_bytes=self.format.frame_bytes)
-
-    def _open_channel(self) -> Channel | Failure:
-        if self._channel is None:
-            try:
-                self._channel = self.shared.sender.open(self.shared.route_of(self.destination))
-            except AegisError as error:
-                return Failure(Scope.DESTINATION, error.message, fix_needed=True)
-        return self._channel
+    def _set_limits(self) -> None:
+        format_ = self.attempts.format
+        batch = narrowed(self.destination.spec.batch, format_)
+        if (learned := self.checkup.health.batch_bytes_max) is not None:
+            batch = replace(batch, max_bytes=min(batch.max_bytes, learned))
+        self._limits = Limits.of(batch, batches=format_.batches, frame_bytes=format_.frame_bytes)
 
 
 def _is_whole(work: Work) -> bool:

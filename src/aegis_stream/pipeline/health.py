@@ -53,6 +53,11 @@ class Latencies:
         return None
 
 
+def is_ailing(health: Health) -> bool:
+    """Tell whether what was heard of a destination last was a failure: its next success is a recovery."""
+    return health.failures_in_row > 0 or (health.last_error_at or 0) > (health.last_success_at or 0)
+
+
 @dataclass(slots=True)
 class Warnings:
     """Which warnings were said lately, of all destinations of a worker: forwarders come and go between two events."""
@@ -125,7 +130,7 @@ class Checkup:
             since_us = max(0, int((now_s - self.succeeded_at_s) * SECOND))
             health = replace(health, last_success_at=Micros(now - since_us))
             self.succeeded_at_s = None
-        if now - self._quantiles_at >= QUANTILES_PAUSE_US:
+        if now - self._quantiles_at >= QUANTILES_PAUSE_US or health.p50_ms is None:
             self._quantiles_at = now
             p50, p99 = self._latencies.quantile_ms(0.5), self._latencies.quantile_ms(0.99)
             health = replace(health, p50_ms=p50, p99_ms=p99)

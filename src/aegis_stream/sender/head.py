@@ -43,9 +43,12 @@ def build_head(route: Route, user_agent: str, content_type: str, path_suffix: st
     if not _TARGET.fullmatch(target) or not _HOST.fullmatch(endpoint.host_header):
         raise _invalid("url", "has characters that cannot go into a request line: percent-encode them")
     lines = [f"POST {target} HTTP/1.1", f"Host: {endpoint.host_header}"]
-    names = set()
+    names = set[str]()
     for name, value in route.headers:
-        names.add(_checked_name(name))
+        lower = _checked_name(name)
+        if lower in names:
+            raise _invalid("headers", f"have {name} twice")
+        names.add(lower)
         lines.append(f"{name}: {_checked_value(name, value)}")
     for name, value in (("User-Agent", user_agent), ("Content-Type", content_type)):
         if name.lower() not in names:

@@ -1,6 +1,6 @@
 """Organizations, keys, destinations, and what people ask about deliveries, in the database (port Directory).
 
-URL and auth header value are sealed on their way in and opened on their way out; nothing below this file sees them.
+URL, auth header value and further headers are sealed on their way in and opened on their way out; nothing below this file sees them.
 """
 
 from collections.abc import Callable
@@ -14,9 +14,11 @@ from aegis_stream.domain.audit import Deed
 from aegis_stream.domain.delivery import RUN_LENGTH_MAX
 from aegis_stream.domain.destination import (
     BatchPolicy,
+    Compression,
     Destination,
     DestinationSpec,
     Filter,
+    Headers,
     Health,
     Progress,
 )
@@ -34,10 +36,12 @@ from aegis_stream.errors import Conflict, NotFound, Unavailable
 from aegis_stream.ports import Place, Sealer
 
 from .ledger import redrive_some, redrive_these
-from .secrets import AUTH_VALUE, URL, Record, sealing_key
+from .secrets import AUTH_VALUE, HEADERS, URL, Record, sealing_key
 from .sqlite import Connection, Row, Sqlite
 from .statements import load
 
+ABOUT_DESTINATION = "destination"
+"""Scope of a dead letter that another attempt can help, once the destination is well again."""
 REDRIVE_CHUNK = 1000
 """Dead letters moved in one transaction."""
 LOOKED_AT = 50
@@ -108,7 +112,7 @@ class _StoredSpec(msgspec.Struct):
     batch: BatchPolicy
     retry: RetryPolicy
     ca_certificate: str | None
-    compression: str
+    compression: Compression
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,12 +217,10 @@ class StoredDirectory:
                     f"this organization has {held} destinations, which is the limit: delete one",
                     code="too-many-destinations",
                 )
-            url, auth = self._sealed(db, spec, _organization_id(db, organization_no), dst_id)
             values = (
                 dst_id,
                 organization_no,
-                url,
-                auth,
+                *self._sealed(db, spec, _organization_id(db, organization_no), dst_id),
                 _spec_text(spec),
                 not spec.enabled,
                 _next_revision(db),
@@ -238,16 +240,24 @@ class StoredDirectory:
         dst_id: str,
         change: Callable[[DestinationSpec], DestinationSpec],
         now: Micros,
+        *,
+        probe: bool = False,
     ) -> Destination:
-        """Change a destination in one transaction. Raises: NotFound, and whatever `change` raises."""
+        """Change a destination in one transaction.
+
+        Args:
+            probe: try the oldest dead letter for a reason about the destination again at once: if it arrives, the
+                destination is well again, and its worker redrives the others.
+        Raises: NotFound, and whatever `change` raises.
+        """
 
         def work(db: Connection) -> Destination:
-            found = self._find(db, organization_no, dst_id)
+            found = self._find(db, organization_no, dst_id, damaged_too=True)
             spec = change(found.spec)
-            url, auth = self._sealed(db, spec, found.org_id, found.dst_id)
+            if found.damaged and spec.url == found.spec.url:
+                self._find(db, organization_no, dst_id)  # says what is wrong
             values = (
-                url,
-                auth,
+                *self._sealed(db, spec, found.org_id, found.dst_id),
                 _spec_text(spec),
                 not spec.enabled,
                 _next_revision(db),
@@ -258,6 +268,11 @@ class StoredDirectory:
             db.run(load()["update_destination"], values)
             if replace(spec, enabled=found.spec.enabled) != found.spec:
                 db.run(load()["clear_failures"], (found.no,))
+                if probe:
+                    moved, made = redrive_some(
+                        db, found.no, organization_no, scope=ABOUT_DESTINATION, died_by=now, limit=1
+                    )
+                    db.run(load()["count_redriven"], (moved, made, found.no))
             return self._find(db, organization_no, dst_id)
 
         return await self.db.write(work)
@@ -296,18 +311,25 @@ class StoredDirectory:
 
         return await self.db.write(work)
 
-    async def destination_of(self, organization_no: OrganizationNo, dst_id: str) -> Destination:
-        """Return one destination of an organization. Raises: NotFound."""
-        return await self.db.read(lambda db: self._find(db, organization_no, dst_id))
+    async def destination_of(
+        self, organization_no: OrganizationNo, dst_id: str, *, damaged_too: bool = False
+    ) -> Destination:
+        """Return one destination of an organization.
+
+        Args:
+            damaged_too: without its secrets, too, when they do not open.
+        Raises: NotFound. Unavailable when its secrets do not open.
+        """
+        return await self.db.read(lambda db: self._find(db, organization_no, dst_id, damaged_too=damaged_too))
 
     async def destinations_of(
         self, organization_no: OrganizationNo, after: str, limit: int
     ) -> list[Destination]:
-        """Return destinations of an organization in order of their making."""
+        """Return destinations of an organization in order of their making, the damaged ones without their secrets."""
 
         def work(db: Connection) -> list[Destination]:
             return [
-                self._destination(row)
+                self._readable(row)
                 for row in db.rows(load()["destinations_of"], (organization_no, after, limit))
             ]
 
@@ -329,8 +351,8 @@ class StoredDirectory:
         if row is None:
             raise NotFound(f"there is no destination {destination.dst_id}")
         start, cursor, head, delivered, failed, retrying, dead_letters = row[:7]
-        health = Health(*row[7:16])
-        return Progress(start, cursor, head, delivered, failed, retrying, dead_letters, health, row[16])
+        health = Health(*row[7:17])
+        return Progress(start, cursor, head, delivered, failed, retrying, dead_letters, health, row[17])
 
     # ── dead letters, replays, attempts ──
 
@@ -459,14 +481,23 @@ class StoredDirectory:
 
     # ── rows to objects ──
 
-    def _find(self, db: Connection, organization_no: OrganizationNo, dst_id: str) -> Destination:
+    def _find(
+        self, db: Connection, organization_no: OrganizationNo, dst_id: str, *, damaged_too: bool = False
+    ) -> Destination:
         row = db.row(load()["destination_by_id"], (organization_no, dst_id))
         if row is None:
             raise _no_destination(dst_id)
-        return self._destination(row)
+        return self._readable(row) if damaged_too else self._destination(row)
 
     def _destination(self, row: Row) -> Destination:
         return open_destination(row, self.sealer)
+
+    def _readable(self, row: Row) -> Destination:
+        """Open a row; of one that does not open, what is stored in the open."""
+        try:
+            return self._destination(row)
+        except Unavailable:
+            return replace(open_destination(row, None), damaged=True)
 
     def _opens(self, row: Row) -> bool:
         try:
@@ -477,25 +508,34 @@ class StoredDirectory:
 
     def _sealed(
         self, db: Connection, spec: DestinationSpec, org_id: str, dst_id: str
-    ) -> tuple[bytes, bytes | None]:
-        """Seal URL and auth header value, under the master key that seals at this moment, inside a write."""
+    ) -> tuple[bytes | None, ...]:
+        """Seal URL, auth header value and headers, under the master key that seals at this moment, inside a write."""
         key = sealing_key(db)
         key_id = key.key_id if key is not None else None
-        value = spec.auth_header_value
-        return (
-            self.sealer.seal(spec.url, Place(org_id, dst_id, URL), key_id),
-            self.sealer.seal(value, Place(org_id, dst_id, AUTH_VALUE), key_id) if value is not None else None,
+        headers = msgspec.json.encode(spec.headers).decode() if spec.headers else None
+        return tuple(
+            self.sealer.seal(secret, Place(org_id, dst_id, field), key_id) if secret is not None else None
+            for field, secret in ((URL, spec.url), (AUTH_VALUE, spec.auth_header_value), (HEADERS, headers))
         )
 
 
-def open_destination(row: Row, sealer: Sealer) -> Destination:
-    """Return the destination of a row, opened. Raises: Unavailable when one of its secrets does not open."""
-    no, dst_id, organization_no, org_id, url, auth, text, paused, revision, created_at, updated_at = row
+def open_destination(row: Row, sealer: Sealer | None) -> Destination:
+    """Return the destination of a row, opened.
+
+    Args:
+        sealer: None to leave all secrets empty.
+    Raises: Unavailable when one of its secrets does not open.
+    """
+    no, dst_id, organization_no, org_id, url, auth, headers, text, paused, revision, *times = row
     stored = msgspec.json.decode(text, type=_StoredSpec)
+
+    def opened(sealed: bytes, field: str) -> str:
+        return sealer.open(sealed, Place(org_id, dst_id, field)) if sealer is not None else ""
+
     spec = DestinationSpec(
-        url=sealer.open(url, Place(org_id, dst_id, URL)),
+        url=opened(url, URL),
         auth_header_name=stored.auth_header_name,
-        auth_header_value=sealer.open(auth, Place(org_id, dst_id, AUTH_VALUE)) if auth is not None else None,
+        auth_header_value=opened(auth, AUTH_VALUE) if auth is not None else None,
         name=stored.name,
         enabled=not paused,
         format=stored.format,
@@ -504,8 +544,13 @@ def open_destination(row: Row, sealer: Sealer) -> Destination:
         retry=stored.retry,
         ca_certificate=stored.ca_certificate,
         compression=stored.compression,
+        headers=_read_headers(opened(headers, HEADERS)) if headers is not None else (),
     )
-    return Destination(no, dst_id, organization_no, org_id, spec, revision, created_at, updated_at)
+    return Destination(no, dst_id, organization_no, org_id, spec, revision, *times)
+
+
+def _read_headers(text: str) -> Headers:
+    return msgspec.json.decode(text, type=Headers) if text else ()
 
 
 def _no_destination(dst_id: str) -> NotFound:

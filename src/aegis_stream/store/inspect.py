@@ -113,7 +113,7 @@ class Inspection:
 
     def count_to_rewrap(self, stamp: bytes) -> int:
         """Return how many destinations have records that do not begin like this."""
-        return self._number("count_records_to_rewrap", (stamp, stamp))
+        return self._number("count_records_to_rewrap", (stamp,) * 3)
 
     def destinations(self, sealer: Sealer) -> Iterator[Destination | Sealed]:
         """Open every destination, one after the other."""

@@ -107,12 +107,12 @@ class StoredLedger:
         return await self.db.read(work)
 
     async def outstanding(self, destination_no: DestinationNo) -> Outstanding:
-        """Return the replays under way, oldest first, and the numbers of retries and dead letters."""
+        """Return the replays under way, oldest first, the numbers of retries and dead letters, and the health."""
 
         def work(db: Connection) -> Outstanding:
             rows = db.rows(load()["open_replays"], (destination_no, OPEN_REPLAYS_MAX))
-            counts = db.row(load()["failed_counts"], (destination_no,)) or (0, 0)
-            return Outstanding([ReplayRange(*row) for row in rows], *counts)
+            retrying, dead_letters, *health = db.row(load()["failures_of"], (destination_no,)) or (0, 0)
+            return Outstanding([ReplayRange(*row) for row in rows], retrying, dead_letters, Health(*health))
 
         return await self.db.read(work)
 
@@ -173,9 +173,13 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
     for replay_id, cursor in one.replays:
         db.run(sql["advance_replay"], (cursor, cursor, now, replay_id, no))
     if one.redrive_died_by is not None:
-        limit = AUTO_REDRIVE_MAX
         moved, made = redrive_some(
-            db, no, one.organization_no, scope="destination", died_by=one.redrive_died_by, limit=limit
+            db,
+            no,
+            one.organization_no,
+            scope="destination",
+            died_by=one.redrive_died_by,
+            limit=AUTO_REDRIVE_MAX,
         )
         retrying, dead_letters = retrying + made, dead_letters - moved
     health = one.health
@@ -195,6 +199,7 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
                 health.last_error_status,
                 _short(health.last_error_message),
                 health.last_error_sequence,
+                health.batch_bytes_max,
             ),
             no,
         ),

@@ -20,7 +20,7 @@ from .statements import load
 
 DESTINATIONS_PER_STEP = 50
 """Destinations whose records one transaction brings under another key: a few milliseconds, so that nobody waits."""
-URL, AUTH_VALUE = "url", "auth_header_value"
+URL, AUTH_VALUE, HEADERS = "url", "auth_header_value", "headers"
 """The sealed fields of a destination."""
 _SENTINEL = Place("", "", "sentinel")
 
@@ -103,7 +103,7 @@ class StoredSecrets:
     async def count_to_rewrap(self, key_id: bytes) -> int:
         """Return how many destinations have records that are not sealed as they would be now."""
         stamp = self.sealer.stamp(key_id)
-        row = await self.db.read(lambda db: db.row(load()["count_records_to_rewrap"], (stamp, stamp)))
+        row = await self.db.read(lambda db: db.row(load()["count_records_to_rewrap"], (stamp,) * 3))
         assert row is not None, "a count has one row"
         return int(row[0])
 
@@ -131,16 +131,16 @@ class StoredSecrets:
         stamp = self.sealer.stamp(key_id)
 
         def work(db: Connection) -> Step:
-            rows = db.rows(load()["records_to_rewrap"], (after_no, stamp, stamp, DESTINATIONS_PER_STEP))
+            rows = db.rows(load()["records_to_rewrap"], (after_no, *(stamp,) * 3, DESTINATIONS_PER_STEP))
             done, broken = Counter[tuple[OrganizationNo, OrganizationId]](), []
-            for no, org_no, org_id, dst_id, url, auth in rows:
+            for no, org_no, org_id, dst_id, *records in rows:
                 try:
-                    fresh = (
-                        self.sealer.rewrap(url, Place(org_id, dst_id, URL), key_id),
-                        self.sealer.rewrap(auth, Place(org_id, dst_id, AUTH_VALUE), key_id)
-                        if auth is not None
-                        else None,
-                    )
+                    fresh = [
+                        self.sealer.rewrap(record, Place(org_id, dst_id, field), key_id)
+                        if record is not None
+                        else None
+                        for field, record in zip((URL, AUTH_VALUE, HEADERS), records, strict=True)
+                    ]
                 except Unavailable:
                     broken.append(dst_id)
                     continue

@@ -97,8 +97,8 @@ UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value;
 
 -- name: insert_destination
 -- A new destination.
-INSERT INTO destinations (dst_id, org_no, url, auth_value, spec, paused, revision, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING dst_no;
+INSERT INTO destinations (dst_id, org_no, url, auth_value, headers, spec, paused, revision, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING dst_no;
 
 -- name: insert_cursor
 -- A new destination begins after the newest event of its organization.
@@ -107,16 +107,16 @@ SELECT ?, org_no, head, head FROM organizations WHERE org_no = ?;
 
 -- name: update_destination
 -- A destination configured otherwise.
-UPDATE destinations SET url = ?, auth_value = ?, spec = ?, paused = ?, revision = ?, updated_at = ?
+UPDATE destinations SET url = ?, auth_value = ?, headers = ?, spec = ?, paused = ?, revision = ?, updated_at = ?
 WHERE org_no = ? AND dst_no = ? AND deleted_at IS NULL;
 
 -- name: clear_failures
--- After a change of configuration the next attempt is made at once.
-UPDATE cursors SET failures_in_row = 0 WHERE dst_no = ?;
+-- After a change of configuration the next attempt is made at once, and what it takes is found out anew.
+UPDATE cursors SET failures_in_row = 0, batch_bytes_max = NULL WHERE dst_no = ?;
 
 -- name: mark_destination_deleted
 -- From here on the destination is gone for people; its worker learns of it by the revision.
-UPDATE destinations SET deleted_at = ?, revision = ?, auth_value = NULL, url = x'' WHERE org_no = ? AND dst_no = ?;
+UPDATE destinations SET deleted_at = ?, revision = ?, auth_value = NULL, headers = NULL, url = x'' WHERE org_no = ? AND dst_no = ?;
 
 -- name: void_lease
 -- Whoever serves the destination can settle nothing any more.
@@ -124,7 +124,7 @@ UPDATE cursors SET lease_owner = NULL, lease_epoch = lease_epoch + 1 WHERE dst_n
 
 -- name: destination_by_id
 -- One destination of an organization.
-SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.org_no = ? AND d.dst_id = ? AND d.deleted_at IS NULL;
 
@@ -134,14 +134,14 @@ SELECT dst_no FROM destinations WHERE org_no = ? AND dst_id = ? AND deleted_at I
 
 -- name: destinations_of
 -- Destinations of an organization in order of their making, after a given one.
-SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.org_no = ? AND d.deleted_at IS NULL AND d.dst_no > coalesce((SELECT a.dst_no FROM destinations a WHERE a.dst_id = ?), 0)
 ORDER BY d.dst_no LIMIT ?;
 
 -- name: destination_by_no
 -- One destination for the worker that serves it.
-SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.dst_no = ? AND d.deleted_at IS NULL;
 
@@ -153,7 +153,7 @@ SELECT dst_no, revision FROM destinations WHERE revision > ? ORDER BY revision L
 -- How far a destination has come and how it fares.
 SELECT c.start_sequence, c.cursor, o.head, c.delivered, c.failed_attempts, c.retrying, c.dead_letters,
        c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
-       c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence,
+       c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max,
        (SELECT e.event_id FROM events e WHERE e.position = c.org_no * 1099511627776 + c.last_error_sequence)
 FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.dst_no = ?;
 
@@ -179,29 +179,31 @@ UPDATE master_keys SET rewrapped_at = ? WHERE key_id = ?;
 -- name: master_keys_in_use
 -- Ids of the master keys that records stand under, whatever has become of the keys.
 SELECT substr(url, 2, 4) FROM destinations WHERE deleted_at IS NULL
-UNION SELECT substr(auth_value, 2, 4) FROM destinations WHERE deleted_at IS NULL AND auth_value IS NOT NULL;
+UNION SELECT substr(auth_value, 2, 4) FROM destinations WHERE deleted_at IS NULL AND auth_value IS NOT NULL
+UNION SELECT substr(headers, 2, 4) FROM destinations WHERE deleted_at IS NULL AND headers IS NOT NULL;
 
 -- name: destinations_after
 -- Destinations of all organizations, after a given number.
-SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.deleted_at IS NULL AND d.dst_no > ? ORDER BY d.dst_no LIMIT ?;
 
 -- name: records_to_rewrap
 -- Records that do not begin as all do that are sealed now.
-SELECT d.dst_no, d.org_no, o.org_id, d.dst_id, d.url, d.auth_value
+SELECT d.dst_no, d.org_no, o.org_id, d.dst_id, d.url, d.auth_value, d.headers
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
-WHERE d.deleted_at IS NULL AND d.dst_no > ? AND (substr(d.url, 1, 5) <> ? OR substr(d.auth_value, 1, 5) <> ?)
+WHERE d.deleted_at IS NULL AND d.dst_no > ?
+    AND (substr(d.url, 1, 5) <> ? OR substr(d.auth_value, 1, 5) <> ? OR substr(d.headers, 1, 5) <> ?)
 ORDER BY d.dst_no LIMIT ?;
 
 -- name: count_records_to_rewrap
 -- How many destinations that concerns.
 SELECT count(*) FROM destinations
-WHERE deleted_at IS NULL AND (substr(url, 1, 5) <> ? OR substr(auth_value, 1, 5) <> ?);
+WHERE deleted_at IS NULL AND (substr(url, 1, 5) <> ? OR substr(auth_value, 1, 5) <> ? OR substr(headers, 1, 5) <> ?);
 
 -- name: rewrap_destination
 -- The same secrets under another master key: nothing for workers to learn of.
-UPDATE destinations SET url = ?, auth_value = ? WHERE dst_no = ?;
+UPDATE destinations SET url = ?, auth_value = ?, headers = ? WHERE dst_no = ?;
 
 
 -- ─── Workers and leases ─────────────────────────────────────────────────────────────────────────────────────────────
@@ -267,7 +269,7 @@ RETURNING dst_no, lease_epoch;
 SELECT c.dst_no, c.lease_epoch, c.org_no, c.cursor, o.head, c.retrying, c.dead_letters,
        EXISTS (SELECT 1 FROM replays p WHERE p.dst_no = c.dst_no AND p.finished_at IS NULL),
        c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
-       c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence
+       c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max
 FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.lease_owner = ?;
 
 -- name: release_lease
@@ -286,7 +288,8 @@ WHERE c.dst_no = ? AND c.lease_owner = ? AND c.lease_epoch = ? AND w.expires_at 
 -- The one small write per batch: the watermark moves on, never back, and the counts with it.
 UPDATE cursors SET cursor = max(cursor, ?), delivered = delivered + ?, failed_attempts = failed_attempts + ?,
     retrying = retrying + ?, dead_letters = dead_letters + ?, failures_in_row = ?, window_size = ?, p50_ms = ?, p99_ms = ?,
-    last_success_at = ?, last_error_at = ?, last_error_status = ?, last_error_message = ?, last_error_sequence = ?
+    last_success_at = ?, last_error_at = ?, last_error_status = ?, last_error_message = ?, last_error_sequence = ?,
+    batch_bytes_max = ?
 WHERE dst_no = ?
 RETURNING retrying, dead_letters;
 
@@ -342,9 +345,11 @@ SELECT attempts, due_at, status_code, message FROM retries WHERE dst_no = ? AND 
 -- The dead letter of one event, if it is one.
 SELECT attempts, status_code, message, dead_at FROM dead_letters WHERE dst_no = ? AND sequence = ?;
 
--- name: failed_counts
--- How many retries and dead letters a destination has.
-SELECT retrying, dead_letters FROM cursors WHERE dst_no = ?;
+-- name: failures_of
+-- How many retries and dead letters a destination has, and how it fares.
+SELECT c.retrying, c.dead_letters, c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
+       c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max
+FROM cursors c WHERE c.dst_no = ?;
 
 -- name: dead_letters_of
 -- Dead letters of a destination in log order.

@@ -30,8 +30,9 @@ SPEC = DestinationSpec(
     auth_header_value="Bearer c4n4ry-token",
     name="SIEM",
     ca_certificate="-----BEGIN CERTIFICATE-----\nc4n4ry",
+    headers=(("X-Access-Key", "c4n4ry-header"),),
 )
-HIDDEN = {"url", "auth_header_value", "ca_certificate"}
+HIDDEN = {"url", "auth_header_value", "ca_certificate", "headers"}
 
 CATEGORIES = {"authentication", "configuration", "iam"}
 TYPES = {"access", "change", "creation", "deletion", "denied", "end", "start"}
@@ -126,8 +127,9 @@ def test_a_destination_is_shown_without_its_secrets():
         True,
     )
     assert len(view["ca_certificate_sha256"]) == 64
-    bare = destination_view(replace(SPEC, auth_header_value=None, ca_certificate=None))
-    assert (bare["auth_header_set"], bare["ca_certificate_sha256"]) == (False, None)
+    assert view["header_names"] == ["X-Access-Key"]
+    bare = destination_view(replace(SPEC, auth_header_value=None, ca_certificate=None, headers=()))
+    assert (bare["auth_header_set"], bare["ca_certificate_sha256"], bare["header_names"]) == (False, None, [])
 
 
 def test_every_field_of_a_destination_is_shown_or_hidden_on_purpose():
@@ -143,6 +145,16 @@ def test_every_field_of_a_destination_is_shown_or_hidden_on_purpose():
         ({"enabled": False}, {"enabled": True}, {"enabled": False}),
         ({"auth_header_value": "Bearer c4n4ry-other"}, {"auth_header_set": True}, {"auth_header_set": True}),
         ({"auth_header_value": None}, {"auth_header_set": True}, {"auth_header_set": False}),
+        (
+            {"headers": (("X-Access-Key", "c4n4ry-other"),)},
+            {"header_names": ["X-Access-Key"]},
+            {"header_names": ["X-Access-Key"]},
+        ),
+        (
+            {"headers": (("X-Scope-OrgID", "c4n4ry-t1"), ("X-B", "c4n4ry-b"))},
+            {"header_names": ["X-Access-Key"]},
+            {"header_names": ["X-Scope-OrgID", "X-B"]},
+        ),
         ({}, {}, {}),
     ],
     ids=str,
@@ -173,6 +185,7 @@ def test_no_change_of_any_field_shows_a_secret(name):
         "filter": Filter(("a",)),
         "batch": BatchPolicy(1),
         "retry": replace(SPEC.retry, max_attempts=9),
+        "headers": (("X-Access-Key", "c4n4ry-other"),),
     }
     changed = replace(SPEC, **{name: other.get(name, f"{getattr(SPEC, name)}x")})
 

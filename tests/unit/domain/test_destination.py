@@ -7,12 +7,14 @@ from hypothesis import strategies as st
 from aegis_stream.domain.attempt import RetryPolicy
 from aegis_stream.domain.destination import (
     HEADER_VALUE_CHARACTERS_MAX,
+    HEADERS_MAX,
     MASK,
     BatchPolicy,
     Destination,
     DestinationSpec,
     Filter,
     auth_header_problems,
+    header_problems,
     mask_url,
     policy_problems,
 )
@@ -89,11 +91,61 @@ def test_checks_the_auth_header(name, value, wrong):
     assert "c4n4ry" not in repr(problems)
 
 
+@pytest.mark.parametrize(
+    "headers, wrong",
+    [
+        ((), []),
+        ((("X-Scope-OrgID", "t1"), ("X-Key", SECRET)), []),
+        (tuple((f"X-{number}", "v") for number in range(HEADERS_MAX)), []),
+        (tuple((f"X-{number}", "v") for number in range(HEADERS_MAX + 1)), ["headers"]),
+        ((("A" * 128, "x" * HEADER_VALUE_CHARACTERS_MAX),), []),
+        ((("A" * 129, "v"),), ["headers"]),
+        ((("", "v"),), ["headers"]),
+        (((SECRET, "v"),), ["headers"]),
+        ((("X-Kéy", "v"), ("X-Key\n", "v"), ("X:", "v")), ["headers"] * 3),
+        ((("HOST", "v"),), ["headers.HOST"]),
+        ((("content-length", "v"),), ["headers.content-length"]),
+        ((("Content-Type", "v"),), ["headers.Content-Type"]),
+        ((("Content-Encoding", "v"),), ["headers.Content-Encoding"]),
+        ((("User-Agent", "v"),), ["headers.User-Agent"]),
+        ((("X-Aegis-Signature", "v"),), ["headers.X-Aegis-Signature"]),
+        ((("authorization", "v"),), ["headers.authorization"]),
+        ((("X-Key", "v"), ("x-KEY", "w")), ["headers.x-KEY"]),
+        ((("X-Key", ""),), ["headers.X-Key"]),
+        ((("X-Key", "x" * (HEADER_VALUE_CHARACTERS_MAX + 1)),), ["headers.X-Key"]),
+        ((("X-Key", SECRET + "\n"),), ["headers.X-Key"]),
+        ((("X-Key", SECRET + "\r\nX: y"),), ["headers.X-Key"]),
+        ((("X-Key", SECRET + "\x00"),), ["headers.X-Key"]),
+        ((("X-Key", SECRET + "é"),), ["headers.X-Key"]),
+        (
+            (("X-A", "v"), ("Host", SECRET + "\n"), ("X-B", " v")),
+            ["headers.Host", "headers.Host", "headers.X-B"],
+        ),
+    ],
+    ids=lambda value: ascii(value)[:40],
+)
+def test_checks_further_headers(headers, wrong):
+    """Each is checked as the auth header is, and none stands twice or beside an auth header of its name; no message repeats
+    a value, nor what is no name.
+    """
+    problems = header_problems(headers, "Authorization")
+
+    assert fields(problems) == wrong
+    assert "c4n4ry" not in repr(problems)
+
+
+def test_without_an_auth_header_every_name_is_free():
+    """Authorization is a further header like others where no auth header has the name."""
+    assert header_problems((("Authorization", SECRET),), None) == []
+
+
 @settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_header_value_that_passes_can_split_a_request(value):
     """Whatever value passes has only visible ASCII and blanks inside, so that it stays on its line."""
-    if not auth_header_problems("X-Key", value):
+    problems = auth_header_problems("X-Key", value)
+    assert bool(header_problems((("X-Key", value),), None)) == bool(problems)
+    if not problems:
         assert value.isascii()
         assert value.isprintable()
         assert value == value.strip()
@@ -107,7 +159,9 @@ def test_no_header_value_that_passes_can_split_a_request(value):
         ({"name": "x" * 200}, []),
         ({"name": "x" * 201}, ["name"]),
         ({"name": "a\nb"}, ["name"]),
-        ({"compression": "gzip"}, ["compression"]),
+        ({"compression": "gzip"}, []),
+        ({"compression": "zstd"}, []),
+        ({"compression": "lzma"}, ["compression"]),
         ({"batch": BatchPolicy(1, 1_000, 0)}, []),
         ({"batch": BatchPolicy(10_000, 10_000_000, 60_000)}, []),
         ({"batch": BatchPolicy(0, 999, -1)}, ["batch.max_events", "batch.max_bytes", "batch.max_wait_ms"]),
@@ -179,8 +233,10 @@ def test_a_mask_never_shows_more_than_four_characters_of_the_tail(first, separat
 
 
 def test_secrets_are_not_in_the_repr():
-    """A spec that ends up in a traceback or a log shows neither URL nor credential."""
-    spec = DestinationSpec("https://h.example/c4n4ry-url", "Authorization", SECRET)
+    """A spec that ends up in a traceback or a log shows neither URL nor credential nor headers."""
+    spec = DestinationSpec(
+        "https://h.example/c4n4ry-url", "Authorization", SECRET, headers=(("X-Key", "c4n4ry"),)
+    )
 
     assert "c4n4ry" not in repr(spec)
 

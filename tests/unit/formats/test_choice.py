@@ -26,6 +26,14 @@ CHOSEN = [
     ("otlp_logs", "https://loki.example.com/otlp/v1/logs"),
     ("honeycomb", "https://api.honeycomb.io/1/batch/audit"),
     ("honeycomb", "https://api.eu1.honeycomb.io/1/batch/audit"),
+    (
+        "sentinel",
+        "https://dce-1.westeurope-1.ingest.monitor.azure.com/dataCollectionRules/dcr-00/streams/Custom-Aegis_CL",
+    ),
+    (
+        "sentinel",
+        "https://x.ingest.monitor.azure.com/dataCollectionRules/dcr-00/streams/Custom-A?api-version=2023-01-01",
+    ),
     ("axiom", "https://api.axiom.co/v1/datasets/audit/ingest"),
     ("axiom", "https://eu-central-1.aws.edge.axiom.co/v1/ingest/audit"),
     *(
@@ -55,6 +63,7 @@ CHOSEN = [
     ("json", "https://h.example/_bulk/more"),
     ("json", "https://h.example/my_bulk"),
     ("json", "https://h.example/services/collector/raw"),
+    ("json", "https://h.example/dataCollectionRules/dcr-00/streams"),
     ("json", "https://h.example/api/v2/logs"),
     ("json", "https://h.example/v1/ingest/audit"),
     ("json", "https://log-api.newrelic.com.evil.example/log/v1"),

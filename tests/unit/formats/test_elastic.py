@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import pytest
 
@@ -92,7 +93,8 @@ def test_the_url_asks_for_what_is_read_and_nothing_else():
     format_ = REGISTRY["elastic_bulk"]
 
     assert with_query(format_, "/logs-a-b/_bulk") == (
-        "/logs-a-b/_bulk?filter_path=errors,items.*.status,items.*.result,items.*.failure_store,items.*.error.type"
+        "/logs-a-b/_bulk?filter_path=errors,items.*.status,items.*.result,items.*.failure_store"
+        ",items.*.error.type,items.*.error.caused_by.type"
     )
     assert with_query(format_, "/_bulk?filter_path=items.*.status") == "/_bulk?filter_path=items.*.status"
     assert with_query(format_, "/_bulk?require_data_stream=true").startswith(
@@ -105,6 +107,8 @@ def test_an_answer_about_the_largest_batch_is_read_whole(item):
     """With as many events as fit into a request, the answer fits into what is read of it, also when all fail."""
     longest = json.loads(json.dumps(item))
     longest["create"]["failure_store"] = "not_enabled"
+    if "error" in longest["create"]:
+        longest["create"]["error"]["caused_by"] = {"type": "max_bytes_length_exceeded_exception"}
 
     assert len(answer_of(*[longest] * EVENTS_MAX).body) < ANSWER_BYTES_MAX
 
@@ -163,6 +167,42 @@ def test_an_answer_about_the_largest_batch_is_read_whole(item):
             False,
         ),
         ({"status": 301}, False, Scope.EVENT, True, False, False),
+        ({"status": 201, "result": "noop"}, False, Scope.EVENT, True, False, False),
+        *(
+            (
+                {"status": 400, "error": {"type": f"{kind}_exception"}},
+                False,
+                Scope.DESTINATION,
+                False,
+                True,
+                False,
+            )
+            for kind in ("index_closed", "invalid_index_name", "validation")
+        ),
+        (
+            {"status": 429, "error": {"type": "cluster_block_exception"}},
+            False,
+            Scope.DESTINATION,
+            False,
+            False,
+            True,
+        ),
+        (
+            {"status": 500, "error": {"type": "fail_processor_exception"}},
+            False,
+            Scope.EVENT,
+            True,
+            False,
+            False,
+        ),
+        (
+            {"status": 500, "error": {"type": "ingest_processor_exception"}},
+            False,
+            Scope.DESTINATION,
+            False,
+            False,
+            False,
+        ),
     ],
 )
 def test_an_item_decides_about_its_event(item, delivered, scope, permanent, fix_needed, overload):
@@ -180,6 +220,45 @@ def test_an_item_decides_about_its_event(item, delivered, scope, permanent, fix_
         assert (verdict.scope, verdict.permanent) == (scope, permanent)
         assert (verdict.fix_needed, verdict.overload) == (fix_needed, overload)
         assert verdict.status_code == item["status"]
+
+
+@pytest.mark.parametrize(
+    "error, said",
+    [
+        ({"type": "mapper_parsing_exception"}, "a field does not fit the mapping"),
+        (
+            {"type": "mapper_parsing_exception", "caused_by": {"type": "illegal_argument_exception"}},
+            "a field does not fit the mapping",
+        ),
+        ({"type": "illegal_argument_exception"}, "too many fields"),
+        (
+            {
+                "type": "illegal_argument_exception",
+                "caused_by": {"type": "max_bytes_length_exceeded_exception"},
+            },
+            "more than 32766 bytes",
+        ),
+        ({"type": "illegal_argument_exception", "caused_by": None}, "too many fields"),
+        ({"type": "s3cret_exception", "caused_by": {"type": "s3cret"}}, "the event was refused"),
+        (
+            {"type": "mapper_parsing_exception", "reason": "value 's3cret'"},
+            "a field does not fit the mapping",
+        ),
+    ],
+)
+@pytest.mark.parametrize("interpret", ["bulk", "document"])
+def test_a_refusal_says_why_in_our_words(interpret, error, said):
+    """The type of an error, and of what caused it, chooses the message; nothing of the destination's own words is in it."""
+    if interpret == "bulk":
+        (verdict,) = interpret_bulk(answer_of({"create": {"status": 400, "error": error}}), 1)
+    else:
+        body = json.dumps({"error": error, "status": 400}).encode()
+        verdict = interpret_document(Response(400, body, 100), 1)
+
+    assert (verdict.scope, verdict.permanent, verdict.status_code) == (Scope.EVENT, True, 400)
+    assert "s3cret" not in verdict.message
+    if not (interpret == "document" and "s3cret" in error["type"]):  # there the status is all that is known
+        assert said in verdict.message
 
 
 def test_a_batch_that_was_taken_whole_has_one_verdict():
@@ -273,6 +352,8 @@ def test_events_without_an_item_are_not_known():
         (400, b"blocked by a firewall", Scope.EVENT, False),
         (401, b'{"error":{"type":"security_exception"}}', Scope.DESTINATION, True),
         (403, b'{"error":{"type":"security_exception"}}', Scope.DESTINATION, True),
+        (403, b'{"error":{"type":"cluster_block_exception"}}', Scope.DESTINATION, True),
+        (400, b'{"error":{"type":"mapper_parsing_exception"}}', Scope.DESTINATION, True),
         (404, b'{"error":{"type":"index_not_found_exception"}}', Scope.DESTINATION, True),
         (413, b"", Scope.EVENT, False),
         (429, b'{"error":{"type":"es_rejected_execution_exception"}}', Scope.DESTINATION, False),
@@ -285,6 +366,23 @@ def test_a_request_that_is_refused_whole(status, body, scope, fix_needed):
     verdict = interpret_bulk(Response(status, body, 100), 500)
 
     assert (verdict.scope, verdict.fix_needed, verdict.status_code) == (scope, fix_needed, status)
+
+
+def test_a_blocked_cluster_is_no_wrong_credential():
+    """A 403 whose error is a block says so; the advice of the status alone would send people to look at the credential."""
+    blocked = Response(403, b'{"error":{"type":"cluster_block_exception"},"status":403}', 100)
+
+    for verdict in (interpret_bulk(blocked, 500), interpret_document(blocked, 1)):
+        assert "blocked for writing" in verdict.message
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_pause_that_is_asked_for_is_kept(status):
+    """Where an answer may have Retry-After, its error's type does not push that aside."""
+    busy = Response(status, b'{"error":{"type":"es_rejected_execution_exception"}}', 100, retry_after="7")
+
+    for verdict in (interpret_bulk(busy, 500), interpret_document(busy, 1)):
+        assert (verdict.retry_after_s, verdict.overload) == (7.0, True)
 
 
 @pytest.mark.parametrize(
@@ -300,6 +398,8 @@ def test_a_request_that_is_refused_whole(status, body, scope, fix_needed):
         (201, b"", False, "URL"),
         (201, b'{"result":', False, "cut short"),
         (400, b'{"error":{}}', False, "could not read"),
+        (400, b'{"error":{"type":"index_closed_exception"}}', False, "open it"),
+        (500, b'{"error":{"type":"fail_processor_exception"}}', False, "pipeline refuses"),
         (429, b"", False, "rate"),
     ],
 )
@@ -314,25 +414,56 @@ def test_a_single_document_is_judged_by_its_result(status, body, delivered, hint
 # ── the index template ──
 
 
-def test_counts_of_findings_are_one_field():
-    """However many types of findings there are, the template maps them as one flattened field."""
-    for opensearch, kind in ((False, "flattened"), (True, "flat_object")):
-        template = index_template(opensearch=opensearch)
-        mapped = template["template"]["mappings"]["properties"]["aegis"]["properties"]
+def mappings_of(template):
+    """Return the mappings of a template."""
+    return template["template"]["mappings"]
 
-        assert mapped["finding_counts_by_type"] == {"type": kind}
-        assert json.loads(json.dumps(template)) == template
+
+@pytest.mark.parametrize("flavor, kind", [("elasticsearch", "flattened"), ("opensearch", "flat_object")])
+def test_objects_of_any_shape_are_one_field(flavor, kind):
+    """However many types of findings and keys of vendors there are, the template maps each such object as one field."""
+    template = index_template(flavor=flavor)
+    mappings = mappings_of(template)
+    by_name = {name: rule for one in mappings["dynamic_templates"] for name, rule in one.items()}
+
+    assert mappings["properties"]["aegis"]["properties"]["finding_counts_by_type"]["type"] == kind
+    assert by_name["other_objects"]["mapping"]["type"] == kind
+    assert template["template"]["settings"]["index"]["mapping"]["ignore_malformed"] is True
+    assert json.loads(json.dumps(template)) == template
+
+
+def test_the_objects_of_the_schema_keep_their_fields():
+    """The first rule takes the schema's objects, by their whole path, and no vendor's object that begins or ends like one."""
+    ((name, rule),) = mappings_of(index_template())["dynamic_templates"][0].items()
+
+    assert (name, rule["mapping"]) == ("objects_of_the_schema", {"type": "object"})
+    taken = re.compile(rule["path_match"])
+    assert all(taken.fullmatch(path) for path in ("user", "user.target", "http.response", "source"))
+    assert not any(
+        taken.fullmatch(path) for path in ("users", "okta.user", "user.attributes", "httpXresponse")
+    )
+
+
+def test_only_elasticsearch_ignores_what_exceeds_the_limit_of_fields():
+    """OpenSearch refuses a template with a setting that it does not know."""
+    limits = {
+        flavor: index_template(flavor=flavor)["template"]["settings"]["index"]["mapping"].get("total_fields")
+        for flavor in ("elasticsearch", "opensearch")
+    }
+
+    assert limits == {"elasticsearch": {"ignore_dynamic_beyond_limit": True}, "opensearch": None}
 
 
 def test_the_template_is_for_data_streams_of_ecs_events():
     """It makes data streams of the given names, wins over the vendor's own, and knows the fields that events must have."""
     template = index_template("logs-mine-*")
-    properties = template["template"]["mappings"]["properties"]
+    properties = mappings_of(template)["properties"]
 
     assert template["index_patterns"] == ["logs-mine-*"]
     assert template["data_stream"] == {}
     assert template["priority"] > 200
-    assert properties["@timestamp"] == {"type": "date"}
+    # A data stream refuses a template that would ignore a malformed @timestamp.
+    assert (properties["@timestamp"]["type"], properties["@timestamp"]["ignore_malformed"]) == ("date", False)
     assert properties["event"]["properties"]["id"]["type"] == "keyword"
     assert properties["organization"]["properties"]["id"]["type"] == "keyword"
 
@@ -340,11 +471,9 @@ def test_the_template_is_for_data_streams_of_ecs_events():
 def test_templates_do_not_share_their_parts():
     """A caller may change its template without changing the next one."""
     first = index_template()
-    first["template"]["mappings"]["properties"]["event"]["properties"]["mine"] = {}
     first["template"]["mappings"]["properties"]["event"]["properties"]["id"]["type"] = "wildcard"
+    first["template"]["mappings"]["dynamic_templates"][1]["other_objects"]["mapping"]["type"] = "object"
 
-    assert "mine" not in index_template()["template"]["mappings"]["properties"]["event"]["properties"]
-    assert (
-        index_template()["template"]["mappings"]["properties"]["event"]["properties"]["id"]["type"]
-        == "keyword"
-    )
+    assert mappings_of(index_template())["properties"]["event"]["properties"]["id"]["type"] == "keyword"
+    properties = mappings_of(first)["properties"]["aegis"]["properties"]
+    assert properties["finding_counts_by_type"]["type"] == "flattened"

@@ -39,6 +39,7 @@ SUCCESSES = {
     "axiom": (200, b'{"ingested":3,"failed":0,"failures":[],"processedBytes":1}'),
     "better_stack": (202, b""),
     "honeycomb": (200, b'[{"status":202},{"status":202},{"status":202}]'),
+    "sentinel": (204, b""),
 }
 """An answer of every contract that takes three events (the single formats one)."""
 JUNK = [

@@ -1,6 +1,7 @@
 """Promises of otlp_logs: every value arrives, rejected records are noticed, and the protocol's rule of retries is kept."""
 
 import json
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given, settings
@@ -8,27 +9,13 @@ from hypothesis import given, settings
 from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
 from aegis_stream.formats.otlp import RETRIED, encode, interpret
 from support.formats import UNHURRIED, events, leaves, make_event, otlp_records, stored
+from support.otlp import records_of
 
 
 def record_of(event):
-    """Return the one record that is sent for an event."""
-    (record,) = otlp_records(encode([stored(event)]))
+    """Return the one record that is sent for an event, as its receiver reads it."""
+    (record,) = records_of(encode([stored(event)]).body)
     return record
-
-
-def value_of(any_value):
-    """Return what an AnyValue stands for, as its receiver reads it."""
-    if not any_value:
-        return None
-    ((kind, value),) = any_value.items()
-    match kind:
-        case "intValue":
-            return int(value)
-        case "arrayValue":
-            return [value_of(one) for one in value["values"]]
-        case "kvlistValue":
-            return {pair["key"]: value_of(pair["value"]) for pair in value["values"]}
-    return value
 
 
 def test_a_record_for_each_event():
@@ -83,13 +70,22 @@ def test_a_record_for_each_event():
     "spelled, sent",
     [
         (b"9223372036854775807", {"intValue": "9223372036854775807"}),
-        (b"-9223372036854775807", {"intValue": "-9223372036854775807"}),
+        (b"-9223372036854775808", {"intValue": "-9223372036854775808"}),
         (b"9223372036854775808", {"stringValue": "9223372036854775808"}),
+        (b"-9223372036854775809", {"stringValue": "-9223372036854775809"}),
         (b"1e999", {"stringValue": "1e999"}),
         (b"9" * 5000, {"stringValue": "9" * 5000}),
         (b"1.5e1", {"doubleValue": 15.0}),
     ],
-    ids=["largest", "smallest", "beyond 64 bits", "beyond a double", "5,000 digits", "double"],
+    ids=[
+        "largest",
+        "smallest",
+        "beyond 64 bits",
+        "below 64 bits",
+        "beyond a double",
+        "5,000 digits",
+        "double",
+    ],
 )
 def test_a_number_that_fits_nowhere_is_a_text(spelled, sent):
     """A number beyond 64 bits or beyond a double keeps its digits."""
@@ -100,23 +96,56 @@ def test_a_number_that_fits_nowhere_is_a_text(spelled, sent):
     assert {pair["key"]: pair["value"] for pair in record["attributes"]}["x"] == sent
 
 
+@pytest.mark.parametrize(
+    "spelled, nanos, is_kept",
+    [
+        ("2026-05-15T10:33:21.456789+00:00", 1778841201456789000, False),
+        ("2026-05-15T12:33:21.456789000+02:00", 1778841201456789000, False),
+        ("2026-05-15T10:33:21Z", 1778841201000000000, False),
+        ("2026-05-15T10:33:21.456789123Z", 1778841201456789000, True),
+        ("1969-07-20T20:17:40Z", 0, True),
+        ("1970-01-01T00:00:00Z", 0, True),
+        ("2262-04-11T23:47:16.854775Z", 9223372036854775000, False),
+        ("2262-04-12T00:00:00Z", 2**63 - 1, True),
+    ],
+    ids=["usual", "offset", "seconds", "nanoseconds", "before 1970", "1970", "latest", "beyond 2262"],
+)
+def test_a_time_that_the_record_cannot_tell_is_an_attribute(spelled, nanos, is_kept):
+    """Where timeUnixNano is a bound, the word for an unknown time, or rounded, the event's own spelling goes beside it."""
+    record = record_of(make_event() | {"@timestamp": spelled})
+
+    assert record.time_unix_nano == nanos
+    assert record.attributes.get("@timestamp") == (spelled if is_kept else None)
+
+
 @settings(UNHURRIED, max_examples=60)
 @given(event=events())
 def test_every_value_travels(event):
     """Every leaf of an event is in its record, once, with its value; no attribute has the name of another."""
     record = record_of(event)
-    found = {pair["key"]: value_of(pair["value"]) for pair in record["attributes"]}
 
     line = event.get("message")
-    kept = {path: value for path, value in leaves(event) if path != ("@timestamp",)}
+    kept = dict(leaves(event))
+    if "@timestamp" not in record.attributes:
+        assert record.time_unix_nano == nanos_of(event["@timestamp"])
+        del kept["@timestamp",]
     if isinstance(line, str) and line:
-        assert record["body"] == {"stringValue": line}
+        assert record.body == line
         del kept["message",]
-    assert len(found) == len(record["attributes"]) == len(kept)
+    assert len(record.attributes) == record.pairs == len(kept)
     for path, value in kept.items():
         name = ".".join(path)
-        sent = [one for key, one in found.items() if key.rstrip("_") == name.rstrip("_")]
+        sent = [one for key, one in record.attributes.items() if key.rstrip("_") == name.rstrip("_")]
         assert any(as_sent(value) == one for one in sent), (path, value, sent)
+
+
+def nanos_of(spelled):
+    """Return a time in nanoseconds since 1970, exactly."""
+    return (
+        (datetime.fromisoformat(spelled) - datetime(1970, 1, 1, tzinfo=UTC))
+        // timedelta(microseconds=1)
+        * 1000
+    )
 
 
 def as_sent(value):
@@ -125,7 +154,7 @@ def as_sent(value):
         return [as_sent(one) for one in value]
     if isinstance(value, dict):
         return {name: as_sent(one) for name, one in value.items()}
-    return str(value) if type(value) is int and abs(value) > 2**63 - 1 else value
+    return str(value) if type(value) is int and not -(2**63) <= value < 2**63 else value
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,11 @@ def replay(sim: Simulation, first: int, last: int, replay_id: str = "rpl_1") -> 
 
 def serve(worker: Running, route_of) -> None:
     """Let a worker find its routes otherwise from now on."""
-    shared = worker.worker._shared = replace(worker.worker._shared, route_of=route_of)
+    shared = worker.worker._shared
+    worker.worker._shared = replace(shared, outbound=replace(shared.outbound, route_of=route_of))
     for forwarder in worker.worker._forwarders.values():
-        forwarder.shared, forwarder._channel = shared, None
+        forwarder.shared, forwarder.attempts._channel = worker.worker._shared, None
+        forwarder.attempts.outbound = forwarder.shared.outbound
 
 
 def test_a_replay_sends_its_range_once_more(make):

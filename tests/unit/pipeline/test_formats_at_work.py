@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
@@ -11,12 +12,12 @@ from aegis_stream.domain.attempt import Accepted, Failure, Request, Response, Sc
 from aegis_stream.domain.destination import BatchPolicy, DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.formats import REGISTRY
-from aegis_stream.pipeline.deliver import OVERSIZE_LOOK_BYTES
+from aegis_stream.pipeline.attempts import OVERSIZE_LOOK_BYTES
 from aegis_stream.settings import Settings
 from support.formats import read_events
 from support.said import Said
-from support.simulation import Simulation
-from support.spoken import BAD_FOR_NOW, DOWN, REFUSED, TAKEN, UNJUDGED, Spoken
+from support.simulation import ScriptedReceiver, Simulation
+from support.spoken import BAD_FOR_NOW, DOWN, FAILED_INSIDE, REFUSED, TAKEN, TOO_LARGE, UNJUDGED, Spoken
 
 URL = "https://sink.example.com/in"
 HOUR_S = 3600
@@ -174,6 +175,104 @@ def test_too_large_requests_do_not_stop_what_follows(make):
     assert sim.progress().cursor == 101
 
 
+@pytest.mark.parametrize("count", [2, 7, 64])
+def test_a_500_because_of_one_event_does_not_cost_the_others(make, spoken, count):
+    """A batch that meets a 500 for the last time is halved before it is given up: one event dies, and its neighbours arrive."""
+    sim = make()
+    sim.receiver.answers = lambda ids: spoken.say(ids, FAILED_INSIDE if "e000001" in ids else TAKEN)
+    sim.start()
+
+    ids = sim.append(count)
+    sim.advance(HOUR_S)
+
+    assert sim.dead() == [2]
+    assert set(spoken.taken) == {one for one in ids if one != "e000001"}
+    assert max(spoken.taken.values()) == 1
+    assert len(sim.receiver.attempts) <= 3 + 2 * (count - 1).bit_length()
+
+
+def test_a_500_to_everything_costs_a_bounded_number_of_requests(make, spoken):
+    """Halving what a destination refuses whole is at most two requests an event more, and every event becomes a dead letter."""
+    sim = make()
+    sim.receiver.answers = saying(spoken, FAILED_INSIDE)
+    sim.start()
+
+    sim.append(32)
+    sim.advance(HOUR_S)
+
+    assert len(sim.dead()) == 32
+    assert len(sim.receiver.attempts) <= 3 + 2 * 32
+
+
+def takes_up_to(limit: int, spoken: Spoken, sim: Simulation) -> None:
+    """Let the destination answer 413 to requests with more bytes."""
+    post = partial(ScriptedReceiver.post, sim.receiver)
+
+    async def bounded(request: Request) -> Response:
+        if len(request.body) > limit:
+            sim.receiver.answers = lambda ids: spoken.say(ids, TOO_LARGE)
+        else:
+            sim.receiver.answers = lambda ids: spoken.say(ids, TAKEN)
+        return await post(request)
+
+    sim.receiver.post = bounded
+
+
+def test_a_413_lowers_the_size_of_requests_for_good(make, spoken):
+    """What was found too large once is not tried again: not by the same worker, not by the next one; and people see it."""
+    sim = make()
+    takes_up_to(5000, spoken, sim)
+    worker = sim.start()
+    ids = sim.append(40, note="x" * 400)
+    sim.advance(5)
+    refused = [one for one in sim.receiver.attempts if len(one.body) > 5000]
+    learned = sim.progress().health.batch_bytes_max
+    sim.stop(worker)
+    sim.start()
+    ids += sim.append(200, note="x" * 400)
+    sim.advance(5)
+
+    assert spoken.taken == dict.fromkeys(ids, 1)
+    assert sim.progress().dead_letters == 0
+    assert [one for one in sim.receiver.attempts if len(one.body) > 5000] == refused
+    assert 2500 <= learned <= 5000
+    assert sim.progress().health.batch_bytes_max == learned
+    said = [values["reason"] for name, values in sim.telemetry.lines if name == "destination.warning"]
+    assert any(f"from now on it gets {learned} at most" in one for one in said)
+
+
+def test_a_change_of_the_destination_forgets_how_much_it_takes(make, spoken):
+    """Whoever changes a destination may have raised its limit, so requests are of full size again, and it is found out anew."""
+    sim = make()
+    takes_up_to(5000, spoken, sim)
+    sim.start()
+    sim.append(40, note="x" * 400)
+    sim.advance(5)
+
+    sim.change(lambda spec: replace(spec, name="with more room"))
+    forgotten = sim.progress().health.batch_bytes_max
+    takes_up_to(1_000_000, spoken, sim)
+    ids = sim.append(40, note="x" * 400)
+    sim.advance(5)
+
+    assert forgotten is None
+    assert requests(sim)[-1] == ids
+    assert sim.progress().health.batch_bytes_max is None
+
+
+def test_an_event_that_is_too_large_alone_says_nothing_about_requests(make, spoken):
+    """A lone event that is refused for its size is a dead letter; the size of requests stays."""
+    sim = make()
+    takes_up_to(5000, spoken, sim)
+    sim.start()
+
+    sim.append(1, note="x" * 6000)
+    sim.advance(5)
+
+    assert sim.dead() == [1]
+    assert sim.progress().health.batch_bytes_max is None
+
+
 # ── what an answer says about each event ──
 
 
@@ -221,6 +320,19 @@ def test_what_the_filter_leaves_out_is_not_sent_with_the_rest(make, spoken):
 
     assert requests(sim) == [wanted, wanted[2:]]
     assert (sim.progress().cursor, sim.progress().delivered) == (13, 4)
+
+
+def test_an_answer_that_judges_nobody_is_a_failed_attempt(make, spoken):
+    """An answer that says nothing about any event is not asked for again and again: attempts are counted, and end."""
+    sim = make()
+    sim.receiver.answers = saying(spoken, [UNJUDGED, UNJUDGED])
+    sim.start()
+
+    ids = sim.append(2)
+    sim.advance(HOUR_S)
+
+    assert requests(sim) == [ids, ids, ids]
+    assert sim.dead() == [1, 2]
 
 
 def test_what_was_not_judged_is_not_lost_with_its_worker(make, spoken):

@@ -66,6 +66,14 @@ def test_names_are_tokens_and_not_ours(name):
         build_head(make_route((name, "v")), "Aegis/1", "application/json")
 
 
+def test_no_header_is_sent_twice():
+    """Of two headers with one name, in capitals or not, receivers would take either: the head is refused."""
+    with pytest.raises(Invalid) as caught:
+        build_head(make_route(("X-Key", "c4n4ry"), ("x-key", "w")), "Aegis/1", "application/json")
+
+    assert "c4n4ry" not in caught.value.message
+
+
 @pytest.mark.parametrize("target", ["", "in", "/a b", "/a\r\nX: y", "/é"])
 def test_targets_are_checked(target):
     """The request line cannot be broken by its target."""

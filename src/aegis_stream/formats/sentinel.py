@@ -1,0 +1,79 @@
+"""Microsoft Sentinel, Logs Ingestion API, `/dataCollectionRules/<rule>/streams/<stream>`: an array of rows with few, fixed columns.
+
+What is no array is answered 204 and stored nowhere; columns that the rule does not declare are dropped in silence, and a field
+above 64 KB is cut. So a row has the same columns whatever the event has, and what is too long for one travels in pieces.
+"""
+
+from collections.abc import Iterator, Sequence
+
+import msgspec
+from msgspec import Raw
+
+from aegis_stream.domain.attempt import Accepted, Answer, Request, Verdict
+from aegis_stream.domain.times import to_text
+
+from .answers import is_success, refused, unread
+from .fields import micros_of
+from .format import Format
+
+COLUMN_BYTES_MAX = 64_000
+"""Most bytes of a column; a longer field is cut behind the 204."""
+COLUMNS = ("event", "organization", "aegis")
+"""Members that are columns of their own, of the type dynamic; `message` is one of the type string."""
+MORE = "more"
+"""The column of all other members: the rule cannot know their names."""
+
+_read_members = msgspec.json.Decoder(dict[str, Raw]).decode
+
+
+def encode(bodies: Sequence[bytes]) -> Request:
+    """Send an array of rows, also for a single event."""
+    return Request(b"[" + b",".join([_row_of(body) for body in bodies]) + b"]")
+
+
+def interpret(answer: Answer, count: int) -> Verdict:
+    """Judge by status: 204 alone is success."""
+    if not is_success(answer):
+        return refused(answer, count)
+    return Accepted(204) if answer.status == 204 else unread(answer, "the Logs Ingestion API")
+
+
+def _row_of(body: bytes) -> bytes:
+    row: dict[str, Raw | str | dict[str, Raw]] = {"TimeGenerated": to_text(micros_of(body))}
+    more: dict[str, Raw] = {}
+    for name, value in _read_members(body).items():
+        if name in COLUMNS or (name == "message" and bytes(value)[:1] == b'"'):
+            row[name] = value
+        elif name != "@timestamp":
+            more[name] = value
+    if more:
+        row[MORE] = Raw(msgspec.json.encode(more))
+    long = [name for name, value in row.items() if isinstance(value, Raw) and len(value) > COLUMN_BYTES_MAX]
+    for name in long:
+        del row[name]
+    if long:
+        row |= {f"text_{number}": piece for number, piece in enumerate(_pieces(body), 1)}
+    return msgspec.json.encode(row)
+
+
+def _pieces(body: bytes) -> Iterator[str]:
+    """Cut the event as it is stored into texts that fit a column each, between two characters."""
+    place = 0
+    while place < len(body):
+        end = min(place + COLUMN_BYTES_MAX, len(body))
+        while end < len(body) and body[end] & 0xC0 == 0x80:
+            end -= 1
+        yield body[place:end].decode()
+        place = end
+
+
+SENTINEL = Format(
+    "sentinel",
+    encode,
+    interpret,
+    batches=True,
+    frame_bytes=48,
+    events_max=1000,
+    body_bytes_max=900_000,
+    query=(("api-version", "2023-01-01"),),
+)

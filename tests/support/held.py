@@ -1,0 +1,51 @@
+"""Threads that work when a test says so: what happens while a body is being compressed happens in the order of the test."""
+
+from collections.abc import Callable
+from concurrent.futures import Executor, Future
+from dataclasses import replace
+from typing import Any
+
+from support.simulation import Running, Simulation
+
+
+class HeldThreads(Executor):
+    """Takes the place of a worker's threads.
+
+    Args:
+        holding: False does everything at once.
+    Attributes:
+        waiting: what was begun and not done: (future, what to call).
+        most: most of them at a time.
+    """
+
+    def __init__(self, *, holding: bool = True) -> None:
+        self.holding = holding
+        self.waiting: list[tuple[Future[Any], Callable[[], Any]]] = []
+        self.most = 0
+
+    def submit(self, work: Callable[..., Any], /, *arguments: Any, **_: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        self.waiting.append((future, lambda: work(*arguments)))
+        self.most = max(self.most, len(self.waiting))
+        if not self.holding:
+            self.release(holding=False)
+        return future
+
+    def release(self, count: int = 1 << 30, *, holding: bool = True) -> None:
+        """Do what waits, the oldest first, and so many at most; from now on everything at once unless still holding."""
+        self.holding = holding
+        for future, work in self.waiting[:count]:
+            if future.set_running_or_notify_cancel():
+                future.set_result(work())
+        del self.waiting[:count]
+
+
+def start_on(sim: Simulation, threads: HeldThreads) -> Running:
+    """Start a worker that compresses on these threads."""
+    running = sim.start()
+    shared = running.worker._shared
+    running.worker._shared = replace(shared, outbound=replace(shared.outbound, threads=threads))
+    for forwarder in running.worker._forwarders.values():
+        forwarder.shared = running.worker._shared
+        forwarder.attempts.outbound = forwarder.shared.outbound
+    return running

@@ -1,0 +1,66 @@
+"""What formats say of compression: which they take, and how they read answers to compressed requests."""
+
+import pytest
+
+from aegis_stream.domain.attempt import Accepted, Failure, Fault, FaultKind, Response, Scope
+from aegis_stream.formats import REGISTRY, compression_problem, when_compressed
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
+def test_a_format_takes_what_it_declares(name, compression):
+    """None is always taken; another one only where the format has it, and else the reason names format and way out."""
+    format_ = REGISTRY[name]
+
+    problem = compression_problem(format_, compression)
+
+    assert (problem is None) == (compression == "none" or compression in format_.compressions)
+    if problem is not None:
+        assert f"with format {name}" in problem
+        assert all(one in problem for one in format_.compressions)
+
+
+def test_without_compression_a_format_is_itself():
+    """What is sent as it is needs no other reading of answers."""
+    assert when_compressed(REGISTRY["json"], "none") is REGISTRY["json"]
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+@pytest.mark.parametrize(
+    "answer",
+    [
+        *(Response(status, b"", 1) for status in (200, 202, 204, 400, 401, 406, 413, 415, 422, 500)),
+        Response(200, b'{"errors": true, "items": []}', 1),
+        Fault(FaultKind.TIMEOUT, "no answer within 10 s", 1),
+    ],
+    ids=repr,
+)
+def test_only_the_words_for_what_was_not_read_are_others(name, answer):
+    """Compressed or not, an answer means the same for every event; a refusal as unreadable says how to turn it off."""
+    plain = REGISTRY[name].interpret(answer, 1)
+
+    verdict = when_compressed(REGISTRY[name], "gzip").interpret(answer, 1)
+
+    if isinstance(plain, Failure) and plain.status_code in (400, 406, 415):
+        assert (
+            verdict.message
+            == f"{plain.message}; if the destination does not take gzip, set compression to none"
+        )
+        assert [getattr(verdict, one) for one in FACTS] == [getattr(plain, one) for one in FACTS]
+    else:
+        assert verdict == plain
+
+
+FACTS = ("scope", "status_code", "retry_after_s", "fix_needed", "overload", "permanent", "unjudged")
+
+
+def test_verdicts_of_single_events_stay_as_they_are():
+    """Where an answer judges each event, its body was read."""
+    bulk = REGISTRY["elastic_bulk"]
+    body = b'{"errors":true,"items":[{"create":{"status":400}},{"create":{"status":201,"result":"created"}}]}'
+    answer = Response(200, body, 1)
+
+    first, second = when_compressed(bulk, "gzip").interpret(answer, 2)
+
+    assert [first, second] == bulk.interpret(answer, 2)
+    assert (first.scope, type(second)) == (Scope.EVENT, Accepted)

@@ -1,0 +1,153 @@
+"""What the pages of docs/destinations and the files of examples/collectors tell people to send, read as a shell would.
+
+Nothing is run: variables are replaced, JSON is decoded, and command lines are taken apart by the program's own parser.
+"""
+
+import json
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from aegis_stream.api.schemas import DestinationWrite, spec_of
+from aegis_stream.cli.main import cli
+from aegis_stream.cli.remote import _written
+from aegis_stream.domain.destination import (
+    DestinationSpec,
+    auth_header_problems,
+    header_problems,
+    policy_problems,
+)
+from aegis_stream.domain.url import parse_url
+from aegis_stream.netguard import NetGuard
+from aegis_stream.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+PAGES = ROOT / "docs" / "destinations"
+COLLECTORS = ROOT / "examples" / "collectors"
+VARIABLE = re.compile(r"\$([A-Z][A-Z0-9_]*)")
+CREDENTIAL = re.compile(r"key|secret|token|auth|password", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Call:
+    """A curl command of a page: its method, and the body as it stands there."""
+
+    method: str
+    body: str
+
+    def sent(self) -> dict[str, Any]:
+        """Return the body as the shell sends it."""
+        sent: dict[str, Any] = json.loads(expanded(self.body))
+        return sent
+
+
+def page_names() -> list[str]:
+    """Return the names of all pages about one destination."""
+    return sorted(one.stem for one in PAGES.glob("*.md") if one.stem != "index")
+
+
+def read_page(name: str) -> str:
+    """Return the text of a page."""
+    return (PAGES / f"{name}.md").read_text(encoding="utf-8")
+
+
+def sections_of(text: str) -> dict[str, str]:
+    """Return heading → what stands below it; what stands above the first one is below ""."""
+    parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
+    return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def blocks_of(text: str, language: str) -> list[str]:
+    """Return the contents of a text's code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+
+
+def calls_of(section: str) -> list[Call]:
+    """Return the curl commands of a section that take a body from a here-document, in their order."""
+    return [
+        Call("PATCH" if "-X PATCH" in head else "POST", body)
+        for block in blocks_of(section, "sh")
+        for head, body in re.findall(
+            r"^(curl [^\n]*) -d @- <<END\n(.*?)^END$", block, re.MULTILINE | re.DOTALL
+        )
+    ]
+
+
+def commands_of(section: str) -> list[str]:
+    """Return the `aegis destination add` commands of a section, with the variables set for each of them."""
+    return [
+        line
+        for block in blocks_of(section, "sh")
+        for line in block.splitlines()
+        if re.search(r"(^| )aegis destination add ", line)
+    ]
+
+
+def expanded(text: str) -> str:
+    """Replace variables as the shell does; a URL that is a secret gets the shape of one."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found[1]
+        return "https://collector.example/receiver/v1/http/x" if name.endswith("_URL") else f"value-of-{name}"
+
+    return VARIABLE.sub(value, text)
+
+
+def written_by(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Return the destination that a command would send, by the options of the program itself."""
+    words = shlex.split(expanded(command))
+    begin = words.index("aegis")
+    variables = dict(one.split("=", 1) for one in words[:begin])
+    for name, value in {"AEGIS_ORG": "org_abc", "AEGIS_API_KEY": "a-key", **variables}.items():
+        monkeypatch.setenv(name, value)
+    group = cli.commands["destination"]
+    assert words[begin + 1 : begin + 3] == ["destination", "add"]
+    context = group.commands["add"].make_context("add", words[begin + 3 :])  # type: ignore[attr-defined]
+    return _written(context, context.params)
+
+
+def spec_of_body(body: str | bytes) -> DestinationSpec:
+    """Return what the API makes of a destination's body, with everything judged that needs no network.
+
+    Raises: msgspec.ValidationError, Invalid.
+    """
+    settings = Settings()
+    spec = spec_of(msgspec.json.decode(body, type=DestinationWrite), settings)
+    problems = [
+        *auth_header_problems(spec.auth_header_name, spec.auth_header_value),
+        *header_problems(spec.headers, spec.auth_header_name),
+        *policy_problems(spec),
+    ]
+    assert problems == []
+    assert NetGuard().check_host(parse_url(spec.url, allow_http=False)) is None
+    return spec
+
+
+def documents_of(text: str) -> list[Any]:
+    """Read JSON documents that stand one after the other."""
+    found, place, text = [], 0, text.strip()
+    while place < len(text):
+        value, end = json.JSONDecoder().raw_decode(text, place)
+        found.append(value)
+        place = end + len(text[end:]) - len(text[end:].lstrip())
+    return found
+
+
+def commented(path: Path) -> dict[str, Any]:
+    """Return the destination that the comments at the head of a configuration show."""
+    comments = "\n".join(re.findall(r"^#(?: (.*))?$", path.read_text(encoding="utf-8"), re.MULTILINE))
+    (body,) = re.findall(r"^ *\{\"name\".*?\}$", comments, re.MULTILINE | re.DOTALL)
+    shown: dict[str, Any] = json.loads(body)
+    return shown
+
+
+def secrets_of(body: Mapping[str, Any]) -> list[str]:
+    """Return every value of a destination's body that is a credential: names of tenants and log groups are none."""
+    further = {name: value for name, value in (body.get("headers") or {}).items() if CREDENTIAL.search(name)}
+    return [one for one in (body.get("auth_header_value"), *further.values()) if one]

@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test check format coverage bench bench-setup requirements clean
+.PHONY: help setup run test real check format coverage bench bench-setup requirements clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,10 @@ run: $(READY) ## Run everything on this machine: service, receiver, events that 
 
 test: $(READY) ## Run all tests (ARGS='-k name' to choose)
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+real: $(READY) ## Install real servers and run the tests against them (ONLY='nginx loki' to choose)
+	sh tests/real/setup.sh $(or $(ONLY),nginx loki collector opensearch)
+	$(BIN)/python -m pytest -v $(or $(ONLY:%=tests/real/test_%.py),tests/real) $(ARGS)
 
 check: $(READY) ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -254,6 +254,33 @@ def test_a_correction_that_is_none_costs_one_probe(make: Make) -> None:
     assert {one for attempt in sim.receiver.attempts[before:] for one in attempt.event_ids} == {ids[0]}
 
 
+def test_a_recovery_soon_after_a_redrive_is_made_up_for(make: Make) -> None:
+    """What dies within a minute of a redrive is redriven by a success after that minute, not only by the next outage's end."""
+    sim = make(settings=Settings(lease_seconds=20, retry_max_attempts=1))
+    mood = [500]
+    sim.receiver.answers = lambda _: status(mood[0])
+    sim.start()
+    ids = sim.append(3)
+    sim.advance(10)
+    mood[0] = 202
+    ids += sim.append(1)
+    sim.advance(10)
+    mood[0] = 500
+    ids += sim.append(3)
+    sim.advance(10)
+    mood[0] = 202
+    ids += sim.append(1)
+    sim.advance(10)
+    between = len(sim.dead())
+    sim.advance(60)
+    ids += sim.append(1)
+    sim.advance(10)
+
+    assert between == 3
+    assert sim.dead() == []
+    assert sim.receiver.accepted == dict.fromkeys(ids, 1)
+
+
 def test_redrive_happens_once_per_recovery_and_event(make: Make) -> None:
     """Twenty successes after a recovery redrive what died before it once, not twenty times."""
     sim = make()

@@ -116,6 +116,7 @@ class Forwarder:
     _redrive_left: int = 0
     _redriven_at: Micros = Micros(0)
     _ailing: bool = False
+    _owes_redrive: bool = False
     _refilling: bool = False
     _filling: bool = False
     _burst: asyncio.TimerHandle | None = None
@@ -161,6 +162,7 @@ class Forwarder:
             not self.attempts.idle
             or self._halves
             or self._refilling
+            or self._owes_redrive
             or self.live.unread
             or self.live.at_hand
             or self.retries.at_hand
@@ -249,6 +251,8 @@ class Forwarder:
         now_s = self._time()
         self._read_ahead(now_s)
         self._fill(now_s)
+        if self._owes_redrive and not self.pacing.failures_in_row:
+            self._redrive()
         self._set_alarm(now_s)
 
     def _fill(self, now_s: float) -> None:
@@ -430,14 +434,20 @@ class Forwarder:
 
     def _succeeded(self, latency_us: int, now_s: float) -> None:
         recovered = self._ailing or self.pacing.failures_in_row > 0
-        self._ailing = False
         self.pacing.succeeded(latency_us, self.in_flight + 1, now_s)
         self.checkup.succeeded_at_s = now_s
-        if recovered and self.shared.auto_redrive and (self._dead_letters or self._findings.dead):
-            now = self.shared.clock.now()
-            if now - self._redriven_at >= AUTO_REDRIVE_PAUSE_US:
-                self._redrive_left = self._dead_letters + len(self._findings.dead)
-                self._redrive_died_by = self._redriven_at = now
+        self._ailing = False
+        if recovered or self._owes_redrive:
+            self._redrive()
+
+    def _redrive(self) -> None:
+        """Let what died because of the destination become pending again, now or when the pause since the last time is over."""
+        died = self._dead_letters + len(self._findings.dead)
+        now = self.shared.clock.now()
+        self._owes_redrive = now - self._redriven_at < AUTO_REDRIVE_PAUSE_US
+        if self.shared.auto_redrive and died and not self._owes_redrive:
+            self._redrive_left, self._redrive_died_by, self._redriven_at = died, now, now
+            self.shared.settler.mark(self)
 
     # ── settlement ──
 
@@ -560,6 +570,9 @@ class Forwarder:
         times = [resumes] if (resumes := self.pacing.resumes_at_s(now_s)) is not None else []
         if self.retries.next_due is not None and not self.retries.at_hand:
             times.append(now_s + min(CLOCK_CHECK_S, due_in_seconds(self.retries.next_due, self.shared.clock)))
+        if self._owes_redrive:
+            due_at = Micros(self._redriven_at + AUTO_REDRIVE_PAUSE_US)
+            times.append(now_s + due_in_seconds(due_at, self.shared.clock))
         if self._batch_since_s is not None:
             times.append(self._batch_since_s + self.destination.spec.batch.max_wait_ms / 1000)
         if not times or (self._refilling and min(times) <= now_s):

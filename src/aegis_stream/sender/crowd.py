@@ -86,6 +86,18 @@ class Crowd:
         if not waiting:
             self.waiting.pop(org_id, None)
 
+    def is_turn(self, now_s: float) -> bool:
+        """Take a turn if there is one now: what `delay_s` does, quickly.
+
+        Args:
+            now_s: loop time.
+        """
+        turn_s = self._next_s
+        if turn_s > now_s:
+            return False
+        self._next_s = max(turn_s, now_s - PACE_BURST_S) + self._step_s
+        return True
+
     def delay_s(self, now_s: float, until_s: float) -> float | None:
         """Take a turn to begin one more request.
 

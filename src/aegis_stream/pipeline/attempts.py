@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, Fault, Request, Scope, Verdict
-from aegis_stream.domain.destination import Destination
+from aegis_stream.domain.destination import Compression, Destination
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import AegisError
 from aegis_stream.formats import Acks, Format, oversize, resolve, when_compressed
@@ -49,6 +49,10 @@ class Listener(Protocol):
         """Record what an attempt came to, and go on."""
         ...
 
+    def look_at_age(self, oldest: bytes) -> None:
+        """Look whether an event that is about to be sent is too old for its destination."""
+        ...
+
     def unsent(self, works: Iterable[Work]) -> None:
         """Take back what was not sent, or of which nothing is known: nothing has failed, and it is to be sent."""
         ...
@@ -73,6 +77,7 @@ class Attempts:
         format: of attempts that begin now; those under way end in the one that they began in.
         flying: attempts without an answer, each with its format.
         beside: how many of them are not of the live source.
+        full: nothing may begin, whatever the window says: too much is being compressed, or waits for its confirmation.
         stopped: attempts that end by the closing of their connection are given back, not failed.
     """
 
@@ -83,10 +88,12 @@ class Attempts:
     format: Format = field(init=False)
     flying: dict[Work, Format] = field(default_factory=dict)
     beside: int = 0
+    full: bool = False
     stopped: bool = False
     _channel: Channel | None = None
     _confirmations: Confirmations | None = None
     _compressing: int = 0
+    _compression: Compression = "none"
 
     def __post_init__(self) -> None:
         self._resolve()
@@ -95,13 +102,6 @@ class Attempts:
     def idle(self) -> bool:
         """True when nothing is under way, and nothing waits for its confirmation."""
         return not (self.flying or self._confirmations)
-
-    @property
-    def full(self) -> bool:
-        """True when nothing may begin, whatever the window says."""
-        return self._compressing >= BESIDE_MAX or (
-            self._confirmations is not None and len(self._confirmations) >= UNCONFIRMED_MAX
-        )
 
     def begin(self, work: Work) -> None:
         """Make one attempt; the listener is told what it came to."""
@@ -113,19 +113,21 @@ class Attempts:
             self._land(work)
             self.listener.ended(work, channel, 0)
             return
+        if format_.age_max_s is not None:
+            self.listener.look_at_age(work.bodies[0])
         request = format_.encode(work.bodies)
         if len(request.body) > OVERSIZE_LOOK_BYTES:
             failure = oversize(format_, request, len(work.sequences))
             if failure is not None:
                 self._refuse(work, failure)
                 return
-        compression = self.destination.spec.compression
-        if compression == "none":
+        if self._compression == "none":
             channel.start(request, self._answered, work)
         elif len(request.body) <= INLINE_BYTES_MAX:
-            channel.start(compressed(request, compression), self._answered, work)
+            channel.start(compressed(request, self._compression), self._answered, work)
         else:
             self._compressing += 1
+            self._look_whether_full()
             self.outbound.spawn(self._compress_and_start(channel, work, request))
 
     def reconfigure(self, destination: Destination) -> None:
@@ -157,6 +159,8 @@ class Attempts:
 
     def _resolve(self) -> None:
         spec = self.destination.spec
+        self._compression = spec.compression
+        self._look_whether_full()
         self.format = when_compressed(resolve(spec.format, spec.url), spec.compression)
 
     def _refuse(self, work: Work, failure: Failure) -> None:
@@ -170,14 +174,14 @@ class Attempts:
     async def _compress_and_start(self, channel: Channel, work: Work, request: Request) -> None:
         """Go on with an attempt whose body is large; its time begins with sending."""
         try:
-            compression = self.destination.spec.compression
-            request = await compressed_beside(request, compression, self.outbound.threads)
+            request = await compressed_beside(request, self._compression, self.outbound.threads)
         except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
             self._land(work)
             self.listener.met_bug(error)
             return
         finally:
             self._compressing -= 1
+            self._look_whether_full()
         if self.stopped or channel is not self._channel:
             # Stopped or configured otherwise meanwhile. Nothing was sent, so nothing has failed: it begins anew, if ever.
             self._land(work)
@@ -192,14 +196,16 @@ class Attempts:
             return  # the connection was closed under it
         try:
             verdicts = format_.interpret(answer, len(work.sequences))
-            if isinstance(verdicts, Accepted) and verdicts.ack_id is not None and format_.acks is not None:
-                self._await_confirmation(format_.acks, work, verdicts, answer.latency_us)
+            acks = format_.acks
+            if acks is not None and isinstance(verdicts, Accepted) and verdicts.ack_id is not None:
+                self._await_confirmation(acks, work, verdicts, answer.latency_us)
             else:
                 self.listener.ended(work, verdicts, answer.latency_us)
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
             self.listener.met_bug(error)
 
     def _confirmed(self, work: Work, verdict: Verdict, latency_us: int) -> None:
+        self._look_whether_full()
         try:
             self.listener.ended(work, verdict, latency_us)
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
@@ -219,6 +225,11 @@ class Attempts:
 
             self._confirmations = Confirmations(acks, open_channel, self._confirmed)
         self._confirmations.add(work, accepted, latency_us)
+        self._look_whether_full()
+
+    def _look_whether_full(self) -> None:
+        unconfirmed = len(self._confirmations) if self._confirmations is not None else 0
+        self.full = self._compressing >= BESIDE_MAX or unconfirmed >= UNCONFIRMED_MAX
 
     def _open_channel(self) -> Channel | Failure:
         channel = self._channel_of(lambda route: route)

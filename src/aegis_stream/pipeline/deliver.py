@@ -261,8 +261,6 @@ class Forwarder:
         self._filling = True
         try:
             while self._has_room(now_s) and (work := self._next(now_s)) is not None:
-                if self.attempts.format.age_max_s is not None:
-                    self._look_at_age(work.bodies[0])
                 self.attempts.begin(work)
         except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
             self.shared.on_bug(self, error)
@@ -278,7 +276,7 @@ class Forwarder:
         ):
             return False
         waiting = self._waiting if self.pacing.in_outage else 0
-        return self.pacing.room(self.in_flight, waiting, now_s) > 0
+        return self.pacing.room(len(self.attempts.flying), waiting, now_s) > 0
 
     def _next(self, now_s: float) -> Work | None:
         """Choose what to send: halves of refused batches, due retries in their share, the log, replays in theirs."""
@@ -320,28 +318,29 @@ class Forwarder:
             self._halves.appendleft(rest)
         return half
 
-    def _look_at_age(self, oldest: bytes) -> None:
-        """Warn when the destination drops what is sent because of its age, behind a 2xx: from the log, retried or replayed."""
-        now = self.shared.clock.now()
-        if (warning := overdue(self.attempts.format, oldest, now)) is not None:
-            self.checkup.warned(warning, now)
-
     # ── what attempts tell ──
 
     def ended(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
         """Record what an attempt came to, and go on."""
         self._record(work, verdicts, latency_us)
-        if self.in_flight > self.pacing.burst_below and self.live.at_hand:
+        flying = self.attempts.flying
+        if len(flying) > self.pacing.burst_below and self.live.at_hand:
             if self._burst is None:
                 self._burst = asyncio.get_running_loop().call_later(BURST_WAIT_S, self._end_wait)
             return
         self._fill(self._time())
-        if not self.in_flight:
+        if not flying:
             self.wake()
 
     def unsent(self, works: Iterable[Work]) -> None:
         """Take back what was not sent, or of which nothing is known: nothing has failed, and it is to be sent."""
         self._halves.extend(works)
+
+    def look_at_age(self, oldest: bytes) -> None:
+        """Warn when the destination drops what is sent because of its age, behind a 2xx: from the log, retried or replayed."""
+        now = self.shared.clock.now()
+        if (warning := overdue(self.attempts.format, oldest, now)) is not None:
+            self.checkup.warned(warning, now)
 
     def met_bug(self, error: Exception) -> None:
         """Hand over an error that must not happen."""
@@ -434,7 +433,7 @@ class Forwarder:
 
     def _succeeded(self, latency_us: int, now_s: float) -> None:
         recovered = self._ailing or self.pacing.failures_in_row > 0
-        self.pacing.succeeded(latency_us, self.in_flight + 1, now_s)
+        self.pacing.succeeded(latency_us, len(self.attempts.flying) + 1, now_s)
         self.checkup.succeeded_at_s = now_s
         self._ailing = False
         if recovered or self._owes_redrive:

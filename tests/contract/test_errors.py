@@ -283,6 +283,35 @@ def record_with_poison(one: Trial, name: str) -> None:
     one.client.request("POST", f"/forwarding-destinations/{one.dst_id}/resume")
 
 
+def test_logstash_does_not_keep_an_event_from_the_others(service: RunningService) -> None:
+    """Where Logstash answers 500 because of one event of 64, that one is a dead letter after its attempts; the others arrive, and so does what follows."""
+    with trial(service, "logstash", refused_ids={POISON}) as one:
+        one.record(COUNT)
+        assert one.wait() == {"delivered": COUNT - 1, "dead": 1}
+        one.record(1, first=COUNT)
+
+        assert one.wait() == {"delivered": COUNT, "dead": 1}
+        states = one.states()
+        assert [event_id for event_id, state in states.items() if state.state != "delivered"] == [POISON]
+        assert (states[POISON].state, states[POISON].last_status_code) == ("dead_letter", 500)
+        assert set(one.stub.ids()) == set(one.events) - {POISON}
+
+
+def test_a_line_far_behind_is_told_why(service: RunningService) -> None:
+    """What Loki refuses for its place in time is a dead letter, says so and blames nothing else; the newer ones arrive, also in one request."""
+    with trial(service, "loki", fields={"compression": "gzip"}) as one:
+        one.record(1)
+        assert one.wait() == {"delivered": 1, "dead": 0}
+        one.record(2, first=1, age_s=2 * 3600)
+        one.record(2, first=3)
+
+        assert one.wait() == {"delivered": 3, "dead": 2}
+        dead = [state for state in one.states().values() if state.state == "dead_letter"]
+        assert sorted(one.stub.ids()) == ["e0", "e3", "e4"]
+        assert all("max_chunk_age" in str(state.last_error) for state in dead)
+        assert all("compression" not in str(state.last_error) for state in dead)
+
+
 def test_rejected_records_are_for_a_person_to_look_at(service: RunningService) -> None:
     """OTLP says how many records it rejected, not which, and forbids to send them again: all are dead letters, as the page says."""
     with trial(service, "otlp", refused_ids={POISON}) as one:

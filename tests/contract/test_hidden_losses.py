@@ -1,4 +1,4 @@
-"""The 23 known cases in which a 2xx does not mean stored, one by one, against stubs that really lose what the contracts say.
+"""The 25 known cases in which a 2xx does not mean stored, one by one, against stubs that really lose what the contracts say.
 
 A loss is impossible: what is sent is stored, and sent otherwise it would be lost. Or it is detected: nothing counts as delivered
 that is not stored. Or it is a limit: it happens, and a page says so. docs/formats/hidden-losses.md says which.
@@ -7,7 +7,9 @@ that is not stored. Or it is a limit: it happens, and a page says so. docs/forma
 import json
 import re
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 import zstandard
@@ -92,11 +94,14 @@ def sentinel_array(service: RunningService) -> None:
 
 
 def otlp_records(service: RunningService) -> None:
-    """2: records; a bare event is a request without records, which is a success."""
-    with trial(service, "otlp", fields={"format": "json"}) as one:
-        is_lost_behind_success(one)
-    with trial(service, "otlp") as one:
-        is_stored(one)
+    """2: records; a bare event is a request without records, which is a success. Where the answer shows it, that is warned about."""
+    for is_terse in (False, True):
+        with trial(service, "otlp", fields={"format": "json"}, is_terse=is_terse) as one:
+            is_lost_behind_success(one)
+            assert [warning for warning in one.warnings() if "choose format otlp_logs" not in warning] == []
+            assert bool(one.warnings()) != is_terse
+        with trial(service, "otlp", is_terse=is_terse) as one:
+            is_stored(one)
 
 
 def fluentd_one_document(service: RunningService) -> None:
@@ -140,7 +145,7 @@ def logstash_type(service: RunningService) -> None:
         assert one.wait() == ALL
         (text,) = one.stub.stored
         assert "event" not in text
-        page_says("ndjson", "not for | Logstash and Fluentd")
+        page_says("ndjson", "not for | Logstash: ")
         assert one.post(b'{"a":') == 200
         assert one.stub.stored[-1]["tags"] == ["_jsonparsefailure"]
     with trial(service, "logstash") as one:
@@ -377,6 +382,55 @@ def datadog_receiver_before_november(service: RunningService) -> None:
         page_says("otlp_logs", "Old versions of the collector's Datadog receiver answer so at any path")
 
 
+def loki_one_stream(service: RunningService) -> None:
+    """24: one stream; of several, only the error of the last is told, and what the others' lines came to is lost behind a 204."""
+    with trial(service, "loki") as one:
+        now_ns = int(datetime.now(UTC).timestamp()) * 10**9
+        assert one.post(push_of("a", now_ns, "e0")) == 204
+        late = [*stream_of("a", now_ns - 2 * HOUR_S * 10**9, "e1"), *stream_of("b", now_ns, "e2")]
+        assert one.post(json.dumps({"streams": late}).encode()) == 204
+        assert one.stub.ids() == ["e0", "e2"]
+    with trial(service, "loki", refused_ids={"e1"}) as one:
+        one.client.request("POST", f"/forwarding-destinations/{one.dst_id}/pause")
+        for number, dataset in enumerate(("app.login", "app.first", "app.last")):
+            one.record(1, first=number, event={"id": f"e{number}", "dataset": dataset})
+        one.client.request("POST", f"/forwarding-destinations/{one.dst_id}/resume")
+        assert one.wait() == {"delivered": 2, "dead": 1}
+        assert max(len(stream["values"]) for stream in streams_sent_to(one)) == 3
+        assert one.states()["e1"].state == "dead_letter"
+        assert "Loki refuses the line" in str(one.states()["e1"].last_error)
+        assert sorted(one.stub.ids()) == ["e0", "e2"]
+
+
+def streams_sent_to(one: Trial) -> list[dict[str, Any]]:
+    """Return all streams that a Loki was sent; every request has one."""
+    pushed = [json.loads(request.body)["streams"] for request in one.stub.requests]
+    assert {len(streams) for streams in pushed} == {1}
+    return [streams[0] for streams in pushed]
+
+
+def push_of(service_name: str, at_ns: int, event_id: str) -> bytes:
+    """Return a request with one line in one stream."""
+    return json.dumps({"streams": stream_of(service_name, at_ns, event_id)}).encode()
+
+
+def stream_of(service_name: str, at_ns: int, event_id: str) -> list[dict[str, object]]:
+    """Return a stream with one line."""
+    line = json.dumps({"event": {"id": event_id}})
+    return [{"stream": {"service_name": service_name}, "values": [[str(at_ns), line]]}]
+
+
+def collector_after_the_answer(service: RunningService) -> None:
+    """25: what a collector loses from its queue, or the destination behind it rejects, no answer shows."""
+    with trial(service, "otlp") as one:
+        one.stub.fail("drop_after_success")
+        is_lost_behind_success(one)
+        assert one.warnings() == []
+        page_says(
+            "otlp_logs", "What a collector loses after its answer, and what the destination behind it rejects"
+        )
+
+
 IMPOSSIBLE, DETECTED, LIMIT = "impossible", "detected", "limit"
 ROWS: list[tuple[Callable[[RunningService], None], str]] = [
     (sentinel_array, IMPOSSIBLE),
@@ -402,6 +456,8 @@ ROWS: list[tuple[Callable[[RunningService], None], str]] = [
     (better_stack_time, IMPOSSIBLE),
     (victorialogs_lines, IMPOSSIBLE),
     (datadog_receiver_before_november, LIMIT),
+    (loki_one_stream, IMPOSSIBLE),
+    (collector_after_the_answer, LIMIT),
 ]
 """What proves each row of the page, in its order, and what becomes of the loss."""
 

@@ -20,9 +20,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from security.certificates import Authority
 from support.processes import free_port
-from support.real import program, running
+from support.real import localhost_certificate, program, running
 
 ALLOWED = "127.0.0.0/8,::1/128"
 """AEGIS_ALLOWED_NETWORKS of a service that sends to `localhost`, which has two addresses on some machines."""
@@ -121,13 +120,10 @@ def make_front(tmp_path: Path, receiver: str, *, location: str = "", http: str =
     Args:
         location, http: directives for what leads to the receiver, and for all servers; `{other_port}` in them is filled in.
     """
-    folder, certificates = tmp_path / "nginx", tmp_path / "certificates"
+    folder = tmp_path / "nginx"
     folder.mkdir()
-    certificates.mkdir()
-    authority = Authority(certificates)
-    authority.server_context("localhost")
-    (certificate,) = certificates.iterdir()
-    front = Front(folder, free_port(), free_port(), authority.pem)
+    certificate, authority = localhost_certificate(tmp_path)
+    front = Front(folder, free_port(), free_port(), authority)
     (folder / "access.log").touch()
     (folder / "nginx.conf").write_text(
         _CONFIGURATION.format(

@@ -22,10 +22,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from security.certificates import Authority
 from support.otlp import Record, records_of
 from support.processes import free_port
-from support.real import program, running
+from support.real import localhost_certificate, program, running
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "collectors" / "opentelemetry-collector.yaml"
 TRACES = Path(__file__).parent / "collector" / "traces.yaml"
@@ -112,14 +111,11 @@ class Collector:
 def make_collector(tmp_path: Path) -> Collector:
     """Prepare a collector with a token and a certificate of its own; where it is not built, the test is skipped."""
     found = program("collector", "otelcol")
-    folder, certificates = tmp_path / "collector", tmp_path / "certificates"
+    folder = tmp_path / "collector"
     folder.mkdir()
-    certificates.mkdir()
-    authority = Authority(certificates)
-    authority.server_context("localhost")
-    (certificate,) = certificates.iterdir()
+    certificate, authority = localhost_certificate(tmp_path)
     return Collector(
-        found, folder, free_port(), free_port(), secrets.token_urlsafe(32), certificate, authority.pem
+        found, folder, free_port(), free_port(), secrets.token_urlsafe(32), certificate, authority
     )
 
 

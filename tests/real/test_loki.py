@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from real.loki_server import running_loki
@@ -20,6 +21,8 @@ ANY_AGE = {"reject_old_samples": False}
 ANY_ORDER = {"max_chunk_age": "8760h"}
 """Lets lines of a stream be as much as half of it older than the newest one."""
 PATIENT = {"max_attempts": 20, "base_seconds": 0.05, "max_seconds": 1}
+BY_TIME = {"shard_streams": {"time_sharding_enabled": True}}
+"""Makes Loki keep lines of other hours in streams of their own."""
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -125,6 +128,43 @@ def test_an_event_far_behind_the_newest_is_a_dead_letter(tmp_path):
     assert [(one["event_id"], one["last_status_code"], one["about"]) for one in dead] == [
         ("evt_000002", 400, "event")
     ]
+
+
+def test_a_backlog_of_hours_arrives(tmp_path):
+    """What has waited for half a day reaches a Loki as it comes, although it refuses a line an hour behind the newest."""
+    now = datetime.now(UTC)
+    with running_loki(tmp_path) as loki, client_of(tmp_path) as client:
+        org_id, events = client.organization.org_id, {}
+        for number in range(1400):
+            at = now - timedelta(seconds=30 * (1400 - number))
+            events |= make_events(org_id, number, 1, **{"@timestamp": at.isoformat()})
+        dst_id = client.add_destination(loki.push_url, batch={"max_events": 50}, enabled=False)
+        for first in range(0, len(events), 200):
+            client.record(list(events.values())[first : first + 200])
+        client.request("PATCH", f"/forwarding-destinations/{dst_id}", json={"enabled": True})
+        wait_until(lambda: ended(client, dst_id) == len(events), seconds=60)
+        stats = client.stats(dst_id)
+        httpx.post(loki.url + "/flush", trust_env=False, timeout=60).raise_for_status()
+        entries = sorted(loki.entries(around(now - timedelta(hours=12))[0], around(now)[1]))
+
+    assert (stats["delivered"], stats["failed_attempts"]) == (len(events), 0)
+    assert entries == as_stored(events)
+
+
+def test_a_loki_that_shards_by_time_takes_old_events_beside_new_ones(tmp_path):
+    """With time sharding, events of long ago arrive although newer ones of the same stream are there: the bytes of each, at its time."""
+    now = datetime.now(UTC)
+    with running_loki(tmp_path, limits=ANY_AGE | BY_TIME) as loki, client_of(tmp_path) as client:
+        live = make_events(client.organization.org_id, 1, 1, **{"@timestamp": now.isoformat()})
+        events = audit_events(client.organization.org_id)
+        read = forward(client, live | events, loki.push_url)
+        # Its queries look for lines of past months in the store alone.
+        httpx.post(loki.url + "/flush", trust_env=False, timeout=60).raise_for_status()
+        entries, newest = sorted(loki.entries()), loki.entries(*around(now))
+
+    assert (read["stats"]["failed_attempts"], read["stats"]["dead_letters"]) == (0, 0)
+    assert entries == as_stored(events)
+    assert newest == as_stored(live)
 
 
 def test_what_loki_refuses_beside_other_datasets_is_not_lost(tmp_path):

@@ -18,6 +18,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from security.certificates import Authority
 from support.service import stop, wait_until
 
 REAL = Path(__file__).parents[2] / ".cache" / "real"
@@ -93,6 +94,16 @@ def running(
         stop(process)
         with suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # what a killed server left behind
+
+
+def localhost_certificate(tmp_path: Path) -> tuple[Path, str]:
+    """Make a certificate for localhost: the file with it and its key, and the PEM text of the authority that vouches for it."""
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    authority = Authority(folder)
+    authority.server_context("localhost")
+    (certificate,) = folder.iterdir()
+    return certificate, authority.pem
 
 
 def answers(url: str, status: int = 200) -> bool:

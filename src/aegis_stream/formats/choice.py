@@ -34,6 +34,9 @@ _SPLUNK_PATH = r"/services/collector(/event(/1\.0)?)?"
 _SENTINEL_PATH = r"/dataCollectionRules/[^/]+/streams/[^/]+"
 _NEW_RELIC_HOST = r"((gov-)?log-api(\.eu)?\.newrelic\.com|log-api\.jp\.nr-data\.net)"
 _BETTER_STACK_HOST = r"(.*\.)?(betterstackdata\.com|logs\.betterstack\.com)"
+_OTLP_ELSE = (
+    "the path is where OTLP receivers take traces or metrics, and drop events: logs belong to /v1/logs"
+)
 _RULES: tuple[tuple[str, str, Format, str], ...] = (
     (_ANY_HOST, r"/cribl/_bulk", CRIBL, "the path ends in /cribl/_bulk, where Cribl reads lines"),
     (_ANY_HOST, r"/_bulk", ELASTIC_BULK, "the path ends in /_bulk, Elasticsearch's API for many events"),
@@ -47,6 +50,7 @@ _RULES: tuple[tuple[str, str, Format, str], ...] = (
     (_ANY_HOST, _SPLUNK_PATH, SPLUNK_HEC, "the path is that of Splunk's HTTP Event Collector"),
     (_ANY_HOST, r"/loki/api/v1/push", LOKI, "the path is that of Loki's push API"),
     (_ANY_HOST, r"/v1/logs", OTLP_LOGS, "the path ends in /v1/logs, where OTLP receivers take logs"),
+    (_ANY_HOST, r"/v1/(traces|metrics)", JSON, _OTLP_ELSE),
     (_ANY_HOST, r"/1/batch/[^/]+", HONEYCOMB, "the path is that of Honeycomb's batches"),
     (_ANY_HOST, _SENTINEL_PATH, SENTINEL, "the path is that of the Logs Ingestion API of Microsoft Sentinel"),
     (_ANY_HOST, r"/v1/datasets/[^/]+/ingest", AXIOM, "the path is that of Axiom's ingest"),

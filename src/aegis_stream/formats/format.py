@@ -8,6 +8,7 @@ from aegis_stream.domain.destination import BatchPolicy, Compression
 from aegis_stream.domain.ids import SECOND, Micros
 
 from .fields import micros_of
+from .status import by_status
 
 ANSWER_BYTES_MAX = 16 * 1024
 """Bytes of an answer's body that suffice where it speaks about the request as a whole."""
@@ -53,6 +54,7 @@ class Format:
         query: parameters that the URL gets where it does not name them itself.
         compressions: values of `compression`, beside "none", that every destination of the format takes without loss.
         age_max_s: events older than this are dropped behind a 2xx, seconds; None where age does not matter.
+        in_order: one request at a time: the destination refuses what comes long after something newer.
         acks: how to ask about what was accepted; None where an answer is the destination's last word.
     """
 
@@ -69,6 +71,7 @@ class Format:
     query: tuple[tuple[str, str], ...] = ()
     compressions: frozenset[str] = frozenset({"gzip"})
     age_max_s: int | None = None
+    in_order: bool = False
     acks: Acks | None = None
 
 
@@ -110,18 +113,31 @@ def compression_problem(format_: Format, compression: Compression) -> str | None
 
 
 def when_compressed(format_: Format, compression: Compression) -> Format:
-    """Return the format of a destination whose requests are compressed: where they cannot be read, that may be the reason."""
+    """Return the format of a destination whose requests are compressed: where they cannot be read, that may be the reason.
+
+    Unless the format has found another one in the answer, and so says more than the status does.
+    """
     if compression == "none":
         return format_
 
     def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
         verdict = format_.interpret(answer, count)
-        if isinstance(verdict, Failure) and verdict.status_code in _UNREADABLE_STATUSES:
+        if isinstance(verdict, Failure) and _is_unread(verdict, answer, count):
             advice = f"if the destination does not take {compression}, set compression to none"
             return replace(verdict, message=f"{verdict.message}; {advice}")
         return verdict
 
     return replace(format_, interpret=interpret)
+
+
+def _is_unread(verdict: Failure, answer: Answer, count: int) -> bool:
+    """Tell whether a body may not have been read: a status that says so, and no more is known than the status."""
+    by_status_alone = by_status(answer, count)
+    return (
+        verdict.status_code in _UNREADABLE_STATUSES
+        and isinstance(by_status_alone, Failure)
+        and verdict.message == by_status_alone.message
+    )
 
 
 def overdue(format_: Format, oldest: bytes, now: Micros) -> str | None:

@@ -116,7 +116,15 @@ def _is_whole(timestamp: str, nanos: int) -> bool:
 
 
 def _pairs(members: dict[str, Any]) -> list[dict[str, Any]]:
-    return [{"key": name, "value": _value(one)} for name, one in members.items()]
+    return [{"key": name or _free(members), "value": _value(one)} for name, one in members.items()]
+
+
+def _free(members: dict[str, Any]) -> str:
+    """Return a name for the member whose name is empty, which the protocol has for no key; receivers drop it in silence."""
+    name = "_"
+    while name in members:
+        name += "_"
+    return name
 
 
 def _value(value: Any) -> dict[str, Any]:

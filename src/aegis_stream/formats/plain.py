@@ -1,16 +1,40 @@
 """The plain JSON family: one event, events as lines, events as an array. Stored bytes are never written anew.
 
-The content type is exactly `application/json` without parameters: Fluent Bit before 4.2 refuses a charset, and the
+The content type is exactly `application/json` without parameters: Fluent Bit up to 4.2 refuses a charset, and the
 contract with every destination promises it.
 """
 
 from collections.abc import Sequence
 
-from aegis_stream.domain.attempt import Request
+import msgspec
+from msgspec import Raw
 
+from aegis_stream.domain.attempt import Accepted, Answer, Request, Verdict
+
+from .answers import is_success, read_answer
 from .fields import one_line
 from .format import Format
 from .status import by_status
+
+_OTLP_MARK = b'"partialSuccess"'
+_OTLP = (
+    "answered {} as an OTLP receiver does, which keeps nothing of events that are not OTLP; any 2xx counts as delivered: "
+    "choose format otlp_logs, and end the URL in /v1/logs"
+)
+
+
+class _OtlpReply(msgspec.Struct, gc=False, rename="camel"):
+    partial_success: dict[str, Raw] | None
+
+
+_decode_otlp = msgspec.json.Decoder(_OtlpReply).decode
+
+
+def interpret(answer: Answer, count: int) -> Verdict:
+    """Judge by status; a success in the words of OTLP comes with a warning, since there it says that no event was kept."""
+    if is_success(answer) and _OTLP_MARK in answer.body and read_answer(_decode_otlp, answer) is not None:
+        return Accepted(answer.status, warning=_OTLP.format(answer.status))
+    return by_status(answer, count)
 
 
 def encode_single(bodies: Sequence[bytes]) -> Request:
@@ -36,6 +60,6 @@ def encode_array(bodies: Sequence[bytes]) -> Request:
     return Request(b"[" + b",".join(bodies) + b"]")
 
 
-JSON = Format("json", encode_single, by_status, batches=False)
-NDJSON = Format("ndjson", encode_lines, by_status, batches=True, frame_bytes=1)
-JSON_ARRAY = Format("json_array", encode_array, by_status, batches=True, frame_bytes=1)
+JSON = Format("json", encode_single, interpret, batches=False)
+NDJSON = Format("ndjson", encode_lines, interpret, batches=True, frame_bytes=1)
+JSON_ARRAY = Format("json_array", encode_array, interpret, batches=True, frame_bytes=1)

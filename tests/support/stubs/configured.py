@@ -93,7 +93,7 @@ CONFIGURED: dict[str, Configured] = {
     "secops": _SECOPS,
     "new-relic": of_page("new-relic", NewRelic, key="value-of-NEW_RELIC_LICENSE_KEY"),
     "datadog": of_page("datadog", Datadog, key="value-of-DATADOG_API_KEY"),
-    "sentinel": of_page("microsoft-sentinel", Sentinel, token="value-of-SENTINEL_TOKEN"),
+    "sentinel": of_page("microsoft-sentinel", Sentinel, 1, token="value-of-SENTINEL_TOKEN"),
     "axiom": of_page("axiom", Axiom, token="value-of-AXIOM_TOKEN"),
     "better-stack": of_page("better-stack", BetterStack, token="value-of-BETTER_STACK_TOKEN"),
     "honeycomb": of_page("honeycomb", Honeycomb, key="value-of-HONEYCOMB_KEY"),

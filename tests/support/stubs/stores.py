@@ -145,25 +145,50 @@ class VictoriaLogs(Stub):
 class Splunk(Stub):
     """Splunk HTTP Event Collector: envelopes one after the other; a code in the body; it answers before it stores.
 
-    Stores envelopes. What it refuses it names by number, and those before it are in.
+    Stores envelopes. What it refuses it names by number, and those before it are in. A token with indexer acknowledgement
+    (`has_acks`) wants a channel; of a request that it took it then tells at `/services/collector/ack` whether it is indexed,
+    once, and after so many questions as `ack_after`.
     """
 
     token: str = "hec-token"
+    has_acks: bool = False
+    ack_after: int = 0
+    questions: list[Received] = field(default_factory=list)
+    _given: dict[str, int] = field(default_factory=dict)
+    """How many ackIds a channel has had."""
+    _unconfirmed: dict[tuple[str, int], int] = field(default_factory=dict)
+    """(channel, ackId) of what is indexed, or will be → how often that was asked."""
 
     name = "splunk"
-    paths = r"/services/collector(/event(/1\.0)?)?"
+    paths = r"/services/collector(/event(/1\.0)?|/ack)?"
     target = "/services/collector/event"
     denied = as_json(403, {"text": "Invalid token", "code": 4})
     body_bytes_max = 838_860_800
     busy = as_json(503, {"text": "Server is busy", "code": 9})
-    faults = frozenset({"nearly_full", "at_capacity"})
+    faults = frozenset({"nearly_full", "at_capacity", "lose_before_index"})
+
+    CHANNEL = r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}"
 
     def is_allowed(self, request: Received) -> bool:
         return request.headers.get("authorization") == f"Splunk {self.token}"
 
     def take(self, request: Received) -> Reply:
+        is_question = request.path == "/services/collector/ack"
+        if is_question and not self.has_acks:
+            return as_json(400, {"text": "ACK is disabled", "code": 14})
+        channel = request.query.get("channel") or request.headers.get("x-splunk-request-channel", "")
+        if self.has_acks and not re.fullmatch(self.CHANNEL, channel):
+            code = 11 if channel else 10
+            return as_json(
+                400, {"text": f"Data channel is {'invalid' if channel else 'missing'}", "code": code}
+            )
+        if is_question:
+            return self._answered(channel, request)
         if self.has("at_capacity"):
             return as_json(429, {"text": "Queue at capacity", "code": 26})
+        return self._take_events(channel, request)
+
+    def _take_events(self, channel: str, request: Received) -> Reply:
         rest, number = request.body.decode("utf-8", "replace"), 0
         if not rest.strip():
             return as_json(400, {"text": "No data", "code": 5})
@@ -183,9 +208,32 @@ class Splunk(Stub):
                 return self._invalid(code, text, number)
             self.stored.append(envelope)
             number += 1
+        said = {"text": "Success", "code": 0}
         if self.has("nearly_full"):
-            return as_json(200, {"text": "Queue is approaching capacity", "code": 24})
-        return as_json(200, {"text": "Success", "code": 0})
+            said = {"text": "Queue is approaching capacity", "code": 24}
+        return as_json(200, said | self._ack_of(channel, number))
+
+    def _ack_of(self, channel: str, count: int) -> dict[str, int]:
+        """Give out the ackId of a request of so many events, which are indexed later, or lost."""
+        if not self.has_acks:
+            return {}
+        ack_id = self._given.get(channel, 0)
+        self._given[channel] = ack_id + 1
+        if self.has("lose_before_index"):
+            self.forget(len(self.stored) - count)
+        else:
+            self._unconfirmed[channel, ack_id] = 0
+        return {"ackId": ack_id}
+
+    def _answered(self, channel: str, request: Received) -> Reply:
+        self.questions.append(request)
+        told = {}
+        for ack_id in json.loads(request.body)["acks"]:
+            asked = self._unconfirmed.pop((channel, ack_id), None)
+            told[str(ack_id)] = asked is not None and asked >= self.ack_after
+            if asked is not None and asked < self.ack_after:
+                self._unconfirmed[channel, ack_id] = asked + 1
+        return as_json(200, {"acks": told})
 
     def _invalid(self, code: int, text: str, number: int) -> Reply:
         return as_json(400, {"text": text, "code": code, "invalid-event-number": number})
@@ -198,11 +246,15 @@ class Splunk(Stub):
 class Loki(Stub):
     """Grafana Loki 3, push: times as texts, lines in labelled streams; the valid ones of a request are in although it answers 400.
 
-    Stores (labels, nanoseconds, line), each once. A tenant that is blocked is answered 260.
+    Stores (labels, nanoseconds, line), each once. A tenant that is blocked is answered 260. What the ingester refuses (too far
+    behind the newest line of the stream, and `refused_ids`) is only told of the last stream of a request.
     """
 
     tenant: str | None = None
     now: Callable[[], datetime] = system_now
+    behind_max_s: float = 3600
+    """Half of its max_chunk_age, seconds."""
+    _newest: dict[str, int] = field(default_factory=dict)
 
     name = "loki"
     paths = target = "/loki/api/v1/push"
@@ -228,25 +280,38 @@ class Loki(Stub):
             )
         try:
             streams = json.loads(request.body).get("streams")
-            entries = [(one["stream"], *value[:2]) for one in streams or () for value in one["values"]]
+            pushed = [(one["stream"], [value[:2] for value in one["values"]]) for one in streams or ()]
         except (ValueError, KeyError, TypeError, AttributeError):
             return Reply(400, b"couldn't parse push request\n")
+        entries = [entry for _, values in pushed for entry in values]
         if not entries:
             return Reply(422, b"error at least one valid stream is required for ingestion\n")
-        if not all(isinstance(at, str) and isinstance(line, str) for _, at, line in entries):
+        if not all(isinstance(at, str) and isinstance(line, str) for at, line in entries):
             return Reply(400, b"couldn't parse labels\n")
         # All of them are looked at: what is valid is stored although the answer is an error.
-        refused = [self._push(labels, int(at), line) for labels, at, line in entries].count(False)
-        return Reply(400, b"entry too far behind, or line too long\n") if refused else Reply(204)
+        invalid, is_last_whole = False, True
+        for labels, values in pushed:
+            valid = [(int(at), line) for at, line in values if self._is_valid(labels, int(at), line)]
+            invalid = invalid or len(valid) < len(values)
+            is_last_whole = self._ingest(labels, valid)  # what it said of the stream before is forgotten
+        return Reply(204) if is_last_whole and not invalid else Reply(400, b"entry refused\n")
 
-    def _push(self, labels: dict[str, str], at_ns: int, line: str) -> bool:
-        old = self.now().timestamp() - at_ns / 1e9 > self.AGE_MAX_S
-        many = not labels or len(labels) > self.LABELS_MAX
-        if old or many or len(line.encode()) > self.LINE_BYTES_MAX or _id_in(_read(line)) in self.refused_ids:
-            return False
-        if (labels, at_ns, line) not in self.stored:
-            self.stored.append((labels, at_ns, line))
-        return True
+    def _is_valid(self, labels: dict[str, str], at_ns: int, line: str) -> bool:
+        is_old = self.now().timestamp() - at_ns / 1e9 > self.AGE_MAX_S
+        return not is_old and 0 < len(labels) <= self.LABELS_MAX and len(line.encode()) <= self.LINE_BYTES_MAX
+
+    def _ingest(self, labels: dict[str, str], entries: list[tuple[int, str]]) -> bool:
+        """Store lines of a stream; False when it refused some."""
+        stream, refused = json.dumps(labels, sort_keys=True), 0
+        for at_ns, line in entries:
+            newest = self._newest.get(stream, 0)
+            if newest - at_ns > self.behind_max_s * 1e9 or _id_in(_read(line)) in self.refused_ids:
+                refused += 1
+                continue
+            self._newest[stream] = max(newest, at_ns)
+            if (labels, at_ns, line) not in self.stored:
+                self.stored.append((labels, at_ns, line))
+        return not refused
 
     def id_of(self, item: Any) -> str:
         return str(json.loads(item[2])["event"]["id"])
@@ -256,8 +321,11 @@ class Loki(Stub):
 class Otlp(Stub):
     """An OTLP/HTTP receiver: ignores fields it does not know, so that anything that is an object is a success.
 
-    Stores log records; of those it rejects it says how many.
+    Stores log records; of those it rejects it says how many. The collector says `partialSuccess` also where everything was
+    taken, and others (`is_terse`) say nothing then.
     """
+
+    is_terse: bool = False
 
     name = "otlp"
     paths = target = "/v1/logs"
@@ -279,7 +347,7 @@ class Otlp(Stub):
             return as_json(200, {"partialSuccess": partial})
         if self.has("warn"):
             return as_json(200, {"partialSuccess": {"errorMessage": "use another port"}})
-        return as_json(200, {})
+        return as_json(200, {} if self.is_terse else {"partialSuccess": {}})
 
     def _records_of(self, message: Any) -> Iterator[dict[str, Any]]:
         for resource in message.get("resourceLogs", []):

@@ -53,6 +53,9 @@ CHOSEN = [
     ("new_relic", "https://log-api.jp.nr-data.net/log/v1"),
     ("better_stack", "https://s1234.eu-nbg-2.betterstackdata.com/"),
     ("better_stack", "https://in.logs.betterstack.com"),
+    # Where OTLP receivers take something else.
+    ("json", "https://otel.example.com:4318/v1/traces"),
+    ("json", "https://otel.example.com:4318/v1/metrics/"),
     # Where the event as it is stored is right, or nothing is known.
     ("json", "https://collectors.example.com/receiver/v1/http/secret"),
     ("json", "https://h.example/in"),
@@ -94,6 +97,13 @@ def test_says_why(name, url):
 
     assert 20 < len(reason) < 120
     assert not any(part in reason for part in ("example", "secret", "Api-Key", "audit"))
+
+
+@pytest.mark.parametrize("what", ["traces", "metrics"])
+def test_a_path_for_something_else_is_told(what):
+    """Where an OTLP receiver takes traces or metrics, the reason says where logs belong."""
+    assert "logs belong to /v1/logs" in choose(f"https://h.example:4318/v1/{what}").reason
+    assert "logs belong to /v1/logs" not in choose(f"https://h.example:4318/v1/{what}/more").reason
 
 
 def test_every_format_but_the_plain_ones_can_be_chosen():

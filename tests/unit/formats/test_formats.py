@@ -226,3 +226,34 @@ def test_a_success_that_looks_odd_comes_with_a_warning(status, body, hint):
     assert isinstance(verdict, Accepted)
     assert (verdict.warning is None) == (hint is None)
     assert hint is None or hint in verdict.warning
+
+
+@pytest.mark.parametrize("name", PLAIN)
+@pytest.mark.parametrize(
+    "body, is_warned",
+    [
+        (b'{"partialSuccess":{}}', True),
+        (b'{"partialSuccess":{"rejectedLogRecords":"0","errorMessage":""}}', True),
+        (b' {"x":1,"partialSuccess":null}', True),
+        (b"{}", False),
+        (b'{"partialSuccess":true}', False),
+        (b'{"event":{"partialSuccess":{}}}', False),
+        (b'["partialSuccess"]', False),
+        (b'{"partialSuccess":{', False),
+    ],
+)
+def test_a_success_of_an_otlp_receiver_comes_with_a_warning(name, body, is_warned):
+    """Events that are not OTLP are a success there, and gone: it counts as delivered, and the warning says which format to take."""
+    verdict = REGISTRY[name].interpret(Response(200, body, 100), 1)
+
+    assert isinstance(verdict, Accepted)
+    assert (verdict.warning is not None and "otlp_logs" in verdict.warning) == is_warned
+    assert is_warned or verdict == Accepted(200)
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_a_failure_in_the_words_of_otlp_is_a_failure(name):
+    """What is refused is not delivered, whatever the body."""
+    answer = Response(400, b'{"partialSuccess":{}}', 100)
+
+    assert REGISTRY[name].interpret(answer, 1) == by_status(answer, 1)

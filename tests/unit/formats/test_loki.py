@@ -14,8 +14,8 @@ def streams_of(*events):
     return json.loads(encode([stored(one) for one in events]).body)["streams"]
 
 
-def test_a_stream_for_each_dataset():
-    """Events of one dataset are a stream, in their order; the line is the event as it is stored."""
+def test_all_events_are_one_stream():
+    """Whatever their datasets, the events of a request are one stream; events of one time keep their order, and a line is the event as it is stored."""
     first, second, other = (
         make_event("a"),
         make_event("b"),
@@ -28,16 +28,21 @@ def test_a_stream_for_each_dataset():
     assert json.loads(request.body) == {
         "streams": [
             {
-                "stream": {"service_name": "aegis-audit-stream", "dataset": "crm.audit"},
-                "values": [[time, stored(first).decode()], [time, stored(second).decode()]],
-            },
-            {
-                "stream": {"service_name": "aegis-audit-stream", "dataset": "iam"},
-                "values": [[time, stored(other).decode()]],
-            },
+                "stream": {"service_name": "aegis-audit-stream"},
+                "values": [[time, stored(one).decode()] for one in (first, other, second)],
+            }
         ]
     }
     assert request.content_type == "application/json"
+
+
+def test_the_oldest_line_is_the_first():
+    """A line that is far older than another of its request goes before it, since Loki refuses it behind it."""
+    times = ["2026-05-15T10:00:00Z", "2026-05-15T07:00:00Z", "2026-05-15T11:00:00+02:00"]
+
+    (stream,) = streams_of(*[{**make_event(), "@timestamp": one} for one in times])
+
+    assert [int(nanos) // 3600 // 10**9 % 24 for nanos, _ in stream["values"]] == [7, 9, 10]
 
 
 def test_no_label_grows_with_the_events():
@@ -46,14 +51,6 @@ def test_no_label_grows_with_the_events():
 
     assert len(found) == 1
     assert len(found[0]["values"]) == 50
-
-
-@pytest.mark.parametrize("dataset", [None, 7, ["a"], {"a": 1}])
-def test_a_dataset_that_is_no_text_is_no_label(dataset):
-    """Labels are texts; an event without a usable dataset has the service's name alone."""
-    (stream,) = streams_of(make_event(event={"id": "a", "dataset": dataset}))
-
-    assert stream["stream"] == {"service_name": "aegis-audit-stream"}
 
 
 @pytest.mark.parametrize(
@@ -76,9 +73,10 @@ def test_an_event_is_always_the_same_line():
     """Sent again in another batch, an event has the same labels, time and line, so that Loki keeps it once."""
     event, other = make_event("a", message="ä\n"), make_event("b", event={"id": "b", "dataset": "iam"})
 
-    (alone,) = streams_of(event)
+    (alone,), (together,) = streams_of(event), streams_of(event, other)
 
-    assert alone in streams_of(event, other)
+    assert alone["stream"] == together["stream"]
+    assert alone["values"] == together["values"][:1]
 
 
 @pytest.mark.parametrize(
@@ -111,3 +109,14 @@ def test_204_alone_is_success(status, delivered, scope, permanent, fix_needed):
 def test_a_blocked_tenant_is_told_so():
     """260 says that it is Loki that blocks."""
     assert "blocks" in interpret(Response(260, b"", 100), 1).message
+
+
+def test_a_refused_line_is_told_why():
+    """A 400 of Loki's is about the age, the order or the length of lines, which the message says; nothing sends people to the URL."""
+    verdict = interpret(Response(400, b"entry too far behind", 100), 1)
+
+    assert verdict.message.startswith("answered 400: Loki refuses the line")
+    assert all(
+        one in verdict.message for one in ("max_chunk_age", "reject_old_samples_max_age", "max_line_size")
+    )
+    assert "URL" not in verdict.message

@@ -153,8 +153,42 @@ def as_sent(value):
     if isinstance(value, list):
         return [as_sent(one) for one in value]
     if isinstance(value, dict):
-        return {name: as_sent(one) for name, one in value.items()}
+        return {name or as_free(value): as_sent(one) for name, one in value.items()}
     return str(value) if type(value) is int and not -(2**63) <= value < 2**63 else value
+
+
+def as_free(members):
+    """Return as many underscores as no other member has for a name."""
+    return next("_" * length for length in range(1, len(members) + 1) if "_" * length not in members)
+
+
+@pytest.mark.parametrize(
+    "members, names",
+    [
+        ({"": 1}, ["_"]),
+        ({"": 1, "_": 2}, ["__", "_"]),
+        ({"__": 3, "": 1, "_": 2}, ["__", "___", "_"]),
+        ({"": {"": 1}}, ["."]),
+    ],
+)
+def test_no_key_is_empty(members, names):
+    """A member without a name gets one that is free, as an attribute and within objects in arrays: an empty key would be dropped."""
+    record = otlp_records(encode([stored(make_event(list=[members]) | members)]))[0]
+
+    (inside,) = next(one["value"] for one in record["attributes"] if one["key"] == "list")["arrayValue"][
+        "values"
+    ]
+    known = {"event.id", "event.dataset", "organization.id", "list"}
+    assert [one["key"] for one in record["attributes"] if one["key"] not in known] == names
+    assert "" not in keys_of(inside["kvlistValue"])
+
+
+def keys_of(kvlist):
+    """Return all keys of an object as it is sent, at any depth."""
+    found = []
+    for pair in kvlist["values"]:
+        found += [pair["key"], *keys_of(pair["value"].get("kvlistValue", {"values": []}))]
+    return found
 
 
 @pytest.mark.parametrize(

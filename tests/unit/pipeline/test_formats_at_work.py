@@ -71,6 +71,19 @@ def requests(sim: Simulation) -> list[list[str]]:
 # ── limits of the destination ──
 
 
+def test_where_order_counts_there_is_one_request_at_a_time(make):
+    """A destination that refuses what comes long after something newer gets one request after the other, in the order of the log."""
+    sim = make(limits={"in_order": True}, batch=BatchPolicy(max_events=10))
+    recorded = sim.append(100)
+    sim.start()
+
+    sim.advance(5)
+
+    assert sim.receiver.in_flight_most == 1
+    assert [one for ids in requests(sim) for one in ids] == recorded
+    assert sim.progress().delivered == 100
+
+
 def test_a_route_has_what_its_format_needs():
     """As much of an answer is read as the format must know, and the URL has the format's parameters."""
     plain = route_of(DestinationSpec(url=URL, format="json"), Settings())

@@ -273,6 +273,7 @@ class Forwarder:
             or not self.destination.spec.enabled
             or len(self._findings.delivered) >= UNSETTLED_MAX
             or self.attempts.full
+            or (self.attempts.format.in_order and self.attempts.flying)
         ):
             return False
         waiting = self._waiting if self.pacing.in_outage else 0

@@ -21,7 +21,7 @@ SECRET_FIELDS = frozenset({"master_key", "operator_key", "database_url"})
 NOT_SETTINGS = frozenset(
     {
         *("AEGIS_CONFIG", "AEGIS_URL", "AEGIS_API_KEY", "AEGIS_ORG", "AEGIS_AUTH_HEADER_VALUE"),
-        "AEGIS_HEADERS",
+        *("AEGIS_HEADERS", "AEGIS_OAUTH2_CLIENT_SECRET"),
         *("AEGIS_DEMO_EVENTS", "AEGIS_RECEIVER_BEARER", "AEGIS_RECEIVER_HMAC"),
     }
 )

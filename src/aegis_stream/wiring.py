@@ -10,7 +10,7 @@ import random
 import secrets
 import sys
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from . import PRODUCT, __version__
@@ -285,9 +285,7 @@ def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
             dice=SystemDice(),
             telemetry=telemetry,
             listen=lambda worker_id, on_ring: Bell(stores.bell_folder, worker_id, on_ring),
-            route_of=lambda destination: replace(
-                route_of(destination.spec, settings), org_id=destination.org_id
-            ),
+            route_of=lambda destination: route_of(destination.spec, settings, destination.org_id),
             settings=settings,
         )
     )

@@ -124,6 +124,7 @@ class Worker:
                 finally:
                     for forwarder in self._forwarders.values():
                         forwarder.close()
+                    self._shared.outbound.tokens.close()
         finally:
             bell.close()
             self._standings.clear()  # whatever rings from now on finds nothing to serve

@@ -31,6 +31,7 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.destination import Destination, DestinationSpec, Filter, Health
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import DestinationId, Micros, OrganizationId, OrganizationNo, ReplayId, WorkerId
+from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.domain.organization import ApiKey
 from aegis_stream.domain.organization import Scope as KeyScope
 from aegis_stream.errors import Conflict, NotFound, Unavailable
@@ -1089,6 +1090,7 @@ async def test_a_destination_is_read_as_it_was_written(store, org):
         ca_certificate="-----BEGIN…",
         compression="gzip",
         headers=(("X-B", "zweiter Wert: ü"), ("X-A", "first")),
+        oauth2=OAuth2("https://login.example.com/token", "client", "s3cr3t ü", "a b"),
     )
 
     made = await store.directory.add_destination(org, DestinationId("dst_x"), spec, T0, 10)
@@ -1144,9 +1146,9 @@ async def test_keys_end_when_they_are_told_to(store, org):
 
 
 async def test_secrets_are_nowhere_in_the_store_in_plain(backend, store, org):
-    """Neither a credential nor a header nor a URL's tail can be read from any file of the store: made, changed, or deleted."""
+    """Neither a credential nor a header nor a client nor a URL's tail can be read from any file of the store: made, changed, or deleted."""
     planted = ["Bearer c4n4ry-first", "Bearer c4n4ry-second", "s3cr3t-t41l-first", "s3cr3t-t41l-second"]
-    planted += ["h34d3r-first", "h34d3r-second"]
+    planted += ["h34d3r-first", "h34d3r-second", "cl13nt-first", "cl13nt-second"]
     made = await add_destination(
         store,
         org,
@@ -1154,6 +1156,7 @@ async def test_secrets_are_nowhere_in_the_store_in_plain(backend, store, org):
         auth_header_name="Authorization",
         auth_header_value=planted[0],
         headers=(("X-Key", planted[4]),),
+        oauth2=OAuth2("https://login.example.com/token", "client", planted[6]),
     )
     await store.directory.change_destination(
         org,
@@ -1163,6 +1166,7 @@ async def test_secrets_are_nowhere_in_the_store_in_plain(backend, store, org):
             url=f"https://sink.example.com/in/{planted[3]}",
             auth_header_value=planted[1],
             headers=(("X-Key", planted[5]),),
+            oauth2=OAuth2("https://login.example.com/token", "client", planted[7]),
         ),
         T0,
     )

@@ -26,21 +26,29 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @dataclass
 class EchoingReceiver:
-    """Answers what the path asks for, and repeats the request's head wherever an answer has room for it."""
+    """Answers what the path asks for, and repeats the request's head wherever an answer has room for it.
+
+    Args:
+        token: given out at the path /grant.
+    """
 
     port: int
+    token: str = field(default_factory=canary)
     requests: int = 0
     heads: list[bytes] = field(default_factory=list)
 
-    def answer(self, head: bytes) -> bytes:
+    def answer(self, head: bytes, body: bytes) -> bytes:
         """Return the bytes of an answer."""
         target = head.split(b" ", 2)[1]
+        if b"grant" in target:
+            body = b'{"access_token": "%s", "expires_in": 20}' % self.token.encode()
+            return b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body)
         secret = b" ".join(
             line.partition(b": ")[2]
             for line in head.split(b"\r\n")
             if line.lower().startswith((b"auth", b"x-key"))
         )
-        told = head + secret
+        told = head + secret + (body if b"client_secret" in body else b"")
         if b"ok" in target:
             return b"HTTP/1.1 202 Accepted\r\nContent-Length: %d\r\n\r\n%s" % (len(told), told)
         if b"redirect" in target:
@@ -75,9 +83,9 @@ def echoing_receiver() -> Iterator[EchoingReceiver]:
             length = next(
                 (int(line[15:]) for line in lines if line.lower().startswith(b"content-length:")), 0
             )
-            reader.read(length)
+            body = reader.read(length)
             receiver.requests += 1
-            one.sendall(receiver.answer(b"".join(lines[:-1])))
+            one.sendall(receiver.answer(b"".join(lines[:-1]), body))
 
     def accept() -> None:
         while True:
@@ -188,6 +196,12 @@ def make_destinations(caller: Caller, receiver: EchoingReceiver) -> list[str]:
         )
         caller.planted[f"path, {what}"], caller.planted[f"query, {what}"] = path, query = canary(), canary()
         add(f"{base}/{what}/{path}/in?token={query}&x=1", what)
+    caller.planted["token"] = receiver.token
+    for what in ("ok", "failing", "redirect", "garbage"):
+        for where in ("grant", what):
+            caller.planted[f"client secret, {what} by {where}"] = secret = canary()
+            client = {"token_url": f"{base}/{where}", "client_id": "client", "client_secret": secret}
+            add(f"{base}/{what}", f"{what} by {where}", oauth2=client)
     caller.planted["header value, bare"] = value = canary()
     add(f"{base}/failing", "bare", auth_header_name="X-Key", auth_header_value=value)
     for what, place in (
@@ -203,6 +217,7 @@ def make_destinations(caller: Caller, receiver: EchoingReceiver) -> list[str]:
 def try_what_is_refused(caller: Caller, dst_id: str) -> None:
     """Write destinations that are refused, each with a secret in it, and make calls with secrets that open nothing."""
     good = {"url": "https://siem.example.com/in", "auth_header_name": "Authorization"}
+    client = {"token_url": "https://login.example.com/", "client_id": "client", "client_secret": "x"}
     cases: dict[str, Any] = {
         "userinfo, password": lambda c: {"url": f"https://user:{c}@siem.example.com/"},
         "userinfo, name": lambda c: {"url": f"https://{c}@siem.example.com/"},
@@ -225,6 +240,11 @@ def try_what_is_refused(caller: Caller, dst_id: str) -> None:
         "headers as text": lambda c: {"headers": f"X-Key: {c}"},
         "header twice": lambda c: {"headers": {"X-Key": c, "x-key": c}},
         "too many headers": lambda c: {"headers": {f"X-{number}": c for number in range(11)}},
+        "client secret with a line break": lambda c: {"oauth2": client | {"client_secret": f"{c}\n"}},
+        "client secret in its URL": lambda c: {"oauth2": client | {"token_url": f"https://x:{c}@a.example/"}},
+        "client secret as a list": lambda c: {"oauth2": client | {"client_secret": [c]}},
+        "client as text": lambda c: {"oauth2": c},
+        "client beside an auth header": lambda c: {"oauth2": client | {"client_secret": c}},
         "a list": lambda c: {"auth_header_value": [c]},
         "an object": lambda c: {"auth_header_value": {c: c}},
         "private key as certificate": lambda c: {

@@ -65,6 +65,7 @@ async def test_only_the_url_is_required(world):
         "ca_certificate": None,
         "compression": "none",
         "header_names": [],
+        "oauth2": None,
         "status": "active",
         "last_error": None,
         "last_success_at": None,

@@ -10,6 +10,8 @@ from types import SimpleNamespace
 import httpx
 import pytest
 
+from aegis_stream.cli import headers, oauth2
+from aegis_stream.settings import NOT_SETTINGS
 from support.cli import run_aegis
 from support.service import running_service, wait_until
 
@@ -131,6 +133,59 @@ def test_further_headers_come_by_any_way(aegis, arguments, options, auth, others
     assert (stored["auth_header_name"], stored["header_names"]) == (auth, others)
     assert "s3cr3t" not in finished.stdout + finished.stderr
     assert all(f"{name}: ****" in finished.stdout for name in others)
+
+
+OAUTH2 = ("--oauth2-token-url", "https://127.0.0.1/token", "--oauth2-client-id", "client-1")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options"),
+    [
+        ((), {"AEGIS_OAUTH2_CLIENT_SECRET": "s3cr3t"}),
+        (("--oauth2-client-secret-file", "-"), {"stdin": b"s3cr3t\r\n"}),
+        (("--oauth2-client-secret-file", "-"), {"stdin": b"s3cr3t", "AEGIS_OAUTH2_CLIENT_SECRET": "\n"}),
+    ],
+    ids=["variable", "file", "file first"],
+)
+def test_a_client_secret_comes_by_variable_or_file(aegis, arguments, options):
+    """Where tokens come from is typed, the client's secret is not; all but that is shown."""
+    finished = aegis("destination", "add", TARGET, *OAUTH2, "--oauth2-scope", "a b", *arguments, **options)
+
+    (stored,) = aegis.json("destination", "list")
+    assert stored["oauth2"] == {
+        "token_url": "https://127.0.0.1/token",
+        "client_id": "client-1",
+        "scope": "a b",
+    }
+    assert stored["auth_header_set"] is False
+    assert "a token of client-1 from https://127.0.0.1/token" in finished.stdout
+    assert "s3cr3t" not in finished.stdout + finished.stderr
+
+
+def test_the_variables_of_commands_stop_no_service():
+    """Who has set a secret for `destination add` can start the service in the same shell."""
+    assert {headers.VARIABLE, oauth2.VARIABLE} <= NOT_SETTINGS
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        OAUTH2,
+        OAUTH2[:2],
+        ("--oauth2-scope", "a"),
+        (*OAUTH2, "--oauth2-client-secret-file", "/dev/null"),
+        (*OAUTH2, "--oauth2-client-secret-file", "/no/such/file"),
+        (*OAUTH2, "--oauth2-client-secret", "s3cr3t"),
+    ],
+    ids=["no secret", "no client", "scope alone", "empty file", "no file", "secret typed"],
+)
+def test_wrong_use_of_oauth2(aegis, arguments):
+    """What is missing ends with status 2 and makes no destination; a typed secret is no option at all."""
+    finished = aegis("destination", "add", TARGET, *arguments, status=2)
+
+    assert "Error:" in finished.stderr
+    assert "s3cr3t" not in finished.stderr
+    assert aegis.json("destination", "list") == []
 
 
 @pytest.mark.parametrize(

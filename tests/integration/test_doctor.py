@@ -19,6 +19,7 @@ from aegis_stream import wiring
 from aegis_stream.cli import checkup
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.ids import DestinationId, Micros
+from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.receiver.tls import ensure_certificate
 from aegis_stream.settings import Settings
 from aegis_stream.vault import KeyFile, MasterKey
@@ -34,8 +35,12 @@ def settings_of(folder: Path) -> Settings:
     return Settings(data_dir=folder, operator_key="aegis_op_" + "t" * 20)
 
 
-async def fill(folder: Path, *places: str | tuple[str, str]) -> None:
-    """Make an organization with destinations: a URL each, some with an authority of their own."""
+async def fill(folder: Path, *places: str | tuple[str, str], token_url: str | None = None) -> None:
+    """Make an organization with destinations: a URL each, some with an authority of their own.
+
+    Args:
+        token_url: where the last one fetches tokens.
+    """
     stores = wiring.open_stores(settings_of(folder), FakeLog())
     try:
         made = stores.db.write_now(
@@ -44,6 +49,8 @@ async def fill(folder: Path, *places: str | tuple[str, str]) -> None:
         for number, place in enumerate(places):
             url, authority = (place, None) if isinstance(place, str) else place
             spec = DestinationSpec(url, "Authorization", "Bearer c4n4ry", ca_certificate=authority)
+            if token_url is not None and number == len(places) - 1:
+                spec = DestinationSpec(url, oauth2=OAuth2(token_url, "client", "c4n4ry-client-secret"))
             await stores.directory.add_destination(
                 made.key.organization_no, DestinationId(f"dst_{number}"), spec, NOW, 100
             )
@@ -470,8 +477,9 @@ def test_a_bundle_without_authorities_is_a_problem(tmp_path, doctor, bundle):
         ("http://192.0.2.7/c4n4ry", "https://"),
     ],
 )
-def test_what_the_guard_refuses_is_told(folder, doctor, monkeypatch, url, told):
-    """Every address of every destination is shown to the guard as it is now, whatever was true when it was written."""
+@pytest.mark.parametrize("where", ["url", "token_url"])
+def test_what_the_guard_refuses_is_told(folder, doctor, monkeypatch, url, told, where):
+    """Every address of every destination and its token endpoint is shown to the guard as it is now, whatever was true when it was written."""
     addresses = {"good.example": ["10.9.9.9"], "mixed.example": ["192.0.2.7", "10.9.9.9"], "gone.example": []}
 
     def resolve(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
@@ -480,7 +488,7 @@ def test_what_the_guard_refuses_is_told(folder, doctor, monkeypatch, url, told):
             raise socket.gaierror(socket.EAI_NONAME, "unknown")
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in found]
 
-    asyncio.run(fill(folder, URL, url))
+    asyncio.run(fill(folder, URL, url) if where == "url" else fill(folder, URL, URL, token_url=url))
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
 
     detail, _ = only(doctor().problems, "egress")

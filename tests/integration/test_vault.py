@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from aegis_stream import wiring
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.ids import DestinationId, Micros
+from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Conflict, Misconfigured, NotFound, Unavailable
 from aegis_stream.settings import Settings
 from aegis_stream.store import sqlite
@@ -56,20 +57,25 @@ def add_organization(stores: wiring.Stores, org_id: str) -> int:
 
 
 async def add_destinations(stores, organization_no: int, first: int, count: int) -> None:
-    """Make destinations whose credentials can be told apart; every third has none, and every second has headers."""
+    """Make destinations whose credentials can be told apart; every third has none but a client, and every second has headers."""
     for number in range(first, first + count):
         auth = ("Authorization", f"Bearer c4n4ry-{number}") if number % 3 else (None, None)
         headers = (("X-Key", f"c4n4ry-key-{number}"),) if number % 2 else ()
-        spec = DestinationSpec(f"https://siem.example/c4n4ry/{number}", *auth, headers=headers)
+        oauth2 = None if number % 3 else OAuth2("https://login.example/t", "id", f"c4n4ry-client-{number}")
+        spec = DestinationSpec(f"https://siem.example/c4n4ry/{number}", *auth, headers=headers, oauth2=oauth2)
         await stores.directory.add_destination(
             organization_no, DestinationId(f"dst_{organization_no}_{number:04d}"), spec, NOW, 1000
         )
 
 
 async def secrets_of(stores, organization_no: int) -> list[tuple[str, str | None, dict[str, str]]]:
-    """Return URL, credential and headers of all destinations of an organization."""
+    """Return URL, credential (a client's secret for one) and headers of all destinations of an organization."""
     found = await stores.directory.destinations_of(organization_no, "", 1000)
-    return [(one.spec.url, one.spec.auth_header_value, dict(one.spec.headers)) for one in found]
+
+    def credential(spec: DestinationSpec) -> str | None:
+        return spec.oauth2.client_secret if spec.oauth2 is not None else spec.auth_header_value
+
+    return [(one.spec.url, credential(one.spec), dict(one.spec.headers)) for one in found]
 
 
 def expected(count: int) -> list[tuple[str, str | None, dict[str, str]]]:
@@ -77,7 +83,7 @@ def expected(count: int) -> list[tuple[str, str | None, dict[str, str]]]:
     return [
         (
             f"https://siem.example/c4n4ry/{n}",
-            f"Bearer c4n4ry-{n}" if n % 3 else None,
+            f"Bearer c4n4ry-{n}" if n % 3 else f"c4n4ry-client-{n}",
             {"X-Key": f"c4n4ry-key-{n}"} if n % 2 else {},
         )
         for n in range(count)
@@ -91,7 +97,9 @@ def silent(done: int, total: int) -> None:
 def key_ids(stores) -> set[bytes]:
     """Return the ids of the keys that records stand under, as they lie in the database."""
     rows = stores.db.read_now(
-        lambda db: db.rows("SELECT url, auth_value, headers FROM destinations WHERE deleted_at IS NULL")
+        lambda db: db.rows(
+            "SELECT url, auth_value, headers, oauth2 FROM destinations WHERE deleted_at IS NULL"
+        )
     )
     return {bytes(one[1:5]) for row in rows for one in row if one is not None}
 
@@ -99,7 +107,9 @@ def key_ids(stores) -> set[bytes]:
 def versions(stores) -> set[int]:
     """Return the versions of the records in the database."""
     rows = stores.db.read_now(
-        lambda db: db.rows("SELECT url, auth_value, headers FROM destinations WHERE deleted_at IS NULL")
+        lambda db: db.rows(
+            "SELECT url, auth_value, headers, oauth2 FROM destinations WHERE deleted_at IS NULL"
+        )
     )
     return {one[0] for row in rows for one in row if one is not None}
 
@@ -326,6 +336,24 @@ async def test_destinations_from_before_there_were_headers_can_have_some(tmp_pat
 
     with opened(settings) as stores:
         assert await secrets_of(stores, 1) == [wanted[0], (*wanted[1][:2], {"X-Key": "c4n4ry-new"})]
+
+
+@pytest.mark.parametrize("schema", [1, 2, 3, 4])
+async def test_destinations_from_before_there_were_clients_can_have_one(tmp_path, monkeypatch, schema):
+    """After the upgrade from any earlier schema nothing has an OAuth2 client; given one, a destination keeps it over a restart."""
+    settings = make_settings(tmp_path)
+    make_version_one(settings, monkeypatch, schema)
+    client = OAuth2("https://login.example/t", "id", "c4n4ry-client")
+
+    with opened(settings) as stores:
+        before = [one.spec.oauth2 for one in await stores.directory.destinations_of(1, "", 10)]
+        await stores.directory.change_destination(
+            1, "dst_1_0002", lambda spec: replace(spec, oauth2=client), NOW
+        )
+
+    with opened(settings) as stores:
+        after = [one.spec.oauth2 for one in await stores.directory.destinations_of(1, "", 10)]
+    assert (before, after) == ([None, None], [None, client])
 
 
 @pytest.mark.parametrize("how", ["wrong", "missing"])

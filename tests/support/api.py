@@ -7,10 +7,11 @@
 Only what would leave the process is faked: clock, dice, doorbell, resolver, sender.
 """
 
+import asyncio
 import json
 import random
 import warnings
-from collections.abc import AsyncIterator, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -195,6 +196,11 @@ class FakeChannel:
 
     sender: FakeSender
     route: Route
+
+    def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
+        """Make the attempt as `post` does; its answer comes by a call."""
+        attempt = asyncio.get_running_loop().create_task(self.post(request))
+        attempt.add_done_callback(lambda done: ended(token, done.result()))
 
     async def post(self, request: Request) -> Answer:
         """Note the request, give the next scripted answer; 202 when the script is over."""

@@ -23,6 +23,7 @@ from aegis_stream.domain.destination import (
     header_problems,
     policy_problems,
 )
+from aegis_stream.domain.oauth2 import oauth2_problems
 from aegis_stream.domain.url import parse_url
 from aegis_stream.netguard import NetGuard
 from aegis_stream.settings import Settings
@@ -122,6 +123,7 @@ def spec_of_body(body: str | bytes) -> DestinationSpec:
     problems = [
         *auth_header_problems(spec.auth_header_name, spec.auth_header_value),
         *header_problems(spec.headers, spec.auth_header_name),
+        *oauth2_problems(spec.oauth2, spec.auth_header_name),
         *policy_problems(spec),
     ]
     assert problems == []
@@ -150,4 +152,5 @@ def commented(path: Path) -> dict[str, Any]:
 def secrets_of(body: Mapping[str, Any]) -> list[str]:
     """Return every value of a destination's body that is a credential: names of tenants and log groups are none."""
     further = {name: value for name, value in (body.get("headers") or {}).items() if CREDENTIAL.search(name)}
-    return [one for one in (body.get("auth_header_value"), *further.values()) if one]
+    client_secret = (body.get("oauth2") or {}).get("client_secret")
+    return [one for one in (body.get("auth_header_value"), *further.values(), client_secret) if one]

@@ -287,6 +287,8 @@ class Simulation:
         self.retention = Retention(self.db)
         self.org = self.db.write_now(lambda db: self.issuer.add_organization(db, "Sim", "org_sim")).key
         self.spec = spec or DestinationSpec(url="https://sink.example.com/in", retry=self.settings.retry)
+        self.route = Route(Endpoint("https", "sink.example.com", 443, "/in", False), (), None, 10.0)
+        self.route_of: Callable[[Destination], Route] = lambda _: self.route
         self.destination = self.run(self.add_destination(self.spec))
         self.running: list[Running] = []
         self.sent = 0
@@ -358,9 +360,7 @@ class Simulation:
                 dice=self.dice,
                 telemetry=self.telemetry,
                 listen=self.bells.listen,
-                route_of=lambda _: Route(
-                    Endpoint("https", "sink.example.com", 443, "/in", False), (), None, 10.0
-                ),
+                route_of=self.route_of,
                 settings=self.settings,
                 look_s=self.look_s,
             )

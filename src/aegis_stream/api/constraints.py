@@ -8,6 +8,11 @@ from typing import Any
 
 from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, HEADERS_MAX, NAME_CHARACTERS_MAX
 from aegis_stream.domain.event import EVENT_ID_CHARACTERS_MAX
+from aegis_stream.domain.oauth2 import (
+    CLIENT_ID_CHARACTERS_MAX,
+    CLIENT_SECRET_CHARACTERS_MAX,
+    SCOPE_CHARACTERS_MAX,
+)
 
 from .events import DECISIONS
 from .service import PAGE_DEFAULT, PAGE_MAX
@@ -19,6 +24,7 @@ STRICT = (
         "FilterBody",
         "BatchBody",
         "RetryBody",
+        "OAuth2Write",
         "ReplayWrite",
         "RedriveWrite",
     ),
@@ -30,9 +36,11 @@ _ID_CURSOR = {"pattern": "^[a-z]{3}_[0-9A-Za-z_-]{1,60}$"}
 _NUMBER_CURSOR = {"pattern": "^[0-9]{1,18}$"}
 _ATTEMPT_CURSOR = {"pattern": "^[0-9]{1,18}\\.[0-9]{1,18}$"}
 _HEADER_NAME = {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"}
-_HEADER_VALUE = {"pattern": "^[!-~]([ -~]*[!-~])?$", "maxLength": HEADER_VALUE_CHARACTERS_MAX}
+_VISIBLE = {"pattern": "^[!-~]([ -~]*[!-~])?$"}
+_HEADER_VALUE = _VISIBLE | {"maxLength": HEADER_VALUE_CHARACTERS_MAX}
+_URL = {"format": "uri", "pattern": "^https?://", "maxLength": 2048}
 _DESTINATION: dict[str, dict[str, Any]] = {
-    "url": {"format": "uri", "pattern": "^https?://", "maxLength": 2048},
+    "url": _URL,
     "auth_header_name": _HEADER_NAME,
     "auth_header_value": _HEADER_VALUE,
     "headers": {
@@ -45,6 +53,15 @@ _DESTINATION: dict[str, dict[str, Any]] = {
 FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     "DestinationWrite": _DESTINATION,
     "DestinationPatch": _DESTINATION,
+    "OAuth2Write": {
+        "token_url": _URL,
+        "client_id": _VISIBLE | {"maxLength": CLIENT_ID_CHARACTERS_MAX},
+        "client_secret": _VISIBLE | {"maxLength": CLIENT_SECRET_CHARACTERS_MAX},
+        "scope": {
+            "pattern": r"^([!#-\[\]-~]+( [!#-\[\]-~]+)*)?$",
+            "maxLength": SCOPE_CHARACTERS_MAX,
+        },
+    },
     "FilterBody": {"datasets": {"maxItems": 100}},
     "BatchBody": {
         "max_events": {"minimum": 1, "maximum": 10_000},

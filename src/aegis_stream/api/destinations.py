@@ -11,6 +11,7 @@ from msgspec import UNSET, UnsetType
 from aegis_stream.domain.audit import Deed, destination_change, destination_deed, destination_view
 from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
 from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, ReplayId, new_id
+from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.domain.times import to_text
 from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import FieldProblem, Invalid
@@ -29,6 +30,7 @@ from .schemas import (
     DestinationList,
     DestinationPatch,
     DestinationWrite,
+    OAuth2Write,
     ReplayAccepted,
     ReplayBody,
     ReplayList,
@@ -37,6 +39,7 @@ from .schemas import (
     destination_body,
     filter_of,
     headers_of,
+    oauth2_of,
     retry_of,
     spec_of,
     time_text,
@@ -97,7 +100,7 @@ async def change_destination(
     destination_id: FromPath[str],
     data: JSONBody[DestinationPatch],
 ) -> DestinationBody:
-    """Change some fields of a destination. Another host needs auth header and headers anew, or they are dropped."""
+    """Change some fields of a destination. Another host needs auth header, headers and oauth2 anew, or they are dropped."""
     service, destination = await _find(request, destination_id, damaged_too=True)
     data = await exact(request, data)
     if destination.damaged and data.url is UNSET:
@@ -355,12 +358,24 @@ def _changed(spec: DestinationSpec, data: DestinationPatch, service: Service) ->
         changes["retry"] = retry_of(data.retry, service.settings.retry)
     if data.headers is not UNSET:
         changes["headers"] = headers_of(data.headers)
-    if "url" in changes and not _same_origin(changes["url"], spec.url, service):
+    moved = "url" in changes and not _same_origin(changes["url"], spec.url, service)
+    if data.oauth2 is not UNSET:
+        kept = "" if moved else _kept_secret(spec.oauth2, data.oauth2, service)
+        changes["oauth2"] = oauth2_of(data.oauth2, kept)
+    if moved:
         # A stored credential never follows to another host: whoever changes the URL may not know it.
         if "auth_header_value" not in changes:
             changes |= {"auth_header_name": None, "auth_header_value": None}
         changes.setdefault("headers", ())
+        changes.setdefault("oauth2", None)
     return replace(spec, **changes)
+
+
+def _kept_secret(stored: OAuth2 | None, patch: OAuth2Write | None, service: Service) -> str:
+    """Return the client's secret where it may stay: it never follows to another token endpoint's host either."""
+    if stored is None or patch is None or not _same_origin(patch.token_url, stored.token_url, service):
+        return ""
+    return stored.client_secret
 
 
 def _same_origin(url: str, stored: str, service: Service) -> bool:

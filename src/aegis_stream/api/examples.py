@@ -20,6 +20,7 @@ _DESTINATION: dict[str, Any] = {
     "ca_certificate": None,
     "compression": "gzip",
     "header_names": ["X-Scope-OrgID"],
+    "oauth2": None,
     "status": "active",
     "last_error": None,
     "last_success_at": _TIME,

@@ -20,6 +20,7 @@ from aegis_stream.domain.destination import (
 )
 from aegis_stream.domain.event import Preflight
 from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.domain.times import to_text
 from aegis_stream.formats import AUTO, choose, resolve
 from aegis_stream.settings import Settings
@@ -76,6 +77,15 @@ class RetryBody(Strict):
     max_seconds: float | UnsetType = UNSET
 
 
+class OAuth2Write(Strict):
+    """Where tokens come from; a secret that is left out stays, where there is one and neither host changes."""
+
+    token_url: str
+    client_id: str
+    client_secret: str | UnsetType = UNSET
+    scope: str = ""
+
+
 class DestinationWrite(Strict):
     """A new destination; only `url` is required."""
 
@@ -91,10 +101,11 @@ class DestinationWrite(Strict):
     ca_certificate: str | None = None
     compression: Compression = "none"
     headers: dict[str, str] | None = None
+    oauth2: OAuth2Write | None = None
 
 
 class DestinationPatch(Strict):
-    """Changes of a destination; what is left out stays. Another host needs auth header and headers anew."""
+    """Changes of a destination; what is left out stays. Another host needs auth header, headers and oauth2 anew."""
 
     url: str | UnsetType = UNSET
     auth_header_name: str | None | UnsetType = UNSET
@@ -108,6 +119,7 @@ class DestinationPatch(Strict):
     ca_certificate: str | None | UnsetType = UNSET
     compression: Compression | UnsetType = UNSET
     headers: dict[str, str] | None | UnsetType = UNSET
+    oauth2: OAuth2Write | None | UnsetType = UNSET
 
 
 class LastErrorBody(msgspec.Struct):
@@ -131,6 +143,14 @@ class StatsBody(msgspec.Struct):
     p99_ms: float | None
 
 
+class OAuth2Body(msgspec.Struct):
+    """Where tokens come from, as it is read: never the secret."""
+
+    token_url: str
+    client_id: str
+    scope: str
+
+
 class DestinationBody(msgspec.Struct):
     """A destination as it is read: never its credential, nor the value of any header."""
 
@@ -150,6 +170,7 @@ class DestinationBody(msgspec.Struct):
     ca_certificate: str | None
     compression: Compression
     header_names: list[str]
+    oauth2: OAuth2Body | None
     status: Literal["active", "failing", "paused"]
     last_error: LastErrorBody | None
     last_success_at: str | None
@@ -400,6 +421,7 @@ def spec_of(body: DestinationWrite, settings: Settings) -> DestinationSpec:
         ca_certificate=body.ca_certificate,
         compression=body.compression,
         headers=headers_of(body.headers),
+        oauth2=oauth2_of(body.oauth2),
     )
 
 
@@ -411,6 +433,18 @@ def filter_of(body: FilterBody | None) -> Filter:
 def headers_of(body: dict[str, str] | None) -> Headers:
     """Return the further headers, in the order in which they were written."""
     return tuple((body or {}).items())
+
+
+def oauth2_of(body: OAuth2Write | None, kept_secret: str = "") -> OAuth2 | None:
+    """Return where tokens come from.
+
+    Args:
+        kept_secret: for where none is given; "" for none.
+    """
+    if body is None:
+        return None
+    secret = body.client_secret if body.client_secret is not UNSET else kept_secret
+    return OAuth2(body.token_url, body.client_id, secret, body.scope)
 
 
 def batch_of(body: BatchBody | None) -> BatchPolicy:
@@ -435,12 +469,13 @@ def _shown_url(destination: Destination) -> str:
     if destination.damaged:
         return MASK
     spec = destination.spec
-    return spec.url if spec.auth_header_value is not None else mask_url(spec.url)
+    has_credential = spec.auth_header_value is not None or spec.oauth2 is not None
+    return spec.url if has_credential else mask_url(spec.url)
 
 
 DAMAGED = (
     "the stored URL and credential do not open: restore the master key or the row, or change this destination with a url "
-    "(and auth_header_value) given anew; its backlog is kept"
+    "(and auth_header_value or oauth2) given anew; its backlog is kept"
 )
 """What a person is told of a destination whose secrets do not open."""
 
@@ -475,6 +510,9 @@ def destination_body(destination: Destination, progress: Progress) -> Destinatio
         ca_certificate=spec.ca_certificate,
         compression=spec.compression,
         header_names=spec.header_names,
+        oauth2=OAuth2Body(spec.oauth2.token_url, spec.oauth2.client_id, spec.oauth2.scope)
+        if spec.oauth2 is not None
+        else None,
         status="paused" if not spec.enabled else "failing" if failing else "active",
         last_error=last_error,
         last_success_at=to_text(health.last_success_at) if health.last_success_at is not None else None,

@@ -18,8 +18,9 @@ from aegis_stream.domain.destination import (
     header_problems,
     policy_problems,
 )
-from aegis_stream.domain.endpoint import Endpoint, Route
+from aegis_stream.domain.endpoint import Endpoint, Grant, Route
 from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.oauth2 import TOKEN_HEADER, oauth2_problems
 from aegis_stream.domain.times import MICROS_MAX, from_datetime
 from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import FieldProblem, Invalid, Malformed, Unsupported
@@ -74,18 +75,24 @@ class Service:
 
         Raises: Invalid with a problem per field.
         """
+        auth_header_name = spec.auth_header_name if spec.oauth2 is None else TOKEN_HEADER
         problems = [
             *auth_header_problems(spec.auth_header_name, spec.auth_header_value),
-            *header_problems(spec.headers, spec.auth_header_name),
+            *header_problems(spec.headers, auth_header_name),
+            *oauth2_problems(spec.oauth2, spec.auth_header_name),
             *policy_problems(spec),
             *_compression_problems(spec),
         ]
         code = None  # of the kind of error; one of its own where the URL is all that is wrong
-        try:
-            await self._check_url(spec.url)
-        except Invalid as error:
-            code = None if problems else error.code
-            problems = [*error.problems, *problems]
+        urls = {"url": spec.url}
+        if spec.oauth2 is not None:
+            urls["oauth2.token_url"] = spec.oauth2.token_url
+        for field, url in urls.items():
+            try:
+                await self._check_url(url)
+            except Invalid as error:
+                code = None if problems else error.code
+                problems = [*(replace(one, field=field) for one in error.problems), *problems]
         if not problems:
             try:
                 self.sender.open(self.route_of(spec)).close()
@@ -95,9 +102,9 @@ class Service:
             detail = "; ".join(f"{one.field}: {one.message}" for one in problems)
             raise Invalid(detail, code=code, problems=tuple(problems))
 
-    def route_of(self, spec: DestinationSpec) -> Route:
+    def route_of(self, spec: DestinationSpec, org_id: str = "") -> Route:
         """Return where requests to a destination go. Raises: Invalid."""
-        return route_of(spec, self.settings)
+        return route_of(spec, self.settings, org_id)
 
     async def destination(
         self, principal: Principal, destination_id: str, *, damaged_too: bool = False
@@ -176,14 +183,17 @@ def service_of(request: Request[Any, Any, Any]) -> Service:
     return service
 
 
-def route_of(spec: DestinationSpec, settings: Settings) -> Route:
+def route_of(spec: DestinationSpec, settings: Settings, org_id: str = "") -> Route:
     """Return where requests to a destination go, and with which headers.
 
+    Args:
+        org_id: on whose behalf; "" where nothing is sent.
     Raises: Invalid when the URL is no longer allowed, or its format no longer takes what is compressed so.
     """
     endpoint = parse_url(spec.url, allow_http=settings.allow_http)
     if problems := _compression_problems(spec):
         raise Invalid(f"compression {problems[0].message}", problems=tuple(problems))
+    grant = _grant_of(spec, settings, org_id)
     headers: Headers = ()
     if spec.auth_header_name is not None and spec.auth_header_value is not None:
         headers = ((spec.auth_header_name, spec.auth_header_value),)
@@ -198,7 +208,18 @@ def route_of(spec: DestinationSpec, settings: Settings) -> Route:
         spec.ca_certificate,
         settings.request_timeout_seconds,
         format_.answer_bytes_max,
+        org_id,
+        grant,
     )
+
+
+def _grant_of(spec: DestinationSpec, settings: Settings, org_id: str) -> Grant | None:
+    """Return how to ask for tokens; the destination's own authorities are trusted there as well. Raises: Invalid."""
+    if spec.oauth2 is None:
+        return None
+    endpoint = parse_url(spec.oauth2.token_url, allow_http=settings.allow_http)
+    route = Route(endpoint, (), spec.ca_certificate, settings.request_timeout_seconds, org_id=org_id)
+    return Grant(route, spec.oauth2.form())
 
 
 def _compression_problems(spec: DestinationSpec) -> list[FieldProblem]:

@@ -8,8 +8,7 @@ import base64
 import binascii
 import math
 import re
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from typing import Any
@@ -27,6 +26,7 @@ from aegis_stream.domain.ids import RANDOM_BYTES, new_id
 from aegis_stream.domain.times import to_text
 from aegis_stream.formats import resolve, when_compressed
 from aegis_stream.pipeline.compress import compressed
+from aegis_stream.pipeline.token import NoToken, Tokens, judge
 
 from .audit import record
 from .destinations import ONE
@@ -58,59 +58,69 @@ async def send_test(request: AnyRequest, destination_id: FromPath[str]) -> TestB
     service.access.admit_test(caller)
     spec = destination.spec
     format_ = when_compressed(resolve(spec.format, spec.url), spec.compression)
-    channel = service.sender.open(replace(service.route_of(destination.spec), org_id=destination.org_id))
+    tokens = Tokens()
+    channel = tokens.open(service.sender, service.route_of(spec, destination.org_id))
     try:
         event = format_.encode([_test_event(service, destination)])
         answer = await channel.post(compressed(event, spec.compression))
+        bearers = tokens.bearers()
     finally:
         channel.close()
-    verdicts = format_.interpret(answer, 1)
-    shown = _shown(answer, verdicts[0] if isinstance(verdicts, list) else verdicts, destination)
+        tokens.close()
+    verdicts = judge(format_, answer, 1) if spec.oauth2 is not None else format_.interpret(answer, 1)
+    shown = _shown(answer, verdicts[0] if isinstance(verdicts, list) else verdicts, spec, bearers)
     failure = None if shown.ok else str(shown.error)
     after = {"status_code": shown.status_code}
     await record(request, destination_deed("destination_test", destination, after=after, failure=failure))
     return shown
 
 
-def _shown(answer: Answer, verdict: object, destination: Destination) -> TestBody:
+def _shown(answer: Answer, verdict: object, spec: DestinationSpec, bearers: list[str]) -> TestBody:
     if isinstance(answer, Fault):
         steps = math.ceil(answer.latency_us / 1000 / FAULT_LATENCY_STEP_MS)
         message = verdict.message if isinstance(verdict, Failure) else answer.message
-        told = tell_fault(answer, message, destination.spec)
+        told = tell_fault(answer, message, spec)
         return TestBody(False, None, float(steps * FAULT_LATENCY_STEP_MS), told, "")
     latency_ms = round(answer.latency_us / 1000, 1)
     if not isinstance(verdict, Failure):
         return TestBody(True, answer.status, latency_ms)
-    excerpt = redact(answer.body.decode("utf-8", "replace"), destination.spec)
+    excerpt = redact(answer.body.decode("utf-8", "replace"), spec, bearers)
     return TestBody(False, answer.status, latency_ms, verdict.message, excerpt[:EXCERPT_CHARACTERS_MAX])
 
 
 def tell_fault(fault: Fault, message: str, spec: DestinationSpec) -> str:
     """Say why there was no answer, without the addresses that the host's name resolved to."""
+    about_token = spec.oauth2 is not None and isinstance(fault, NoToken)
     if fault.kind is FaultKind.FORBIDDEN:
-        return FORBIDDEN
-    host = re.split(r"[/?]", spec.url.partition("://")[2])[0].rpartition("@")[2]
+        return f"the token endpoint: {FORBIDDEN}" if about_token else FORBIDDEN
+    url = spec.oauth2.token_url if spec.oauth2 is not None and about_token else spec.url
+    host = re.split(r"[/?]", url.partition("://")[2])[0].rpartition("@")[2]
     return _PEER.sub(lambda found: found[0] if found[0] in host else "the host", message)
 
 
-def redact(text: str, spec: DestinationSpec) -> str:
+def redact(text: str, spec: DestinationSpec, bearers: Sequence[str] = ()) -> str:
     """Take our own secrets out of what a peer answered, before anybody sees it: the values of headers, and the URL's tail.
 
     Of a value every piece goes that is long enough to be of use, in capitals or not: peers like to repeat the
-    beginning of a token. Returns: printable text, a little longer than what is shown of it.
+    beginning of a token.
+
+    Args:
+        bearers: the tokens that were sent.
+    Returns: printable text, a little longer than what is shown of it.
     """
     text = text[: EXCERPT_CHARACTERS_MAX * 2]
     hidden = [False] * len(text)
     # All places are found before any is hidden: what is left of one secret must not be too short to be found as another's.
-    for start, end in _places_of_secrets(text, spec):
+    for start, end in _places_of_secrets(text, spec, bearers):
         hidden[start:end] = [True] * (end - start)
     parts = groupby(zip(text, hidden, strict=True), key=itemgetter(1))
     shown = "".join(MASK if is_hidden else "".join(one for one, _ in part) for is_hidden, part in parts)
     return "".join(character if character.isprintable() or character == "\n" else " " for character in shown)
 
 
-def _places_of_secrets(text: str, spec: DestinationSpec) -> Iterator[tuple[int, int]]:
-    values = (spec.auth_header_value or "", *(value for _, value in spec.headers))
+def _places_of_secrets(text: str, spec: DestinationSpec, bearers: Sequence[str]) -> Iterator[tuple[int, int]]:
+    client_secret = spec.oauth2.client_secret if spec.oauth2 is not None else ""
+    values = (spec.auth_header_value or "", *(value for _, value in spec.headers), client_secret, *bearers)
     secrets = [_folded(one) for value in values for one in _header_secrets(value)]
     short = [one for one in secrets if 4 <= len(one) < ECHO_CHARACTERS_MIN]
     folded = _folded(text)

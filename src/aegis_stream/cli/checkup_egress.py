@@ -55,14 +55,16 @@ def check_trust(settings: Settings) -> Iterator[Finding]:
 async def check_destinations(
     settings: Settings, destinations: list[Destination], *, connect: bool
 ) -> list[Finding]:
-    """Ask the guard about every destination, and connect to it where that is wanted."""
+    """Ask the guard about every destination and its token endpoint, and connect to them where that is wanted."""
     targets, refused, findings = dict[_Target, list[str]](), dict[str, list[str]](), list[Finding]()
     for one in destinations:
-        try:
-            endpoint = parse_url(one.spec.url, allow_http=settings.allow_http)
-            targets.setdefault(_Target(endpoint, one.spec.ca_certificate), []).append(one.dst_id)
-        except Invalid as error:
-            refused.setdefault(error.message, []).append(one.dst_id)
+        oauth2 = one.spec.oauth2
+        for url in (one.spec.url, *([oauth2.token_url] if oauth2 is not None else [])):
+            try:
+                endpoint = parse_url(url, allow_http=settings.allow_http)
+                targets.setdefault(_Target(endpoint, one.spec.ca_certificate), []).append(one.dst_id)
+            except Invalid as error:
+                refused.setdefault(error.message, []).append(one.dst_id)
     findings += [
         _bad(listed(ids), "", text, "change the URL of the destination") for text, ids in refused.items()
     ]

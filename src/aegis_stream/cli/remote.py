@@ -18,6 +18,7 @@ from aegis_stream.domain.event import Decision
 from aegis_stream.errors import Invalid
 
 from .headers import find_headers
+from .oauth2 import find_oauth2, oauth2_options
 from .output import JSON, print_json, print_table
 from .templates import template
 from .tenants import ORG
@@ -121,6 +122,7 @@ destination.add_command(template)
     help="Its value; better as AEGIS_AUTH_HEADER_VALUE.",
 )
 @click.option("--auth-header-value-stdin", is_flag=True, help="Read its value from standard input.")
+@oauth2_options
 @click.option(
     "--format", "format_name", metavar="NAME", help="auto, json, ndjson, …; see the API documentation."
 )
@@ -145,7 +147,8 @@ def add_destination(client: "Client", /, **options: Any) -> None:
     """Make a destination; it receives events recorded from now on.
 
     A secret on the command line stands in the list of processes while the command runs. Where others use this machine,
-    give it as AEGIS_AUTH_HEADER_VALUE or AEGIS_HEADERS, by --auth-header-value-stdin or by --header-file.
+    give it as AEGIS_AUTH_HEADER_VALUE or AEGIS_HEADERS, by --auth-header-value-stdin or by --header-file. The secret of an
+    OAuth2 client is never taken there.
     """
     made = client.call("POST", client.org_path(BASE), body=_written(click.get_current_context(), options))
     if options["as_json"]:
@@ -271,12 +274,13 @@ def _written(context: click.Context, options: Mapping[str, Any]) -> dict[str, An
     """Return the destination as the API takes it: only what the person said."""
     if (options["target"] is None) == (options["to"] is None):
         raise click.UsageError("give the destination's URL once, as the argument or as --to")
-    headers = find_headers(context, options)
+    headers, oauth2 = find_headers(context, options), find_oauth2(options)
     body = {
         "url": options["target"] or options["to"],
         "auth_header_name": headers.auth_name,
         "auth_header_value": headers.auth_value,
         "headers": headers.others or None,
+        "oauth2": oauth2,
         "name": options["name"],
         "enabled": False if options["disabled"] else None,
         "format": options["format_name"],
@@ -332,6 +336,8 @@ def _show(one: Destination, *, as_json: bool) -> None:
 def _print_destination(one: Destination) -> None:
     stats, last_error = one["stats"], one["last_error"]
     header = f"{one['auth_header_name']}: ****" if one["auth_header_set"] else "none"
+    if one["oauth2"] is not None:
+        header = f"a token of {one['oauth2']['client_id']} from {one['oauth2']['token_url']}"
     lines = {
         "destination": one["id"],
         "name": one["name"],

@@ -14,6 +14,7 @@ import msgspec
 
 from .destination import Destination, DestinationSpec, mask_url
 from .ids import Micros, OrganizationId
+from .oauth2 import OAuth2
 from .organization import ApiKey
 from .times import to_text
 
@@ -155,8 +156,19 @@ def destination_view(spec: DestinationSpec) -> dict[str, Any]:
         "url": mask_url(spec.url),
         "auth_header_set": spec.auth_header_value is not None,
         "header_names": spec.header_names,
+        "oauth2": _oauth2_view(spec.oauth2),
         "ca_certificate_sha256": hashlib.sha256(pem.encode()).hexdigest() if pem is not None else None,
         **{name: getattr(spec, name) for name in _SHOWN},
+    }
+
+
+def _oauth2_view(oauth2: OAuth2 | None) -> dict[str, str] | None:
+    if oauth2 is None:
+        return None
+    return {
+        "token_url": mask_url(oauth2.token_url),
+        "client_id": oauth2.client_id,
+        "scope": oauth2.scope,
     }
 
 

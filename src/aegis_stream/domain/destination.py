@@ -11,6 +11,7 @@ from aegis_stream.errors import FieldProblem
 
 from .attempt import RetryPolicy
 from .ids import DestinationId, DestinationNo, Micros, OrganizationId, OrganizationNo
+from .oauth2 import OAuth2
 
 NAME_CHARACTERS_MAX = 200
 HEADER_VALUE_CHARACTERS_MAX = 8192
@@ -95,6 +96,7 @@ class DestinationSpec:
         format: as asked for; "auto" is resolved by `formats`.
         compression: which ones a format can have is known to `formats`.
         headers: further ones beside the auth header; their values are as secret as its value.
+        oauth2: where the auth header's tokens come from; None where there are none.
     """
 
     url: str = field(repr=False)
@@ -109,6 +111,7 @@ class DestinationSpec:
     ca_certificate: str | None = None
     compression: Compression = "none"
     headers: Headers = field(default=(), repr=False)
+    oauth2: OAuth2 | None = None
 
     @property
     def header_names(self) -> list[str]:

@@ -3,7 +3,7 @@
 The parser that makes an Endpoint from what a person typed is `parse_url`; nothing else makes one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class Route:
         timeout_s: seconds for a whole attempt, from connect to the end of the answer.
         answer_bytes_max: most bytes of an answer's body that are read.
         org_id: on whose behalf; what organizations share of an address is divided by it.
+        grant: what gets the token that the requests carry; None where they carry none.
     """
 
     endpoint: Endpoint
@@ -53,3 +54,17 @@ class Route:
     timeout_s: float
     answer_bytes_max: int = 16 * 1024
     org_id: str = ""
+    grant: "Grant | None" = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """How to ask for a token.
+
+    Args:
+        route: to the token endpoint.
+        form: the body of the request, with the client's secret in it.
+    """
+
+    route: Route
+    form: bytes = field(repr=False)

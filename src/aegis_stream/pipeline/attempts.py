@@ -19,6 +19,7 @@ from aegis_stream.ports import Channel, Sender
 from .compress import BESIDE_MAX, INLINE_BYTES_MAX, compressed, compressed_beside, make_threads
 from .confirm import CONFIRM_S, UNCONFIRMED_MAX, Confirmations, questions_route
 from .follow import LiveSource, Work
+from .token import SPANS_MAX, TokenChannel, Tokens, judge
 
 OVERSIZE_LOOK_BYTES = 64 * 1024
 """Request bodies up to this size are within the limits of every format."""
@@ -33,6 +34,7 @@ class Outbound:
         spawn: starts a task in the worker's task group.
         timeout_s: seconds within which an attempt ends.
         threads: where large bodies are compressed.
+        tokens: those of destinations that want one.
     """
 
     sender: Sender
@@ -40,6 +42,7 @@ class Outbound:
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     timeout_s: float
     threads: Executor = field(default_factory=make_threads)
+    tokens: Tokens = field(default_factory=Tokens)
 
 
 class Listener(Protocol):
@@ -94,6 +97,7 @@ class Attempts:
     _confirmations: Confirmations | None = None
     _compressing: int = 0
     _compression: Compression = "none"
+    _with_token: bool = False
 
     def __post_init__(self) -> None:
         self._resolve()
@@ -129,6 +133,8 @@ class Attempts:
             self._compressing += 1
             self._look_whether_full()
             self.outbound.spawn(self._compress_and_start(channel, work, request))
+        if self._with_token:
+            self._look_whether_full()
 
     def reconfigure(self, destination: Destination) -> None:
         """Begin everything from now on as the destination is now; what is under way ends as it began."""
@@ -153,13 +159,15 @@ class Attempts:
 
     def longest_s(self) -> dict[Work, float]:
         """Return what is under way, with the seconds within which each must have ended."""
-        ends_s = dict.fromkeys(self.flying, self.outbound.timeout_s)
+        spans = SPANS_MAX if self._with_token else 1
+        ends_s = dict.fromkeys(self.flying, self.outbound.timeout_s * spans)
         ends_s.update(dict.fromkeys(self._confirmations or (), CONFIRM_S))
         return ends_s
 
     def _resolve(self) -> None:
         spec = self.destination.spec
         self._compression = spec.compression
+        self._with_token = spec.oauth2 is not None
         self._look_whether_full()
         self.format = when_compressed(resolve(spec.format, spec.url), spec.compression)
 
@@ -195,7 +203,12 @@ class Attempts:
         if self.stopped and isinstance(answer, Fault):
             return  # the connection was closed under it
         try:
-            verdicts = format_.interpret(answer, len(work.sequences))
+            count = len(work.sequences)
+            if self._with_token:
+                self._look_whether_full()
+                verdicts = judge(format_, answer, count)
+            else:
+                verdicts = format_.interpret(answer, count)
             acks = format_.acks
             if acks is not None and isinstance(verdicts, Accepted) and verdicts.ack_id is not None:
                 self._await_confirmation(acks, work, verdicts, answer.latency_us)
@@ -229,7 +242,8 @@ class Attempts:
 
     def _look_whether_full(self) -> None:
         unconfirmed = len(self._confirmations) if self._confirmations is not None else 0
-        self.full = self._compressing >= BESIDE_MAX or unconfirmed >= UNCONFIRMED_MAX
+        waits = isinstance(self._channel, TokenChannel) and self._channel.waits
+        self.full = self._compressing >= BESIDE_MAX or unconfirmed >= UNCONFIRMED_MAX or waits
 
     def _open_channel(self) -> Channel | Failure:
         channel = self._channel_of(lambda route: route)
@@ -239,6 +253,7 @@ class Attempts:
 
     def _channel_of(self, turn: Callable[[Route], Route]) -> Channel | Failure:
         try:
-            return self.outbound.sender.open(turn(self.outbound.route_of(self.destination)))
+            route = turn(self.outbound.route_of(self.destination))
+            return self.outbound.tokens.open(self.outbound.sender, route)
         except AegisError as error:
             return Failure(Scope.DESTINATION, error.message, fix_needed=True)

@@ -49,7 +49,8 @@ SPANS_MAX = 4
 STATUS_UNAUTHORIZED = 401
 
 _FORM = "application/x-www-form-urlencoded"
-_BEARER = re.compile(r"[!-~]{1,%d}" % (HEADER_VALUE_CHARACTERS_MAX - len("Bearer ")))
+_SCHEME = "Bearer "
+_VISIBLE = re.compile(r"[!-~]+")
 _FIX_STATUSES = frozenset({400, 401, 403})
 _REFUSED = "answered 401: the destination does not accept the token: check oauth2.scope, and what the client may do there"
 
@@ -80,16 +81,15 @@ class _Granted(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Granted).decode
 
 
-def judge(format_: Format, answer: Answer, count: int, *, with_token: bool) -> Verdict | list[Verdict]:
-    """Say what an answer means, as the format does, where it is not about the token.
+def judge(format_: Format, answer: Answer, count: int) -> Verdict | list[Verdict]:
+    """Say what an answer to a request with a token means: as the format does, where it is not about the token.
 
     Args:
         count: events that were sent.
-        with_token: the destination's requests carry tokens.
     """
     if isinstance(answer, NoToken):
         return answer.failure
-    if with_token and isinstance(answer, Response) and answer.status == STATUS_UNAUTHORIZED:
+    if isinstance(answer, Response) and answer.status == STATUS_UNAUTHORIZED:
         return Failure(Scope.DESTINATION, _REFUSED, status_code=answer.status, fix_needed=True)
     return format_.interpret(answer, count)
 
@@ -107,7 +107,7 @@ def read_token(answer: Answer) -> Token | NoToken:
         granted = _decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _no_token(answer, "without a token: check that token_url is a token endpoint")
-    if granted.token_type.lower() != "bearer" or not _BEARER.fullmatch(granted.access_token):
+    if granted.token_type.lower() != "bearer" or not _fits_header(granted.access_token):
         return _no_token(answer, "with a token that is no bearer token, or cannot stand in a header")
     return Token(granted.access_token, _life_s(granted.expires_in))
 
@@ -130,6 +130,10 @@ def _no_token(answer: Response, what: str, *, fix_needed: bool = False) -> NoTok
     return NoToken(FaultKind.PROTOCOL, message, answer.latency_us, failure)
 
 
+def _fits_header(token: str) -> bool:
+    return bool(_VISIBLE.fullmatch(token)) and len(_SCHEME + token) <= HEADER_VALUE_CHARACTERS_MAX
+
+
 def _life_s(told: float | str | None) -> float:
     try:
         life_s = float(told) if told is not None else LIFE_UNKNOWN_S
@@ -142,9 +146,8 @@ class _Source:
     """The token of one grant: one fetch at a time, however many want it."""
 
     __slots__ = (
-        "_asked_at_s",
-        "_bearer",
         "_channel",
+        "_failed_at_s",
         "_failure",
         "_fetching",
         "_form",
@@ -152,6 +155,7 @@ class _Source:
         "_next_at_s",
         "_refused_at_s",
         "_waiting",
+        "bearer",
         "ends_at_s",
     )
 
@@ -159,8 +163,8 @@ class _Source:
         self._channel = channel
         self._form = form
         self._loop = asyncio.get_running_loop()
-        self._bearer: str | None = None
-        self._asked_at_s = self._next_at_s = self._refused_at_s = self.ends_at_s = -math.inf
+        self.bearer: str | None = None
+        self._failed_at_s = self._next_at_s = self._refused_at_s = self.ends_at_s = -math.inf
         self._failure: NoToken | None = None
         self._fetching = False
         self._waiting: list[Callable[[str | NoToken], None]] = []
@@ -170,21 +174,21 @@ class _Source:
         """True while a token is being fetched."""
         return self._fetching
 
-    def bearer(self) -> str | None:
+    def take(self) -> str | None:
         """Return the token if there is one that holds; near its end another one is fetched beside."""
         now_s = self._loop.time()
-        if self._bearer is None or now_s >= self.ends_at_s:
+        if self.bearer is None or now_s >= self.ends_at_s:
             return None
         if now_s >= self._next_at_s:
             self._fetch()
-        return self._bearer
+        return self.bearer
 
     def want(self, told: Callable[[str | NoToken], None]) -> None:
         """Have a token fetched; `told` is called later with it, or with why there is none."""
         self._waiting.append(told)
         if self._fetching:
             return
-        if self._failure is not None and self._loop.time() < self._asked_at_s + FETCH_PAUSE_S:
+        if self._failure is not None and self._loop.time() < self._failed_at_s + FETCH_PAUSE_S:
             self._fetching = True
             self._loop.call_soon(self._tell, self._failure)
         else:
@@ -192,12 +196,12 @@ class _Source:
 
     def refuse(self, bearer: str) -> bool:
         """Learn that a destination does not accept a token. Returns: whether another one is to be tried."""
-        if bearer != self._bearer:
+        if bearer != self.bearer:
             return True
         now_s = self._loop.time()
         if now_s < self._refused_at_s + REFUSED_PAUSE_S:
             return False
-        self._refused_at_s, self._bearer = now_s, None
+        self._refused_at_s, self.bearer = now_s, None
         return True
 
     def close(self) -> None:
@@ -211,12 +215,12 @@ class _Source:
 
     def _answered(self, began_s: float, answer: Answer) -> None:
         read = read_token(answer)
-        self._asked_at_s = now_s = self._loop.time()
         if isinstance(read, NoToken):
-            self._failure, self._next_at_s = read, now_s + RENEWAL_PAUSE_S
+            self._failure, self._failed_at_s = read, self._loop.time()
+            self._next_at_s = self._failed_at_s + RENEWAL_PAUSE_S
             self._tell(read)
             return
-        self._failure, self._bearer = None, read.bearer
+        self._failure, self.bearer = None, read.bearer
         self.ends_at_s = began_s + read.life_s
         self._next_at_s = began_s + max(read.life_s - RENEW_BEFORE_S, read.life_s / 2)
         self._tell(read.bearer)
@@ -247,6 +251,10 @@ class Tokens:
             self._forget_old()
             self._sources[route.grant] = source
         return TokenChannel(sender, replace(route, grant=None), source)
+
+    def bearers(self) -> list[str]:
+        """Return the tokens that there are."""
+        return [one.bearer for one in self._sources.values() if one.bearer is not None]
 
     def close(self) -> None:
         """Close the connections to token endpoints, and forget the tokens."""
@@ -323,7 +331,7 @@ class TokenChannel:
             opened.channel.close()
 
     def _begin(self, one: _Attempt) -> None:
-        bearer = self._source.bearer()
+        bearer = self._source.take()
         if bearer is not None:
             self._send(one, bearer)
             return
@@ -354,7 +362,7 @@ class TokenChannel:
         """Return the channel of this token; those of other tokens are closed as soon as nothing is under way in them."""
         if self._opened and self._opened[-1].bearer == bearer:
             return self._opened[-1]
-        headers = ((TOKEN_HEADER, f"Bearer {bearer}"), *self._route.headers)
+        headers = ((TOKEN_HEADER, f"{_SCHEME}{bearer}"), *self._route.headers)
         opened = _Opened(self._sender.open(replace(self._route, headers=headers)), bearer)
         for old in [one for one in self._opened if not one.under_way]:
             self._end(old)

@@ -1,6 +1,7 @@
 """Organizations, keys, destinations, and what people ask about deliveries, in the database (port Directory).
 
-URL, auth header value and further headers are sealed on their way in and opened on their way out; nothing below this file sees them.
+URL, auth header value, further headers and OAuth2 client are sealed on their way in and opened on their way out; nothing below this
+file sees them.
 """
 
 from collections.abc import Callable
@@ -31,12 +32,13 @@ from aegis_stream.domain.ids import (
     OrganizationNo,
     ReplayId,
 )
+from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.domain.organization import ApiKey, Organization, Scope
 from aegis_stream.errors import Conflict, NotFound, Unavailable
 from aegis_stream.ports import Place, Sealer
 
 from .ledger import redrive_some, redrive_these
-from .secrets import AUTH_VALUE, HEADERS, URL, Record, sealing_key
+from .secrets import AUTH_VALUE, HEADERS, OAUTH2, SEALED, URL, Record, sealing_key
 from .sqlite import Connection, Row, Sqlite
 from .statements import load
 
@@ -509,13 +511,13 @@ class StoredDirectory:
     def _sealed(
         self, db: Connection, spec: DestinationSpec, org_id: str, dst_id: str
     ) -> tuple[bytes | None, ...]:
-        """Seal URL, auth header value and headers, under the master key that seals at this moment, inside a write."""
+        """Seal URL, auth header value, headers and OAuth2 client, under the master key that seals at this moment, inside a write."""
         key = sealing_key(db)
         key_id = key.key_id if key is not None else None
-        headers = msgspec.json.encode(spec.headers).decode() if spec.headers else None
+        secrets = (spec.url, spec.auth_header_value, _as_text(spec.headers), _as_text(spec.oauth2))
         return tuple(
             self.sealer.seal(secret, Place(org_id, dst_id, field), key_id) if secret is not None else None
-            for field, secret in ((URL, spec.url), (AUTH_VALUE, spec.auth_header_value), (HEADERS, headers))
+            for field, secret in zip(SEALED, secrets, strict=True)
         )
 
 
@@ -526,7 +528,7 @@ def open_destination(row: Row, sealer: Sealer | None) -> Destination:
         sealer: None to leave all secrets empty.
     Raises: Unavailable when one of its secrets does not open.
     """
-    no, dst_id, organization_no, org_id, url, auth, headers, text, paused, revision, *times = row
+    no, dst_id, organization_no, org_id, url, auth, headers, oauth2, text, paused, revision, *times = row
     stored = msgspec.json.decode(text, type=_StoredSpec)
 
     def opened(sealed: bytes, field: str) -> str:
@@ -545,12 +547,21 @@ def open_destination(row: Row, sealer: Sealer | None) -> Destination:
         ca_certificate=stored.ca_certificate,
         compression=stored.compression,
         headers=_read_headers(opened(headers, HEADERS)) if headers is not None else (),
+        oauth2=_read_oauth2(opened(oauth2, OAUTH2)) if oauth2 is not None else None,
     )
     return Destination(no, dst_id, organization_no, org_id, spec, revision, *times)
 
 
 def _read_headers(text: str) -> Headers:
     return msgspec.json.decode(text, type=Headers) if text else ()
+
+
+def _read_oauth2(text: str) -> OAuth2 | None:
+    return msgspec.json.decode(text, type=OAuth2) if text else None
+
+
+def _as_text(value: Headers | OAuth2 | None) -> str | None:
+    return msgspec.json.encode(value).decode() if value else None
 
 
 def _no_destination(dst_id: str) -> NotFound:

@@ -18,7 +18,7 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Sealer
 
 from .directory import open_destination
-from .secrets import SealingKey, opens_sentinel, sealing_key
+from .secrets import SEALED, SealingKey, opens_sentinel, sealing_key
 from .sqlite import BUSY_TIMEOUT_MS, Connection, Row, Value, migrations
 from .statements import load
 
@@ -113,7 +113,7 @@ class Inspection:
 
     def count_to_rewrap(self, stamp: bytes) -> int:
         """Return how many destinations have records that do not begin like this."""
-        return self._number("count_records_to_rewrap", (stamp,) * 3)
+        return self._number("count_records_to_rewrap", (stamp,) * len(SEALED))
 
     def destinations(self, sealer: Sealer) -> Iterator[Destination | Sealed]:
         """Open every destination, one after the other."""

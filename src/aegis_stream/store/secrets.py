@@ -20,8 +20,9 @@ from .statements import load
 
 DESTINATIONS_PER_STEP = 50
 """Destinations whose records one transaction brings under another key: a few milliseconds, so that nobody waits."""
-URL, AUTH_VALUE, HEADERS = "url", "auth_header_value", "headers"
-"""The sealed fields of a destination."""
+URL, AUTH_VALUE, HEADERS, OAUTH2 = "url", "auth_header_value", "headers", "oauth2"
+SEALED = (URL, AUTH_VALUE, HEADERS, OAUTH2)
+"""The sealed fields of a destination, in the order of their columns in every statement."""
 _SENTINEL = Place("", "", "sentinel")
 
 
@@ -103,7 +104,7 @@ class StoredSecrets:
     async def count_to_rewrap(self, key_id: bytes) -> int:
         """Return how many destinations have records that are not sealed as they would be now."""
         stamp = self.sealer.stamp(key_id)
-        row = await self.db.read(lambda db: db.row(load()["count_records_to_rewrap"], (stamp,) * 3))
+        row = await self.db.read(lambda db: db.row(load()["count_records_to_rewrap"], (stamp,) * len(SEALED)))
         assert row is not None, "a count has one row"
         return int(row[0])
 
@@ -131,7 +132,9 @@ class StoredSecrets:
         stamp = self.sealer.stamp(key_id)
 
         def work(db: Connection) -> Step:
-            rows = db.rows(load()["records_to_rewrap"], (after_no, *(stamp,) * 3, DESTINATIONS_PER_STEP))
+            rows = db.rows(
+                load()["records_to_rewrap"], (after_no, *(stamp,) * len(SEALED), DESTINATIONS_PER_STEP)
+            )
             done, broken = Counter[tuple[OrganizationNo, OrganizationId]](), []
             for no, org_no, org_id, dst_id, *records in rows:
                 try:
@@ -139,7 +142,7 @@ class StoredSecrets:
                         self.sealer.rewrap(record, Place(org_id, dst_id, field), key_id)
                         if record is not None
                         else None
-                        for field, record in zip((URL, AUTH_VALUE, HEADERS), records, strict=True)
+                        for field, record in zip(SEALED, records, strict=True)
                     ]
                 except Unavailable:
                     broken.append(dst_id)

@@ -97,8 +97,8 @@ UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value;
 
 -- name: insert_destination
 -- A new destination.
-INSERT INTO destinations (dst_id, org_no, url, auth_value, headers, spec, paused, revision, created_at, updated_at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING dst_no;
+INSERT INTO destinations (dst_id, org_no, url, auth_value, headers, oauth2, spec, paused, revision, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING dst_no;
 
 -- name: insert_cursor
 -- A new destination begins after the newest event of its organization.
@@ -107,7 +107,7 @@ SELECT ?, org_no, head, head FROM organizations WHERE org_no = ?;
 
 -- name: update_destination
 -- A destination configured otherwise.
-UPDATE destinations SET url = ?, auth_value = ?, headers = ?, spec = ?, paused = ?, revision = ?, updated_at = ?
+UPDATE destinations SET url = ?, auth_value = ?, headers = ?, oauth2 = ?, spec = ?, paused = ?, revision = ?, updated_at = ?
 WHERE org_no = ? AND dst_no = ? AND deleted_at IS NULL;
 
 -- name: clear_failures
@@ -116,7 +116,8 @@ UPDATE cursors SET failures_in_row = 0, batch_bytes_max = NULL WHERE dst_no = ?;
 
 -- name: mark_destination_deleted
 -- From here on the destination is gone for people; its worker learns of it by the revision.
-UPDATE destinations SET deleted_at = ?, revision = ?, auth_value = NULL, headers = NULL, url = x'' WHERE org_no = ? AND dst_no = ?;
+UPDATE destinations SET deleted_at = ?, revision = ?, auth_value = NULL, headers = NULL, oauth2 = NULL, url = x''
+WHERE org_no = ? AND dst_no = ?;
 
 -- name: void_lease
 -- Whoever serves the destination can settle nothing any more.
@@ -124,7 +125,7 @@ UPDATE cursors SET lease_owner = NULL, lease_epoch = lease_epoch + 1 WHERE dst_n
 
 -- name: destination_by_id
 -- One destination of an organization.
-SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.org_no = ? AND d.dst_id = ? AND d.deleted_at IS NULL;
 
@@ -134,14 +135,14 @@ SELECT dst_no FROM destinations WHERE org_no = ? AND dst_id = ? AND deleted_at I
 
 -- name: destinations_of
 -- Destinations of an organization in order of their making, after a given one.
-SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.org_no = ? AND d.deleted_at IS NULL AND d.dst_no > coalesce((SELECT a.dst_no FROM destinations a WHERE a.dst_id = ?), 0)
 ORDER BY d.dst_no LIMIT ?;
 
 -- name: destination_by_no
 -- One destination for the worker that serves it.
-SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.dst_no = ? AND d.deleted_at IS NULL;
 
@@ -180,30 +181,33 @@ UPDATE master_keys SET rewrapped_at = ? WHERE key_id = ?;
 -- Ids of the master keys that records stand under, whatever has become of the keys.
 SELECT substr(url, 2, 4) FROM destinations WHERE deleted_at IS NULL
 UNION SELECT substr(auth_value, 2, 4) FROM destinations WHERE deleted_at IS NULL AND auth_value IS NOT NULL
-UNION SELECT substr(headers, 2, 4) FROM destinations WHERE deleted_at IS NULL AND headers IS NOT NULL;
+UNION SELECT substr(headers, 2, 4) FROM destinations WHERE deleted_at IS NULL AND headers IS NOT NULL
+UNION SELECT substr(oauth2, 2, 4) FROM destinations WHERE deleted_at IS NULL AND oauth2 IS NOT NULL;
 
 -- name: destinations_after
 -- Destinations of all organizations, after a given number.
-SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.deleted_at IS NULL AND d.dst_no > ? ORDER BY d.dst_no LIMIT ?;
 
 -- name: records_to_rewrap
 -- Records that do not begin as all do that are sealed now.
-SELECT d.dst_no, d.org_no, o.org_id, d.dst_id, d.url, d.auth_value, d.headers
+SELECT d.dst_no, d.org_no, o.org_id, d.dst_id, d.url, d.auth_value, d.headers, d.oauth2
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.deleted_at IS NULL AND d.dst_no > ?
-    AND (substr(d.url, 1, 5) <> ? OR substr(d.auth_value, 1, 5) <> ? OR substr(d.headers, 1, 5) <> ?)
+    AND (substr(d.url, 1, 5) <> ? OR substr(d.auth_value, 1, 5) <> ? OR substr(d.headers, 1, 5) <> ?
+        OR substr(d.oauth2, 1, 5) <> ?)
 ORDER BY d.dst_no LIMIT ?;
 
 -- name: count_records_to_rewrap
 -- How many destinations that concerns.
 SELECT count(*) FROM destinations
-WHERE deleted_at IS NULL AND (substr(url, 1, 5) <> ? OR substr(auth_value, 1, 5) <> ? OR substr(headers, 1, 5) <> ?);
+WHERE deleted_at IS NULL
+    AND (substr(url, 1, 5) <> ? OR substr(auth_value, 1, 5) <> ? OR substr(headers, 1, 5) <> ? OR substr(oauth2, 1, 5) <> ?);
 
 -- name: rewrap_destination
 -- The same secrets under another master key: nothing for workers to learn of.
-UPDATE destinations SET url = ?, auth_value = ?, headers = ? WHERE dst_no = ?;
+UPDATE destinations SET url = ?, auth_value = ?, headers = ?, oauth2 = ? WHERE dst_no = ?;
 
 
 -- ─── Workers and leases ─────────────────────────────────────────────────────────────────────────────────────────────

@@ -20,6 +20,7 @@ from aegis_stream.domain.audit import (
 )
 from aegis_stream.domain.destination import BatchPolicy, Destination, DestinationSpec, Filter
 from aegis_stream.domain.event import RESERVED_DATASETS, NewEvent, parse_event
+from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.domain.organization import ApiKey, Scope
 
 NOW = 1_780_000_000_000_000
@@ -31,8 +32,11 @@ SPEC = DestinationSpec(
     name="SIEM",
     ca_certificate="-----BEGIN CERTIFICATE-----\nc4n4ry",
     headers=(("X-Access-Key", "c4n4ry-header"),),
+    oauth2=OAuth2("https://login.example.com/t/c4n4ry/token", "client-1", "c4n4ry-client-secret", "siem"),
 )
-HIDDEN = {"url", "auth_header_value", "ca_certificate", "headers"}
+HIDDEN = {"url", "auth_header_value", "ca_certificate", "headers", "oauth2"}
+TOKENS = {"token_url": "https://login.example.com/t/****oken", "client_id": "client-1", "scope": "siem"}
+"""What is shown of its oauth2."""
 
 CATEGORIES = {"authentication", "configuration", "iam"}
 TYPES = {"access", "change", "creation", "deletion", "denied", "end", "start"}
@@ -155,6 +159,12 @@ def test_every_field_of_a_destination_is_shown_or_hidden_on_purpose():
             {"header_names": ["X-Access-Key"]},
             {"header_names": ["X-Scope-OrgID", "X-B"]},
         ),
+        (
+            {"oauth2": replace(SPEC.oauth2, client_secret="c4n4ry-other")},
+            {"oauth2": TOKENS},
+            {"oauth2": TOKENS},
+        ),
+        ({"oauth2": None}, {"oauth2": TOKENS}, {"oauth2": None}),
         ({}, {}, {}),
     ],
     ids=str,
@@ -186,6 +196,7 @@ def test_no_change_of_any_field_shows_a_secret(name):
         "batch": BatchPolicy(1),
         "retry": replace(SPEC.retry, max_attempts=9),
         "headers": (("X-Access-Key", "c4n4ry-other"),),
+        "oauth2": replace(SPEC.oauth2, client_id="client-2", client_secret="c4n4ry-other"),
     }
     changed = replace(SPEC, **{name: other.get(name, f"{getattr(SPEC, name)}x")})
 

@@ -1,0 +1,71 @@
+"""OAuth 2.0 client credentials: how a destination's requests come by a token that expires.
+
+Source: RFC 6749, sections 4.4 and 2.3.1. The token itself is fetched and kept by `pipeline/token.py`.
+"""
+
+import re
+from dataclasses import dataclass, field
+from urllib.parse import urlencode
+
+from aegis_stream.errors import FieldProblem
+
+CLIENT_ID_CHARACTERS_MAX = 1024
+CLIENT_SECRET_CHARACTERS_MAX = 4096
+SCOPE_CHARACTERS_MAX = 2048
+TOKEN_HEADER = "Authorization"  # noqa: S105 - a name
+"""The header in which a token travels."""
+
+_VISIBLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")  # RFC 6749 appendix A.1, A.2: VSCHAR
+_SCOPES = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")  # RFC 6749 appendix A.4
+
+
+@dataclass(frozen=True, slots=True)
+class OAuth2:
+    """Where a destination's tokens come from, and for what.
+
+    Args:
+        token_url: of the token endpoint; judged as the destination's own URL is.
+        client_secret: "" for one that is not known, which no destination may have.
+        scope: as the token endpoint wants it; "" for none.
+    """
+
+    token_url: str
+    client_id: str
+    client_secret: str = field(repr=False)
+    scope: str = ""
+
+    def form(self) -> bytes:
+        """Return what is POSTed to the token endpoint, as application/x-www-form-urlencoded."""
+        fields = {
+            "grant_type": "client_credentials",
+            "client_id": self.client_id,
+            "client_secret": self.client_secret,
+        }
+        return urlencode(fields | ({"scope": self.scope} if self.scope else {})).encode()
+
+
+def oauth2_problems(oauth2: OAuth2 | None, auth_header_name: str | None) -> list[FieldProblem]:
+    """Check all but the URL, and that there is no auth header beside it. No value is repeated in a message."""
+    if oauth2 is None:
+        return []
+    problems = []
+    if auth_header_name is not None:
+        message = "does not go with oauth2, whose token is the auth header: leave out one of the two"
+        problems.append(FieldProblem("auth_header_name", message))
+    if not oauth2.client_secret:
+        message = "is needed: it is never kept when the host of token_url or of the destination changes"
+        problems.append(FieldProblem("oauth2.client_secret", message))
+    elif fault := _text_fault(oauth2.client_secret, CLIENT_SECRET_CHARACTERS_MAX):
+        problems.append(FieldProblem("oauth2.client_secret", fault))
+    if fault := _text_fault(oauth2.client_id, CLIENT_ID_CHARACTERS_MAX):
+        problems.append(FieldProblem("oauth2.client_id", fault))
+    if not _SCOPES.fullmatch(oauth2.scope) or len(oauth2.scope) > SCOPE_CHARACTERS_MAX:
+        message = f"must be names with one blank between, of visible ASCII, {SCOPE_CHARACTERS_MAX} characters at most"
+        problems.append(FieldProblem("oauth2.scope", message))
+    return problems
+
+
+def _text_fault(text: str, characters_max: int) -> str | None:
+    if _VISIBLE.fullmatch(text) and len(text) <= characters_max:
+        return None
+    return f"must be 1 to {characters_max} visible ASCII characters; check for a pasted newline or quote mark"

@@ -124,8 +124,8 @@ class Settings:
     # What leaves: how much of it may go to one address, since strangers choose where it goes.
     address_connections_max: int = 2048
     """Connections of a worker to one IP address at most. An organization alone there gets half, of n each gets one part in n + 1."""
-    address_requests_per_second: int = 100_000
-    """Requests of a worker to one IP address a second, 0 for no limit: above what it reaches, for those who want less."""
+    address_requests_per_second: int = 0
+    """Requests of a worker to one IP address a second at most, 0 for no limit: connections and windows bound them already."""
 
     # Connections: what one client may hold open.
     connections_max: int = 4096

@@ -55,7 +55,7 @@ GOOD = {
     "keys_max": ("20", 20),
     "replays_max": ("2", 2),
     "address_connections_max": ("500", 500),
-    "address_requests_per_second": ("0", 0),
+    "address_requests_per_second": ("500", 500),
     "connections_max": ("100", 100),
     "header_bytes_max": ("8192", 8192),
     "headers_max": ("50", 50),

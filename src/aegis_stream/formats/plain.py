@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Raw
 
-from aegis_stream.domain.attempt import Accepted, Answer, Request, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Request, Response, Verdict
 
-from .answers import is_success, read_answer
+from .answers import read_answer
 from .fields import one_line
 from .format import Format
 from .status import by_status
@@ -32,9 +32,15 @@ _decode_otlp = msgspec.json.Decoder(_OtlpReply).decode
 
 def interpret(answer: Answer, count: int) -> Verdict:
     """Judge by status; a success in the words of OTLP comes with a warning, since there it says that no event was kept."""
-    if is_success(answer) and _OTLP_MARK in answer.body and read_answer(_decode_otlp, answer) is not None:
+    verdict = by_status(answer, count)
+    if (
+        isinstance(answer, Response)
+        and _OTLP_MARK in answer.body
+        and isinstance(verdict, Accepted)
+        and read_answer(_decode_otlp, answer) is not None
+    ):
         return Accepted(answer.status, warning=_OTLP.format(answer.status))
-    return by_status(answer, count)
+    return verdict
 
 
 def encode_single(bodies: Sequence[bytes]) -> Request:

@@ -67,9 +67,9 @@ def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the sign
         )
     accepted = _ACCEPTED.get(answer.status)
     if accepted is not None:
-        return (
-            Accepted(answer.status, warning=_PAGE.format(answer.status)) if is_page(answer.body) else accepted
-        )
+        if answer.body and is_page(answer.body):
+            return Accepted(answer.status, warning=_PAGE.format(answer.status))
+        return accepted
     return Failure(
         Scope.EVENT if answer.status in _EVENT_STATUSES else Scope.DESTINATION,
         _message(answer),

@@ -98,8 +98,10 @@ class Attempts:
     _compressing: int = 0
     _compression: Compression = "none"
     _with_token: bool = False
+    _ended: Callable[[Work, Verdict | list[Verdict], int], None] = field(init=False)
 
     def __post_init__(self) -> None:
+        self._ended = self.listener.ended
         self._resolve()
 
     @property
@@ -115,7 +117,7 @@ class Attempts:
         channel = self._channel or self._open_channel()
         if isinstance(channel, Failure):
             self._land(work)
-            self.listener.ended(work, channel, 0)
+            self._ended(work, channel, 0)
             return
         if format_.age_max_s is not None:
             self.listener.look_at_age(work.bodies[0])
@@ -177,7 +179,7 @@ class Attempts:
         if len(work.sequences) > 1:
             self.listener.unsent(work.halves())
         else:
-            self.listener.ended(work, failure, 0)
+            self._ended(work, failure, 0)
 
     async def _compress_and_start(self, channel: Channel, work: Work, request: Request) -> None:
         """Go on with an attempt whose body is large; its time begins with sending."""
@@ -213,14 +215,14 @@ class Attempts:
             if acks is not None and isinstance(verdicts, Accepted) and verdicts.ack_id is not None:
                 self._await_confirmation(acks, work, verdicts, answer.latency_us)
             else:
-                self.listener.ended(work, verdicts, answer.latency_us)
+                self._ended(work, verdicts, answer.latency_us)
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
             self.listener.met_bug(error)
 
     def _confirmed(self, work: Work, verdict: Verdict, latency_us: int) -> None:
         self._look_whether_full()
         try:
-            self.listener.ended(work, verdict, latency_us)
+            self._ended(work, verdict, latency_us)
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
             self.listener.met_bug(error)
 

@@ -104,6 +104,7 @@ class Forwarder:
     stopped: bool = False
     _time: Callable[[], float] = field(init=False)
     _limits: Limits = field(init=False)
+    _in_order: bool = False
     _halves: deque[Work] = field(default_factory=deque)
     _findings: Findings = field(default_factory=Findings)
     _alarm: asyncio.TimerHandle | None = None
@@ -273,7 +274,7 @@ class Forwarder:
             or not self.destination.spec.enabled
             or len(self._findings.delivered) >= UNSETTLED_MAX
             or self.attempts.full
-            or (self.attempts.format.in_order and self.attempts.flying)
+            or (self._in_order and self.attempts.flying)
         ):
             return False
         waiting = self._waiting if self.pacing.in_outage else 0
@@ -594,6 +595,7 @@ class Forwarder:
         batch = narrowed(self.destination.spec.batch, format_)
         if (learned := self.checkup.health.batch_bytes_max) is not None:
             batch = replace(batch, max_bytes=min(batch.max_bytes, learned))
+        self._in_order = format_.in_order
         self._limits = Limits.of(batch, batches=format_.batches, frame_bytes=format_.frame_bytes)
 
 

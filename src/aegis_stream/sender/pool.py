@@ -263,10 +263,11 @@ class Channel:
     def ended(self, connection: Connection, exchange: Exchange, answer: Answer | None) -> None:
         """Put the connection back, and hand the answer on; without one, try again on a fresh connection."""
         if not connection.dead:
-            if len(self._idle) < self._idle_max and self._org_id not in connection.crowd.waiting:
-                self._idle.append(connection)
-            else:
+            waiting = connection.crowd.waiting
+            if len(self._idle) >= self._idle_max or (waiting and self._org_id in waiting):
                 connection.abort()
+            else:
+                self._idle.append(connection)
             if self._waiting:
                 self._room.set()
         if answer is not None:

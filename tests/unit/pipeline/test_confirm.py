@@ -9,6 +9,7 @@ import pytest
 from aegis_stream.domain.attempt import Answer, Request, Response
 from aegis_stream.domain.destination import BatchPolicy, DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
+from aegis_stream.errors import Invalid
 from aegis_stream.formats import REGISTRY
 from aegis_stream.formats.splunk_ack import ASK_IDS_MAX
 from aegis_stream.pipeline import confirm, follow
@@ -147,6 +148,30 @@ def test_questions_that_fail_are_asked_again(sim):
     assert (before.delivered, before.failed_attempts) == (0, 0)
     assert sim.progress().delivered == 10
     assert len(sim.receiver.attempts) == 1
+
+
+def test_questions_that_nobody_may_ask_end_with_the_time(sim):
+    """Where the way to ask is no longer allowed, what waits counts as lost when its time is over, and is sent again."""
+    worker = sim.start()
+    sim.receiver.indexes = False
+    sim.append(10)
+    sim.advance(0.5)
+    (forwarder,) = worker.worker._forwarders.values()
+
+    def refuse(_: object) -> Route:
+        raise Invalid("the operator allows this no longer")
+
+    allowed = forwarder.attempts.outbound
+    forwarder.attempts.outbound = replace(allowed, route_of=refuse)
+    sim.advance(CONFIRM_S + 2 * ASK_PAUSE_S)
+    waiting = sim.progress()
+    forwarder.attempts.outbound = allowed
+    sim.receiver.indexes = True
+    sim.advance(120)
+
+    assert sim.receiver.questions[0] == [1]
+    assert (waiting.delivered, waiting.retrying) == (0, 10)
+    assert sim.progress().delivered == 10
 
 
 def test_a_change_of_the_destination_sends_again_what_waits(sim):

@@ -13,6 +13,7 @@ from aegis_stream.domain.audit import ADMIN_DATASET
 from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, HEADERS_MAX, DestinationSpec
 from aegis_stream.errors import Unavailable
 from support.api import SECRET, open_world, problem_of
+from support.sealed import assert_keeps_a_key_in_use
 
 PATH = "/forwarding-destinations"
 URL = "https://chronicle.example.com/feeds/one"
@@ -283,16 +284,7 @@ async def test_headers_come_under_a_new_master_key(world):
 async def test_headers_alone_keep_a_master_key_in_use(world):
     """A record of headers under another key than the rest is seen, counted and brought along."""
     await make(world)
-    rotation = wiring.make_rotation(world.settings, world.stores)
-    [(under_old,)] = world.stores.db.read_now(lambda db: db.rows("SELECT headers FROM destinations"))
-    old = world.stores.secrets.sealer.newest
-    new = bytes.fromhex((await rotation.rotate(lambda done, total: None)).key_id)
-    world.stores.db.write_now(lambda db: db.run("UPDATE destinations SET headers = ?", (under_old,)))
-
-    assert await world.stores.secrets.keys_in_use() == {old, new}
-    assert await world.stores.secrets.count_to_rewrap(new) == 1
-    assert (await world.stores.secrets.rewrap_step(new, 0)).rewrapped == 1
-    assert await world.stores.secrets.keys_in_use() == {new}
+    await assert_keeps_a_key_in_use(world, "headers")
 
 
 async def test_no_header_lies_in_the_store_in_plain_text(world):

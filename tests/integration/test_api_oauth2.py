@@ -12,6 +12,7 @@ from aegis_stream.domain.audit import ADMIN_DATASET
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Unavailable
 from support.api import SECRET, open_world, problem_of
+from support.sealed import assert_keeps_a_key_in_use
 
 PATH = "/forwarding-destinations"
 URL = "https://aegis.ingest.example.com/dataCollectionRules/dcr-0a1b/streams/Custom-Aegis_CL"
@@ -345,16 +346,7 @@ async def test_a_client_comes_under_a_new_master_key(world):
 async def test_a_client_alone_keeps_a_master_key_in_use(world):
     """A record of a client under another key than the rest is seen, counted and brought along."""
     await make(world)
-    rotation = wiring.make_rotation(world.settings, world.stores)
-    [(under_old,)] = world.stores.db.read_now(lambda db: db.rows("SELECT oauth2 FROM destinations"))
-    old = world.stores.secrets.sealer.newest
-    new = bytes.fromhex((await rotation.rotate(lambda done, total: None)).key_id)
-    world.stores.db.write_now(lambda db: db.run("UPDATE destinations SET oauth2 = ?", (under_old,)))
-
-    assert await world.stores.secrets.keys_in_use() == {old, new}
-    assert await world.stores.secrets.count_to_rewrap(new) == 1
-    assert (await world.stores.secrets.rewrap_step(new, 0)).rewrapped == 1
-    assert await world.stores.secrets.keys_in_use() == {new}
+    await assert_keeps_a_key_in_use(world, "oauth2")
 
 
 async def test_deleted_and_removed_clients_are_gone_from_the_store(world):

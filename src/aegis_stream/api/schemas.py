@@ -465,19 +465,19 @@ def retry_of(body: RetryBody | None, default: RetryPolicy) -> RetryPolicy:
     return RetryPolicy(**values)
 
 
+DAMAGED = (
+    "the stored URL and credential do not open: restore the master key or the row, or change this destination with a url "
+    "(and auth_header_value or oauth2) given anew; its backlog is kept"
+)
+"""What a person is told of a destination whose secrets do not open."""
+
+
 def _shown_url(destination: Destination) -> str:
     if destination.damaged:
         return MASK
     spec = destination.spec
     has_credential = spec.auth_header_value is not None or spec.oauth2 is not None
     return spec.url if has_credential else mask_url(spec.url)
-
-
-DAMAGED = (
-    "the stored URL and credential do not open: restore the master key or the row, or change this destination with a url "
-    "(and auth_header_value or oauth2) given anew; its backlog is kept"
-)
-"""What a person is told of a destination whose secrets do not open."""
 
 
 def destination_body(destination: Destination, progress: Progress) -> DestinationBody:

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 import click
 from click.core import ParameterSource
 
+from .files import read_text
+
 AUTH_NAME = "Authorization"
 """Name of the auth header where no other is given."""
 VARIABLE = "AEGIS_HEADERS"
@@ -68,11 +70,7 @@ def _from_file(options: Mapping[str, Any]) -> list[tuple[str, str]]:
         return []
     if path == "-" and options["auth_header_value_stdin"]:
         raise click.UsageError("standard input is read once: --header-file - or --auth-header-value-stdin")
-    try:
-        with click.open_file(path, encoding="utf-8") as file:
-            text = file.read(FILE_CHARACTERS_MAX)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(f"{path} is not a readable text file", param_hint="--header-file") from error
+    text = read_text(path, "--header-file", FILE_CHARACTERS_MAX)
     return list(_parsed(text.splitlines(), "--header-file"))
 
 

@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from .files import read_text
+
 VARIABLE = "AEGIS_OAUTH2_CLIENT_SECRET"
 FILE_CHARACTERS_MAX = 1 << 16
 """A file beyond is no secret."""
@@ -41,19 +43,11 @@ def find_oauth2(options: Mapping[str, Any]) -> dict[str, str] | None:
         return None
     if not token_url or not client_id:
         raise click.UsageError("--oauth2-token-url and --oauth2-client-id go together")
-    secret = _read(path) if path is not None else os.environ.get(VARIABLE, "")
+    if path is not None:
+        secret = read_text(path, "--oauth2-client-secret-file", FILE_CHARACTERS_MAX).strip()
+    else:
+        secret = os.environ.get(VARIABLE, "")
     if not secret:
         raise click.UsageError(f"the client has no secret: --oauth2-client-secret-file, or {VARIABLE}")
     body = {"token_url": token_url, "client_id": client_id, "client_secret": secret, "scope": scope}
     return {name: value for name, value in body.items() if value is not None}
-
-
-def _read(path: str) -> str:
-    try:
-        with click.open_file(path, encoding="utf-8") as file:
-            text: str = file.read(FILE_CHARACTERS_MAX)
-    except (OSError, UnicodeDecodeError) as error:
-        raise click.BadParameter(
-            f"{path} is not a readable text file", param_hint="--oauth2-client-secret-file"
-        ) from error
-    return text.strip()

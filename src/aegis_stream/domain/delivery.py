@@ -77,7 +77,7 @@ class Outstanding(NamedTuple):
     replays: list[ReplayRange]
     retrying: int
     dead_letters: int
-    health: Health = Health()
+    health: Health
 
 
 class AttemptRun(NamedTuple):

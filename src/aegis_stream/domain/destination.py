@@ -12,6 +12,7 @@ from aegis_stream.errors import FieldProblem
 from .attempt import RetryPolicy
 from .ids import DestinationId, DestinationNo, Micros, OrganizationId, OrganizationNo
 from .oauth2 import OAuth2
+from .visible import visible_fault
 
 NAME_CHARACTERS_MAX = 200
 HEADER_VALUE_CHARACTERS_MAX = 8192
@@ -25,7 +26,6 @@ Headers = tuple[tuple[str, str], ...]
 """Names and values, in the order in which they are sent."""
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")  # RFC 9110 section 5.6.2
-_VISIBLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")
 _NO_NAME = "must be a header name: letters, digits and -, such as Authorization"
 _FRAMING_HEADERS = frozenset(
     {
@@ -193,7 +193,7 @@ def auth_header_problems(name: str | None, value: str | None) -> list[FieldProbl
         problems.append(FieldProblem(missing, "give auth_header_name and auth_header_value both, or neither"))
     if name is not None and (fault := _name_fault(name)) is not None:
         problems.append(FieldProblem("auth_header_name", fault))
-    if value is not None and (fault := _value_fault(value)) is not None:
+    if value is not None and (fault := visible_fault(value, HEADER_VALUE_CHARACTERS_MAX)) is not None:
         problems.append(FieldProblem("auth_header_value", fault))
     return problems
 
@@ -211,7 +211,11 @@ def header_problems(headers: Headers, auth_header_name: str | None) -> list[Fiel
         if not _TOKEN.fullmatch(name):
             problems.append(FieldProblem("headers", f"name number {number} {_NO_NAME}"))
             continue
-        faults = (_name_fault(name), taken.get(name.lower()), _value_fault(value))
+        faults = (
+            _name_fault(name),
+            taken.get(name.lower()),
+            visible_fault(value, HEADER_VALUE_CHARACTERS_MAX),
+        )
         problems += [FieldProblem(f"headers.{name}", fault) for fault in faults if fault is not None]
         taken[name.lower()] = "is given twice: names are the same in capitals or not"
     return problems
@@ -223,13 +227,6 @@ def _name_fault(name: str) -> str | None:
     if name.lower() in _FRAMING_HEADERS:
         return f"{name} is set by the service itself; use another header"
     return None
-
-
-def _value_fault(value: str) -> str | None:
-    if _VISIBLE.fullmatch(value) and len(value) <= HEADER_VALUE_CHARACTERS_MAX:
-        return None
-    limit = f"must be 1 to {HEADER_VALUE_CHARACTERS_MAX} visible ASCII characters without line breaks"
-    return limit + "; check for a pasted newline or quote mark"
 
 
 def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:

@@ -9,13 +9,14 @@ from urllib.parse import urlencode
 
 from aegis_stream.errors import FieldProblem
 
+from .visible import visible_fault
+
 CLIENT_ID_CHARACTERS_MAX = 1024
 CLIENT_SECRET_CHARACTERS_MAX = 4096
 SCOPE_CHARACTERS_MAX = 2048
 TOKEN_HEADER = "Authorization"  # noqa: S105 - a name
 """The header in which a token travels."""
 
-_VISIBLE = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]*[\x21-\x7e])?")  # RFC 6749 appendix A.1, A.2: VSCHAR
 _SCOPES = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")  # RFC 6749 appendix A.4
 
 
@@ -55,17 +56,11 @@ def oauth2_problems(oauth2: OAuth2 | None, auth_header_name: str | None) -> list
     if not oauth2.client_secret:
         message = "is needed: it is never kept when the host of token_url or of the destination changes"
         problems.append(FieldProblem("oauth2.client_secret", message))
-    elif fault := _text_fault(oauth2.client_secret, CLIENT_SECRET_CHARACTERS_MAX):
+    elif fault := visible_fault(oauth2.client_secret, CLIENT_SECRET_CHARACTERS_MAX):
         problems.append(FieldProblem("oauth2.client_secret", fault))
-    if fault := _text_fault(oauth2.client_id, CLIENT_ID_CHARACTERS_MAX):
+    if fault := visible_fault(oauth2.client_id, CLIENT_ID_CHARACTERS_MAX):
         problems.append(FieldProblem("oauth2.client_id", fault))
     if not _SCOPES.fullmatch(oauth2.scope) or len(oauth2.scope) > SCOPE_CHARACTERS_MAX:
         message = f"must be names with one blank between, of visible ASCII, {SCOPE_CHARACTERS_MAX} characters at most"
         problems.append(FieldProblem("oauth2.scope", message))
     return problems
-
-
-def _text_fault(text: str, characters_max: int) -> str | None:
-    if _VISIBLE.fullmatch(text) and len(text) <= characters_max:
-        return None
-    return f"must be 1 to {characters_max} visible ASCII characters; check for a pasted newline or quote mark"

@@ -1,6 +1,6 @@
 """Requests that a destination has accepted and not yet stored: asked about until it says so (between steps 7 and 8).
 
-Called by `deliver` for answers that carry a number to ask about (Splunk's indexer acknowledgement). Until a request is
+Called by `attempts` for answers that carry a number to ask about (Splunk's indexer acknowledgement). Until a request is
 confirmed its events are on their way, as if the answer had not come: the cursor does not pass them, and a crash sends them again.
 """
 
@@ -76,9 +76,8 @@ class Confirmations:
         assert ack_id is not None, "only such requests are waited for"
         before = self._waiting.pop(ack_id, None)
         self._waiting[ack_id] = _Waiting(work, accepted, latency_us, self._loop.time() + CONFIRM_S)
-        if (
-            before is not None
-        ):  # numbers begin anew when the destination restarts: nobody can tell the two apart
+        if before is not None:
+            # Numbers begin anew when the destination restarts: nobody can tell the two apart.
             self._lost(before, f"ackId {ack_id} was given out a second time before the first was confirmed")
         if self._timer is None:
             self._timer = self._loop.call_later(ASK_PAUSE_S, self._ask)

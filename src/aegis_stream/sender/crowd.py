@@ -58,12 +58,13 @@ class Crowd:
         What is idle in another channel of the same organization gives way. Whoever got False is told when to look again.
         """
         party = self._parties.get(org_id, {})
-        part = max(1, self._places_max // (len(self._parties | {org_id: party}) + 1))
+        organizations = len(self._parties) + (org_id not in self._parties)
+        part = max(1, self._places_max // (organizations + 1))
         if sum(party.values()) >= part and not any(one.give_up_idle(self) for one in list(party)):
             self.waiting.setdefault(org_id, {})[holder] = None
             return False
-        self._parties.setdefault(org_id, {})
-        self._parties[org_id][holder] = self._parties[org_id].get(holder, 0) + 1
+        party = self._parties.setdefault(org_id, {})  # what gave way may have been the last of it
+        party[holder] = party.get(holder, 0) + 1
         return True
 
     def leave(self, org_id: str, holder: Holder) -> None:
@@ -85,18 +86,6 @@ class Crowd:
         waiting.pop(holder, None)
         if not waiting:
             self.waiting.pop(org_id, None)
-
-    def is_turn(self, now_s: float) -> bool:
-        """Take a turn if there is one now: what `delay_s` does, quickly.
-
-        Args:
-            now_s: loop time.
-        """
-        turn_s = self._next_s
-        if turn_s > now_s:
-            return False
-        self._next_s = max(turn_s, now_s - PACE_BURST_S) + self._step_s
-        return True
 
     def delay_s(self, now_s: float, until_s: float) -> float | None:
         """Take a turn to begin one more request.

@@ -298,23 +298,26 @@ class Channel:
         if head is None or not self._idle or request.path_suffix:
             return self._open_for(exchange)
         connection = self._idle.pop()
-        crowd = connection.crowd
-        if crowd.paced and not crowd.is_turn(exchange.deadline - self._timeout_s):
-            self._hold(connection, head, exchange)
+        if connection.crowd.paced:
+            self._send_in_turn(connection, head, exchange)
         else:
             connection.send(head, request.body, exchange.began, exchange.deadline, self._timeout_s, exchange)
         return None
 
-    def _hold(self, connection: Connection, head: bytes, exchange: Exchange) -> None:
-        """Keep a connection for a request until it is its turn; without a turn in its time, end it unsent."""
+    def _send_in_turn(self, connection: Connection, head: bytes, exchange: Exchange) -> None:
+        """Send when requests to the address may begin again; without a turn in its time, end the exchange unsent."""
         delay_s = connection.crowd.delay_s(self._loop.time(), exchange.deadline)
-        if delay_s is not None:
+        if delay_s is None:
+            self._idle.append(connection)
+            message = (
+                f"requests to its address are limited to {self._limits.address_requests_per_s:g} a second"
+            )
+            fault = self._fault(FaultKind.TIMEOUT, message, exchange.began)
+            self._loop.call_soon(exchange.ended, exchange.token, fault)
+        elif delay_s:
             self._loop.call_later(delay_s, self._send_held, connection, head, exchange)
-            return
-        self._idle.append(connection)
-        message = f"requests to its address are limited to {self._limits.address_requests_per_s:g} a second"
-        fault = self._fault(FaultKind.TIMEOUT, message, exchange.began)
-        self._loop.call_soon(exchange.ended, exchange.token, fault)
+        else:
+            self._send_held(connection, head, exchange)
 
     def _send_held(self, connection: Connection, head: bytes, exchange: Exchange) -> None:
         """Send on a connection that was held back until its turn."""
@@ -346,10 +349,7 @@ class Channel:
                 FaultKind.PROTOCOL, f"the request cannot be written: {invalid.message}", exchange.began
             )
         else:
-            if connection.crowd.paced:
-                self._hold(connection, head, exchange)
-            else:
-                self._send_held(connection, head, exchange)
+            self._send_in_turn(connection, head, exchange)
             return
         exchange.ended(exchange.token, fault)
 

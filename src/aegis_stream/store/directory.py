@@ -11,6 +11,7 @@ from typing import NamedTuple
 import msgspec
 
 from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.attempt import Scope as FailureScope
 from aegis_stream.domain.audit import Deed
 from aegis_stream.domain.delivery import RUN_LENGTH_MAX
 from aegis_stream.domain.destination import (
@@ -42,8 +43,6 @@ from .secrets import AUTH_VALUE, HEADERS, OAUTH2, SEALED, URL, Record, sealing_k
 from .sqlite import Connection, Row, Sqlite
 from .statements import load
 
-ABOUT_DESTINATION = "destination"
-"""Scope of a dead letter that another attempt can help, once the destination is well again."""
 REDRIVE_CHUNK = 1000
 """Dead letters moved in one transaction."""
 LOOKED_AT = 50
@@ -272,7 +271,7 @@ class StoredDirectory:
                 db.run(load()["clear_failures"], (found.no,))
                 if probe:
                     moved, made = redrive_some(
-                        db, found.no, organization_no, scope=ABOUT_DESTINATION, died_by=now, limit=1
+                        db, found.no, organization_no, scope=FailureScope.DESTINATION, died_by=now, limit=1
                     )
                     db.run(load()["count_redriven"], (moved, made, found.no))
             return self._find(db, organization_no, dst_id)

@@ -7,7 +7,7 @@ each destination's part is fenced by its lease in that same transaction: a worke
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
-from aegis_stream.domain.attempt import Failure
+from aegis_stream.domain.attempt import Failure, Scope
 from aegis_stream.domain.delivery import (
     AUTO_REDRIVE_MAX,
     Claimed,
@@ -177,7 +177,7 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
             db,
             no,
             one.organization_no,
-            scope="destination",
+            scope=Scope.DESTINATION,
             died_by=one.redrive_died_by,
             limit=AUTO_REDRIVE_MAX,
         )

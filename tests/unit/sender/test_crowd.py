@@ -117,16 +117,3 @@ def test_crowds_of_one_address_are_one():
 
     assert crowds.at("192.0.2.1") is kept
     assert len(crowds) <= 6
-
-
-@given(st.lists(st.floats(0, 0.2), max_size=60), st.integers(1, 1000))
-def test_the_quick_look_at_a_turn_says_what_the_long_one_says(pauses, rate):
-    """Whoever asks whether it is its turn gets one exactly when it would not have had to wait."""
-    quick, long, now_s = Crowd("192.0.2.1", 10, rate), Crowd("192.0.2.1", 10, rate), 100.0
-    for pause_s in pauses:
-        now_s += pause_s
-        was = long._next_s
-        delay_s = long.delay_s(now_s, now_s + 1e9)
-        assert quick.is_turn(now_s) == (delay_s == 0)
-        if delay_s:
-            long._next_s = was

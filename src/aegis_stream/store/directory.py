@@ -8,19 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-import msgspec
-
-from aegis_stream.domain.attempt import RetryPolicy
 from aegis_stream.domain.attempt import Scope as FailureScope
 from aegis_stream.domain.audit import Deed
 from aegis_stream.domain.delivery import RUN_LENGTH_MAX
 from aegis_stream.domain.destination import (
-    BatchPolicy,
-    Compression,
     Destination,
     DestinationSpec,
-    Filter,
-    Headers,
     Health,
     Progress,
 )
@@ -33,13 +26,13 @@ from aegis_stream.domain.ids import (
     OrganizationNo,
     ReplayId,
 )
-from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.domain.organization import ApiKey, Organization, Scope
 from aegis_stream.errors import Conflict, NotFound, Unavailable
-from aegis_stream.ports import Place, Sealer
+from aegis_stream.ports import Sealer
 
 from .ledger import redrive_some, redrive_these
-from .secrets import AUTH_VALUE, HEADERS, OAUTH2, SEALED, URL, Record, sealing_key
+from .records import open_destination, seal_spec, spec_text
+from .secrets import Record, sealing_key
 from .sqlite import Connection, Row, Sqlite
 from .statements import load
 
@@ -101,19 +94,6 @@ class Lost(NamedTuple):
     org_id: str
     dst_id: str
     cursor: int
-
-
-class _StoredSpec(msgspec.Struct):
-    """What of a DestinationSpec is stored in the open."""
-
-    name: str
-    auth_header_name: str | None
-    format: str
-    filter: Filter
-    batch: BatchPolicy
-    retry: RetryPolicy
-    ca_certificate: str | None
-    compression: Compression
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +202,7 @@ class StoredDirectory:
                 dst_id,
                 organization_no,
                 *self._sealed(db, spec, _organization_id(db, organization_no), dst_id),
-                _spec_text(spec),
+                spec_text(spec),
                 not spec.enabled,
                 _next_revision(db),
                 now,
@@ -259,7 +239,7 @@ class StoredDirectory:
                 self._find(db, organization_no, dst_id)  # says what is wrong
             values = (
                 *self._sealed(db, spec, found.org_id, found.dst_id),
-                _spec_text(spec),
+                spec_text(spec),
                 not spec.enabled,
                 _next_revision(db),
                 now,
@@ -513,54 +493,7 @@ class StoredDirectory:
         """Seal URL, auth header value, headers and OAuth2 client, under the master key that seals at this moment, inside a write."""
         key = sealing_key(db)
         key_id = key.key_id if key is not None else None
-        secrets = (spec.url, spec.auth_header_value, _as_text(spec.headers), _as_text(spec.oauth2))
-        return tuple(
-            self.sealer.seal(secret, Place(org_id, dst_id, field), key_id) if secret is not None else None
-            for field, secret in zip(SEALED, secrets, strict=True)
-        )
-
-
-def open_destination(row: Row, sealer: Sealer | None) -> Destination:
-    """Return the destination of a row, opened.
-
-    Args:
-        sealer: None to leave all secrets empty.
-    Raises: Unavailable when one of its secrets does not open.
-    """
-    no, dst_id, organization_no, org_id, url, auth, headers, oauth2, text, paused, revision, *times = row
-    stored = msgspec.json.decode(text, type=_StoredSpec)
-
-    def opened(sealed: bytes, field: str) -> str:
-        return sealer.open(sealed, Place(org_id, dst_id, field)) if sealer is not None else ""
-
-    spec = DestinationSpec(
-        url=opened(url, URL),
-        auth_header_name=stored.auth_header_name,
-        auth_header_value=opened(auth, AUTH_VALUE) if auth is not None else None,
-        name=stored.name,
-        enabled=not paused,
-        format=stored.format,
-        filter=stored.filter,
-        batch=stored.batch,
-        retry=stored.retry,
-        ca_certificate=stored.ca_certificate,
-        compression=stored.compression,
-        headers=_read_headers(opened(headers, HEADERS)) if headers is not None else (),
-        oauth2=_read_oauth2(opened(oauth2, OAUTH2)) if oauth2 is not None else None,
-    )
-    return Destination(no, dst_id, organization_no, org_id, spec, revision, *times)
-
-
-def _read_headers(text: str) -> Headers:
-    return msgspec.json.decode(text, type=Headers) if text else ()
-
-
-def _read_oauth2(text: str) -> OAuth2 | None:
-    return msgspec.json.decode(text, type=OAuth2) if text else None
-
-
-def _as_text(value: Headers | OAuth2 | None) -> str | None:
-    return msgspec.json.encode(value).decode() if value else None
+        return seal_spec(spec, self.sealer, org_id, dst_id, key_id)
 
 
 def _no_destination(dst_id: str) -> NotFound:
@@ -576,20 +509,6 @@ def _organization_id(db: Connection, organization_no: OrganizationNo) -> str:
 def _delete(db: Connection, organization_no: int, destination_no: int, now: Micros) -> None:
     db.run(load()["mark_destination_deleted"], (now, _next_revision(db), organization_no, destination_no))
     db.run(load()["void_lease"], (destination_no,))
-
-
-def _spec_text(spec: DestinationSpec) -> str:
-    stored = _StoredSpec(
-        spec.name,
-        spec.auth_header_name,
-        spec.format,
-        spec.filter,
-        spec.batch,
-        spec.retry,
-        spec.ca_certificate,
-        spec.compression,
-    )
-    return msgspec.json.encode(stored).decode()
 
 
 def _next_revision(db: Connection) -> int:

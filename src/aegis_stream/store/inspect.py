@@ -17,7 +17,7 @@ from aegis_stream.domain.ids import Micros
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Sealer
 
-from .directory import open_destination
+from .records import open_destination
 from .secrets import SEALED, SealingKey, opens_sentinel, sealing_key
 from .sqlite import BUSY_TIMEOUT_MS, Connection, Row, Value, migrations
 from .statements import load

@@ -1,0 +1,105 @@
+"""A destination ↔ its row: four columns are sealed, everything else a person wrote is JSON in the open."""
+
+import msgspec
+
+from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.destination import (
+    BatchPolicy,
+    Compression,
+    Destination,
+    DestinationSpec,
+    Filter,
+    Headers,
+)
+from aegis_stream.domain.oauth2 import OAuth2
+from aegis_stream.ports import Place, Sealer
+
+from .secrets import AUTH_VALUE, HEADERS, OAUTH2, SEALED, URL
+from .sqlite import Row
+
+
+class _StoredSpec(msgspec.Struct):
+    """What of a DestinationSpec is stored in the open."""
+
+    name: str
+    auth_header_name: str | None
+    format: str
+    filter: Filter
+    batch: BatchPolicy
+    retry: RetryPolicy
+    ca_certificate: str | None
+    compression: Compression
+
+
+def spec_text(spec: DestinationSpec) -> str:
+    """Return what of a destination is stored in the open, as JSON."""
+    stored = _StoredSpec(
+        spec.name,
+        spec.auth_header_name,
+        spec.format,
+        spec.filter,
+        spec.batch,
+        spec.retry,
+        spec.ca_certificate,
+        spec.compression,
+    )
+    return msgspec.json.encode(stored).decode()
+
+
+def seal_spec(
+    spec: DestinationSpec, sealer: Sealer, org_id: str, dst_id: str, key_id: bytes | None
+) -> tuple[bytes | None, ...]:
+    """Return the sealed columns, in the order of SEALED.
+
+    Args:
+        key_id: which master key; None for the newest.
+    Raises: Unavailable when that key is not there.
+    """
+    secrets = (spec.url, spec.auth_header_value, _as_text(spec.headers), _as_text(spec.oauth2))
+    return tuple(
+        sealer.seal(secret, Place(org_id, dst_id, field), key_id) if secret is not None else None
+        for field, secret in zip(SEALED, secrets, strict=True)
+    )
+
+
+def open_destination(row: Row, sealer: Sealer | None) -> Destination:
+    """Return the destination of a row, opened.
+
+    Args:
+        sealer: None to leave all secrets empty.
+    Raises: Unavailable when one of its secrets does not open.
+    """
+    no, dst_id, organization_no, org_id, url, auth, headers, oauth2, text, paused, revision, *times = row
+    stored = msgspec.json.decode(text, type=_StoredSpec)
+
+    def opened(sealed: bytes, field: str) -> str:
+        return sealer.open(sealed, Place(org_id, dst_id, field)) if sealer is not None else ""
+
+    spec = DestinationSpec(
+        url=opened(url, URL),
+        auth_header_name=stored.auth_header_name,
+        auth_header_value=opened(auth, AUTH_VALUE) if auth is not None else None,
+        name=stored.name,
+        enabled=not paused,
+        format=stored.format,
+        filter=stored.filter,
+        batch=stored.batch,
+        retry=stored.retry,
+        ca_certificate=stored.ca_certificate,
+        compression=stored.compression,
+        headers=_read_headers(opened(headers, HEADERS)) if headers is not None else (),
+        oauth2=_read_oauth2(opened(oauth2, OAUTH2)) if oauth2 is not None else None,
+    )
+    return Destination(no, dst_id, organization_no, org_id, spec, revision, *times)
+
+
+def _read_headers(text: str) -> Headers:
+    return msgspec.json.decode(text, type=Headers) if text else ()
+
+
+def _read_oauth2(text: str) -> OAuth2 | None:
+    return msgspec.json.decode(text, type=OAuth2) if text else None
+
+
+def _as_text(value: Headers | OAuth2 | None) -> str | None:
+    return msgspec.json.encode(value).decode() if value else None

@@ -171,13 +171,13 @@ def sick_neighbours(options: Options) -> Round:
 
     Two services take turns, one with the 17 alone and one with all 20, so that both see the same machine.
     """
-    rates, crowded, counts = _throughputs(options)
+    rates, full, counts = _throughputs(options)
     latencies, paced_counts = _latencies(options)
     return Round(
         {"throughput lost %": 100 * (1 - ratio(rates)), "p99 × alone": ratio(latencies)},
         together([counts, paced_counts]),
-        cpu_of(crowded),
-        memory_of(crowded),
+        cpu_of(full),
+        memory_of(full),
         {
             "POSTs/s alone": statistics.median([alone for alone, _ in rates]),
             "POSTs/s": statistics.median([beside for _, beside in rates]),
@@ -185,7 +185,7 @@ def sick_neighbours(options: Options) -> Round:
             "p99 ms": statistics.median([beside for _, beside in latencies]),
             **{f"throughput, {name}": value for name, value in ratio_spread(rates).items()},
             **{f"p99, {name}": value for name, value in ratio_spread(latencies).items()},
-            **company_of(crowded),
+            **company_of(full),
         },
     )
 
@@ -203,10 +203,10 @@ def _throughputs(options: Options) -> tuple[list[tuple[float, float]], list[Run]
         nginx(folder / "nginx") as receiver,
         clocked(folder, "sick") as others,
         deployed(folder / "alone", receiver, options, destinations=HEALTHY) as alone,
-        deployed(folder / "crowded", receiver, options, destinations=HEALTHY) as crowded,
+        deployed(folder / "full", receiver, options, destinations=HEALTHY) as full,
     ):
-        _add_sick(crowded.service, others)
-        pairs, counts = side_by_side(alone, crowded, tuned(FANNED, options), options)
+        _add_sick(full.service, others)
+        pairs, counts = side_by_side(alone, full, tuned(FANNED, options), options)
         return [(one.rate, other.rate) for one, other in pairs], [run for _, run in pairs], counts
 
 
@@ -245,19 +245,19 @@ def _latencies(options: Options) -> tuple[list[tuple[float, float]], Reconciliat
         clocked(folder, "healthy") as receiver,
         clocked(folder, "sick") as others,
         _paced_side(folder / "alone", receiver, 0, options) as alone,
-        _paced_side(folder / "crowded", receiver, HEALTHY, options, sick=others) as crowded,
+        _paced_side(folder / "full", receiver, HEALTHY, options, sick=others) as full,
     ):
-        pairs = by_turns(lambda: alone.turn(seconds), lambda: crowded.turn(seconds))
+        pairs = by_turns(lambda: alone.turn(seconds), lambda: full.turn(seconds))
         arrivals = receiver.arrivals()
         counts = []
-        for side in (alone, crowded):
+        for side in (alone, full):
             each = [
                 compare(arrivals.get(side.first + number, []), side.warm, side.loads)
                 for number in range(HEALTHY)
             ]
             counts.append(_of_destinations(each))
         times = {number: {one.key: one.at_ns for one in found} for number, found in arrivals.items()}
-        found = [(alone.p99_ms(one, times), crowded.p99_ms(other, times)) for one, other in pairs]
+        found = [(alone.p99_ms(one, times), full.p99_ms(other, times)) for one, other in pairs]
         return found, together(counts)
 
 

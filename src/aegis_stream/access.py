@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
-from .domain.audit import Deed, key_deed, key_view
+from .domain.audit import AdminAction, key_action, key_view
 from .domain.ids import (
     RANDOM_BYTES,
     SECOND,
@@ -29,11 +29,11 @@ from .domain.ids import (
 from .domain.organization import KEY_PREFIX, ApiKey, Organization, Scope
 from .domain.rate import Buckets, Rate
 from .errors import Conflict, Denied, FieldProblem, Invalid, Limited, NotFound, Unauthenticated
-from .ports import Clock, Dice
+from .ports import Clock, Random
 from .settings import Settings
+from .store.audit_writer import AuditWriter
 from .store.directory import StoredDirectory
 from .store.sqlite import Connection
-from .store.trail import Trail
 
 REMEMBER_US = 1_000_000
 """How long a good key is believed without asking again, microseconds."""
@@ -291,13 +291,13 @@ class Issuer:
 
     Args:
         keys_max: keys of one organization at most; at the limit, those that have expired make room.
-        trail: records what is done, in the same write; None for nowhere.
+        audit_writer: records what is done, in the same write; None for nowhere.
     """
 
     directory: StoredDirectory
     clock: Clock
-    dice: Dice
-    trail: Trail | None = None
+    random: Random
+    audit_writer: AuditWriter | None = None
     keys_max: int = 1000
 
     def add_organization(self, db: Connection, name: str, org_id: str | None) -> Issued:
@@ -311,7 +311,7 @@ class Issuer:
         if org_id is not None and not is_organization_id(org_id):
             message = "must be org_ and 1 to 60 letters, digits, _ or -"
             raise Invalid(f"the organization's id {message}", problems=(FieldProblem("id", message),))
-        made_id = OrganizationId(org_id or new_id("org", now, self.dice.random_bytes(RANDOM_BYTES)))
+        made_id = OrganizationId(org_id or new_id("org", now, self.random.random_bytes(RANDOM_BYTES)))
         self.directory.add_organization(db, made_id, name, now)
         # Not recorded: a log begins with what its organization sends, and nobody was there before to be told.
         return self._make_key(db, made_id, "first admin key", Scope.ADMIN, None)
@@ -321,7 +321,7 @@ class Issuer:
     ) -> Issued:
         """Make a key. Raises: NotFound when there is no such organization. Conflict when it has too many keys."""
         issued = self._make_key(db, org_id, name, scope, expires_at)
-        self._record(db, issued.key, key_deed("key_create", issued.key, after=key_view(issued.key)))
+        self._record(db, issued.key, key_action("key_create", issued.key, after=key_view(issued.key)))
         return issued
 
     def _make_key(
@@ -329,9 +329,9 @@ class Issuer:
     ) -> Issued:
         organization = self.directory.find_organization(db, org_id)
         self._make_room(db, organization)
-        now, text = self.clock.now(), new_secret(KEY_PREFIX, self.dice.random_bytes(32))
+        now, text = self.clock.now(), new_secret(KEY_PREFIX, self.random.random_bytes(32))
         key = ApiKey(
-            key_id=KeyId(new_id("key", now, self.dice.random_bytes(RANDOM_BYTES))),
+            key_id=KeyId(new_id("key", now, self.random.random_bytes(RANDOM_BYTES))),
             organization_no=organization.no,
             org_id=organization.org_id,
             name=name,
@@ -352,7 +352,7 @@ class Issuer:
         """End a key at once. Raises: NotFound."""
         key = self._key(db, org_id, key_id)
         self.directory.delete_key(db, key)
-        self._record(db, key, key_deed("key_revoke", key, before=key_view(key)))
+        self._record(db, key, key_action("key_revoke", key, before=key_view(key)))
 
     def rotate_key(self, db: Connection, org_id: str, key_id: str, overlap_s: int) -> Issued:
         """Make a new key like an old one, which ends after `overlap_s` seconds. Raises: NotFound. Conflict as above."""
@@ -363,7 +363,7 @@ class Issuer:
             self.directory.delete_key(db, old)
         issued = self._make_key(db, org_id, old.name, old.scope, old.expires_at)
         after = key_view(issued.key) | {"overlap_seconds": overlap_s}
-        self._record(db, old, key_deed("key_rotate", old, before=key_view(old), after=after))
+        self._record(db, old, key_action("key_rotate", old, before=key_view(old), after=after))
         return issued
 
     def _make_room(self, db: Connection, organization: Organization) -> None:
@@ -380,9 +380,9 @@ class Issuer:
         for key in ended:  # they open nothing any more
             self.directory.delete_key(db, key)
 
-    def _record(self, db: Connection, key: ApiKey, deed: Deed) -> None:
-        if self.trail is not None:
-            self.trail.append(db, key.organization_no, key.org_id, deed)
+    def _record(self, db: Connection, key: ApiKey, admin_action: AdminAction) -> None:
+        if self.audit_writer is not None:
+            self.audit_writer.append(db, key.organization_no, key.org_id, admin_action)
 
     def _key(self, db: Connection, org_id: str, key_id: str) -> ApiKey:
         organization = self.directory.find_organization(db, org_id)

@@ -162,14 +162,14 @@ class Retention(Protocol):
         ...
 
 
-class Doorbell(Protocol):
+class Notifier(Protocol):
     """Wakes the workers; a ring may be lost, so everyone who waits for it also looks now and then."""
 
-    def ring(self, organization_no: OrganizationNo, head: int) -> None:
+    def notify(self, organization_no: OrganizationNo, head: int) -> None:
         """Tell that a log has grown to `head`; rings of one moment travel together."""
         ...
 
-    def ring_changes(self) -> None:
+    def notify_changes(self) -> None:
         """Tell that destinations changed."""
         ...
 
@@ -182,7 +182,7 @@ class Clock(Protocol):
         ...
 
 
-class Dice(Protocol):
+class Random(Protocol):
     """Where chance comes from."""
 
     def chance(self) -> float:

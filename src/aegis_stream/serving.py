@@ -26,7 +26,7 @@ from .api.connection import bounded_http
 from .api.counts import IngestCounts, open_counts, share_counts
 from .errors import Misconfigured
 from .settings import Settings
-from .store.bell import BellRope
+from .store.wakeups import WakeNotifier
 from .supervisor import Child, supervise
 from .telemetry import Log
 from .wiring import Stores, make_log, make_service, make_worker, open_stores, remove_dead_workers
@@ -40,7 +40,7 @@ FILES_BESIDE = 4096
 
 def run_worker(settings: Settings, *, supervised: bool) -> None:
     """Run one worker until SIGTERM or SIGINT, or, when supervised, until the supervisor is gone."""
-    _settle_limits()
+    raise_rlimits()
     telemetry = make_log(settings)
     stores = open_stores(settings, telemetry, answers=False)
     try:
@@ -58,7 +58,7 @@ async def _work(settings: Settings, stores: Stores, telemetry: Log, *, supervise
     await worker.run(stop, ready=_freeze)
 
 
-def _settle_limits(files: int = 0) -> None:
+def raise_rlimits(files: int = 0) -> None:
     """Let this process have as many files open as it may need, and leave no image of its memory when it crashes."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -111,7 +111,7 @@ def run_server(settings: Settings, serving: Serving) -> None:
 
     Raises: Misconfigured when it cannot start.
     """
-    _settle_limits(settings.connections_max)
+    raise_rlimits(settings.connections_max)
     telemetry = make_log(settings)
     listeners = _listen_all(serving.host, serving.port, serving.api_processes)
     stores = open_stores(settings, telemetry)
@@ -181,9 +181,9 @@ async def _serve(
     settings: Settings, serving: Serving, stores: Stores, telemetry: Log, listeners: list[socket.socket]
 ) -> None:
     stop = _stop_on_signals()
-    rope = BellRope(stores.bell_folder)
+    notifier = WakeNotifier(stores.wake_folder)
     counts_fd = share_counts(serving.api_processes)
-    app = create_app(make_service(settings, stores, telemetry, rope, open_counts(counts_fd, 0)))
+    app = create_app(make_service(settings, stores, telemetry, notifier, open_counts(counts_fd, 0)))
     metrics_server = None
     if settings.metrics_port:
         app, metrics_app = app.split_metrics()
@@ -207,7 +207,7 @@ async def _serve(
         if metrics_server is not None:
             metrics_server.should_exit = True
         await answering
-    rope.close()
+    notifier.close()
     telemetry.info("service.stopped")
 
 
@@ -254,7 +254,7 @@ def run_api(settings: Settings, inherited: Inherited) -> None:
 
     Raises: Misconfigured when what should be inherited is not there.
     """
-    _settle_limits(settings.connections_max)
+    raise_rlimits(settings.connections_max)
     telemetry = make_log(settings)
     try:
         listener = socket.socket(fileno=inherited.listener_fd)
@@ -280,8 +280,8 @@ async def _answer(
 ) -> None:
     stop = _stop_on_signals()
     _stop_on_end_of_input(stop)
-    rope = BellRope(stores.bell_folder)
-    app = create_app(make_service(settings, stores, telemetry, rope, counts))
+    notifier = WakeNotifier(stores.wake_folder)
+    app = create_app(make_service(settings, stores, telemetry, notifier, counts))
     if settings.metrics_port:
         app, _ = app.split_metrics()  # the supervisor alone listens there, and sums up for all
     server = _make_http(app, settings)
@@ -291,7 +291,7 @@ async def _answer(
         telemetry.info("api.started", number=slot, pid=os.getpid())
         await stop.wait()
         server.should_exit = True
-    rope.close()
+    notifier.close()
     telemetry.info("api.stopped", number=slot, pid=os.getpid())
 
 

@@ -1,4 +1,4 @@
-"""The composition root: the only place that picks a database, the real clock, the real dice.
+"""The composition root: the only place that picks a database, the real clock, the real source of random numbers.
 
 `cli` calls one function of this module per command; everything below is given what it needs.
 """
@@ -27,17 +27,17 @@ from .netguard import NetGuard
 from .pipeline.ingest import Ingest
 from .sender import AsyncSender, Limits, ThreadResolver, TrustStore
 from .settings import Settings
-from .store.bell import Bell, BellRope, is_alive
+from .store.audit_writer import AuditWriter
 from .store.directory import StoredDirectory
 from .store.ledger import StoredLedger
 from .store.log import StoredLog
 from .store.retention import Retention
 from .store.secrets import StoredSecrets, needs_a_key
 from .store.sqlite import Sqlite
-from .store.trail import Trail
+from .store.wakeups import WakeListener, WakeNotifier, is_alive
 from .telemetry import Log
 from .vault import GivenKeys, KeyFile, KeySource, Rotation, Vault, parse_ring
-from .worker import Surroundings, Worker
+from .worker import Worker, WorkerDeps
 
 USER_AGENT = f"{PRODUCT}/{__version__}"
 
@@ -50,7 +50,7 @@ class SystemClock:
         return Micros(time.time_ns() // 1000)
 
 
-class SystemDice:
+class SystemRandom:
     """The machine's chance."""
 
     def chance(self) -> float:
@@ -72,7 +72,7 @@ class Stores:
     directory: StoredDirectory
     secrets: StoredSecrets
     retention: Retention
-    bell_folder: Path
+    wake_folder: Path
     operator_digest: bytes
     notes: tuple[str, ...]
 
@@ -154,11 +154,11 @@ def _open_vault(
                 "0600; if it is lost for good, see `aegis vault reset`",
                 code="wrong-master-key",
             )
-        if keys.make(SystemDice()):
+        if keys.make(SystemRandom()):
             notes.append(
                 f"made {keys.path}: it opens the stored credentials; back it up apart from the database"
             )
-    stored = StoredSecrets(db, Vault(keys, SystemDice(), telemetry.error))
+    stored = StoredSecrets(db, Vault(keys, SystemRandom(), telemetry.error))
     if check:
         stored.check(SystemClock().now())
     return stored
@@ -183,24 +183,24 @@ def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> by
 
 def make_rotation(settings: Settings, stores: Stores) -> Rotation:
     """Return what turns master keys."""
-    clock, dice = SystemClock(), SystemDice()
-    trail = Trail(COMMAND_LINE, clock, dice) if settings.audit_actions else None
+    clock, random = SystemClock(), SystemRandom()
+    audit_writer = AuditWriter(COMMAND_LINE, clock, random) if settings.audit_actions else None
     return Rotation(
         key_source(settings),
         settings.data_dir,
         stores.secrets,
         stores.directory,
         clock,
-        dice,
-        trail.append if trail is not None else None,
+        random,
+        audit_writer.append if audit_writer is not None else None,
     )
 
 
 def make_issuer(settings: Settings, stores: Stores) -> Issuer:
     """Return what makes organizations and keys at the command line."""
-    clock, dice = SystemClock(), SystemDice()
-    trail = Trail(COMMAND_LINE, clock, dice) if settings.audit_actions else None
-    return Issuer(stores.directory, clock, dice, trail, settings.keys_max)
+    clock, random = SystemClock(), SystemRandom()
+    audit_writer = AuditWriter(COMMAND_LINE, clock, random) if settings.audit_actions else None
+    return Issuer(stores.directory, clock, random, audit_writer, settings.keys_max)
 
 
 def make_sender(settings: Settings) -> AsyncSender:
@@ -219,7 +219,11 @@ def make_sender(settings: Settings) -> AsyncSender:
 
 
 def make_service(
-    settings: Settings, stores: Stores, telemetry: Log, rope: BellRope, counts: IngestCounts | None = None
+    settings: Settings,
+    stores: Stores,
+    telemetry: Log,
+    notifier: WakeNotifier,
+    counts: IngestCounts | None = None,
 ) -> Service:
     """Return what the API stands on.
 
@@ -227,7 +231,7 @@ def make_service(
         counts: shared by all API processes, whose number divides the limits of calls; None where there is only this one.
     """
     counts = counts or IngestCounts()
-    clock, dice = SystemClock(), SystemDice()
+    clock, random = SystemClock(), SystemRandom()
     return Service(
         access=Access(
             stores.directory,
@@ -236,8 +240,10 @@ def make_service(
             share_of_limits(settings, counts.processes),
             on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
         ),
-        issuer=Issuer(stores.directory, clock, dice, keys_max=settings.keys_max),
-        ingest=Ingest(stores.log, clock, dice, rope, settings.ingest_queue_bytes_max, event_limits(settings)),
+        issuer=Issuer(stores.directory, clock, random, keys_max=settings.keys_max),
+        ingest=Ingest(
+            stores.log, clock, random, notifier, settings.ingest_queue_bytes_max, event_limits(settings)
+        ),
         counts=counts,
         log=stores.log,
         directory=stores.directory,
@@ -245,8 +251,8 @@ def make_service(
         resolver=ThreadResolver(threads_max=8),
         guard=NetGuard(settings.allowed_networks),
         clock=clock,
-        dice=dice,
-        doorbell=rope,
+        random=random,
+        notifier=notifier,
         telemetry=telemetry,
         settings=settings,
     )
@@ -275,16 +281,16 @@ def share_of_limits(settings: Settings, processes: int) -> AccessLimits:
 def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
     """Return a worker on these stores."""
     return Worker(
-        Surroundings(
+        WorkerDeps(
             log=stores.log,
             ledger=stores.ledger,
             directory=stores.directory,
             retention=stores.retention,
             sender=make_sender(settings),
             clock=SystemClock(),
-            dice=SystemDice(),
+            random=SystemRandom(),
             telemetry=telemetry,
-            listen=lambda worker_id, on_ring: Bell(stores.bell_folder, worker_id, on_ring),
+            listen=lambda worker_id, on_ring: WakeListener(stores.wake_folder, worker_id, on_ring),
             route_of=lambda destination: route_of(destination.spec, settings, destination.org_id),
             settings=settings,
         )
@@ -295,7 +301,7 @@ async def remove_dead_workers(stores: Stores, telemetry: Log) -> None:
     """Free what dead workers of this machine still hold, so that nobody waits for their leases to expire."""
     with contextlib.suppress(Unavailable):  # a full disk: the leases expire by themselves
         for worker_id in await stores.ledger.workers():
-            if not is_alive(stores.bell_folder, worker_id):
+            if not is_alive(stores.wake_folder, worker_id):
                 await stores.ledger.retire(WorkerId(worker_id))
                 telemetry.info("store.worker_removed", worker_id=worker_id)
 

@@ -20,7 +20,7 @@ from .pipeline.attempts import Outbound
 from .pipeline.deliver import Forwarder, Forwarding
 from .pipeline.follow import SharedPages
 from .pipeline.settle import Settled, Settler
-from .ports import Clock, Dice, Directory, EventLog, Ledger, Retention, Sender
+from .ports import Clock, Directory, EventLog, Ledger, Random, Retention, Sender
 from .settings import Settings
 from .telemetry import Log, place_of
 
@@ -37,7 +37,7 @@ BUG_PAUSE_S = 60.0
 """How long a destination is left alone after a bug in serving it, seconds."""
 
 
-class Bell(Protocol):
+class WakeListener(Protocol):
     """A worker's ear: calls back until it is closed."""
 
     def close(self) -> None:
@@ -46,7 +46,7 @@ class Bell(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class WorkerDeps:
     """What a worker stands on; wiring puts it together.
 
     Args:
@@ -60,9 +60,9 @@ class Surroundings:
     retention: Retention
     sender: Sender
     clock: Clock
-    dice: Dice
+    random: Random
     telemetry: Log
-    listen: Callable[[WorkerId, Callable[[int, int], None]], Bell]
+    listen: Callable[[WorkerId, Callable[[int, int], None]], WakeListener]
     route_of: Callable[[Destination], Route]
     settings: Settings
     look_s: float = LOOK_S
@@ -72,10 +72,10 @@ class Surroundings:
 class Worker:
     """One worker process's work; `run` is all there is to call."""
 
-    around: Surroundings
+    around: WorkerDeps
     worker_id: WorkerId = field(init=False)
     _forwarders: dict[DestinationNo, Forwarder] = field(default_factory=dict)
-    _standings: dict[DestinationNo, Claimed] = field(default_factory=dict)
+    _positions: dict[DestinationNo, Claimed] = field(default_factory=dict)
     _by_organization: dict[OrganizationNo, set[DestinationNo]] = field(default_factory=dict)
     _heads: dict[OrganizationNo, int] = field(default_factory=dict)
     _loading: dict[DestinationNo, bool] = field(default_factory=dict)
@@ -113,7 +113,7 @@ class Worker:
                         for one in (self._keep_lease(), self._look(), self._follow_changes(), self._forget())
                     ]
                     ready()
-                    destinations = len(self._standings)
+                    destinations = len(self._positions)
                     around.telemetry.info(
                         "worker.started", worker_id=self.worker_id, destinations=destinations
                     )
@@ -127,19 +127,19 @@ class Worker:
                     self._shared.outbound.tokens.close()
         finally:
             bell.close()
-            self._standings.clear()  # whatever rings from now on finds nothing to serve
+            self._positions.clear()  # whatever rings from now on finds nothing to serve
         if not self._lost.is_set():
             with contextlib.suppress(Unavailable):
                 await around.ledger.retire(self.worker_id)
         around.telemetry.info("worker.stopped", worker_id=self.worker_id, lease_lost=self._lost.is_set())
 
     def _begin(self) -> None:
-        dice, clock = self.around.dice, self.around.clock
-        self.worker_id = WorkerId(new_id("wrk", clock.now(), dice.random_bytes(10)))
+        random, clock = self.around.random, self.around.clock
+        self.worker_id = WorkerId(new_id("wrk", clock.now(), random.random_bytes(10)))
         self._lost = asyncio.Event()
         for kept in (
             self._forwarders,
-            self._standings,
+            self._positions,
             self._by_organization,
             self._heads,
             self._loading,
@@ -159,7 +159,7 @@ class Worker:
             ledger=around.ledger,
             outbound=Outbound(around.sender, around.route_of, spawn, settings.request_timeout_seconds),
             clock=around.clock,
-            dice=around.dice,
+            random=around.random,
             settler=self._settler,
             telemetry=around.telemetry,
             on_bug=self._on_bug,
@@ -203,7 +203,7 @@ class Worker:
         forwarder = self._forwarders.get(no)
         if forwarder is not None:
             forwarder.grown(head)
-        elif head > self._standings[no].cursor:
+        elif head > self._positions[no].cursor:
             self._load(no)
 
     async def _look(self) -> None:
@@ -229,11 +229,11 @@ class Worker:
             self._changes.clear()
             try:
                 changes = await self.around.directory.changed_since(self._revision)
-                if any(no not in self._standings for no, _ in changes):
+                if any(no not in self._positions for no, _ in changes):
                     await self._claim()
                 for no, revision in changes:
                     self._revision = revision
-                    if no in self._standings:
+                    if no in self._positions:
                         self._load(no, changed=True)
                 if changes:
                     self._changes.set()
@@ -246,7 +246,7 @@ class Worker:
         if no in self._loading:
             # What is being read may be older than the change; a log that has grown meanwhile is looked at in the end.
             self._loading[no] = self._loading[no] or changed
-        elif no in self._standings and not self._lost.is_set():
+        elif no in self._positions and not self._lost.is_set():
             self._loading[no] = False
             self._shared.outbound.spawn(self._activate(no))
 
@@ -267,18 +267,18 @@ class Worker:
         if again:
             self._load(no, changed=True)
             return
-        standing, forwarder = self._standings.get(no), self._forwarders.get(no)
-        if standing is None:
+        position, forwarder = self._positions.get(no), self._forwarders.get(no)
+        if position is None:
             return
         if destination is None:
             self._let_go(no)
             return
-        head = self._heads.get(standing.organization_no, 0)
+        head = self._heads.get(position.organization_no, 0)
         if forwarder is None:
-            standing = replace(standing, health=outstanding.health, dead_letters=outstanding.dead_letters)
-            if head <= standing.cursor and not outstanding.replays and due == ([], None):
+            position = replace(position, health=outstanding.health, dead_letters=outstanding.dead_letters)
+            if head <= position.cursor and not outstanding.replays and due == ([], None):
                 return  # nothing to send: what is known of it is enough until there is
-            forwarder = self._forwarders[no] = Forwarder(self._shared, standing, destination)
+            forwarder = self._forwarders[no] = Forwarder(self._shared, position, destination)
         else:
             forwarder.reconfigure(destination)
         forwarder.set_outstanding(outstanding)
@@ -303,29 +303,29 @@ class Worker:
             self._drop_idle()
 
     async def _claim(self) -> None:
-        standings, surplus = await self.around.ledger.claim(self.worker_id, self.around.clock.now())
-        now_ours = {one.lease.destination_no: one for one in standings}
-        for no in [no for no in self._standings if no not in now_ours]:
+        positions, surplus = await self.around.ledger.claim(self.worker_id, self.around.clock.now())
+        now_ours = {one.lease.destination_no: one for one in positions}
+        for no in [no for no in self._positions if no not in now_ours]:
             self._let_go(no)
-        for no, standing in now_ours.items():
-            known = self._standings.get(no)
-            if known is not None and known.lease == standing.lease:
+        for no, position in now_ours.items():
+            known = self._positions.get(no)
+            if known is not None and known.lease == position.lease:
                 continue
             if known is not None:
                 self._let_go(no)
-            self._standings[no] = standing
-            self._by_organization.setdefault(standing.organization_no, set()).add(no)
-            head = max(standing.head, self._heads.get(standing.organization_no, 0))
-            self._heads[standing.organization_no] = head
-            if head > standing.cursor or standing.retrying or standing.replaying:
+            self._positions[no] = position
+            self._by_organization.setdefault(position.organization_no, set()).add(no)
+            head = max(position.head, self._heads.get(position.organization_no, 0))
+            self._heads[position.organization_no] = head
+            if head > position.cursor or position.retrying or position.replaying:
                 self._load(no)
         if surplus:
             await self._hand_over(surplus)
 
     async def _hand_over(self, count: int) -> None:
         """Give destinations to a worker that has fewer: those that are idle here."""
-        idle = [no for no in self._standings if no not in self._forwarders or self._forwarders[no].idle]
-        given = [self._standings[no].lease for no in idle[:count]]
+        idle = [no for no in self._positions if no not in self._forwarders or self._forwarders[no].idle]
+        given = [self._positions[no].lease for no in idle[:count]]
         await self._settler.flush()
         for lease in given:
             self._let_go(lease.destination_no)
@@ -338,15 +338,15 @@ class Worker:
             if not forwarder.idle or forwarder.retries.next_due is not None:
                 self._idle_since_s.pop(no, None)
             elif now_s - self._idle_since_s.setdefault(no, now_s) >= IDLE_KEPT_S:
-                self._standings[no] = forwarder.standing()
+                self._positions[no] = forwarder.position()
                 forwarder.close()
                 del self._forwarders[no], self._idle_since_s[no]
 
     def _let_go(self, no: DestinationNo) -> None:
         """Stop serving a destination: it is deleted, or another worker's."""
-        standing = self._standings.pop(no, None)
-        if standing is not None:
-            self._by_organization[standing.organization_no].discard(no)
+        position = self._positions.pop(no, None)
+        if position is not None:
+            self._by_organization[position.organization_no].discard(no)
         forwarder = self._forwarders.pop(no, None)
         if forwarder is not None:
             forwarder.close()
@@ -363,7 +363,7 @@ class Worker:
             return
         forwarder.close()
         del self._forwarders[no]
-        self._standings[no] = forwarder.settled_standing()
+        self._positions[no] = forwarder.settled_position()
         asyncio.get_running_loop().call_later(BUG_PAUSE_S, self._load, no)
 
     def _on_lost(self, forwarders: list[Settled]) -> None:

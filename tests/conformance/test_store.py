@@ -42,7 +42,7 @@ from aegis_stream.store.log import StoredLog
 from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP, Retention
 from aegis_stream.store.sqlite import Sqlite
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
-from support.simulation import SeededDice
+from support.simulation import SeededRandom
 
 T0 = Micros(1_780_000_000_000_000)
 SECOND = 1_000_000
@@ -78,7 +78,7 @@ class SqliteBackend:
         db = Sqlite(self.folder / "aegis.db")
         db.migrate()
         directory = StoredDirectory(
-            db, Vault(GivenKeys((MasterKey(b"k" * 32),)), SeededDice(len(self.opened)))
+            db, Vault(GivenKeys((MasterKey(b"k" * 32),)), SeededRandom(len(self.opened)))
         )
         store = Store(db, StoredLog(db), StoredLedger(db), directory, Retention(db))
         self.opened.append(store)

@@ -1,4 +1,4 @@
-"""What is done reaches the SIEM: real processes, the event of a deed delivered like every other."""
+"""What is done reaches the SIEM: real processes, the event of an admin action delivered like every other."""
 
 import json
 import subprocess

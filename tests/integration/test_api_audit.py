@@ -1,4 +1,4 @@
-"""Promises of the trail: what is done is in the organization's own log, with the deed or not at all, and without secrets."""
+"""Promises of the audit_writer: what is done is in the organization's own log, with the admin action or not at all, and without secrets."""
 
 import asyncio
 import json
@@ -8,11 +8,11 @@ import pytest
 
 from aegis_stream.access import Issuer
 from aegis_stream.domain.attempt import Response
-from aegis_stream.domain.audit import ADMIN_DATASET, COMMAND_LINE, Deed
+from aegis_stream.domain.audit import ADMIN_DATASET, COMMAND_LINE, AdminAction
 from aegis_stream.domain.organization import Scope
 from aegis_stream.errors import Conflict, Unavailable
 from aegis_stream.store.around import with_after
-from aegis_stream.store.trail import Trail
+from aegis_stream.store.audit_writer import AuditWriter
 from support.api import OPERATOR_KEY, ORG, SECRET, Caller, make_event, open_world, problem_of
 
 PATH = "/forwarding-destinations"
@@ -26,7 +26,7 @@ async def world(tmp_path):
         yield made
 
 
-async def trail_of(tenant) -> list[dict]:
+async def audit_writer_of(tenant) -> list[dict]:
     """Return the events about what was done, in log order."""
     found = (await tenant.read.get("/events", dataset=ADMIN_DATASET, limit=200)).json()["data"]
     return [one["event"] for one in found]
@@ -34,7 +34,7 @@ async def trail_of(tenant) -> list[dict]:
 
 async def newest(tenant) -> tuple[str, str, dict]:
     """Return action, outcome and details of the newest event about what was done."""
-    event = (await trail_of(tenant))[-1]
+    event = (await audit_writer_of(tenant))[-1]
     return event["event"]["action"], event["event"]["outcome"], event["aegis"]["audit"]
 
 
@@ -64,7 +64,7 @@ async def test_every_action_of_the_api_is_recorded(world):
         assert (await tenant.admin.get(path)).status_code == 200
     assert (await tenant.admin.delete(one)).status_code == 204
 
-    found = await trail_of(tenant)
+    found = await audit_writer_of(tenant)
 
     assert [event["event"]["action"] for event in found] == [
         "destination_create",
@@ -113,7 +113,10 @@ async def test_a_new_organization_has_an_empty_log(world):
 async def test_what_the_command_line_does_is_recorded(world):
     """Organizations and keys made on the store itself, without a service, leave the same events, by the command line."""
     issuer = Issuer(
-        world.stores.directory, world.clock, world.dice, Trail(COMMAND_LINE, world.clock, world.dice)
+        world.stores.directory,
+        world.clock,
+        world.random,
+        AuditWriter(COMMAND_LINE, world.clock, world.random),
     )
     db = world.stores.db
 
@@ -197,7 +200,7 @@ async def test_a_failed_test_is_recorded_as_a_failure(world):
 
     await tenant.admin.post(f"{PATH}/{destination_id}/test")
 
-    event = (await trail_of(tenant))[-1]
+    event = (await audit_writer_of(tenant))[-1]
     assert (event["event"]["outcome"], event["aegis"]["audit"]["after"]) == ("failure", {"status_code": 500})
     assert "500" in event["event"]["reason"]
     assert "look here" not in json.dumps(event)
@@ -206,7 +209,7 @@ async def test_a_failed_test_is_recorded_as_a_failure(world):
 async def test_a_refused_call_leaves_no_event_of_a_deed(world):
     """What was not done because it was wrong, or not there, is not told as done."""
     tenant = await world.make_organization()
-    before = await trail_of(tenant)
+    before = await audit_writer_of(tenant)
 
     for answer in (
         tenant.admin.post(PATH, json={"url": "http://example.com/"}),
@@ -217,7 +220,7 @@ async def test_a_refused_call_leaves_no_event_of_a_deed(world):
     ):
         assert (await answer).status_code in (404, 422)
 
-    assert await trail_of(tenant) == before
+    assert await audit_writer_of(tenant) == before
 
 
 async def test_a_destination_whose_credential_does_not_open_can_be_deleted(world):
@@ -246,7 +249,7 @@ async def test_large_redrives_are_recorded_with_each_transaction(world, monkeypa
 
     answer = await tenant.admin.post(f"{PATH}/{destination_id}/dead-letters/redrive")
 
-    counts = [one["aegis"]["audit"]["count"] for one in (await trail_of(tenant))[1:]]
+    counts = [one["aegis"]["audit"]["count"] for one in (await audit_writer_of(tenant))[1:]]
     assert (answer.json(), counts) == ({"redriven": 5}, [2, 2, 1])
 
 
@@ -264,7 +267,7 @@ async def test_refused_keys_are_recorded_with_their_organization(world):
     await Caller(world.client, "org_other", tenant.read.key).get("/events")
     await Caller(world.client, "org_other", "aegis_sk_unknown").get("/events")
 
-    found = [one for one in await trail_of(tenant) if one["event"]["action"] == "sign_in_refuse"]
+    found = [one for one in await audit_writer_of(tenant) if one["event"]["action"] == "sign_in_refuse"]
     assert [one["event"]["reason"] for one in found] == [
         "the key has expired",
         "the key's scope does not allow the call",
@@ -272,7 +275,7 @@ async def test_refused_keys_are_recorded_with_their_organization(world):
     ]
     assert [one["user"]["name"] for one in found] == ["", "ingest", "read"]
     assert {one["event"]["outcome"] for one in found} == {"failure"}
-    assert await trail_of(other) == []
+    assert await audit_writer_of(other) == []
 
 
 async def test_refused_keys_do_not_fill_the_log(world):
@@ -282,12 +285,12 @@ async def test_refused_keys_do_not_fill_the_log(world):
     for _ in range(20):
         problem_of(await tenant.ingest.get("/events"), 403)
         problem_of(await tenant.ingest.get(KEYS), 403)
-    within = len(await trail_of(tenant))
+    within = len(await audit_writer_of(tenant))
     world.clock.advance(61)
     await tenant.ingest.get("/events")
 
     assert within == 1
-    assert len(await trail_of(tenant)) == 2
+    assert len(await audit_writer_of(tenant)) == 2
 
 
 async def test_a_refusal_stands_when_it_cannot_be_recorded(world):
@@ -332,13 +335,13 @@ async def test_events_of_deeds_stand_between_others_without_holes(world):
 
 
 async def test_a_deed_that_fails_takes_its_event_back(world):
-    """What raises in a write takes the event with it, and what raises in recording takes the deed."""
+    """What raises in a write takes the event with it, and what raises in recording takes the admin action."""
     tenant = await world.make_organization()
-    trail = Trail(COMMAND_LINE, world.clock, world.dice)
-    db, deed = world.stores.db, Deed("key_create", "api_key", "key_x")
+    audit_writer = AuditWriter(COMMAND_LINE, world.clock, world.random)
+    db, admin_action = world.stores.db, AdminAction("key_create", "api_key", "key_x")
 
     def fails(connection):
-        trail.append(connection, tenant.no, ORG, deed)
+        audit_writer.append(connection, tenant.no, ORG, admin_action)
         raise Conflict("no")
 
     with pytest.raises(Conflict):
@@ -349,7 +352,7 @@ async def test_a_deed_that_fails_takes_its_event_back(world):
 
     with pytest.raises(Unavailable):
         await with_after(world.stores.directory, refuses).db.write(
-            lambda connection: trail.append(connection, tenant.no, ORG, deed)
+            lambda connection: audit_writer.append(connection, tenant.no, ORG, admin_action)
         )
-    assert await trail_of(tenant) == []
+    assert await audit_writer_of(tenant) == []
     assert (await tenant.read.get("")).json()["head_sequence"] == 0

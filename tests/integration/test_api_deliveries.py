@@ -176,7 +176,7 @@ async def test_redrives_dead_letters(world, body, redriven):
     await world.send_events(tenant, 4)
     await world.add_dead_letters(tenant, destination_id, [1, 2, 3])
     world.clock.advance(60)
-    rings = world.doorbell.changes
+    rings = world.notifier.changes
 
     answer = await tenant.admin.post(f"{PATH}/{destination_id}/dead-letters/redrive", json=body)
 
@@ -187,7 +187,7 @@ async def test_redrives_dead_letters(world, body, redriven):
     destination = await world.stored(tenant, destination_id)
     due, _ = await world.stores.ledger.due(destination.no, world.clock.now(), 10)
     assert [(one.sequence, one.attempts) for one in due] == [(one, 0) for one in redriven]
-    assert world.doorbell.changes == rings + 1
+    assert world.notifier.changes == rings + 1
 
 
 async def test_redrives_more_than_one_transaction_holds(world):

@@ -82,7 +82,7 @@ async def test_only_the_url_is_required(world):
         },
     }
     assert (read.status_code, read.json()) == (200, made.json())
-    assert world.doorbell.changes == 1
+    assert world.notifier.changes == 1
 
 
 async def test_keeps_all_that_was_written(world):
@@ -319,7 +319,7 @@ async def test_refuses_a_wrong_field_by_name(world, changes, field):
     tenant = await world.make_organization()
     destination_id = await world.make_destination(tenant, auth_header_name=None, auth_header_value=None)
     before = (await tenant.read.get(f"{PATH}/{destination_id}")).json()
-    rings = world.doorbell.changes
+    rings = world.notifier.changes
 
     made = await tenant.admin.post(PATH, json=MINIMAL | changes)
     changed = await tenant.admin.patch(f"{PATH}/{destination_id}", json=changes)
@@ -327,7 +327,7 @@ async def test_refuses_a_wrong_field_by_name(world, changes, field):
     problem_of(made, 422, field)
     problem_of(changed, 422, field)
     assert (await tenant.read.get(PATH)).json()["data"] == [before]
-    assert world.doorbell.changes == rings
+    assert world.notifier.changes == rings
     assert SECRET not in made.text + changed.text
 
 
@@ -489,7 +489,7 @@ async def test_changes_what_is_given_and_keeps_the_rest(world):
     }
     assert (await tenant.read.get(f"{PATH}/{destination_id}")).json() == answer.json()
     assert (await world.stored(tenant, destination_id)).spec.auth_header_value == SECRET
-    assert world.doorbell.changes == 2
+    assert world.notifier.changes == 2
 
 
 async def test_an_empty_patch_changes_nothing(world):
@@ -612,7 +612,7 @@ async def test_pauses_and_resumes(world):
         states.append((answer.json()["enabled"], answer.json()["status"]))
 
     assert states == [(False, "paused"), (False, "paused"), (True, "active"), (True, "active")]
-    assert world.doorbell.changes == 5
+    assert world.notifier.changes == 5
     assert (await world.stored(tenant, destination_id)).spec.auth_header_value == SECRET
 
 
@@ -629,7 +629,7 @@ async def test_deletes(world):
     problem_of(await tenant.admin.delete(f"{PATH}/{destination_id}"), 404)
     problem_of(await tenant.admin.patch(f"{PATH}/{destination_id}", json={}), 404)
     assert [one["id"] for one in (await tenant.read.get(PATH)).json()["data"]] == [kept]
-    assert world.doorbell.changes == 3
+    assert world.notifier.changes == 3
 
 
 # ── test events ──
@@ -797,7 +797,7 @@ async def test_replays_a_range(world, body, events):
         await tenant.ingest.send(make_event(str(number)))
         world.clock.advance(100)
     destination_id = await world.make_destination(tenant)
-    rings = world.doorbell.changes
+    rings = world.notifier.changes
 
     answer = await tenant.admin.post(f"{PATH}/{destination_id}/replay", json=body)
 
@@ -805,7 +805,7 @@ async def test_replays_a_range(world, body, events):
     assert answer.json()["events"] == events
     replays = (await tenant.read.get(f"{PATH}/{destination_id}/replays")).json()["data"]
     assert [one["state"] for one in replays] == (["running"] if events else [])
-    assert world.doorbell.changes == rings + bool(events)
+    assert world.notifier.changes == rings + bool(events)
 
 
 @pytest.mark.parametrize(

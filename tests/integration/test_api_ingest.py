@@ -131,7 +131,7 @@ async def test_rings_the_doorbell_once_events_are_stored(world):
     await tenant.ingest.send(make_array([make_event("a"), make_event("b")]))
     await tenant.ingest.send(make_event("a"))
 
-    assert world.doorbell.rings == [(tenant.no, 2)]
+    assert world.notifier.rings == [(tenant.no, 2)]
 
 
 async def test_counts_a_repeated_event_as_a_duplicate(world):
@@ -234,7 +234,7 @@ async def test_refuses_a_batch_of_which_nothing_is_valid(world):
 
     problem_of(answer, 422, "[0].organization.id", "[1].event.id", "[2]")
     assert await stored_events(tenant) == []
-    assert world.doorbell.rings == []
+    assert world.notifier.rings == []
 
 
 @pytest.mark.parametrize(
@@ -603,7 +603,7 @@ async def test_what_is_not_stored_is_not_acknowledged(world):
     problem_of(answer, 503)
     assert answer.headers["retry-after"] == "5"
     assert await stored_events(tenant) == []
-    assert world.doorbell.rings == []
+    assert world.notifier.rings == []
 
 
 async def test_concurrent_requests_leave_no_gap(world):
@@ -675,7 +675,7 @@ async def test_makes_the_event_of_a_preflight_decision(world):
         "aegis": DECISION,
         "organization": {"id": ORG},
     }
-    assert world.doorbell.rings == [(tenant.no, 1)]
+    assert world.notifier.rings == [(tenant.no, 1)]
 
 
 async def test_a_decision_alone_is_enough(world):

@@ -551,13 +551,13 @@ def test_starts_without_warnings(tmp_path):
         "from aegis_stream import wiring\n"
         "from aegis_stream.api.app import create_app\n"
         "from aegis_stream.settings import Settings\n"
-        "from aegis_stream.store.bell import BellRope\n"
+        "from aegis_stream.store.wakeups import WakeNotifier\n"
         "from aegis_stream.telemetry import Log\n"
         f"settings = Settings(data_dir=Path({str(tmp_path)!r}))\n"
         "stores = wiring.open_stores(settings, Log())\n"
-        "rope = BellRope(stores.bell_folder)\n"
-        "create_app(wiring.make_service(settings, stores, Log(), rope))\n"
-        "rope.close(); stores.close()\n"
+        "notifier = WakeNotifier(stores.wake_folder)\n"
+        "create_app(wiring.make_service(settings, stores, Log(), notifier))\n"
+        "notifier.close(); stores.close()\n"
     )
 
     done = subprocess.run(

@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 from aegis_stream import wiring
-from aegis_stream.cli import checkup
+from aegis_stream.cli import checks
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.ids import DestinationId, Micros
 from aegis_stream.domain.oauth2 import OAuth2
@@ -286,9 +286,9 @@ def test_a_clock_that_went_back_is_a_problem(folder, doctor):
 @pytest.mark.parametrize(("state", "expected"), [(0, "ok"), (5, "note"), (-1, "ok")])
 def test_says_whether_anything_keeps_the_clock_right(monkeypatch, tmp_path, state, expected):
     """What the kernel knows of NTP is told; that it does not know is no problem."""
-    monkeypatch.setattr(checkup.ctypes, "CDLL", lambda name: SimpleNamespace(adjtimex=lambda buffer: state))
+    monkeypatch.setattr(checks.ctypes, "CDLL", lambda name: SimpleNamespace(adjtimex=lambda buffer: state))
 
-    [finding] = checkup.check_clock(NOW, Micros(0), tmp_path / "none.db")
+    [finding] = checks.check_clock(NOW, Micros(0), tmp_path / "none.db")
 
     assert finding.state == expected
 
@@ -327,7 +327,7 @@ def test_what_is_no_database_is_found(folder, doctor):
 def test_a_check_that_takes_too_long_is_a_note(folder, doctor, monkeypatch):
     """The check of a large database ends after its time, says so, and blames nobody."""
     asyncio.run(fill(folder))
-    monkeypatch.setattr(checkup, "CHECK_SECONDS_MAX", -1.0)
+    monkeypatch.setattr(checks, "CHECK_SECONDS_MAX", -1.0)
     monkeypatch.setattr("aegis_stream.store.inspect._STEPS_BETWEEN_LOOKS", 1)
 
     found = doctor()

@@ -125,8 +125,8 @@ async def test_a_body_above_the_limit_is_counted_as_refused():
 
 async def test_a_share_of_requests_fails_on_purpose():
     """A failed request is answered 500 and not remembered: its repetition is the first time."""
-    dice = iter([0.1, 0.7, 0.0999])
-    async with receiving(fail=0.1, chance=lambda: next(dice), now=lambda: NOW) as (client, ready, output):
+    random = iter([0.1, 0.7, 0.0999])
+    async with receiving(fail=0.1, chance=lambda: next(random), now=lambda: NOW) as (client, ready, output):
         statuses = [(await client.post("/", content=make_body(name))).status_code for name in "abc"]
 
         assert statuses == [202, 202, 500]
@@ -167,8 +167,8 @@ async def test_the_record_keeps_every_body(tmp_path):
     """The record holds what came, byte for byte and with the status it was answered, secrets redacted."""
     path = tmp_path / "record.ndjson"
     bodies = [make_body("a", note="ü\u2028"), b"not json", make_body("b")]
-    dice = iter([0.9, 0.0])
-    async with receiving(record=path, quiet=True, fail=0.5, chance=lambda: next(dice)) as (client, _, _):
+    random = iter([0.9, 0.0])
+    async with receiving(record=path, quiet=True, fail=0.5, chance=lambda: next(random)) as (client, _, _):
         for body in bodies:
             await client.post("/in?x=1", content=body, headers={"Api-Key": "s3cret"})
     lines = [json.loads(line) for line in path.read_text().splitlines()]

@@ -152,11 +152,11 @@ class Delivery(RuleBasedStateMachine):
     def replayed(self, data: st.DataObject) -> None:
         first = data.draw(st.integers(1, len(self.sent)))
         last = data.draw(st.integers(first, len(self.sent)))
-        replay_id = ReplayId(new_id("rpl", self.sim.clock.now(), self.sim.dice.random_bytes(10)))
+        replay_id = ReplayId(new_id("rpl", self.sim.clock.now(), self.sim.random.random_bytes(10)))
         self.sim.run(
             self.sim.directory.add_replay(self.sim.destination, replay_id, first, last, self.sim.clock.now())
         )
-        self.sim.bells.ring_changes()
+        self.sim.bells.notify_changes()
 
     # ── what must hold, always ──
 

@@ -60,7 +60,7 @@ class Moody:
     """
 
     spoken: Spoken
-    dice: Random
+    random: Random
     time: Callable[[], float]
     poison: set[str]
     trouble: float
@@ -84,7 +84,7 @@ class Moody:
             assert self.time() - batch.judged_at_s <= AT_ONCE_S
         batch.judged_at_s = self.time()
         ways = [self._as_one, self._each, self._up_to_the_first, self._cut_short]
-        return self.spoken.say(ids, ways[self.dice.choice(self.ways)](ids, batch))
+        return self.spoken.say(ids, ways[self.random.choice(self.ways)](ids, batch))
 
     def _as_one(self, ids: list[str], batch: Batch) -> Verdict:
         """Say one word about the request, as most destinations do."""
@@ -95,9 +95,9 @@ class Moody:
                 self.owed |= {tuple(ids[:middle]): batch, tuple(ids[middle:]): batch}
                 return REFUSED
             return self._note(ids, REFUSED)
-        if self.dice.random() < self.trouble:
+        if self.random.random() < self.trouble:
             return self._note(ids, DOWN)
-        return self._note(ids, self.dice.choice(GOOD))
+        return self._note(ids, self.random.choice(GOOD))
 
     def _each(self, ids: list[str], _: Batch) -> list[Verdict]:
         """Say a word about every event, as Elasticsearch does."""
@@ -114,7 +114,7 @@ class Moody:
 
     def _cut_short(self, ids: list[str], batch: Batch) -> list[Verdict]:
         """Tell of some events and leave the others open, as an answer that is cut off within its items does."""
-        told = self.dice.randint(1, len(ids))
+        told = self.random.randint(1, len(ids))
         return self._unjudged_from(told, [self._judge(one) for one in ids[:told]], ids, batch)
 
     def _unjudged_from(self, at: int, words: list[Verdict], ids: list[str], batch: Batch) -> list[Verdict]:
@@ -126,9 +126,9 @@ class Moody:
     def _judge(self, event_id: str) -> Verdict:
         if event_id in self.poison:
             return self._note([event_id], REFUSED)
-        if self.dice.random() < self.trouble:
-            return self._note([event_id], self.dice.choice([DOWN, BAD_FOR_NOW]))
-        return self._note([event_id], self.dice.choice(GOOD))
+        if self.random.random() < self.trouble:
+            return self._note([event_id], self.random.choice([DOWN, BAD_FOR_NOW]))
+        return self._note([event_id], self.random.choice(GOOD))
 
     def _note(self, ids: list[str], word: Verdict) -> Verdict:
         for one in ids:
@@ -161,8 +161,8 @@ class Run:
 
 @contextlib.contextmanager
 def delivery(seed: int, count: int, *, batch: int, filtered: bool = False, kills: int = 0) -> Iterator[Run]:
-    """Let a receiver with these dice judge events until nothing is left to do."""
-    dice = Random(seed)
+    """Let a receiver with these random judge events until nothing is left to do."""
+    random = Random(seed)
     spec = DestinationSpec(
         url="https://sink.example.com/in",
         format="spoken",
@@ -181,16 +181,16 @@ def delivery(seed: int, count: int, *, batch: int, filtered: bool = False, kills
             look_s=2.0,
         )
         try:
-            wanted = record(sim, dice, count, filtered=filtered)
-            share = dice.choice([0.0, 0.02, 0.3])
-            poison = {one for one in wanted if dice.random() < share}
-            trouble = dice.choice([0.0, 0.1, 0.5])
-            ways = dice.sample(range(4), dice.randint(1, 4))
-            receiver = Moody(spoken, dice, sim.loop.time, poison, trouble, ways, faithful=not kills)
+            wanted = record(sim, random, count, filtered=filtered)
+            share = random.choice([0.0, 0.02, 0.3])
+            poison = {one for one in wanted if random.random() < share}
+            trouble = random.choice([0.0, 0.1, 0.5])
+            ways = random.sample(range(4), random.randint(1, 4))
+            receiver = Moody(spoken, random, sim.loop.time, poison, trouble, ways, faithful=not kills)
             sim.receiver.answers = receiver.answer
             worker = sim.start()
             for _ in range(kills):
-                sim.advance(dice.choice([0.004, 0.05, 1.0, 70.0]))
+                sim.advance(random.choice([0.004, 0.05, 1.0, 70.0]))
                 sim.kill(worker)
                 worker = sim.start()
             sim.advance(1000)
@@ -199,12 +199,12 @@ def delivery(seed: int, count: int, *, batch: int, filtered: bool = False, kills
             sim.close()
 
 
-def record(sim: Simulation, dice: Random, count: int, *, filtered: bool) -> list[str]:
+def record(sim: Simulation, random: Random, count: int, *, filtered: bool) -> list[str]:
     """Record events, some of them for nobody if there is a filter; returns the ids of the others."""
     wanted = []
     while sim.sent < count:
-        other = filtered and dice.random() < 0.5
-        size = min(count - sim.sent, dice.randint(1, 40 if filtered else EVENTS_MAX))
+        other = filtered and random.random() < 0.5
+        size = min(count - sim.sent, random.randint(1, 40 if filtered else EVENTS_MAX))
         ids = sim.append(size, dataset="other" if other else "wanted")
         wanted += [] if other else ids
     return wanted

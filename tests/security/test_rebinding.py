@@ -282,7 +282,7 @@ async def test_a_loop_into_ourselves_ends_at_once(tmp_path, name):
         await tenant.ingest.send(make_event(None, org_id=None))  # id and organization are filled in
         await tenant.ingest.send(make_event("evt_2"))
         stored = (await tenant.read.get("/events")).json()["data"]
-        rings = len(world.doorbell.rings)
+        rings = len(world.notifier.rings)
         bodies = (await world.stores.log.page(tenant.no, 1, 2, bytes_max=1 << 20, labels=False)).bodies
         format_ = REGISTRY[name]
         requests = [
@@ -295,7 +295,7 @@ async def test_a_loop_into_ourselves_ends_at_once(tmp_path, name):
         assert sum(one.json()["duplicates"] for one in answers) == 2
         assert sum(one.json()["accepted"] for one in answers) == 0
         assert (await tenant.read.get("/events")).json()["data"] == stored
-        assert len(world.doorbell.rings) == rings
+        assert len(world.notifier.rings) == rings
 
 
 async def test_no_loop_goes_through_two_organizations(tmp_path):

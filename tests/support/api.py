@@ -4,7 +4,7 @@
         tenant = await world.make_organization()
         answer = await tenant.ingest.post("/events", content=make_event())
 
-Only what would leave the process is faked: clock, dice, doorbell, resolver, sender.
+Only what would leave the process is faked: clock, random, notifier, resolver, sender.
 """
 
 import asyncio
@@ -129,7 +129,7 @@ class FakeClock:
 
 
 @dataclass
-class FakeDice:
+class FakeRandom:
     """Chance from a seed."""
 
     source: random.Random = field(default_factory=lambda: random.Random(7))
@@ -151,11 +151,11 @@ class FakeDoorbell:
     rings: list[tuple[int, int]] = field(default_factory=list)
     changes: int = 0
 
-    def ring(self, organization_no: int, head: int) -> None:
+    def notify(self, organization_no: int, head: int) -> None:
         """Note a ring for new events."""
         self.rings.append((organization_no, head))
 
-    def ring_changes(self) -> None:
+    def notify_changes(self) -> None:
         """Note a ring for changed destinations."""
         self.changes += 1
 
@@ -320,8 +320,8 @@ class World:
     app: Application
     client: httpx.AsyncClient
     clock: FakeClock
-    dice: FakeDice
-    doorbell: FakeDoorbell
+    random: FakeRandom
+    notifier: FakeDoorbell
     resolver: FakeResolver
     sender: FakeSender
     log: FakeLog
@@ -446,7 +446,13 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     # Events about what the tests do would stand between the events they count; tests/integration/test_api_audit.py has them.
     settings = Settings(data_dir=tmp_path / "data", operator_key=OPERATOR_KEY, audit_actions=False)
     settings = replace(settings, **changes)
-    clock, dice, doorbell, resolver, log = FakeClock(), FakeDice(), FakeDoorbell(), FakeResolver(), FakeLog()
+    clock, random, notifier, resolver, log = (
+        FakeClock(),
+        FakeRandom(),
+        FakeDoorbell(),
+        FakeResolver(),
+        FakeLog(),
+    )
     stores = wiring.open_stores(settings, log)  # type: ignore[arg-type] # a fake
     real_sender = AsyncSender(
         user_agent=wiring.USER_AGENT, guard=NetGuard(settings.allowed_networks), trust=_TRUST
@@ -454,12 +460,12 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     sender = FakeSender(real_sender)
     service = Service(
         access=Access(stores.directory, clock, stores.operator_digest, AccessLimits.of(settings)),
-        issuer=Issuer(stores.directory, clock, dice, keys_max=settings.keys_max),
+        issuer=Issuer(stores.directory, clock, random, keys_max=settings.keys_max),
         ingest=Ingest(
             stores.log,
             clock,
-            dice,
-            doorbell,
+            random,
+            notifier,
             settings.ingest_queue_bytes_max,
             wiring.event_limits(settings),
         ),
@@ -470,8 +476,8 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         resolver=resolver,
         guard=NetGuard(settings.allowed_networks),
         clock=clock,
-        dice=dice,
-        doorbell=doorbell,
+        random=random,
+        notifier=notifier,
         telemetry=log,  # type: ignore[arg-type] # a fake
         settings=settings,
     )
@@ -490,7 +496,18 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
             event_hooks={"response": [note]},
         ) as client:
             yield World(
-                settings, stores, service, app, client, clock, dice, doorbell, resolver, sender, log, answers
+                settings,
+                stores,
+                service,
+                app,
+                client,
+                clock,
+                random,
+                notifier,
+                resolver,
+                sender,
+                log,
+                answers,
             )
     finally:
         real_sender.close()

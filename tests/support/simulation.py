@@ -31,7 +31,7 @@ from aegis_stream.store.sqlite import Sqlite
 from aegis_stream.store.statements import load
 from aegis_stream.telemetry import Log
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
-from aegis_stream.worker import Surroundings, Worker
+from aegis_stream.worker import Worker, WorkerDeps
 
 EPOCH = 1_700_000_000_000_000
 STORE_LATENCY_S = 0.002
@@ -75,7 +75,7 @@ class SimClock:
         return Micros(EPOCH + int(self._loop.seconds * 1e6) + self.skew_us)
 
 
-class SeededDice:
+class SeededRandom:
     """Chance from a seed."""
 
     def __init__(self, seed: int = 1) -> None:
@@ -191,7 +191,7 @@ def timeout(seconds: float = 10.0) -> Fault:
 
 
 class Bells:
-    """Doorbell and bells in one; `deaf` loses every ring."""
+    """Notifier and bells in one; `deaf` loses every ring."""
 
     def __init__(self) -> None:
         self.ears: list[Callable[[int, int], None]] = []
@@ -201,12 +201,12 @@ class Bells:
         self.ears.append(on_ring)
         return _Ear(self, on_ring)
 
-    def ring(self, organization_no: int, head: int) -> None:
+    def notify(self, organization_no: int, head: int) -> None:
         for ear in [] if self.deaf else list(self.ears):
             ear(organization_no, head)
 
-    def ring_changes(self) -> None:
-        self.ring(0, 0)
+    def notify_changes(self) -> None:
+        self.notify(0, 0)
 
 
 @dataclass
@@ -271,7 +271,7 @@ class Simulation:
     ) -> None:
         self.loop, self.look_s = VirtualLoop(), look_s
         asyncio.set_event_loop(self.loop)
-        self.clock, self.dice, self.bells = SimClock(self.loop), SeededDice(seed), Bells()
+        self.clock, self.random, self.bells = SimClock(self.loop), SeededRandom(seed), Bells()
         self.settings = settings or Settings(lease_seconds=20)
         self.db = Sqlite(folder / "aegis.db", threads=False)
         self.db.migrate()
@@ -279,9 +279,9 @@ class Simulation:
             "PRAGMA synchronous = OFF"
         )  # durability has tests of its own; this one is about logic
         self.log, self.ledger = StoredLog(self.db), StoredLedger(self.db)
-        self.directory = StoredDirectory(self.db, Vault(GivenKeys((MasterKey(b"k" * 32),)), self.dice))
-        self.issuer = Issuer(self.directory, self.clock, self.dice)
-        self.ingest = Ingest(self.log, self.clock, self.dice, self.bells, 1 << 30)
+        self.directory = StoredDirectory(self.db, Vault(GivenKeys((MasterKey(b"k" * 32),)), self.random))
+        self.issuer = Issuer(self.directory, self.clock, self.random)
+        self.ingest = Ingest(self.log, self.clock, self.random, self.bells, 1 << 30)
         self.receiver = ScriptedReceiver(self.loop, lambda _: status(202))
         self.telemetry = Log("json", "error")
         self.retention = Retention(self.db)
@@ -306,11 +306,11 @@ class Simulation:
     # ── doing things ──
 
     async def add_destination(self, spec: DestinationSpec) -> Destination:
-        dst_id = DestinationId(new_id("dst", self.clock.now(), self.dice.random_bytes(10)))
+        dst_id = DestinationId(new_id("dst", self.clock.now(), self.random.random_bytes(10)))
         made = await self.directory.add_destination(
             self.org.organization_no, dst_id, spec, self.clock.now(), 1000
         )
-        self.bells.ring_changes()
+        self.bells.notify_changes()
         return made
 
     def append(self, count: int = 1, **event: Any) -> list[str]:
@@ -336,12 +336,12 @@ class Simulation:
                 probe=self.settings.auto_redrive,
             )
         )
-        self.bells.ring_changes()
+        self.bells.notify_changes()
 
     def redrive(self, event_ids: list[str] | None = None) -> int:
         """Make dead letters pending again."""
         moved = self.run(self.directory.redrive(self.destination, event_ids, self.clock.now()))
-        self.bells.ring_changes()
+        self.bells.notify_changes()
         return moved
 
     # ── workers ──
@@ -350,14 +350,14 @@ class Simulation:
         """Start a worker."""
         ledger = FreezableLedger(self.ledger)
         worker = Worker(
-            Surroundings(
+            WorkerDeps(
                 log=self.log,
                 ledger=ledger,
                 directory=self.directory,
                 retention=self.retention,
                 sender=self.receiver,
                 clock=self.clock,
-                dice=self.dice,
+                random=self.random,
                 telemetry=self.telemetry,
                 listen=self.bells.listen,
                 route_of=self.route_of,

@@ -87,7 +87,7 @@ def watch_of(service: Service) -> RefusalLog | None:
     """Return who is told of known keys that were refused; None where the operator wants nothing recorded."""
     if not service.settings.audit_actions:
         return None
-    return RefusalLog(service.ingest, service.clock, service.dice)
+    return RefusalLog(service.ingest, service.clock, service.random)
 
 
 def make_ingest(service: Service) -> IngestEndpoint:

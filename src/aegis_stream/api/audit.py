@@ -13,16 +13,16 @@ from typing import Any, TypeVar
 from litestar import Request
 
 from aegis_stream.access import Issuer, Principal, Refusal
-from aegis_stream.domain.audit import Actor, Deed
+from aegis_stream.domain.audit import Actor, AdminAction
 from aegis_stream.domain.ids import OrganizationId, OrganizationNo
 from aegis_stream.domain.rate import Buckets, Rate
 from aegis_stream.errors import AegisError
 from aegis_stream.pipeline.ingest import Ingest
-from aegis_stream.ports import Clock, Dice
+from aegis_stream.ports import Clock, Random
 from aegis_stream.store.around import with_after, with_before
+from aegis_stream.store.audit_writer import AuditWriter
 from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.sqlite import Connection
-from aegis_stream.store.trail import Trail
 
 from .scopes import address_of, caller_of
 from .service import service_of
@@ -34,33 +34,33 @@ REFUSALS = Rate(1, 60)
 """Events of refused keys: one a minute for each key and reason, or a client with a wrong key would fill the log."""
 
 
-def recorded_by(request: AnyRequest, describe: Callable[[T], Deed]) -> StoredDirectory:
+def recorded_by(request: AnyRequest, describe: Callable[[T], AdminAction]) -> StoredDirectory:
     """Return the directory to do something with that is recorded.
 
     Args:
         describe: what its write returned → what was done.
     """
-    service, trail, caller = service_of(request), trail_of(request), caller_of(request)
-    if trail is None:
+    service, audit_writer, caller = service_of(request), audit_writer_of(request), caller_of(request)
+    if audit_writer is None:
         return service.directory
 
     def append(db: Connection, result: T) -> None:
-        trail.append(db, caller.organization_no, caller.org_id, describe(result))
+        audit_writer.append(db, caller.organization_no, caller.org_id, describe(result))
 
     return with_after(service.directory, append)
 
 
-def recorded_before(request: AnyRequest, deed: Deed) -> StoredDirectory:
+def recorded_before(request: AnyRequest, admin_action: AdminAction) -> StoredDirectory:
     """Return the directory to do something with whose event shall stand before it in the log.
 
     A destination receives what is recorded after it was made; the event of its own making stands before that.
     """
-    service, trail, caller = service_of(request), trail_of(request), caller_of(request)
-    if trail is None:
+    service, audit_writer, caller = service_of(request), audit_writer_of(request), caller_of(request)
+    if audit_writer is None:
         return service.directory
 
     def append(db: Connection) -> None:
-        trail.append(db, caller.organization_no, caller.org_id, deed)
+        audit_writer.append(db, caller.organization_no, caller.org_id, admin_action)
 
     return with_before(service.directory, append)
 
@@ -68,17 +68,17 @@ def recorded_before(request: AnyRequest, deed: Deed) -> StoredDirectory:
 def issuer_of(request: AnyRequest) -> Issuer:
     """Return what makes and ends keys, and records it."""
     service = service_of(request)
-    return replace(service.issuer, trail=trail_of(request), keys_max=service.settings.keys_max)
+    return replace(service.issuer, audit_writer=audit_writer_of(request), keys_max=service.settings.keys_max)
 
 
-async def record(request: AnyRequest, deed: Deed) -> None:
+async def record(request: AnyRequest, admin_action: AdminAction) -> None:
     """Record what was done without a write. Raises: Unavailable."""
-    service, trail, caller = service_of(request), trail_of(request), caller_of(request)
-    if trail is not None:
-        await _ingest(service.ingest, trail, caller.organization_no, caller.org_id, deed)
+    service, audit_writer, caller = service_of(request), audit_writer_of(request), caller_of(request)
+    if audit_writer is not None:
+        await _ingest(service.ingest, audit_writer, caller.organization_no, caller.org_id, admin_action)
 
 
-def trail_of(request: AnyRequest) -> Trail | None:
+def audit_writer_of(request: AnyRequest) -> AuditWriter | None:
     """Return what records the caller's deeds; None where the operator wants none recorded."""
     service = service_of(request)
     if not service.settings.audit_actions:
@@ -87,7 +87,7 @@ def trail_of(request: AnyRequest) -> Trail | None:
         actor = actor_of(caller_of(request), address_of(request))
     else:
         actor = Actor("operator", "operator key", "operator", address_of(request))
-    return Trail(actor, service.clock, service.dice)
+    return AuditWriter(actor, service.clock, service.random)
 
 
 def actor_of(principal: Principal, address: str | None) -> Actor:
@@ -101,7 +101,7 @@ class RefusalLog:
 
     ingest: Ingest
     clock: Clock
-    dice: Dice
+    random: Random
     _recorded: Buckets[tuple[str, str]] = field(default_factory=lambda: Buckets(REFUSALS), repr=False)
 
     async def refused(self, refusal: Refusal) -> None:
@@ -109,10 +109,12 @@ class RefusalLog:
         who = refusal.principal
         if self._recorded.take((who.key_id, refusal.reason), self.clock.now()):
             return
-        trail = Trail(actor_of(who, refusal.address), self.clock, self.dice)
-        deed = Deed("sign_in_refuse", "api_key", who.key_id, who.name, failure=REASONS[refusal.reason])
+        audit_writer = AuditWriter(actor_of(who, refusal.address), self.clock, self.random)
+        admin_action = AdminAction(
+            "sign_in_refuse", "api_key", who.key_id, who.name, failure=REASONS[refusal.reason]
+        )
         with contextlib.suppress(AegisError):
-            await _ingest(self.ingest, trail, who.organization_no, who.org_id, deed)
+            await _ingest(self.ingest, audit_writer, who.organization_no, who.org_id, admin_action)
 
 
 REASONS = {
@@ -123,8 +125,12 @@ REASONS = {
 
 
 async def _ingest(
-    ingest: Ingest, trail: Trail, organization_no: OrganizationNo, org_id: OrganizationId, deed: Deed
+    ingest: Ingest,
+    audit_writer: AuditWriter,
+    organization_no: OrganizationNo,
+    org_id: OrganizationId,
+    admin_action: AdminAction,
 ) -> None:
-    _, body = trail.event(org_id, deed)
+    _, body = audit_writer.event(org_id, admin_action)
     recorded = await ingest.record(organization_no, org_id, [body.encode()], reserved=True)
     assert not recorded.rejected, "the service's own events are fit for the log"

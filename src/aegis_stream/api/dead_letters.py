@@ -6,7 +6,7 @@ from litestar import Request, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
-from aegis_stream.domain.audit import destination_deed
+from aegis_stream.domain.audit import destination_action
 from aegis_stream.domain.times import to_text
 
 from .audit import recorded_by
@@ -14,7 +14,7 @@ from .destinations import ONE
 from .docs import errors
 from .schemas import DeadLetterBody, DeadLetterList, Purged, Redriven, RedriveWrite
 from .scopes import caller_of
-from .service import PAGE_DEFAULT, exact, read_cursor, read_limit, service_of
+from .service import PAGE_DEFAULT, decode_strict, read_cursor, read_limit, service_of
 
 TAGS = ["Dead letters"]
 AnyRequest = Request[Any, Any, Any]
@@ -55,14 +55,14 @@ async def redrive_dead_letters(
 ) -> Redriven:
     """Make dead letters pending again, all or some; each gets all its attempts anew."""
     service = service_of(request)
-    data = await exact(request, data)
+    data = await decode_strict(request, data)
     destination = await service.destination(caller_of(request), destination_id)
     event_ids = None if data is None or data.event_ids is UNSET else data.event_ids
     directory = recorded_by(
-        request, lambda count: destination_deed("dead_letters_redrive", destination, count=count)
+        request, lambda count: destination_action("dead_letters_redrive", destination, count=count)
     )
     count = await directory.redrive(destination, event_ids, service.clock.now())
-    service.doorbell.ring_changes()
+    service.notifier.notify_changes()
     return Redriven(count)
 
 
@@ -76,10 +76,10 @@ async def purge_dead_letters(
     service = service_of(request)
     destination = await service.destination(caller_of(request), destination_id)
     directory = recorded_by(
-        request, lambda count: destination_deed("dead_letters_purge", destination, count=count)
+        request, lambda count: destination_action("dead_letters_purge", destination, count=count)
     )
     purged = await directory.purge(destination, event_id)
-    service.doorbell.ring_changes()  # there is room for others, perhaps
+    service.notifier.notify_changes()  # there is room for others, perhaps
     return Purged(purged)
 
 

@@ -8,7 +8,7 @@ from litestar import Request, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody, QueryParameter
 from msgspec import UNSET, UnsetType
 
-from aegis_stream.domain.audit import Deed, destination_change, destination_deed, destination_view
+from aegis_stream.domain.audit import AdminAction, destination_action, destination_change, destination_view
 from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
 from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, ReplayId, new_id
 from aegis_stream.domain.oauth2 import OAuth2
@@ -45,7 +45,16 @@ from .schemas import (
     time_text,
 )
 from .scopes import caller_of
-from .service import PAGE_DEFAULT, Service, exact, moment, read_cursor, read_id_cursor, read_limit, service_of
+from .service import (
+    PAGE_DEFAULT,
+    Service,
+    decode_strict,
+    moment,
+    read_cursor,
+    read_id_cursor,
+    read_limit,
+    service_of,
+)
 
 BASE = "/api/orgs/{org_id:str}/forwarding-destinations"
 ONE = BASE + "/{destination_id:str}"
@@ -58,17 +67,19 @@ AnyRequest = Request[Any, Any, Any]
 async def create_destination(request: AnyRequest, data: JSONBody[DestinationWrite]) -> DestinationBody:
     """Make a destination; it receives events recorded from now on."""
     service = service_of(request)
-    data = await exact(request, data)
+    data = await decode_strict(request, data)
     principal = caller_of(request)
     spec = spec_of(data, service.settings)
     await service.check_spec(spec)
     now = service.clock.now()
-    dst_id = DestinationId(new_id("dst", now, service.dice.random_bytes(RANDOM_BYTES)))
-    deed = Deed("destination_create", "destination", dst_id, spec.name, after=destination_view(spec))
-    made = await recorded_before(request, deed).add_destination(
+    dst_id = DestinationId(new_id("dst", now, service.random.random_bytes(RANDOM_BYTES)))
+    admin_action = AdminAction(
+        "destination_create", "destination", dst_id, spec.name, after=destination_view(spec)
+    )
+    made = await recorded_before(request, admin_action).add_destination(
         principal.organization_no, dst_id, spec, now, service.settings.destinations_max
     )
-    service.doorbell.ring_changes()
+    service.notifier.notify_changes()
     return await _shown(service, made)
 
 
@@ -102,7 +113,7 @@ async def change_destination(
 ) -> DestinationBody:
     """Change some fields of a destination. Another host needs auth header, headers and oauth2 anew, or they are dropped."""
     service, destination = await _find(request, destination_id, damaged_too=True)
-    data = await exact(request, data)
+    data = await decode_strict(request, data)
     if destination.damaged and data.url is UNSET:
         raise Invalid(f"url is needed: {DAMAGED}", problems=(FieldProblem("url", f"is needed: {DAMAGED}"),))
     if data.url is not UNSET and MASK in data.url:
@@ -119,10 +130,12 @@ async def delete_destination(request: AnyRequest, destination_id: FromPath[str])
     """Delete a destination, its credential, its retries and its dead letters."""
     service, principal = service_of(request), caller_of(request)
     destination = await service.destination(principal, destination_id, damaged_too=True)
-    deed = destination_deed("destination_delete", destination, before=destination_view(destination.spec))
-    directory = recorded_by(request, lambda _: deed)
+    admin_action = destination_action(
+        "destination_delete", destination, before=destination_view(destination.spec)
+    )
+    directory = recorded_by(request, lambda _: admin_action)
     await directory.delete_destination(principal.organization_no, destination_id, service.clock.now())
-    service.doorbell.ring_changes()
+    service.notifier.notify_changes()
 
 
 @post(ONE + "/pause", status_code=200, tags=TAGS, responses=errors(403))
@@ -145,7 +158,7 @@ async def start_replay(
 ) -> ReplayAccepted:
     """Send a range of the log once more, beside the new events."""
     service, destination = await _find(request, destination_id)
-    data = await exact(request, data)
+    data = await decode_strict(request, data)
     organization, oldest = await service.directory.organization(org_id)
     stretch = (oldest, organization.head)
     if (data.from_ is UNSET) == (data.from_sequence is UNSET):
@@ -173,17 +186,17 @@ async def start_replay(
     if last < first:
         return ReplayAccepted(0, None)
     now = service.clock.now()
-    replay_id = ReplayId(new_id("rpl", now, service.dice.random_bytes(RANDOM_BYTES)))
+    replay_id = ReplayId(new_id("rpl", now, service.random.random_bytes(RANDOM_BYTES)))
     stretch_view = {"replay_id": replay_id, "from_sequence": first, "to_sequence": last}
     directory = recorded_by(
         request,
-        lambda count: destination_deed("replay_start", destination, after=stretch_view, count=count),
+        lambda count: destination_action("replay_start", destination, after=stretch_view, count=count),
     )
     directory = with_before(
         directory, lambda db: refuse_many_replays(db, destination, service.settings.replays_max)
     )
     count = await directory.add_replay(destination, replay_id, first, last, now)
-    service.doorbell.ring_changes()
+    service.notifier.notify_changes()
     return ReplayAccepted(count, replay_id if count else None)
 
 
@@ -217,10 +230,10 @@ async def list_replays(
 async def cancel_replay(request: AnyRequest, destination_id: FromPath[str], replay_id: FromPath[str]) -> None:
     """Stop a replay where it is."""
     service, destination = await _find(request, destination_id)
-    deed = destination_deed("replay_cancel", destination, before={"replay_id": replay_id})
-    directory = recorded_by(request, lambda _: deed)
+    admin_action = destination_action("replay_cancel", destination, before={"replay_id": replay_id})
+    directory = recorded_by(request, lambda _: admin_action)
     await directory.cancel_replay(destination, replay_id, service.clock.now())
-    service.doorbell.ring_changes()
+    service.notifier.notify_changes()
 
 
 @get(ONE + "/deliveries", tags=TAGS, responses=errors(403))
@@ -320,7 +333,7 @@ async def _change(
         before[0] = spec  # as it was in this transaction, not when it was looked up
         return change(spec)
 
-    def describe(after: Destination) -> Deed:
+    def describe(after: Destination) -> AdminAction:
         return destination_change(action, before[0], after)
 
     directory = recorded_by(request, describe)
@@ -331,7 +344,7 @@ async def _change(
         service.clock.now(),
         probe=service.settings.auto_redrive,
     )
-    service.doorbell.ring_changes()
+    service.notifier.notify_changes()
     return await _shown(service, changed)
 
 

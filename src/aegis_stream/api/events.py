@@ -26,7 +26,7 @@ from .schemas import (
     PreflightWrite,
 )
 from .scopes import caller_of
-from .service import PAGE_DEFAULT, Service, exact, moment, read_cursor, read_limit, service_of
+from .service import PAGE_DEFAULT, Service, decode_strict, moment, read_cursor, read_limit, service_of
 
 EVENTS = "/api/orgs/{org_id:str}/events"
 SCAN_MAX = 20_000
@@ -44,10 +44,10 @@ AnyRequest = Request[Any, Any, Any]
 async def record_preflight(request: AnyRequest, data: JSONBody[PreflightWrite]) -> PreflightRecorded:
     """Record a preflight decision; durable when this answers."""
     service = service_of(request)
-    data = await exact(request, data)
+    data = await decode_strict(request, data)
     principal = caller_of(request)
     now = service.clock.now()
-    made_up = new_id("pflt", now, service.dice.random_bytes(RANDOM_BYTES))
+    made_up = new_id("pflt", now, service.random.random_bytes(RANDOM_BYTES))
     event_id = data.preflight_id if data.preflight_id is not UNSET else made_up
     fields = {name: getattr(data, name) for name in Preflight.__struct_fields__} | {"preflight_id": event_id}
     at = moment(data.timestamp, "timestamp") if data.timestamp is not UNSET else None

@@ -24,7 +24,7 @@ from .schemas import (
     time_text,
 )
 from .scopes import caller_of
-from .service import PAGE_DEFAULT, exact, moment, read_id_cursor, read_limit, service_of
+from .service import PAGE_DEFAULT, decode_strict, moment, read_id_cursor, read_limit, service_of
 
 KEYS = "/api/orgs/{org_id:str}/api-keys"
 TAGS = ["Organizations and keys"]
@@ -35,7 +35,7 @@ AnyRequest = Request[Any, Any, Any]
 async def create_organization(request: AnyRequest, data: JSONBody[OrganizationWrite]) -> OrganizationMade:
     """Make an organization and its first admin key. Needs the operator key."""
     service = service_of(request)
-    data = await exact(request, data)
+    data = await decode_strict(request, data)
     org_id = None if data.id is UNSET else data.id
     issuer = issuer_of(request)
     made = await service.directory.db.write(lambda db: issuer.add_organization(db, data.name, org_id))
@@ -56,7 +56,7 @@ async def read_organization(request: AnyRequest, org_id: FromPath[str]) -> Organ
 async def create_key(request: AnyRequest, data: JSONBody[KeyWrite]) -> KeyMade:
     """Make an API key; its text is shown this once."""
     service = service_of(request)
-    data = await exact(request, data)
+    data = await decode_strict(request, data)
     principal = caller_of(request)
     expires_at = moment(data.expires_at, "expires_at")
     scope = Scope(data.scope)
@@ -103,7 +103,7 @@ async def rotate_key(
 ) -> KeyMade:
     """Make a new key like this one; the old one ends at once, or after `overlap_seconds`."""
     service = service_of(request)
-    data = await exact(request, data)
+    data = await decode_strict(request, data)
     principal = caller_of(request)
     overlap_s = data.overlap_seconds if data is not None else 0
     issuer = issuer_of(request)

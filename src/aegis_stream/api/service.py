@@ -27,7 +27,7 @@ from aegis_stream.errors import FieldProblem, Invalid, Malformed, Unsupported
 from aegis_stream.formats import compression_problem, resolve, with_query
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
-from aegis_stream.ports import Clock, Dice, Doorbell, Sender
+from aegis_stream.ports import Clock, Notifier, Random, Sender
 from aegis_stream.settings import Settings
 from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.log import StoredLog
@@ -65,8 +65,8 @@ class Service:
     resolver: Resolver
     guard: NetGuard
     clock: Clock
-    dice: Dice
-    doorbell: Doorbell
+    random: Random
+    notifier: Notifier
     telemetry: Log
     settings: Settings
 
@@ -140,7 +140,7 @@ class Service:
 T = TypeVar("T")
 
 
-async def exact(request: Request[Any, Any, Any], data: T) -> T:
+async def decode_strict(request: Request[Any, Any, Any], data: T) -> T:
     """Decode a body once more, strictly: the framework takes "5" for 5 and 1 for true, and other media types.
 
     Raises: Unsupported, Malformed, Invalid with the field.

@@ -19,7 +19,7 @@ from litestar import Request, post
 from litestar.params import FromPath
 
 from aegis_stream.domain.attempt import Answer, Failure, Fault, FaultKind
-from aegis_stream.domain.audit import destination_deed
+from aegis_stream.domain.audit import destination_action
 from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
 from aegis_stream.domain.event import TEST_DATASET
 from aegis_stream.domain.ids import RANDOM_BYTES, new_id
@@ -71,7 +71,7 @@ async def send_test(request: AnyRequest, destination_id: FromPath[str]) -> TestB
     shown = _shown(answer, verdicts[0] if isinstance(verdicts, list) else verdicts, spec, bearers)
     failure = None if shown.ok else str(shown.error)
     after = {"status_code": shown.status_code}
-    await record(request, destination_deed("destination_test", destination, after=after, failure=failure))
+    await record(request, destination_action("destination_test", destination, after=after, failure=failure))
     return shown
 
 
@@ -164,7 +164,7 @@ def _test_event(service: Service, destination: Destination) -> bytes:
             "@timestamp": to_text(now),
             "message": "Test event from Aegis Audit Stream: if you can read this, forwarding to this destination works.",
             "event": {
-                "id": new_id("test", now, service.dice.random_bytes(RANDOM_BYTES)),
+                "id": new_id("test", now, service.random.random_bytes(RANDOM_BYTES)),
                 "kind": "event",
                 "action": "forwarding_test",
                 "dataset": TEST_DATASET,

@@ -5,7 +5,7 @@ service.py         serve, worker, receiver, demo
 tenants.py         org, key: on the store itself
 vault.py           vault: likewise
 doctor.py          doctor: runs the checks and prints what they find
-checkup*.py        the checks: on this machine, and beyond it
+checks*.py        the checks: on this machine, and beyond it
 remote.py          destination: through the REST API, as the next two
 dead_letters.py    dead-letter
 events.py          event send, event tail

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from aegis_stream.settings import Settings
     from aegis_stream.store.inspect import Inspection
 
-    from .checkup import Finding
+    from .checks import Finding
 
 
 @click.command()
@@ -48,26 +48,26 @@ def _look(context: click.Context, config: Path | None, *, egress: bool) -> Itera
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
     from aegis_stream.wiring import database_path  # noqa: PLC0415
 
-    from . import checkup  # noqa: PLC0415
-    from .checkup_egress import check_trust  # noqa: PLC0415
+    from . import checks  # noqa: PLC0415
+    from .checks_egress import check_trust  # noqa: PLC0415
 
     try:
         settings, path = read_settings(context, config)
     except Misconfigured as error:
-        yield checkup.Finding("configuration", "problem", error.message, "see docs/configuration.md")
+        yield checks.Finding("configuration", "problem", error.message, "see docs/configuration.md")
         return
-    yield from checkup.check_settings(settings, path)
+    yield from checks.check_settings(settings, path)
     yield from check_trust(settings)
     folder, database = settings.data_dir, database_path(settings)
     if not folder.is_dir():
-        yield checkup.Finding("files", "note", f"there is no {folder} yet", "the first start makes it")
+        yield checks.Finding("files", "note", f"there is no {folder} yet", "the first start makes it")
         return
-    yield from checkup.check_files(folder, database)
-    yield from checkup.check_disk(folder)
+    yield from checks.check_files(folder, database)
+    yield from checks.check_disk(folder)
     if database.exists():
         yield from _look_inside(settings, database, egress=egress)
     else:
-        yield checkup.Finding("database", "note", f"there is no {database} yet", "the first start makes it")
+        yield checks.Finding("database", "note", f"there is no {database} yet", "the first start makes it")
 
 
 def _look_inside(settings: "Settings", database: Path, *, egress: bool) -> Iterator["Finding"]:
@@ -75,7 +75,7 @@ def _look_inside(settings: "Settings", database: Path, *, egress: bool) -> Itera
     from aegis_stream.errors import Unavailable  # noqa: PLC0415
     from aegis_stream.store.inspect import Inspection  # noqa: PLC0415
 
-    from .checkup import Finding, check_database  # noqa: PLC0415
+    from .checks import Finding, check_database  # noqa: PLC0415
 
     try:
         with Inspection(database) as inspection:
@@ -92,24 +92,24 @@ def _look_at_rows(
 ) -> Iterator["Finding"]:
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
     from aegis_stream.vault import Vault  # noqa: PLC0415
-    from aegis_stream.wiring import SystemClock, SystemDice, key_source  # noqa: PLC0415
+    from aegis_stream.wiring import SystemClock, SystemRandom, key_source  # noqa: PLC0415
 
-    from . import checkup  # noqa: PLC0415
-    from .checkup_egress import check_destinations  # noqa: PLC0415
+    from . import checks  # noqa: PLC0415
+    from .checks_egress import check_destinations  # noqa: PLC0415
 
     now = SystemClock().now()
-    yield from checkup.check_clock(now, inspection.newest_time(), database)
+    yield from checks.check_clock(now, inspection.newest_time(), database)
     try:
         keys = key_source(settings)
-        vault = Vault(keys, SystemDice())
+        vault = Vault(keys, SystemRandom())
     except Misconfigured as error:
         remedy = "mend or put it back from its backup, with mode 0600; if it is lost for good, see `aegis vault reset`"
-        yield checkup.Finding("master key", "problem", error.message, remedy)
+        yield checks.Finding("master key", "problem", error.message, remedy)
         return
-    yield from checkup.check_keys(keys, vault, inspection)
-    destinations, finding = checkup.check_credentials(vault, inspection)
+    yield from checks.check_keys(keys, vault, inspection)
+    destinations, finding = checks.check_credentials(vault, inspection)
     yield finding
-    yield from checkup.check_workers(inspection, settings.data_dir / "bell", now, len(destinations))
+    yield from checks.check_workers(inspection, settings.data_dir / "bell", now, len(destinations))
     yield from asyncio.run(check_destinations(settings, destinations, connect=egress))
 
 

@@ -1,1 +1,1 @@
-"""Nouns and decisions of the product: no I/O, no clock, no dice."""
+"""Nouns and decisions of the product: no I/O, no clock, no chance."""

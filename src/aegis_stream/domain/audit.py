@@ -66,7 +66,7 @@ COMMAND_LINE = Actor("command_line", "aegis command line", "command_line")
 
 
 @dataclass(frozen=True, slots=True)
-class Deed:
+class AdminAction:
     """What was done.
 
     Args:
@@ -89,29 +89,33 @@ class Deed:
     failure: str | None = None
 
 
-def admin_event(deed: Deed, actor: Actor, *, org_id: OrganizationId, event_id: str, now: Micros) -> str:
-    """Write the event that tells of a deed, as JSON text."""
-    category, kind, words = ACTIONS[deed.action]
-    audit: dict[str, Any] = {"target": {"type": deed.kind, "id": deed.id, "name": deed.name}}
+def admin_event(
+    admin_action: AdminAction, actor: Actor, *, org_id: OrganizationId, event_id: str, now: Micros
+) -> str:
+    """Write the event that tells of an admin action, as JSON text."""
+    category, kind, words = ACTIONS[admin_action.action]
+    audit: dict[str, Any] = {
+        "target": {"type": admin_action.kind, "id": admin_action.id, "name": admin_action.name}
+    }
     details = {
-        "before": deed.before,
-        "after": deed.after,
-        "changed": deed.changed or None,
-        "count": deed.count,
+        "before": admin_action.before,
+        "after": admin_action.after,
+        "changed": admin_action.changed or None,
+        "count": admin_action.count,
     }
     audit |= {name: value for name, value in details.items() if value is not None}
     event = {
         "@timestamp": to_text(now),
-        "message": f"{actor.name or actor.id} {words} {deed.name or deed.id}",
+        "message": f"{actor.name or actor.id} {words} {admin_action.name or admin_action.id}",
         "event": {
             "id": event_id,
             "kind": "event",
             "category": [category],
             "type": [kind],
-            "action": deed.action,
-            "outcome": "success" if deed.failure is None else "failure",
+            "action": admin_action.action,
+            "outcome": "success" if admin_action.failure is None else "failure",
             "dataset": ADMIN_DATASET,
-            **({"reason": deed.failure} if deed.failure is not None else {}),
+            **({"reason": admin_action.failure} if admin_action.failure is not None else {}),
         },
         "user": {"id": actor.id, "name": actor.name, "roles": [actor.role]},
         **({"source": _source(actor.address)} if actor.address is not None else {}),
@@ -121,19 +125,19 @@ def admin_event(deed: Deed, actor: Actor, *, org_id: OrganizationId, event_id: s
     return msgspec.json.encode(event).decode()
 
 
-def destination_deed(action: str, destination: Destination, **details: Any) -> Deed:
-    """Return a deed done to a destination; `details` are further fields of Deed."""
-    return Deed(action, "destination", destination.dst_id, destination.spec.name, **details)
+def destination_action(action: str, destination: Destination, **details: Any) -> AdminAction:
+    """Return an admin action done to a destination; `details` are further fields of AdminAction."""
+    return AdminAction(action, "destination", destination.dst_id, destination.spec.name, **details)
 
 
-def destination_change(action: str, before: DestinationSpec, after: Destination) -> Deed:
-    """Return the deed that made a destination what it is: only what changed is told."""
+def destination_change(action: str, before: DestinationSpec, after: Destination) -> AdminAction:
+    """Return the admin action that made a destination what it is: only what changed is told."""
     changed = tuple(
         one.name for one in fields(before) if getattr(before, one.name) != getattr(after.spec, one.name)
     )
     was, now = destination_view(before), destination_view(after.spec)
     shown = {_VIEWED_AS.get(name, name) for name in changed}
-    return destination_deed(
+    return destination_action(
         action,
         after,
         before={name: value for name, value in was.items() if name in shown},
@@ -172,9 +176,9 @@ def _oauth2_view(oauth2: OAuth2 | None) -> dict[str, str] | None:
     }
 
 
-def key_deed(action: str, key: ApiKey, **details: Any) -> Deed:
-    """Return a deed done to a key; `details` are further fields of Deed."""
-    return Deed(action, "api_key", key.key_id, key.name, **details)
+def key_action(action: str, key: ApiKey, **details: Any) -> AdminAction:
+    """Return an admin action done to a key; `details` are further fields of AdminAction."""
+    return AdminAction(action, "api_key", key.key_id, key.name, **details)
 
 
 def key_view(key: ApiKey) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.ids import SECOND, Micros, ReplayId
 from aegis_stream.errors import Unavailable
 from aegis_stream.formats import narrowed, overdue
-from aegis_stream.ports import Clock, Dice, Ledger
+from aegis_stream.ports import Clock, Ledger, Random
 from aegis_stream.telemetry import Log
 
 from .attempts import Attempts, Outbound
@@ -40,7 +40,7 @@ from .follow import (
     Work,
     due_in_seconds,
 )
-from .health import Checkup, Warnings, is_ailing
+from .health import HealthTracker, Warnings, is_ailing
 from .pacing import Pacing
 from .settle import Findings, Settler, Watermark
 
@@ -78,7 +78,7 @@ class Forwarding:
     ledger: Ledger
     outbound: Outbound
     clock: Clock
-    dice: Dice
+    random: Random
     settler: Settler
     telemetry: Log
     on_bug: "Callable[[Forwarder, Exception], None]"
@@ -100,7 +100,7 @@ class Forwarder:
     replays: list[ReplaySource] = field(default_factory=list)
     pacing: Pacing = field(init=False)
     attempts: Attempts = field(init=False)
-    checkup: Checkup = field(init=False)
+    tracker: HealthTracker = field(init=False)
     stopped: bool = False
     _time: Callable[[], float] = field(init=False)
     _limits: Limits = field(init=False)
@@ -138,7 +138,7 @@ class Forwarder:
         # It looks once in any case: a redrive may be what woke this destination.
         self.retries = RetrySource(shared.ledger, claimed.lease.destination_no, next_due=Micros(0))
         ids = {"destination_id": self.destination.dst_id, "org_id": self.destination.org_id}
-        self.checkup = Checkup(claimed.health, shared.telemetry, ids, shared.warnings)
+        self.tracker = HealthTracker(claimed.health, shared.telemetry, ids, shared.warnings)
         self.pacing = Pacing(shared.window_max, claimed.health.window_size, claimed.health.failures_in_row)
         self._retrying, self._dead_letters = claimed.retrying, claimed.dead_letters
         self._settled_cursor = claimed.cursor
@@ -189,7 +189,7 @@ class Forwarder:
                 source.refilter(destination.spec.filter)
             self._ailing = self._ailing or self.pacing.failures_in_row > 0
             self.pacing.forget_failures()
-            self.checkup.health = replace(self.checkup.health, batch_bytes_max=None)
+            self.tracker.health = replace(self.tracker.health, batch_bytes_max=None)
             self._set_limits()
         self.retries.give_back()
         self.wake()
@@ -228,11 +228,11 @@ class Forwarder:
         self.stop()
         self.attempts.close()
 
-    def settled_standing(self) -> Claimed:
+    def settled_position(self) -> Claimed:
         """Return where the store has it: what was found out since is found out again."""
         return replace(self.claimed, cursor=self._settled_cursor, dead_letters=self._dead_letters)
 
-    def standing(self) -> Claimed:
+    def position(self) -> Claimed:
         """Return where an idle forwarder stands, for the next one that serves the destination under this lease."""
         return replace(
             self.claimed,
@@ -240,7 +240,7 @@ class Forwarder:
             retrying=0,
             dead_letters=self._dead_letters,
             replaying=False,
-            health=self.checkup.health,
+            health=self.tracker.health,
         )
 
     # ── work ──
@@ -310,7 +310,7 @@ class Forwarder:
                 f"{self._dead_letters} dead letters and {self._retrying} retries are as many as AEGIS_DEAD_LETTERS_MAX allows: "
                 "redrive or purge dead letters; until then its events wait in the log"
             )
-            self.checkup.warned(message, self.shared.clock.now())
+            self.tracker.warned(message, self.shared.clock.now())
 
     def _next_half(self) -> Work:
         """Take what is left of an earlier request, or as much of it as the format allows, which may be another one now."""
@@ -342,7 +342,7 @@ class Forwarder:
         """Warn when the destination drops what is sent because of its age, behind a 2xx: from the log, retried or replayed."""
         now = self.shared.clock.now()
         if (warning := overdue(self.attempts.format, oldest, now)) is not None:
-            self.checkup.warned(warning, now)
+            self.tracker.warned(warning, now)
 
     def met_bug(self, error: Exception) -> None:
         """Hand over an error that must not happen."""
@@ -400,9 +400,9 @@ class Forwarder:
         bytes_max = max(BATCH_BYTES_MIN, size // 2)
         if bytes_max < self._limits.bytes_max:
             self._limits = replace(self._limits, bytes_max=bytes_max)
-            self.checkup.health = replace(self.checkup.health, batch_bytes_max=bytes_max)
+            self.tracker.health = replace(self.tracker.health, batch_bytes_max=bytes_max)
             message = f"a request with {size} bytes of events was too large: from now on it gets {bytes_max} at most, until it is changed"
-            self.checkup.warned(message, now)
+            self.tracker.warned(message, now)
 
     def _learn(self, work: Work, each: list[Verdict], latency_us: int, now: Micros, now_s: float) -> None:
         """Let pacing and health learn from an answer that was not plain success for all."""
@@ -415,16 +415,16 @@ class Forwarder:
             self._succeeded(latency_us, now_s)
         if failures:
             at, worst = (about_us or failures)[0]
-            self.checkup.failed(worst, work.sequences[at], now)
+            self.tracker.failed(worst, work.sequences[at], now)
         if any(one.overload for one in accepted):
             self.pacing.slow_down(now_s)
         for warning in dict.fromkeys(one.warning for one in accepted if one.warning):
-            self.checkup.warned(warning, now)
+            self.tracker.warned(warning, now)
 
     def _note_each(self, work: Work, verdicts: list[Verdict], latency_us: int, now: Micros) -> None:
         policy = self.destination.spec.retry
-        # Events of one request share one roll of the dice, so that they stay together in the retry as well.
-        chance = self.shared.dice.chance()
+        # Events of one request share one random number, so that they stay together in the retry as well.
+        chance = self.shared.random.chance()
         for sequence, verdict in zip(work.sequences, verdicts, strict=True):
             outcome = decide(verdict, work.attempt, policy, now=now, chance=chance)
             match outcome:
@@ -436,7 +436,7 @@ class Forwarder:
     def _succeeded(self, latency_us: int, now_s: float) -> None:
         recovered = self._ailing or self.pacing.failures_in_row > 0
         self.pacing.succeeded(latency_us, len(self.attempts.flying) + 1, now_s)
-        self.checkup.succeeded_at_s = now_s
+        self.tracker.succeeded_at_s = now_s
         self._ailing = False
         if recovered or self._owes_redrive:
             self._redrive()
@@ -460,7 +460,7 @@ class Forwarder:
             self._park(now)
         findings, self._findings = self._findings, Findings()
         pacing = self.pacing
-        health = self.checkup.take_stock(
+        health = self.tracker.take_stock(
             findings.latencies_us(), pacing.failures_in_row, pacing.window, now, self._time()
         )
         self._told = self._watermarks()
@@ -593,7 +593,7 @@ class Forwarder:
     def _set_limits(self) -> None:
         format_ = self.attempts.format
         batch = narrowed(self.destination.spec.batch, format_)
-        if (learned := self.checkup.health.batch_bytes_max) is not None:
+        if (learned := self.tracker.health.batch_bytes_max) is not None:
             batch = replace(batch, max_bytes=min(batch.max_bytes, learned))
         self._in_order = format_.in_order
         self._limits = Limits.of(batch, batches=format_.batches, frame_bytes=format_.frame_bytes)

@@ -78,13 +78,13 @@ class Warnings:
 
 
 @dataclass(slots=True)
-class Checkup:
+class HealthTracker:
     """Watches over one destination's health.
 
     Args:
         health: as of the last settlement, and errors since.
         ids: what the destination is called in the log.
-        warnings: what was said already, by this checkup and by others.
+        warnings: what was said already, by this tracker and by others.
         succeeded_at_s: loop time of the newest success since the last settlement; None without one.
     """
 

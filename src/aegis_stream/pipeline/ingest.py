@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection, parse_event
 from aegis_stream.domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
 from aegis_stream.errors import Unavailable
-from aegis_stream.ports import Appended, Clock, Dice, Doorbell, EventLog
+from aegis_stream.ports import Appended, Clock, EventLog, Notifier, Random
 
 EVENT_PREFIX = "pflt"
 
@@ -44,8 +44,8 @@ class Ingest:
 
     log: EventLog
     clock: Clock
-    dice: Dice
-    doorbell: Doorbell
+    random: Random
+    notifier: Notifier
     queue_bytes_max: int
     limits: EventLimits = DEFAULT_LIMITS
     _queued_bytes: int = field(default=0)
@@ -84,7 +84,7 @@ class Ingest:
             return Recorded(0, 0, rejected, events, None)
         appended = await self._append(organization_no, events)
         if appended.added:
-            self.doorbell.ring(organization_no, appended.head)
+            self.notifier.notify(organization_no, appended.head)
         for place, sequence in appended.conflicts.items():
             message = f"is the id of event {sequence}, which has another body: send it under a new id"
             rejected.append(
@@ -107,4 +107,4 @@ class Ingest:
             self._queued_bytes -= size
 
     def _make_id(self) -> EventId:
-        return EventId(new_id(EVENT_PREFIX, self.clock.now(), self.dice.random_bytes(RANDOM_BYTES)))
+        return EventId(new_id(EVENT_PREFIX, self.clock.now(), self.random.random_bytes(RANDOM_BYTES)))

@@ -18,7 +18,7 @@ from typing import Protocol
 from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
 
-from .crowd import Crowd, Crowds
+from .address_limiter import AddressLimiter, AddressLimiters
 from .resolve import Resolver
 from .secure import SecurePipe
 from .wire import Connection
@@ -51,15 +51,15 @@ class Refused(Exception):
         self.message = message
 
 
-Make = Callable[[str, Crowd], Connection]
+Make = Callable[[str, AddressLimiter], Connection]
 
 
-class Crowded(Exception):
+class AddressFull(Exception):
     """No connection just now: all that the organization may have to the address are there."""
 
-    def __init__(self, crowd: Crowd) -> None:
-        super().__init__(crowd.address)
-        self.crowd = crowd
+    def __init__(self, limiter: AddressLimiter) -> None:
+        super().__init__(limiter.address)
+        self.limiter = limiter
 
 
 class Dialer:
@@ -77,14 +77,14 @@ class Dialer:
         *,
         guard: Guard,
         resolver: Resolver,
-        crowds: Crowds,
+        limiters: AddressLimiters,
         timeout_s: float,
     ) -> None:
         self._endpoint = endpoint
         self._context = context
         self._guard = guard
         self._resolver = resolver
-        self._crowds = crowds
+        self._limiters = limiters
         self._timeout_s = timeout_s
         # Messages reach the tenant, who may know the name and must not learn what it resolves to in here.
         self._peer = f"{endpoint.host} port {endpoint.port}"
@@ -97,9 +97,9 @@ class Dialer:
         """Return a new open connection to an address that the guard has allowed.
 
         Args:
-            make: makes the connection, given the peer's name for messages and the crowd it joins; raises Crowded.
+            make: makes the connection, given the peer's name for messages and the limiter it joins; raises AddressFull.
             deadline: loop time by which it must be open.
-        Raises: Refused, saying why not; Crowded; CancelledError. In each case nothing stays open.
+        Raises: Refused, saying why not; AddressFull; CancelledError. In each case nothing stays open.
         """
         addresses = await self._addresses(deadline)
         for address in addresses:
@@ -115,7 +115,7 @@ class Dialer:
             try:
                 # An address that swallows packets leaves the ones after it their share of the time.
                 return await self._connect(make, tried[-left], now + (deadline - now) / left)
-            except Crowded:
+            except AddressFull:
                 continue
             except Refused as refused:
                 if refused.kind not in (FaultKind.CONNECT, FaultKind.TIMEOUT):
@@ -151,7 +151,7 @@ class Dialer:
             self._unresolved = _resolve_message(host, exc)
 
     async def _connect(self, make: Make, address: str, deadline: float) -> Connection:
-        connection = make(self._peer, self._crowds.at(address))
+        connection = make(self._peer, self._limiters.at(address))
         pipe = (
             SecurePipe(connection, self._context, self._endpoint.host) if self._context is not None else None
         )

@@ -19,8 +19,8 @@ from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import Invalid
 
-from .crowd import Crowd, Crowds
-from .dial import Crowded, Dialer, Guard, Refused
+from .address_limiter import AddressLimiter, AddressLimiters
+from .dial import AddressFull, Dialer, Guard, Refused
 from .head import build_head
 from .resolve import Resolver, ThreadResolver
 from .tls import TrustStore
@@ -44,7 +44,7 @@ class Limits:
         idle_max: most connections kept open without work.
         idle_s: seconds until a connection without work is closed; below the 30 to 60 s after which common servers
             and load balancers close theirs, so that a race with the peer's own close is rare.
-        address_connections_max: most connections of all channels to one IP address, see `crowd`.
+        address_connections_max: most connections of all channels to one IP address, see `limiter`.
         address_requests_per_s: most requests that all channels begin at one IP address in a second; 0 for no limit.
     """
 
@@ -103,7 +103,9 @@ class AsyncSender:
         self._limits = limits or Limits()
         self._clock = clock
         self._watch = Watch(self._limits.idle_s)
-        self._crowds = Crowds(self._limits.address_connections_max, self._limits.address_requests_per_s)
+        self._limiters = AddressLimiters(
+            self._limits.address_connections_max, self._limits.address_requests_per_s
+        )
 
     def open(self, route: Route) -> "Channel":
         """Return a channel for this route; makes no connection yet. Close it when the route is no longer used.
@@ -126,7 +128,7 @@ class AsyncSender:
                 context,
                 guard=self._guard,
                 resolver=self._resolver,
-                crowds=self._crowds,
+                limiters=self._limiters,
                 timeout_s=route.timeout_s,
             ),
         )
@@ -257,13 +259,13 @@ class Channel:
         self._watch.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
-        connection.crowd.leave(self._org_id, self)
+        connection.limiter.leave(self._org_id, self)
         self._room.set()
 
     def ended(self, connection: Connection, exchange: Exchange, answer: Answer | None) -> None:
         """Put the connection back, and hand the answer on; without one, try again on a fresh connection."""
         if not connection.dead:
-            waiting = connection.crowd.waiting
+            waiting = connection.limiter.waiting
             if len(self._idle) >= self._idle_max or (waiting and self._org_id in waiting):
                 connection.abort()
             else:
@@ -278,11 +280,11 @@ class Channel:
             )
             self._open_for(exchange)
 
-    # What follows is called by crowd.Crowd.
+    # What follows is called by address_limiter.AddressLimiter.
 
-    def give_up_idle(self, crowd: Crowd) -> bool:
+    def give_up_idle(self, limiter: AddressLimiter) -> bool:
         """Close a connection to this address that carries nothing; False when there is none."""
-        idle = next((one for one in self._idle if one.crowd is crowd), None)
+        idle = next((one for one in self._idle if one.limiter is limiter), None)
         if idle is not None:
             idle.abort()
         return idle is not None
@@ -298,7 +300,7 @@ class Channel:
         if head is None or not self._idle or request.path_suffix:
             return self._open_for(exchange)
         connection = self._idle.pop()
-        if connection.crowd.paced:
+        if connection.limiter.paced:
             self._send_in_turn(connection, head, exchange)
         else:
             connection.send(head, request.body, exchange.began, exchange.deadline, self._timeout_s, exchange)
@@ -306,7 +308,7 @@ class Channel:
 
     def _send_in_turn(self, connection: Connection, head: bytes, exchange: Exchange) -> None:
         """Send when requests to the address may begin again; without a turn in its time, end the exchange unsent."""
-        delay_s = connection.crowd.delay_s(self._loop.time(), exchange.deadline)
+        delay_s = connection.limiter.delay_s(self._loop.time(), exchange.deadline)
         if delay_s is None:
             self._idle.append(connection)
             message = (
@@ -376,8 +378,8 @@ class Channel:
             if len(self._connections) + self._dialing < self._limits.connections_max:
                 try:
                     return await self._dial(deadline)
-                except Crowded as crowded:
-                    await self._wait_for_room(deadline, crowded.crowd)
+                except AddressFull as full:
+                    await self._wait_for_room(deadline, full.limiter)
             elif self._idle:
                 self._idle[0].abort()  # the oldest gives way to a fresh one
             else:
@@ -392,7 +394,7 @@ class Channel:
             self._dialing -= 1
             self._room.set()
 
-    async def _wait_for_room(self, deadline: float, crowd: Crowd | None = None) -> None:
+    async def _wait_for_room(self, deadline: float, limiter: AddressLimiter | None = None) -> None:
         """Wait until there may be a connection. Raises: Refused at the deadline."""
         self._waiting += 1
         try:
@@ -401,27 +403,27 @@ class Channel:
                 await self._room.wait()
         except TimeoutError:
             if self._loop.time() >= deadline:
-                raise Refused(FaultKind.TIMEOUT, self._crowding(crowd)) from None
+                raise Refused(FaultKind.TIMEOUT, self._full_message(limiter)) from None
         finally:
             self._waiting -= 1
-            if crowd is not None and not self._waiting:
-                crowd.stop_waiting(self._org_id, self)
+            if limiter is not None and not self._waiting:
+                limiter.stop_waiting(self._org_id, self)
 
-    def _crowding(self, crowd: Crowd | None) -> str:
+    def _full_message(self, limiter: AddressLimiter | None) -> str:
         seconds = f"were in use for {self._timeout_s:g} s"
-        if crowd is None:
+        if limiter is None:
             return f"all {self._limits.connections_max} connections {seconds}"
         return f"all connections that one organization may have to the address of {self._route.endpoint.host} {seconds}"
 
-    def _connection(self, peer: str, crowd: Crowd) -> Connection:
-        if not crowd.enter(self._org_id, self):
-            raise Crowded(crowd)
+    def _connection(self, peer: str, limiter: AddressLimiter) -> Connection:
+        if not limiter.enter(self._org_id, self):
+            raise AddressFull(limiter)
         return Connection(
             self,
             self._clock,
             host=self._route.endpoint.host,
             peer=peer,
-            crowd=crowd,
+            limiter=limiter,
             answer_bytes_max=self._route.answer_bytes_max,
         )
 

@@ -18,7 +18,7 @@ import httptools
 
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response
 
-from .crowd import Crowd
+from .address_limiter import AddressLimiter
 from .watch import IDLE
 
 BODY_BYTES_MAX = 16 * 1024
@@ -261,7 +261,7 @@ class Connection(asyncio.Protocol):
         clock: seconds, for latencies only.
         host: host of the URL, for a Location without one.
         peer: the peer in messages, "hook.example port 443".
-        crowd: what else leads to the same address; only the owner's to use.
+        limiter: what else leads to the same address; only the owner's to use.
         answer_bytes_max: most bytes of an answer's body that are read.
 
     Attributes:
@@ -280,10 +280,10 @@ class Connection(asyncio.Protocol):
         "_reader",
         "_timeout_s",
         "_transport",
-        "crowd",
         "dead",
         "deadline",
         "exchange",
+        "limiter",
     )
 
     def __init__(
@@ -293,11 +293,11 @@ class Connection(asyncio.Protocol):
         *,
         host: str,
         peer: str,
-        crowd: Crowd,
+        limiter: AddressLimiter,
         answer_bytes_max: int = BODY_BYTES_MAX,
     ) -> None:
         self._owner = owner
-        self.crowd = crowd
+        self.limiter = limiter
         self._clock = clock
         self._host = host
         self._peer = peer

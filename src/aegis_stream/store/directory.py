@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from aegis_stream.domain.attempt import Scope as FailureScope
-from aegis_stream.domain.audit import Deed
+from aegis_stream.domain.audit import AdminAction
 from aegis_stream.domain.delivery import RUN_LENGTH_MAX
 from aegis_stream.domain.destination import (
     Destination,
@@ -287,7 +287,7 @@ class StoredDirectory:
                     _delete(db, row[2], row[0], now)
                     lost.append(Lost(row[3], row[1], progress[1] if progress is not None else 0))
                     if record is not None:
-                        record(db, row[2], row[3], Deed("destination_delete", "destination", row[1]))
+                        record(db, row[2], row[3], AdminAction("destination_delete", "destination", row[1]))
             return (rows[-1][0] if rows else None), lost
 
         return await self.db.write(work)

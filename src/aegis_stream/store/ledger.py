@@ -70,11 +70,11 @@ class StoredLedger:
             counts = db.row(load()["share_counts"])
             assert counts is not None, "a select of two counts has one row"
             share = -(-counts[0] // max(1, counts[1]))
-            rows = db.rows(load()["standings"], (worker_id,))
+            rows = db.rows(load()["positions"], (worker_id,))
             if share > len(rows) and db.rows(load()["claim"], (worker_id, share - len(rows))):
-                rows = db.rows(load()["standings"], (worker_id,))
-            standings = [_claimed(row) for row in rows]
-            return standings, max(0, len(standings) - share)
+                rows = db.rows(load()["positions"], (worker_id,))
+            positions = [_claimed(row) for row in rows]
+            return positions, max(0, len(positions) - share)
 
         return await self.db.write(work)
 

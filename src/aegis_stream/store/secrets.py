@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from aegis_stream.domain.audit import Deed
+from aegis_stream.domain.audit import AdminAction
 from aegis_stream.domain.ids import Micros, OrganizationId, OrganizationNo
 from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.ports import Place, Sealer
@@ -26,8 +26,8 @@ SEALED = (URL, AUTH_VALUE, HEADERS, OAUTH2)
 _SENTINEL = Place("", "", "sentinel")
 
 
-Record = Callable[[Connection, OrganizationNo, OrganizationId, Deed], None]
-"""Tells an organization what was done to it, inside the write that does it (store/trail.py)."""
+Record = Callable[[Connection, OrganizationNo, OrganizationId, AdminAction], None]
+"""Tells an organization what was done to it, inside the write that does it (store/audit_writer.py)."""
 
 
 class SealingKey(NamedTuple):
@@ -151,7 +151,9 @@ class StoredSecrets:
                 done[org_no, org_id] += 1
             for (org_no, org_id), count in done.items():
                 if record is not None:
-                    record(db, org_no, org_id, Deed("vault_rotate", "organization", org_id, count=count))
+                    record(
+                        db, org_no, org_id, AdminAction("vault_rotate", "organization", org_id, count=count)
+                    )
             return Step(rows[-1][0] if rows else None, done.total(), tuple(broken))
 
         return await self.db.write(work)

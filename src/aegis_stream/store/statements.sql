@@ -268,7 +268,7 @@ WHERE dst_no IN (
 )
 RETURNING dst_no, lease_epoch;
 
--- name: standings
+-- name: positions
 -- What a worker serves and how far each has come.
 SELECT c.dst_no, c.lease_epoch, c.org_no, c.cursor, o.head, c.retrying, c.dead_letters,
        EXISTS (SELECT 1 FROM replays p WHERE p.dst_no = c.dst_no AND p.finished_at IS NULL),

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Protocol
 
 from aegis_stream.errors import Misconfigured, Unavailable
-from aegis_stream.ports import Dice
+from aegis_stream.ports import Random
 
 MASTER_KEY_BYTES = 32
 KEY_ID_BYTES = 4
@@ -97,14 +97,14 @@ class KeyFile:
             ) from error
         return parse_ring(text.decode("ascii", "replace"), self.setting)
 
-    def make(self, dice: Dice) -> bool:
+    def make(self, random: Random) -> bool:
         """Make the file with a new key, unless it is there. Returns: whether it was made just now. Raises: Misconfigured."""
         if self.path.exists():
             return False
         with locked(self.path.parent, wait=True):
             if self.path.exists():
                 return False  # another process was quicker
-            self.write((new_key(dice),))
+            self.write((new_key(random),))
         return True
 
     def write(self, ring: Ring) -> None:
@@ -145,11 +145,11 @@ def parse_ring(text: str, setting: str) -> Ring:
     return tuple(dict.fromkeys(keys))
 
 
-def new_key(dice: Dice, ring: Ring = ()) -> MasterKey:
+def new_key(random: Random, ring: Ring = ()) -> MasterKey:
     """Make a key whose id no key of the ring has."""
     taken = {one.key_id for one in ring}
     for _ in range(2):  # an id is taken once in four thousand million times
-        key = MasterKey(dice.random_bytes(MASTER_KEY_BYTES))
+        key = MasterKey(random.random_bytes(MASTER_KEY_BYTES))
         if key.key_id not in taken:
             return key
     raise Unavailable("the system's random source gives the same bytes again: no key was made")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from aegis_stream.errors import Conflict, Misconfigured
-from aegis_stream.ports import Clock, Dice
+from aegis_stream.ports import Clock, Random
 from aegis_stream.store.directory import Lost, StoredDirectory
 from aegis_stream.store.secrets import Record, SealingKey, StoredSecrets
 
@@ -54,7 +54,7 @@ class Rotation:
     secrets: StoredSecrets
     directory: StoredDirectory
     clock: Clock
-    dice: Dice
+    random: Random
     record: Record | None = None
 
     async def rotate(self, told: Told) -> Rotated:
@@ -152,7 +152,7 @@ class Rotation:
             raise Misconfigured(
                 f"{self.keys.setting} holds {KEYS_MAX} keys already: run `aegis vault rotate --drop-old` first"
             )
-        grown = (new_key(self.dice, ring), *ring)
+        grown = (new_key(self.random, ring), *ring)
         self._write(grown)
         return grown
 

@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from aegis_stream.errors import Misconfigured, Unavailable
-from aegis_stream.ports import Dice, Place
+from aegis_stream.ports import Place, Random
 
 from .ring import KEY_ID_BYTES, MASTER_KEY_BYTES, KeySource, MasterKey, Ring
 
@@ -51,7 +51,7 @@ class Vault:
     """
 
     keys: KeySource
-    dice: Dice
+    random: Random
     alarm: Callable[..., None] = field(default=lambda *_, **__: None, repr=False)
     _ring: Ring = field(init=False, repr=False)
     _alarmed: set[Place] = field(default_factory=set, init=False, repr=False)
@@ -88,7 +88,7 @@ class Vault:
                 code="wrong-master-key",
             )
         bound = _bound(_CURRENT, place)
-        data_key, inner = self.dice.random_bytes(MASTER_KEY_BYTES), self.dice.random_bytes(_NONCE)
+        data_key, inner = self.random.random_bytes(MASTER_KEY_BYTES), self.random.random_bytes(_NONCE)
         return (
             self._wrapped(key, data_key, bound)
             + inner
@@ -114,7 +114,7 @@ class Vault:
         return self._wrapped(key, data_key, _bound(_CURRENT, place)) + record.inner + record.ciphertext
 
     def _wrapped(self, key: MasterKey, data_key: bytes, bound: bytes) -> bytes:
-        nonce = self.dice.random_bytes(_NONCE)
+        nonce = self.random.random_bytes(_NONCE)
         return _CURRENT + key.key_id + nonce + AESGCM(key.secret).encrypt(nonce, data_key, bound)
 
     def _open(self, sealed: bytes, place: Place) -> tuple[bytes, str]:

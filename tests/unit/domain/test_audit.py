@@ -11,11 +11,11 @@ from aegis_stream.domain.audit import (
     ADMIN_DATASET,
     COMMAND_LINE,
     Actor,
-    Deed,
+    AdminAction,
     admin_event,
     destination_change,
     destination_view,
-    key_deed,
+    key_action,
     key_view,
 )
 from aegis_stream.domain.destination import BatchPolicy, Destination, DestinationSpec, Filter
@@ -48,16 +48,16 @@ def make_destination(spec: DestinationSpec = SPEC) -> Destination:
     return Destination(1, "dst_1", 7, "org_abc", spec, 1, NOW, NOW)
 
 
-def make_event(deed: Deed, actor: Actor = ACTOR) -> dict:
-    """Write the event of a deed, and read it."""
-    return json.loads(admin_event(deed, actor, org_id="org_abc", event_id="adm_1", now=NOW))
+def make_event(admin_action: AdminAction, actor: Actor = ACTOR) -> dict:
+    """Write the event of an admin action, and read it."""
+    return json.loads(admin_event(admin_action, actor, org_id="org_abc", event_id="adm_1", now=NOW))
 
 
 def test_an_event_tells_who_did_what_to_what():
     """Every part of the event has its place in the Elastic Common Schema."""
-    deed = Deed("key_create", "api_key", "key_2", "collector", after={"scope": "ingest"})
+    admin_action = AdminAction("key_create", "api_key", "key_2", "collector", after={"scope": "ingest"})
 
-    assert make_event(deed) == {
+    assert make_event(admin_action) == {
         "@timestamp": "2026-05-28T20:26:40.000000Z",
         "message": "ci made key collector",
         "event": {
@@ -83,7 +83,9 @@ def test_an_event_tells_who_did_what_to_what():
 
 def test_a_failure_has_its_reason():
     """What did not succeed says so, and why."""
-    event = make_event(Deed("destination_test", "destination", "dst_1", failure="answered 500"))["event"]
+    event = make_event(AdminAction("destination_test", "destination", "dst_1", failure="answered 500"))[
+        "event"
+    ]
 
     assert (event["outcome"], event["reason"]) == ("failure", "answered 500")
 
@@ -99,7 +101,7 @@ def test_a_failure_has_its_reason():
 )
 def test_says_where_a_call_came_from(actor, source):
     """An address is told as an IP address where it is one, and cut where it is long."""
-    assert make_event(Deed("key_revoke", "api_key", "key_1"), actor).get("source") == source
+    assert make_event(AdminAction("key_revoke", "api_key", "key_1"), actor).get("source") == source
 
 
 @pytest.mark.parametrize("action", sorted(ACTIONS))
@@ -107,7 +109,11 @@ def test_every_action_is_fit_for_the_log(action):
     """The event of every action is taken as one of the service's own and never from outside, with values that ECS knows."""
     category, kind, words = ACTIONS[action]
     body = admin_event(
-        Deed(action, "destination", "dst_1", '\u2028 "x"'), ACTOR, org_id="org_abc", event_id="adm_1", now=NOW
+        AdminAction(action, "destination", "dst_1", '\u2028 "x"'),
+        ACTOR,
+        org_id="org_abc",
+        event_id="adm_1",
+        now=NOW,
     )
 
     inside = parse_event(body.encode(), "org_abc", NOW, lambda: "adm_x", reserved=True)
@@ -171,20 +177,20 @@ def test_every_field_of_a_destination_is_shown_or_hidden_on_purpose():
 )
 def test_a_change_tells_what_changed_and_nothing_else(changes, before, after):
     """Of a change the fields that changed are named, with how they were and are; secrets only by name."""
-    deed = destination_change("destination_change", SPEC, make_destination(replace(SPEC, **changes)))
+    admin_action = destination_change("destination_change", SPEC, make_destination(replace(SPEC, **changes)))
 
-    assert (deed.changed, deed.before, deed.after) == (tuple(changes), before, after)
-    assert "c4n4ry" not in json.dumps(make_event(deed))
+    assert (admin_action.changed, admin_action.before, admin_action.after) == (tuple(changes), before, after)
+    assert "c4n4ry" not in json.dumps(make_event(admin_action))
 
 
 def test_a_changed_url_is_told_although_its_mask_is_the_same():
     """Where only the masked part of a URL changed, it is named as changed."""
     other = replace(SPEC, url=SPEC.url.replace("InThe", "OfThe"))
 
-    deed = destination_change("destination_change", SPEC, make_destination(other))
+    admin_action = destination_change("destination_change", SPEC, make_destination(other))
 
-    assert deed.changed == ("url",)
-    assert deed.before == deed.after != {}
+    assert admin_action.changed == ("url",)
+    assert admin_action.before == admin_action.after != {}
 
 
 @pytest.mark.parametrize("name", sorted({one.name for one in fields(DestinationSpec)}))
@@ -210,7 +216,7 @@ def test_a_key_is_shown_without_its_text():
     """Of a key there are name, scope and end, not even the last characters of its text."""
     key = ApiKey("key_1", 7, "org_abc", "ci", Scope.READ, b"c4n4ry" * 5 + b"xx", "x7Qa", NOW, NOW)
 
-    event = make_event(key_deed("key_create", key, after=key_view(key)))
+    event = make_event(key_action("key_create", key, after=key_view(key)))
 
     assert event["aegis"]["audit"]["after"] == {
         "id": "key_1",

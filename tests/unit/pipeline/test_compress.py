@@ -250,7 +250,7 @@ def test_a_deleted_destination_is_sent_nothing_that_was_being_compressed(make):
     sim.run(
         sim.directory.delete_destination(sim.org.organization_no, sim.destination.dst_id, sim.clock.now())
     )
-    sim.bells.ring_changes()
+    sim.bells.notify_changes()
     sim.advance(1)
     threads.release(holding=False)
     sim.advance(5)

@@ -30,7 +30,7 @@ def make(tmp_path):
 def replay(sim: Simulation, first: int, last: int, replay_id: str = "rpl_1") -> None:
     """Ask for a range to be sent once more."""
     sim.run(sim.directory.add_replay(sim.destination, ReplayId(replay_id), first, last, sim.clock.now()))
-    sim.bells.ring_changes()
+    sim.bells.notify_changes()
 
 
 def serve(worker: Running, route_of) -> None:
@@ -102,7 +102,7 @@ def test_a_cancelled_replay_sends_no_more(make):
     sim.advance(3)
 
     sim.run(sim.directory.cancel_replay(sim.destination, "rpl_1", sim.clock.now()))
-    sim.bells.ring_changes()
+    sim.bells.notify_changes()
     sim.advance(2)
     when_cancelled = sum(sim.receiver.accepted.values())
     later = sim.append(1)
@@ -233,7 +233,7 @@ def test_a_deleted_destination_is_let_go(make):
     sim.run(
         sim.directory.delete_destination(sim.org.organization_no, sim.destination.dst_id, sim.clock.now())
     )
-    sim.bells.ring_changes()
+    sim.bells.notify_changes()
     sim.advance(1)
     ids = sim.append(5)
     sim.advance(5)
@@ -256,7 +256,7 @@ def test_at_the_most_dead_letters_events_wait_in_the_log(make):
 
     sim.receiver.answers = lambda _: status(202)
     sim.run(sim.directory.purge(sim.destination, None))
-    sim.bells.ring_changes()
+    sim.bells.notify_changes()
     sim.advance(60)
 
     assert 10 <= held_at <= 10 + sim.settings.window_max

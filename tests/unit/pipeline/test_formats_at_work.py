@@ -578,7 +578,7 @@ def test_a_replay_of_what_is_too_old_is_said(make, spoken):
 
     sim.receiver.latency_s = 0.5
     sim.run(sim.directory.add_replay(sim.destination, ReplayId("rpl_1"), 1, 500, sim.clock.now()))
-    sim.bells.ring_changes()
+    sim.bells.notify_changes()
     sim.advance(120)
 
     assert before == []

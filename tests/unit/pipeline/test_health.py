@@ -10,7 +10,7 @@ from aegis_stream.pipeline.health import (
     SAMPLE_MAX,
     WARNING_PAUSE_US,
     WARNINGS_MAX,
-    Checkup,
+    HealthTracker,
     Latencies,
     Warnings,
 )
@@ -20,10 +20,10 @@ NOW = Micros(1_700_000_000_000_000)
 DOWN = Failure(Scope.DESTINATION, "answered 500", 500)
 
 
-def checkup(health: Health | None = None) -> tuple[Checkup, Said]:
-    """Return a checkup and what it says."""
+def tracker(health: Health | None = None) -> tuple[HealthTracker, Said]:
+    """Return a tracker and what it says."""
     said = Said()
-    return Checkup(health or Health(), said, {"destination_id": "dst_1"}), said
+    return HealthTracker(health or Health(), said, {"destination_id": "dst_1"}), said
 
 
 # ── latencies ──
@@ -66,12 +66,12 @@ def test_a_latency_of_nothing_is_counted():
     assert counted.quantile_ms(1.0) == 0
 
 
-# ── the checkup ──
+# ── the tracker ──
 
 
 def test_the_time_of_the_last_success_is_when_it_came():
     """A success is told with the time of its answer, not of the settlement that stores it."""
-    watched, _ = checkup()
+    watched, _ = tracker()
     watched.succeeded_at_s = 100.0
 
     health = watched.take_stock([1000], 0, 16.0, NOW, 100.25)
@@ -85,7 +85,7 @@ def test_the_time_of_the_last_success_is_when_it_came():
 
 def test_a_clock_that_stands_still_puts_no_success_into_the_future():
     """Whatever the loop's clock says, a success is never later than its settlement."""
-    watched, _ = checkup()
+    watched, _ = tracker()
     watched.succeeded_at_s = 100.0
 
     assert watched.take_stock([], 0, 16.0, NOW, 99.0).last_success_at == NOW
@@ -93,7 +93,7 @@ def test_a_clock_that_stands_still_puts_no_success_into_the_future():
 
 def test_failing_and_recovery_are_each_said_once():
     """The log has one line when a destination begins to fail and one when it is well again, with the reason."""
-    watched, said = checkup()
+    watched, said = tracker()
     watched.failed(DOWN, 7, NOW)
     for failures_in_row in (1, 2, 0, 0):
         watched.take_stock([], failures_in_row, 1.0, NOW, 1.0)
@@ -104,7 +104,7 @@ def test_failing_and_recovery_are_each_said_once():
 
 def test_an_error_is_kept_until_the_next_one():
     """A later success does not wipe out what the last error was, and for which event."""
-    watched, _ = checkup()
+    watched, _ = tracker()
     watched.failed(DOWN, 7, NOW)
     watched.succeeded_at_s = 1.0
 
@@ -120,7 +120,7 @@ def test_an_error_is_kept_until_the_next_one():
 
 def test_of_many_latencies_a_sample_is_counted_from_all_over():
     """However many attempts a settlement has, what is counted is bounded and has the early as well as the late ones."""
-    watched, _ = checkup()
+    watched, _ = tracker()
 
     health = watched.take_stock([1000] * 50 * SAMPLE_MAX + [64_000] * 50 * SAMPLE_MAX, 0, 1.0, NOW, 1.0)
 
@@ -131,7 +131,7 @@ def test_of_many_latencies_a_sample_is_counted_from_all_over():
 
 def test_a_destination_taken_over_while_failing_is_not_announced_again():
     """A new worker that finds a destination failing says nothing until that changes."""
-    watched, said = checkup(Health(failures_in_row=3))
+    watched, said = tracker(Health(failures_in_row=3))
     watched.take_stock([], 4, 1.0, NOW, 1.0)
 
     assert said.lines == []
@@ -139,7 +139,7 @@ def test_a_destination_taken_over_while_failing_is_not_announced_again():
 
 def test_the_same_warning_is_said_once_an_hour():
     """A warning that comes with every answer is one line an hour, which names the destination."""
-    watched, said = checkup()
+    watched, said = tracker()
     for minute in range(181):
         watched.warned("stored elsewhere", Micros(NOW + minute * 60 * SECOND))
 
@@ -150,7 +150,7 @@ def test_the_same_warning_is_said_once_an_hour():
 
 def test_another_warning_is_said_at_once():
     """Other words do not wait for the hour to be over."""
-    watched, said = checkup()
+    watched, said = tracker()
     for warning in ("stored elsewhere", "nearly full"):
         watched.warned(warning, NOW)
 
@@ -159,7 +159,7 @@ def test_another_warning_is_said_at_once():
 
 def test_warnings_in_turn_are_each_said_once_an_hour():
     """Two warnings that come with every answer are two lines an hour."""
-    watched, said = checkup()
+    watched, said = tracker()
     for minute in range(120):
         for warning in ("stored elsewhere", "nearly full"):
             watched.warned(warning, Micros(NOW + minute * 60 * SECOND))
@@ -180,7 +180,7 @@ def test_what_was_said_is_remembered_within_bounds():
 
 def test_an_hour_is_an_hour():
     """One microsecond before the hour is over the same words are not said again."""
-    watched, said = checkup()
+    watched, said = tracker()
     for at in (NOW, Micros(NOW + WARNING_PAUSE_US - 1), Micros(NOW + WARNING_PAUSE_US)):
         watched.warned("stored elsewhere", at)
 
@@ -190,7 +190,7 @@ def test_an_hour_is_an_hour():
 
 def test_a_warning_is_no_failure():
     """What a person should know although events arrive neither makes a destination failing nor stands as its last error."""
-    watched, said = checkup()
+    watched, said = tracker()
     watched.warned("stored elsewhere", NOW)
 
     health = watched.take_stock([], 0, 16.0, NOW, 1.0)

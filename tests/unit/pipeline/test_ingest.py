@@ -9,7 +9,7 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Appended
 from support.api import make_event
-from support.simulation import SeededDice
+from support.simulation import SeededRandom
 
 ORG = OrganizationNo(1)
 ORG_ID = OrganizationId("org_abc")
@@ -37,11 +37,11 @@ class FakeLog:
         return Appended(first, len(fresh), len(self.events), self.duplicates, self.conflicts)
 
 
-class FakeBell:
+class FakeNotifier:
     def __init__(self) -> None:
         self.rings = []
 
-    def ring(self, organization_no, head):
+    def notify(self, organization_no, head):
         self.rings.append((organization_no, head))
 
 
@@ -57,18 +57,18 @@ def log():
 
 
 @pytest.fixture
-def bell():
-    """Make a bell that remembers."""
-    return FakeBell()
+def notifier():
+    """Make a notifier that remembers."""
+    return FakeNotifier()
 
 
 @pytest.fixture
-def ingest(log, bell):
+def ingest(log, notifier):
     """Make an ingest with room for a thousand bytes."""
-    return Ingest(log, FakeClock(), SeededDice(), bell, queue_bytes_max=1000)
+    return Ingest(log, FakeClock(), SeededRandom(), notifier, queue_bytes_max=1000)
 
 
-async def test_valid_items_are_stored_and_workers_told(ingest, log, bell):
+async def test_valid_items_are_stored_and_workers_told(ingest, log, notifier):
     """Events go into the log as they came, in order, and the workers learn of the new head, once."""
     items = [make_event("a"), make_event("b")]
 
@@ -76,7 +76,7 @@ async def test_valid_items_are_stored_and_workers_told(ingest, log, bell):
 
     assert [event.body.encode() for event in log.events] == items
     assert (recorded.accepted, recorded.duplicates, recorded.rejected) == (2, 0, [])
-    assert bell.rings == [(ORG, 2)]
+    assert notifier.rings == [(ORG, 2)]
 
 
 async def test_invalid_items_stop_no_valid_ones(ingest, log):
@@ -90,14 +90,14 @@ async def test_invalid_items_stop_no_valid_ones(ingest, log):
     assert [event.event_id for event in log.events] == ["a", "b"]
 
 
-async def test_nothing_valid_touches_nothing(ingest, log, bell):
+async def test_nothing_valid_touches_nothing(ingest, log, notifier):
     """A request of which nothing can be taken asks neither store nor workers for anything."""
     log.broken = True
 
     recorded = await ingest.record(ORG, ORG_ID, [b"{"])
 
     assert (recorded.accepted, recorded.appended, len(recorded.rejected)) == (0, None, 1)
-    assert bell.rings == []
+    assert notifier.rings == []
 
 
 async def test_conflicts_are_named_by_their_place_in_the_request(ingest, log):
@@ -115,13 +115,13 @@ async def test_conflicts_are_named_by_their_place_in_the_request(ingest, log):
     assert "event 9" in refused.message
 
 
-async def test_duplicates_wake_nobody(ingest, log, bell):
+async def test_duplicates_wake_nobody(ingest, log, notifier):
     """Where nothing is new there is nothing to deliver."""
     log.duplicates = {0: 1}
 
     await ingest.record(ORG, ORG_ID, [make_event("a")])
 
-    assert bell.rings == []
+    assert notifier.rings == []
 
 
 async def test_what_waits_for_its_commit_is_bounded(ingest, log):
@@ -148,7 +148,7 @@ async def test_one_request_always_fits(ingest):
     assert recorded.accepted == 1
 
 
-async def test_a_failed_append_acknowledges_nothing_and_gives_its_room_back(ingest, log, bell):
+async def test_a_failed_append_acknowledges_nothing_and_gives_its_room_back(ingest, log, notifier):
     """What the store could not take is reported, wakes nobody, and does not count as waiting for ever."""
     log.broken = True
     for _ in range(5):
@@ -159,7 +159,7 @@ async def test_a_failed_append_acknowledges_nothing_and_gives_its_room_back(inge
     recorded = await ingest.record(ORG, ORG_ID, [make_event("a", size_bytes=900)])
 
     assert recorded.accepted == 1
-    assert bell.rings == [(ORG, 1)]
+    assert notifier.rings == [(ORG, 1)]
 
 
 async def test_ids_are_made_where_there_are_none(ingest, log):

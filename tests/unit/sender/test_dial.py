@@ -9,8 +9,8 @@ import pytest
 
 from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
-from aegis_stream.sender.crowd import Crowd, Crowds
-from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, Crowded, Dialer, Refused
+from aegis_stream.sender.address_limiter import AddressLimiter, AddressLimiters
+from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, AddressFull, Dialer, Refused
 from aegis_stream.sender.wire import Connection
 
 
@@ -98,15 +98,20 @@ async def dial(answer, *, timeout_s: float = 10.0, context: ssl.SSLContext | Non
 def make_dialer(endpoint, context, resolver, timeout_s) -> Dialer:
     """Build a dialer that may go everywhere."""
     return Dialer(
-        endpoint, context, guard=FakeGuard(), resolver=resolver, crowds=Crowds(100), timeout_s=timeout_s
+        endpoint,
+        context,
+        guard=FakeGuard(),
+        resolver=resolver,
+        limiters=AddressLimiters(100),
+        timeout_s=timeout_s,
     )
 
 
-def make(peer: str, crowd: Crowd) -> Connection:
+def make(peer: str, limiter: AddressLimiter) -> Connection:
     """Build a connection that nobody owns."""
-    if crowd.address in FULL:
-        raise Crowded(crowd)
-    return Connection(FakeOwner(), lambda: 0.0, host="hook.test", peer=peer, crowd=crowd)
+    if limiter.address in FULL:
+        raise AddressFull(limiter)
+    return Connection(FakeOwner(), lambda: 0.0, host="hook.test", peer=peer, limiter=limiter)
 
 
 async def refusal(answer, **kwargs) -> Refused:
@@ -239,5 +244,5 @@ async def test_a_crowded_address_is_passed_over_for_the_next(connects):
 
     assert not connection.dead
     assert tried == ["192.0.2.2"]
-    with pytest.raises(Crowded):
+    with pytest.raises(AddressFull):
         await dial(list(FULL))

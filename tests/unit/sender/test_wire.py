@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response
-from aegis_stream.sender.crowd import Crowd
+from aegis_stream.sender.address_limiter import AddressLimiter
 from aegis_stream.sender.watch import IDLE
 from aegis_stream.sender.wire import (
     BODY_BYTES_MAX,
@@ -68,9 +68,9 @@ def make_connection(**kwargs) -> tuple[Connection, FakeTransport, FakeOwner]:
     owner = FakeOwner()
     limits = {"answer_bytes_max": kwargs.pop("answer_bytes_max")} if "answer_bytes_max" in kwargs else {}
     transport = FakeTransport(**kwargs)
-    crowd = Crowd("192.0.2.7", 100, 0.0)
+    limiter = AddressLimiter("192.0.2.7", 100, 0.0)
     connection = Connection(
-        owner, lambda: 1.0, host="hook.example", peer="192.0.2.7 port 443", crowd=crowd, **limits
+        owner, lambda: 1.0, host="hook.example", peer="192.0.2.7 port 443", limiter=limiter, **limits
     )
     connection.connection_made(transport)
     return connection, transport, owner

@@ -12,7 +12,7 @@ import pytest
 
 from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.vault.ring import KEYS_MAX, KeyFile, MasterKey, locked, new_key, parse_ring
-from support.api import FakeDice
+from support.api import FakeRandom
 
 KEY, OTHER_KEY = MasterKey(bytes(range(32))), MasterKey(bytes(range(1, 33)))
 
@@ -103,11 +103,11 @@ def test_takes_a_bounded_number_of_keys():
 def test_a_new_key_has_an_id_of_its_own():
     """Chance that gives a known key once more is not believed."""
 
-    class Stuck(FakeDice):
+    class Stuck(FakeRandom):
         def random_bytes(self, count: int) -> bytes:
             return KEY.secret
 
-    assert new_key(FakeDice(), (KEY,)).key_id != KEY.key_id
+    assert new_key(FakeRandom(), (KEY,)).key_id != KEY.key_id
     with pytest.raises(Unavailable, match="random"):
         new_key(Stuck(), (KEY,))
 
@@ -125,7 +125,7 @@ def test_makes_the_master_key_file_once(tmp_path):
     """The file is made for its owner alone, and read from then on."""
     file = KeyFile(tmp_path / "master.key")
 
-    made, again = file.make(FakeDice()), file.make(FakeDice())
+    made, again = file.make(FakeRandom()), file.make(FakeRandom())
 
     assert (made, again, len(file.read())) == (True, False, 1)
     assert stat.S_IMODE(file.path.stat().st_mode) == 0o600
@@ -135,8 +135,8 @@ def test_processes_that_start_at_once_make_one_key(tmp_path):
     """Whoever comes second reads the key of the first: never half a file, never a second key."""
     program = (
         "import secrets, sys; from pathlib import Path; from aegis_stream.vault import KeyFile\n"
-        "class Dice:\n random_bytes = staticmethod(secrets.token_bytes)\n"
-        "file = KeyFile(Path(sys.argv[1])); file.make(Dice()); print([one.key_id.hex() for one in file.read()])"
+        "class Random:\n random_bytes = staticmethod(secrets.token_bytes)\n"
+        "file = KeyFile(Path(sys.argv[1])); file.make(Random()); print([one.key_id.hex() for one in file.read()])"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "master.key")]
 
@@ -156,7 +156,7 @@ def test_whoever_starts_while_another_makes_the_key_waits_for_it(tmp_path, monke
         flock(handle, how)
 
     file = KeyFile(tmp_path / "master.key")
-    second = threading.Thread(target=lambda: made.append(file.make(FakeDice())))
+    second = threading.Thread(target=lambda: made.append(file.make(FakeRandom())))
     with locked(tmp_path, wait=True):
         monkeypatch.setattr(fcntl, "flock", ask)
         second.start()

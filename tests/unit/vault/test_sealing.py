@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.ports import Place
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
-from support.api import FakeDice
+from support.api import FakeRandom
 
 KEY, OTHER_KEY = MasterKey(bytes(range(32))), MasterKey(bytes(range(1, 33)))
 SECRET, PLACE = "Bearer c4n4ry-t0ken", Place("org_1", "dst_1", "auth_header_value")
@@ -18,7 +18,7 @@ SECRET, PLACE = "Bearer c4n4ry-t0ken", Place("org_1", "dst_1", "auth_header_valu
 
 def make_vault(*ring: MasterKey, **values) -> Vault:
     """Build a vault."""
-    return Vault(GivenKeys(ring or (KEY,)), FakeDice(), **values)
+    return Vault(GivenKeys(ring or (KEY,)), FakeRandom(), **values)
 
 
 def seal_as_version_one(secret: str, key: MasterKey = KEY, place: Place = PLACE) -> bytes:
@@ -228,7 +228,7 @@ def test_a_record_that_does_not_open_is_not_rewrapped():
 def test_looks_again_for_a_key_that_it_does_not_know():
     """A record under a new key opens in a process that began before there was that key, and so does sealing under it."""
     keys = ChangingKeys(KEY)
-    vault = Vault(keys, FakeDice())
+    vault = Vault(keys, FakeRandom())
     sealed = make_vault(OTHER_KEY).seal(SECRET, PLACE)
 
     keys.ring = (OTHER_KEY, KEY)
@@ -273,7 +273,7 @@ def test_a_moved_record_sounds_an_alarm():
 def test_goes_on_with_its_keys_while_their_place_cannot_be_read():
     """Keys that are known stay in use when the file is gone; one that is not known is unknown, and no other error."""
     keys = ChangingKeys(KEY)
-    vault = Vault(keys, FakeDice())
+    vault = Vault(keys, FakeRandom())
     sealed, other = vault.seal(SECRET, PLACE), make_vault(OTHER_KEY).seal(SECRET, PLACE)
 
     keys.gone = True

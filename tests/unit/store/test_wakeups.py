@@ -1,4 +1,4 @@
-"""The doorbell: who rings is heard, rings of one moment travel together, the dead are told from the living."""
+"""The notifier: who rings is heard, rings of one moment travel together, the dead are told from the living."""
 
 import asyncio
 import socket
@@ -7,7 +7,13 @@ import sys
 
 import pytest
 
-from aegis_stream.store.bell import PAIRS_PER_MESSAGE_MAX, UNIX_PATH_MAX, Bell, BellRope, is_alive
+from aegis_stream.store.wakeups import (
+    PAIRS_PER_MESSAGE_MAX,
+    UNIX_PATH_MAX,
+    WakeListener,
+    WakeNotifier,
+    is_alive,
+)
 
 
 class Ear:
@@ -37,113 +43,113 @@ def names(folder):
 @pytest.fixture
 def folder(tmp_path):
     """Choose where the sockets are."""
-    return tmp_path / "bell"
+    return tmp_path / "notifier"
 
 
 @pytest.fixture
 async def ear(folder):
     """Let a worker listen."""
     ear = Ear()
-    bell = Bell(folder, "wrk_1", ear)
+    listener = WakeListener(folder, "wrk_1", ear)
     yield ear
-    bell.close()
+    listener.close()
 
 
 @pytest.fixture
-def rope(folder):
+def notifier(folder):
     """Make the ringing side."""
-    rope = BellRope(folder)
-    yield rope
-    rope.close()
+    notifier = WakeNotifier(folder)
+    yield notifier
+    notifier.close()
 
 
-async def test_a_ring_reaches_every_worker(folder, ear, rope):
+async def test_a_ring_reaches_every_worker(folder, ear, notifier):
     """Each worker of the data directory learns which log has grown, and how far."""
     second = Ear()
-    bell = Bell(folder, "wrk_2", second)
+    listener = WakeListener(folder, "wrk_2", second)
 
-    rope.ring(3, 42)
+    notifier.notify(3, 42)
 
     assert await ear.hears(1) == await second.hears(1) == [(3, 42)]
-    bell.close()
+    listener.close()
 
 
-async def test_rings_of_one_moment_travel_together(ear, rope):
+async def test_rings_of_one_moment_travel_together(ear, notifier):
     """Between two turns of the loop only the newest head of each organization is told, in one message."""
     for head in range(1, 100):
-        rope.ring(1, head)
-    rope.ring(2, 7)
+        notifier.notify(1, head)
+    notifier.notify(2, 7)
 
     assert await ear.hears(2) == [(1, 99), (2, 7)]
 
 
-async def test_many_organizations_take_several_messages(ear, rope):
+async def test_many_organizations_take_several_messages(ear, notifier):
     """What does not fit into one message goes into the next, and none is forgotten."""
     rings = {number: number + 1 for number in range(1, PAIRS_PER_MESSAGE_MAX + 10)}
 
     for number, head in rings.items():
-        rope.ring(number, head)
+        notifier.notify(number, head)
 
     assert dict(await ear.hears(len(rings))) == rings
 
 
-async def test_a_change_reaches_a_worker_that_has_just_started(folder, ear, rope):
+async def test_a_change_reaches_a_worker_that_has_just_started(folder, ear, notifier):
     """The list of workers is believed for a moment only; a change of destinations looks for new ones at once."""
-    rope.ring(1, 1)
+    notifier.notify(1, 1)
     await ear.hears(1)
     late = Ear()
-    bell = Bell(folder, "wrk_late", late)
+    listener = WakeListener(folder, "wrk_late", late)
 
-    rope.ring_changes()
+    notifier.notify_changes()
 
     assert await late.hears(1) == [(0, 0)]
-    bell.close()
+    listener.close()
 
 
-async def test_ringing_the_dead_hurts_nobody(folder, ear, rope):
+async def test_ringing_the_dead_hurts_nobody(folder, ear, notifier):
     """A socket without a process behind it is passed over; the living hear all the same."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as dead:
         dead.bind(str(folder / "wrk_dead.sock"))
 
-    rope.ring(1, 1)
+    notifier.notify(1, 1)
 
     assert await ear.hears(1) == [(1, 1)]
 
 
-async def test_ringing_nobody_is_fine(rope):
+async def test_ringing_nobody_is_fine(notifier):
     """Without workers a ring goes nowhere."""
-    rope.ring(1, 1)
+    notifier.notify(1, 1)
     await asyncio.sleep(0)
 
 
-async def test_a_bell_that_is_full_loses_rings_and_blocks_nobody(folder, rope):
+async def test_a_listener_that_is_full_loses_rings_and_blocks_nobody(folder, notifier):
     """Whoever does not listen for a while loses rings; the ringing side never waits."""
     ear = Ear()
-    bell = Bell(folder, "wrk_1", ear)
+    listener = WakeListener(folder, "wrk_1", ear)
 
     for head in range(1, 2000):
-        rope.ring(1, head)
-        rope._send()
+        notifier.notify(1, head)
+        notifier._send()
 
     heard = await ear.hears(1)
     assert 0 < len(heard) < 2000
-    bell.close()
+    listener.close()
 
 
-async def test_garbage_is_ignored(folder, ear, rope):
+async def test_garbage_is_ignored(folder, ear, notifier):
     """A message that is no list of pairs rings nothing."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as stranger:
         stranger.sendto(b"x" * 17, str(folder / "wrk_1.sock"))
-    rope.ring(1, 1)
+    notifier.notify(1, 1)
 
     assert await ear.hears(1) == [(1, 1)]
 
 
 async def test_a_worker_is_alive_while_it_listens(folder, ear):
-    """The open socket is the sign of life; the socket of a closed bell is gone."""
+    """The open socket is the sign of life; the socket of a closed notifier is gone."""
     alive = is_alive(folder, "wrk_1")
-    bell = Bell(folder, "wrk_2", Ear())
-    bell.close()
+    listener = WakeListener(folder, "wrk_2", Ear())
+    listener.close()
 
     assert alive
     assert not is_alive(folder, "wrk_2")
@@ -155,9 +161,9 @@ def test_a_killed_worker_is_found_dead(folder):
     program = (
         "import asyncio, os, sys, signal\n"
         "from pathlib import Path\n"
-        "from aegis_stream.store.bell import Bell\n"
+        "from aegis_stream.store.wakeups import WakeListener\n"
         "async def main():\n"
-        "    Bell(Path(sys.argv[1]), 'wrk_1', print)\n"
+        "    WakeListener(Path(sys.argv[1]), 'wrk_1', print)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         "asyncio.run(main())\n"
     )
@@ -171,14 +177,14 @@ def test_a_killed_worker_is_found_dead(folder):
 
 async def test_a_long_path_is_no_obstacle(tmp_path):
     """A data directory deeper than a socket address can hold works like any other."""
-    folder = tmp_path / ("deep" * 20) / ("er" * 30) / "bell"
+    folder = tmp_path / ("deep" * 20) / ("er" * 30) / "notifier"
     assert len(str(folder)) > UNIX_PATH_MAX
-    ear, rope = Ear(), BellRope(folder)
-    bell = Bell(folder, "wrk_01m82xk9rj9fdqxy70tasw9fhs", ear)
+    ear, notifier = Ear(), WakeNotifier(folder)
+    listener = WakeListener(folder, "wrk_01m82xk9rj9fdqxy70tasw9fhs", ear)
 
-    rope.ring(1, 5)
+    notifier.notify(1, 5)
 
     assert await ear.hears(1) == [(1, 5)]
     assert is_alive(folder, "wrk_01m82xk9rj9fdqxy70tasw9fhs")
-    bell.close()
-    rope.close()
+    listener.close()
+    notifier.close()

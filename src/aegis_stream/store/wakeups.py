@@ -1,4 +1,4 @@
-"""The doorbell of a SQLite store: a datagram socket per worker, in the data directory.
+"""The notifier of a SQLite store: a datagram socket per worker, in the data directory.
 
 Whoever appends events or changes destinations tells the workers at once, in a message of a few bytes. A message may be
 lost (a full buffer, a worker that is just starting): workers also look at the database several times a second. The socket
@@ -21,8 +21,8 @@ UNIX_PATH_MAX = 100
 """Longest path that a socket address holds, with a margin (sun_path has 108 bytes)."""
 
 
-class BellRope:
-    """The ringing side (port Doorbell): tells every worker of this data directory.
+class WakeNotifier:
+    """The ringing side (port Notifier): tells every worker of this data directory.
 
     Args:
         folder: where the workers' sockets are.
@@ -36,16 +36,16 @@ class BellRope:
         self._addresses: list[str] = []
         self._looked_at_s = -LOOK_AGAIN_S
 
-    def ring(self, organization_no: int, head: int) -> None:
+    def notify(self, organization_no: int, head: int) -> None:
         """Tell that a log has grown to `head`; rings of one turn of the event loop travel together."""
         if not self._heads:
             asyncio.get_running_loop().call_soon(self._send)
         self._heads[organization_no] = head
 
-    def ring_changes(self) -> None:
+    def notify_changes(self) -> None:
         """Tell that destinations changed; a worker that has just started is told as well."""
         self._looked_at_s = -LOOK_AGAIN_S
-        self.ring(0, 0)
+        self.notify(0, 0)
 
     def close(self) -> None:
         """Close the socket."""
@@ -67,7 +67,7 @@ class BellRope:
                     self._socket.sendto(message, address)
 
 
-class Bell:
+class WakeListener:
     """The listening side: a worker's own socket.
 
     Args:

@@ -14,7 +14,7 @@ PACE_BURST_S = 0.1
 class Holder(Protocol):
     """What holds connections: a channel."""
 
-    def give_up_idle(self, crowd: "Crowd") -> bool:
+    def give_up_idle(self, limiter: "AddressLimiter") -> bool:
         """Close a connection to this address that carries nothing; False when there is none."""
         ...
 
@@ -23,7 +23,7 @@ class Holder(Protocol):
         ...
 
 
-class Crowd:
+class AddressLimiter:
     """All connections of this process to one address.
 
     Args:
@@ -101,8 +101,8 @@ class Crowd:
         return max(0.0, turn_s - now_s)
 
 
-class Crowds:
-    """The crowd at each address.
+class AddressLimiters:
+    """The limiter at each address.
 
     Args:
         places_max: connections to one address at most.
@@ -114,16 +114,16 @@ class Crowds:
     def __init__(self, places_max: int, requests_per_s: float = 0.0) -> None:
         self._places_max = places_max
         self._requests_per_s = requests_per_s
-        self._at: dict[str, Crowd] = {}
+        self._at: dict[str, AddressLimiter] = {}
 
     def __len__(self) -> int:
         return len(self._at)
 
-    def at(self, address: str) -> Crowd:
-        """Return the crowd at an address, a new one if nobody is there."""
-        crowd = self._at.get(address)
-        if crowd is None:
+    def at(self, address: str) -> AddressLimiter:
+        """Return the limiter at an address, a new one if nobody is there."""
+        limiter = self._at.get(address)
+        if limiter is None:
             if len(self._at) >= 2 * self._places_max:
                 self._at = {where: one for where, one in self._at.items() if not one.empty}
-            crowd = self._at[address] = Crowd(address, self._places_max, self._requests_per_s)
-        return crowd
+            limiter = self._at[address] = AddressLimiter(address, self._places_max, self._requests_per_s)
+        return limiter

@@ -20,7 +20,7 @@ from aegis_stream.netguard import NetGuard
 from aegis_stream.sender import ThreadResolver, TrustStore
 from aegis_stream.settings import Settings
 
-from .checkup import Finding, listed
+from .checks import Finding, listed
 
 RESOLVE_TIMEOUT_S = 5.0
 AT_ONCE_MAX = 16

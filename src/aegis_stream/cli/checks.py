@@ -1,6 +1,6 @@
 """What `aegis doctor` looks at on this machine: settings, files, master key, database, disk, clock, workers.
 
-Nothing is made, changed or repaired, and no finding repeats a secret. What leaves the machine is in checkup_egress.py.
+Nothing is made, changed or repaired, and no finding repeats a secret. What leaves the machine is in checks_egress.py.
 """
 
 import ctypes
@@ -15,9 +15,9 @@ from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import Misconfigured
 from aegis_stream.settings import SECRET_FIELDS, Settings
-from aegis_stream.store.bell import is_alive
 from aegis_stream.store.inspect import Inspection, Sealed
 from aegis_stream.store.sqlite import refuse_unsuitable
+from aegis_stream.store.wakeups import is_alive
 from aegis_stream.vault import KeySource, Vault
 
 FREE_BYTES_MIN = 1 << 30

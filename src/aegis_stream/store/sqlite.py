@@ -166,6 +166,7 @@ class Sqlite:
         self.path = path
         self._threads = threads
         refuse_unsuitable(path)
+        _create_private(path)
         self._gate = _WriteGate(path.with_name(path.name + ".lock"))
         self._writer = self._connect(CACHE_KIB)
         self._reader_local = threading.local()
@@ -279,19 +280,14 @@ class Sqlite:
 
     def _connect(self, cache_kib: int) -> apsw.Connection:
         try:
-            # SQLite gives its other files the permissions of this one: nobody else reads events or sealed credentials.
-            os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
-            connection = apsw.Connection(str(self.path))
+            connection = apsw.Connection(str(self.path), apsw.SQLITE_OPEN_READWRITE)
             connection.set_busy_timeout(BUSY_TIMEOUT_MS)
             connection.execute(
                 f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {0 if self._threads else 4000:d};"
                 f"PRAGMA cache_size = -{cache_kib:d}; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON"
             )
-        except (apsw.Error, OSError) as error:
-            raise Misconfigured(
-                f"cannot open the database {self.path}: {error}; AEGIS_DATA_DIR must be a directory this user may write to",
-                code="store-unreadable",
-            ) from error
+        except apsw.Error as error:
+            raise _cannot_open(self.path, error) from error
         return connection
 
     def _reader(self) -> apsw.Connection:
@@ -413,6 +409,28 @@ class _WriteGate:
 
     def close(self) -> None:
         os.close(self._file)
+
+
+def _create_private(path: Path) -> None:
+    """Create the database file, readable by its owner only, unless it exists; SQLite gives -wal and -shm the same mode.
+
+    An existing file is never opened here: closing any descriptor of a file drops every POSIX lock that this process holds
+    on it. Without its SHARED lock another SQLite takes the database for unused, and deletes the write-ahead log under the
+    running service. Source: sqlite.org/howtocorrupt.html, section 2.2.
+    Raises: Misconfigured when the file cannot be created.
+    """
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except OSError as error:
+        raise _cannot_open(path, error) from error
+
+
+def _cannot_open(path: Path, error: Exception) -> Misconfigured:
+    return Misconfigured(
+        f"cannot open the database {path}: {error}; AEGIS_DATA_DIR must be a directory this user may write to",
+        code="store-unreadable",
+    )
 
 
 def refuse_unsuitable(path: Path, mounts: Path = Path("/proc/self/mountinfo")) -> None:

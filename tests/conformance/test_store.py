@@ -43,6 +43,7 @@ from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP, Retenti
 from aegis_stream.store.sqlite import Sqlite
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from support.simulation import SeededRandom
+from support.sql import raw
 
 T0 = Micros(1_780_000_000_000_000)
 SECOND = 1_000_000
@@ -63,7 +64,7 @@ class Store:
     retention: Retention
 
     def count(self, table: str) -> int:
-        return self.db.read_now(lambda db: db.row(f"SELECT count(*) FROM {table}"))[0]
+        return self.db.read_now(lambda db: raw(db).row(f"SELECT count(*) FROM {table}"))[0]
 
 
 @dataclass
@@ -448,8 +449,8 @@ async def test_a_page_ends_before_a_hole(store, org):
     counted off, so a page across a hole would deliver events under the wrong sequences.
     """
     await store.log.append(org, events(1, 10), T0)
-    (gone,) = await store.db.read(lambda db: db.row("SELECT position FROM events WHERE event_id = 'e5'"))
-    await store.db.write(lambda db: db.run("DELETE FROM events WHERE position = ?", (gone,)))
+    (gone,) = await store.db.read(lambda db: raw(db).row("SELECT position FROM events WHERE event_id = 'e5'"))
+    await store.db.write(lambda db: raw(db).run("DELETE FROM events WHERE position = ?", (gone,)))
 
     page = await store.log.page(org, 1, 10, bytes_max=1 << 20, labels=True)
 

@@ -14,6 +14,7 @@ from aegis_stream.errors import Conflict, Unavailable
 from aegis_stream.store.around import with_after
 from aegis_stream.store.audit_writer import AuditWriter
 from support.api import OPERATOR_KEY, ORG, SECRET, Caller, make_event, open_world, problem_of
+from support.sql import raw
 
 PATH = "/forwarding-destinations"
 KEYS = "/api-keys"
@@ -160,7 +161,7 @@ async def test_what_cannot_be_recorded_is_not_done(world, call):
     key = (await tenant.admin.post(KEYS, json={"scope": "read"})).json()
     listings = [PATH, one, KEYS, f"{one}/dead-letters", f"{one}/replays", "/events"]
     before = [(await tenant.admin.get(path)).json() for path in listings]
-    await world.stores.db.write(lambda db: db.run("ALTER TABLE events RENAME TO gone"))
+    await world.stores.db.write(lambda db: raw(db).run("ALTER TABLE events RENAME TO gone"))
 
     answer = await {
         "create": lambda: tenant.admin.post(PATH, json={"url": "https://other.example.com/"}),
@@ -172,7 +173,7 @@ async def test_what_cannot_be_recorded_is_not_done(world, call):
         "key": lambda: tenant.admin.post(KEYS, json={}),
         "revoke": lambda: tenant.admin.delete(f"{KEYS}/{key['id']}"),
     }[call]()
-    await world.stores.db.write(lambda db: db.run("ALTER TABLE gone RENAME TO events"))
+    await world.stores.db.write(lambda db: raw(db).run("ALTER TABLE gone RENAME TO events"))
 
     problem_of(answer, 503)
     assert [(await tenant.admin.get(path)).json() for path in listings] == before
@@ -228,7 +229,7 @@ async def test_a_destination_whose_credential_does_not_open_can_be_deleted(world
     tenant = await world.make_organization()
     destination_id = await world.make_destination(tenant)
     damage = "UPDATE destinations SET auth_value = x'00'"
-    await world.stores.db.write(lambda db: db.run(damage))
+    await world.stores.db.write(lambda db: raw(db).run(damage))
 
     answer = await tenant.admin.delete(f"{PATH}/{destination_id}")
 

@@ -22,6 +22,7 @@ from support.api import (
     open_world,
     problem_of,
 )
+from support.sql import raw
 
 PATH = "/forwarding-destinations"
 URL = "https://siem.example.com/services/collector"
@@ -927,8 +928,8 @@ async def swap_credentials(world, victim: str, thief: str) -> None:
     """Put one destination's sealed credential into another one's row, as somebody with write access to the file could."""
 
     def swap(db):
-        record = db.row("SELECT auth_value FROM destinations WHERE dst_id = ?", (victim,))
-        db.run("UPDATE destinations SET auth_value = ? WHERE dst_id = ?", (record[0], thief))
+        record = raw(db).row("SELECT auth_value FROM destinations WHERE dst_id = ?", (victim,))
+        raw(db).run("UPDATE destinations SET auth_value = ? WHERE dst_id = ?", (record[0], thief))
 
     await world.stores.db.write(swap)
 

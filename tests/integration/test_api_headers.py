@@ -14,6 +14,7 @@ from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, HEADERS
 from aegis_stream.errors import Unavailable
 from support.api import SECRET, open_world, problem_of
 from support.sealed import assert_keeps_a_key_in_use
+from support.sql import raw
 
 PATH = "/forwarding-destinations"
 URL = "https://chronicle.example.com/feeds/one"
@@ -232,7 +233,7 @@ async def test_deleted_and_removed_headers_are_gone_from_the_store(world):
     await tenant.admin.patch(one, json={"headers": None})
     await tenant.admin.delete(other)
 
-    rows = world.stores.db.read_now(lambda db: db.rows("SELECT headers FROM destinations"))
+    rows = world.stores.db.read_now(lambda db: raw(db).rows("SELECT headers FROM destinations"))
     assert rows == [(None,), (None,)]
 
 
@@ -251,7 +252,7 @@ async def test_a_record_of_headers_opens_nowhere_else(world, move):
     """Row 47: moved to another destination, organization or field, or damaged, headers do not open, and the log tells of it."""
     tenant, _ = await make(world)
     await world.make_destination(tenant, headers={"X-Key": "c4n4ry-other"})
-    world.stores.db.write_now(lambda db: db.run(move))
+    world.stores.db.write_now(lambda db: raw(db).run(move))
 
     with pytest.raises(Unavailable) as caught:
         await world.service.directory.destination(2)

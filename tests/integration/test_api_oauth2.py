@@ -13,6 +13,7 @@ from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Unavailable
 from support.api import SECRET, open_world, problem_of
 from support.sealed import assert_keeps_a_key_in_use
+from support.sql import raw
 
 PATH = "/forwarding-destinations"
 URL = "https://aegis.ingest.example.com/dataCollectionRules/dcr-0a1b/streams/Custom-Aegis_CL"
@@ -301,7 +302,7 @@ async def test_a_record_of_a_client_opens_nowhere_else(world, move):
     tenant, _ = await make(world)
     body = {"url": URL, "oauth2": OAUTH2 | {"client_id": "other"}, "headers": {"X-Key": "c4n4ry-key"}}
     assert (await tenant.admin.post(PATH, json=body)).status_code == 201
-    world.stores.db.write_now(lambda db: db.run(move))
+    world.stores.db.write_now(lambda db: raw(db).run(move))
 
     with pytest.raises(Unavailable) as caught:
         await world.service.directory.destination(2)
@@ -314,7 +315,7 @@ async def test_a_record_of_a_client_opens_nowhere_else(world, move):
 async def test_a_damaged_client_is_mended_by_giving_it_anew(world):
     """A destination whose client does not open is shown as damaged, without it, and takes URL and client given anew."""
     tenant, one = await make(world)
-    world.stores.db.write_now(lambda db: db.run(MOVES["one bit of it"]))
+    world.stores.db.write_now(lambda db: raw(db).run(MOVES["one bit of it"]))
 
     damaged = (await tenant.read.get(one)).json()
     without = await tenant.admin.patch(one, json={"url": URL, "oauth2": SHOWN})
@@ -361,7 +362,7 @@ async def test_deleted_and_removed_clients_are_gone_from_the_store(world):
     await tenant.admin.patch(one, json={"oauth2": None})
     await tenant.admin.delete(other)
 
-    assert world.stores.db.read_now(lambda db: db.rows("SELECT oauth2 FROM destinations")) == [
+    assert world.stores.db.read_now(lambda db: raw(db).rows("SELECT oauth2 FROM destinations")) == [
         (None,),
         (None,),
     ]

@@ -25,6 +25,7 @@ from support.api import (
     open_world,
     problem_of,
 )
+from support.sql import raw
 
 PATH = "/forwarding-destinations"
 FRAMEWORKS = "/unused"  # the framework's own pages of documentation, of which there should be none
@@ -227,7 +228,7 @@ async def test_tells_that_it_lives_without_a_key(world):
 
 async def test_is_not_ready_without_its_store(world):
     """/readyz is 503 when the store does not answer, /healthz still 200."""
-    await world.stores.db.write(lambda db: db.run("ALTER TABLE cursors RENAME TO gone"))
+    await world.stores.db.write(lambda db: raw(db).run("ALTER TABLE cursors RENAME TO gone"))
 
     ready, health = await world.client.get("/readyz"), await world.client.get("/healthz")
 
@@ -434,7 +435,7 @@ async def test_a_bug_of_ingest_is_a_problem_too(world):
 async def test_a_full_disk_is_503_everywhere(world):
     """A call that cannot be written is 503 with Retry-After, and names no statement."""
     tenant = await world.make_organization()
-    await world.stores.db.write(lambda db: db.run("ALTER TABLE destinations RENAME TO gone"))
+    await world.stores.db.write(lambda db: raw(db).run("ALTER TABLE destinations RENAME TO gone"))
 
     answer = await tenant.admin.post(PATH, json={"url": "https://siem.example.com/"})
 

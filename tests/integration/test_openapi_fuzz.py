@@ -25,6 +25,7 @@ from aegis_stream.api.connection import bounded_http
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.ids import DestinationId
 from support.api import OPERATOR_KEY, ORG, World, make_event, open_world
+from support.sql import raw
 
 DESTINATION = "dst_fuzz"
 EVENT = "evt_1"
@@ -114,7 +115,7 @@ class Running:
             await directory.destination_of(self.no, DESTINATION)
             return
         gone = "UPDATE destinations SET dst_id = dst_id || '_' || dst_no WHERE dst_id = ?"
-        await self.world.stores.db.write(lambda db: db.run(gone, (DESTINATION,)))
+        await self.world.stores.db.write(lambda db: raw(db).run(gone, (DESTINATION,)))
         await directory.add_destination(
             self.no, DestinationId(DESTINATION), spec, self.world.clock.now(), 10**6
         )

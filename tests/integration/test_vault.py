@@ -23,6 +23,7 @@ from aegis_stream.store.sqlite import Sqlite
 from aegis_stream.vault import KeyFile, MasterKey
 from support.api import FakeLog
 from support.cli import run_aegis
+from support.sql import raw
 
 NOW = Micros(1_780_000_000_000_000)
 COUNT = 120
@@ -97,7 +98,7 @@ def silent(done: int, total: int) -> None:
 def key_ids(stores) -> set[bytes]:
     """Return the ids of the keys that records stand under, as they lie in the database."""
     rows = stores.db.read_now(
-        lambda db: db.rows(
+        lambda db: raw(db).rows(
             "SELECT url, auth_value, headers, oauth2 FROM destinations WHERE deleted_at IS NULL"
         )
     )
@@ -107,7 +108,7 @@ def key_ids(stores) -> set[bytes]:
 def versions(stores) -> set[int]:
     """Return the versions of the records in the database."""
     rows = stores.db.read_now(
-        lambda db: db.rows(
+        lambda db: raw(db).rows(
             "SELECT url, auth_value, headers, oauth2 FROM destinations WHERE deleted_at IS NULL"
         )
     )
@@ -138,7 +139,7 @@ async def test_a_record_that_was_moved_in_the_database_does_not_open(tmp_path, m
         for number, org_id in enumerate(("org_a", "org_b"), 1):
             assert add_organization(stores, org_id) == number
             await add_destinations(stores, number, 1, 1)
-        stores.db.write_now(lambda db: [db.run(one) for one in move.split(";")])
+        stores.db.write_now(lambda db: [raw(db).run(one) for one in move.split(";")])
 
         for no in (1, 2):
             (shown,) = await stores.directory.destinations_of(no, "", 10)
@@ -158,7 +159,7 @@ async def test_a_destination_that_does_not_open_can_be_deleted(tmp_path):
     with opened(make_settings(tmp_path)) as stores:
         no, other = add_organization(stores, "org_a"), add_organization(stores, "org_b")
         await add_destinations(stores, no, 1, 2)
-        stores.db.write_now(lambda db: db.run("UPDATE destinations SET url = x'00' WHERE dst_no = 1"))
+        stores.db.write_now(lambda db: raw(db).run("UPDATE destinations SET url = x'00' WHERE dst_no = 1"))
 
         with pytest.raises(NotFound):
             await stores.directory.delete_destination(other, "dst_1_0001", NOW)
@@ -199,9 +200,11 @@ async def test_a_key_of_the_right_id_and_other_bytes_stops_the_start(tmp_path):
     """The key itself is tried, not only its name."""
     settings = make_settings(tmp_path, master_key=as_text(OLD))
     with opened(settings) as stores:
-        sealed = stores.db.read_now(lambda db: db.row("SELECT sentinel FROM master_keys"))[0]
+        sealed = stores.db.read_now(lambda db: raw(db).row("SELECT sentinel FROM master_keys"))[0]
         stores.db.write_now(
-            lambda db: db.run("UPDATE master_keys SET sentinel = ?", (sealed[:-1] + bytes([sealed[-1] ^ 1]),))
+            lambda db: raw(db).run(
+                "UPDATE master_keys SET sentinel = ?", (sealed[:-1] + bytes([sealed[-1] ^ 1]),)
+            )
         )
 
     with pytest.raises(Misconfigured), opened(settings):
@@ -232,11 +235,11 @@ async def test_one_damaged_record_does_not_stop_the_start(tmp_path):
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, 2)
         stores.db.write_now(
-            lambda db: db.run(
+            lambda db: raw(db).run(
                 "UPDATE destinations SET url = CAST(x'02deadbeef' || zeroblob(99) AS BLOB) WHERE dst_no = 1"
             )
         )
-        stores.db.write_now(lambda db: db.run("UPDATE master_keys SET rewrapped_at = NULL"))
+        stores.db.write_now(lambda db: raw(db).run("UPDATE master_keys SET rewrapped_at = NULL"))
 
     with opened(settings) as stores:
         assert (await stores.directory.destination(2)).spec.auth_header_value == "Bearer c4n4ry-1"
@@ -280,7 +283,7 @@ def make_version_one(settings: Settings, monkeypatch, schema: int = 1) -> None:
     insert_organization = (
         "INSERT INTO organizations (org_no, org_id, name, created_at) VALUES (1, 'org_a', 'A', 1)"
     )
-    db.write_now(lambda one: one.run(insert_organization))
+    db.write_now(lambda one: raw(one).run(insert_organization))
     for number in (1, 2):
         dst_id = f"dst_1_{number:04d}"
         values = (
@@ -291,14 +294,14 @@ def make_version_one(settings: Settings, monkeypatch, schema: int = 1) -> None:
             spec,
         )
         db.write_now(
-            lambda one, values=values: one.run(
+            lambda one, values=values: raw(one).run(
                 "INSERT INTO destinations (dst_no, dst_id, org_no, url, auth_value, spec, paused, revision, created_at,"
                 " updated_at) VALUES (?, ?, 1, ?, ?, ?, 0, 1, 1, 1)",
                 values,
             )
         )
         insert_cursor = "INSERT INTO cursors (dst_no, org_no, start_sequence, cursor) VALUES (?, 1, 0, 0)"
-        db.write_now(lambda one, no=number, text=insert_cursor: one.run(text, (no,)))
+        db.write_now(lambda one, no=number, text=insert_cursor: raw(one).run(text, (no,)))
     db.close()
 
 
@@ -397,7 +400,7 @@ async def test_a_rotation_brings_everything_under_a_new_key(tmp_path):
 def recorded(stores: wiring.Stores, action: str) -> list[tuple[str, str, int | None]]:
     """Return organization, target and count of the events that tell of an action."""
     rows = stores.db.read_now(
-        lambda db: db.rows(
+        lambda db: raw(db).rows(
             "SELECT body FROM events WHERE dataset = 'aegis.audit_stream.admin' ORDER BY position"
         )
     )
@@ -560,7 +563,7 @@ async def test_a_damaged_record_keeps_its_key_and_stops_nobody_else(tmp_path):
         no = add_organization(stores, "org_a")
         await add_destinations(stores, no, 0, COUNT)
         stores.db.write_now(
-            lambda db: db.run(
+            lambda db: raw(db).run(
                 "UPDATE destinations SET url = CAST(substr(url, 1, 100) || x'00' AS BLOB) WHERE dst_no = 60"
             )
         )
@@ -651,7 +654,7 @@ async def test_a_lost_key_costs_its_destinations_and_nothing_else(tmp_path):
         old = rotation.keys.read()
         with pytest.raises(Conflict, match="nothing to give up"):
             await rotation.reset(silent)
-        stores.db.write_now(lambda db: db.run("UPDATE cursors SET cursor = 41 WHERE dst_no <= 50"))
+        stores.db.write_now(lambda db: raw(db).run("UPDATE cursors SET cursor = 41 WHERE dst_no <= 50"))
         rotation.keys.write((new := wiring.make_rotation(settings, stores)._add_new(old))[:2])
         await stores.secrets.begin(new[0].key_id, NOW)
         await stores.secrets.rewrap_step(new[0].key_id, 0)
@@ -677,7 +680,7 @@ async def test_damaged_records_are_given_up_without_another_key(tmp_path):
     settings = make_settings(tmp_path)
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, 3)
-        stores.db.write_now(lambda db: db.run("UPDATE destinations SET url = x'00' WHERE dst_no = 2"))
+        stores.db.write_now(lambda db: raw(db).run("UPDATE destinations SET url = x'00' WHERE dst_no = 2"))
         rotation = wiring.make_rotation(settings, stores)
 
         done, lost = await rotation.reset(silent)
@@ -727,7 +730,7 @@ def test_the_command_fails_when_a_record_does_not_open(tmp_path, folder, monkeyp
     """A damaged credential is an exit status of 1 and a line with its destination's id."""
     asyncio.run(fill(tmp_path))
     with opened(make_settings(tmp_path)) as stores:
-        stores.db.write_now(lambda db: db.run("UPDATE destinations SET url = x'00' WHERE dst_no = 1"))
+        stores.db.write_now(lambda db: raw(db).run("UPDATE destinations SET url = x'00' WHERE dst_no = 1"))
 
     done = run_aegis(monkeypatch, capsys, "vault", "rotate")
 

@@ -18,6 +18,7 @@ from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId, new_id
 from aegis_stream.settings import Settings
 from support.simulation import Running, Simulation, status
+from support.sql import raw
 
 MOODS: dict[str, Answer | None] = {
     "ok": status(202),
@@ -218,7 +219,7 @@ class Delivery(RuleBasedStateMachine):
         assert progress.cursor == len(self.sent)
         assert sim.retries() == {}
         assert sim.dead() == []
-        assert not sim.db.read_now(lambda db: db.rows("SELECT * FROM replays WHERE finished_at IS NULL"))
+        assert not sim.db.read_now(lambda db: raw(db).rows("SELECT * FROM replays WHERE finished_at IS NULL"))
         for sequence, event_id in enumerate(self.sent, 1):
             assert bool(sim.receiver.accepted[event_id]) == self._wants(sequence), event_id
         stored = {
@@ -231,7 +232,9 @@ class Delivery(RuleBasedStateMachine):
         if not self.filtered:
             return True
         if not hasattr(self, "_datasets") or len(self._datasets) < len(self.sent):
-            rows = self.sim.db.read_now(lambda db: db.rows("SELECT dataset FROM events ORDER BY position"))
+            rows = self.sim.db.read_now(
+                lambda db: raw(db).rows("SELECT dataset FROM events ORDER BY position")
+            )
             self._datasets = [row[0] for row in rows]
         return self._datasets[sequence - 1] == "wanted"
 

@@ -28,10 +28,10 @@ from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.retention import Retention
 from aegis_stream.store.sqlite import Sqlite
-from aegis_stream.store.statements import load
 from aegis_stream.telemetry import Log
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from aegis_stream.worker import Worker, WorkerDeps
+from support.sql import raw
 
 EPOCH = 1_700_000_000_000_000
 STORE_LATENCY_S = 0.002
@@ -407,7 +407,7 @@ class Simulation:
     def retries(self) -> dict[int, tuple[int, int]]:
         """Return sequence → (attempts, due_at) of all retries."""
         rows = self.db.read_now(
-            lambda db: db.rows("SELECT sequence, attempts, due_at FROM retries ORDER BY sequence")
+            lambda db: raw(db).rows("SELECT sequence, attempts, due_at FROM retries ORDER BY sequence")
         )
         return {row[0]: (row[1], row[2]) for row in rows}
 
@@ -416,7 +416,7 @@ class Simulation:
         return [
             row[0]
             for row in self.db.read_now(
-                lambda db: db.rows("SELECT sequence FROM dead_letters ORDER BY sequence")
+                lambda db: raw(db).rows("SELECT sequence FROM dead_letters ORDER BY sequence")
             )
         ]
 
@@ -424,7 +424,7 @@ class Simulation:
         """Return sequence → (number, state) of every attempt in the store, in their order."""
         found: dict[int, list[tuple[int, str]]] = {}
         for first, last, number, state in self.db.read_now(
-            lambda db: db.rows(
+            lambda db: raw(db).rows(
                 "SELECT first_sequence, last_sequence, attempt, state FROM attempts ORDER BY attempt_no"
             )
         ):
@@ -435,6 +435,3 @@ class Simulation:
     def event_ids(self) -> dict[int, str]:
         """Return sequence → id of the whole log."""
         return self.run(self.log.event_ids(self.org.organization_no, 1, 2**39))
-
-    def statement(self, name: str) -> str:
-        return load()[name]

@@ -21,8 +21,8 @@ from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Clock, Random
 from aegis_stream.store.around import with_after, with_before
 from aegis_stream.store.audit_writer import AuditWriter
+from aegis_stream.store.database import Unit
 from aegis_stream.store.directory import StoredDirectory
-from aegis_stream.store.sqlite import Connection
 
 from .scopes import address_of, caller_of
 from .service import service_of
@@ -44,8 +44,8 @@ def recorded_by(request: AnyRequest, describe: Callable[[T], AdminAction]) -> St
     if audit_writer is None:
         return service.directory
 
-    def append(db: Connection, result: T) -> None:
-        audit_writer.append(db, caller.organization_no, caller.org_id, describe(result))
+    def append(unit: Unit, result: T) -> None:
+        audit_writer.append(unit, caller.organization_no, caller.org_id, describe(result))
 
     return with_after(service.directory, append)
 
@@ -59,8 +59,8 @@ def recorded_before(request: AnyRequest, admin_action: AdminAction) -> StoredDir
     if audit_writer is None:
         return service.directory
 
-    def append(db: Connection) -> None:
-        audit_writer.append(db, caller.organization_no, caller.org_id, admin_action)
+    def append(unit: Unit) -> None:
+        audit_writer.append(unit, caller.organization_no, caller.org_id, admin_action)
 
     return with_before(service.directory, append)
 

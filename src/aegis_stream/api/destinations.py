@@ -193,7 +193,7 @@ async def start_replay(
         lambda count: destination_action("replay_start", destination, after=stretch_view, count=count),
     )
     directory = with_before(
-        directory, lambda db: refuse_many_replays(db, destination, service.settings.replays_max)
+        directory, lambda unit: refuse_many_replays(unit, destination, service.settings.replays_max)
     )
     count = await directory.add_replay(destination, replay_id, first, last, now)
     service.notifier.notify_changes()

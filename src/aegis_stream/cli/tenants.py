@@ -9,7 +9,7 @@ import click
 from aegis_stream.access import Issued, Issuer
 from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.times import to_text
-from aegis_stream.store.sqlite import Connection
+from aegis_stream.store.database import Unit
 
 from .output import JSON, print_json, print_table
 from .service import CONFIG, read_settings
@@ -38,7 +38,7 @@ def create_organization(
     context: click.Context, name: str, org_id: str | None, as_json: bool, config: Path | None
 ) -> None:
     """Make an organization and its first admin key."""
-    made = _write(context, config, lambda issuer, db: issuer.add_organization(db, name, org_id))
+    made = _write(context, config, lambda issuer, unit: issuer.add_organization(unit, name, org_id))
     if as_json:
         print_json({"org_id": made.key.org_id, "api_key": made.text})
         return
@@ -57,7 +57,9 @@ def create_key(
     context: click.Context, org_id: str, name: str, scope: str, as_json: bool, config: Path | None
 ) -> None:
     """Make a key."""
-    made = _write(context, config, lambda issuer, db: issuer.add_key(db, org_id, name, Scope(scope), None))
+    made = _write(
+        context, config, lambda issuer, unit: issuer.add_key(unit, org_id, name, Scope(scope), None)
+    )
     _print_made(made, as_json=as_json)
 
 
@@ -68,7 +70,7 @@ def create_key(
 @click.pass_context
 def list_keys(context: click.Context, org_id: str, as_json: bool, config: Path | None) -> None:
     """List keys, without their texts."""
-    keys = _write(context, config, lambda issuer, db: issuer.keys(db, org_id))
+    keys = _write(context, config, lambda issuer, unit: issuer.keys(unit, org_id))
     rows = [
         (
             one.key_id,
@@ -95,7 +97,7 @@ def list_keys(context: click.Context, org_id: str, as_json: bool, config: Path |
 @click.pass_context
 def revoke_key(context: click.Context, key_id: str, org_id: str, as_json: bool, config: Path | None) -> None:
     """Revoke a key; within a second it opens nothing."""
-    _write(context, config, lambda issuer, db: issuer.revoke_key(db, org_id, key_id))
+    _write(context, config, lambda issuer, unit: issuer.revoke_key(unit, org_id, key_id))
     if as_json:
         print_json({"revoked": key_id})
     else:
@@ -119,7 +121,7 @@ def rotate_key(
     context: click.Context, key_id: str, org_id: str, overlap: int, as_json: bool, config: Path | None
 ) -> None:
     """Make a new key like an old one, which ends."""
-    made = _write(context, config, lambda issuer, db: issuer.rotate_key(db, org_id, key_id, overlap))
+    made = _write(context, config, lambda issuer, unit: issuer.rotate_key(unit, org_id, key_id, overlap))
     _print_made(made, as_json=as_json)
 
 
@@ -131,7 +133,7 @@ def _print_made(made: Issued, *, as_json: bool) -> None:
     click.echo(f"key     {made.text}   (shown this once; keep it safe)")
 
 
-def _write(context: click.Context, config: Path | None, work: Callable[[Issuer, Connection], T]) -> T:
+def _write(context: click.Context, config: Path | None, work: Callable[[Issuer, Unit], T]) -> T:
     from aegis_stream.wiring import make_issuer, make_log, open_stores  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
@@ -140,6 +142,6 @@ def _write(context: click.Context, config: Path | None, work: Callable[[Issuer, 
         click.echo(f"first start: {note}", err=True)
     try:
         issuer = make_issuer(settings, stores)
-        return stores.db.write_now(lambda db: work(issuer, db))
+        return stores.db.write_now(lambda unit: work(issuer, unit))
     finally:
         stores.close()

@@ -7,47 +7,48 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TypeVar, cast
 
+from .database import Database, Unit
 from .directory import StoredDirectory
-from .sqlite import Connection, Sqlite
+from .sqlite import Sqlite
 
 T = TypeVar("T")
-Around = Callable[[Connection, Callable[[Connection], object]], object]
+Around = Callable[[Unit, Callable[[Unit], object]], object]
 
 
 @dataclass(frozen=True, slots=True)
 class _Database:
     """A database whose writes have something around them."""
 
-    db: Sqlite
+    db: Database
     around: Around
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
+    async def read(self, work: Callable[[Unit], T]) -> T:
         return await self.db.read(work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
-        return cast(T, await self.db.write(lambda db: self.around(db, work)))
+    async def write(self, work: Callable[[Unit], T]) -> T:
+        return cast(T, await self.db.write(lambda unit: self.around(unit, work)))
 
 
-def with_before(directory: StoredDirectory, step: Callable[[Connection], None]) -> StoredDirectory:
+def with_before(directory: StoredDirectory, step: Callable[[Unit], None]) -> StoredDirectory:
     """Return the directory with `step` before each of its writes, in the same transaction."""
 
-    def around(db: Connection, work: Callable[[Connection], object]) -> object:
-        step(db)
-        return work(db)
+    def around(unit: Unit, work: Callable[[Unit], object]) -> object:
+        step(unit)
+        return work(unit)
 
     return _with(directory, around)
 
 
-def with_after(directory: StoredDirectory, step: Callable[[Connection, T], None]) -> StoredDirectory:
+def with_after(directory: StoredDirectory, step: Callable[[Unit, T], None]) -> StoredDirectory:
     """Return the directory with `step` after each of its writes, in the same transaction.
 
     Args:
         step: is given what the write returned.
     """
 
-    def around(db: Connection, work: Callable[[Connection], object]) -> object:
-        result = work(db)
-        step(db, cast(T, result))
+    def around(unit: Unit, work: Callable[[Unit], object]) -> object:
+        result = work(unit)
+        step(unit, cast(T, result))
         return result
 
     return _with(directory, around)

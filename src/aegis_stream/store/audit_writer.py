@@ -9,8 +9,8 @@ from aegis_stream.domain.audit import ADMIN_DATASET, Actor, AdminAction, admin_e
 from aegis_stream.domain.ids import RANDOM_BYTES, OrganizationId, OrganizationNo, new_id
 from aegis_stream.ports import Clock, Random
 
+from .database import Unit
 from .log import advance_head, insert_events
-from .sqlite import Connection
 
 EVENT_PREFIX = "adm"
 
@@ -25,7 +25,7 @@ class AuditWriter:
 
     def append(
         self,
-        db: Connection,
+        unit: Unit,
         organization_no: OrganizationNo,
         org_id: OrganizationId,
         admin_action: AdminAction,
@@ -36,8 +36,8 @@ class AuditWriter:
         """
         event_id, body = self.event(org_id, admin_action)
         now = self.clock.now()
-        head, received_at = advance_head(db, organization_no, 1, now)
-        insert_events(db, organization_no, head - 1, received_at, (event_id, ADMIN_DATASET, None, body))
+        head, received_at = advance_head(unit, organization_no, 1, now)
+        insert_events(unit, organization_no, head - 1, received_at, (event_id, ADMIN_DATASET, None, body))
 
     def event(self, org_id: OrganizationId, admin_action: AdminAction) -> tuple[str, str]:
         """Return the id and the JSON text of the event of an admin action."""

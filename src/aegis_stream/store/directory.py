@@ -30,11 +30,10 @@ from aegis_stream.domain.organization import ApiKey, Organization, Scope
 from aegis_stream.errors import Conflict, NotFound, Unavailable
 from aegis_stream.ports import Sealer
 
+from .database import Database, Row, Unit
 from .ledger import redrive_some, redrive_these
 from .records import open_destination, seal_spec, spec_text
 from .secrets import Record, sealing_key
-from .sqlite import Connection, Row, Sqlite
-from .statements import load
 
 REDRIVE_CHUNK = 1000
 """Dead letters moved in one transaction."""
@@ -100,24 +99,22 @@ class Lost(NamedTuple):
 class StoredDirectory:
     """Port Directory on the database, and all that the API asks."""
 
-    db: Sqlite
+    db: Database
     sealer: Sealer
 
     # ── organizations and keys ──
 
-    def add_organization(
-        self, db: Connection, org_id: OrganizationId, name: str, now: Micros
-    ) -> OrganizationNo:
+    def add_organization(self, unit: Unit, org_id: OrganizationId, name: str, now: Micros) -> OrganizationNo:
         """Make a tenant, inside a write. Raises: Conflict when the id is taken."""
-        if db.row(load()["organization_by_id"], (org_id,)) is not None:
+        if unit.row("organization_by_id", (org_id,)) is not None:
             raise Conflict(
                 f"there is an organization {org_id} already: choose another id", code="organization-exists"
             )
-        row = db.row(load()["insert_organization"], (org_id, name, now))
+        row = unit.row("insert_organization", (org_id, name, now))
         assert row is not None, "an insert with RETURNING has one row"
         return OrganizationNo(row[0])
 
-    def add_key(self, db: Connection, key: ApiKey) -> None:
+    def add_key(self, unit: Unit, key: ApiKey) -> None:
         """Store a new key's digest, inside a write."""
         values = (
             key.key_id,
@@ -129,30 +126,28 @@ class StoredDirectory:
             key.created_at,
             key.expires_at,
         )
-        db.run(load()["insert_key"], values)
+        unit.run("insert_key", values)
 
-    def find_key(self, db: Connection, organization_no: OrganizationNo, key_id: str) -> ApiKey | None:
+    def find_key(self, unit: Unit, organization_no: OrganizationNo, key_id: str) -> ApiKey | None:
         """Return one key of an organization, inside a read or write; None when there is none."""
-        row = db.row(load()["key_by_id"], (organization_no, key_id))
+        row = unit.row("key_by_id", (organization_no, key_id))
         return _key(row) if row is not None else None
 
-    def list_keys(
-        self, db: Connection, organization_no: OrganizationNo, after: str, limit: int
-    ) -> list[ApiKey]:
+    def list_keys(self, unit: Unit, organization_no: OrganizationNo, after: str, limit: int) -> list[ApiKey]:
         """Return an organization's keys in order of their ids, inside a read or write."""
-        return [_key(row) for row in db.rows(load()["keys_of"], (organization_no, after, limit))]
+        return [_key(row) for row in unit.rows("keys_of", (organization_no, after, limit))]
 
-    def delete_key(self, db: Connection, key: ApiKey) -> None:
+    def delete_key(self, unit: Unit, key: ApiKey) -> None:
         """End a key at once, inside a write."""
-        db.run(load()["delete_key"], (key.organization_no, key.key_id))
+        unit.run("delete_key", (key.organization_no, key.key_id))
 
-    def expire_key(self, db: Connection, key: ApiKey, at: Micros) -> None:
+    def expire_key(self, unit: Unit, key: ApiKey, at: Micros) -> None:
         """End a key at a time, unless it ends before, inside a write."""
-        db.run(load()["expire_key"], (at, at, key.organization_no, key.key_id))
+        unit.run("expire_key", (at, at, key.organization_no, key.key_id))
 
-    def find_organization(self, db: Connection, org_id: str) -> Organization:
+    def find_organization(self, unit: Unit, org_id: str) -> Organization:
         """Return a tenant, inside a read or write. Raises: NotFound."""
-        row = db.row(load()["organization_by_id"], (org_id,))
+        row = unit.row("organization_by_id", (org_id,))
         if row is None:
             raise NotFound(
                 f"there is no organization {org_id[:80]!r}: make it with `aegis org create NAME --id {org_id[:80]}`"
@@ -162,9 +157,9 @@ class StoredDirectory:
     async def organization(self, org_id: str) -> tuple[Organization, int]:
         """Return a tenant and the oldest sequence still in its log. Raises: NotFound."""
 
-        def work(db: Connection) -> tuple[Organization, int]:
-            organization = self.find_organization(db, org_id)
-            row = db.row(load()["oldest_of"], (organization.no,))
+        def work(unit: Unit) -> tuple[Organization, int]:
+            organization = self.find_organization(unit, org_id)
+            row = unit.row("oldest_of", (organization.no,))
             assert row is not None, "it was found a moment ago, and organizations are never deleted"
             return organization, row[0]
 
@@ -172,12 +167,12 @@ class StoredDirectory:
 
     async def key_by_digest(self, digest: bytes) -> ApiKey | None:
         """Return the key with this SHA-256, or None."""
-        row = await self.db.read(lambda db: db.row(load()["key_by_digest"], (digest,)))
+        row = await self.db.read(lambda unit: unit.row("key_by_digest", (digest,)))
         return _key(row) if row is not None else None
 
     async def keys_of(self, organization_no: OrganizationNo, after: str, limit: int) -> list[ApiKey]:
         """Return an organization's keys in order of their ids."""
-        return await self.db.read(lambda db: self.list_keys(db, organization_no, after, limit))
+        return await self.db.read(lambda unit: self.list_keys(unit, organization_no, after, limit))
 
     # ── destinations ──
 
@@ -191,8 +186,8 @@ class StoredDirectory:
     ) -> Destination:
         """Store a new destination. Raises: Conflict when the organization has too many."""
 
-        def work(db: Connection) -> Destination:
-            held = len(db.rows(load()["destinations_of"], (organization_no, "", count_max)))
+        def work(unit: Unit) -> Destination:
+            held = len(unit.rows("destinations_of", (organization_no, "", count_max)))
             if held >= count_max:
                 raise Conflict(
                     f"this organization has {held} destinations, which is the limit: delete one",
@@ -201,17 +196,17 @@ class StoredDirectory:
             values = (
                 dst_id,
                 organization_no,
-                *self._sealed(db, spec, _organization_id(db, organization_no), dst_id),
+                *self._sealed(unit, spec, _organization_id(unit, organization_no), dst_id),
                 spec_text(spec),
                 not spec.enabled,
-                _next_revision(db),
+                _next_revision(unit),
                 now,
                 now,
             )
-            row = db.row(load()["insert_destination"], values)
+            row = unit.row("insert_destination", values)
             assert row is not None, "an insert with RETURNING has one row"
-            db.run(load()["insert_cursor"], (row[0], organization_no))
-            return self._find(db, organization_no, dst_id)
+            unit.run("insert_cursor", (row[0], organization_no))
+            return self._find(unit, organization_no, dst_id)
 
         return await self.db.write(work)
 
@@ -232,41 +227,41 @@ class StoredDirectory:
         Raises: NotFound, and whatever `change` raises.
         """
 
-        def work(db: Connection) -> Destination:
-            found = self._find(db, organization_no, dst_id, damaged_too=True)
+        def work(unit: Unit) -> Destination:
+            found = self._find(unit, organization_no, dst_id, damaged_too=True)
             spec = change(found.spec)
             if found.damaged and spec.url == found.spec.url:
-                self._find(db, organization_no, dst_id)  # says what is wrong
+                self._find(unit, organization_no, dst_id)  # says what is wrong
             values = (
-                *self._sealed(db, spec, found.org_id, found.dst_id),
+                *self._sealed(unit, spec, found.org_id, found.dst_id),
                 spec_text(spec),
                 not spec.enabled,
-                _next_revision(db),
+                _next_revision(unit),
                 now,
                 organization_no,
                 found.no,
             )
-            db.run(load()["update_destination"], values)
+            unit.run("update_destination", values)
             if replace(spec, enabled=found.spec.enabled) != found.spec:
-                db.run(load()["clear_failures"], (found.no,))
+                unit.run("clear_failures", (found.no,))
                 if probe:
                     moved, made = redrive_some(
-                        db, found.no, organization_no, scope=FailureScope.DESTINATION, died_by=now, limit=1
+                        unit, found.no, organization_no, scope=FailureScope.DESTINATION, died_by=now, limit=1
                     )
-                    db.run(load()["count_redriven"], (moved, made, found.no))
-            return self._find(db, organization_no, dst_id)
+                    unit.run("count_redriven", (moved, made, found.no))
+            return self._find(unit, organization_no, dst_id)
 
         return await self.db.write(work)
 
     async def delete_destination(self, organization_no: OrganizationNo, dst_id: str, now: Micros) -> None:
         """Delete a destination: its credential at once, its rows bit by bit by retention. Raises: NotFound."""
 
-        def work(db: Connection) -> None:
+        def work(unit: Unit) -> None:
             # Not opened: what was damaged must be possible to delete.
-            row = db.row(load()["destination_no"], (organization_no, dst_id))
+            row = unit.row("destination_no", (organization_no, dst_id))
             if row is None:
                 raise _no_destination(dst_id)
-            _delete(db, organization_no, row[0], now)
+            _delete(unit, organization_no, row[0], now)
 
         await self.db.write(work)
 
@@ -278,16 +273,16 @@ class StoredDirectory:
         Returns: the last destination looked at, None when there was none left; and what was deleted.
         """
 
-        def work(db: Connection) -> tuple[int | None, list[Lost]]:
-            rows = db.rows(load()["destinations_after"], (after_no, LOOKED_AT))
+        def work(unit: Unit) -> tuple[int | None, list[Lost]]:
+            rows = unit.rows("destinations_after", (after_no, LOOKED_AT))
             lost = []
             for row in rows:
                 if not self._opens(row):
-                    progress = db.row(load()["progress"], (row[0],))
-                    _delete(db, row[2], row[0], now)
+                    progress = unit.row("progress", (row[0],))
+                    _delete(unit, row[2], row[0], now)
                     lost.append(Lost(row[3], row[1], progress[1] if progress is not None else 0))
                     if record is not None:
-                        record(db, row[2], row[3], AdminAction("destination_delete", "destination", row[1]))
+                        record(unit, row[2], row[3], AdminAction("destination_delete", "destination", row[1]))
             return (rows[-1][0] if rows else None), lost
 
         return await self.db.write(work)
@@ -301,34 +296,35 @@ class StoredDirectory:
             damaged_too: without its secrets, too, when they do not open.
         Raises: NotFound. Unavailable when its secrets do not open.
         """
-        return await self.db.read(lambda db: self._find(db, organization_no, dst_id, damaged_too=damaged_too))
+        return await self.db.read(
+            lambda unit: self._find(unit, organization_no, dst_id, damaged_too=damaged_too)
+        )
 
     async def destinations_of(
         self, organization_no: OrganizationNo, after: str, limit: int
     ) -> list[Destination]:
         """Return destinations of an organization in order of their making, the damaged ones without their secrets."""
 
-        def work(db: Connection) -> list[Destination]:
+        def work(unit: Unit) -> list[Destination]:
             return [
-                self._readable(row)
-                for row in db.rows(load()["destinations_of"], (organization_no, after, limit))
+                self._readable(row) for row in unit.rows("destinations_of", (organization_no, after, limit))
             ]
 
         return await self.db.read(work)
 
     async def destination(self, destination_no: DestinationNo) -> Destination | None:
         """Return a destination, or None when it is deleted. Raises: Unavailable when its credential does not open."""
-        row = await self.db.read(lambda db: db.row(load()["destination_by_no"], (destination_no,)))
+        row = await self.db.read(lambda unit: unit.row("destination_by_no", (destination_no,)))
         return self._destination(row) if row is not None else None
 
     async def changed_since(self, revision: int) -> list[tuple[DestinationNo, int]]:
         """Return destinations changed after a revision, with the revision of the change, in order; at most 1,000."""
-        rows = await self.db.read(lambda db: db.rows(load()["changed_since"], (revision, 1000)))
+        rows = await self.db.read(lambda unit: unit.rows("changed_since", (revision, 1000)))
         return [(DestinationNo(no), changed) for no, changed in rows]
 
     async def progress(self, destination: Destination) -> Progress:
         """Return how far a destination has come. Raises: NotFound."""
-        row = await self.db.read(lambda db: db.row(load()["progress"], (destination.no,)))
+        row = await self.db.read(lambda unit: unit.row("progress", (destination.no,)))
         if row is None:
             raise NotFound(f"there is no destination {destination.dst_id}")
         start, cursor, head, delivered, failed, retrying, dead_letters = row[:7]
@@ -339,9 +335,7 @@ class StoredDirectory:
 
     async def dead_letters(self, destination: Destination, after: int, limit: int) -> list[DeadLetter]:
         """Return dead letters of a destination in log order."""
-        rows = await self.db.read(
-            lambda db: db.rows(load()["dead_letters_of"], (destination.no, after, limit))
-        )
+        rows = await self.db.read(lambda unit: unit.rows("dead_letters_of", (destination.no, after, limit)))
         return [DeadLetter(*row) for row in rows]
 
     async def redrive(self, destination: Destination, event_ids: list[str] | None, now: Micros) -> int:
@@ -352,19 +346,19 @@ class StoredDirectory:
         total = 0
         while True:
 
-            def work(db: Connection) -> int:
+            def work(unit: Unit) -> int:
                 if event_ids is None:
                     no, organization_no = destination.no, destination.organization_no
                     moved, made = redrive_some(
-                        db, no, organization_no, scope="%", died_by=now, limit=REDRIVE_CHUNK
+                        unit, no, organization_no, scope="%", died_by=now, limit=REDRIVE_CHUNK
                     )
                 else:
-                    sequences = _dead_sequences(db, destination.no, event_ids)
+                    sequences = _dead_sequences(unit, destination.no, event_ids)
                     moved, made = redrive_these(
-                        db, destination.no, destination.organization_no, sequences, now
+                        unit, destination.no, destination.organization_no, sequences, now
                     )
-                db.run(load()["count_redriven"], (moved, made, destination.no))
-                db.run(load()["touch_destination"], (_next_revision(db), destination.no))
+                unit.run("count_redriven", (moved, made, destination.no))
+                unit.run("touch_destination", (_next_revision(unit), destination.no))
                 return moved
 
             moved = await self.db.write(work)
@@ -375,14 +369,14 @@ class StoredDirectory:
     async def purge(self, destination: Destination, event_id: str | None) -> int:
         """Throw dead letters away: all, or that of one event. Returns how many."""
 
-        def work(db: Connection) -> int:
+        def work(unit: Unit) -> int:
             if event_id is None:
-                purged = db.run(load()["delete_dead_letters_of"], (destination.no,))
+                purged = unit.run("delete_dead_letters_of", (destination.no,))
             else:
-                sequences = _dead_sequences(db, destination.no, [event_id])
-                purged = sum(db.run(load()["delete_dead_letter"], (destination.no, one)) for one in sequences)
-            db.run(load()["count_purged"], (purged, destination.no))
-            db.run(load()["touch_destination"], (_next_revision(db), destination.no))
+                sequences = _dead_sequences(unit, destination.no, [event_id])
+                purged = sum(unit.run("delete_dead_letter", (destination.no, one)) for one in sequences)
+            unit.run("count_purged", (purged, destination.no))
+            unit.run("touch_destination", (_next_revision(unit), destination.no))
             return purged
 
         return await self.db.write(work)
@@ -392,13 +386,13 @@ class StoredDirectory:
     ) -> int:
         """Store a range to be sent once more. Returns how many events it has: what retention has taken meanwhile is left out."""
 
-        def work(db: Connection) -> int:
-            row = db.row(load()["oldest_of"], (destination.organization_no,))
+        def work(unit: Unit) -> int:
+            row = unit.row("oldest_of", (destination.organization_no,))
             begin = max(first, row[0] if row is not None else first)
             if last < begin:
                 return 0
-            db.run(load()["insert_replay"], (replay_id, destination.no, begin, last, begin - 1, now))
-            db.run(load()["touch_destination"], (_next_revision(db), destination.no))
+            unit.run("insert_replay", (replay_id, destination.no, begin, last, begin - 1, now))
+            unit.run("touch_destination", (_next_revision(unit), destination.no))
             return last - begin + 1
 
         return await self.db.write(work)
@@ -406,16 +400,16 @@ class StoredDirectory:
     async def cancel_replay(self, destination: Destination, replay_id: str, now: Micros) -> None:
         """End a replay where it is. Raises: NotFound when it is not under way."""
 
-        def work(db: Connection) -> None:
-            if not db.run(load()["cancel_replay"], (now, destination.no, replay_id)):
+        def work(unit: Unit) -> None:
+            if not unit.run("cancel_replay", (now, destination.no, replay_id)):
                 raise NotFound(f"there is no replay {replay_id[:80]!r} under way")
-            db.run(load()["touch_destination"], (_next_revision(db), destination.no))
+            unit.run("touch_destination", (_next_revision(unit), destination.no))
 
         await self.db.write(work)
 
     async def replays_of(self, destination: Destination, before: str, limit: int) -> list[ReplayRow]:
         """Return replays of a destination with an id below `before`, newest first."""
-        rows = await self.db.read(lambda db: db.rows(load()["replays_of"], (destination.no, before, limit)))
+        rows = await self.db.read(lambda unit: unit.rows("replays_of", (destination.no, before, limit)))
         return [ReplayRow(*row) for row in rows]
 
     async def attempts(
@@ -431,41 +425,39 @@ class StoredDirectory:
         pattern = state or "%"
         if sequence is None:
             values = (destination.no, before, pattern, limit)
-            rows = await self.db.read(lambda db: db.rows(load()["attempts_before"], values))
+            rows = await self.db.read(lambda unit: unit.rows("attempts_before", values))
         else:
             bounds = (sequence, sequence + RUN_LENGTH_MAX, sequence)
             of_event = (destination.no, *bounds, before, pattern, limit)
-            rows = await self.db.read(lambda db: db.rows(load()["attempts_of_event"], of_event))
+            rows = await self.db.read(lambda unit: unit.rows("attempts_of_event", of_event))
         return [AttemptRow(*row) for row in rows]
 
     async def retry_of(self, destination: Destination, sequence: int) -> RetryState | None:
         """Return the pending attempt of one event, if it has one beyond the cursor."""
-        row = await self.db.read(lambda db: db.row(load()["retry_of"], (destination.no, sequence)))
+        row = await self.db.read(lambda unit: unit.row("retry_of", (destination.no, sequence)))
         return RetryState(*row) if row is not None else None
 
     async def dead_letter_of(self, destination: Destination, sequence: int) -> RetryState | None:
         """Return attempts, time of death, status and message of an event's dead letter, if it is one."""
-        row = await self.db.read(lambda db: db.row(load()["dead_letter_of"], (destination.no, sequence)))
+        row = await self.db.read(lambda unit: unit.row("dead_letter_of", (destination.no, sequence)))
         return RetryState(row[0], row[3], row[1], row[2]) if row is not None else None
 
     async def replay_cursor(self, destination: Destination, sequence: int) -> int | None:
         """Return the cursor of the newest replay that covers an event, or None."""
-        row = await self.db.read(
-            lambda db: db.row(load()["replay_over"], (destination.no, sequence, sequence))
-        )
+        row = await self.db.read(lambda unit: unit.row("replay_over", (destination.no, sequence, sequence)))
         return row[0] if row is not None else None
 
     async def totals(self) -> tuple[int, ...]:
         """Return destinations, delivered, failed attempts, retrying, dead letters, backlog, failing: sums over all."""
-        row = await self.db.read(lambda db: db.row(load()["totals"]))
+        row = await self.db.read(lambda unit: unit.row("totals"))
         return tuple(row or ())
 
     # ── rows to objects ──
 
     def _find(
-        self, db: Connection, organization_no: OrganizationNo, dst_id: str, *, damaged_too: bool = False
+        self, unit: Unit, organization_no: OrganizationNo, dst_id: str, *, damaged_too: bool = False
     ) -> Destination:
-        row = db.row(load()["destination_by_id"], (organization_no, dst_id))
+        row = unit.row("destination_by_id", (organization_no, dst_id))
         if row is None:
             raise _no_destination(dst_id)
         return self._readable(row) if damaged_too else self._destination(row)
@@ -488,10 +480,10 @@ class StoredDirectory:
         return True
 
     def _sealed(
-        self, db: Connection, spec: DestinationSpec, org_id: str, dst_id: str
+        self, unit: Unit, spec: DestinationSpec, org_id: str, dst_id: str
     ) -> tuple[bytes | None, ...]:
         """Seal URL, auth header value, headers and OAuth2 client, under the master key that seals at this moment, inside a write."""
-        key = sealing_key(db)
+        key = sealing_key(unit)
         key_id = key.key_id if key is not None else None
         return seal_spec(spec, self.sealer, org_id, dst_id, key_id)
 
@@ -500,25 +492,25 @@ def _no_destination(dst_id: str) -> NotFound:
     return NotFound(f"there is no destination {dst_id[:80]!r} in this organization")
 
 
-def _organization_id(db: Connection, organization_no: OrganizationNo) -> str:
-    row = db.row(load()["organization_id"], (organization_no,))
+def _organization_id(unit: Unit, organization_no: OrganizationNo) -> str:
+    row = unit.row("organization_id", (organization_no,))
     assert row is not None, "a principal has an organization, and organizations are never deleted"
     return str(row[0])
 
 
-def _delete(db: Connection, organization_no: int, destination_no: int, now: Micros) -> None:
-    db.run(load()["mark_destination_deleted"], (now, _next_revision(db), organization_no, destination_no))
-    db.run(load()["void_lease"], (destination_no,))
+def _delete(unit: Unit, organization_no: int, destination_no: int, now: Micros) -> None:
+    unit.run("mark_destination_deleted", (now, _next_revision(unit), organization_no, destination_no))
+    unit.run("void_lease", (destination_no,))
 
 
-def _next_revision(db: Connection) -> int:
-    row = db.row(load()["next_revision"])
+def _next_revision(unit: Unit) -> int:
+    row = unit.row("next_revision")
     assert row is not None, "the first migration writes this row"
     return int(row[0])
 
 
-def _dead_sequences(db: Connection, destination_no: int, event_ids: list[str]) -> list[int]:
-    rows = [db.row(load()["dead_letter_by_event"], (destination_no, event_id)) for event_id in event_ids]
+def _dead_sequences(unit: Unit, destination_no: int, event_ids: list[str]) -> list[int]:
+    rows = [unit.row("dead_letter_by_event", (destination_no, event_id)) for event_id in event_ids]
     return [row[0] for row in rows if row is not None]
 
 

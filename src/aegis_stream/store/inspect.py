@@ -17,10 +17,10 @@ from aegis_stream.domain.ids import Micros
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Sealer
 
+from .database import Row, Value
 from .records import open_destination
 from .secrets import SEALED, SealingKey, opens_sentinel, sealing_key
-from .sqlite import BUSY_TIMEOUT_MS, Connection, Row, Value, migrations
-from .statements import load
+from .sqlite import BUSY_TIMEOUT_MS, SqliteUnit, migrations
 
 PAGE = 200
 """Destinations read at once."""
@@ -72,7 +72,7 @@ class Inspection:
         except Unavailable:
             self._raw.close()
             raise
-        self._db = Connection(self._raw)
+        self._db = SqliteUnit(self._raw)
 
     def __enter__(self) -> Self:
         return self
@@ -140,7 +140,7 @@ class Inspection:
 
     def _rows(self, statement: str, values: tuple[Value, ...] = ()) -> list[Row]:
         with _readable():
-            return self._db.rows(load()[statement], values)
+            return self._db.rows(statement, values)
 
     def _number(self, statement: str, values: tuple[Value, ...] = ()) -> int:
         return int(self._rows(statement, values)[0][0])

@@ -22,9 +22,8 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
 
+from .database import Database, Unit, Value
 from .log import position
-from .sqlite import Connection, Sqlite, Value
-from .statements import load
 
 OPEN_REPLAYS_MAX = 16
 """Replays of one destination that run beside each other; more wait for their turn."""
@@ -36,26 +35,24 @@ MESSAGE_CHARACTERS_MAX = 1000
 class StoredLedger:
     """Port Ledger on the database."""
 
-    db: Sqlite
+    db: Database
 
     async def enlist(self, worker_id: WorkerId, now: Micros, expires_at: Micros) -> None:
         """Register a worker, after removing those whose time is over."""
 
-        def work(db: Connection) -> None:
-            db.run(load()["delete_expired_workers"], (now,))
-            db.run(load()["insert_worker"], (worker_id, now, expires_at))
+        def work(unit: Unit) -> None:
+            unit.run("delete_expired_workers", (now,))
+            unit.run("insert_worker", (worker_id, now, expires_at))
 
         await self.db.write(work)
 
     async def renew(self, worker_id: WorkerId, now: Micros, expires_at: Micros) -> bool:
         """Prolong a worker's leases; False when they are lost already, which cannot be undone."""
-        return await self.db.write(
-            lambda db: db.run(load()["renew_worker"], (expires_at, worker_id, now)) == 1
-        )
+        return await self.db.write(lambda unit: unit.run("renew_worker", (expires_at, worker_id, now)) == 1)
 
     async def workers(self) -> list[WorkerId]:
         """Return all registered workers, living or not."""
-        return [WorkerId(row[0]) for row in await self.db.read(lambda db: db.rows(load()["workers"]))]
+        return [WorkerId(row[0]) for row in await self.db.read(lambda unit: unit.rows("workers"))]
 
     async def claim(self, worker_id: WorkerId, now: Micros) -> tuple[list[Claimed], int]:
         """Take over free destinations, up to a fair share of all.
@@ -63,16 +60,16 @@ class StoredLedger:
         Returns: everything this worker now serves, and how many of them are more than its share.
         """
 
-        def work(db: Connection) -> tuple[list[Claimed], int]:
-            db.run(load()["delete_expired_workers"], (now,))
-            if db.row(load()["worker_is_alive"], (worker_id, now)) is None:
+        def work(unit: Unit) -> tuple[list[Claimed], int]:
+            unit.run("delete_expired_workers", (now,))
+            if unit.row("worker_is_alive", (worker_id, now)) is None:
                 return [], 0
-            counts = db.row(load()["share_counts"])
+            counts = unit.row("share_counts")
             assert counts is not None, "a select of two counts has one row"
             share = -(-counts[0] // max(1, counts[1]))
-            rows = db.rows(load()["positions"], (worker_id,))
-            if share > len(rows) and db.rows(load()["claim"], (worker_id, share - len(rows))):
-                rows = db.rows(load()["positions"], (worker_id,))
+            rows = unit.rows("positions", (worker_id,))
+            if share > len(rows) and unit.rows("claim", (worker_id, share - len(rows))):
+                rows = unit.rows("positions", (worker_id,))
             positions = [_claimed(row) for row in rows]
             return positions, max(0, len(positions) - share)
 
@@ -81,14 +78,14 @@ class StoredLedger:
     async def settle(self, worker_id: WorkerId, settlements: Seq[Settlement], now: Micros) -> set[Lease]:
         """Store settlements in one transaction; returns the leases that did not hold, of which nothing is stored."""
 
-        def work(db: Connection) -> set[Lease]:
+        def work(unit: Unit) -> set[Lease]:
             lost = set()
             for one in settlements:
                 fence = (one.lease.destination_no, worker_id, one.lease.epoch, now)
-                if db.row(load()["lease_holds"], fence) is None:
+                if unit.row("lease_holds", fence) is None:
                     lost.add(one.lease)
                 else:
-                    _settle(db, one, now)
+                    _settle(unit, one, now)
             return lost
 
         return await self.db.write(work)
@@ -98,9 +95,9 @@ class StoredLedger:
     ) -> tuple[list[DueRetry], Micros | None]:
         """Return retries that are due, oldest first, and when the next one after now falls due."""
 
-        def work(db: Connection) -> tuple[list[DueRetry], Micros | None]:
-            rows = db.rows(load()["due_retries"], (destination_no, now, limit))
-            following = db.row(load()["next_due"], (destination_no, now))
+        def work(unit: Unit) -> tuple[list[DueRetry], Micros | None]:
+            rows = unit.rows("due_retries", (destination_no, now, limit))
+            following = unit.row("next_due", (destination_no, now))
             due = [DueRetry(sequence, attempts, body.encode()) for sequence, attempts, body in rows]
             return due, following[0] if following is not None else None
 
@@ -109,9 +106,9 @@ class StoredLedger:
     async def outstanding(self, destination_no: DestinationNo) -> Outstanding:
         """Return the replays under way, oldest first, the numbers of retries and dead letters, and the health."""
 
-        def work(db: Connection) -> Outstanding:
-            rows = db.rows(load()["open_replays"], (destination_no, OPEN_REPLAYS_MAX))
-            retrying, dead_letters, *health = db.row(load()["failures_of"], (destination_no,)) or (0, 0)
+        def work(unit: Unit) -> Outstanding:
+            rows = unit.rows("open_replays", (destination_no, OPEN_REPLAYS_MAX))
+            retrying, dead_letters, *health = unit.row("failures_of", (destination_no,)) or (0, 0)
             return Outstanding([ReplayRange(*row) for row in rows], retrying, dead_letters, Health(*health))
 
         return await self.db.read(work)
@@ -119,15 +116,15 @@ class StoredLedger:
     async def release(self, worker_id: WorkerId, leases: Seq[Lease]) -> None:
         """Hand destinations back, so that another worker can claim them at once."""
 
-        def work(db: Connection) -> None:
+        def work(unit: Unit) -> None:
             for lease in leases:
-                db.run(load()["release_lease"], (lease.destination_no, worker_id, lease.epoch))
+                unit.run("release_lease", (lease.destination_no, worker_id, lease.epoch))
 
         await self.db.write(work)
 
     async def retire(self, worker_id: WorkerId) -> None:
         """Remove a worker: its leases are free at once."""
-        await self.db.write(lambda db: db.run(load()["delete_worker"], (worker_id,)))
+        await self.db.write(lambda unit: unit.run("delete_worker", (worker_id,)))
 
 
 def _claimed(row: tuple[Value, ...]) -> Claimed:
@@ -144,13 +141,13 @@ def _claimed(row: tuple[Value, ...]) -> Claimed:
     )
 
 
-def _settle(db: Connection, one: Settlement, now: Micros) -> None:
+def _settle(unit: Unit, one: Settlement, now: Micros) -> None:
     """Store one destination's settlement; the fence has been passed."""
-    no, sql = one.lease.destination_no, load()
+    no = one.lease.destination_no
     retrying = dead_letters = 0
     for run in one.runs:
-        db.run(
-            sql["insert_attempt"],
+        unit.run(
+            "insert_attempt",
             (
                 no,
                 run.first,
@@ -164,17 +161,17 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
             ),
         )
     for retry in one.retries:
-        retrying += _upsert_retry(db, one, retry)
+        retrying += _upsert_retry(unit, one, retry)
     for sequence in one.resolved:
-        retrying -= db.run(sql["delete_retry"], (no, sequence))
+        retrying -= unit.run("delete_retry", (no, sequence))
     for dead in one.dead:
-        retrying -= db.run(sql["delete_retry"], (no, dead.sequence))
-        dead_letters += _upsert_dead(db, one, dead)
+        retrying -= unit.run("delete_retry", (no, dead.sequence))
+        dead_letters += _upsert_dead(unit, one, dead)
     for replay_id, cursor in one.replays:
-        db.run(sql["advance_replay"], (cursor, cursor, now, replay_id, no))
+        unit.run("advance_replay", (cursor, cursor, now, replay_id, no))
     if one.redrive_died_by is not None:
         moved, made = redrive_some(
-            db,
+            unit,
             no,
             one.organization_no,
             scope=Scope.DESTINATION,
@@ -183,8 +180,8 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
         )
         retrying, dead_letters = retrying + made, dead_letters - moved
     health = one.health
-    counts = db.row(
-        sql["settle_cursor"],
+    counts = unit.row(
+        "settle_cursor",
         (
             *(one.cursor, one.delivered, one.failed_attempts, retrying, dead_letters),
             *(
@@ -208,7 +205,7 @@ def _settle(db: Connection, one: Settlement, now: Micros) -> None:
     one.retrying, one.dead_letters = counts
 
 
-def _upsert_retry(db: Connection, one: Settlement, retry: RetryRow) -> int:
+def _upsert_retry(unit: Unit, one: Settlement, retry: RetryRow) -> int:
     """Write a retry; returns 1 when it is a new one."""
     failure: Failure | None = retry.failure
     values = (
@@ -220,15 +217,15 @@ def _upsert_retry(db: Connection, one: Settlement, retry: RetryRow) -> int:
         ),
         *(one.lease.destination_no, retry.sequence),
     )
-    if db.run(load()["update_retry"], values):
+    if unit.run("update_retry", values):
         return 0
-    return db.run(load()["insert_retry"], (*values, one.organization_no))
+    return unit.run("insert_retry", (*values, one.organization_no))
 
 
-def _upsert_dead(db: Connection, one: Settlement, dead: DeadRow) -> int:
+def _upsert_dead(unit: Unit, one: Settlement, dead: DeadRow) -> int:
     """Write a dead letter; returns 1 when it is a new one."""
     no, failure = one.lease.destination_no, dead.failure
-    replaced = db.run(load()["delete_dead_letter"], (no, dead.sequence))
+    replaced = unit.run("delete_dead_letter", (no, dead.sequence))
     values = (
         *(
             no,
@@ -241,11 +238,11 @@ def _upsert_dead(db: Connection, one: Settlement, dead: DeadRow) -> int:
         ),
         position(one.organization_no, dead.sequence),
     )
-    return db.run(load()["insert_dead_letter"], values) - replaced
+    return unit.run("insert_dead_letter", values) - replaced
 
 
 def redrive_some(
-    db: Connection, no: int, organization_no: int, *, scope: str, died_by: Micros, limit: int
+    unit: Unit, no: int, organization_no: int, *, scope: str, died_by: Micros, limit: int
 ) -> tuple[int, int]:
     """Make dead letters pending again: a retry with no attempt made, due at once.
 
@@ -255,12 +252,12 @@ def redrive_some(
         limit: most to move.
     Returns: how many dead letters moved, and how many retries are new; the caller adds them to the counts.
     """
-    sequences = [row[0] for row in db.rows(load()["dead_letters_for_redrive"], (no, died_by, scope, limit))]
-    return redrive_these(db, no, organization_no, sequences, died_by)
+    sequences = [row[0] for row in unit.rows("dead_letters_for_redrive", (no, died_by, scope, limit))]
+    return redrive_these(unit, no, organization_no, sequences, died_by)
 
 
 def redrive_these(
-    db: Connection, no: int, organization_no: int, sequences: Seq[int], now: Micros
+    unit: Unit, no: int, organization_no: int, sequences: Seq[int], now: Micros
 ) -> tuple[int, int]:
     """Make these dead letters pending again.
 
@@ -268,11 +265,11 @@ def redrive_these(
     """
     moved = made = 0
     for sequence in sequences:
-        if db.run(load()["delete_dead_letter"], (no, sequence)):
+        if unit.run("delete_dead_letter", (no, sequence)):
             moved += 1
             fresh = (0, now, None, None, no, sequence)
-            if not db.run(load()["update_retry"], fresh):
-                made += db.run(load()["insert_retry"], (*fresh, organization_no))
+            if not unit.run("update_retry", fresh):
+                made += unit.run("insert_retry", (*fresh, organization_no))
     return moved, made
 
 

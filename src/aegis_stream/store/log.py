@@ -15,8 +15,7 @@ from aegis_stream.domain.ids import Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, LogEntry
 
-from .sqlite import Connection, Duplicate, Sqlite, Value
-from .statements import load
+from .database import Database, Duplicate, Unit, Value
 
 SEQUENCE_BITS = 40
 """Room for 10^12 events in each of four million organizations: 35 years at 1,000 events a second for one of them."""
@@ -53,7 +52,7 @@ class _Append:
 class StoredLog:
     """Port EventLog on the database."""
 
-    db: Sqlite
+    db: Database
     _waiting: deque[_Append] = field(default_factory=deque)
     _asked: bool = False
 
@@ -68,7 +67,7 @@ class StoredLog:
         if not self._asked:
             self._asked = True
             taken: list[_Append] = []
-            commit = self.db.submit(lambda db: self._append_waiting(db, taken))
+            commit = self.db.submit(lambda unit: self._append_waiting(unit, taken))
             if commit.done():  # without threads a write is over when it begins
                 self._ended(commit, taken)
             else:
@@ -110,12 +109,12 @@ class StoredLog:
         Raises: Unavailable.
         """
         return await self.db.read(
-            lambda db: _read_page(db, organization_no, (first, last), bytes_max, labels=labels)
+            lambda unit: _read_page(unit, organization_no, (first, last), bytes_max, labels=labels)
         )
 
     async def heads(self) -> dict[OrganizationNo, int]:
         """Return the newest sequence of every organization that has events."""
-        rows = await self.db.read(lambda db: db.rows(load()["heads"]))
+        rows = await self.db.read(lambda unit: unit.rows("heads"))
         return {OrganizationNo(no): head for no, head in rows}
 
     def changed(self) -> int:
@@ -124,7 +123,7 @@ class StoredLog:
 
     async def entry(self, organization_no: OrganizationNo, event_id: str) -> LogEntry | None:
         """Return one event by its own id, or None."""
-        row = await self.db.read(lambda db: db.row(load()["event_by_id"], (organization_no, event_id)))
+        row = await self.db.read(lambda unit: unit.row("event_by_id", (organization_no, event_id)))
         if row is None:
             return None
         place, received_at, dataset, decision, body = row
@@ -135,23 +134,23 @@ class StoredLog:
     ) -> list[LogEntry]:
         """Return events with after < sequence <= last in log order, at most `limit`."""
         low, high = position(organization_no, after), position(organization_no, last)
-        rows = await self.db.read(lambda db: db.rows(load()["events_after"], (low, high, limit)))
+        rows = await self.db.read(lambda unit: unit.rows("events_after", (low, high, limit)))
         return [LogEntry(sequence_of(place), *rest) for place, *rest in rows]
 
     async def event_ids(self, organization_no: OrganizationNo, first: int, last: int) -> dict[int, str]:
         """Return the ids of the events in a range, by sequence; those that retention removed are missing."""
         low, high = position(organization_no, first), position(organization_no, last)
-        rows = await self.db.read(lambda db: db.rows(load()["event_ids"], (low, high)))
+        rows = await self.db.read(lambda unit: unit.rows("event_ids", (low, high)))
         return {sequence_of(place): event_id for place, event_id in rows}
 
     async def sequence_at(self, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
         """Return the sequence of the first event received at or after a time; head + 1 when there is none."""
 
-        def search(db: Connection) -> int:
+        def search(unit: Unit) -> int:
             low, high = oldest, head + 1
             while low < high:  # received_at never goes back within a log, so halving finds the place
                 middle = (low + high) // 2
-                row = db.row(load()["received_at"], (position(organization_no, middle),))
+                row = unit.row("received_at", (position(organization_no, middle),))
                 if row is not None and row[0] < at:
                     low = middle + 1
                 else:
@@ -160,7 +159,7 @@ class StoredLog:
 
         return await self.db.read(search)
 
-    def _append_waiting(self, db: Connection, taken: list[_Append]) -> None:
+    def _append_waiting(self, unit: Unit, taken: list[_Append]) -> None:
         """Append all that waits, organization by organization; runs on the writer's thread, inside its transaction."""
         # From here on a new caller must ask for another commit; only then is the queue emptied, so none is missed.
         self._asked = False
@@ -171,16 +170,16 @@ class StoredLog:
             by_organization.setdefault(waiting.organization_no, []).append(waiting)
         for organization_no, appends in by_organization.items():
             try:
-                with db.savepoint():
-                    _append_new(db, organization_no, appends)
+                with unit.savepoint():
+                    _append_new(unit, organization_no, appends)
             except Duplicate:
-                _append_checked(db, organization_no, appends)
+                _append_checked(unit, organization_no, appends)
 
 
-def _append_new(db: Connection, organization_no: OrganizationNo, appends: list[_Append]) -> None:
+def _append_new(unit: Unit, organization_no: OrganizationNo, appends: list[_Append]) -> None:
     """Append in the belief that all ids are new: the unique index is the check, and it costs nothing extra."""
     count = sum(len(one.events) for one in appends)
-    head, received_at = advance_head(db, organization_no, count, appends[-1].now)
+    head, received_at = advance_head(unit, organization_no, count, appends[-1].now)
     sequence = head - count
     values: list[Value] = []
     for one in appends:
@@ -188,18 +187,18 @@ def _append_new(db: Connection, organization_no: OrganizationNo, appends: list[_
         sequence += len(one.events)
         for event in one.events:
             values += (event.event_id, event.dataset, event.decision, event.body)
-    insert_events(db, organization_no, head - count, received_at, values)
+    insert_events(unit, organization_no, head - count, received_at, values)
 
 
 def insert_events(
-    db: Connection, organization_no: OrganizationNo, after: int, received_at: int, values: Seq[Value]
+    unit: Unit, organization_no: OrganizationNo, after: int, received_at: int, values: Seq[Value]
 ) -> None:
     """Write events behind a sequence; `values` are id, dataset, decision and body of each."""
     shared = (position(organization_no, after), organization_no, received_at)
-    db.insert(load()["insert_event"], shared, values, 4)
+    unit.insert("insert_event", shared, values, 4)
 
 
-def _append_checked(db: Connection, organization_no: OrganizationNo, appends: list[_Append]) -> None:
+def _append_checked(unit: Unit, organization_no: OrganizationNo, appends: list[_Append]) -> None:
     """Append where some ids are known already: look each one up, keep the new ones."""
     for one in appends:
         seen: dict[str, tuple[int, str]] = {}
@@ -207,19 +206,19 @@ def _append_checked(db: Connection, organization_no: OrganizationNo, appends: li
         conflicts: dict[int, int] = {}
         fresh: list[tuple[int, NewEvent]] = []
         for index, event in enumerate(one.events):
-            row = db.row(load()["event_by_id"], (organization_no, event.event_id))
+            row = unit.row("event_by_id", (organization_no, event.event_id))
             known = (sequence_of(row[0]), row[4]) if row is not None else seen.get(event.event_id)
             if known is None:
                 fresh.append((index, event))
                 seen[event.event_id] = (-len(fresh), event.body)
             else:
                 (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]
-        head, received_at = advance_head(db, organization_no, len(fresh), one.now)
+        head, received_at = advance_head(unit, organization_no, len(fresh), one.now)
         base = head - len(fresh)
         values: list[Value] = []
         for _, event in fresh:
             values += (event.event_id, event.dataset, event.decision, event.body)
-        insert_events(db, organization_no, base, received_at, values)
+        insert_events(unit, organization_no, base, received_at, values)
         # Repeats within one request were noted by their place among the fresh ones, before sequences were known.
         for found in (duplicates, conflicts):
             for index, sequence in found.items():
@@ -227,20 +226,20 @@ def _append_checked(db: Connection, organization_no: OrganizationNo, appends: li
         one.result = Appended(base + 1, len(fresh), head, duplicates, conflicts)
 
 
-def advance_head(db: Connection, organization_no: OrganizationNo, count: int, now: Micros) -> tuple[int, int]:
+def advance_head(unit: Unit, organization_no: OrganizationNo, count: int, now: Micros) -> tuple[int, int]:
     """Reserve the next sequences of an organization; returns its new head, and the time that their events get."""
-    row = db.row(load()["advance_head"], (count, now, organization_no))
+    row = unit.row("advance_head", (count, now, organization_no))
     assert row is not None, "the caller has looked the organization up, and organizations are never deleted"
     return row[0], row[1]
 
 
 def _read_page(
-    db: Connection, organization_no: int, span: tuple[int, int], bytes_max: int, *, labels: bool
+    unit: Unit, organization_no: int, span: tuple[int, int], bytes_max: int, *, labels: bool
 ) -> Page:
     first, last = span
     low, high = position(organization_no, first), position(organization_no, last)
     while True:
-        row = db.row(load()["page_size"], (low, high))
+        row = unit.row("page_size", (low, high))
         count, size = row if row is not None else (0, 0)
         if size <= bytes_max or low == high:
             break
@@ -248,22 +247,22 @@ def _read_page(
     if count == 0:
         return Page(first, [], [] if labels else None)
     if count != high - low + 1:
-        high = _before_hole(db, low, high)
-    row = db.row(load()["page_bodies"], (low, high))
+        high = _before_hole(unit, low, high)
+    row = unit.row("page_bodies", (low, high))
     assert row is not None, "an aggregate without grouping has one row"
     bodies = row[0].split(RECORD_SEPARATOR)
     if not labels:
         return Page(first, bodies, None)
-    return Page(first, bodies, [(one[0], one[1]) for one in db.rows(load()["page_labels"], (low, high))])
+    return Page(first, bodies, [(one[0], one[1]) for one in unit.rows("page_labels", (low, high))])
 
 
-def _before_hole(db: Connection, low: int, high: int) -> int:
+def _before_hole(unit: Unit, low: int, high: int) -> int:
     """Return the last position before a hole. A page's bodies are counted off, so one with a hole would be misread.
 
     Raises: Unavailable when the first event itself is missing: somebody has removed rows by hand, or the file is damaged.
     """
     expected = low
-    for place, _ in db.rows(load()["event_ids"], (low, high)):
+    for place, _ in unit.rows("event_ids", (low, high)):
         if place != expected:
             break
         expected += 1

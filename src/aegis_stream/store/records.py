@@ -14,8 +14,8 @@ from aegis_stream.domain.destination import (
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.ports import Place, Sealer
 
+from .database import Row
 from .secrets import AUTH_VALUE, HEADERS, OAUTH2, SEALED, URL
-from .sqlite import Row
 
 
 class _StoredSpec(msgspec.Struct):

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 from aegis_stream.domain.ids import Micros
 
+from .database import Database, Unit
 from .log import position
-from .sqlite import Connection, Sqlite
-from .statements import load
 
 CHUNK = 1000
 """Rows that one transaction removes at most."""
@@ -21,7 +20,7 @@ ORGANIZATIONS_PER_SWEEP = 100
 class Retention:
     """Removes bit by bit what is over its time."""
 
-    db: Sqlite
+    db: Database
 
     async def step(self, horizon: Micros) -> int:
         """Remove some of what is older than `horizon`.
@@ -29,17 +28,19 @@ class Retention:
         Returns: how many rows went; 0 when there is nothing more to do for now.
         """
         return await self.db.write(
-            lambda db: _forget_events(db, horizon) + _forget_attempts(db, horizon) + _forget_deleted(db)
+            lambda unit: (
+                _forget_events(unit, horizon) + _forget_attempts(unit, horizon) + _forget_deleted(unit)
+            )
         )
 
 
-def _forget_events(db: Connection, horizon: Micros) -> int:
+def _forget_events(unit: Unit, horizon: Micros) -> int:
     """Remove a chunk of old events, from the first organization that has some nobody needs."""
-    sql, removed, after = load(), 0, 0
+    removed, after = 0, 0
     while removed < CHUNK:
-        found = db.rows(sql["organizations_with_old_events"], (horizon, after, ORGANIZATIONS_PER_SWEEP))
+        found = unit.rows("organizations_with_old_events", (horizon, after, ORGANIZATIONS_PER_SWEEP))
         for organization_no, oldest, head in found:
-            removed += _forget_prefix(db, organization_no, (oldest, head), horizon)
+            removed += _forget_prefix(unit, organization_no, (oldest, head), horizon)
             if removed >= CHUNK:
                 break
             after = organization_no
@@ -48,37 +49,37 @@ def _forget_events(db: Connection, horizon: Micros) -> int:
     return removed
 
 
-def _forget_prefix(db: Connection, organization_no: int, stretch: tuple[int, int], horizon: Micros) -> int:
+def _forget_prefix(unit: Unit, organization_no: int, stretch: tuple[int, int], horizon: Micros) -> int:
     """Remove the oldest events of one organization, as far as they are old enough and nobody has still to send them."""
-    sql, (oldest, head) = load(), stretch
-    needed = db.row(sql["needed_from"], (organization_no, organization_no))
+    oldest, head = stretch
+    needed = unit.row("needed_from", (organization_no, organization_no))
     limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
     last = min(limit, oldest + CHUNK - 1)
     # Times never go back along a log: the chunk is whole when its last event is old enough; else a smaller one may be.
     while last >= oldest:
-        row = db.row(sql["received_at"], (position(organization_no, last),))
+        row = unit.row("received_at", (position(organization_no, last),))
         if row is None or row[0] < horizon:
             break
         last = oldest + (last - oldest) // 2 if last > oldest else oldest - 1
     if last < oldest:
         return 0
     kept = (organization_no, last)
-    removed = db.run(
-        sql["delete_events"], (position(organization_no, 1), position(organization_no, last), *kept, *kept)
+    removed = unit.run(
+        "delete_events", (position(organization_no, 1), position(organization_no, last), *kept, *kept)
     )
-    db.run(sql["advance_oldest"], (last + 1, organization_no))
+    unit.run("advance_oldest", (last + 1, organization_no))
     return removed
 
 
-def _forget_attempts(db: Connection, horizon: Micros) -> int:
-    return db.run(load()["delete_attempts"], (horizon, CHUNK))
+def _forget_attempts(unit: Unit, horizon: Micros) -> int:
+    return unit.run("delete_attempts", (horizon, CHUNK))
 
 
-def _forget_deleted(db: Connection) -> int:
+def _forget_deleted(unit: Unit) -> int:
     """Remove what deleted destinations left, attempts first and the destination itself last."""
-    sql, removed = load(), 0
-    for (no,) in db.rows(sql["deleted_destinations"], (ORGANIZATIONS_PER_SWEEP,)):
-        removed += db.run(sql["delete_attempts_of"], (no, CHUNK))
+    removed = 0
+    for (no,) in unit.rows("deleted_destinations", (ORGANIZATIONS_PER_SWEEP,)):
+        removed += unit.run("delete_attempts_of", (no, CHUNK))
         if removed >= CHUNK:
             break
         for name in (
@@ -90,5 +91,5 @@ def _forget_deleted(db: Connection) -> int:
             "delete_cursor",
             "delete_destination",
         ):
-            removed += db.run(sql[name], (no,))
+            removed += unit.run(name, (no,))
     return removed

@@ -15,8 +15,7 @@ from aegis_stream.domain.ids import Micros, OrganizationId, OrganizationNo
 from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.ports import Place, Sealer
 
-from .sqlite import Connection, Sqlite
-from .statements import load
+from .database import Database, Unit
 
 DESTINATIONS_PER_STEP = 50
 """Destinations whose records one transaction brings under another key: a few milliseconds, so that nobody waits."""
@@ -26,7 +25,7 @@ SEALED = (URL, AUTH_VALUE, HEADERS, OAUTH2)
 _SENTINEL = Place("", "", "sentinel")
 
 
-Record = Callable[[Connection, OrganizationNo, OrganizationId, AdminAction], None]
+Record = Callable[[Unit, OrganizationNo, OrganizationId, AdminAction], None]
 """Tells an organization what was done to it, inside the write that does it (store/audit_writer.py)."""
 
 
@@ -52,9 +51,9 @@ class Step(NamedTuple):
     broken: tuple[str, ...]
 
 
-def sealing_key(db: Connection) -> SealingKey | None:
+def sealing_key(unit: Unit) -> SealingKey | None:
     """Return the master key that seals, inside a read or write; None in a database without any yet."""
-    row = db.row(load()["sealing_key"])
+    row = unit.row("sealing_key")
     return SealingKey(*row) if row is not None else None
 
 
@@ -62,7 +61,7 @@ def sealing_key(db: Connection) -> SealingKey | None:
 class StoredSecrets:
     """All sealed records of a database."""
 
-    db: Sqlite
+    db: Database
     sealer: Sealer
 
     def check(self, now: Micros) -> None:
@@ -72,7 +71,7 @@ class StoredSecrets:
         """
         row = self.db.read_now(sealing_key)
         if row is None:
-            row = self.db.write_now(lambda db: self._note_first(db, now))
+            row = self.db.write_now(lambda unit: self._note_first(unit, now))
         if not opens_sentinel(self.sealer, row):
             raise _wrong_key(row.key_id, self.sealer.newest)
         if row.rewrapped_at is None:
@@ -90,21 +89,21 @@ class StoredSecrets:
 
     async def knows(self, key_id: bytes) -> bool:
         """Tell whether a master key seals, or sealed at any time."""
-        return await self.db.read(lambda db: db.row(load()["master_key_by_id"], (key_id,)) is not None)
+        return await self.db.read(lambda unit: unit.row("master_key_by_id", (key_id,)) is not None)
 
     async def keys_needed(self) -> set[bytes]:
         """Return the ids of the master keys without which something does not open or cannot be sealed."""
 
-        def work(db: Connection) -> set[bytes]:
-            row = sealing_key(db)
-            return {row.key_id, *_known_keys_in_use(db)} if row is not None else _keys_in_use(db)
+        def work(unit: Unit) -> set[bytes]:
+            row = sealing_key(unit)
+            return {row.key_id, *_known_keys_in_use(unit)} if row is not None else _keys_in_use(unit)
 
         return await self.db.read(work)
 
     async def count_to_rewrap(self, key_id: bytes) -> int:
         """Return how many destinations have records that are not sealed as they would be now."""
         stamp = self.sealer.stamp(key_id)
-        row = await self.db.read(lambda db: db.row(load()["count_records_to_rewrap"], (stamp,) * len(SEALED)))
+        row = await self.db.read(lambda unit: unit.row("count_records_to_rewrap", (stamp,) * len(SEALED)))
         assert row is not None, "a count has one row"
         return int(row[0])
 
@@ -114,16 +113,16 @@ class StoredSecrets:
         Raises: Misconfigured when it was used before: an old key never comes back. Unavailable.
         """
 
-        def work(db: Connection) -> None:
-            row = sealing_key(db)
+        def work(unit: Unit) -> None:
+            row = sealing_key(unit)
             if row is not None and row.key_id == key_id:
                 return
-            if db.row(load()["master_key_by_id"], (key_id,)) is not None:
+            if unit.row("master_key_by_id", (key_id,)) is not None:
                 raise Misconfigured(
                     f"master key {key_id.hex()} stands first and is older than the one in use"
                     f"{f' ({row.key_id.hex()})' if row else ''}: the new key must stand first"
                 )
-            self._note(db, key_id, now, None)
+            self._note(unit, key_id, now, None)
 
         await self.db.write(work)
 
@@ -131,10 +130,8 @@ class StoredSecrets:
         """Bring the records of the next destinations under a master key, in one transaction. Raises: Unavailable."""
         stamp = self.sealer.stamp(key_id)
 
-        def work(db: Connection) -> Step:
-            rows = db.rows(
-                load()["records_to_rewrap"], (after_no, *(stamp,) * len(SEALED), DESTINATIONS_PER_STEP)
-            )
+        def work(unit: Unit) -> Step:
+            rows = unit.rows("records_to_rewrap", (after_no, *(stamp,) * len(SEALED), DESTINATIONS_PER_STEP))
             done, broken = Counter[tuple[OrganizationNo, OrganizationId]](), []
             for no, org_no, org_id, dst_id, *records in rows:
                 try:
@@ -147,12 +144,12 @@ class StoredSecrets:
                 except Unavailable:
                     broken.append(dst_id)
                     continue
-                db.run(load()["rewrap_destination"], (*fresh, no))
+                unit.run("rewrap_destination", (*fresh, no))
                 done[org_no, org_id] += 1
             for (org_no, org_id), count in done.items():
                 if record is not None:
                     record(
-                        db, org_no, org_id, AdminAction("vault_rotate", "organization", org_id, count=count)
+                        unit, org_no, org_id, AdminAction("vault_rotate", "organization", org_id, count=count)
                     )
             return Step(rows[-1][0] if rows else None, done.total(), tuple(broken))
 
@@ -160,23 +157,23 @@ class StoredSecrets:
 
     async def finish(self, key_id: bytes, now: Micros) -> None:
         """Note that no record stands under an older key any more. Raises: Unavailable."""
-        await self.db.write(lambda db: db.run(load()["finish_rewrapping"], (now, key_id)))
+        await self.db.write(lambda unit: unit.run("finish_rewrapping", (now, key_id)))
 
-    def _note_first(self, db: Connection, now: Micros) -> SealingKey:
+    def _note_first(self, unit: Unit, now: Micros) -> SealingKey:
         """Note the newest key in a database that knows none: it is new, or of the version before."""
-        row = sealing_key(db)
+        row = sealing_key(unit)
         if row is not None:
             return row  # another process was quicker
-        in_use = _keys_in_use(db)
+        in_use = _keys_in_use(unit)
         # One of them at least: any other is a record that was damaged, or sealed under a key given up long ago.
         if in_use and not any(self.sealer.holds(key_id) for key_id in in_use):
             raise _wrong_key(min(in_use), self.sealer.newest)
         newest = self.sealer.newest
-        return self._note(db, newest, now, now if in_use <= {newest} else None)
+        return self._note(unit, newest, now, now if in_use <= {newest} else None)
 
-    def _note(self, db: Connection, key_id: bytes, now: Micros, rewrapped_at: Micros | None) -> SealingKey:
+    def _note(self, unit: Unit, key_id: bytes, now: Micros, rewrapped_at: Micros | None) -> SealingKey:
         sentinel = self.sealer.seal("sentinel", _SENTINEL, key_id)
-        db.run(load()["insert_master_key"], (key_id, sentinel, now, rewrapped_at))
+        unit.run("insert_master_key", (key_id, sentinel, now, rewrapped_at))
         return SealingKey(key_id, sentinel, rewrapped_at)
 
 
@@ -191,18 +188,18 @@ def opens_sentinel(sealer: Sealer, key: SealingKey) -> bool:
     return True
 
 
-def needs_a_key(db: Connection) -> bool:
+def needs_a_key(unit: Unit) -> bool:
     """Tell whether this database was ever used with a master key, inside a read or write."""
-    return sealing_key(db) is not None or bool(_keys_in_use(db))
+    return sealing_key(unit) is not None or bool(_keys_in_use(unit))
 
 
-def _keys_in_use(db: Connection) -> set[bytes]:
-    return {bytes(row[0]) for row in db.rows(load()["master_keys_in_use"])}
+def _keys_in_use(unit: Unit) -> set[bytes]:
+    return {bytes(row[0]) for row in unit.rows("master_keys_in_use")}
 
 
-def _known_keys_in_use(db: Connection) -> list[bytes]:
+def _known_keys_in_use(unit: Unit) -> list[bytes]:
     """Return the master keys that records stand under and that were in use at some time: no garbage of a damaged record."""
-    return [one for one in sorted(_keys_in_use(db)) if db.row(load()["master_key_by_id"], (one,)) is not None]
+    return [one for one in sorted(_keys_in_use(unit)) if unit.row("master_key_by_id", (one,)) is not None]
 
 
 def _wrong_key(needed: bytes, found: bytes) -> Misconfigured:

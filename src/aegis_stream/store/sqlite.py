@@ -23,10 +23,10 @@ import apsw
 from aegis_stream.errors import Misconfigured, Unavailable
 
 from .checkpoint import Checkpointer, copy
+from .database import Duplicate, Row, Unit, Value
+from .statements import load
 
 T = TypeVar("T")
-Value = int | float | str | bytes | None
-Row = tuple[Any, ...]
 
 SQLITE_VERSION_MIN = (3, 51, 3)
 """Older versions can corrupt a WAL database when one connection writes while another checkpoints."""
@@ -51,38 +51,40 @@ NETWORK_FILE_SYSTEMS = frozenset(
 """Where locks and shared memory are not to be trusted (sqlite.org/wal.html: all processes must be on one machine)."""
 
 
-class Connection:
-    """What a unit of work may do; valid only while the function that was given it runs."""
+class SqliteUnit:
+    """A Unit on one SQLite connection."""
 
     def __init__(self, raw: apsw.Connection) -> None:
         self._raw = raw
+        self._texts = load().texts
 
-    def rows(self, statement: str, values: Sequence[Value] = ()) -> list[Row]:
-        """Run a statement and return its rows."""
-        return self._raw.execute(statement, values).fetchall()
+    def rows(self, name: str, values: Sequence[Value] = ()) -> list[Row]:
+        """Run the statement `name` and return its rows."""
+        return self._raw.execute(self._texts[name], values).fetchall()
 
-    def row(self, statement: str, values: Sequence[Value] = ()) -> Row | None:
-        """Run a statement and return its first row."""
-        return self._raw.execute(statement, values).fetchone()
+    def row(self, name: str, values: Sequence[Value] = ()) -> Row | None:
+        """Run the statement `name` and return its first row."""
+        return self._raw.execute(self._texts[name], values).fetchone()
 
-    def run(self, statement: str, values: Sequence[Value] = ()) -> int:
-        """Run a statement and return how many rows it changed."""
-        self._raw.execute(statement, values)
+    def run(self, name: str, values: Sequence[Value] = ()) -> int:
+        """Run the statement `name` and return how many rows it changed."""
+        self._raw.execute(self._texts[name], values)
         return self._raw.changes()
 
     def insert(
-        self, statement: str, shared: tuple[int, *tuple[Value, ...]], values: Sequence[Value], width: int
+        self, name: str, shared: tuple[int, *tuple[Value, ...]], values: Sequence[Value], width: int
     ) -> None:
         """Insert many rows by few statements.
 
         Args:
-            statement: ends with one group of values, which stands for one row and is repeated. ?1, ?2 … in it are
+            name: of a statement that ends with one group of values, which is repeated for each row. ?1, ?2 … in it are
                 `shared`; a `+ 1` in it becomes + 2, + 3 … from row to row.
-            shared: values said once for all rows; the first is a number, and counts up with the rows.
+            shared: values given once for all rows; the first is a number, and counts up with the rows.
             values: those of each row, row after row.
-            width: values of one row.
-        Raises: Duplicate when a row exists already; then the enclosing write must roll back to a savepoint of its own.
+            width: number of values of one row.
+        Raises: Duplicate when a row exists already; the enclosing work must then roll back to a savepoint of its own.
         """
+        statement = self._texts[name]
         at, left = 0, len(values) // width
         try:
             while left:
@@ -111,16 +113,12 @@ def _repeated(statement: str, rows: int) -> str:
     return head + "VALUES " + ", ".join(group.replace("+ 1", f"+ {number}") for number in range(1, rows + 1))
 
 
-class Duplicate(Exception):
-    """A row with this key exists already."""
-
-
 class _Job:
     """One waiting write."""
 
     __slots__ = ("_ticket", "error", "future", "result", "timer", "work")
 
-    def __init__(self, work: Callable[[Connection], Any], future: "asyncio.Future[Any]") -> None:
+    def __init__(self, work: Callable[[Unit], Any], future: "asyncio.Future[Any]") -> None:
         self.work = work
         self.future = future
         self.result: Any = None
@@ -205,7 +203,7 @@ class Sqlite:
                         self._writer.execute(f"PRAGMA user_version = {version:d}")
         return before, newest
 
-    async def read(self, work: Callable[[Connection], T]) -> T:
+    async def read(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on a snapshot of what is committed.
 
         Raises: Unavailable when the database cannot be read.
@@ -214,7 +212,7 @@ class Sqlite:
             return self._read(work)
         return await asyncio.get_running_loop().run_in_executor(self._readers, self._read, work)
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in a transaction, together with whatever else waits to be written.
 
         Returns: what `work` returned, once it is committed and synced.
@@ -223,7 +221,7 @@ class Sqlite:
         """
         return await self.submit(work)
 
-    def submit(self, work: Callable[[Connection], T]) -> "asyncio.Future[T]":
+    def submit(self, work: Callable[[Unit], T]) -> "asyncio.Future[T]":
         """Begin a write and return its future, so that several callers can wait for one write."""
         job = _Job(work, asyncio.get_running_loop().create_future())
         if not self._threads:
@@ -237,7 +235,7 @@ class Sqlite:
             self._jobs.put(job)
         return job.future
 
-    def write_now(self, work: Callable[[Connection], T]) -> T:
+    def write_now(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in a transaction from a program without an event loop (command line, start-up).
 
         Raises: what `work` raised, or Unavailable; then nothing of it is stored.
@@ -245,7 +243,7 @@ class Sqlite:
         with self._gate:
             try:
                 self._writer.execute("BEGIN IMMEDIATE")
-                result = work(Connection(self._writer))
+                result = work(SqliteUnit(self._writer))
                 self._writer.execute("COMMIT")
             except BaseException as error:
                 with contextlib.suppress(apsw.Error):
@@ -256,7 +254,7 @@ class Sqlite:
                 raise
         return result
 
-    def read_now(self, work: Callable[[Connection], T]) -> T:
+    def read_now(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on a snapshot from a program without an event loop."""
         return self._read(work)
 
@@ -298,9 +296,9 @@ class Sqlite:
             self._all_readers.append(reader)
         return reader
 
-    def _read(self, work: Callable[[Connection], T]) -> T:
+    def _read(self, work: Callable[[Unit], T]) -> T:
         try:
-            return work(Connection(self._reader()))
+            return work(SqliteUnit(self._reader()))
         except apsw.Error as error:
             raise Unavailable(f"the store cannot be read: {error}", code="store-unreadable") from error
 
@@ -336,13 +334,13 @@ class Sqlite:
         try:
             with self._gate:
                 self._writer.execute("BEGIN IMMEDIATE")
-                connection = Connection(self._writer)
+                unit = SqliteUnit(self._writer)
                 for job in jobs:
                     if not job.begin():
                         continue
                     try:
                         with self._writer:  # a savepoint: a job that raises takes only itself back
-                            job.result = job.work(connection)
+                            job.result = job.work(unit)
                     except apsw.ConstraintError as error:
                         job.error = error  # a bug of this job's statements: the others are not to blame
                     except apsw.Error:

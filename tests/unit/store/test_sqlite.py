@@ -15,6 +15,7 @@ import pytest
 from aegis_stream.errors import Conflict, Misconfigured, Unavailable
 from aegis_stream.store import sqlite
 from aegis_stream.store.sqlite import Sqlite, _WriteGate, migrations, refuse_unsuitable
+from support.sql import raw
 
 MOUNTS = """\
 22 1 259:2 / / rw,relatime shared:1 - ext4 /dev/nvme0n1p2 rw
@@ -35,12 +36,12 @@ def db(tmp_path):
 
 def revision_of(db: Sqlite) -> int:
     """Read the counter that `bump` counts up."""
-    return db.read_now(lambda c: c.row("SELECT value FROM meta WHERE name = 'revision'"))[0]
+    return db.read_now(lambda c: raw(c).row("SELECT value FROM meta WHERE name = 'revision'"))[0]
 
 
 def bump(c) -> int:
     """Count up: a write with a result."""
-    return c.row("UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value")[0]
+    return raw(c).row("UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value")[0]
 
 
 # ── where it refuses to run ──
@@ -92,7 +93,7 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
 
 def test_every_connection_syncs_every_commit(db):
     """Durability is not left to defaults: WAL, and a sync at each commit."""
-    db.read_now(lambda c: c.row("SELECT 1"))
+    db.read_now(lambda c: raw(c).row("SELECT 1"))
 
     for connection in (db._writer, db._reader()):
         assert connection.pragma("journal_mode") == "wal"
@@ -119,7 +120,7 @@ async def test_writes_that_wait_share_a_commit(db):
 
 async def test_a_write_that_breaks_a_constraint_fails_alone(db):
     """A statement that the schema refuses is its caller's failure; the others of the same commit are stored."""
-    broken = db.submit(lambda c: c.run("INSERT INTO meta (name, value) VALUES ('revision', 1)"))
+    broken = db.submit(lambda c: raw(c).run("INSERT INTO meta (name, value) VALUES ('revision', 1)"))
     fine = db.submit(bump)
 
     results = await asyncio.gather(broken, fine, return_exceptions=True)
@@ -156,7 +157,7 @@ async def test_a_full_disk_is_named(db):
     db._writer.pragma("max_page_count", db._writer.pragma("page_count"))
 
     with pytest.raises(Unavailable, match="disk is full") as refused:
-        await db.write(lambda c: c.run("UPDATE meta SET name = ?", ("x" * 1_000_000,)))
+        await db.write(lambda c: raw(c).run("UPDATE meta SET name = ?", ("x" * 1_000_000,)))
 
     assert refused.value.code == "store-full"
 
@@ -186,7 +187,7 @@ async def test_close_finishes_what_is_waiting(tmp_path):
 async def test_a_read_that_cannot_be_made_is_unavailable(db):
     """Errors of the database do not leave the store as they are."""
     with pytest.raises(Unavailable, match="cannot be read"):
-        await db.read(lambda c: c.rows("SELECT * FROM nothing"))
+        await db.read(lambda c: raw(c).rows("SELECT * FROM nothing"))
 
 
 def test_write_now_takes_itself_back(db):
@@ -271,7 +272,7 @@ def test_an_older_database_is_brought_up_to_date(tmp_path, monkeypatch):
 
     assert (first, second) == ((1, 2), (2, 2))
     assert revision_of(db) == 11
-    assert db.read_now(lambda c: c.rows("SELECT * FROM addition")) == []
+    assert db.read_now(lambda c: raw(c).rows("SELECT * FROM addition")) == []
     db.close()
 
 
@@ -293,7 +294,7 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_the_old_version(tmp_path, mo
     killed = subprocess.run([sys.executable, "-c", program, str(path), ADDITION[1]], check=False, timeout=60)
     db = Sqlite(path)
     left = db._writer.pragma("user_version"), revision_of(db)
-    tables = db.read_now(lambda c: c.rows("SELECT name FROM sqlite_schema WHERE name = 'addition'"))
+    tables = db.read_now(lambda c: raw(c).rows("SELECT name FROM sqlite_schema WHERE name = 'addition'"))
     db._writer.create_scalar_function("die", lambda: 0)
     monkeypatch.setattr(sqlite, "migrations", lambda: [*migrations()[:1], ADDITION])
     healed = db.migrate()

@@ -1,1 +1,1 @@
-"""The benchmark harness: real processes side by side on one machine; see docs/benchmarks.md."""
+"""The benchmark harness: real processes side by side on one machine; see docs/how-to/benchmarks.md."""

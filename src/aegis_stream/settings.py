@@ -1,7 +1,7 @@
 """Settings: one frozen tree; unit, default and reason beside each field.
 
 `cli` reads them once; nothing below reads the environment. Order of precedence: environment variables (AEGIS_…), then the
-TOML file, then the defaults here. docs/configuration.md is checked against this file.
+TOML file, then the defaults here. docs/reference/configuration.md is checked against this file.
 """
 
 import os
@@ -214,7 +214,9 @@ def load_settings(environment: Mapping[str, str], config: Path | None = None) ->
             values[variable.removeprefix(PREFIX).lower()] = (variable, text)
     for name, (source, _) in values.items():
         if name not in known:
-            raise Misconfigured(f"{source} is not a setting: see docs/configuration.md for those there are")
+            raise Misconfigured(
+                f"{source} is not a setting: see docs/reference/configuration.md for those there are"
+            )
     settings = Settings(**{name: _convert(name, source, value) for name, (source, value) in values.items()})
     _check_together(settings)
     return settings

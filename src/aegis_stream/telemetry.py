@@ -1,4 +1,6 @@
-"""Every log event and every metric by name, in one table each; docs/operations.md is checked against them.
+"""Every log event and every metric by name, in one table each.
+
+A test compares docs/reference/metrics.md and docs/reference/log-events.md with them.
 
 Log lines carry names and values, never a message that was put together: `log.info("worker.started", worker_id=…)`. Values
 never are secrets: what may be logged is what may be seen.

@@ -19,7 +19,7 @@ from support.stubs.trial import Trial, trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-PAGES = Path(__file__).parents[2] / "docs" / "formats"
+PAGES = Path(__file__).parents[2] / "docs" / "reference" / "formats"
 BATCHING = list(CONFIGURED)
 """Every destination once, in the form in which many events travel together."""
 SINGLE = ["sumo single", "elasticsearch doc", "elasticsearch create"]

@@ -1,7 +1,7 @@
 """The 25 known cases in which a 2xx does not mean stored, one by one, against stubs that really lose what the contracts say.
 
 A loss is impossible: what is sent is stored, and sent otherwise it would be lost. Or it is detected: nothing counts as delivered
-that is not stored. Or it is a limit: it happens, and a page says so. docs/formats/hidden-losses.md says which.
+that is not stored. Or it is a limit: it happens, and a page says so. docs/reference/hidden-losses.md says which.
 """
 
 import json
@@ -22,7 +22,7 @@ from support.stubs.trial import Trial, as_lines, trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-PAGES = Path(__file__).parents[2] / "docs" / "formats"
+PAGES = Path(__file__).parents[2] / "docs" / "reference" / "formats"
 ALL = {"delivered": 3, "dead": 0}
 NONE = {"delivered": 0, "dead": 3}
 IDS = ["e0", "e1", "e2"]
@@ -275,7 +275,9 @@ def sumo_budget(service: RunningService) -> None:
         with trial(service, name) as one:
             one.stub.fail("over_budget")
             is_lost_behind_success(one)
-    page_says("hidden-losses", "everything beyond the ingest budget: 200", "watch the volume in Sumo Logic")
+    page_says(
+        "../hidden-losses", "everything beyond the ingest budget: 200", "watch the volume in Sumo Logic"
+    )
 
 
 def loki_blocked(service: RunningService) -> None:
@@ -373,7 +375,7 @@ def datadog_receiver_before_november(service: RunningService) -> None:
     """23: an old collector answers 200 to any path; only formats whose answer has a body notice."""
     with trial(service, "old-datadog-receiver") as one:
         is_lost_behind_success(one)
-        page_says("hidden-losses", "use a later version; other formats detect the missing answer")
+        page_says("../hidden-losses", "use a later version; other formats detect the missing answer")
     for format_ in ("elastic_bulk", "splunk_hec", "axiom", "honeycomb", "loki", "new_relic", "sentinel"):
         with trial(service, "old-datadog-receiver", fields={"format": format_}) as one:
             is_refused(one, "answered 200")
@@ -474,7 +476,7 @@ def test_the_page_and_the_proofs_agree() -> None:
     """Every row of the page has the outcome that is proved here, and names its proof."""
     rows = re.findall(
         r"^\| (\d+) \|.+\| (\w+) \| [^|]+ \| `(\w+)` \|$",
-        (PAGES / "hidden-losses.md").read_text(encoding="utf-8"),
+        (PAGES.parent / "hidden-losses.md").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
 

@@ -17,7 +17,7 @@ from aegis_stream.pipeline.compress import compressed
 from aegis_stream.settings import Settings
 from aegis_stream.wiring import make_sender
 
-PAGES = Path(__file__).parents[2] / "docs" / "formats"
+PAGES = Path(__file__).parents[2] / "docs" / "reference" / "formats"
 LOOPBACK = Settings(allow_http=True, allowed_networks=parse_networks("127.0.0.0/8"))
 
 

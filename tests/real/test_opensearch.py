@@ -230,7 +230,7 @@ def test_what_the_schema_knows_has_types_and_the_rest_can_be_searched_by_its_pat
 
 
 def test_the_searches_of_the_page_find_what_they_say(service, node, monkeypatch, capsys):
-    """Each search that docs/destinations shows finds the event of docs/destinations/index.md, or one like it, and no other."""
+    """Each search that docs/how-to/destinations shows finds the event of docs/how-to/destinations/index.md, or one like it, and no other."""
     client = Client(service.url, service.make_organization("org_abc"))
     world = World(node, client)
     streams = [make_stream(node, monkeypatch, capsys) for _ in range(2)]

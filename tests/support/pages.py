@@ -1,4 +1,4 @@
-"""What the pages of docs/destinations and the files of examples/collectors tell people to send, read as a shell would.
+"""What the pages of docs/how-to/destinations and the files of examples/collectors tell people to send, read as a shell would.
 
 Nothing is run: variables are replaced, JSON is decoded, and command lines are taken apart by the program's own parser.
 """
@@ -29,7 +29,7 @@ from aegis_stream.netguard import NetGuard
 from aegis_stream.settings import Settings
 
 ROOT = Path(__file__).parents[2]
-PAGES = ROOT / "docs" / "destinations"
+PAGES = ROOT / "docs" / "how-to" / "destinations"
 COLLECTORS = ROOT / "examples" / "collectors"
 VARIABLE = re.compile(r"\$([A-Z][A-Z0-9_]*)")
 CREDENTIAL = re.compile(r"key|secret|token|auth|password", re.IGNORECASE)

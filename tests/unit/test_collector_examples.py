@@ -42,7 +42,7 @@ def test_a_configuration_goes_with_the_destination_of_its_page(name):
     page = sections_of(read_page(PAGES[name]))["What to POST here"]
 
     assert commented(COLLECTORS / name) == json.loads(calls_of(page)[0].body)
-    assert f"docs/destinations/{PAGES[name]}.md" in read(name)
+    assert f"docs/how-to/destinations/{PAGES[name]}.md" in read(name)
 
 
 @pytest.mark.parametrize("name", [*PAGES, *BESIDE])

@@ -35,7 +35,7 @@ SECTIONS = (
     "Proof",
 )
 OWN_VARIABLES = frozenset({"AEGIS_URL", "AEGIS_ORG", "AEGIS_API_KEY", "AEGIS_AUTH_HEADER_VALUE"})
-"""Variables that docs/destinations/index.md and docs/cli.md explain for all pages."""
+"""Variables that docs/how-to/destinations/index.md and docs/reference/cli.md explain for all pages."""
 LOSSES = {
     "Microsoft Sentinel": "microsoft-sentinel",
     "Fluentd": "fluentd",
@@ -55,7 +55,7 @@ LOSSES = {
     "OTLP": "opentelemetry-collector",
     "Elasticsearch": "elasticsearch-and-opensearch",
 }
-"""Which page tells of the hidden losses of a destination, by its name in docs/formats/hidden-losses.md."""
+"""Which page tells of the hidden losses of a destination, by its name in docs/reference/hidden-losses.md."""
 LOSSES_ELSEWHERE = frozenset({"OpenTelemetry Datadog receiver, before November 2025"})
 """Destinations of that page that nobody is told to send to."""
 REAL = {
@@ -84,7 +84,9 @@ def posted(name: str) -> str:
 
 def formats_named(name: str) -> set[str]:
     """Return the formats to whose pages the head of a page leads."""
-    return set(re.findall(r"\[`(\w+)`\]\(\.\./formats/\1\.md\)", sections_of(read_page(name))[""]))
+    return set(
+        re.findall(r"\[`(\w+)`\]\(\.\./\.\./reference/formats/\1\.md\)", sections_of(read_page(name))[""])
+    )
 
 
 def is_tested(name: str) -> bool:
@@ -192,7 +194,7 @@ def test_every_hidden_loss_is_on_the_page_of_its_destination():
     """Who reads a destination's page learns of every known case in which its 2xx hides a loss."""
     table = re.findall(
         r"^\| (\d+) \| ([^|]+?) \|",
-        (ROOT / "docs/formats/hidden-losses.md").read_text(encoding="utf-8"),
+        (ROOT / "docs/reference/hidden-losses.md").read_text(encoding="utf-8"),
         re.MULTILINE,
     )
 

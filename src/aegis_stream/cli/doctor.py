@@ -54,7 +54,7 @@ def _look(context: click.Context, config: Path | None, *, egress: bool) -> Itera
     try:
         settings, path = read_settings(context, config)
     except Misconfigured as error:
-        yield checks.Finding("configuration", "problem", error.message, "see docs/configuration.md")
+        yield checks.Finding("configuration", "problem", error.message, "see docs/reference/configuration.md")
         return
     yield from checks.check_settings(settings, path)
     yield from check_trust(settings)

@@ -1,7 +1,7 @@
 """What is done to destinations and keys, as events of the organization's own log: who, what, to what, before and after.
 
 Shaped by the Elastic Common Schema. No secret is in them: a URL is always masked, a credential and a key's text are never
-there, and where such a field changed its name stands under `changed`. docs/audit.md describes them.
+there, and where such a field changed its name stands under `changed`. docs/reference/audit.md describes them.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Every destination of the guide as its page tells to configure it: the call on docs/destinations/*.md, sent to a stub.
+"""Every destination of the guide as its page tells to configure it: the call on docs/how-to/destinations/*.md, sent to a stub.
 
 The credential is the one of the page, so a page with a wrong header finds a stub that refuses it. Where the host of the URL is
 what chooses the format, `format` says it: a stub stands on loopback.

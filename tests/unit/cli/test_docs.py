@@ -1,4 +1,4 @@
-"""docs/cli.md and the commands say the same."""
+"""docs/reference/cli.md and the commands say the same."""
 
 import re
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 
 from aegis_stream.cli.main import cli
 
-PAGE = (Path(__file__).parents[3] / "docs" / "cli.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
 REMOTE = ("destination", "dead-letter", "event")
 
 

@@ -49,8 +49,8 @@ def test_the_library_needs_the_standard_library_only():
 
 
 def test_the_example_on_the_documentation_page_works():
-    """The Python code of docs/receiver.md runs, and the names its prose mentions exist."""
-    page = (SOURCE.parents[2] / "docs" / "receiver.md").read_text()
+    """The Python code of docs/how-to/receiver.md runs, and the names its prose mentions exist."""
+    page = (SOURCE.parents[2] / "docs" / "how-to" / "receiver.md").read_text()
     names = {}
     for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
         exec(block, names)

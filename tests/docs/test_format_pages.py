@@ -9,7 +9,7 @@ import pytest
 from aegis_stream.formats import REGISTRY
 from aegis_stream.formats.elastic_template import index_template
 
-PAGES = Path(__file__).parents[3] / "docs" / "reference" / "formats"
+PAGES = Path(__file__).parents[2] / "docs" / "reference" / "formats"
 
 
 def read(name):

@@ -1,14 +1,14 @@
 """docs/reference/cli.md and the commands say the same."""
 
 import re
-from pathlib import Path
 
 import click
 import pytest
 
 from aegis_stream.cli.main import cli
+from support.docs import read
 
-PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "cli.md").read_text(encoding="utf-8")
+PAGE = read("docs/reference/cli.md")
 REMOTE = ("destination", "dead-letter", "event")
 
 

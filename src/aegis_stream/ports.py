@@ -157,6 +157,15 @@ class Directory(Protocol):
 class Retention(Protocol):
     """Forgets what is over its time."""
 
+    async def advance(self, worker_id: WorkerId, now: Micros, passed_us: int) -> Micros | None:
+        """Move retention's clock towards `now`, at most as fast as time passes; raises Unavailable.
+
+        Args:
+            passed_us: time since the last call that returned, by the monotonic clock, microseconds.
+        Returns: where it stands; None while another worker does this work.
+        """
+        ...
+
     async def step(self, horizon: Micros) -> int:
         """Remove some of what is older than `horizon`; returns how many rows went, 0 when there is no more."""
         ...

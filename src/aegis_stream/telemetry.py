@@ -31,6 +31,7 @@ LOG_EVENTS: dict[str, str] = {
     "worker.lease_lost": "A worker was silent for longer than its lease; it begins anew.",
     "worker.leases_lost": "Destinations were taken over by another worker.",
     "worker.store_unavailable": "The store could not be reached; the worker tries again.",
+    "retention.clock_jumped": "Retention does not follow the wall clock, which jumped (or the service was off): it removes nothing early; check the clock.",
     "access.key_refused": "A key opened nothing: mistyped, ended, or guessed; told once a minute for each network and kind of key.",
     "vault.key_unknown": "A stored credential, or the store, names a master key that is not here; told once for each place.",
     "vault.record_refused": "A sealed record was damaged, changed or moved, and does not open; told once for each place.",

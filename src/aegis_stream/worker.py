@@ -32,6 +32,8 @@ IDLE_KEPT_S = 60.0
 """How long an idle forwarder keeps its connections, seconds."""
 RETENTION_PAUSE_S = 60.0
 """Pause between looks for what is over its time, seconds."""
+CLOCK_JUMP_US = 3600 * SECOND
+"""How far the wall clock may lie from retention's own before that is logged, microseconds."""
 STORE_RETRY_S = 1.0
 BUG_PAUSE_S = 60.0
 """How long a destination is left alone after a bug in serving it, seconds."""
@@ -391,13 +393,31 @@ class Worker:
 
     async def _forget(self) -> None:
         """Remove what is over its time, in small steps with pauses."""
-        days = self.around.settings.retention_days
+        kept_us = int(self.around.settings.retention_days * 86_400 * SECOND)
+        loop = asyncio.get_running_loop()
+        since_s, told = loop.time(), False
         while True:
             await asyncio.sleep(RETENTION_PAUSE_S)
-            horizon = Micros(self.around.clock.now() - int(days * 86_400 * SECOND))
+            now, now_s = self.around.clock.now(), loop.time()
             with contextlib.suppress(Unavailable):
+                counted_at = await self.around.retention.advance(
+                    self.worker_id, now, int((now_s - since_s) * SECOND)
+                )
+                since_s = now_s
+                if counted_at is None:
+                    continue
+                told = self._tell_of_jump(now - counted_at, told=told)
+                horizon = Micros(min(now, counted_at) - kept_us)
                 while await self.around.retention.step(horizon):  # noqa: ASYNC110 - a pause between steps of work
                     await asyncio.sleep(0.01)
+
+    def _tell_of_jump(self, ahead_us: int, *, told: bool) -> bool:
+        """Log once when retention does not follow the wall clock; return whether that has been told."""
+        if abs(ahead_us) <= CLOCK_JUMP_US:
+            return False
+        if not told:
+            self.around.telemetry.warning("retention.clock_jumped", ahead_s=ahead_us // SECOND)
+        return True
 
 
 async def _first(*events: asyncio.Event) -> None:

@@ -1187,10 +1187,10 @@ async def test_secrets_are_nowhere_in_the_store_in_plain(backend, store, org):
 OLD, HORIZON, NEW = T0, Micros(T0 + 1), Micros(T0 + 2)
 
 
-async def sweep(store: Store) -> list[int]:
+async def sweep(store: Store, horizon: Micros = HORIZON) -> list[int]:
     """Take all steps of retention there are; return how many rows each removed."""
     steps = []
-    while removed := await store.retention.step(HORIZON):
+    while removed := await store.retention.step(horizon):
         steps.append(removed)
         assert len(steps) < 1000
     return steps
@@ -1337,6 +1337,105 @@ async def test_a_deleted_destination_leaves_nothing_behind(store, org):
     tables = ("destinations", "cursors", "retries", "dead_letters", "attempts", "replays")
     assert [store.count(table) for table in tables] == [1, 1, 1, 1, 1, 0]
     assert (await store.directory.progress(other)).retrying == 1
+
+
+# ── clocks that are wrong ──
+
+
+MINUTE_US, DAY_US = 60 * SECOND, 86_400 * SECOND
+YEAR_US = 365 * DAY_US
+
+
+async def test_retention_s_clock_follows_the_wall_clock_only_as_fast_as_time_passes(store, org):
+    """A wall clock a year ahead, or a year back, moves it by the time that passed and a tenth, and no further."""
+    await store.ledger.enlist(ALICE, T0, Micros(T0 + YEAR_US))
+    start = await store.retention.advance(ALICE, T0, 0)
+
+    right = await store.retention.advance(ALICE, Micros(T0 + MINUTE_US), MINUTE_US)
+    ahead = await store.retention.advance(ALICE, Micros(T0 + YEAR_US), MINUTE_US)
+    back = await store.retention.advance(ALICE, Micros(T0 - YEAR_US), MINUTE_US)
+
+    assert (start, right) == (T0, T0 + MINUTE_US)
+    assert ahead == right + MINUTE_US * 11 // 10
+    assert back == right
+
+
+async def test_one_worker_keeps_retention_s_clock(backend, store):
+    """While that worker is registered another one moves nothing; afterwards it goes on where the clock stands."""
+    other = backend.open()
+    await store.ledger.enlist(ALICE, T0, Micros(T0 + LEASE_US))
+    await store.retention.advance(ALICE, T0, 0)
+
+    kept = await other.retention.advance(BOB, Micros(T0 + DAY_US), DAY_US)
+    await store.ledger.retire(ALICE)
+    taken = await other.retention.advance(BOB, Micros(T0 + DAY_US), DAY_US)
+    moved = await other.retention.advance(BOB, Micros(T0 + DAY_US), MINUTE_US)
+
+    assert (kept, taken) == (None, T0), "what passed while another kept it is counted by that one alone"
+    assert moved == T0 + MINUTE_US * 11 // 10
+
+
+async def test_retention_s_clock_begins_no_later_than_the_newest_event(store, org):
+    """A wall clock that is ahead at the first start finds events that were recorded before, and does not outrun them."""
+    await store.log.append(org, events(1, 1), T0)
+
+    assert await store.retention.advance(ALICE, Micros(T0 + YEAR_US), 0) == T0
+
+
+async def clock_that_was_ahead(store: Store, org: OrganizationNo) -> None:
+    """Record 1 to 5 at the right time, 6 to 10 with the clock a year ahead, 11 to 15 a minute after the first."""
+    await store.retention.advance(ALICE, T0, 0)
+    for first, at in ((1, T0), (6, T0 + YEAR_US), (11, T0 + MINUTE_US)):
+        await store.log.append(org, events(first, 5), Micros(at))
+
+
+async def test_events_get_the_right_time_when_the_clock_is_right_again(store, org):
+    """After a clock that was a year ahead the next event has the time of the clock, not that of the event before."""
+    await clock_that_was_ahead(store, org)
+    await store.log.append(org, [event("e1"), event("e16")], Micros(T0 + 2 * MINUTE_US))
+
+    times = [one.received_at - T0 for one in await store.log.entries(org, 0, 99, 99)]
+
+    assert times == [0] * 5 + [YEAR_US] * 5 + [MINUTE_US] * 5 + [2 * MINUTE_US]
+
+
+async def test_times_do_not_go_back_with_a_clock_that_is_wrong_now(store, org):
+    """A clock a year back gives events the time of the one before: only retention's clock can confirm that it is right."""
+    await store.retention.advance(ALICE, T0, 0)
+    await store.log.append(org, events(1, 1), T0)
+    await store.log.append(org, events(2, 1), Micros(T0 - YEAR_US))
+
+    assert [one.received_at for one in await store.log.entries(org, 0, 9, 9)] == [T0, T0]
+
+
+async def test_a_range_by_time_holds_all_events_of_that_time(store, org):
+    """Where times go back, a range by time is the smallest range of the log that misses none."""
+    await clock_that_was_ahead(store, org)
+
+    async def by_time(since: int, until: int) -> tuple[int, int]:
+        first = await store.log.sequence_at(org, Micros(T0 + since), 1, 15)
+        return first, await store.log.last_until(org, Micros(T0 + until), 1, 15)
+
+    assert await by_time(0, 0) == (1, 5)
+    assert await by_time(0, MINUTE_US) == (1, 15)
+    assert await by_time(1, MINUTE_US) == (6, 15)
+    assert await by_time(1, MINUTE_US - 1) == (6, 5), "none"
+    assert await by_time(2 * MINUTE_US, YEAR_US) == (6, 15)
+    assert await by_time(YEAR_US + 1, 2 * YEAR_US) == (16, 15), "none"
+
+
+async def test_events_of_a_clock_that_was_ahead_go_with_those_around_them(store, org):
+    """An event is over its time when a later one is: a wrong time keeps neither itself nor what follows."""
+    await clock_that_was_ahead(store, org)
+
+    removed = [sum(await sweep(store, Micros(T0 + after))) for after in (1, MINUTE_US, MINUTE_US + 1)]
+    _, oldest = await store.directory.organization("org_a")
+    await store.log.append(org, events(16, 1), Micros(T0 + 2 * MINUTE_US))
+
+    assert removed == [5, 0, 10]
+    assert oldest == 16
+    assert store.count("clock_steps") == 0
+    assert list(await stored(store, org)) == [16]
 
 
 # ── totals ──

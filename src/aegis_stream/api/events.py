@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw
 
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.event import PREFLIGHT_DATASET, Preflight
-from aegis_stream.domain.ids import RANDOM_BYTES, Micros, new_id
+from aegis_stream.domain.ids import RANDOM_BYTES, new_id
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import FieldProblem, Invalid, NotFound
 from aegis_stream.ports import LogEntry
@@ -98,7 +98,7 @@ async def list_events(  # noqa: PLR0913, PLR0917 - query parameters
     if (begin := moment(since, "since")) is not None:
         after = max(after, await service.log.sequence_at(no, begin, oldest, last) - 1)
     if (end := moment(until, "until")) is not None:
-        last = await service.log.sequence_at(no, Micros(end + 1), oldest, last) - 1
+        last = await service.log.last_until(no, end, oldest, last)
     found: list[LogEntry] = []
     looked_at = 0
     while len(found) <= count and after < last and looked_at < SCAN_MAX:

@@ -15,6 +15,10 @@ class Times(Protocol):
         """Return the sequence of the first event received at or after a time; head + 1 when there is none."""
         ...
 
+    async def last_until(self, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
+        """Return the sequence of the last event received at or before a time; oldest - 1 when there is none."""
+        ...
+
 
 async def range_by_time(
     log: Times, organization_no: OrganizationNo, stretch: tuple[int, int], since: Micros, until: Micros | None
@@ -31,9 +35,7 @@ async def range_by_time(
             "the range ends before it begins", problems=(FieldProblem("to", "must not lie before from"),)
         )
     first = await log.sequence_at(organization_no, since, oldest, head)
-    last = (
-        head if until is None else await log.sequence_at(organization_no, Micros(until + 1), oldest, head) - 1
-    )
+    last = head if until is None else await log.last_until(organization_no, until, oldest, head)
     return first, last
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from aegis_stream.domain.delivery import Page
 from aegis_stream.domain.event import NewEvent, is_same_submission
-from aegis_stream.domain.ids import Micros, OrganizationNo
+from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, LogEntry
 
@@ -20,6 +20,11 @@ from .database import Database, Duplicate, Unit, Value
 SEQUENCE_BITS = 40
 """Room for 10^12 events in each of four million organizations: 35 years at 1,000 events a second for one of them."""
 RECORD_SEPARATOR = b"\x1e"
+CLOCK_STEP_US = 5 * 60 * SECOND
+"""How far ahead of the clock the newest time of receipt may lie before it is taken for wrong, microseconds.
+
+Within that, events get the time of the one before. Clocks of machines that share a store differ by less.
+"""
 
 
 def position(organization_no: int, sequence: int) -> int:
@@ -144,18 +149,32 @@ class StoredLog:
         return {sequence_of(place): event_id for place, event_id in rows}
 
     async def sequence_at(self, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
-        """Return the sequence of the first event received at or after a time; head + 1 when there is none."""
+        """Return the sequence of the first event received at or after a time; head + 1 when there is none.
+
+        Where the clock was set back, events after the one returned may have an earlier time.
+        """
 
         def search(unit: Unit) -> int:
-            low, high = oldest, head + 1
-            while low < high:  # received_at never goes back within a log, so halving finds the place
-                middle = (low + high) // 2
-                row = unit.row("received_at", (position(organization_no, middle),))
-                if row is not None and row[0] < at:
-                    low = middle + 1
-                else:
-                    high = middle
-            return low
+            for first, last in _stretches(unit, organization_no, oldest, head):
+                found = _first_at(unit, organization_no, (first, last), at)
+                if found <= last:
+                    return found
+            return head + 1
+
+        return await self.db.read(search)
+
+    async def last_until(self, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
+        """Return the sequence of the last event received at or before a time; oldest - 1 when there is none.
+
+        Where the clock was set back, events before the one returned may have a later time.
+        """
+
+        def search(unit: Unit) -> int:
+            for first, last in reversed(_stretches(unit, organization_no, oldest, head)):
+                found = _first_at(unit, organization_no, (first, last), Micros(at + 1)) - 1
+                if found >= first:
+                    return found
+            return oldest - 1
 
         return await self.db.read(search)
 
@@ -228,9 +247,31 @@ def _append_checked(unit: Unit, organization_no: OrganizationNo, appends: list[_
 
 def advance_head(unit: Unit, organization_no: OrganizationNo, count: int, now: Micros) -> tuple[int, int]:
     """Reserve the next sequences of an organization; returns its new head, and the time that their events get."""
-    row = unit.row("advance_head", (count, now, organization_no))
+    row = unit.row("advance_head", (count, now, CLOCK_STEP_US, organization_no))
     assert row is not None, "the caller has looked the organization up, and organizations are never deleted"
-    return row[0], row[1]
+    head, received_at, step = row
+    if step == head - count + 1:
+        unit.run("insert_clock_step", (organization_no, step))
+    return head, received_at
+
+
+def _stretches(unit: Unit, organization_no: OrganizationNo, oldest: int, head: int) -> list[tuple[int, int]]:
+    """Cut a range of a log where its times go back; they never do within a stretch."""
+    steps = [row[0] for row in unit.rows("clock_steps", (organization_no, oldest, head))]
+    return list(zip([oldest, *steps], [*(step - 1 for step in steps), head], strict=True))
+
+
+def _first_at(unit: Unit, organization_no: OrganizationNo, stretch: tuple[int, int], at: Micros) -> int:
+    """Return the first sequence of a stretch that was received at or after a time; its end + 1 when there is none."""
+    low, high = stretch[0], stretch[1] + 1
+    while low < high:
+        middle = (low + high) // 2
+        row = unit.row("received_at", (position(organization_no, middle),))
+        if row is not None and row[0] < at:
+            low = middle + 1
+        else:
+            high = middle
+    return low
 
 
 def _read_page(

@@ -1,11 +1,12 @@
 """What the store forgets: old events that nobody needs any more, old attempts, the rows of deleted destinations.
 
-Works in small transactions, so that ingest and settlement never wait for it.
+Works in small transactions, so that ingest and settlement never wait for it. Retention has a clock of its own, which follows
+the wall clock only as fast as time passes: a wall clock that is a year ahead for an hour removes nothing.
 """
 
 from dataclasses import dataclass
 
-from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.ids import Micros, WorkerId
 
 from .database import Database, Unit
 from .log import position
@@ -14,6 +15,21 @@ CHUNK = 1000
 """Rows that one transaction removes at most."""
 ORGANIZATIONS_PER_SWEEP = 100
 """Organizations that one step looks at."""
+CATCH_UP = 10
+"""Retention's clock may run faster than time passes by one part in so many, so that it makes up for the time between two runs
+of the service: a day off is made up for in ten days. Nothing goes earlier than that much before its time."""
+
+
+def follow_clock(counted_at: Micros, now: Micros, passed_us: int) -> Micros:
+    """Move retention's clock towards the wall clock, in either direction, at most as fast as time passes (and CATCH_UP).
+
+    Args:
+        counted_at: where it stands.
+        now: the wall clock.
+        passed_us: time passed since, by the monotonic clock, microseconds.
+    """
+    most = passed_us + passed_us // CATCH_UP
+    return Micros(max(counted_at - most, min(counted_at + most, now)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +37,35 @@ class Retention:
     """Removes bit by bit what is over its time."""
 
     db: Database
+
+    async def advance(self, worker_id: WorkerId, now: Micros, passed_us: int) -> Micros | None:
+        """Move retention's clock, which is stored, and return where it stands.
+
+        One registered worker keeps it, and another one takes it over when that one is gone.
+
+        Args:
+            now: the wall clock.
+            passed_us: time since the last call that returned, by this worker's monotonic clock, microseconds.
+        Returns: None while another worker keeps the clock; then this one removes nothing.
+        Raises: Unavailable; the time passed then counts with the next call.
+        """
+
+        def work(unit: Unit) -> Micros | None:
+            row = unit.row("retention_clock")
+            if row is None:
+                # The newest event is as old as it says or younger, so a clock that is ahead at the first start removes nothing.
+                newest = unit.row("newest_receipt")
+                counted_at = min(now, newest[0]) if newest is not None and newest[0] is not None else now
+            elif row[1] == worker_id:
+                counted_at = follow_clock(row[0], now, passed_us)
+            elif row[2]:
+                return None
+            else:
+                counted_at = row[0]
+            unit.run("set_retention_clock", (worker_id, counted_at))
+            return Micros(counted_at)
+
+        return await self.db.write(work)
 
     async def step(self, horizon: Micros) -> int:
         """Remove some of what is older than `horizon`.
@@ -54,9 +99,11 @@ def _forget_prefix(unit: Unit, organization_no: int, stretch: tuple[int, int], h
     oldest, head = stretch
     needed = unit.row("needed_from", (organization_no, organization_no))
     limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
+    step = unit.row("last_old_step", (organization_no, oldest, horizon))
+    surely_old = step[0] - 1 if step is not None and step[0] is not None else oldest - 1
     last = min(limit, oldest + CHUNK - 1)
-    # Times never go back along a log: the chunk is whole when its last event is old enough; else a smaller one may be.
-    while last >= oldest:
+    # Beyond that times never go back: the chunk is whole when its last event is old enough; else a smaller one may be.
+    while last > surely_old:
         row = unit.row("received_at", (position(organization_no, last),))
         if row is None or row[0] < horizon:
             break
@@ -68,6 +115,7 @@ def _forget_prefix(unit: Unit, organization_no: int, stretch: tuple[int, int], h
         "delete_events", (position(organization_no, 1), position(organization_no, last), *kept, *kept)
     )
     unit.run("advance_oldest", (last + 1, organization_no))
+    unit.run("delete_clock_steps", (organization_no, last + 1))
     return removed
 
 

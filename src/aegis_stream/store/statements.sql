@@ -5,9 +5,26 @@
 -- ─── The event log ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 -- name: advance_head
--- Lock the organization's head row and reserve the next sequences; the row stays locked until the commit.
-UPDATE organizations SET head = head + ?, last_received_at = max(last_received_at, ?) WHERE org_no = ?
-RETURNING head, last_received_at;
+-- Lock the organization's head row and reserve the next sequences; the row stays locked until the commit. The time of receipt
+-- never goes back, with one exception: it lies ahead of the clock by more than the given limit, and retention's own clock
+-- confirms that the clock is right now. Then step_sequence says at which event the times go back.
+UPDATE organizations SET head = head + ?1,
+    step_sequence = CASE
+        WHEN last_received_at > ?2 + ?3 AND ?2 + ?3 >= (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+        THEN head + 1 ELSE step_sequence END,
+    last_received_at = CASE
+        WHEN last_received_at > ?2 + ?3 AND ?2 + ?3 >= (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+        THEN ?2 ELSE max(last_received_at, ?2) END
+WHERE org_no = ?4
+RETURNING head, last_received_at, step_sequence;
+
+-- name: insert_clock_step
+-- Remember where the times of a log go back.
+INSERT INTO clock_steps (org_no, sequence) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: clock_steps
+-- Where the times of a log go back, within a range of sequences.
+SELECT sequence FROM clock_steps WHERE org_no = ? AND sequence > ? AND sequence <= ? ORDER BY sequence;
 
 -- name: insert_event
 -- Append events: position before the first, organization and time are said once, the rest for each. The store repeats the
@@ -428,11 +445,40 @@ SELECT position, event_id FROM events WHERE position BETWEEN ? AND ? ORDER BY po
 
 -- ─── Retention ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
+-- name: retention_clock
+-- How far retention's own clock has come, who keeps it, and whether that worker is registered.
+SELECT counted_at, owner, EXISTS (SELECT 1 FROM workers w WHERE w.worker_id = owner)
+FROM housekeeping WHERE task = 'retention';
+
+-- name: set_retention_clock
+-- Retention's clock has moved, or another worker keeps it now.
+INSERT INTO housekeeping (task, owner, counted_at) VALUES ('retention', ?, ?)
+ON CONFLICT (task) DO UPDATE SET owner = excluded.owner, counted_at = excluded.counted_at;
+
+-- name: newest_receipt
+-- The time of the newest event; NULL without any.
+SELECT max(last_received_at) FROM organizations WHERE head > 0;
+
 -- name: organizations_with_old_events
--- Where there may be something to remove.
+-- Where there may be something to remove: the oldest event is old enough, or it is older than one that is.
 SELECT o.org_no, o.oldest, o.head FROM organizations o
-JOIN events e ON e.position = o.org_no * 1099511627776 + o.oldest
-WHERE o.head >= o.oldest AND e.received_at < ? AND o.org_no > ? ORDER BY o.org_no LIMIT ?;
+WHERE o.head >= o.oldest AND o.org_no > ?2 AND (
+    EXISTS (SELECT 1 FROM events e WHERE e.position = o.org_no * 1099511627776 + o.oldest AND e.received_at < ?1)
+    OR EXISTS (
+        SELECT 1 FROM clock_steps s JOIN events e ON e.position = s.org_no * 1099511627776 + s.sequence
+        WHERE s.org_no = o.org_no AND s.sequence > o.oldest AND e.received_at < ?1
+    )
+)
+ORDER BY o.org_no LIMIT ?3;
+
+-- name: last_old_step
+-- The newest place where times go back to one that is old enough: all before it is older.
+SELECT max(s.sequence) FROM clock_steps s JOIN events e ON e.position = s.org_no * 1099511627776 + s.sequence
+WHERE s.org_no = ? AND s.sequence > ? AND e.received_at < ?;
+
+-- name: delete_clock_steps
+-- Forget the steps of the part of a log that is gone.
+DELETE FROM clock_steps WHERE org_no = ? AND sequence <= ?;
 
 -- name: needed_from
 -- The oldest sequence that some destination of the organization has still to send.

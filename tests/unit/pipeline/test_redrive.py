@@ -18,6 +18,10 @@ class Times:
         found = (n for n in range(oldest, head + 1) if self.received[n - 1] >= at)
         return next(found, head + 1)
 
+    async def last_until(self, organization_no, at, oldest, head):
+        found = (n for n in range(head, oldest - 1, -1) if self.received[n - 1] <= at)
+        return next(found, oldest - 1)
+
 
 @pytest.mark.parametrize(
     ("since", "until", "expected"),

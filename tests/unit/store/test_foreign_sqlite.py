@@ -38,7 +38,7 @@ def db(tmp_path):
     """Open a database with several connections: the writer's and two readers'."""
     db = Sqlite(tmp_path / "aegis.db")
     db.migrate()
-    db.read_now(lambda c: c.row("SELECT 1"))
+    db.read_now(lambda unit: unit.rows("heads"))
     db._connect(256).close()
     yield db
     db.close()
@@ -46,7 +46,7 @@ def db(tmp_path):
 
 def bump(db) -> None:
     """Commit a change."""
-    db.write_now(lambda c: c.run("UPDATE meta SET value = value + 1 WHERE name = 'revision'"))
+    db.write_now(lambda unit: unit.row("next_revision"))
 
 
 def run(program: str, *paths: Path) -> str:
@@ -69,7 +69,7 @@ async def test_the_shared_lock_survives_a_failed_commit(db):
     """A commit that fails opens the writer's connection anew, and the database is still seen to be in use."""
     db._writer.set_commit_hook(lambda: True)
     with pytest.raises(Exception, match="cannot be written"):
-        await db.write(lambda c: c.run("UPDATE meta SET value = value + 1"))
+        await db.write(lambda unit: unit.row("next_revision"))
 
     assert run(LOCK, db.path) == "held"
 

@@ -1,0 +1,115 @@
+"""Days with a wall clock that jumps: what a worker's retention removes, and what it says."""
+
+from collections.abc import Callable
+
+import pytest
+
+from aegis_stream.settings import Settings
+from support.simulation import Simulation, status
+
+DAY_S = 86_400
+HOUR_US = 3600 * 1_000_000
+YEAR_US = 365 * 24 * HOUR_US
+
+
+class KeptLog:
+    """Keeps the log events that a worker writes."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, dict[str, object]]] = []
+
+    def info(self, event: str, **values: object) -> None:
+        self.lines.append((event, values))
+
+    warning = error = info
+
+    def named(self, event: str) -> list[dict[str, object]]:
+        return [values for name, values in self.lines if name == event]
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Make a simulation whose events are kept for a day."""
+    made: list[Simulation] = []
+
+    def _make() -> Simulation:
+        sim = Simulation(tmp_path, settings=Settings(lease_seconds=20, retention_days=1), look_s=60.0)
+        sim.telemetry = KeptLog()
+        sim.receiver.script = lambda _: status(202)
+        made.append(sim)
+        return sim
+
+    yield _make
+    for sim in made:
+        sim.close()
+
+
+Make = Callable[[], Simulation]
+
+
+def log_of(sim: Simulation) -> list[int]:
+    """Return the sequences that are in the log."""
+    return list(sim.run(sim.log.event_ids(sim.org.organization_no, 0, 2**39)))
+
+
+def test_a_clock_a_year_ahead_for_an_hour_deletes_nothing(make: Make) -> None:
+    """Events younger than the retention time stay, the log says why, and a day later they go as they should."""
+    sim = make()
+    sim.start()
+    sim.append(3)
+    sim.advance(7200)
+
+    sim.clock.skew_us = YEAR_US
+    sim.advance(3600)
+    ahead = log_of(sim)
+    sim.clock.skew_us = 0
+    sim.advance(3600)
+    right_again = log_of(sim)
+    sim.append(1)
+    sim.advance(DAY_S - 3600)
+    later = log_of(sim)
+
+    assert (ahead, right_again, later) == ([1, 2, 3], [1, 2, 3], [4])
+    [told] = sim.telemetry.named("retention.clock_jumped")
+    assert 8700 * 3600 < told["ahead_s"] < 8800 * 3600
+
+
+def test_a_wrong_clock_does_not_mark_the_events_of_the_year_that_follows(make: Make) -> None:
+    """Events recorded after the clock was set right have the right time, and go when they are over it."""
+    sim = make()
+    sim.start()
+    sim.append(1)
+    sim.advance(120)
+    sim.clock.skew_us = YEAR_US
+    sim.append(1)
+    sim.advance(120)
+    sim.clock.skew_us = 0
+    sim.append(1)
+    right_us = sim.clock.now()
+
+    entries = sim.run(sim.log.entries(sim.org.organization_no, 0, 9, 9))
+    sim.advance(DAY_S + 600)
+
+    assert entries[2].received_at == right_us
+    assert entries[1].received_at > right_us + YEAR_US - HOUR_US
+    assert log_of(sim) == []
+
+
+def test_a_service_that_was_off_makes_up_for_it(make: Make) -> None:
+    """After five hours off retention is five hours late, and fifty-four hours later it is on time again."""
+    sim = make()
+    one = sim.start()
+    sim.append(1)
+    sim.advance(120)
+    sim.stop(one)
+    sim.advance(5 * 3600)
+    sim.start()
+    sim.append(1)
+    sim.advance(DAY_S - 4 * 3600)
+    late = log_of(sim)
+    sim.advance(DAY_S + 10 * 3600)
+    sim.append(1)
+    sim.advance(DAY_S + 120)
+
+    assert late == [1, 2]
+    assert log_of(sim) == []

@@ -7,11 +7,11 @@ large is cut; an event that is refused stands alone in the end. What arrives twi
 import math
 from collections import Counter
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 
+from support.pages import format_text
 from support.service import RunningService, wait_until
 from support.stubs import Reply, as_json
 from support.stubs.configured import CONFIGURED, EVERY, OTHER_FORMS
@@ -19,7 +19,6 @@ from support.stubs.trial import Trial, trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-PAGES = Path(__file__).parents[2] / "docs" / "reference" / "formats"
 BATCHING = list(CONFIGURED)
 """Every destination once, in the form in which many events travel together."""
 SINGLE = ["sumo single", "elasticsearch doc", "elasticsearch create"]
@@ -320,9 +319,7 @@ def test_rejected_records_are_for_a_person_to_look_at(service: RunningService) -
         assert one.wait() == {"delivered": 0, "dead": COUNT}
         assert len(one.stub.requests) == 1
         assert "rejected 1 of 64 events, without saying which" in one.last_error()
-        assert "all events of the request are dead letters" in (PAGES / "otlp_logs.md").read_text(
-            encoding="utf-8"
-        )
+        assert "all events of the request are dead letters" in format_text("otlp_logs")
 
 
 def test_a_dataset_without_room_for_fields_refuses_and_loses_nothing(service: RunningService) -> None:

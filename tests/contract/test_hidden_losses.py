@@ -8,13 +8,14 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
 import zstandard
 
 from aegis_stream.domain.event import DEFAULT_LIMITS
+from support.docs import read
+from support.pages import format_text
 from support.service import RunningService
 from support.stubs import NewRelic, Reply, Sentinel, VictoriaLogs
 from support.stubs.collectors import ARRIVAL
@@ -22,7 +23,7 @@ from support.stubs.trial import Trial, as_lines, trial
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
-PAGES = Path(__file__).parents[2] / "docs" / "reference" / "formats"
+HIDDEN_LOSSES = "docs/reference/hidden-losses.md"
 ALL = {"delivered": 3, "dead": 0}
 NONE = {"delivered": 0, "dead": 3}
 IDS = ["e0", "e1", "e2"]
@@ -31,10 +32,10 @@ TRIPLE = [{"event": {"id": one}, "message": one} for one in IDS]
 
 
 def page_says(page: str, *words: str) -> None:
-    """Check that a page names a limit."""
-    text = " ".join((PAGES / f"{page}.md").read_text(encoding="utf-8").split())
+    """Check that the page of a format, or a page given by its path, names a limit."""
+    text = " ".join((read(page) if page.endswith(".md") else format_text(page)).split())
     for one in words:
-        assert one in text, f"{page}.md does not say: {one}"
+        assert one in text, f"{page} does not say: {one}"
 
 
 def is_lost_behind_success(one: Trial) -> None:
@@ -168,7 +169,7 @@ def cribl_path(service: RunningService) -> None:
     """8: another path fakes success; a bulk answer without items is seen through."""
     with trial(service, "cribl", target="/elastic/_doc_", fields={"format": "json"}) as one:
         is_lost_behind_success(one)
-        page_says("cribl", "Other paths of Cribl's Elasticsearch source answer success and take nothing")
+        page_says("cribl", "Other paths of Cribl's Elasticsearch source answer success and store nothing")
     with trial(service, "cribl", target="/elastic/other", fields={"format": "elastic_bulk"}) as one:
         is_refused(one, "not Elasticsearch's: what became of the events is not known")
     with trial(service, "cribl", target="/elastic/_bulk") as one:
@@ -275,9 +276,7 @@ def sumo_budget(service: RunningService) -> None:
         with trial(service, name) as one:
             one.stub.fail("over_budget")
             is_lost_behind_success(one)
-    page_says(
-        "../hidden-losses", "everything beyond the ingest budget: 200", "watch the volume in Sumo Logic"
-    )
+    page_says(HIDDEN_LOSSES, "everything beyond the ingest budget: 200", "watch the volume in Sumo Logic")
 
 
 def loki_blocked(service: RunningService) -> None:
@@ -353,7 +352,7 @@ def better_stack_time(service: RunningService) -> None:
         assert {at for at, _ in one.stub.stored} == {ARRIVAL}
         page_says(
             "better_stack",
-            "An event with a `dt` of its own that is no time is stored under the time of its receipt",
+            "An event with a `dt` of its own that is not a time is stored under the time of its receipt",
         )
 
 
@@ -375,7 +374,7 @@ def datadog_receiver_before_november(service: RunningService) -> None:
     """23: an old collector answers 200 to any path; only formats whose answer has a body notice."""
     with trial(service, "old-datadog-receiver") as one:
         is_lost_behind_success(one)
-        page_says("../hidden-losses", "use a later version; other formats detect the missing answer")
+        page_says(HIDDEN_LOSSES, "use a later version; other formats detect the missing answer")
     for format_ in ("elastic_bulk", "splunk_hec", "axiom", "honeycomb", "loki", "new_relic", "sentinel"):
         with trial(service, "old-datadog-receiver", fields={"format": format_}) as one:
             is_refused(one, "answered 200")
@@ -476,7 +475,7 @@ def test_the_page_and_the_proofs_agree() -> None:
     """Every row of the page has the outcome that is proved here, and names its proof."""
     rows = re.findall(
         r"^\| (\d+) \|.+\| (\w+) \| [^|]+ \| `(\w+)` \|$",
-        (PAGES.parent / "hidden-losses.md").read_text(encoding="utf-8"),
+        read(HIDDEN_LOSSES),
         re.MULTILINE,
     )
 

@@ -83,10 +83,8 @@ def posted(name: str) -> str:
 
 
 def formats_named(name: str) -> set[str]:
-    """Return the formats to whose pages the head of a page leads."""
-    return set(
-        re.findall(r"\[`(\w+)`\]\(\.\./\.\./reference/formats/\1\.md\)", sections_of(read_page(name))[""])
-    )
+    """Return the formats to whose descriptions the head of a page leads."""
+    return set(re.findall(r"\[`(\w+)`\]\([^)#]*#format-\1\)", sections_of(read_page(name))[""]))
 
 
 def is_tested(name: str) -> bool:
@@ -102,10 +100,11 @@ def asked_and_url(name: str) -> tuple[str, str]:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_a_page_has_its_sections(name):
-    """Every page asks its question in the first line, and answers it in the same sections in the same order."""
+    """Every page asks its question in the first line, and answers it in the same sections; its formats come before the proof."""
     found = sections_of(read_page(name))
+    formats = [one for one in found if one.startswith("Format ")]
 
-    assert tuple(found) == ("", *SECTIONS)
+    assert tuple(found) == ("", *SECTIONS[:-1], *formats, SECTIONS[-1])
     assert re.match(r"# [^\n]+\n\nHow do I send events to [^\n]+\?\n\n\| \| \|\n", found[""])
     assert all(body.strip() for body in found.values())
 

@@ -6,7 +6,6 @@ The route is the one that the service makes of a destination's settings, the sen
 import asyncio
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 from aegis_stream.api.service import route_of
 from aegis_stream.domain.attempt import Answer, Verdict
@@ -16,14 +15,14 @@ from aegis_stream.netguard import parse_networks
 from aegis_stream.pipeline.compress import compressed
 from aegis_stream.settings import Settings
 from aegis_stream.wiring import make_sender
+from support.pages import format_text
 
-PAGES = Path(__file__).parents[2] / "docs" / "reference" / "formats"
 LOOPBACK = Settings(allow_http=True, allowed_networks=parse_networks("127.0.0.0/8"))
 
 
 def credential(name: str, secret: str) -> tuple[str, str]:
     """Return the auth header that a format's page tells a user to set: its name, and the secret behind the scheme named first."""
-    row = re.search(r"^\| credential \| `([\w-]+)`: (?:`(\w+) [^`]+`)?", _page(name), re.MULTILINE)
+    row = re.search(r"^\| credential \| `([\w-]+)`: (?:`(\w+) [^`]+`)?", format_text(name), re.MULTILINE)
     assert row is not None, f"the page of {name} says nothing about credentials"
     header, scheme = row.groups()
     return header, f"{scheme} {secret}" if scheme else secret
@@ -31,7 +30,9 @@ def credential(name: str, secret: str) -> tuple[str, str]:
 
 def path(name: str, pattern: str, **parts: str) -> str:
     """Return a path that a format's page names, with its <parts> filled in."""
-    assert re.search(rf"`[^`\n]*{re.escape(pattern)}`", _page(name)), f"the page of {name} has no {pattern}"
+    assert re.search(rf"`[^`\n]*{re.escape(pattern)}`", format_text(name)), (
+        f"the page of {name} has no {pattern}"
+    )
     for part, value in parts.items():
         pattern = pattern.replace(f"<{part}>", value)
     return pattern
@@ -40,14 +41,10 @@ def path(name: str, pattern: str, **parts: str) -> str:
 def parameter(name: str, parameter_name: str) -> str:
     """Return the value of a parameter that a format's page says is added to the URL."""
     row = re.search(
-        rf"^\| added to the URL \| `{re.escape(parameter_name)}=([^`]+)`", _page(name), re.MULTILINE
+        rf"^\| added to the URL \| `{re.escape(parameter_name)}=([^`]+)`", format_text(name), re.MULTILINE
     )
     assert row is not None, f"the page of {name} adds no {parameter_name}"
     return row[1]
-
-
-def _page(name: str) -> str:
-    return (PAGES / f"{name}.md").read_text(encoding="utf-8")
 
 
 def send(

@@ -18,6 +18,7 @@ from oracles.capture import Capture, Said, Sent
 from oracles.comparing import ABSENT, ANY, Row, lines_of, unexplained
 from oracles.material import PLAIN, read
 from support.formats import IDS, UNHURRIED, make_event, stored
+from support.pages import format_text
 
 INDEX = "logs-aegis.preflight-default"
 KEY = "a2V5LW9mLXRoZS10ZXN0cw=="
@@ -129,7 +130,7 @@ def test_every_credential_is_spelled_as_by_the_client(capture, given_to_them, gi
 
     theirs, own = theirs_and_ours(capture)
     assert theirs.headers["authorization"] == own.headers["authorization"]
-    assert f"`{given_to_us.split()[0]} …`" in (ours.PAGES / "elastic_bulk.md").read_text(encoding="utf-8")
+    assert f"`{given_to_us.split()[0]} …`" in format_text("elastic_bulk")
 
 
 def test_a_document_is_the_clients_request(capture, client):

@@ -1,4 +1,4 @@
-"""What the pages of docs/how-to/destinations and the files of examples/collectors tell people to send, read as a shell would.
+"""What the pages of docs/how-to/destinations and the files in examples/collectors tell people to send, read as a shell would.
 
 Nothing is run: variables are replaced, JSON is decoded, and command lines are taken apart by the program's own parser.
 """
@@ -30,6 +30,7 @@ from aegis_stream.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 PAGES = ROOT / "docs" / "how-to" / "destinations"
+FORMATS = ROOT / "docs" / "reference" / "formats.md"
 COLLECTORS = ROOT / "examples" / "collectors"
 VARIABLE = re.compile(r"\$([A-Z][A-Z0-9_]*)")
 CREDENTIAL = re.compile(r"key|secret|token|auth|password", re.IGNORECASE)
@@ -62,6 +63,22 @@ def sections_of(text: str) -> dict[str, str]:
     """Return heading → what stands below it; what stands above the first one is below ""."""
     parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
     return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
+
+
+def format_text(name: str) -> str:
+    """Return what the documentation says about a format: the head of the page that describes it, and the format's section.
+
+    One page describes a format: that of its destination, or docs/reference/formats.md.
+    """
+    pages = [sections_of(one.read_text(encoding="utf-8")) for one in (*sorted(PAGES.glob("*.md")), FORMATS)]
+    (page,) = [one for one in pages if f"Format {name}" in one]
+    return page[""] + page[f"Format {name}"]
+
+
+def formats_described() -> list[str]:
+    """Return the names of all formats that a page describes, each as often as it is described."""
+    pages = [one.read_text(encoding="utf-8") for one in (*PAGES.glob("*.md"), FORMATS)]
+    return [name for page in pages for name in re.findall(r"^## Format (\w+)$", page, re.MULTILINE)]
 
 
 def blocks_of(text: str, language: str) -> list[str]:

@@ -37,6 +37,7 @@ LOG_EVENTS: dict[str, str] = {
     "vault.record_refused": "A sealed record was damaged, changed or moved, and does not open; told once for each place.",
     "destination.unreadable": "A destination's stored credential or configuration does not open.",
     "destination.halted": "Serving a destination met a bug; it alone is left alone for a minute, and nothing of it is lost.",
+    "destination.format_failed": "A format raised for an event or an answer: a bug, which costs one event a dead letter.",
     "destination.failing": "Attempts fail for a reason about the destination.",
     "destination.recovered": "A destination takes events again.",
     "destination.warning": "Events arrive, and still there is something to look at: the destination's words, or its limits.",
@@ -48,6 +49,10 @@ METRICS: dict[str, tuple[str, str]] = {
     "aegis_ingest_events_total": ("counter", "Events by result: accepted, duplicate, rejected."),
     "aegis_destinations": ("gauge", "Destinations configured."),
     "aegis_destinations_failing": ("gauge", "Destinations whose last attempts failed."),
+    "aegis_destinations_halted": (
+        "gauge",
+        "Destinations that are not served because of a bug; they are failing too.",
+    ),
     "aegis_deliveries_total": ("counter", "Events delivered, summed over destinations."),
     "aegis_failed_attempts_total": ("counter", "Failed attempts, summed over destinations."),
     "aegis_retrying": ("gauge", "Events waiting for another attempt."),

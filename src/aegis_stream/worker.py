@@ -11,8 +11,9 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from .domain.attempt import Failure, Scope
 from .domain.delivery import Claimed, Lease
-from .domain.destination import Destination
+from .domain.destination import HALTED, Destination
 from .domain.endpoint import Route
 from .domain.ids import SECOND, DestinationNo, Micros, OrganizationNo, WorkerId, new_id
 from .errors import AegisError, Unavailable
@@ -82,6 +83,7 @@ class Worker:
     _heads: dict[OrganizationNo, int] = field(default_factory=dict)
     _loading: dict[DestinationNo, bool] = field(default_factory=dict)
     _idle_since_s: dict[DestinationNo, float] = field(default_factory=dict)
+    _halted: dict[DestinationNo, Forwarder] = field(default_factory=dict)
     _revision: int = 0
     _workers: list[WorkerId] = field(default_factory=list)
     _shared: Forwarding = field(init=False)
@@ -146,6 +148,7 @@ class Worker:
             self._heads,
             self._loading,
             self._idle_since_s,
+            self._halted,
         ):
             kept.clear()
         self._revision = 0
@@ -245,7 +248,11 @@ class Worker:
                 self._changes.set()
 
     def _load(self, no: DestinationNo, *, changed: bool = False) -> None:
-        if no in self._loading:
+        """Have a destination's configuration read; one that a bug has halted waits for its pause, or for a change."""
+        if no in self._halted:
+            if changed:
+                self._resume(no, self._halted[no])
+        elif no in self._loading:
             # What is being read may be older than the change; a log that has grown meanwhile is looked at in the end.
             self._loading[no] = self._loading[no] or changed
         elif no in self._positions and not self._lost.is_set():
@@ -349,6 +356,7 @@ class Worker:
         position = self._positions.pop(no, None)
         if position is not None:
             self._by_organization[position.organization_no].discard(no)
+        self._halted.pop(no, None)
         forwarder = self._forwarders.pop(no, None)
         if forwarder is not None:
             forwarder.close()
@@ -358,15 +366,24 @@ class Worker:
         no = forwarder.lease.destination_no
         ids = {"destination_id": forwarder.destination.dst_id, "org_id": forwarder.destination.org_id}
         # Kind and place, never the text: it may hold what a receiver answered.
-        self.around.telemetry.error(
-            "destination.halted", **ids, kind=type(error).__name__, place=place_of(error)
-        )
+        kind, place = type(error).__name__, place_of(error)
+        self.around.telemetry.error("destination.halted", **ids, kind=kind, place=place)
         if self._forwarders.get(no) is not forwarder:
             return
-        forwarder.close()
         del self._forwarders[no]
-        self._positions[no] = forwarder.settled_position()
-        asyncio.get_running_loop().call_later(BUG_PAUSE_S, self._load, no)
+        self._halted[no] = forwarder
+        message = (
+            f"{HALTED} ({kind} at {place}): please report it; delivery is tried again every {BUG_PAUSE_S:g} s"
+        )
+        forwarder.halt(Failure(Scope.DESTINATION, message))
+        asyncio.get_running_loop().call_later(BUG_PAUSE_S, self._resume, no, forwarder)
+
+    def _resume(self, no: DestinationNo, forwarder: Forwarder) -> None:
+        """Serve a destination again that a bug has halted, from where the store has it."""
+        if self._halted.get(no) is forwarder:
+            del self._halted[no]
+            self._positions[no] = forwarder.settled_position()
+            self._load(no)
 
     def _on_lost(self, forwarders: list[Settled]) -> None:
         """A settlement did not pass the fence: let go of these, and of everything if the worker itself is given up."""

@@ -17,7 +17,7 @@ import pytest
 
 from aegis_stream import wiring
 from aegis_stream.cli import checks
-from aegis_stream.domain.destination import DestinationSpec
+from aegis_stream.domain.destination import HALTED, DestinationSpec
 from aegis_stream.domain.ids import DestinationId, Micros
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.receiver.tls import ensure_certificate
@@ -563,3 +563,25 @@ def test_a_destinations_own_authority_is_used(folder, doctor, tmp_path):
 
     assert detail.startswith("dst_1 at 127.0.0.1: its certificate is not trusted")
     assert "ca_certificate" in remedy
+
+
+# ── deliveries ──
+
+
+def test_a_destination_that_a_bug_halts_is_a_problem(folder, doctor):
+    """A halted destination is listed with kind and place of the bug; one that fails for its own reasons is a note."""
+    asyncio.run(fill(folder, URL, URL))
+    reason = f"{HALTED} (KeyError at follow.py:7): please report it"
+    execute(
+        folder, f"UPDATE cursors SET failures_in_row = 1, last_error_message = '{reason}' WHERE dst_no = 1"
+    )
+    execute(
+        folder, "UPDATE cursors SET failures_in_row = 2, last_error_message = 'answered 401' WHERE dst_no = 2"
+    )
+
+    found = doctor()
+
+    detail, remedy = only(found.problems, "deliveries")
+    assert detail == f"halted: dst_0 of org_a ({reason})"
+    assert "report the bug" in remedy
+    assert ("deliveries", "attempts fail: dst_1 of org_a") in found.notes

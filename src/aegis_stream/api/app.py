@@ -150,6 +150,7 @@ async def metrics(request: AnyRequest) -> str:
         "dead_letters",
         "backlog",
         "destinations_failing",
+        "destinations_halted",
     )
     values: dict[str, list[tuple[str, int]]] = {
         f"aegis_{name}": [("", value)]

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from aegis_stream.domain.destination import Destination
+from aegis_stream.domain.destination import HALTED, Destination
 from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import Misconfigured
@@ -288,3 +288,28 @@ def check_workers(inspection: Inspection, bells: Path, now: Micros, destinations
         yield Finding(
             "workers", state, "none runs: nothing is delivered", "start `aegis serve` or `aegis worker`"
         )
+
+
+# ── deliveries ──
+
+
+def check_deliveries(inspection: Inspection) -> Iterator[Finding]:
+    """Look for destinations that get nothing: halted by a bug of ours, or failing for a reason of theirs."""
+    halted, failing = list[str](), list[str]()
+    for one in inspection.failing():
+        if one.reason.startswith(HALTED):
+            halted.append(f"{one.dst_id} of {one.org_id} ({one.reason})")
+        else:
+            failing.append(f"{one.dst_id} of {one.org_id}")
+    if halted:
+        yield Finding(
+            "deliveries", "problem", f"halted: {listed(halted)}",
+            "report the bug with this line; a newer version may have it fixed",
+        )  # fmt: skip
+    if failing:
+        yield Finding(
+            "deliveries", "note", f"attempts fail: {listed(failing)}",
+            "`aegis destination show` prints the last error and what to do",
+        )  # fmt: skip
+    if not halted and not failing:
+        yield Finding("deliveries", "ok", "no destination is failing")

@@ -110,6 +110,7 @@ def _look_at_rows(
     destinations, finding = checks.check_credentials(vault, inspection)
     yield finding
     yield from checks.check_workers(inspection, settings.data_dir / "bell", now, len(destinations))
+    yield from checks.check_deliveries(inspection)
     yield from asyncio.run(check_destinations(settings, destinations, connect=egress))
 
 

@@ -19,6 +19,8 @@ HEADER_VALUE_CHARACTERS_MAX = 8192
 HEADERS_MAX = 10
 """Further headers of a destination: those that are known want one or two."""
 MASK = "****"
+HALTED = "a bug in Aegis Audit Stream stops the delivery"
+"""How the last error of a destination begins that a bug has halted."""
 
 Compression = Literal["none", "gzip", "zstd"]
 """How request bodies are compressed: "none", or what stands in Content-Encoding."""

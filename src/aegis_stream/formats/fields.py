@@ -12,7 +12,7 @@ import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from aegis_stream.domain.ids import Micros
-from aegis_stream.domain.times import from_datetime
+from aegis_stream.domain.times import MICROS_MAX, from_datetime
 
 SOURCE = "aegis-audit-stream"
 """By what name the service calls itself where a destination wants one."""
@@ -56,8 +56,11 @@ _read_all = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def micros_of(body: bytes) -> Micros:
-    """Return `@timestamp` in microseconds since 1970; what lies before counts as 1970, which no receiver's clock precedes."""
-    return Micros(max(0, from_datetime(_read_timed(body).timestamp)))
+    """Return `@timestamp` in microseconds since 1970, clamped to what every destination can read: 1970 to 9999, UTC.
+
+    A time zone west of Greenwich can put the last hours of 9999 into the year 10000 of UTC, which has no RFC 3339 text.
+    """
+    return Micros(min(max(0, from_datetime(_read_timed(body).timestamp)), MICROS_MAX))
 
 
 def seconds_of(body: bytes) -> str:

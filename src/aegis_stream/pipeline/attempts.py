@@ -6,7 +6,7 @@ the call that records it.
 
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, Fault, Request, Scope, Verdict
@@ -14,7 +14,9 @@ from aegis_stream.domain.destination import Compression, Destination
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import AegisError
 from aegis_stream.formats import Acks, Format, oversize, resolve, when_compressed
+from aegis_stream.formats.status import by_status
 from aegis_stream.ports import Channel, Sender
+from aegis_stream.telemetry import place_of
 
 from .compress import BESIDE_MAX, INLINE_BYTES_MAX, compressed, compressed_beside, make_threads
 from .confirm import CONFIRM_S, UNCONFIRMED_MAX, Confirmations, questions_route
@@ -68,6 +70,10 @@ class Listener(Protocol):
         """Take note of an error that must not happen."""
         ...
 
+    def format_failed(self, failure: Failure) -> None:
+        """Report that a format raised for one event or one answer: a bug, which costs that event and no other."""
+        ...
+
 
 @dataclass(slots=True, eq=False)
 class Attempts:
@@ -119,9 +125,13 @@ class Attempts:
             self._land(work)
             self._ended(work, channel, 0)
             return
-        if format_.age_max_s is not None:
-            self.listener.look_at_age(work.bodies[0])
-        request = format_.encode(work.bodies)
+        try:
+            if format_.age_max_s is not None:
+                self.listener.look_at_age(work.bodies[0])
+            request = format_.encode(work.bodies)
+        except Exception as error:  # noqa: BLE001 - a bug in a format costs one event, not the destination
+            self._encode_failed(work, format_, error)
+            return
         if len(request.body) > OVERSIZE_LOOK_BYTES:
             failure = oversize(format_, request, len(work.sequences))
             if failure is not None:
@@ -181,6 +191,13 @@ class Attempts:
         else:
             self._ended(work, failure, 0)
 
+    def _encode_failed(self, work: Work, format_: Format, error: Exception) -> None:
+        """Find the event that a format cannot encode: a batch is halved, an event that is alone becomes a dead letter."""
+        failure = Failure(Scope.EVENT, bug_message(format_, "encode the event", error), permanent=True)
+        if len(work.sequences) == 1:
+            self.listener.format_failed(failure)
+        self._refuse(work, failure)
+
     async def _compress_and_start(self, channel: Channel, work: Work, request: Request) -> None:
         """Go on with an attempt whose body is large; its time begins with sending."""
         try:
@@ -205,12 +222,9 @@ class Attempts:
         if self.stopped and isinstance(answer, Fault):
             return  # the connection was closed under it
         try:
-            count = len(work.sequences)
             if self._with_token:
                 self._look_whether_full()
-                verdicts = judge(format_, answer, count)
-            else:
-                verdicts = format_.interpret(answer, count)
+            verdicts = self._interpret(format_, answer, len(work.sequences))
             acks = format_.acks
             if acks is not None and isinstance(verdicts, Accepted) and verdicts.ack_id is not None:
                 self._await_confirmation(acks, work, verdicts, answer.latency_us)
@@ -218,6 +232,18 @@ class Attempts:
                 self._ended(work, verdicts, answer.latency_us)
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
             self.listener.met_bug(error)
+
+    def _interpret(self, format_: Format, answer: Answer, count: int) -> Verdict | list[Verdict]:
+        """Return what an answer means for each event; total, also where a format has a bug."""
+        try:
+            verdicts = judge(format_, answer, count) if self._with_token else format_.interpret(answer, count)
+            if isinstance(verdicts, list) and len(verdicts) != count:
+                raise ValueError  # noqa: TRY301 - the same bug as an exception of the format's own
+        except Exception as error:  # noqa: BLE001 - a bug in a format costs one event, not the destination
+            failure = _unreadable(format_, answer, count, error)
+            self.listener.format_failed(failure)
+            return failure
+        return verdicts
 
     def _confirmed(self, work: Work, verdict: Verdict, latency_us: int) -> None:
         self._look_whether_full()
@@ -259,3 +285,23 @@ class Attempts:
             return self.outbound.tokens.open(self.outbound.sender, route)
         except AegisError as error:
             return Failure(Scope.DESTINATION, error.message, fix_needed=True)
+
+
+def bug_message(format_: Format, what: str, error: Exception) -> str:
+    """Return the reason of a failure that is a bug in a format: kind and place, never the error's text, which may quote an event."""
+    kind = f"{type(error).__name__} at {place_of(error)}"
+    return f"format {format_.name} failed to {what} ({kind}): this is a bug in Aegis Audit Stream, please report it"
+
+
+def _unreadable(format_: Format, answer: Answer, count: int, error: Exception) -> Failure:
+    """Return the failure for an answer on which a format raised: judged by its status if that is an error.
+
+    A 2xx may hide that an event was rejected, so it is about the event: a batch is halved until one event is alone.
+    """
+    message = bug_message(format_, "interpret the answer", error)
+    verdict = by_status(answer, count)
+    if isinstance(verdict, Failure):
+        return replace(verdict, message=f"{verdict.message}; {message}")
+    return Failure(
+        Scope.EVENT, f"answered {verdict.status_code}; {message}", verdict.status_code, permanent=True
+    )

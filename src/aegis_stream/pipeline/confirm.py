@@ -102,10 +102,19 @@ class Confirmations:
             return
         self._channel = channel
         ack_ids = list(self._waiting)
-        channel.start(self._acks.encode_question(ack_ids), self._heard, ack_ids)
+        try:
+            question = self._acks.encode_question(ack_ids)
+        except Exception:  # noqa: BLE001 - a bug in a format: nothing is confirmed, so everything is sent again
+            self._go_on()
+            return
+        channel.start(question, self._heard, ack_ids)
 
     def _heard(self, ack_ids: list[int], answer: Answer) -> None:
-        for ack_id in self._acks.confirmed(answer, ack_ids):
+        try:
+            confirmed = self._acks.confirmed(answer, ack_ids)
+        except Exception:  # noqa: BLE001 - as above
+            confirmed = frozenset()
+        for ack_id in confirmed:
             one = self._waiting.pop(ack_id, None)
             if one is not None:
                 self._on_end(one.work, one.accepted, one.latency_us)

@@ -228,6 +228,13 @@ class Forwarder:
         self.stop()
         self.attempts.close()
 
+    def halt(self, failure: Failure) -> None:
+        """Stop because of a bug: settle what is certain, and let people see why nothing is sent."""
+        self.close()
+        self.pacing.failures_in_row = max(1, self.pacing.failures_in_row)
+        self.tracker.failed(failure, None, self.shared.clock.now())
+        self.shared.settler.mark(self)
+
     def settled_position(self) -> Claimed:
         """Return where the store has it: what was found out since is found out again."""
         return replace(self.claimed, cursor=self._settled_cursor, dead_letters=self._dead_letters)
@@ -335,8 +342,11 @@ class Forwarder:
             self.wake()
 
     def unsent(self, works: Iterable[Work]) -> None:
-        """Take back what was not sent, or of which nothing is known: nothing has failed, and it is to be sent."""
-        self._halves.extend(works)
+        """Take back what was not sent, or of which nothing is known: nothing has failed, and it is to be sent next.
+
+        It goes in front of what else is left over: where a destination needs the order, nothing overtakes it.
+        """
+        self._halves.extendleft(reversed(list(works)))
 
     def look_at_age(self, oldest: bytes) -> None:
         """Warn when the destination drops what is sent because of its age, behind a 2xx: from the log, retried or replayed."""
@@ -347,6 +357,10 @@ class Forwarder:
     def met_bug(self, error: Exception) -> None:
         """Hand over an error that must not happen."""
         self.shared.on_bug(self, error)
+
+    def format_failed(self, failure: Failure) -> None:
+        """Log that a format raised for one event or one answer."""
+        self.tracker.format_failed(failure, self.shared.clock.now())
 
     def _end_wait(self) -> None:
         self._burst = None
@@ -370,13 +384,13 @@ class Forwarder:
             if isinstance(verdicts, Failure) and len(work.sequences) > 1 and self._may_be_one(verdicts, work):
                 if verdicts.status_code == STATUS_TOO_LARGE:
                     self._send_less(work, now)
-                self._halves.extend(work.halves())  # which event it is, only smaller batches can tell
+                self.unsent(work.halves())  # which event it is, only smaller batches can tell
                 return
             judged = next((at for at, one in enumerate(each) if _is_unjudged(one)), len(each))
             # An answer that judged nobody is a failed attempt of all, or it would never end.
             if 0 < judged < len(each):
                 work, rest = work.split(judged)
-                self._halves.append(rest)
+                self._halves.appendleft(rest)
                 each = each[:judged]
             self._note_each(work, each, latency_us, now)
         work.source.complete(work)

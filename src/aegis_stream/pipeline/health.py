@@ -100,8 +100,8 @@ class HealthTracker:
     def __post_init__(self) -> None:
         self._failing = self.health.failures_in_row > 0
 
-    def failed(self, failure: Failure, sequence: int, now: Micros) -> None:
-        """Note an attempt that failed, and the first event it was made for."""
+    def failed(self, failure: Failure, sequence: int | None, now: Micros) -> None:
+        """Note a failure, and the first event of the attempt; None where it was not an attempt that failed."""
         self.health = replace(
             self.health,
             last_error_at=now,
@@ -114,6 +114,11 @@ class HealthTracker:
         """Say in the log what a person should know although events arrive; the same thing once an hour."""
         if self.warnings.is_due(self.ids["destination_id"], warning, now):
             self.telemetry.warning("destination.warning", **self.ids, reason=warning)
+
+    def format_failed(self, failure: Failure, now: Micros) -> None:
+        """Log that a format raised, which is a bug; the same message at most once an hour."""
+        if self.warnings.is_due(self.ids["destination_id"], failure.message, now):
+            self.telemetry.error("destination.format_failed", **self.ids, reason=failure.message)
 
     def take_stock(
         self, latencies_us: Seq[int], failures_in_row: int, window: float, now: Micros, now_s: float

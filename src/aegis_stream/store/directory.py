@@ -12,6 +12,7 @@ from aegis_stream.domain.attempt import Scope as FailureScope
 from aegis_stream.domain.audit import AdminAction
 from aegis_stream.domain.delivery import RUN_LENGTH_MAX
 from aegis_stream.domain.destination import (
+    HALTED,
     Destination,
     DestinationSpec,
     Health,
@@ -448,8 +449,8 @@ class StoredDirectory:
         return row[0] if row is not None else None
 
     async def totals(self) -> tuple[int, ...]:
-        """Return destinations, delivered, failed attempts, retrying, dead letters, backlog, failing: sums over all."""
-        row = await self.db.read(lambda unit: unit.row("totals"))
+        """Return destinations, delivered, failed attempts, retrying, dead letters, backlog, failing, halted: sums over all."""
+        row = await self.db.read(lambda unit: unit.row("totals", (f"{HALTED}%",)))
         return tuple(row or ())
 
     # ── rows to objects ──

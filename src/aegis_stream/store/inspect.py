@@ -45,6 +45,14 @@ class WorkerState(NamedTuple):
     destinations: int
 
 
+class Failing(NamedTuple):
+    """A destination whose newest attempts failed, and why."""
+
+    dst_id: str
+    org_id: str
+    reason: str
+
+
 class Sealed(NamedTuple):
     """A destination with a secret that does not open, and the code of the reason."""
 
@@ -133,6 +141,13 @@ class Inspection:
     def unserved(self) -> int:
         """Return how many destinations no registered worker serves."""
         return self._number("count_unserved")
+
+    def failing(self) -> list[Failing]:
+        """Return the destinations whose newest attempts failed."""
+        return [
+            Failing(dst_id, org_id, reason or "")
+            for dst_id, org_id, reason in self._rows("failing_destinations")
+        ]
 
     def newest_time(self) -> Micros:
         """Return the newest time that the service has noted anywhere people look; 0 in an empty database."""

@@ -1,123 +1,16 @@
 """Promises about clients that send too much, too slowly, or nothing: real sockets against the server's own protocol."""
 
 import asyncio
-import contextlib
 import json
 import socket
 from dataclasses import replace
 
 import pytest
-import uvicorn
 
 from aegis_stream.api.connection import BoundedHttp, bounded_http
-from aegis_stream.settings import Settings
+from support.connections import SMALL, serving, until
 
-SMALL = replace(
-    Settings(),
-    connections_max=16,
-    header_bytes_max=4096,
-    headers_max=16,
-    header_timeout_seconds=60,
-    body_timeout_seconds=60,
-    keep_alive_seconds=60,
-)
 HASTY = replace(SMALL, header_timeout_seconds=0.3, body_timeout_seconds=0.3)
-LARGE_ANSWER = 64 * 1024 * 1024
-
-
-class Peer:
-    """One connection to the server, used by hand."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
-        self.reader, self.writer = reader, writer
-
-    async def send(self, data: bytes) -> None:
-        """Send bytes; a server that has closed already is no error."""
-        with contextlib.suppress(ConnectionError):
-            self.writer.write(data)
-            await self.writer.drain()
-
-    async def answer(self) -> tuple[int, dict[str, str], bytes]:
-        """Read one answer."""
-        head = (await self.reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
-        headers = dict(line.split(": ", 1) for line in head[1:] if line)
-        body = await self.reader.readexactly(int(headers["content-length"]))
-        return int(head[0].split()[1]), headers, body
-
-    async def ended(self) -> bytes:
-        """Wait for the end of the connection; returns what still came."""
-        try:
-            return await self.reader.read()
-        except ConnectionError:
-            return b""
-
-
-class Server:
-    """An application behind uvicorn on loopback."""
-
-    def __init__(self, settings: Settings):
-        self.calls: list[tuple[str, int]] = []
-        self.gate = asyncio.Event()
-        self.protocol = bounded_http(settings)
-        config = uvicorn.Config(
-            self.app,
-            http=self.protocol,
-            interface="asgi3",
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            timeout_keep_alive=75,
-        )
-        self.server = uvicorn.Server(config)
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.peers: list[Peer] = []
-
-    async def app(self, scope, receive, send) -> None:
-        """Read the whole body, answer with its length; /early answers before, /wait on demand, /large with much."""
-        if scope["path"] == "/wait":
-            await self.gate.wait()
-        size = 0
-        while scope["path"] != "/early":
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                return
-            size += len(message["body"])
-            if not message["more_body"]:
-                break
-        self.calls.append((scope["path"], size))
-        body = b"x" * LARGE_ANSWER if scope["path"] == "/large" else b"%d" % size
-        headers = [(b"content-length", b"%d" % len(body))]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": body})
-
-    async def connect(self) -> Peer:
-        """Open a connection."""
-        peer = Peer(*await asyncio.open_connection(*self.listener.getsockname()))
-        self.peers.append(peer)
-        return peer
-
-
-@contextlib.asynccontextmanager
-async def serving(settings: Settings = SMALL):
-    """Run a server."""
-    server = Server(settings)
-    server.server.capture_signals = contextlib.nullcontext
-    running = asyncio.create_task(server.server.serve(sockets=[server.listener]))
-    try:
-        yield server
-    finally:
-        server.gate.set()
-        for peer in server.peers:
-            peer.writer.close()
-        server.server.should_exit = True
-        await running
-        server.listener.close()
-
-
-async def until(holds) -> None:
-    """Let the server go on until something holds."""
-    while not holds():
-        await asyncio.sleep(0)
 
 
 def request(path: str = "/", *, headers: int = 1, pad: int = 0, body: bytes = b"") -> bytes:

@@ -3,12 +3,17 @@
 uvicorn speaks HTTP/1.1 here but bounds neither the head of a request nor the time it takes, and waits for ever for who
 sends half of one. `bounded_http` makes the protocol that `serving` gives it. Full up, it closes the connection that has had
 no request for longest, so that idle clients never keep working ones out.
+
+A request that offers another protocol (`Upgrade`, as Java's HttpClient and `curl --http2` send it) is an ordinary request: the
+offer is ignored, as RFC 9110 section 7.8 allows. httptools cannot do that by itself: it skips the body of such a request and
+reads the bytes behind its head as the next request. So the head is read a second time, without the offer, by a fresh parser.
 """
 
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
+import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aegis_stream.sender.watch import IDLE, Watch
@@ -20,6 +25,7 @@ NEVER = 1e18
 """The deadline of a connection whose client owes nothing: the answer is ours to give."""
 _LINE = {
     400: "Bad Request",
+    405: "Method Not Allowed",
     408: "Request Timeout",
     431: "Request Header Fields Too Large",
     503: "Service Unavailable",
@@ -87,6 +93,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._head_bytes = 0
         self._moved = False
         self._refused = False
+        self._offers_upgrade = False
 
     # ── the connection ──
 
@@ -154,7 +161,7 @@ class BoundedHttp(HttpToolsProtocol):
             return
         self._chunk_bytes, self._moved = len(data), False
         self._stage_before = self._stage
-        super().data_received(data)
+        self._parse(data)
         if self._stage is Stage.NOTHING or self._refused:
             return
         if not self._moved:
@@ -168,6 +175,41 @@ class BoundedHttp(HttpToolsProtocol):
             self._begun = True
             timeout_s = self.room.header_timeout_s if in_head else self.room.body_timeout_s
             self.deadline = self.loop.time() + timeout_s
+
+    def _parse(self, data: bytes) -> None:
+        """Hand bytes to the parser. In place of uvicorn's own, which drops what follows an offer to upgrade."""
+        rest: memoryview | None = memoryview(data)
+        try:
+            while rest is not None and not self._refused:
+                rest = self._parse_to_offer(rest)
+        except httptools.HttpParserError:
+            message = "Invalid HTTP request received."
+            self.logger.warning(message)
+            self.send_400_response(message)
+
+    def _parse_to_offer(self, data: memoryview) -> memoryview | None:
+        """Parse up to the end of a head that offers an upgrade; returns the bytes behind it, None when all are parsed."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as pause:
+            if not self._refused:
+                self._reread_head()
+            return data[pause.args[0] :]
+        return None
+
+    def _reread_head(self) -> None:
+        """Read the head that has just ended once more, without its offer to upgrade, by a fresh parser.
+
+        The fresh parser then stands before the body, with the same method, version and framing headers. The first parser has
+        checked every byte of the head, so that writing it anew cannot change its meaning.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        head = [b"%s %s HTTP/%s" % (method, self.url, version)]
+        head += [b"%s: %s" % header for header in self.headers if header[0] != b"upgrade"]
+        self._offers_upgrade = False
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn's own
+        self.parser.feed_data(b"\r\n".join([*head, b"", b""]))
 
     def on_message_begin(self) -> None:
         """Begin a request."""
@@ -188,6 +230,11 @@ class BoundedHttp(HttpToolsProtocol):
             if size > room.header_bytes_max:
                 self._refuse_head("larger than", room.header_bytes_max, "bytes")
                 return
+        if self.parser.should_upgrade():
+            if self.parser.get_method() == b"CONNECT":
+                self._refuse_connect()
+            self._offers_upgrade = True
+            return
         room.waiting.pop(self, None)
         self._stage, self._moved, self._head_bytes = Stage.BODY, True, 0
         super().on_headers_complete()
@@ -200,7 +247,7 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """End a request: from here on the client only waits."""
-        if not self._refused:
+        if not (self._refused or self._offers_upgrade):
             self._stage, self._moved, self._head_bytes = Stage.NOTHING, True, 0
             self.deadline = IDLE if self.cycle.response_complete else NEVER
             super().on_message_complete()
@@ -249,6 +296,15 @@ class BoundedHttp(HttpToolsProtocol):
                 f"the head of the request has {what} {limit} {unit}: send less",
             )
         )
+
+    def _refuse_connect(self) -> None:
+        status, headers, body = plain_problem(
+            405,
+            "method-not-allowed",
+            "Method not allowed",
+            "this service is not a proxy: use GET, POST, PATCH or DELETE",
+        )
+        self._refuse(status, {**headers, "allow": "GET, POST, PATCH, DELETE"}, body)
 
     def _refuse(self, status: int, headers: dict[str, str], body: bytes) -> None:
         """Answer in the application's stead, and close; nothing more of this connection is looked at."""

@@ -16,7 +16,7 @@ from pathlib import Path
 from . import PRODUCT, __version__
 from .access import Access, AccessLimits, Issuer
 from .api.counts import IngestCounts
-from .api.service import Service, route_of
+from .api.service import Service
 from .domain.audit import COMMAND_LINE
 from .domain.event import EventLimits
 from .domain.ids import Micros, WorkerId, new_secret
@@ -25,6 +25,7 @@ from .domain.rate import Rate
 from .errors import Misconfigured, Unavailable
 from .netguard import NetGuard
 from .pipeline.ingest import Ingest
+from .pipeline.route import route_of
 from .sender import AsyncSender, Limits, ThreadResolver, TrustStore
 from .settings import Settings
 from .store.audit_writer import AuditWriter

@@ -6,11 +6,11 @@ import zlib
 import pytest
 import zstandard
 
-from aegis_stream.api.service import route_of
 from aegis_stream.domain.attempt import Response
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.errors import Invalid
 from aegis_stream.formats import REGISTRY
+from aegis_stream.pipeline.route import route_of
 from aegis_stream.settings import Settings
 from support.api import open_world, problem_of
 

@@ -7,12 +7,12 @@ import asyncio
 import re
 from collections.abc import Sequence
 
-from aegis_stream.api.service import route_of
 from aegis_stream.domain.attempt import Answer, Verdict
 from aegis_stream.domain.destination import Compression, DestinationSpec
 from aegis_stream.formats import resolve, when_compressed
 from aegis_stream.netguard import parse_networks
 from aegis_stream.pipeline.compress import compressed
+from aegis_stream.pipeline.route import route_of
 from aegis_stream.settings import Settings
 from aegis_stream.wiring import make_sender
 from support.pages import format_text

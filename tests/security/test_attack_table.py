@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from aegis_stream.api.service import route_of
 from aegis_stream.domain.attempt import Failure, Fault, FaultKind, Scope
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
@@ -27,6 +26,7 @@ from aegis_stream.errors import Invalid
 from aegis_stream.formats import resolve
 from aegis_stream.netguard import NetGuard, parse_networks
 from aegis_stream.pipeline.pacing import Pacing
+from aegis_stream.pipeline.route import route_of
 from aegis_stream.sender import AsyncSender
 from aegis_stream.settings import Settings
 from security import wiretap

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
-from aegis_stream.api.service import route_of
 from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.formats import REGISTRY
 from aegis_stream.netguard import NetGuard, parse_networks
+from aegis_stream.pipeline.route import route_of
 from aegis_stream.sender import AsyncSender
 from aegis_stream.settings import Settings
 from security import wiretap

@@ -13,20 +13,19 @@ from aegis_stream.access import Access, Issuer, Principal
 from aegis_stream.domain.destination import (
     Destination,
     DestinationSpec,
-    Headers,
     auth_header_problems,
     header_problems,
     policy_problems,
 )
-from aegis_stream.domain.endpoint import Endpoint, Grant, Route
+from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.oauth2 import TOKEN_HEADER, oauth2_problems
 from aegis_stream.domain.times import MICROS_MAX, from_datetime
 from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import FieldProblem, Invalid, Malformed, Unsupported
-from aegis_stream.formats import compression_problem, resolve, with_query
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
+from aegis_stream.pipeline.route import compression_problems, route_of
 from aegis_stream.ports import Clock, Notifier, Random, Sender
 from aegis_stream.settings import Settings
 from aegis_stream.store.directory import StoredDirectory
@@ -81,7 +80,7 @@ class Service:
             *header_problems(spec.headers, auth_header_name),
             *oauth2_problems(spec.oauth2, spec.auth_header_name),
             *policy_problems(spec),
-            *_compression_problems(spec),
+            *compression_problems(spec),
         ]
         code = None  # of the kind of error; one of its own where the URL is all that is wrong
         urls = {"url": spec.url}
@@ -181,50 +180,6 @@ def service_of(request: Request[Any, Any, Any]) -> Service:
     service = request.app.state.service
     assert isinstance(service, Service), "create_app puts it there"
     return service
-
-
-def route_of(spec: DestinationSpec, settings: Settings, org_id: str = "") -> Route:
-    """Return where requests to a destination go, and with which headers.
-
-    Args:
-        org_id: on whose behalf; "" where nothing is sent.
-    Raises: Invalid when the URL is no longer allowed, or its format no longer takes what is compressed so.
-    """
-    endpoint = parse_url(spec.url, allow_http=settings.allow_http)
-    if problems := _compression_problems(spec):
-        raise Invalid(f"compression {problems[0].message}", problems=tuple(problems))
-    grant = _grant_of(spec, settings, org_id)
-    headers: Headers = ()
-    if spec.auth_header_name is not None and spec.auth_header_value is not None:
-        headers = ((spec.auth_header_name, spec.auth_header_value),)
-    headers += spec.headers
-    if spec.compression != "none":
-        headers += (("Content-Encoding", spec.compression),)
-    format_ = resolve(spec.format, spec.url)
-    endpoint = replace(endpoint, target=with_query(format_, endpoint.target))
-    return Route(
-        endpoint,
-        headers,
-        spec.ca_certificate,
-        settings.request_timeout_seconds,
-        format_.answer_bytes_max,
-        org_id,
-        grant,
-    )
-
-
-def _grant_of(spec: DestinationSpec, settings: Settings, org_id: str) -> Grant | None:
-    """Return how to ask for tokens; the destination's own authorities are trusted there as well. Raises: Invalid."""
-    if spec.oauth2 is None:
-        return None
-    endpoint = parse_url(spec.oauth2.token_url, allow_http=settings.allow_http)
-    route = Route(endpoint, (), spec.ca_certificate, settings.request_timeout_seconds, org_id=org_id)
-    return Grant(route, spec.oauth2.form())
-
-
-def _compression_problems(spec: DestinationSpec) -> list[FieldProblem]:
-    problem = compression_problem(resolve(spec.format, spec.url), spec.compression)
-    return [FieldProblem("compression", problem)] if problem is not None else []
 
 
 def read_limit(limit: int) -> int:

@@ -7,12 +7,12 @@ from functools import partial
 
 import pytest
 
-from aegis_stream.api.service import route_of
 from aegis_stream.domain.attempt import Accepted, Failure, Request, Response, Scope
 from aegis_stream.domain.destination import BatchPolicy, DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.formats import REGISTRY
 from aegis_stream.pipeline.attempts import OVERSIZE_LOOK_BYTES
+from aegis_stream.pipeline.route import route_of
 from aegis_stream.settings import Settings
 from support.formats import read_events
 from support.said import Said

@@ -108,10 +108,10 @@ class AccessLimits:
     def of(cls, settings: Settings) -> "AccessLimits":
         """Return the limits as configured; what is limited by the second may come in bursts of two."""
         return cls(
-            ingest=Rate(2 * settings.key_ingest_per_second, 2),
-            calls=Rate(2 * settings.key_calls_per_second, 2),
-            failures=Rate(settings.failed_keys_per_minute, 60),
-            tests=Rate(settings.tests_per_minute, 60),
+            ingest=Rate(2 * settings.rates.key_ingest_per_second, 2),
+            calls=Rate(2 * settings.rates.key_calls_per_second, 2),
+            failures=Rate(settings.rates.failed_keys_per_minute, 60),
+            tests=Rate(settings.rates.tests_per_minute, 60),
         )
 
 

@@ -111,7 +111,7 @@ def run_server(settings: Settings, serving: Serving) -> None:
 
     Raises: Misconfigured when it cannot start.
     """
-    raise_rlimits(settings.connections_max)
+    raise_rlimits(settings.api.connections_max)
     telemetry = make_log(settings)
     listeners = _listen_all(serving.host, serving.port, serving.api_processes)
     stores = open_stores(settings, telemetry)
@@ -155,7 +155,7 @@ def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
 def _greet(stores: Stores, settings: Settings, serving: Serving, port: int) -> None:
     url = f"http://{serving.host}:{port}"
     lines = [
-        f"Aegis Audit Stream {__version__} on {url} (API documentation: {url}/docs), data in {settings.data_dir}"
+        f"Aegis Audit Stream {__version__} on {url} (API documentation: {url}/docs), data in {settings.store.data_dir}"
     ]
     lines += [f"  first start: {note}" for note in stores.notes]
     if stores.notes:
@@ -185,7 +185,7 @@ async def _serve(
     counts_fd = share_counts(serving.api_processes)
     app = create_app(make_service(settings, stores, telemetry, notifier, open_counts(counts_fd, 0)))
     metrics_server = None
-    if settings.metrics_port:
+    if settings.telemetry.metrics_port:
         app, metrics_app = app.split_metrics()
         metrics_server = _make_http(metrics_app, settings)
     server = _make_http(app, settings)
@@ -194,7 +194,9 @@ async def _serve(
         for child in _children(serving, stores, telemetry, listeners, counts_fd):
             tasks.create_task(supervise(child, telemetry, stop))
         if metrics_server is not None:
-            tasks.create_task(metrics_server.serve(sockets=[_listen(serving.host, settings.metrics_port)]))
+            tasks.create_task(
+                metrics_server.serve(sockets=[_listen(serving.host, settings.telemetry.metrics_port)])
+            )
         answering = tasks.create_task(server.serve(sockets=listeners[:1]))
         _freeze()
         telemetry.info(
@@ -223,7 +225,7 @@ def _make_http(app: object, settings: Settings) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         date_header=False,
-        forwarded_allow_ips=[str(one) for one in settings.trusted_proxies],
+        forwarded_allow_ips=[str(one) for one in settings.api.trusted_proxies],
         timeout_graceful_shutdown=5,
         limit_concurrency=None,
         backlog=2048,
@@ -254,7 +256,7 @@ def run_api(settings: Settings, inherited: Inherited) -> None:
 
     Raises: Misconfigured when what should be inherited is not there.
     """
-    raise_rlimits(settings.connections_max)
+    raise_rlimits(settings.api.connections_max)
     telemetry = make_log(settings)
     try:
         listener = socket.socket(fileno=inherited.listener_fd)
@@ -282,7 +284,7 @@ async def _answer(
     _stop_on_end_of_input(stop)
     notifier = WakeNotifier(stores.wake_folder)
     app = create_app(make_service(settings, stores, telemetry, notifier, counts))
-    if settings.metrics_port:
+    if settings.telemetry.metrics_port:
         app, _ = app.split_metrics()  # the supervisor alone listens there, and sums up for all
     server = _make_http(app, settings)
     async with asyncio.TaskGroup() as tasks:

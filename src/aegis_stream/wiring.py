@@ -93,7 +93,7 @@ def open_stores(
     Returns: the stores, with notes for the person at the first start.
     Raises: Misconfigured, in words that say what to do.
     """
-    folder = settings.data_dir
+    folder = settings.store.data_dir
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -102,8 +102,8 @@ def open_stores(
     keys = key_source(settings)
     if isinstance(keys, KeyFile) and keys.path.exists():
         keys.read()  # what is wrong with it is said before a database is made
-    elif check_keys and settings.master_key is None and settings.master_key_file is not None:
-        raise Misconfigured(f"AEGIS_MASTER_KEY_FILE {settings.master_key_file} does not exist")
+    elif check_keys and settings.secrets.master_key is None and settings.secrets.master_key_file is not None:
+        raise Misconfigured(f"AEGIS_MASTER_KEY_FILE {settings.secrets.master_key_file} does not exist")
     path = database_path(settings)
     db = Sqlite(path, threads=threads)
     before, after = db.migrate()
@@ -128,16 +128,16 @@ def open_stores(
 
 def database_path(settings: Settings) -> Path:
     """Return where the SQLite file is."""
-    if settings.database_url:
-        return Path(settings.database_url.removeprefix("sqlite:///"))
-    return settings.data_dir / "aegis.db"
+    if settings.store.database_url:
+        return Path(settings.store.database_url.removeprefix("sqlite:///"))
+    return settings.store.data_dir / "aegis.db"
 
 
 def key_source(settings: Settings) -> KeySource:
     """Return where the master keys are kept. Raises: Misconfigured."""
-    if settings.master_key is not None:
-        return GivenKeys(parse_ring(settings.master_key, "AEGIS_MASTER_KEY"))
-    return KeyFile(settings.master_key_file or settings.data_dir / "master.key")
+    if settings.secrets.master_key is not None:
+        return GivenKeys(parse_ring(settings.secrets.master_key, "AEGIS_MASTER_KEY"))
+    return KeyFile(settings.secrets.master_key_file or settings.store.data_dir / "master.key")
 
 
 def _open_vault(
@@ -167,9 +167,9 @@ def _open_vault(
 
 def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> bytes:
     """Return the SHA-256 of the operator key; make a key at the first start, and keep only its digest."""
-    if settings.operator_key is not None:
-        return hashlib.sha256(settings.operator_key.encode()).digest()
-    path = settings.data_dir / "operator.sha256"
+    if settings.secrets.operator_key is not None:
+        return hashlib.sha256(settings.secrets.operator_key.encode()).digest()
+    path = settings.store.data_dir / "operator.sha256"
     with contextlib.suppress(FileNotFoundError):
         return bytes.fromhex(path.read_text().strip())
     key = new_secret(OPERATOR_KEY_PREFIX, secrets.token_bytes(32))
@@ -185,10 +185,10 @@ def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> by
 def make_rotation(settings: Settings, stores: Stores) -> Rotation:
     """Return what turns master keys."""
     clock, random = SystemClock(), SystemRandom()
-    audit_writer = AuditWriter(COMMAND_LINE, clock, random) if settings.audit_actions else None
+    audit_writer = AuditWriter(COMMAND_LINE, clock, random) if settings.organization.audit_actions else None
     return Rotation(
         key_source(settings),
-        settings.data_dir,
+        settings.store.data_dir,
         stores.secrets,
         stores.directory,
         clock,
@@ -200,21 +200,21 @@ def make_rotation(settings: Settings, stores: Stores) -> Rotation:
 def make_issuer(settings: Settings, stores: Stores) -> Issuer:
     """Return what makes organizations and keys at the command line."""
     clock, random = SystemClock(), SystemRandom()
-    audit_writer = AuditWriter(COMMAND_LINE, clock, random) if settings.audit_actions else None
-    return Issuer(stores.directory, clock, random, audit_writer, settings.keys_max)
+    audit_writer = AuditWriter(COMMAND_LINE, clock, random) if settings.organization.audit_actions else None
+    return Issuer(stores.directory, clock, random, audit_writer, settings.organization.keys_max)
 
 
 def make_sender(settings: Settings) -> AsyncSender:
     """Return the one sender of a process: everything that leaves goes through it, and past the guard."""
     return AsyncSender(
         user_agent=USER_AGENT,
-        guard=NetGuard(settings.allowed_networks),
-        trust=TrustStore(str(settings.ca_bundle) if settings.ca_bundle else None),
+        guard=NetGuard(settings.egress.allowed_networks),
+        trust=TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None),
         limits=Limits(
-            connections_max=settings.window_max + 8,
-            idle_max=settings.window_max,
-            address_connections_max=settings.address_connections_max,
-            address_requests_per_s=settings.address_requests_per_second,
+            connections_max=settings.delivery.window_max + 8,
+            idle_max=settings.delivery.window_max,
+            address_connections_max=settings.egress.address_connections_max,
+            address_requests_per_s=settings.egress.address_requests_per_second,
         ),
     )
 
@@ -241,16 +241,16 @@ def make_service(
             share_of_limits(settings, counts.processes),
             on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
         ),
-        issuer=Issuer(stores.directory, clock, random, keys_max=settings.keys_max),
+        issuer=Issuer(stores.directory, clock, random, keys_max=settings.organization.keys_max),
         ingest=Ingest(
-            stores.log, clock, random, notifier, settings.ingest_queue_bytes_max, event_limits(settings)
+            stores.log, clock, random, notifier, settings.ingest.queue_bytes_max, event_limits(settings)
         ),
         counts=counts,
         log=stores.log,
         directory=stores.directory,
         sender=make_sender(settings),
         resolver=ThreadResolver(threads_max=8),
-        guard=NetGuard(settings.allowed_networks),
+        guard=NetGuard(settings.egress.allowed_networks),
         clock=clock,
         random=random,
         notifier=notifier,
@@ -262,10 +262,10 @@ def make_service(
 def event_limits(settings: Settings) -> EventLimits:
     """Return how large and how odd an event may be."""
     return EventLimits(
-        settings.event_bytes_max,
-        settings.json_depth_max,
-        settings.number_digits_max,
-        settings.privacy_check,
+        settings.ingest.event_bytes_max,
+        settings.ingest.json_depth_max,
+        settings.ingest.number_digits_max,
+        settings.ingest.privacy_check,
     )
 
 
@@ -309,7 +309,7 @@ async def remove_dead_workers(stores: Stores, telemetry: Log) -> None:
 
 def make_log(settings: Settings) -> Log:
     """Return the log as configured."""
-    form = settings.log_format
+    form = settings.telemetry.log_format
     if form == "auto":
         form = "console" if sys.stderr.isatty() else "json"
-    return Log(form, settings.log_level)
+    return Log(form, settings.telemetry.log_level)

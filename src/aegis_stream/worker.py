@@ -157,20 +157,26 @@ class Worker:
     def _make_shared(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         around, settings = self.around, self.around.settings
         self._settler = Settler(
-            around.ledger, around.clock, self.worker_id, settings.settle_interval_ms / 1000, self._on_lost
+            around.ledger,
+            around.clock,
+            self.worker_id,
+            settings.delivery.settle_interval_ms / 1000,
+            self._on_lost,
         )
         self._shared = Forwarding(
             pages=SharedPages(around.log),
             ledger=around.ledger,
-            outbound=Outbound(around.sender, around.route_of, spawn, settings.request_timeout_seconds),
+            outbound=Outbound(
+                around.sender, around.route_of, spawn, settings.delivery.request_timeout_seconds
+            ),
             clock=around.clock,
             random=around.random,
             settler=self._settler,
             telemetry=around.telemetry,
             on_bug=self._on_bug,
-            window_max=settings.window_max,
-            auto_redrive=settings.auto_redrive,
-            dead_letters_max=settings.dead_letters_max,
+            window_max=settings.delivery.window_max,
+            auto_redrive=settings.delivery.auto_redrive,
+            dead_letters_max=settings.delivery.dead_letters_max,
         )
 
     async def _finish(self, settling: "asyncio.Task[None]") -> None:
@@ -298,7 +304,7 @@ class Worker:
 
     async def _keep_lease(self) -> None:
         """Renew, and share the destinations with the other workers."""
-        pause_s = self.around.settings.lease_seconds / 3
+        pause_s = self.around.settings.delivery.lease_seconds / 3
         while True:
             await asyncio.sleep(pause_s)
             now = self.around.clock.now()
@@ -404,13 +410,13 @@ class Worker:
         self._lost.set()
 
     def _expiry(self, now: Micros) -> Micros:
-        return Micros(now + int(self.around.settings.lease_seconds * SECOND))
+        return Micros(now + int(self.around.settings.delivery.lease_seconds * SECOND))
 
     # ── retention ──
 
     async def _forget(self) -> None:
         """Remove what is over its time, in small steps with pauses."""
-        kept_us = int(self.around.settings.retention_days * 86_400 * SECOND)
+        kept_us = int(self.around.settings.retention.days * 86_400 * SECOND)
         loop = asyncio.get_running_loop()
         since_s, told = loop.time(), False
         while True:

@@ -4,14 +4,14 @@ import ast
 import re
 import tomllib
 from collections.abc import Iterator
-from dataclasses import fields
 
 import pytest
 
 from aegis_stream import errors
 from aegis_stream.api.problems import STATUSES
 from aegis_stream.domain.audit import ACTIONS
-from aegis_stream.settings import _CHOICES, _RANGES, Settings
+from aegis_stream.settings import SETTINGS, Choice, Ranged, Settings
+from aegis_stream.settings.tree import GROUPS
 from aegis_stream.telemetry import LOG_EVENTS, METRICS
 from support.docs import SLUG, SOURCE, read, rows
 
@@ -42,29 +42,45 @@ def _texts(value: ast.expr) -> Iterator[str]:
 
 
 def test_every_setting_has_its_row():
-    """docs/reference/configuration.md has a row for every field of Settings, and for nothing else."""
+    """docs/reference/configuration.md has a row for every setting, and for nothing else."""
     documented = {name for name in rows("docs/reference/configuration.md") if name.startswith("AEGIS_")}
 
-    # The command line's own variables stand on the page too, in a table of their own.
-    assert {f"AEGIS_{one.name.upper()}" for one in fields(Settings)} == documented - {
+    # The command line's own variables are on the page too, in a table of their own.
+    assert {one.variable for one in SETTINGS.values()} == documented - {
         "AEGIS_CONFIG",
         "AEGIS_DEMO_EVENTS",
     }
 
 
-@pytest.mark.parametrize("name", [one.name for one in fields(Settings)])
+@pytest.mark.parametrize("name", SETTINGS)
 def test_a_settings_row_says_its_default_and_range(name):
     """Default and range on the page are those of the code."""
-    default, allowed, _ = rows("docs/reference/configuration.md")[f"AEGIS_{name.upper()}"]
+    default, allowed, _ = rows("docs/reference/configuration.md")[SETTINGS[name].variable]
 
     assert default.strip("`–") == Settings().shown()[name]
-    if name in _RANGES:
+    setting = SETTINGS[name]
+    if isinstance(setting, Ranged):
         low, high = allowed.split(" – ")
-        assert (float(low), float(high)) == _RANGES[name]
-    elif name in _CHOICES:
-        assert tuple(allowed.replace("`", "").split(", ")) == _CHOICES[name]
+        assert (float(low), float(high)) == (setting.low, setting.high)
+    elif isinstance(setting, Choice):
+        assert tuple(allowed.replace("`", "").split(", ")) == setting.options
     else:
         assert allowed == "–"
+
+
+def test_every_setting_is_under_the_heading_of_its_group():
+    """A heading with a group's name in brackets has the rows of that group's settings, in the order of the code."""
+    sections = re.split(
+        r"^## [^\n]*`\[(\w+)\]`$", read("docs/reference/configuration.md"), flags=re.MULTILINE
+    )
+    documented = {
+        group: re.findall(r"^\| `(AEGIS_\w+)` \|", text.partition("\n## ")[0], re.MULTILINE)
+        for group, text in zip(sections[1::2], sections[2::2], strict=True)
+    }
+
+    assert documented == {
+        group: [one.variable for one in members.values()] for group, members in GROUPS.items()
+    }
 
 
 def test_every_error_code_has_its_row():

@@ -3,14 +3,14 @@
 import asyncio
 import json
 import socket
-from dataclasses import replace
 
 import pytest
 
 from aegis_stream.api.connection import BoundedHttp, bounded_http
 from support.connections import SMALL, serving, until
+from support.settings import make_settings
 
-HASTY = replace(SMALL, header_timeout_seconds=0.3, body_timeout_seconds=0.3)
+HASTY = make_settings(SMALL, header_timeout_seconds=0.3, body_timeout_seconds=0.3)
 
 
 def request(path: str = "/", *, headers: int = 1, pad: int = 0, body: bytes = b"") -> bytes:
@@ -268,7 +268,7 @@ async def test_a_slow_answer_is_nobodys_fault():
 
 async def test_an_idle_connection_is_kept_so_long():
     """After an answer a connection is kept for the time that is set, and closed after it without a word."""
-    async with serving(replace(HASTY, keep_alive_seconds=2)) as server:
+    async with serving(make_settings(HASTY, keep_alive_seconds=2)) as server:
         peer, other = await server.connect(), await server.connect()
         await peer.send(request())
         assert (await peer.answer())[0] == 200

@@ -976,7 +976,7 @@ async def test_no_secret_lies_in_the_store_in_plain_text(world):
     tenant = await world.make_organization()
     await world.make_destination(tenant, url="https://h.example/receiver/v1/ZaVnC4dhaV2Wq")
 
-    files = [one.read_bytes() for one in world.settings.data_dir.iterdir() if one.is_file()]
+    files = [one.read_bytes() for one in world.settings.store.data_dir.iterdir() if one.is_file()]
 
     assert any(b"dst_" in one for one in files)
     assert not any(b"c4n4ry" in one or b"ZaVnC4dhaV2Wq" in one for one in files)

@@ -292,9 +292,9 @@ async def test_no_header_lies_in_the_store_in_plain_text(world):
     """Neither names nor values of headers can be read from the database files: in use, changed, deleted."""
     tenant, one = await make(world)
     await tenant.admin.patch(one, json={"headers": {"X-Key": "c4n4ry-other"}})
-    in_use = [path.read_bytes() for path in world.settings.data_dir.iterdir() if path.is_file()]
+    in_use = [path.read_bytes() for path in world.settings.store.data_dir.iterdir() if path.is_file()]
     await tenant.admin.delete(one)
-    deleted = [path.read_bytes() for path in world.settings.data_dir.iterdir() if path.is_file()]
+    deleted = [path.read_bytes() for path in world.settings.store.data_dir.iterdir() if path.is_file()]
 
     assert any(b"Authorization" in file for file in in_use), "the files were looked at where they are written"
     assert not any(b"c4n4ry" in file for file in in_use + deleted)

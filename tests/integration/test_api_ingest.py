@@ -29,8 +29,8 @@ from support.api import (
 )
 
 DEFAULTS = Settings()
-REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX = DEFAULTS.request_bytes_max, DEFAULTS.request_events_max
-EVENT_BYTES_MAX, JSON_DEPTH_MAX = DEFAULTS.event_bytes_max, DEFAULTS.json_depth_max
+REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX = DEFAULTS.ingest.request_bytes_max, DEFAULTS.ingest.request_events_max
+EVENT_BYTES_MAX, JSON_DEPTH_MAX = DEFAULTS.ingest.event_bytes_max, DEFAULTS.ingest.json_depth_max
 
 LINES = "application/x-ndjson"
 

@@ -338,7 +338,7 @@ async def test_only_digests_of_keys_are_stored(world):
     made = (await tenant.admin.post(KEYS, json={})).json()
     texts = [made["api_key"], tenant.admin.key, tenant.read.key, OPERATOR_KEY]
 
-    files = [one.read_bytes() for one in world.settings.data_dir.iterdir() if one.is_file()]
+    files = [one.read_bytes() for one in world.settings.store.data_dir.iterdir() if one.is_file()]
 
     assert any(made["id"].encode() in one for one in files)
     assert not any(text.encode() in one for one in files for text in texts)

@@ -357,7 +357,7 @@ async def test_deleted_and_removed_clients_are_gone_from_the_store(world):
         tenant,
         f"{PATH}/{(await tenant.admin.post(PATH, json={'url': URL, 'oauth2': OAUTH2})).json()['id']}",
     )
-    in_use = [path.read_bytes() for path in world.settings.data_dir.iterdir() if path.is_file()]
+    in_use = [path.read_bytes() for path in world.settings.store.data_dir.iterdir() if path.is_file()]
 
     await tenant.admin.patch(one, json={"oauth2": None})
     await tenant.admin.delete(other)
@@ -366,7 +366,7 @@ async def test_deleted_and_removed_clients_are_gone_from_the_store(world):
         (None,),
         (None,),
     ]
-    after = [path.read_bytes() for path in world.settings.data_dir.iterdir() if path.is_file()]
+    after = [path.read_bytes() for path in world.settings.store.data_dir.iterdir() if path.is_file()]
     assert any(b"sentinel" in file or b"elastic" in file or b"json" in file for file in in_use), (
         "the files were looked at"
     )

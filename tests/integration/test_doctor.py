@@ -25,6 +25,7 @@ from aegis_stream.settings import Settings
 from aegis_stream.vault import KeyFile, MasterKey
 from support.api import FakeLog
 from support.cli import run_aegis
+from support.settings import make_settings
 
 NOW = Micros(1_780_000_000_000_000)
 URL = "https://192.0.2.7/c4n4ry/c4n4ry?token=c4n4ry"
@@ -32,7 +33,7 @@ URL = "https://192.0.2.7/c4n4ry/c4n4ry?token=c4n4ry"
 
 def settings_of(folder: Path) -> Settings:
     """Return the settings of the data directory."""
-    return Settings(data_dir=folder, operator_key="aegis_op_" + "t" * 20)
+    return make_settings(data_dir=folder, operator_key="aegis_op_" + "t" * 20)
 
 
 async def fill(folder: Path, *places: str | tuple[str, str], token_url: str | None = None) -> None:

@@ -23,6 +23,7 @@ from aegis_stream.store.sqlite import Sqlite
 from aegis_stream.vault import KeyFile, MasterKey
 from support.api import FakeLog
 from support.cli import run_aegis
+from support.settings import make_settings
 from support.sql import raw
 
 NOW = Micros(1_780_000_000_000_000)
@@ -36,9 +37,9 @@ def as_text(*keys: MasterKey) -> str:
     return ",".join(base64.b64encode(one.secret).decode() for one in keys)
 
 
-def make_settings(tmp_path: Path, **changes) -> Settings:
+def settings_in(tmp_path: Path, **changes) -> Settings:
     """Build settings with a data directory."""
-    return replace(Settings(data_dir=tmp_path / "data", operator_key="aegis_op_" + "t" * 20), **changes)
+    return make_settings(**{"data_dir": tmp_path / "data", "operator_key": "aegis_op_" + "t" * 20} | changes)
 
 
 @contextmanager
@@ -53,7 +54,7 @@ def opened(settings: Settings, log: FakeLog | None = None) -> Iterator[wiring.St
 
 def add_organization(stores: wiring.Stores, org_id: str) -> int:
     """Make an organization; returns its number."""
-    issuer = wiring.make_issuer(Settings(audit_actions=False), stores)
+    issuer = wiring.make_issuer(make_settings(audit_actions=False), stores)
     return stores.db.write_now(lambda db: issuer.add_organization(db, org_id, org_id)).key.organization_no
 
 
@@ -135,7 +136,7 @@ MOVES = {
 async def test_a_record_that_was_moved_in_the_database_does_not_open(tmp_path, move):
     """Whoever can write the database cannot use a credential elsewhere: it fails closed, for API and worker, with an alarm."""
     log = FakeLog()
-    with opened(make_settings(tmp_path), log) as stores:
+    with opened(settings_in(tmp_path), log) as stores:
         for number, org_id in enumerate(("org_a", "org_b"), 1):
             assert add_organization(stores, org_id) == number
             await add_destinations(stores, number, 1, 1)
@@ -156,7 +157,7 @@ async def test_a_record_that_was_moved_in_the_database_does_not_open(tmp_path, m
 
 async def test_a_destination_that_does_not_open_can_be_deleted(tmp_path):
     """Damage can be cleared away, by its own organization alone."""
-    with opened(make_settings(tmp_path)) as stores:
+    with opened(settings_in(tmp_path)) as stores:
         no, other = add_organization(stores, "org_a"), add_organization(stores, "org_b")
         await add_destinations(stores, no, 1, 2)
         stores.db.write_now(lambda db: raw(db).run("UPDATE destinations SET url = x'00' WHERE dst_no = 1"))
@@ -175,14 +176,14 @@ async def test_a_destination_that_does_not_open_can_be_deleted(tmp_path):
 @pytest.mark.parametrize("how", ["variable", "file", "missing file"])
 async def test_a_wrong_master_key_stops_the_start(tmp_path, how, has_destination):
     """Another key than the one that sealed, or none, is found before anything is served, also before there is a credential."""
-    settings = make_settings(tmp_path)
-    key_file = settings.data_dir / "master.key"
+    settings = settings_in(tmp_path)
+    key_file = settings.store.data_dir / "master.key"
     with opened(settings) as stores:
         if has_destination:
             await add_destinations(stores, add_organization(stores, "org_a"), 1, 1)
     right = key_file.read_text()
     if how == "variable":
-        settings = replace(settings, master_key=as_text(NEW))
+        settings = make_settings(settings, master_key=as_text(NEW))
     elif how == "file":
         KeyFile(key_file).write((NEW,))
     else:
@@ -198,7 +199,7 @@ async def test_a_wrong_master_key_stops_the_start(tmp_path, how, has_destination
 
 async def test_a_key_of_the_right_id_and_other_bytes_stops_the_start(tmp_path):
     """The key itself is tried, not only its name."""
-    settings = make_settings(tmp_path, master_key=as_text(OLD))
+    settings = settings_in(tmp_path, master_key=as_text(OLD))
     with opened(settings) as stores:
         sealed = stores.db.read_now(lambda db: raw(db).row("SELECT sentinel FROM master_keys"))[0]
         stores.db.write_now(
@@ -213,25 +214,25 @@ async def test_a_key_of_the_right_id_and_other_bytes_stops_the_start(tmp_path):
 
 async def test_a_key_that_is_still_needed_is_missed_at_the_start(tmp_path):
     """In the middle of a rotation the older key is needed as well, and the start says which one is missing."""
-    settings = make_settings(tmp_path, master_key=as_text(OLD))
+    settings = settings_in(tmp_path, master_key=as_text(OLD))
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
-    with opened(replace(settings, master_key=as_text(NEW, OLD))) as stores:
+    with opened(make_settings(settings, master_key=as_text(NEW, OLD))) as stores:
         await stores.secrets.begin(NEW.key_id, NOW)
         await stores.secrets.rewrap_step(NEW.key_id, 0)
 
     with (
         pytest.raises(Misconfigured, match=OLD.key_id.hex()),
-        opened(replace(settings, master_key=as_text(NEW))),
+        opened(make_settings(settings, master_key=as_text(NEW))),
     ):
         pass
-    with opened(replace(settings, master_key=as_text(NEW, OLD))) as stores:
+    with opened(make_settings(settings, master_key=as_text(NEW, OLD))) as stores:
         assert await secrets_of(stores, 1) == expected(COUNT)
 
 
 async def test_one_damaged_record_does_not_stop_the_start(tmp_path):
     """A record with garbage for a key id is one organization's trouble, and no reason to serve nobody."""
-    settings = make_settings(tmp_path, master_key=as_text(OLD))
+    settings = settings_in(tmp_path, master_key=as_text(OLD))
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, 2)
         stores.db.write_now(
@@ -262,8 +263,8 @@ def make_version_one(settings: Settings, monkeypatch, schema: int = 1) -> None:
     Args:
         schema: version of the database's schema.
     """
-    settings.data_dir.mkdir(mode=0o700)
-    KeyFile(settings.data_dir / "master.key").write((OLD,))
+    settings.store.data_dir.mkdir(mode=0o700)
+    KeyFile(settings.store.data_dir / "master.key").write((OLD,))
     spec = json.dumps(
         {
             "name": "",
@@ -278,7 +279,7 @@ def make_version_one(settings: Settings, monkeypatch, schema: int = 1) -> None:
     with monkeypatch.context() as patch:
         first = sqlite.migrations()[:schema]
         patch.setattr(sqlite, "migrations", lambda: first)
-        db = Sqlite(settings.data_dir / "aegis.db")
+        db = Sqlite(settings.store.data_dir / "aegis.db")
         assert db.migrate() == (0, schema)
     insert_organization = (
         "INSERT INTO organizations (org_no, org_id, name, created_at) VALUES (1, 'org_a', 'A', 1)"
@@ -307,7 +308,7 @@ def make_version_one(settings: Settings, monkeypatch, schema: int = 1) -> None:
 
 async def test_what_the_version_before_sealed_opens_and_is_sealed_anew_by_a_rotation(tmp_path, monkeypatch):
     """After the upgrade everything opens; a change seals one destination anew, a rotation all, and then v1 is gone."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     make_version_one(settings, monkeypatch)
     wanted = [(f"https://siem.example/c4n4ry/{n}", f"Bearer c4n4ry-{n}", {}) for n in (1, 2)]
 
@@ -327,7 +328,7 @@ async def test_what_the_version_before_sealed_opens_and_is_sealed_anew_by_a_rota
 @pytest.mark.parametrize("schema", [1, 2])
 async def test_destinations_from_before_there_were_headers_can_have_some(tmp_path, monkeypatch, schema):
     """After the upgrade from any earlier schema nothing has headers; given some, a destination keeps them over a restart."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     make_version_one(settings, monkeypatch, schema)
     wanted = [(f"https://siem.example/c4n4ry/{n}", f"Bearer c4n4ry-{n}", {}) for n in (1, 2)]
 
@@ -344,7 +345,7 @@ async def test_destinations_from_before_there_were_headers_can_have_some(tmp_pat
 @pytest.mark.parametrize("schema", [1, 2, 3, 4])
 async def test_destinations_from_before_there_were_clients_can_have_one(tmp_path, monkeypatch, schema):
     """After the upgrade from any earlier schema nothing has an OAuth2 client; given one, a destination keeps it over a restart."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     make_version_one(settings, monkeypatch, schema)
     client = OAuth2("https://login.example/t", "id", "c4n4ry-client")
 
@@ -362,9 +363,9 @@ async def test_destinations_from_before_there_were_clients_can_have_one(tmp_path
 @pytest.mark.parametrize("how", ["wrong", "missing"])
 def test_a_wrong_key_is_found_on_a_database_of_the_version_before(tmp_path, monkeypatch, how):
     """The first start after the upgrade tries the key on the credentials themselves."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     make_version_one(settings, monkeypatch)
-    key_file = KeyFile(settings.data_dir / "master.key")
+    key_file = KeyFile(settings.store.data_dir / "master.key")
     key_file.write((NEW,)) if how == "wrong" else key_file.path.unlink()
 
     with pytest.raises(Misconfigured) as caught, opened(settings):
@@ -378,7 +379,7 @@ def test_a_wrong_key_is_found_on_a_database_of_the_version_before(tmp_path, monk
 
 async def test_a_rotation_brings_everything_under_a_new_key(tmp_path):
     """After it all records stand under a new key, the same secrets open, and the old key can go and is gone."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     told = []
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
@@ -412,7 +413,7 @@ def recorded(stores: wiring.Stores, action: str) -> list[tuple[str, str, int | N
 @pytest.mark.parametrize("audited", [True, False])
 async def test_every_organization_is_told_of_the_rotation_of_its_credentials(tmp_path, audited):
     """Each organization's log has how many destinations were rewrapped, unless the operator wants nothing recorded."""
-    settings = make_settings(tmp_path, audit_actions=audited)
+    settings = settings_in(tmp_path, audit_actions=audited)
     with opened(settings) as stores:
         for org_id, count in (("org_a", 60), ("org_b", 3), ("org_c", 0)):
             await add_destinations(stores, add_organization(stores, org_id), 0, count)
@@ -426,7 +427,7 @@ async def test_every_organization_is_told_of_the_rotation_of_its_credentials(tmp
 
 async def test_a_second_rotation_makes_another_key(tmp_path):
     """A rotation that was finished is followed by another one, and older keys stay until they are dropped."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, 3)
         rotation = wiring.make_rotation(settings, stores)
@@ -440,7 +441,7 @@ async def test_a_second_rotation_makes_another_key(tmp_path):
 
 async def test_others_go_on_while_keys_are_turned(tmp_path):
     """A process that runs since before the rotation reads what was rewrapped, and what it writes is never under the old key."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     with opened(settings) as running, opened(settings) as stores:
         no = add_organization(running, "org_a")
         await add_destinations(running, no, 0, COUNT)
@@ -496,8 +497,8 @@ async def test_a_rotation_killed_between_any_two_of_its_effects_loses_nothing(tm
     """Killed anywhere, every credential opens at once for those who run and those who start; run again, it ends with one new key."""
     moments, finished = 0, 0
     for at in range(1, 100):
-        settings = make_settings(tmp_path / str(at))
-        settings.data_dir.parent.mkdir()
+        settings = settings_in(tmp_path / str(at))
+        settings.store.data_dir.parent.mkdir()
         with opened(settings) as running:
             no = add_organization(running, "org_a")
             await add_destinations(running, no, 0, COUNT)
@@ -535,7 +536,7 @@ async def test_a_rotation_killed_between_any_two_of_its_effects_loses_nothing(tm
 
 async def test_two_rotations_at_once_are_one(tmp_path):
     """Who comes second is turned away, and no key of the first is lost."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     with opened(settings) as stores, opened(settings) as others:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
         second = wiring.make_rotation(settings, others)
@@ -558,7 +559,7 @@ async def test_two_rotations_at_once_are_one(tmp_path):
 
 async def test_a_damaged_record_keeps_its_key_and_stops_nobody_else(tmp_path):
     """What does not open is named and stays as it is; all others are rotated; the old key cannot be dropped until it is gone."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     with opened(settings) as stores:
         no = add_organization(stores, "org_a")
         await add_destinations(stores, no, 0, COUNT)
@@ -588,8 +589,8 @@ async def test_a_damaged_record_keeps_its_key_and_stops_nobody_else(tmp_path):
 
 async def test_turns_a_key_that_comes_by_the_environment(tmp_path):
     """New and old key, with a comma between: the service runs with both, the rotation takes the first, then the old one goes."""
-    old = make_settings(tmp_path, master_key=as_text(OLD))
-    both, new = replace(old, master_key=as_text(NEW, OLD)), replace(old, master_key=as_text(NEW))
+    old = settings_in(tmp_path, master_key=as_text(OLD))
+    both, new = make_settings(old, master_key=as_text(NEW, OLD)), make_settings(old, master_key=as_text(NEW))
     with opened(old) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, 3)
 
@@ -611,14 +612,14 @@ async def test_turns_a_key_that_comes_by_the_environment(tmp_path):
 )
 async def test_says_how_to_turn_a_key_of_the_environment(tmp_path, keys, message):
     """Without a new key, or with the keys in the wrong order, nothing happens and the line says what to do."""
-    settings = make_settings(tmp_path, master_key=as_text(OLD))
+    settings = settings_in(tmp_path, master_key=as_text(OLD))
     with opened(settings) as stores:
         if NEW in keys:
-            with opened(replace(settings, master_key=as_text(NEW, OLD))) as both:
-                await wiring.make_rotation(replace(settings, master_key=as_text(NEW, OLD)), both).rotate(
-                    silent
-                )
-    settings = replace(settings, master_key=as_text(*keys))
+            with opened(make_settings(settings, master_key=as_text(NEW, OLD))) as both:
+                await wiring.make_rotation(
+                    make_settings(settings, master_key=as_text(NEW, OLD)), both
+                ).rotate(silent)
+    settings = make_settings(settings, master_key=as_text(*keys))
 
     with opened(settings) as stores, pytest.raises(Misconfigured, match=message):
         await wiring.make_rotation(settings, stores).rotate(silent)
@@ -626,8 +627,8 @@ async def test_says_how_to_turn_a_key_of_the_environment(tmp_path, keys, message
 
 async def test_a_service_without_the_new_key_stores_nothing_under_the_old_one(tmp_path):
     """A process that was not restarted with the new key fails closed: a credential under a key about to go would be lost."""
-    old = make_settings(tmp_path, master_key=as_text(OLD))
-    both = replace(old, master_key=as_text(NEW, OLD))
+    old = settings_in(tmp_path, master_key=as_text(OLD))
+    both = make_settings(old, master_key=as_text(NEW, OLD))
     log = FakeLog()
     with opened(old, log) as running, opened(both) as stores:
         no = add_organization(running, "org_a")
@@ -647,7 +648,7 @@ async def test_a_service_without_the_new_key_stores_nothing_under_the_old_one(tm
 
 async def test_a_lost_key_costs_its_destinations_and_nothing_else(tmp_path):
     """What only the lost key opened is deleted and listed with its place in the log; what another opens is kept."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
         rotation = wiring.make_rotation(settings, stores)
@@ -677,7 +678,7 @@ async def test_a_lost_key_costs_its_destinations_and_nothing_else(tmp_path):
 
 async def test_damaged_records_are_given_up_without_another_key(tmp_path):
     """Where no key is missing, only what is damaged goes, and no new key is made."""
-    settings = make_settings(tmp_path)
+    settings = settings_in(tmp_path)
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, 3)
         stores.db.write_now(lambda db: raw(db).run("UPDATE destinations SET url = x'00' WHERE dst_no = 2"))
@@ -703,7 +704,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 async def fill(tmp_path: Path) -> None:
     """Make an organization and two destinations."""
-    with opened(make_settings(tmp_path)) as stores:
+    with opened(settings_in(tmp_path)) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, 2)
 
 
@@ -729,7 +730,7 @@ def test_the_command_says_what_it_did_and_what_is_next(tmp_path, folder, monkeyp
 def test_the_command_fails_when_a_record_does_not_open(tmp_path, folder, monkeypatch, capsys):
     """A damaged credential is an exit status of 1 and a line with its destination's id."""
     asyncio.run(fill(tmp_path))
-    with opened(make_settings(tmp_path)) as stores:
+    with opened(settings_in(tmp_path)) as stores:
         stores.db.write_now(lambda db: raw(db).run("UPDATE destinations SET url = x'00' WHERE dst_no = 1"))
 
     done = run_aegis(monkeypatch, capsys, "vault", "rotate")

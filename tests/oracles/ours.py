@@ -13,11 +13,11 @@ from aegis_stream.formats import resolve, when_compressed
 from aegis_stream.netguard import parse_networks
 from aegis_stream.pipeline.compress import compressed
 from aegis_stream.pipeline.route import route_of
-from aegis_stream.settings import Settings
 from aegis_stream.wiring import make_sender
 from support.pages import format_text
+from support.settings import make_settings
 
-LOOPBACK = Settings(allow_http=True, allowed_networks=parse_networks("127.0.0.0/8"))
+LOOPBACK = make_settings(allow_http=True, allowed_networks=parse_networks("127.0.0.0/8"))
 
 
 def credential(name: str, secret: str) -> tuple[str, str]:

@@ -20,6 +20,7 @@ from aegis_stream.pipeline.compress import BESIDE_MAX, INLINE_BYTES_MAX, compres
 from aegis_stream.settings import Settings
 from support.formats import EVENTS, UNHURRIED
 from support.held import HeldThreads, start_on
+from support.settings import make_settings
 from support.simulation import Simulation, split_plain
 
 UNDO = {"gzip": lambda body: zlib.decompress(body, 31), "zstd": zstandard.decompress}
@@ -70,10 +71,10 @@ class Compressing(RuleBasedStateMachine):
         spec = DestinationSpec(
             "https://sink.example.com/in",
             format="ndjson" if batches else "json",
-            retry=Settings().retry,
+            retry=Settings().retry.policy,
             compression="gzip",
         )
-        self.sim = Simulation(self.folder, settings=Settings(lease_seconds=20), spec=spec, look_s=2.0)
+        self.sim = Simulation(self.folder, settings=make_settings(lease_seconds=20), spec=spec, look_s=2.0)
         self.sim.receiver.split = split_any
         self.threads = HeldThreads()
         start_on(self.sim, self.threads)

@@ -17,6 +17,7 @@ from aegis_stream.domain.attempt import Answer, Fault, FaultKind
 from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId, new_id
 from aegis_stream.settings import Settings
+from support.settings import make_settings
 from support.simulation import Running, Simulation, status
 from support.sql import raw
 
@@ -55,8 +56,8 @@ class Delivery(RuleBasedStateMachine):
         self.sim = Simulation(
             self.folder,
             seed=seed,
-            settings=Settings(lease_seconds=20),
-            spec=replace(spec, retry=Settings().retry),
+            settings=make_settings(lease_seconds=20),
+            spec=replace(spec, retry=Settings().retry.policy),
             look_s=2.0,
         )
         self.sim.receiver.answers = self._answer

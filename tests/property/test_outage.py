@@ -8,7 +8,7 @@ import pytest
 
 from aegis_stream.domain.attempt import RetryPolicy
 from aegis_stream.domain.destination import DestinationSpec
-from aegis_stream.settings import Settings
+from support.settings import make_settings
 from support.simulation import Simulation, status
 
 Make = Callable[..., Simulation]
@@ -119,7 +119,7 @@ def test_unreadable_retry_after_counts_as_absent(make: Make, junk: str) -> None:
 
 def test_a_few_events_keep_their_schedule_in_an_outage(make: Make) -> None:
     """In an outage each of twenty events gets its three attempts on schedule and is then a dead letter."""
-    sim = make(settings=Settings(lease_seconds=20, auto_redrive=False))
+    sim = make(settings=make_settings(lease_seconds=20, auto_redrive=False))
     sim.receiver.answers = lambda _: status(503)
     sim.start()
 
@@ -202,7 +202,7 @@ def test_dead_letters_about_an_event_stay(make: Make) -> None:
 
 def test_automatic_redrive_can_be_switched_off(make: Make) -> None:
     """With auto_redrive off, dead letters wait for a person."""
-    sim = make(settings=Settings(lease_seconds=20, auto_redrive=False))
+    sim = make(settings=make_settings(lease_seconds=20, auto_redrive=False))
     sim.receiver.answers = lambda _: status(401)
     sim.start()
     sim.append(3)
@@ -221,7 +221,7 @@ def test_automatic_redrive_can_be_switched_off(make: Make) -> None:
 @pytest.mark.parametrize("idle_s", [0, HOUR_S], ids=["at once", "after an idle hour"])
 def test_a_corrected_destination_gets_what_had_died_without_a_new_event(make: Make, idle_s: int) -> None:
     """Whoever corrects a credential sees the dead letters arrive by themselves: one as a probe, then the others."""
-    sim = make(settings=Settings(lease_seconds=20))
+    sim = make(settings=make_settings(lease_seconds=20))
     sim.receiver.answers = lambda _: status(401)
     sim.start()
     ids = sim.append(5)
@@ -240,7 +240,7 @@ def test_a_corrected_destination_gets_what_had_died_without_a_new_event(make: Ma
 
 def test_a_correction_that_is_none_costs_one_probe(make: Make) -> None:
     """A change that does not help sends one of the dead letters again, which dies again; the others are left alone."""
-    sim = make(settings=Settings(lease_seconds=20))
+    sim = make(settings=make_settings(lease_seconds=20))
     sim.receiver.answers = lambda _: status(401)
     sim.start()
     ids = sim.append(5)
@@ -256,7 +256,7 @@ def test_a_correction_that_is_none_costs_one_probe(make: Make) -> None:
 
 def test_a_recovery_soon_after_a_redrive_is_made_up_for(make: Make) -> None:
     """What dies within a minute of a redrive is redriven by a success after that minute, not only by the next outage's end."""
-    sim = make(settings=Settings(lease_seconds=20, retry_max_attempts=1))
+    sim = make(settings=make_settings(lease_seconds=20, retry_max_attempts=1))
     mood = [500]
     sim.receiver.answers = lambda _: status(mood[0])
     sim.start()
@@ -351,7 +351,7 @@ def test_events_wait_for_company_when_the_format_batches(make: Make) -> None:
 
 def test_a_slow_answer_does_not_hold_the_watermark(make: Make) -> None:
     """While one attempt hangs, later events are delivered and settled; a crash then repeats only a window."""
-    sim = make(settings=Settings(lease_seconds=20))
+    sim = make(settings=make_settings(lease_seconds=20))
     sim.receiver.answers = lambda ids: None if ids == ["e000000"] else status(202)
     sim.receiver.latency_s = 0.001
     sim.start()

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from aegis_stream.domain.attempt import Accepted, Response, Verdict
 from aegis_stream.domain.destination import BatchPolicy, DestinationSpec, Filter
-from aegis_stream.settings import Settings
+from support.settings import make_settings
 from support.simulation import Simulation
 from support.spoken import BAD_FOR_NOW, DOWN, REFUSED, TAKEN, UNJUDGED, Spoken
 
@@ -168,7 +168,7 @@ def delivery(seed: int, count: int, *, batch: int, filtered: bool = False, kills
         format="spoken",
         batch=BatchPolicy(max_events=batch),
         filter=Filter(datasets=("wanted",)) if filtered else Filter(),
-        retry=Settings(retry_max_attempts=ATTEMPTS_MAX).retry,
+        retry=make_settings(retry_max_attempts=ATTEMPTS_MAX).retry,
     )
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as patched:
         spoken = Spoken()
@@ -176,7 +176,7 @@ def delivery(seed: int, count: int, *, batch: int, filtered: bool = False, kills
         sim = Simulation(
             Path(folder),
             seed=seed,
-            settings=Settings(lease_seconds=20, auto_redrive=False),
+            settings=make_settings(lease_seconds=20, auto_redrive=False),
             spec=spec,
             look_s=2.0,
         )

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from aegis_stream.settings import Settings
+from support.settings import make_settings
 from support.simulation import Simulation, status
 
 DAY_S = 86_400
@@ -33,7 +33,7 @@ def make(tmp_path):
     made: list[Simulation] = []
 
     def _make() -> Simulation:
-        sim = Simulation(tmp_path, settings=Settings(lease_seconds=20, retention_days=1), look_s=60.0)
+        sim = Simulation(tmp_path, settings=make_settings(lease_seconds=20, retention_days=1), look_s=60.0)
         sim.telemetry = KeptLog()
         sim.receiver.script = lambda _: status(202)
         made.append(sim)

@@ -32,6 +32,7 @@ from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.sender import AsyncSender, TrustStore
 from aegis_stream.settings import Settings
+from support.settings import make_settings
 
 with warnings.catch_warnings():
     # One test of its own (test_api_service.py) tells whether the application starts without warnings; all others run anyway.
@@ -444,8 +445,9 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         changes: settings other than the defaults.
     """
     # Events about what the tests do would stand between the events they count; tests/integration/test_api_audit.py has them.
-    settings = Settings(data_dir=tmp_path / "data", operator_key=OPERATOR_KEY, audit_actions=False)
-    settings = replace(settings, **changes)
+    settings = make_settings(
+        **{"data_dir": tmp_path / "data", "operator_key": OPERATOR_KEY, "audit_actions": False} | changes
+    )
     clock, random, notifier, resolver, log = (
         FakeClock(),
         FakeRandom(),
@@ -455,18 +457,18 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     )
     stores = wiring.open_stores(settings, log)  # type: ignore[arg-type] # a fake
     real_sender = AsyncSender(
-        user_agent=wiring.USER_AGENT, guard=NetGuard(settings.allowed_networks), trust=_TRUST
+        user_agent=wiring.USER_AGENT, guard=NetGuard(settings.egress.allowed_networks), trust=_TRUST
     )
     sender = FakeSender(real_sender)
     service = Service(
         access=Access(stores.directory, clock, stores.operator_digest, AccessLimits.of(settings)),
-        issuer=Issuer(stores.directory, clock, random, keys_max=settings.keys_max),
+        issuer=Issuer(stores.directory, clock, random, keys_max=settings.organization.keys_max),
         ingest=Ingest(
             stores.log,
             clock,
             random,
             notifier,
-            settings.ingest_queue_bytes_max,
+            settings.ingest.queue_bytes_max,
             wiring.event_limits(settings),
         ),
         counts=IngestCounts(),
@@ -474,7 +476,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         directory=stores.directory,
         sender=sender,
         resolver=resolver,
-        guard=NetGuard(settings.allowed_networks),
+        guard=NetGuard(settings.egress.allowed_networks),
         clock=clock,
         random=random,
         notifier=notifier,

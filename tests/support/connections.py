@@ -3,15 +3,14 @@
 import asyncio
 import contextlib
 import socket
-from dataclasses import replace
 
 import uvicorn
 
 from aegis_stream.api.connection import BoundedHttp, bounded_http
 from aegis_stream.settings import Settings
+from support.settings import make_settings
 
-SMALL = replace(
-    Settings(),
+SMALL = make_settings(
     connections_max=16,
     header_bytes_max=4096,
     headers_max=16,

@@ -31,6 +31,7 @@ from aegis_stream.store.sqlite import Sqlite
 from aegis_stream.telemetry import Log
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from aegis_stream.worker import Worker, WorkerDeps
+from support.settings import make_settings
 from support.sql import raw
 
 EPOCH = 1_700_000_000_000_000
@@ -272,7 +273,7 @@ class Simulation:
         self.loop, self.look_s = VirtualLoop(), look_s
         asyncio.set_event_loop(self.loop)
         self.clock, self.random, self.bells = SimClock(self.loop), SeededRandom(seed), Bells()
-        self.settings = settings or Settings(lease_seconds=20)
+        self.settings = settings or make_settings(lease_seconds=20)
         self.db = Sqlite(folder / "aegis.db", threads=False)
         self.db.migrate()
         self.db._writer.execute(
@@ -286,7 +287,9 @@ class Simulation:
         self.telemetry = Log("json", "error")
         self.retention = Retention(self.db)
         self.org = self.db.write_now(lambda db: self.issuer.add_organization(db, "Sim", "org_sim")).key
-        self.spec = spec or DestinationSpec(url="https://sink.example.com/in", retry=self.settings.retry)
+        self.spec = spec or DestinationSpec(
+            url="https://sink.example.com/in", retry=self.settings.retry.policy
+        )
         self.route = Route(Endpoint("https", "sink.example.com", 443, "/in", False), (), None, 10.0)
         self.route_of: Callable[[Destination], Route] = lambda _: self.route
         self.destination = self.run(self.add_destination(self.spec))
@@ -333,7 +336,7 @@ class Simulation:
                 self.destination.dst_id,
                 change,
                 self.clock.now(),
-                probe=self.settings.auto_redrive,
+                probe=self.settings.delivery.auto_redrive,
             )
         )
         self.bells.notify_changes()

@@ -1,6 +1,5 @@
 """Promises of settings: where values come from, that wrong ones are named, that secrets are not shown."""
 
-from dataclasses import fields
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -8,9 +7,13 @@ import pytest
 
 from aegis_stream.domain.attempt import RetryPolicy
 from aegis_stream.errors import Misconfigured
-from aegis_stream.settings import _RANGES, NOT_SETTINGS, SECRET_FIELDS, Settings, load_settings
+from aegis_stream.settings import NOT_SETTINGS, SETTINGS, Ranged, Settings, load_settings
+from aegis_stream.settings.tree import GROUPS
+from support.settings import make_settings
 
 OPERATOR_KEY = "aegis_op_c4n4ry-operator-key"
+RANGED = {name: one for name, one in SETTINGS.items() if isinstance(one, Ranged)}
+SECRETS = {name for name, one in SETTINGS.items() if one.secret}
 
 GOOD = {
     "data_dir": ("/var/lib/aegis", Path("/var/lib/aegis")),
@@ -91,15 +94,16 @@ def test_the_defaults_are_those_of_the_contract():
     found = load_settings({})
 
     assert found == Settings()
-    assert found.data_dir == Path("aegis-data")
-    assert (found.allow_http, found.allowed_networks, found.auto_redrive) == (False, (), True)
-    assert (found.request_timeout_seconds, found.window_max, found.retention_days) == (10, 64, 30)
-    assert found.retry == RetryPolicy(3, 60, 2, 3600, 0.1)
+    assert found.store.data_dir == Path("aegis-data")
+    assert (found.egress.allow_http, found.egress.allowed_networks) == (False, ())
+    assert (found.delivery.request_timeout_seconds, found.delivery.window_max) == (10, 64)
+    assert (found.delivery.auto_redrive, found.retention.days) == (True, 30)
+    assert found.retry.policy == RetryPolicy(3, 60, 2, 3600, 0.1)
 
 
 def test_these_tests_know_every_setting():
     """The table above has a row for each setting, so that a new one is tested as well."""
-    assert set(GOOD) == {one.name for one in fields(Settings)}
+    assert set(GOOD) == set(SETTINGS)
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
@@ -107,11 +111,11 @@ def test_every_variable_is_read(name):
     """Each setting is read from its variable, with its own type."""
     text, value = GOOD[name]
 
-    found = load_settings({variable(name): text})
+    found = load_settings({variable(name): text}).values()[name]
 
-    assert getattr(found, name) == value
-    assert type(getattr(found, name)) is type(value)
-    assert value != getattr(Settings(), name)
+    assert found == value
+    assert type(found) is type(value)
+    assert value != Settings().values()[name]
 
 
 @pytest.mark.parametrize("name", sorted(GOOD))
@@ -125,14 +129,37 @@ def test_every_setting_is_read_from_the_file(tmp_path, name):
     for spelling in spellings:
         found = load_settings({}, write(tmp_path, spelling))
 
-        assert getattr(found, name) == value
+        assert found.values()[name] == value
 
 
 def test_networks_may_be_a_list_in_the_file(tmp_path):
     """allowed_networks may be a TOML array."""
     found = load_settings({}, write(tmp_path, 'allowed_networks = ["10.0.0.0/8", "::1"]'))
 
-    assert found.allowed_networks == GOOD["allowed_networks"][1]
+    assert found.egress.allowed_networks == GOOD["allowed_networks"][1]
+
+
+@pytest.mark.parametrize("name", sorted(GOOD))
+def test_every_setting_is_read_from_its_table(tmp_path, name):
+    """Each setting is read from the table of its group, under the name of its field."""
+    text, value = GOOD[name]
+    group, field = next(
+        (group, field)
+        for group, members in GROUPS.items()
+        for field, setting in members.items()
+        if setting.name == name
+    )
+
+    found = load_settings({}, write(tmp_path, f'[{group}]\n{field} = "{text}"'))
+
+    assert getattr(getattr(found, group), field) == value
+
+
+def test_a_table_and_a_flat_name_may_stand_in_one_file(tmp_path):
+    """Flat names and tables can be mixed, as long as each setting is given once."""
+    found = load_settings({}, write(tmp_path, "window_max = 8\n[delivery]\nlease_seconds = 60"))
+
+    assert (found.delivery.window_max, found.delivery.lease_seconds) == (8, 60)
 
 
 def test_environment_goes_before_file_goes_before_default(tmp_path):
@@ -141,7 +168,7 @@ def test_environment_goes_before_file_goes_before_default(tmp_path):
 
     found = load_settings({"AEGIS_WINDOW_MAX": "16"}, path)
 
-    assert (found.window_max, found.retry_max_attempts, found.retention_days) == (16, 9, 30)
+    assert (found.delivery.window_max, found.retry.max_attempts, found.retention.days) == (16, 9, 30)
 
 
 def test_the_file_is_named_by_variable_or_argument(tmp_path):
@@ -149,8 +176,8 @@ def test_the_file_is_named_by_variable_or_argument(tmp_path):
     one, other = write(tmp_path, "window_max = 8"), tmp_path / "other.toml"
     other.write_text("window_max = 9")
 
-    assert load_settings({"AEGIS_CONFIG": str(one)}).window_max == 8
-    assert load_settings({"AEGIS_CONFIG": str(one)}, other).window_max == 9
+    assert load_settings({"AEGIS_CONFIG": str(one)}).delivery.window_max == 8
+    assert load_settings({"AEGIS_CONFIG": str(one)}, other).delivery.window_max == 9
     assert load_settings({"AEGIS_CONFIG": ""}) == Settings()
 
 
@@ -158,7 +185,7 @@ def test_a_hidden_wrong_value_does_not_matter(tmp_path):
     """A wrong value in the file that a variable hides is not looked at."""
     path = write(tmp_path, 'window_max = "many"')
 
-    assert load_settings({"AEGIS_WINDOW_MAX": "16"}, path).window_max == 16
+    assert load_settings({"AEGIS_WINDOW_MAX": "16"}, path).delivery.window_max == 16
 
 
 def test_other_variables_are_left_alone():
@@ -203,20 +230,20 @@ def test_a_wrong_value_names_its_variable(name, text):
     assert "c4n4ry" not in message
 
 
-@pytest.mark.parametrize("name", sorted(_RANGES))
+@pytest.mark.parametrize("name", sorted(RANGED))
 @pytest.mark.parametrize("side", [0, 1], ids=["lowest", "highest"])
 def test_what_lies_beyond_a_range_is_refused(name, side):
     """One step below the lowest and one above the highest value is refused, with both ends in the message."""
-    low, high = _RANGES[name]
-    step = 1 if isinstance(getattr(Settings(), name), int) else 0.01
+    low, high = RANGED[name].low, RANGED[name].high
+    step = 1 if isinstance(Settings().values()[name], int) else 0.01
 
     message = refused({variable(name): str((low - step, high + step)[side])})
 
     assert variable(name) in message
-    assert f"from {low:g} to {high:g}" in message
+    assert f"from {low} to {high}" in message
 
 
-@pytest.mark.parametrize("name", sorted(_RANGES))
+@pytest.mark.parametrize("name", sorted(RANGED))
 @pytest.mark.parametrize("side", [0, 1], ids=["lowest", "highest"])
 def test_both_ends_of_each_range_are_good(name, side):
     """The lowest and the highest value of each range are taken."""
@@ -227,12 +254,12 @@ def test_both_ends_of_each_range_are_good(name, side):
         "AEGIS_RETRY_MAX_SECONDS": "604800",
         "AEGIS_EVENT_BYTES_MAX": "1024",
         "AEGIS_REQUEST_BYTES_MAX": "1073741824",
-        variable(name): str(_RANGES[name][side]),
+        variable(name): str((RANGED[name].low, RANGED[name].high)[side]),
     }
     if name == "lease_seconds" and side == 0:
         environment[variable(name)] = "5.1"  # must outlast the request
 
-    assert getattr(load_settings(environment), name) == pytest.approx(float(environment[variable(name)]))
+    assert load_settings(environment).values()[name] == pytest.approx(float(environment[variable(name)]))
 
 
 @pytest.mark.parametrize(
@@ -262,7 +289,13 @@ def test_an_unknown_variable_is_named(name):
         ("data_dir = 5", "data_dir"),
         ('data_dir = ["x"]', "data_dir"),
         ("log_level = 5", "log_level"),
-        ("[retry]\nmax_attempts = 5", "retry"),
+        ("[retry]\nmax_tries = 5", "retry.max_tries"),
+        ("[retry]\nmax_attempts = 0", "retry.max_attempts"),
+        ("retry = 5", "retry"),
+        ("[retry.max_attempts]\nx = 5", "retry.max_attempts"),
+        ("[window_max]\nx = 5", "window_max"),
+        ("[deliver]\nwindow_max = 5", "deliver"),
+        ("window_max = 5\n[delivery]\nwindow_max = 5", "delivery.window_max"),
         ("window_max 5", "aegis.toml"),
         ("window_max = 5\nwindow_max = 6", "aegis.toml"),
     ],
@@ -297,13 +330,69 @@ def test_settings_that_do_not_go_together_name_both():
     assert "AEGIS_RETRY_BASE_SECONDS" in retry
 
 
+def test_settings_that_do_not_go_together_say_where_each_was_set(tmp_path):
+    """Each of the two is told with its value and its place: environment, file, or default."""
+    path = write(tmp_path, "request_timeout_seconds = 28")
+
+    message = refused({}, path)
+    other = refused({"AEGIS_LEASE_SECONDS": "14"})
+
+    assert "AEGIS_LEASE_SECONDS (30 by default)" in message
+    assert f"AEGIS_REQUEST_TIMEOUT_SECONDS (28 in {path})" in message
+    assert "AEGIS_LEASE_SECONDS (14 in the environment)" in other
+    assert "AEGIS_REQUEST_TIMEOUT_SECONDS (10 by default)" in other
+
+
+@pytest.mark.parametrize(
+    "name, advice",
+    [
+        ("AEGIS_WINDOWMAX", "did you mean AEGIS_WINDOW_MAX?"),
+        ("AEGIS_RETENTION_DAY", "did you mean AEGIS_RETENTION_DAYS?"),
+        ("AEGIS_XYZ", "docs/"),
+    ],
+)
+def test_an_unknown_name_gets_advice(name, advice):
+    """A name that is nearly right is answered with the right one, another one with the page that lists them all."""
+    assert advice in refused({name: "5"})
+
+
+def test_an_unknown_name_in_a_table_gets_advice(tmp_path):
+    """The advice names the table too."""
+    message = refused({}, write(tmp_path, "[retention]\nday = 5"))
+
+    assert "retention.day in" in message
+    assert "did you mean retention.days?" in message
+
+
+def test_a_setting_given_twice_in_the_file_names_both_places(tmp_path):
+    """A flat name and its table's name are one setting, and which of the two values is meant cannot be known."""
+    message = refused({}, write(tmp_path, "retention_days = 5\n[retention]\ndays = 6"))
+
+    assert "retention_days and retention.days" in message
+
+
+def test_a_wrong_value_says_where_it_was_set(tmp_path):
+    """The line has the value, its place, and the range."""
+    path = write(tmp_path, "window_max = 0")
+
+    assert refused({"AEGIS_WINDOW_MAX": "9999"}) == (
+        "AEGIS_WINDOW_MAX is '9999' in the environment: it must be a whole number from 1 to 1024"
+    )
+    assert refused({}, path) == f"window_max is 0 in {path}: it must be a whole number from 1 to 1024"
+
+
+def test_a_long_wrong_value_is_cut():
+    """A message repeats only the beginning of a long value."""
+    assert len(refused({"AEGIS_WINDOW_MAX": "9" * 3000})) < 200
+
+
 def test_the_largest_event_fits_into_the_largest_request():
     """A request limit below the event limit names both; at it, it is good."""
     message = refused({"AEGIS_REQUEST_BYTES_MAX": "262143"})
 
     assert "AEGIS_REQUEST_BYTES_MAX" in message
     assert "AEGIS_EVENT_BYTES_MAX" in message
-    assert load_settings({"AEGIS_REQUEST_BYTES_MAX": "262144"}).request_bytes_max == 262_144
+    assert load_settings({"AEGIS_REQUEST_BYTES_MAX": "262144"}).ingest.request_bytes_max == 262_144
 
 
 @pytest.mark.parametrize(
@@ -312,6 +401,13 @@ def test_the_largest_event_fits_into_the_largest_request():
 def test_an_empty_variable_is_as_if_not_set(name):
     """An empty path or key counts as not given, as container tools set them."""
     assert load_settings({variable(name): ""}) == Settings()
+
+
+def test_an_empty_variable_does_not_hide_the_file(tmp_path):
+    """What counts as not set leaves the file's value in force."""
+    path = write(tmp_path, 'data_dir = "/srv/aegis"')
+
+    assert load_settings({"AEGIS_DATA_DIR": ""}, path).store.data_dir == Path("/srv/aegis")
 
 
 @pytest.mark.parametrize(
@@ -329,7 +425,7 @@ def test_an_empty_variable_is_as_if_not_set(name):
 )
 def test_reads_booleans_as_people_write_them(text, value):
     """Common spellings of true and false are taken."""
-    assert load_settings({"AEGIS_ALLOW_HTTP": text}).allow_http is value
+    assert load_settings({"AEGIS_ALLOW_HTTP": text}).egress.allow_http is value
 
 
 def test_shows_all_and_masks_secrets():
@@ -338,24 +434,24 @@ def test_shows_all_and_masks_secrets():
 
     assert set(shown) == set(GOOD)
     assert all(isinstance(value, str) for value in shown.values())
-    assert {shown[name] for name in SECRET_FIELDS} == {"****"}
+    assert {shown[name] for name in SECRETS} == {"****"}
     assert "c4n4ry" not in repr(shown)
     assert shown["allowed_networks"] == "10.0.0.0/8,::1/128"
     assert (shown["allow_http"], shown["data_dir"], shown["window_max"]) == ("true", "/var/lib/aegis", "8")
-    assert {Settings().shown()[name] for name in SECRET_FIELDS} == {""}
+    assert {Settings().shown()[name] for name in SECRETS} == {""}
 
 
 def test_what_is_shown_can_be_set_again():
     """The shown values, secrets apart, are good as variables and give the same settings."""
-    found = load_settings(
-        {variable(name): text for name, (text, _) in GOOD.items() if name not in SECRET_FIELDS}
-    )
+    found = load_settings({variable(name): text for name, (text, _) in GOOD.items() if name not in SECRETS})
 
-    environment = {variable(name): text for name, text in found.shown().items() if name not in SECRET_FIELDS}
+    environment = {variable(name): text for name, text in found.shown().items() if name not in SECRETS}
 
     assert load_settings(environment) == found
 
 
 def test_keys_are_not_in_the_repr():
     """Settings that end up in a traceback do not show keys."""
-    assert "c4n4ry" not in repr(Settings(master_key="c4n4ry", operator_key=OPERATOR_KEY))
+    assert "c4n4ry" not in repr(
+        make_settings(master_key="c4n4ry", operator_key=OPERATOR_KEY, database_url="sqlite:///c4n4ry")
+    )

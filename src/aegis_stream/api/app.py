@@ -70,7 +70,7 @@ def create_app(service: Service) -> Application:
             HTTPException: _frameworks,
             Exception: _bug,
         },
-        request_max_body_size=service.settings.call_bytes_max,
+        request_max_body_size=service.settings.api.call_bytes_max,
         guards=[gate],
         before_request=before_request,
         openapi_config=None,  # the framework's own pages load scripts from elsewhere
@@ -85,7 +85,7 @@ def create_app(service: Service) -> Application:
 
 def watch_of(service: Service) -> RefusalLog | None:
     """Return who is told of known keys that were refused; None where the operator wants nothing recorded."""
-    if not service.settings.audit_actions:
+    if not service.settings.organization.audit_actions:
         return None
     return RefusalLog(service.ingest, service.clock, service.random)
 
@@ -98,10 +98,10 @@ def make_ingest(service: Service) -> IngestEndpoint:
 
     settings = service.settings
     bounds = RequestBounds(
-        settings.request_bytes_max,
-        settings.request_events_max,
-        settings.body_timeout_seconds,
-        settings.decompression_ratio_max,
+        settings.ingest.request_bytes_max,
+        settings.ingest.request_events_max,
+        settings.api.body_timeout_seconds,
+        settings.ingest.decompression_ratio_max,
     )
     return IngestEndpoint(service.access, service.ingest, service.counts, on_bug, bounds)
 
@@ -197,7 +197,7 @@ def _frameworks(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         reason = "it is missing" if cause is None or isinstance(cause, KeyError) else str(cause)
         return _ours(request, Malformed(f"the body cannot be read: {reason}"))
     path, method = request.url.path[:200], request.method
-    bytes_max = service_of(request).settings.call_bytes_max
+    bytes_max = service_of(request).settings.api.call_bytes_max
     code, title, detail = {
         404: ("no-such-path", "Not found", f"there is nothing at {path}: see /docs"),
         405: ("method-not-allowed", "Method not allowed", f"{method} is not for this path: see /docs"),

@@ -68,7 +68,9 @@ def recorded_before(request: AnyRequest, admin_action: AdminAction) -> StoredDir
 def issuer_of(request: AnyRequest) -> Issuer:
     """Return what makes and ends keys, and records it."""
     service = service_of(request)
-    return replace(service.issuer, audit_writer=audit_writer_of(request), keys_max=service.settings.keys_max)
+    return replace(
+        service.issuer, audit_writer=audit_writer_of(request), keys_max=service.settings.organization.keys_max
+    )
 
 
 async def record(request: AnyRequest, admin_action: AdminAction) -> None:
@@ -81,7 +83,7 @@ async def record(request: AnyRequest, admin_action: AdminAction) -> None:
 def audit_writer_of(request: AnyRequest) -> AuditWriter | None:
     """Return what records the caller's deeds; None where the operator wants none recorded."""
     service = service_of(request)
-    if not service.settings.audit_actions:
+    if not service.settings.organization.audit_actions:
         return None
     if "auth" in request.scope:
         actor = actor_of(caller_of(request), address_of(request))

@@ -60,12 +60,12 @@ class Room:
     def of(cls, settings: Settings) -> "Room":
         """Return room as configured."""
         return cls(
-            settings.connections_max,
-            settings.header_bytes_max,
-            settings.headers_max,
-            settings.header_timeout_seconds,
-            settings.body_timeout_seconds,
-            Watch(settings.keep_alive_seconds),
+            settings.api.connections_max,
+            settings.api.header_bytes_max,
+            settings.api.headers_max,
+            settings.api.header_timeout_seconds,
+            settings.api.body_timeout_seconds,
+            Watch(settings.api.keep_alive_seconds),
         )
 
 

@@ -77,7 +77,7 @@ async def create_destination(request: AnyRequest, data: JSONBody[DestinationWrit
         "destination_create", "destination", dst_id, spec.name, after=destination_view(spec)
     )
     made = await recorded_before(request, admin_action).add_destination(
-        principal.organization_no, dst_id, spec, now, service.settings.destinations_max
+        principal.organization_no, dst_id, spec, now, service.settings.organization.destinations_max
     )
     service.notifier.notify_changes()
     return await _shown(service, made)
@@ -193,7 +193,8 @@ async def start_replay(
         lambda count: destination_action("replay_start", destination, after=stretch_view, count=count),
     )
     directory = with_before(
-        directory, lambda unit: refuse_many_replays(unit, destination, service.settings.replays_max)
+        directory,
+        lambda unit: refuse_many_replays(unit, destination, service.settings.organization.replays_max),
     )
     count = await directory.add_replay(destination, replay_id, first, last, now)
     service.notifier.notify_changes()
@@ -342,7 +343,7 @@ async def _change(
         destination.dst_id,
         note_and_change,
         service.clock.now(),
-        probe=service.settings.auto_redrive,
+        probe=service.settings.delivery.auto_redrive,
     )
     service.notifier.notify_changes()
     return await _shown(service, changed)
@@ -368,7 +369,7 @@ def _changed(spec: DestinationSpec, data: DestinationPatch, service: Service) ->
     if data.batch is not UNSET:
         changes["batch"] = batch_of(data.batch)
     if data.retry is not UNSET:
-        changes["retry"] = retry_of(data.retry, service.settings.retry)
+        changes["retry"] = retry_of(data.retry, service.settings.retry.policy)
     if data.headers is not UNSET:
         changes["headers"] = headers_of(data.headers)
     moved = "url" in changes and not _same_origin(changes["url"], spec.url, service)
@@ -393,7 +394,7 @@ def _kept_secret(stored: OAuth2 | None, patch: OAuth2Write | None, service: Serv
 
 def _same_origin(url: str, stored: str, service: Service) -> bool:
     try:
-        new, old = (parse_url(one, allow_http=service.settings.allow_http) for one in (url, stored))
+        new, old = (parse_url(one, allow_http=service.settings.egress.allow_http) for one in (url, stored))
     except Invalid:
         return False  # the check that follows says what is wrong with it
     return (new.scheme, new.host, new.port) == (old.scheme, old.host, old.port)

@@ -417,7 +417,7 @@ def spec_of(body: DestinationWrite, settings: Settings) -> DestinationSpec:
         format=body.format,
         filter=filter_of(body.filter),
         batch=batch_of(body.batch),
-        retry=retry_of(body.retry, settings.retry),
+        retry=retry_of(body.retry, settings.retry.policy),
         ca_certificate=body.ca_certificate,
         compression=body.compression,
         headers=headers_of(body.headers),

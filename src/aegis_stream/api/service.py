@@ -120,7 +120,7 @@ class Service:
 
     async def _check_url(self, url: str) -> None:
         """Judge how a URL is written and where it leads at present. Raises: Invalid."""
-        endpoint = parse_url(url, allow_http=self.settings.allow_http)
+        endpoint = parse_url(url, allow_http=self.settings.egress.allow_http)
         refusal = self.guard.check_host(endpoint) or await self._refuse_addresses(endpoint)
         if refusal is not None:
             raise Invalid(refusal, code="forbidden-address", problems=(FieldProblem("url", refusal),))

@@ -14,7 +14,7 @@ from aegis_stream.domain.destination import HALTED, Destination
 from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import Misconfigured
-from aegis_stream.settings import SECRET_FIELDS, Settings
+from aegis_stream.settings import SETTINGS, Settings
 from aegis_stream.store.inspect import Inspection, Sealed
 from aegis_stream.store.sqlite import refuse_unsuitable
 from aegis_stream.store.wakeups import is_alive
@@ -61,18 +61,22 @@ def listed(names: list[str]) -> str:
 def check_settings(settings: Settings, config: Path | None) -> Iterator[Finding]:
     """Look at what is set; that it can be read is known already."""
     yield Finding("configuration", "ok", "every setting is known and in its range")
-    if settings.allow_http:
+    if settings.egress.allow_http:
         yield Finding(
             "configuration", "note", "plain http destinations are taken: events and credentials cross networks readably",
             "unset AEGIS_ALLOW_HTTP unless this is a test",
         )  # fmt: skip
-    wide = [str(one) for one in settings.allowed_networks if one.prefixlen < (8 if one.version == 4 else 7)]
+    wide = [
+        str(one) for one in settings.egress.allowed_networks if one.prefixlen < (8 if one.version == 4 else 7)
+    ]
     if wide:
         yield Finding(
             "configuration", "problem", f"AEGIS_ALLOWED_NETWORKS opens {', '.join(wide)} to every tenant",
             "list the networks of the receivers alone",
         )  # fmt: skip
-    if config is not None and any(getattr(settings, one) is not None for one in SECRET_FIELDS):
+    if config is not None and any(
+        value is not None and SETTINGS[name].secret for name, value in settings.values().items()
+    ):
         yield from _private(config, "configuration")
 
 

@@ -36,14 +36,16 @@ class _Target(NamedTuple):
 
 def check_trust(settings: Settings) -> Iterator[Finding]:
     """Look for the certificate authorities that are trusted."""
-    source = str(settings.ca_bundle) if settings.ca_bundle else "the system's authorities"
+    source = str(settings.egress.ca_bundle) if settings.egress.ca_bundle else "the system's authorities"
     try:
-        context = TrustStore(str(settings.ca_bundle) if settings.ca_bundle else None).context(None)
+        context = TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None).context(
+            None
+        )
     except Misconfigured as error:
         yield Finding("TLS", "problem", error.message, "point AEGIS_CA_BUNDLE to a PEM file of authorities")
         return
     count = context.cert_store_stats()["x509_ca"]
-    if count or (settings.ca_bundle is None and _has_folder_of_authorities()):
+    if count or (settings.egress.ca_bundle is None and _has_folder_of_authorities()):
         yield Finding("TLS", "ok", f"{source} can be read{f': {count} of them' if count else ''}")
     else:
         remedy = "install the package ca-certificates, or name a PEM file in AEGIS_CA_BUNDLE"
@@ -61,7 +63,7 @@ async def check_destinations(
         oauth2 = one.spec.oauth2
         for url in (one.spec.url, *([oauth2.token_url] if oauth2 is not None else [])):
             try:
-                endpoint = parse_url(url, allow_http=settings.allow_http)
+                endpoint = parse_url(url, allow_http=settings.egress.allow_http)
                 targets.setdefault(_Target(endpoint, one.spec.ca_certificate), []).append(one.dst_id)
             except Invalid as error:
                 refused.setdefault(error.message, []).append(one.dst_id)
@@ -98,10 +100,10 @@ class _Look:
     """Looks at one place after the other, with the guard and the trust that deliveries have."""
 
     def __init__(self, settings: Settings, *, connect: bool) -> None:
-        self._guard = NetGuard(settings.allowed_networks)
+        self._guard = NetGuard(settings.egress.allowed_networks)
         self._resolver = ThreadResolver(threads_max=AT_ONCE_MAX)
-        self._trust = TrustStore(str(settings.ca_bundle) if settings.ca_bundle else None)
-        self._timeout_s = settings.request_timeout_seconds
+        self._trust = TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None)
+        self._timeout_s = settings.delivery.request_timeout_seconds
         self._connect = connect
 
     async def fault(self, target: _Target) -> tuple[str, str] | None:

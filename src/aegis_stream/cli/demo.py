@@ -76,7 +76,7 @@ def run_demo(settings: Settings, events: Path | None, port: int, config: Path | 
     stage = _Stage(
         settings,
         Screen(sys.stdout),
-        settings.data_dir.absolute() / "demo",
+        settings.store.data_dir.absolute() / "demo",
         f"org_demo_{uuid.uuid4().hex[:8]}",
     )
     all_well = True
@@ -122,7 +122,7 @@ def _play(stage: _Stage, stack: ExitStack, wishes: tuple[Path | None, int, Path 
     screen, settings = stage.screen, stage.settings
     _make_folder(stage)
     source = stack.enter_context(_open_events(events))
-    operator_key = settings.operator_key or new_secret(OPERATOR_KEY_PREFIX, secrets.token_bytes(32))
+    operator_key = settings.secrets.operator_key or new_secret(OPERATOR_KEY_PREFIX, secrets.token_bytes(32))
     bearer = secrets.token_hex(16)
     arrivals = Arrivals(screen, stage.org_id, time.monotonic)
 

@@ -95,7 +95,7 @@ def local_service(
     """
     command = [sys.executable, "-m", "aegis_stream.cli.supervised", "serve"]
     environment = os.environ | {
-        "AEGIS_DATA_DIR": str(settings.data_dir.absolute()),
+        "AEGIS_DATA_DIR": str(settings.store.data_dir.absolute()),
         "AEGIS_ALLOWED_NETWORKS": _networks(settings),
         "AEGIS_OPERATOR_KEY": operator_key,
     }
@@ -110,13 +110,13 @@ def serve_command(settings: Settings, port: int, config: Path | None) -> tuple[s
     """Return the command that a person would type, on two lines."""
     named = f" --config {shlex.quote(str(config))}" if config else ""
     return (
-        f"   $ AEGIS_DATA_DIR={shlex.quote(str(settings.data_dir))} AEGIS_ALLOWED_NETWORKS={_networks(settings)} \\",
+        f"   $ AEGIS_DATA_DIR={shlex.quote(str(settings.store.data_dir))} AEGIS_ALLOWED_NETWORKS={_networks(settings)} \\",
         f"     aegis serve --port {port}{named}",
     )
 
 
 def _networks(settings: Settings) -> str:
-    return ",".join([*map(str, settings.allowed_networks), "127.0.0.0/8"])
+    return ",".join([*map(str, settings.egress.allowed_networks), "127.0.0.0/8"])
 
 
 def _is_free(port: int) -> bool:

@@ -58,7 +58,7 @@ def _look(context: click.Context, config: Path | None, *, egress: bool) -> Itera
         return
     yield from checks.check_settings(settings, path)
     yield from check_trust(settings)
-    folder, database = settings.data_dir, database_path(settings)
+    folder, database = settings.store.data_dir, database_path(settings)
     if not folder.is_dir():
         yield checks.Finding("files", "note", f"there is no {folder} yet", "the first start makes it")
         return
@@ -109,7 +109,7 @@ def _look_at_rows(
     yield from checks.check_keys(keys, vault, inspection)
     destinations, finding = checks.check_credentials(vault, inspection)
     yield finding
-    yield from checks.check_workers(inspection, settings.data_dir / "bell", now, len(destinations))
+    yield from checks.check_workers(inspection, settings.store.data_dir / "bell", now, len(destinations))
     yield from checks.check_deliveries(inspection)
     yield from asyncio.run(check_destinations(settings, destinations, connect=egress))
 

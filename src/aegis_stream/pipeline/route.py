@@ -20,7 +20,7 @@ def route_of(spec: DestinationSpec, settings: Settings, org_id: str = "") -> Rou
         org_id: the organization whose connections these are; "" where nothing is sent.
     Raises: Invalid when the URL is no longer allowed, or its format does not support the compression.
     """
-    endpoint = parse_url(spec.url, allow_http=settings.allow_http)
+    endpoint = parse_url(spec.url, allow_http=settings.egress.allow_http)
     if problems := compression_problems(spec):
         raise Invalid(f"compression {problems[0].message}", problems=tuple(problems))
     headers: Headers = ()
@@ -34,7 +34,7 @@ def route_of(spec: DestinationSpec, settings: Settings, org_id: str = "") -> Rou
         replace(endpoint, target=with_query(format_, endpoint.target)),
         headers,
         spec.ca_certificate,
-        settings.request_timeout_seconds,
+        settings.delivery.request_timeout_seconds,
         format_.answer_bytes_max,
         org_id,
         _grant_of(spec, settings, org_id),
@@ -51,6 +51,6 @@ def _grant_of(spec: DestinationSpec, settings: Settings, org_id: str) -> Grant |
     """Return how to ask for tokens; the destination's own authorities are trusted there as well. Raises: Invalid."""
     if spec.oauth2 is None:
         return None
-    endpoint = parse_url(spec.oauth2.token_url, allow_http=settings.allow_http)
-    route = Route(endpoint, (), spec.ca_certificate, settings.request_timeout_seconds, org_id=org_id)
+    endpoint = parse_url(spec.oauth2.token_url, allow_http=settings.egress.allow_http)
+    route = Route(endpoint, (), spec.ca_certificate, settings.delivery.request_timeout_seconds, org_id=org_id)
     return Grant(route, spec.oauth2.form())

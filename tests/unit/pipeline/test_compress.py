@@ -19,6 +19,7 @@ from aegis_stream.settings import Settings
 from aegis_stream.worker import BUG_PAUSE_S
 from support.held import HeldThreads, start_on
 from support.said import Said
+from support.settings import make_settings
 from support.simulation import Simulation, split_plain
 
 LARGE = "x" * (INLINE_BYTES_MAX + 1)
@@ -38,8 +39,8 @@ def make(tmp_path):
     def build(**spec) -> Simulation:
         folder = tmp_path / str(len(made))
         folder.mkdir()
-        fields = {"url": URL, "compression": "gzip", "retry": Settings().retry} | spec
-        sim = Simulation(folder, spec=DestinationSpec(**fields), settings=Settings(lease_seconds=20))
+        fields = {"url": URL, "compression": "gzip", "retry": Settings().retry.policy} | spec
+        sim = Simulation(folder, spec=DestinationSpec(**fields), settings=make_settings(lease_seconds=20))
         sim.telemetry = Said()
         sim.receiver.split = lambda request: split_plain(unpacked(request))
         made.append(sim)

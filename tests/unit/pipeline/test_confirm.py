@@ -17,6 +17,7 @@ from aegis_stream.pipeline.confirm import ASK_PAUSE_S, CONFIRM_S, questions_rout
 from aegis_stream.settings import Settings
 from support.formats import read_events
 from support.said import Said
+from support.settings import make_settings
 from support.simulation import ScriptedReceiver, Simulation
 
 HEC = "https://sink.example.com/services/collector/event?channel=c"
@@ -66,9 +67,9 @@ def sim(tmp_path):
     made = Simulation(
         tmp_path,
         spec=DestinationSpec(
-            url=HEC, format="splunk_hec", retry=Settings().retry, batch=BatchPolicy(max_events=10)
+            url=HEC, format="splunk_hec", retry=Settings().retry.policy, batch=BatchPolicy(max_events=10)
         ),
-        settings=Settings(lease_seconds=20, auto_redrive=False),
+        settings=make_settings(lease_seconds=20, auto_redrive=False),
     )
     made.telemetry = Said()
     splunk = Indexer(made.loop, lambda _: None)
@@ -221,7 +222,7 @@ def test_what_waits_is_bounded(sim, monkeypatch):
     sim.receiver.indexes = True
     sim.advance(1000)
 
-    assert 5 <= sent <= 5 + sim.settings.window_max
+    assert 5 <= sent <= 5 + sim.settings.delivery.window_max
     assert sim.progress().delivered == 1000
 
 

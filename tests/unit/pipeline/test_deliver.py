@@ -7,7 +7,7 @@ import pytest
 from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.errors import Invalid
-from aegis_stream.settings import Settings
+from support.settings import make_settings
 from support.simulation import Running, Simulation, status
 
 
@@ -207,7 +207,7 @@ def test_a_url_that_is_no_longer_allowed_is_a_failure_to_fix(make):
 
 def test_a_stopped_worker_gives_back_what_has_no_answer(make):
     """An attempt without an answer at the end of the grace uses up nothing: the next worker makes it as the first."""
-    sim = make(settings=Settings(lease_seconds=80, request_timeout_seconds=60))
+    sim = make(settings=make_settings(lease_seconds=80, request_timeout_seconds=60))
     sim.receiver.timeout_s = 60
     worker = sim.start()
     sim.receiver.answers = lambda _: None
@@ -246,7 +246,7 @@ def test_at_the_most_dead_letters_events_wait_in_the_log(make):
     """A destination that refuses everything gets so many dead letters and no more; what follows is kept, and goes on
     as soon as there is room.
     """
-    sim = make(settings=Settings(lease_seconds=20, dead_letters_max=10))
+    sim = make(settings=make_settings(lease_seconds=20, dead_letters_max=10))
     sim.receiver.answers = lambda _: status(400)
     sim.receiver.latency_s = 1.0
     sim.start()
@@ -259,7 +259,7 @@ def test_at_the_most_dead_letters_events_wait_in_the_log(make):
     sim.bells.notify_changes()
     sim.advance(60)
 
-    assert 10 <= held_at <= 10 + sim.settings.window_max
+    assert 10 <= held_at <= 10 + sim.settings.delivery.window_max
     assert sim.dead() == []
     assert sum(sim.receiver.accepted.values()) == 500 - held_at
     assert set(sim.receiver.accepted) == set(ids[held_at:])
@@ -267,7 +267,7 @@ def test_at_the_most_dead_letters_events_wait_in_the_log(make):
 
 def test_below_the_most_dead_letters_everything_is_attempted(make):
     """One dead letter less than the most holds nothing back."""
-    sim = make(settings=Settings(lease_seconds=20, dead_letters_max=10))
+    sim = make(settings=make_settings(lease_seconds=20, dead_letters_max=10))
     sim.receiver.answers = lambda event_ids: status(400 if event_ids[0] < "e000009" else 202)
     sim.start()
     sim.append(200)

@@ -8,9 +8,9 @@ from aegis_stream.formats import REGISTRY, Acks
 from aegis_stream.formats.format import Format
 from aegis_stream.pipeline.confirm import CONFIRM_S
 from aegis_stream.pipeline.follow import RetrySource
-from aegis_stream.settings import Settings
 from aegis_stream.worker import BUG_PAUSE_S
 from support.said import Said
+from support.settings import make_settings
 from support.simulation import Simulation, split_plain, status
 from support.sql import raw
 
@@ -43,7 +43,7 @@ def make(tmp_path, monkeypatch):
         sim = Simulation(
             tmp_path,
             spec=DestinationSpec("https://sink.example.com/in", format="faulty", batch=batch),
-            settings=Settings(lease_seconds=20),
+            settings=make_settings(lease_seconds=20),
         )
         sim.telemetry = Said()
         made.append(sim)

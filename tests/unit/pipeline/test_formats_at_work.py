@@ -16,6 +16,7 @@ from aegis_stream.pipeline.route import route_of
 from aegis_stream.settings import Settings
 from support.formats import read_events
 from support.said import Said
+from support.settings import make_settings
 from support.simulation import ScriptedReceiver, Simulation
 from support.spoken import BAD_FOR_NOW, DOWN, FAILED_INSIDE, REFUSED, TAKEN, TOO_LARGE, UNJUDGED, Spoken
 
@@ -38,8 +39,8 @@ def make(tmp_path, monkeypatch, spoken):
         spoken.register(monkeypatch, **(limits or {}))
         sim = Simulation(
             tmp_path,
-            spec=DestinationSpec(url=URL, format=format_, retry=Settings().retry, **spec),
-            settings=Settings(lease_seconds=20, auto_redrive=False),
+            spec=DestinationSpec(url=URL, format=format_, retry=Settings().retry.policy, **spec),
+            settings=make_settings(lease_seconds=20, auto_redrive=False),
             look_s=look_s,
         )
         sim.telemetry = Said()

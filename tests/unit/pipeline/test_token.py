@@ -18,6 +18,7 @@ from aegis_stream.pipeline.pacing import OUTAGE_AFTER
 from aegis_stream.pipeline.token import NoToken, Token, TokenChannel, Tokens, read_token
 from aegis_stream.settings import Settings
 from support.said import Said
+from support.settings import make_settings
 from support.simulation import ScriptedChannel, ScriptedReceiver, Simulation, timeout
 
 CLIENT = OAuth2("https://login.example.com/token", "client-1", "c4n4ry-client-secret", "siem.write")
@@ -125,8 +126,8 @@ def sim(tmp_path):
     """A destination that wants tokens, and a worker with a small window."""
     made = Simulation(
         tmp_path,
-        spec=DestinationSpec(url="https://sink.example.com/in", oauth2=CLIENT, retry=Settings().retry),
-        settings=Settings(lease_seconds=20, window_max=4, auto_redrive=False),
+        spec=DestinationSpec(url="https://sink.example.com/in", oauth2=CLIENT, retry=Settings().retry.policy),
+        settings=make_settings(lease_seconds=20, window_max=4, auto_redrive=False),
     )
     made.route = replace(made.route, grant=Grant(TOKEN_ROUTE, CLIENT.form()))
     made.receiver = Guarded(made.loop, made.receiver.answers)

@@ -420,19 +420,20 @@ class Worker:
         loop = asyncio.get_running_loop()
         since_s, told = loop.time(), False
         while True:
-            await asyncio.sleep(RETENTION_PAUSE_S)
             now, now_s = self.around.clock.now(), loop.time()
             with contextlib.suppress(Unavailable):
                 counted_at = await self.around.retention.advance(
                     self.worker_id, now, int((now_s - since_s) * SECOND)
                 )
                 since_s = now_s
-                if counted_at is None:
-                    continue
-                told = self._tell_of_jump(now - counted_at, told=told)
-                horizon = Micros(min(now, counted_at) - kept_us)
-                while await self.around.retention.step(horizon):  # noqa: ASYNC110 - a pause between steps of work
-                    await asyncio.sleep(0.01)
+                if counted_at is not None:
+                    told = self._tell_of_jump(now - counted_at, told=told)
+                    await self._forget_before(Micros(min(now, counted_at) - kept_us))
+            await asyncio.sleep(RETENTION_PAUSE_S)
+
+    async def _forget_before(self, horizon: Micros) -> None:
+        while await self.around.retention.step(horizon):  # noqa: ASYNC110 - a pause between steps of work
+            await asyncio.sleep(0.01)
 
     def _tell_of_jump(self, ahead_us: int, *, told: bool) -> bool:
         """Log once when retention does not follow the wall clock; return whether that has been told."""

@@ -74,6 +74,20 @@ def test_a_clock_a_year_ahead_for_an_hour_deletes_nothing(make: Make) -> None:
     assert 8700 * 3600 < told["ahead_s"] < 8800 * 3600
 
 
+def test_a_clock_that_jumps_soon_after_the_first_start_deletes_nothing(make: Make) -> None:
+    """Retention's clock begins when the first worker starts, not when it first has something to do."""
+    sim = make()
+    sim.start()
+    sim.append(3)
+    sim.advance(10)
+
+    sim.clock.skew_us = YEAR_US
+    sim.append(1)
+    sim.advance(3600)
+
+    assert log_of(sim) == [1, 2, 3, 4]
+
+
 def test_a_wrong_clock_does_not_mark_the_events_of_the_year_that_follows(make: Make) -> None:
     """Events recorded after the clock was set right have the right time, and go when they are over it."""
     sim = make()

@@ -5,7 +5,7 @@ ledger.py      leases, settlements, retries, dead letters, replays   (port Ledge
 directory.py   organizations, keys, destinations       (port Directory)
 secrets.py     under which master key the sealed records stand
 inspect.py     a look that changes nothing
-statements.sql all SQL of the three, named, shared by every database
+sql/           every statement by name, one file a topic, shared by every database
 sqlite.py      the thin seam to SQLite through APSW
 migrations/    the schema, one numbered file a step
 """

@@ -56,7 +56,7 @@ class SqliteUnit:
 
     def __init__(self, raw: apsw.Connection) -> None:
         self._raw = raw
-        self._texts = load().texts
+        self._texts = load()
 
     def rows(self, name: str, values: Sequence[Value] = ()) -> list[Row]:
         """Run the statement `name` and return its rows."""

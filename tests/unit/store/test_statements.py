@@ -1,7 +1,6 @@
-"""Promises about statements.sql: every statement is used, explained, and fits the schema."""
+"""Promises about the statements of the store: every statement is used, explained, and fits the schema."""
 
 import re
-from importlib import resources
 from pathlib import Path
 
 import apsw
@@ -14,7 +13,7 @@ from aegis_stream.store.statements import load
 
 FOLDER = Path(aegis_stream.store.__file__).parent
 CODE = "".join(file.read_text() for file in FOLDER.glob("*.py"))
-SOURCE = resources.files("aegis_stream.store").joinpath("statements.sql").read_text()
+SOURCES = {file.name: file.read_text() for file in sorted((FOLDER / "sql").glob("*.sql"))}
 
 
 @pytest.fixture(scope="module")
@@ -28,13 +27,50 @@ def schema():
 
 
 def test_none_is_lost_in_reading():
-    """Every statement in the file is found under its name, and no name stands twice."""
-    names = re.findall(r"^-- name: (\w+)$", SOURCE, re.MULTILINE)
+    """Every statement of the files is found under its name, and no name stands twice."""
+    names = re.findall(r"^-- name: (\w+)$", "".join(SOURCES.values()), re.MULTILINE)
 
-    assert sorted(load().texts) == sorted(names)
+    assert len(SOURCES) > 1
+    assert sorted(load()) == sorted(names)
 
 
-@pytest.mark.parametrize("name", sorted(load().texts))
+@pytest.mark.parametrize("name", sorted(SOURCES))
+def test_a_file_says_its_topic_first(name):
+    """A file begins with a comment that says what its statements are about."""
+    assert re.match(r"-- (?!name:)\w", SOURCES[name])
+
+
+def overlay(tmp_path, text):
+    """Write an overlay."""
+    file = tmp_path / "overlay.sql"
+    file.write_text(text)
+    return file
+
+
+def test_an_overlay_replaces_statements_by_name(tmp_path):
+    """A database may word a statement differently; all others stay as they are shared."""
+    texts = load(overlay(tmp_path, "-- name: heads\n-- differs because: a test\nSELECT 1, 2;\n"))
+
+    assert texts == load() | {"heads": "SELECT 1, 2"}
+
+
+def test_an_overlay_says_why_it_differs(tmp_path):
+    """A statement of an overlay without its reason is refused."""
+    file = overlay(tmp_path, "-- name: heads\n-- Newest sequences.\nSELECT 1, 2;\n")
+
+    with pytest.raises(ValueError, match="'heads' must begin with '-- differs because: '"):
+        load(file)
+
+
+def test_an_overlay_adds_no_statement(tmp_path):
+    """A statement of an overlay that replaces none is refused: its name is mistyped, or the shared one is gone."""
+    file = overlay(tmp_path, "-- name: tails\n-- differs because: a test\nSELECT 1, 2;\n")
+
+    with pytest.raises(ValueError, match="'tails' replaces no shared statement"):
+        load(file)
+
+
+@pytest.mark.parametrize("name", sorted(load()))
 def test_each_fits_the_schema(schema, name):
     """Each statement can be prepared against the schema as the migrations leave it."""
     prepared = apsw.ext.query_info(schema, load()[name])
@@ -44,7 +80,7 @@ def test_each_fits_the_schema(schema, name):
     assert prepared.bindings_count == len(numbered) + len(others)
 
 
-@pytest.mark.parametrize("name", sorted(load().texts))
+@pytest.mark.parametrize("name", sorted(load()))
 def test_each_is_used(name):
     """No statement outlives the code that ran it."""
     assert f'"{name}"' in CODE
@@ -55,4 +91,4 @@ def test_code_names_no_other():
     looked_up = set(re.findall(r'\.(?:rows?|run|insert|_rows|_number)\(\s*"(\w+)"', CODE))
 
     assert looked_up
-    assert looked_up <= set(load().texts)
+    assert looked_up <= set(load())

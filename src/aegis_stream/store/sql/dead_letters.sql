@@ -1,0 +1,35 @@
+-- Dead letters.
+
+-- name: insert_dead_letter
+-- All attempts are used up.
+INSERT INTO dead_letters (dst_no, sequence, org_no, event_id, attempts, scope, status_code, message, dead_at)
+SELECT ?, ?, org_no, event_id, ?, ?, ?, ?, ? FROM events WHERE position = ?;
+
+-- name: delete_dead_letter
+-- The event is on its way again, or purged.
+DELETE FROM dead_letters WHERE dst_no = ? AND sequence = ?;
+
+-- name: dead_letter_of
+-- The dead letter of one event, if it is one.
+SELECT attempts, status_code, message, dead_at FROM dead_letters WHERE dst_no = ? AND sequence = ?;
+
+-- name: dead_letters_of
+-- Dead letters of a destination in log order.
+SELECT sequence, event_id, attempts, scope, status_code, message, dead_at FROM dead_letters
+WHERE dst_no = ? AND sequence > ? ORDER BY sequence LIMIT ?;
+
+-- name: dead_letter_by_event
+-- One dead letter by the event's id.
+SELECT sequence FROM dead_letters WHERE dst_no = ? AND event_id = ?;
+
+-- name: dead_letters_for_redrive
+-- Dead letters to send once more, in log order; those that died after the redrive began wait for the next one.
+SELECT sequence FROM dead_letters WHERE dst_no = ? AND dead_at <= ? AND scope LIKE ? ORDER BY sequence LIMIT ?;
+
+-- name: count_redriven
+-- Dead letters that became pending.
+UPDATE cursors SET dead_letters = dead_letters - ?, retrying = retrying + ? WHERE dst_no = ?;
+
+-- name: count_purged
+-- Dead letters that were thrown away.
+UPDATE cursors SET dead_letters = dead_letters - ? WHERE dst_no = ?;

@@ -1,0 +1,78 @@
+-- Destinations: what users configure, and how far each has come.
+
+-- name: next_revision
+-- Count one change; workers ask for what changed after the revision they know.
+UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value;
+
+-- name: insert_destination
+-- A new destination.
+INSERT INTO destinations (dst_id, org_no, url, auth_value, headers, oauth2, spec, paused, revision, created_at, updated_at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING dst_no;
+
+-- name: insert_cursor
+-- A new destination begins after the newest event of its organization.
+INSERT INTO cursors (dst_no, org_no, start_sequence, cursor)
+SELECT ?, org_no, head, head FROM organizations WHERE org_no = ?;
+
+-- name: update_destination
+-- A destination configured otherwise.
+UPDATE destinations SET url = ?, auth_value = ?, headers = ?, oauth2 = ?, spec = ?, paused = ?, revision = ?, updated_at = ?
+WHERE org_no = ? AND dst_no = ? AND deleted_at IS NULL;
+
+-- name: clear_failures
+-- After a change of configuration the next attempt is made at once, and what it takes is found out anew.
+UPDATE cursors SET failures_in_row = 0, batch_bytes_max = NULL WHERE dst_no = ?;
+
+-- name: mark_destination_deleted
+-- From here on the destination is gone for people; its worker learns of it by the revision.
+UPDATE destinations SET deleted_at = ?, revision = ?, auth_value = NULL, headers = NULL, oauth2 = NULL, url = x''
+WHERE org_no = ? AND dst_no = ?;
+
+-- name: void_lease
+-- Whoever serves the destination can settle nothing any more.
+UPDATE cursors SET lease_owner = NULL, lease_epoch = lease_epoch + 1 WHERE dst_no = ?;
+
+-- name: touch_destination
+-- Tell the worker that something about a destination changed.
+UPDATE destinations SET revision = ? WHERE dst_no = ?;
+
+-- name: destination_by_id
+-- One destination of an organization.
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+FROM destinations d JOIN organizations o ON o.org_no = d.org_no
+WHERE d.org_no = ? AND d.dst_id = ? AND d.deleted_at IS NULL;
+
+-- name: destination_no
+-- The number of a destination of an organization; nothing of it has to be opened.
+SELECT dst_no FROM destinations WHERE org_no = ? AND dst_id = ? AND deleted_at IS NULL;
+
+-- name: destinations_of
+-- Destinations of an organization in order of their making, after a given one.
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+FROM destinations d JOIN organizations o ON o.org_no = d.org_no
+WHERE d.org_no = ? AND d.deleted_at IS NULL AND d.dst_no > coalesce((SELECT a.dst_no FROM destinations a WHERE a.dst_id = ?), 0)
+ORDER BY d.dst_no LIMIT ?;
+
+-- name: destinations_after
+-- Destinations of all organizations, after a given number.
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+FROM destinations d JOIN organizations o ON o.org_no = d.org_no
+WHERE d.deleted_at IS NULL AND d.dst_no > ? ORDER BY d.dst_no LIMIT ?;
+
+-- name: destination_by_no
+-- One destination for the worker that serves it.
+SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
+FROM destinations d JOIN organizations o ON o.org_no = d.org_no
+WHERE d.dst_no = ? AND d.deleted_at IS NULL;
+
+-- name: changed_since
+-- Destinations changed after a revision, the deleted among them, in order of change.
+SELECT dst_no, revision FROM destinations WHERE revision > ? ORDER BY revision LIMIT ?;
+
+-- name: progress
+-- How far a destination has come and how it fares.
+SELECT c.start_sequence, c.cursor, o.head, c.delivered, c.failed_attempts, c.retrying, c.dead_letters,
+       c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
+       c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max,
+       (SELECT e.event_id FROM events e WHERE e.position = c.org_no * 1099511627776 + c.last_error_sequence)
+FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.dst_no = ?;

@@ -1,0 +1,56 @@
+-- Workers, and the leases by which they serve destinations.
+
+-- name: insert_worker
+-- A worker begins.
+INSERT INTO workers (worker_id, started_at, expires_at) VALUES (?, ?, ?);
+
+-- name: renew_worker
+-- A worker lives on, if it has not been given up already; all its leases with it.
+UPDATE workers SET expires_at = ? WHERE worker_id = ? AND expires_at > ?;
+
+-- name: worker_is_alive
+-- One row if the worker's leases hold.
+SELECT 1 FROM workers WHERE worker_id = ? AND expires_at > ?;
+
+-- name: delete_worker
+-- A worker ends, or was found dead.
+DELETE FROM workers WHERE worker_id = ?;
+
+-- name: delete_expired_workers
+-- Workers that did not renew in time.
+DELETE FROM workers WHERE expires_at <= ?;
+
+-- name: workers
+-- All workers.
+SELECT worker_id FROM workers ORDER BY worker_id;
+
+-- name: share_counts
+-- How many destinations there are to serve, and how many workers to serve them.
+SELECT (SELECT count(*) FROM destinations WHERE deleted_at IS NULL), (SELECT count(*) FROM workers);
+
+-- name: claim
+-- Take over destinations that nobody living serves; the new epoch shuts out whoever served them before.
+UPDATE cursors SET lease_owner = ?, lease_epoch = lease_epoch + 1
+WHERE dst_no IN (
+    SELECT c.dst_no FROM cursors c JOIN destinations d ON d.dst_no = c.dst_no AND d.deleted_at IS NULL
+    WHERE c.lease_owner IS NULL OR c.lease_owner NOT IN (SELECT worker_id FROM workers)
+    ORDER BY c.dst_no LIMIT ?
+)
+RETURNING dst_no, lease_epoch;
+
+-- name: positions
+-- What a worker serves and how far each has come.
+SELECT c.dst_no, c.lease_epoch, c.org_no, c.cursor, o.head, c.retrying, c.dead_letters,
+       EXISTS (SELECT 1 FROM replays p WHERE p.dst_no = c.dst_no AND p.finished_at IS NULL),
+       c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
+       c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max
+FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.lease_owner = ?;
+
+-- name: release_lease
+-- Hand a destination back.
+UPDATE cursors SET lease_owner = NULL WHERE dst_no = ? AND lease_owner = ? AND lease_epoch = ?;
+
+-- name: lease_holds
+-- One row if this worker still serves the destination under this epoch; fences every settlement.
+SELECT 1 FROM cursors c JOIN workers w ON w.worker_id = c.lease_owner
+WHERE c.dst_no = ? AND c.lease_owner = ? AND c.lease_epoch = ? AND w.expires_at > ?;

@@ -1,0 +1,64 @@
+-- The event log: append, pages, times.
+
+-- name: advance_head
+-- Lock the organization's head row and reserve the next sequences; the row stays locked until the commit. The time of receipt
+-- never goes back, with one exception: it lies ahead of the clock by more than the given limit, and retention's own clock
+-- confirms that the clock is right now. Then step_sequence says at which event the times go back.
+UPDATE organizations SET head = head + ?1,
+    step_sequence = CASE
+        WHEN last_received_at > ?2 + ?3 AND ?2 + ?3 >= (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+        THEN head + 1 ELSE step_sequence END,
+    last_received_at = CASE
+        WHEN last_received_at > ?2 + ?3 AND ?2 + ?3 >= (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+        THEN ?2 ELSE max(last_received_at, ?2) END
+WHERE org_no = ?4
+RETURNING head, last_received_at, step_sequence;
+
+-- name: insert_clock_step
+-- Remember where the times of a log go back.
+INSERT INTO clock_steps (org_no, sequence) VALUES (?, ?) ON CONFLICT DO NOTHING;
+
+-- name: clock_steps
+-- Where the times of a log go back, within a range of sequences.
+SELECT sequence FROM clock_steps WHERE org_no = ? AND sequence > ? AND sequence <= ? ORDER BY sequence;
+
+-- name: insert_event
+-- Append events: position before the first, organization and time are said once, the rest for each. The store repeats the
+-- last group, counting up from + 1; a second use of an id is refused by events_by_id.
+INSERT INTO events (position, org_no, received_at, event_id, dataset, decision, body) VALUES (?1 + 1, ?2, ?3, ?, ?, ?, ?);
+
+-- name: event_by_id
+-- One event of an organization by its own id.
+SELECT position, received_at, dataset, decision, body FROM events WHERE org_no = ? AND event_id = ?;
+
+-- name: page_size
+-- How many events lie in a range, and how many bytes they have.
+SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM events WHERE position BETWEEN ? AND ?;
+
+-- name: page_bodies
+-- All bodies of a range in one value, in order, with a record separator between: a byte that JSON text cannot hold.
+-- One row instead of a thousand: the reading thread gives up the interpreter lock once instead of a thousand times. The
+-- order is that of the inner query; an ORDER BY within the aggregate sorts what is sorted, at three times the cost.
+SELECT CAST(group_concat(body, char(30)) AS BLOB)
+FROM (SELECT body FROM events WHERE position BETWEEN ? AND ? ORDER BY position);
+
+-- name: page_labels
+-- What filters look at, for a range of the log.
+SELECT dataset, decision FROM events WHERE position BETWEEN ? AND ? ORDER BY position;
+
+-- name: events_after
+-- Events of a range for people to read.
+SELECT position, event_id, received_at, dataset, decision, body FROM events
+WHERE position > ? AND position <= ? ORDER BY position LIMIT ?;
+
+-- name: event_ids
+-- Ids of a range of events.
+SELECT position, event_id FROM events WHERE position BETWEEN ? AND ? ORDER BY position;
+
+-- name: received_at
+-- When the event at a position was received.
+SELECT received_at FROM events WHERE position = ?;
+
+-- name: heads
+-- Newest sequence of every organization that has grown past nothing.
+SELECT org_no, head FROM organizations WHERE head > 0;

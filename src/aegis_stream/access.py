@@ -31,9 +31,9 @@ from .domain.rate import Buckets, Rate
 from .errors import Conflict, Denied, FieldProblem, Invalid, Limited, NotFound, Unauthenticated
 from .ports import Clock, Random
 from .settings import Settings
+from .store import keys, organizations
 from .store.audit_writer import AuditWriter
 from .store.database import Unit
-from .store.directory import StoredDirectory
 
 REMEMBER_US = 1_000_000
 """How long a good key is believed without asking again, microseconds."""
@@ -294,7 +294,6 @@ class Issuer:
         audit_writer: records what is done, in the same write; None for nowhere.
     """
 
-    directory: StoredDirectory
     clock: Clock
     random: Random
     audit_writer: AuditWriter | None = None
@@ -312,7 +311,7 @@ class Issuer:
             message = "must be org_ and 1 to 60 letters, digits, _ or -"
             raise Invalid(f"the organization's id {message}", problems=(FieldProblem("id", message),))
         made_id = OrganizationId(org_id or new_id("org", now, self.random.random_bytes(RANDOM_BYTES)))
-        self.directory.add_organization(unit, made_id, name, now)
+        organizations.add(unit, made_id, name, now)
         # Not recorded: a log begins with what its organization sends, and nobody was there before to be told.
         return self._make_key(unit, made_id, "first admin key", Scope.ADMIN, None)
 
@@ -325,7 +324,7 @@ class Issuer:
     def _make_key(
         self, unit: Unit, org_id: str, name: str, scope: Scope, expires_at: Micros | None
     ) -> Issued:
-        organization = self.directory.find_organization(unit, org_id)
+        organization = organizations.find(unit, org_id)
         self._make_room(unit, organization)
         now, text = self.clock.now(), new_secret(KEY_PREFIX, self.random.random_bytes(32))
         key = ApiKey(
@@ -339,33 +338,33 @@ class Issuer:
             created_at=now,
             expires_at=expires_at,
         )
-        self.directory.add_key(unit, key)
+        keys.add(unit, key)
         return Issued(key, text)
 
     def keys(self, unit: Unit, org_id: str) -> list[ApiKey]:
         """Return an organization's keys, at most 10,000. Raises: NotFound."""
-        return self.directory.list_keys(unit, self.directory.find_organization(unit, org_id).no, "", 10_000)
+        return keys.list_of(unit, organizations.find(unit, org_id).no, "", 10_000)
 
     def revoke_key(self, unit: Unit, org_id: str, key_id: str) -> None:
         """End a key at once. Raises: NotFound."""
         key = self._key(unit, org_id, key_id)
-        self.directory.delete_key(unit, key)
+        keys.delete(unit, key)
         self._record(unit, key, key_action("key_revoke", key, before=key_view(key)))
 
     def rotate_key(self, unit: Unit, org_id: str, key_id: str, overlap_s: int) -> Issued:
         """Make a new key like an old one, which ends after `overlap_s` seconds. Raises: NotFound. Conflict as above."""
         old = self._key(unit, org_id, key_id)
         if overlap_s:
-            self.directory.expire_key(unit, old, Micros(self.clock.now() + overlap_s * SECOND))
+            keys.expire(unit, old, Micros(self.clock.now() + overlap_s * SECOND))
         else:
-            self.directory.delete_key(unit, old)
+            keys.delete(unit, old)
         issued = self._make_key(unit, org_id, old.name, old.scope, old.expires_at)
         after = key_view(issued.key) | {"overlap_seconds": overlap_s}
         self._record(unit, old, key_action("key_rotate", old, before=key_view(old), after=after))
         return issued
 
     def _make_room(self, unit: Unit, organization: Organization) -> None:
-        held = self.directory.list_keys(unit, organization.no, "", self.keys_max)
+        held = keys.list_of(unit, organization.no, "", self.keys_max)
         if len(held) < self.keys_max:
             return
         now = self.clock.now()
@@ -376,15 +375,15 @@ class Issuer:
                 code="too-many-keys",
             )
         for key in ended:  # they open nothing any more
-            self.directory.delete_key(unit, key)
+            keys.delete(unit, key)
 
     def _record(self, unit: Unit, key: ApiKey, admin_action: AdminAction) -> None:
         if self.audit_writer is not None:
             self.audit_writer.append(unit, key.organization_no, key.org_id, admin_action)
 
     def _key(self, unit: Unit, org_id: str, key_id: str) -> ApiKey:
-        organization = self.directory.find_organization(unit, org_id)
-        key = self.directory.find_key(unit, organization.no, key_id)
+        organization = organizations.find(unit, org_id)
+        key = keys.find(unit, organization.no, key_id)
         if key is None:
             raise NotFound(f"there is no key {key_id[:80]!r} in this organization")
         return key

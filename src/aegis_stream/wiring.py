@@ -197,11 +197,11 @@ def make_rotation(settings: Settings, stores: Stores) -> Rotation:
     )
 
 
-def make_issuer(settings: Settings, stores: Stores) -> Issuer:
+def make_issuer(settings: Settings) -> Issuer:
     """Return what makes organizations and keys at the command line."""
     clock, random = SystemClock(), SystemRandom()
     audit_writer = AuditWriter(COMMAND_LINE, clock, random) if settings.organization.audit_actions else None
-    return Issuer(stores.directory, clock, random, audit_writer, settings.organization.keys_max)
+    return Issuer(clock, random, audit_writer, settings.organization.keys_max)
 
 
 def make_sender(settings: Settings) -> AsyncSender:
@@ -241,7 +241,7 @@ def make_service(
             share_of_limits(settings, counts.processes),
             on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
         ),
-        issuer=Issuer(stores.directory, clock, random, keys_max=settings.organization.keys_max),
+        issuer=Issuer(clock, random, keys_max=settings.organization.keys_max),
         ingest=Ingest(
             stores.log, clock, random, notifier, settings.ingest.queue_bytes_max, event_limits(settings)
         ),

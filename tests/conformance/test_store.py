@@ -36,6 +36,7 @@ from aegis_stream.domain.organization import ApiKey
 from aegis_stream.domain.organization import Scope as KeyScope
 from aegis_stream.errors import Conflict, NotFound, Unavailable
 from aegis_stream.ports import Appended
+from aegis_stream.store import keys, organizations
 from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.ledger import OPEN_REPLAYS_MAX, StoredLedger
 from aegis_stream.store.log import StoredLog
@@ -128,9 +129,7 @@ async def org(store) -> OrganizationNo:
 
 async def add_organization(store: Store, org_id: str) -> OrganizationNo:
     """Make an organization; return its number."""
-    return await store.db.write(
-        lambda db: store.directory.add_organization(db, OrganizationId(org_id), "Test", T0)
-    )
+    return await store.db.write(lambda unit: organizations.add(unit, OrganizationId(org_id), "Test", T0))
 
 
 async def add_destination(store: Store, org: OrganizationNo, number: int = 1, **spec) -> Destination:
@@ -1134,13 +1133,13 @@ async def test_keys_end_when_they_are_told_to(store, org):
     key = ApiKey(
         "key_1", org, OrganizationId("org_a"), "k", KeyScope.READ, b"d" * 32, "abcd", T0, Micros(T0 + 5)
     )
-    await store.db.write(lambda db: store.directory.add_key(db, key))
+    await store.db.write(lambda db: keys.add(db, key))
 
-    await store.db.write(lambda db: store.directory.expire_key(db, key, Micros(T0 + 9)))
+    await store.db.write(lambda db: keys.expire(db, key, Micros(T0 + 9)))
     put_off = await store.directory.key_by_digest(b"d" * 32)
-    await store.db.write(lambda db: store.directory.expire_key(db, key, Micros(T0 + 2)))
+    await store.db.write(lambda db: keys.expire(db, key, Micros(T0 + 2)))
     [listed] = await store.directory.keys_of(org, "", 10)
-    await store.db.write(lambda db: store.directory.delete_key(db, key))
+    await store.db.write(lambda db: keys.delete(db, key))
 
     assert (put_off.expires_at, listed.expires_at) == (T0 + 5, T0 + 2)
     assert await store.directory.key_by_digest(b"d" * 32) is None

@@ -114,7 +114,6 @@ async def test_a_new_organization_has_an_empty_log(world):
 async def test_what_the_command_line_does_is_recorded(world):
     """Organizations and keys made on the store itself, without a service, leave the same events, by the command line."""
     issuer = Issuer(
-        world.stores.directory,
         world.clock,
         world.random,
         AuditWriter(COMMAND_LINE, world.clock, world.random),
@@ -240,18 +239,17 @@ async def test_a_destination_whose_credential_does_not_open_can_be_deleted(world
     assert (details["before"]["url"], details["before"]["auth_header_set"]) == ("", True)
 
 
-async def test_large_redrives_are_recorded_with_each_transaction(world, monkeypatch):
-    """A redrive of many goes in several transactions, each with its own event; the counts add up."""
-    monkeypatch.setattr("aegis_stream.store.directory.REDRIVE_CHUNK", 2)
+async def test_a_large_redrive_is_one_event(world):
+    """A redrive of 2,500 dead letters is one event with their number, in one transaction with the redrive."""
     tenant = await world.make_organization()
     destination_id = await world.make_destination(tenant)
-    await world.send_events(tenant, 5)
-    await world.add_dead_letters(tenant, destination_id, range(2, 7))
+    await world.send_events(tenant, 2500)
+    await world.add_dead_letters(tenant, destination_id, range(2, 2502))
 
     answer = await tenant.admin.post(f"{PATH}/{destination_id}/dead-letters/redrive")
 
     counts = [one["aegis"]["audit"]["count"] for one in (await audit_writer_of(tenant))[1:]]
-    assert (answer.json(), counts) == ({"redriven": 5}, [2, 2, 1])
+    assert (answer.json(), counts) == ({"redriven": 2500}, [2500])
 
 
 # ── refused keys ──

@@ -45,7 +45,7 @@ async def fill(folder: Path, *places: str | tuple[str, str], token_url: str | No
     stores = wiring.open_stores(settings_of(folder), FakeLog())
     try:
         made = stores.db.write_now(
-            lambda db: wiring.make_issuer(settings_of(folder), stores).add_organization(db, "A", "org_a")
+            lambda db: wiring.make_issuer(settings_of(folder)).add_organization(db, "A", "org_a")
         )
         for number, place in enumerate(places):
             url, authority = (place, None) if isinstance(place, str) else place

@@ -54,7 +54,7 @@ def opened(settings: Settings, log: FakeLog | None = None) -> Iterator[wiring.St
 
 def add_organization(stores: wiring.Stores, org_id: str) -> int:
     """Make an organization; returns its number."""
-    issuer = wiring.make_issuer(make_settings(audit_actions=False), stores)
+    issuer = wiring.make_issuer(make_settings(audit_actions=False))
     return stores.db.write_now(lambda db: issuer.add_organization(db, org_id, org_id)).key.organization_no
 
 

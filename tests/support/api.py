@@ -462,7 +462,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     sender = FakeSender(real_sender)
     service = Service(
         access=Access(stores.directory, clock, stores.operator_digest, AccessLimits.of(settings)),
-        issuer=Issuer(stores.directory, clock, random, keys_max=settings.organization.keys_max),
+        issuer=Issuer(clock, random, keys_max=settings.organization.keys_max),
         ingest=Ingest(
             stores.log,
             clock,

@@ -281,7 +281,7 @@ class Simulation:
         )  # durability has tests of its own; this one is about logic
         self.log, self.ledger = StoredLog(self.db), StoredLedger(self.db)
         self.directory = StoredDirectory(self.db, Vault(GivenKeys((MasterKey(b"k" * 32),)), self.random))
-        self.issuer = Issuer(self.directory, self.clock, self.random)
+        self.issuer = Issuer(self.clock, self.random)
         self.ingest = Ingest(self.log, self.clock, self.random, self.bells, 1 << 30)
         self.receiver = ScriptedReceiver(self.loop, lambda _: status(202))
         self.telemetry = Log("json", "error")

@@ -17,7 +17,7 @@ from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import FieldProblem, Invalid
 from aegis_stream.pipeline.redrive import range_by_sequence, range_by_time
 from aegis_stream.store.around import with_before
-from aegis_stream.store.directory import AttemptRow
+from aegis_stream.store.attempts import AttemptRow
 from aegis_stream.store.quotas import refuse_many_replays
 
 from .audit import recorded_before, recorded_by

@@ -141,7 +141,7 @@ def _write(context: click.Context, config: Path | None, work: Callable[[Issuer, 
     for note in stores.notes:
         click.echo(f"first start: {note}", err=True)
     try:
-        issuer = make_issuer(settings, stores)
+        issuer = make_issuer(settings)
         return stores.db.write_now(lambda unit: work(issuer, unit))
     finally:
         stores.close()

@@ -2,7 +2,8 @@
 
 log.py         the event log: append, pages            (port EventLog)
 ledger.py      leases, settlements, retries, dead letters, replays   (port Ledger)
-directory.py   organizations, keys, destinations       (port Directory)
+organizations.py, keys.py, destinations.py, dead_letters.py, replays.py, attempts.py   what people govern: functions of a unit
+directory.py   the same as methods                     (port Directory)
 secrets.py     under which master key the sealed records stand
 inspect.py     a look that changes nothing
 sql/           every statement by name, one file a topic, shared by every database

@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from aegis_stream.errors import Conflict, Misconfigured
 from aegis_stream.ports import Clock, Random
-from aegis_stream.store.directory import Lost, StoredDirectory
+from aegis_stream.store.destinations import Lost
+from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.secrets import Record, SealingKey, StoredSecrets
 
 from .ring import KEYS_MAX, KeyFile, KeySource, MasterKey, Ring, locked, new_key

@@ -9,10 +9,6 @@ SELECT ?, ?, org_no, event_id, ?, ?, ?, ?, ? FROM events WHERE position = ?;
 -- The event is on its way again, or purged.
 DELETE FROM dead_letters WHERE dst_no = ? AND sequence = ?;
 
--- name: dead_letter_of
--- The dead letter of one event, if it is one.
-SELECT attempts, status_code, message, dead_at FROM dead_letters WHERE dst_no = ? AND sequence = ?;
-
 -- name: dead_letters_of
 -- Dead letters of a destination in log order.
 SELECT sequence, event_id, attempts, scope, status_code, message, dead_at FROM dead_letters
@@ -25,6 +21,19 @@ SELECT sequence FROM dead_letters WHERE dst_no = ? AND event_id = ?;
 -- name: dead_letters_for_redrive
 -- Dead letters to send once more, in log order; those that died after the redrive began wait for the next one.
 SELECT sequence FROM dead_letters WHERE dst_no = ? AND dead_at <= ? AND scope LIKE ? ORDER BY sequence LIMIT ?;
+
+-- name: count_redrivable
+-- How many dead letters a destination has, and how many of their events have a retry already (a replay may leave one).
+SELECT count(*), count(r.sequence) FROM dead_letters d
+LEFT JOIN retries r ON r.dst_no = d.dst_no AND r.sequence = d.sequence
+WHERE d.dst_no = ?;
+
+-- name: insert_redriven
+-- Make every dead letter of a destination pending again: no attempt made, due at once.
+INSERT INTO retries (dst_no, sequence, org_no, attempts, due_at)
+SELECT dst_no, sequence, org_no, 0, ? FROM dead_letters WHERE dst_no = ? ORDER BY sequence
+ON CONFLICT (dst_no, sequence) DO UPDATE
+SET attempts = 0, due_at = excluded.due_at, status_code = NULL, message = NULL;
 
 -- name: count_redriven
 -- Dead letters that became pending.

@@ -2,8 +2,8 @@
 
 A test compares docs/reference/metrics.md and docs/reference/log-events.md with them.
 
-Log lines carry names and values, never a message that was put together: `log.info("worker.started", worker_id=…)`. Values
-never are secrets: what may be logged is what may be seen.
+A log line has a name and values, never a composed message: `log.info("worker.started", worker_id=…)`. No value is a
+secret.
 """
 
 import json
@@ -15,32 +15,32 @@ from .errors import Misconfigured
 
 LOG_EVENTS: dict[str, str] = {
     "service.started": "The API answers.",
-    "service.stopped": "The API has ended; everything acknowledged is stored.",
-    "service.operator_key_made": "First start: the operator key was generated; it is shown once.",
-    "service.failed": "A request met an error that is a bug; the request's id is in the answer.",
-    "store.migrated": "The schema was brought up to date.",
+    "service.stopped": "The API has stopped; everything acknowledged is stored.",
+    "service.operator_key_made": "First start: the operator key was generated. The start prints it once on standard output.",
+    "service.failed": "A request met a bug; the line has the error's kind and place.",
+    "store.migrated": "The schema was migrated to this version.",
     "store.worker_removed": "A worker was found dead; its destinations are free.",
     "supervisor.worker_started": "A worker process was started.",
     "supervisor.worker_exited": "A worker process ended; it is started again unless the service is stopping.",
     "supervisor.api_started": "A further API process was started.",
     "supervisor.api_exited": "A further API process ended; it is started again unless the service is stopping.",
     "api.started": "A further API process answers.",
-    "api.stopped": "A further API process has ended; everything it acknowledged is stored.",
+    "api.stopped": "A further API process has stopped; everything it acknowledged is stored.",
     "worker.started": "A worker serves destinations.",
-    "worker.stopped": "A worker has ended; what was under way is settled or given back.",
-    "worker.lease_lost": "A worker was silent for longer than its lease; it begins anew.",
-    "worker.leases_lost": "Destinations were taken over by another worker.",
-    "worker.store_unavailable": "The store could not be reached; the worker tries again.",
-    "retention.clock_jumped": "Retention does not follow the wall clock, which jumped (or the service was off): it removes nothing early; check the clock.",
-    "access.key_refused": "A key opened nothing: mistyped, ended, or guessed; told once a minute for each network and kind of key.",
-    "vault.key_unknown": "A stored credential, or the store, names a master key that is not here; told once for each place.",
-    "vault.record_refused": "A sealed record was damaged, changed or moved, and does not open; told once for each place.",
+    "worker.stopped": "A worker has stopped; what was in flight is settled or released.",
+    "worker.lease_lost": "A worker was silent for longer than its lease; it starts again under a new id.",
+    "worker.leases_lost": "Another worker took over destinations.",
+    "worker.store_unavailable": "The worker cannot reach the store; it tries again.",
+    "retention.clock_jumped": "The wall clock jumped, or the service was off: retention deletes nothing early; check the clock.",
+    "access.key_refused": "An invalid key was used: mistyped, expired, revoked or guessed. Logged once a minute for each network and kind of key.",
+    "vault.key_unknown": "A stored credential, or the store, names a master key that this process does not have. Logged once for each place.",
+    "vault.record_refused": "A sealed record was damaged, changed or moved, and does not open. Logged once for each place.",
     "destination.unreadable": "A destination's stored credential or configuration does not open.",
-    "destination.halted": "Serving a destination met a bug; it alone is left alone for a minute, and nothing of it is lost.",
-    "destination.format_failed": "A format raised for an event or an answer: a bug, which costs one event a dead letter.",
+    "destination.halted": "A bug stops the delivery to one destination; it is retried after a minute, and no event is lost.",
+    "destination.format_failed": "A format raised an error for an event or an answer: a bug, which makes one event a dead letter.",
     "destination.failing": "Attempts fail for a reason about the destination.",
-    "destination.recovered": "A destination takes events again.",
-    "destination.warning": "Events arrive, and still there is something to look at: the destination's words, or its limits.",
+    "destination.recovered": "A destination accepts events again.",
+    "destination.warning": "Events are delivered, but something needs a look: the destination's message, or its limits.",
 }
 """Every log event: its name, and what it means."""
 
@@ -55,7 +55,7 @@ METRICS: dict[str, tuple[str, str]] = {
     ),
     "aegis_deliveries_total": ("counter", "Events delivered, summed over destinations."),
     "aegis_failed_attempts_total": ("counter", "Failed attempts, summed over destinations."),
-    "aegis_retrying": ("gauge", "Events waiting for another attempt."),
+    "aegis_retrying": ("gauge", "Events waiting for their next attempt."),
     "aegis_dead_letters": ("gauge", "Dead letters waiting to be redriven or purged."),
     "aegis_backlog": ("gauge", "Events not yet attempted, summed over destinations."),
 }

@@ -124,6 +124,41 @@ async def test_fills_in_what_is_missing(world):
     assert stored["received_at"] == to_text(START)
 
 
+async def test_dotted_names_are_read_as_nested_ones(world):
+    """An event with `"event.id"` and the like is found, filtered and told from a duplicate, and its bytes stay."""
+    tenant = await world.make_organization()
+    body = (
+        b'{"@timestamp":"2026-05-15T10:33:21Z","event.id":"evt_1","event.dataset":"aegis.preflight",'
+        b'"aegis.decision":"BLOCKED","organization.id":"org_abc","log.level":"info"}'
+    )
+
+    first = await tenant.ingest.send(body)
+    second = await tenant.ingest.send(body.replace(b'"event.id"', rb'"event\u002eid"'))
+    third = await tenant.ingest.send(body)
+
+    assert first.json()["accepted"] == 1
+    assert (second.status_code, third.json()["duplicates"]) == (422, 1)
+    assert body in (await tenant.read.get("/events/evt_1")).content
+    found = await tenant.read.get("/events", dataset="aegis.preflight", decision="BLOCKED")
+    assert body in found.content
+    assert not (await tenant.read.get("/events", dataset="other")).json()["data"]
+
+
+async def test_both_spellings_of_a_field_are_rejected(world):
+    """A field that is there nested and with a dot is rejected by its name, and nothing is stored."""
+    tenant = await world.make_organization()
+
+    answer = await tenant.ingest.send(
+        make_event("evt_1")[:-1] + b',"event.dataset":"aegis.audit_stream.admin"}'
+    )
+
+    assert answer.status_code == 422
+    (problem,) = answer.json()["errors"]
+    assert problem["field"] == "event.dataset"
+    assert "once" in problem["message"]
+    assert not await stored_events(tenant)
+
+
 async def test_rings_the_doorbell_once_events_are_stored(world):
     """Workers are told of new events, with the organization's new head, and not of duplicates."""
     tenant = await world.make_organization()

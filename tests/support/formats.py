@@ -38,7 +38,7 @@ AWKWARD_NAMES = st.sampled_from(
             "entity",
             "eventType",
         ),
-        *("timestamp", "_time", "dt", "time", "event_", "event.id", "organization.id", "a.b", "ecs"),
+        *("timestamp", "_time", "dt", "time", "event_", "event_id", "log.level", "a.b", "ecs"),
     ]
 )
 IDS = st.text(

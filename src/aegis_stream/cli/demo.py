@@ -24,6 +24,7 @@ from urllib.parse import quote
 from aegis_stream.domain.ids import Micros, new_secret
 from aegis_stream.domain.organization import OPERATOR_KEY_PREFIX
 from aegis_stream.errors import AegisError
+from aegis_stream.receiver import event_id
 from aegis_stream.settings import Settings
 
 from .client import Client
@@ -261,7 +262,7 @@ def _send(
     def expect(lines: list[Line]) -> None:
         for line in lines:
             event = json.loads(line.body)
-            expected.setdefault(event["event"]["id"], print_of(event, stage.org_id))
+            expected.setdefault(str(event_id(event)), print_of(event, stage.org_id))
 
     with Client(url, ingest_key, stage.org_id) as client:
         dispatch = Dispatch(

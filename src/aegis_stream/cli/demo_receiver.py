@@ -14,6 +14,7 @@ from io import TextIOBase
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from aegis_stream.domain.envelope import has_only_dotted
 from aegis_stream.receiver.output import event_line, notice_line
 from aegis_stream.receiver.server import Counts, Ready, ReceiverOptions, serve
 
@@ -36,8 +37,11 @@ class Print(NamedTuple):
 def print_of(event: dict[str, Any], org_id: str) -> Print:
     """Return the print of an event as the service stores it: with its organization filled in."""
     stored = {name: value for name, value in event.items() if name != "@timestamp"}
-    organization = stored.get("organization")
-    stored["organization"] = {"id": org_id} | (organization if isinstance(organization, dict) else {})
+    if has_only_dotted(stored, "organization"):
+        stored["organization.id"] = org_id
+    else:
+        organization = stored.get("organization")
+        stored["organization"] = {"id": org_id} | (organization if isinstance(organization, dict) else {})
     text = json.dumps(stored, sort_keys=True, separators=(",", ":"))
     return Print(event.get("@timestamp"), hashlib.sha256(text.encode()).digest()[:16])
 

@@ -13,6 +13,7 @@ from typing import Any, BinaryIO, NamedTuple
 import msgspec
 from msgspec import Raw
 
+from aegis_stream.domain.envelope import add_id
 from aegis_stream.errors import AegisError
 
 from .client import Client, Refused, Unreachable, printable
@@ -169,10 +170,9 @@ def with_id(body: bytes, make_id: Callable[[], str]) -> bytes:
         event = _decode_members(members["event"]) if "event" in members else {}
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return body
-    if "id" in event:
+    if "id" in event or "event.id" in members:
         return body
-    event["id"] = Raw(_encode(make_id()))
-    members["event"] = Raw(_encode(event))
+    add_id(members, "event", make_id())
     return _encode(members)
 
 

@@ -7,15 +7,17 @@ kept as it came.
 
 import json
 import re
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from . import privacy
+from .envelope import Ambiguity, add_id, has_dotted_names, id_of, nest
 from .ids import Micros, OrganizationId
 from .times import to_text
 
@@ -123,7 +125,6 @@ class _Envelope(msgspec.Struct, gc=False):
     event: _EventFields | UnsetType = UNSET
     organization: _OrganizationFields | UnsetType = UNSET
     timestamp: _Timestamp | UnsetType = msgspec.field(name="@timestamp", default=UNSET)
-    aegis: Raw | UnsetType = UNSET
 
 
 Words = str | list[str] | UnsetType
@@ -246,13 +247,12 @@ def _parse_thoroughly(
         return refusal
     try:
         text = raw.decode()
-        envelope = _decode_envelope(raw)
+        reading = _read_envelope(raw, limits)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        return _rejection_of(raw, error)
-    if _may_repeat_keys(raw) and (repeated := _repeated_key(raw)) is not None:
-        return Rejection(
-            None, repeated, "stands twice in the same object: which one counts is not defined", "malformed"
-        )
+        return _describe(error, "")._replace(event_id=_readable_id(raw))
+    if isinstance(reading, Rejection):
+        return reading
+    envelope, as_read = reading
     event, organization = envelope.event, envelope.organization
     event_id = event.id if event is not UNSET else UNSET
     dataset = event.dataset if event is not UNSET and event.dataset is not UNSET else ""
@@ -265,7 +265,7 @@ def _parse_thoroughly(
         return refusal
     decision: str | None = None
     if dataset == PREFLIGHT_DATASET:
-        preflight = _fit_preflight(envelope.aegis, limits)
+        preflight = _fit_preflight(_decode_members(as_read).get("aegis", UNSET), limits)
         if isinstance(preflight, Rejection):
             return preflight._replace(event_id=event_id or None)
         decision = preflight.decision
@@ -313,32 +313,52 @@ def is_same_submission(new: NewEvent, stored_body: str) -> bool:
     if new.raw is None:
         return False
     stored = _decode_members(stored_body.encode())
-    timestamp = stored.get("@timestamp")
-    organization = stored.get("organization")
-    if timestamp is None or organization is None:
+    timestamp, organization_id = stored.get("@timestamp"), id_of(stored, "organization")
+    if timestamp is None or organization_id is None:
         return False
-    organization_id = OrganizationId(msgspec.json.decode(organization)["id"])
     return (
         _fill(new.raw, new.event_id, organization_id, msgspec.json.decode(timestamp, type=str)) == stored_body
     )
 
 
-_NUMBER_BYTES = b"0123456789+-.eE"
+def _read_envelope(raw: bytes, limits: EventLimits) -> tuple[_Envelope, bytes] | Rejection:
+    """Decode the envelope as receivers read it: each key once in its object, and names with dots as nested fields.
 
-
-def _may_repeat_keys(raw: bytes) -> bool:
-    """Tell at little cost whether a key may stand twice in one object, at any depth; wrong only in saying yes.
-
-    A decoder takes the last of two equal keys and a destination perhaps the first: what was checked would not be what is
-    delivered. What was decoded has lost the first, and with it two quotation marks at least; nothing can make up for them
-    but a quotation mark that is spelled by its number.
+    Returns: the envelope, and JSON with the envelope in nested form; or why it cannot be read in one way only.
+    Raises: msgspec.DecodeError, RecursionError.
     """
-    if rb"\u0022" in raw:
-        return True
+    event, keys_may_repeat = _decode_whole(raw)
+    envelope = _convert(event, _Envelope)
+    if keys_may_repeat and (repeated := _repeated_key(raw)) is not None:
+        message = "stands twice in the same object: which one counts is not defined"
+        return Rejection(None, repeated, message, "malformed")
+    if not has_dotted_names(event):
+        return envelope, raw
+    nested = nest(_decode_members(raw), limits.depth_max)
+    if isinstance(nested, Ambiguity):
+        return Rejection(_readable_id(raw), nested.field, nested.message)
+    as_read = _encode(nested)
+    return _decode_envelope(as_read), as_read
+
+
+def _decode_whole(raw: bytes) -> tuple[dict[str, Any], bool]:
+    """Return the event and, at little cost, whether a key may stand twice in one object, at any depth.
+
+    That answer is wrong only in saying yes. A decoder takes the last of two equal keys and a destination perhaps the first:
+    what was checked would not be what is delivered. What was decoded has lost the first, and with it two quotation marks at
+    least; nothing can make up for them but a quotation mark that is spelled by its number.
+
+    Raises: msgspec.DecodeError.
+    """
     try:
-        return _encode(_decode_any(raw)).count(b'"') != raw.count(b'"')
-    except (msgspec.MsgspecError, UnicodeError, OverflowError, RecursionError):
-        return True
+        event = _decode_any(raw)
+    except msgspec.ValidationError:  # a number that no double holds
+        _decode_members(raw)
+        return json.loads(raw, parse_int=len, parse_float=len), True
+    try:
+        return event, _encode(event).count(b'"') != raw.count(b'"') or (b"\\" in raw and rb"\u0022" in raw)
+    except (msgspec.MsgspecError, OverflowError):  # a number that the encoder does not write
+        return event, True
 
 
 def _repeated_key(raw: bytes) -> str | None:
@@ -382,11 +402,17 @@ def _refuse_shape(raw: bytes, limits: EventLimits) -> Rejection | None:
     return None
 
 
+_NUMBER_BYTES = b"0123456789+-.eE"
+
+
 def _has_long_number(raw: bytes, most: int) -> bool:
     """Tell whether a number has more characters than `most`."""
     # A stretch that long covers one of these pieces whole; only what has such a piece is looked at more closely.
     piece = (most + 1) // 2
-    if not any(not raw[at : at + piece].strip(_NUMBER_BYTES) for at in range(0, len(raw) - piece + 1, piece)):
+    for at in range(0, len(raw) - piece + 1, piece):
+        if not raw[at : at + piece].strip(_NUMBER_BYTES):
+            break
+    else:
         return False
     found: list[int] = []
     try:
@@ -426,12 +452,9 @@ def _refuse_fields(
         0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX and event_id.isprintable()
     ):
         return Rejection(None, "event.id", f"must be 1 to {EVENT_ID_CHARACTERS_MAX} printable characters")
-    if dataset.startswith(RESERVED_DATASETS) and not reserved:
-        return Rejection(
-            event_id or None,
-            "event.dataset",
-            f"{RESERVED_DATASETS}* is reserved for the service's own events",
-        )
+    if not reserved and ("_" in dataset or not dataset.isascii()) and _is_reserved(dataset):
+        message = f"{RESERVED_DATASETS}* is reserved for the service's own events: choose another dataset"
+        return Rejection(event_id or None, "event.dataset", message)
     if len(dataset) > DATASET_CHARACTERS_MAX or not dataset.isprintable():
         return Rejection(
             event_id or None,
@@ -441,26 +464,28 @@ def _refuse_fields(
     return None
 
 
+def _is_reserved(dataset: str) -> bool:
+    """Tell whether a dataset is one of the service's own, as a person or a rule that ignores case and blanks reads it."""
+    plain = dataset if dataset.isascii() else unicodedata.normalize("NFKC", dataset)
+    return f"{plain.casefold().strip(' .')}.".startswith(RESERVED_DATASETS)
+
+
 def _fill(raw: bytes, event_id: str, organization_id: str, timestamp: str | None) -> str:
     """Add what is missing and leave every value that came as it came, down to its spelling."""
     members = _decode_members(raw)
-    event = _decode_members(members["event"]) if "event" in members else {}
-    organization = _decode_members(members["organization"]) if "organization" in members else {}
-    event.setdefault("id", Raw(_encode(event_id)))
-    organization.setdefault("id", Raw(_encode(organization_id)))
-    members["event"], members["organization"] = Raw(_encode(event)), Raw(_encode(organization))
+    add_id(members, "event", event_id)
+    add_id(members, "organization", organization_id)
     if timestamp is not None:
         members = {"@timestamp": Raw(_encode(timestamp))} | members
     return _encode(members).decode()
 
 
-def _rejection_of(raw: bytes, error: Exception) -> Rejection:
-    rejection = _describe(error, "")
+def _readable_id(raw: bytes) -> str | None:
+    """Return the id of an event that is refused, where it can be read."""
     try:
-        event_id = msgspec.json.decode(raw)["event"]["id"]
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, LookupError, TypeError):
-        return rejection
-    return rejection._replace(event_id=event_id if isinstance(event_id, str) else None)
+        return id_of(_decode_members(raw), "event")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def _describe(error: Exception, parent: str) -> Rejection:

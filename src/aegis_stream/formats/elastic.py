@@ -18,7 +18,7 @@ from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Resp
 
 from .answers import is_success, read_answer, refused, unread
 from .elastic_errors import Error, failure_of, named_failure
-from .fields import one_line, read_identity, text_of
+from .fields import id_of, one_line, text_of
 from .format import Format
 
 ID_BYTES_MAX = 512
@@ -143,7 +143,7 @@ def interpret_document(answer: Answer, count: int) -> Verdict:
 
 def _id_of(body: bytes) -> bytes | msgspec.Raw:
     """Return event.id as a JSON string that fits into `_id`; of a longer one its SHA-256, so that it stays the same."""
-    raw = read_identity(body).event.id
+    raw = id_of(body)
     if len(raw) <= ID_BYTES_MAX:
         return raw  # no spelling in JSON is shorter than the UTF-8 it stands for
     text = text_of(raw).encode()

@@ -1,7 +1,8 @@
 """What formats read of a stored event, and how they put something beside it without writing it anew.
 
-Every stored event is a JSON object with `@timestamp` (RFC 3339), `event.id` and `organization.id`: ingest sees to that. Strings
-are taken as raw JSON, so that no byte of them changes on the way.
+Every stored event is a JSON object with `@timestamp` (RFC 3339), `event.id` and `organization.id`: ingest ensures that. A field
+of the envelope may be nested or have a dotted name (`"event.id"`), never both; see `domain.envelope`. Strings are taken as raw
+JSON, so that no byte of them changes on the way.
 """
 
 import json
@@ -23,13 +24,17 @@ _Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class _Event(msgspec.Struct, gc=False):
-    id: Raw
     dataset: Raw | UnsetType = UNSET
     action: Raw | UnsetType = UNSET
 
 
+class _EventId(msgspec.Struct, gc=False):
+    id: Raw | UnsetType = UNSET
+
+
 class _Identified(msgspec.Struct, gc=False):
-    event: _Event
+    event: _EventId | UnsetType = UNSET
+    dotted_id: Raw = msgspec.field(name="event.id", default=Raw(b""))
 
 
 class _Timed(msgspec.Struct, gc=False):
@@ -43,16 +48,26 @@ class _Summary(msgspec.Struct, gc=False):
 class Described(msgspec.Struct, gc=False):
     """What says in words what happened: all raw, since only `event` is sure to have its shape."""
 
-    event: _Event
+    event: _Event | UnsetType = UNSET
     message: Raw | UnsetType = UNSET
     aegis: Raw | UnsetType = UNSET
+    dotted_summary: Raw | UnsetType = msgspec.field(name="aegis.summary", default=UNSET)
+    dotted_action: Raw | UnsetType = msgspec.field(name="event.action", default=UNSET)
+    dotted_dataset: Raw | UnsetType = msgspec.field(name="event.dataset", default=UNSET)
 
 
-read_identity = msgspec.json.Decoder(_Identified).decode
+_read_identity = msgspec.json.Decoder(_Identified).decode
 read_described = msgspec.json.Decoder(Described).decode
 _read_timed = msgspec.json.Decoder(_Timed).decode
 _read_summary = msgspec.json.Decoder(_Summary).decode
 _read_all = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def id_of(body: bytes) -> Raw:
+    """Return `event.id` as the raw JSON string."""
+    found = _read_identity(body)
+    event = found.event
+    return event.id if event is not UNSET and event.id is not UNSET else found.dotted_id
 
 
 def micros_of(body: bytes) -> Micros:
@@ -82,8 +97,16 @@ def message_of(described: Described) -> Raw | bytes:
             summary = _read_summary(described.aegis).summary
         except msgspec.ValidationError:
             summary = UNSET  # only preflight events are sure to have an object there
-    event = described.event
-    for one in (described.message, summary, event.action, event.dataset):
+    event = described.event if described.event is not UNSET else _Event()
+    for one in (
+        described.message,
+        summary,
+        described.dotted_summary,
+        event.action,
+        described.dotted_action,
+        event.dataset,
+        described.dotted_dataset,
+    ):
         if one is not UNSET and _is_text(one):
             return one
     return b'"audit event"'

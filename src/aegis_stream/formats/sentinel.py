@@ -10,10 +10,11 @@ import msgspec
 from msgspec import Raw
 
 from aegis_stream.domain.attempt import Accepted, Answer, Request, Verdict
+from aegis_stream.domain.envelope import ROOTS, Ambiguity, has_dotted_names, is_dotted, nest
 from aegis_stream.domain.times import to_text
 
 from .answers import is_success, refused, unread
-from .fields import micros_of
+from .fields import micros_of, read_all
 from .format import Format
 
 COLUMN_BYTES_MAX = 64_000
@@ -41,7 +42,7 @@ def interpret(answer: Answer, count: int) -> Verdict:
 def _row_of(body: bytes) -> bytes:
     row: dict[str, Raw | str | dict[str, Raw]] = {"TimeGenerated": to_text(micros_of(body))}
     more: dict[str, Raw] = {}
-    for name, value in _read_members(body).items():
+    for name, value in _columns(body).items():
         if name in COLUMNS or (name == "message" and bytes(value)[:1] == b'"'):
             row[name] = value
         elif name != "@timestamp":
@@ -54,6 +55,18 @@ def _row_of(body: bytes) -> bytes:
     if long:
         row |= {f"text_{number}": piece for number, piece in enumerate(_pieces(body), 1)}
     return msgspec.json.encode(row)
+
+
+def _columns(body: bytes) -> dict[str, Raw]:
+    """Return the event's members; those with dotted names of the envelope are in its objects, because these are the columns."""
+    members = _read_members(body)
+    if not has_dotted_names(read_all(body)):
+        return members
+    nested = nest(members)
+    if isinstance(nested, Ambiguity):
+        return members  # stored by version 0.1, which accepted a field in two spellings
+    others = {name: value for name, value in members.items() if name not in ROOTS and not is_dotted(name)}
+    return {name: Raw(msgspec.json.encode(value)) for name, value in nested.items()} | others
 
 
 def _pieces(body: bytes) -> Iterator[str]:

@@ -7,6 +7,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from .body import Event
 
@@ -23,17 +24,23 @@ class BusyError(Exception):
 
 def event_id(event: Event) -> str | None:
     """Return `event.id`, or None where the event has none."""
-    return _field(event, "id")
+    return _text(event, "id")
 
 
 def is_test(event: Event) -> bool:
     """Return whether this is a synthetic test event: its `event.dataset` is the reserved one."""
-    return _field(event, "dataset") == TEST_DATASET
+    return _text(event, "dataset") == TEST_DATASET
 
 
-def _field(event: Event, name: str) -> str | None:
-    inner = event.get("event")
+def field_of(event: Event, parent: str, name: str) -> Any:
+    """Return the field `parent.name`, nested or spelled with a dot (`"event.id"`), or None where the event has neither."""
+    inner = event.get(parent)
     value = inner.get(name) if isinstance(inner, dict) else None
+    return event.get(f"{parent}.{name}") if value is None else value
+
+
+def _text(event: Event, name: str) -> str | None:
+    value = field_of(event, "event", name)
     return value if isinstance(value, str) else None
 
 

@@ -11,7 +11,7 @@ from io import TextIOBase
 from typing import Any, TextIO
 
 from .body import Event
-from .inbox import event_id
+from .inbox import event_id, field_of
 
 _FIELD_CHARS_MAX = 200
 """Longest piece of an event on a line, characters: a line should fit on a screen."""
@@ -97,10 +97,11 @@ def event_line(event: Event, at: str, mark: str) -> str:
         at: when it came, RFC 3339.
         mark: "event", "test" or "duplicate".
     """
-    inner, aegis = _object(event, "event"), _object(event, "aegis")
-    did = "/".join(printable(value) for value in (inner.get("action"), aegis.get("decision")) if value)
-    said = aegis.get("summary") or event.get("message") or ""
-    pieces = [printable(event_id(event) or "(no id)"), printable(inner.get("dataset") or "-"), did or "-"]
+    action, decision = field_of(event, "event", "action"), field_of(event, "aegis", "decision")
+    did = "/".join(printable(value) for value in (action, decision) if value)
+    said = field_of(event, "aegis", "summary") or event.get("message") or ""
+    dataset = field_of(event, "event", "dataset")
+    pieces = [printable(event_id(event) or "(no id)"), printable(dataset or "-"), did or "-"]
     return f"{at[11:23]} {mark:<9} {'  '.join(pieces)}  {printable(said)}".rstrip()
 
 
@@ -121,8 +122,3 @@ def record_line(at: str, path: str, headers: Mapping[str, str], body: bytes, sta
     except UnicodeDecodeError:
         line["body_base64"] = base64.b64encode(body).decode("ascii")
     return json.dumps(line, separators=(",", ":"))
-
-
-def _object(event: Event, name: str) -> Mapping[str, Any]:
-    value = event.get(name)
-    return value if isinstance(value, dict) else {}

@@ -98,6 +98,8 @@ def test_an_endless_line_is_cut():
         (b'{ "event": {"id": "own"} }', b'{ "event": {"id": "own"} }'),
         (b'{"event":{"id":null}}', b'{"event":{"id":null}}'),
         (b'{"x":{"event":{}}}', b'{"x":{"event":{}},"event":{"id":"new"}}'),
+        (b'{ "event.id": "own"}', b'{ "event.id": "own"}'),
+        (b'{"event.kind":"event"}', b'{"event.kind":"event","event.id":"new"}'),
         (b'{"event":7}', b'{"event":7}'),
         (b"[1]", b"[1]"),
         (b"no json", b"no json"),

@@ -315,7 +315,16 @@ def test_refuses_unprintable_ids(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "x" * DATASET_CHARACTERS_MAX, "aegis.audit", "aegis.audit_stream", "日本"], ids=ascii
+    "text",
+    [
+        "",
+        "x" * DATASET_CHARACTERS_MAX,
+        "aegis.audit",
+        "aegis.audit_streams",
+        "my.aegis.audit_stream.x",
+        "日本",
+    ],
+    ids=ascii,
 )
 def test_takes_any_dataset(text):
     """Any dataset of printable characters is welcome, with its own fields."""
@@ -324,11 +333,21 @@ def test_takes_any_dataset(text):
 
 @pytest.mark.parametrize(
     "text",
-    ["aegis.audit_stream.test", "aegis.audit_stream.", "aegis.audit_stream.x.y", "x" * 257, "a\nb"],
+    [
+        *("aegis.audit_stream.test", "aegis.audit_stream.", "aegis.audit_stream.x.y", "aegis.audit_stream"),
+        *(
+            "Aegis.Audit_Stream.Admin",
+            "AEGIS.AUDIT_STREAM",
+            " aegis.audit_stream.admin ",
+            "aegis.audit_stream. ",
+        ),
+        *("\uff41egis.audit_stream.admin", "aegis\uff0eaudit\uff3fstream\uff0etest"),
+        *("x" * 257, "a\nb"),
+    ],
     ids=ascii,
 )
 def test_refuses_reserved_and_unprintable_datasets(text):
-    """Datasets of the service itself are not taken from outside, nor those that are too long or cannot be seen."""
+    """Datasets of the service itself are rejected in any spelling, and so are those that are too long or unprintable."""
     rejection = refused(make_event("evt_9", dataset=text))
 
     assert (rejection.field, rejection.event_id) == ("event.dataset", "evt_9")

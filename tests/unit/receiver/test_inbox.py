@@ -32,6 +32,15 @@ def test_the_second_time_is_a_duplicate():
     ]
 
 
+def test_a_dotted_id_is_the_same_id():
+    """An id and a dataset that are spelled with a dot count like nested ones."""
+    inbox = Inbox()
+
+    assert handle(inbox, {"event.id": "a", "event": {"kind": "event"}})
+    assert not handle(inbox, make_event("a"))
+    assert is_test({"event.dataset": TEST_DATASET})
+
+
 @pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt, asyncio.CancelledError])
 def test_an_event_that_failed_is_not_remembered(exception):
     """After an exception or a cancellation the repeated delivery counts as the first."""

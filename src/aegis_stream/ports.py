@@ -206,6 +206,11 @@ class Random(Protocol):
 class Channel(Protocol):
     """Connections to one destination; used by nobody else."""
 
+    @property
+    def waits(self) -> bool:
+        """True while attempts wait for something that further ones would only wait for as well, such as a token."""
+        ...
+
     def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
         """Begin one attempt: send the request; its answer comes by a call.
 

@@ -21,6 +21,7 @@ from .pipeline.attempts import Outbound
 from .pipeline.deliver import Forwarder, Forwarding
 from .pipeline.follow import SharedPages
 from .pipeline.settle import Settled, Settler
+from .pipeline.token_sender import TokenSender
 from .ports import Clock, Directory, EventLog, Ledger, Random, Retention, Sender
 from .settings import Settings
 from .telemetry import Log, place_of
@@ -88,6 +89,7 @@ class Worker:
     _workers: list[WorkerId] = field(default_factory=list)
     _shared: Forwarding = field(init=False)
     _settler: Settler = field(init=False)
+    _sender: TokenSender = field(init=False)
     _changes: asyncio.Event = field(default_factory=asyncio.Event)
     _lost: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -128,10 +130,11 @@ class Worker:
                 finally:
                     for forwarder in self._forwarders.values():
                         forwarder.close()
-                    self._shared.outbound.tokens.close()
+                    self._sender.close()
         finally:
             bell.close()
             self._positions.clear()  # whatever rings from now on finds nothing to serve
+            self._halted.clear()
         if not self._lost.is_set():
             with contextlib.suppress(Unavailable):
                 await around.ledger.retire(self.worker_id)
@@ -156,6 +159,7 @@ class Worker:
 
     def _make_shared(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
         around, settings = self.around, self.around.settings
+        self._sender = TokenSender(around.sender)
         self._settler = Settler(
             around.ledger,
             around.clock,
@@ -166,9 +170,7 @@ class Worker:
         self._shared = Forwarding(
             pages=SharedPages(around.log),
             ledger=around.ledger,
-            outbound=Outbound(
-                around.sender, around.route_of, spawn, settings.delivery.request_timeout_seconds
-            ),
+            outbound=Outbound(self._sender, around.route_of, spawn),
             clock=around.clock,
             random=around.random,
             settler=self._settler,

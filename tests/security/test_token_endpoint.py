@@ -15,7 +15,8 @@ from aegis_stream.domain.attempt import FaultKind, Response
 from aegis_stream.domain.endpoint import Grant
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.netguard import NetGuard, parse_networks
-from aegis_stream.pipeline.token import NoToken, Tokens
+from aegis_stream.pipeline.token_answer import NoToken
+from aegis_stream.pipeline.token_sender import TokenSender
 from aegis_stream.ports import Channel
 from aegis_stream.sender import AsyncSender
 from security import wiretap
@@ -58,9 +59,9 @@ async def fetching(
     sender = AsyncSender(user_agent="Aegis/1", guard=GUARD, resolver=names)
     asked = make_route(endpoint, host="login.example.net", timeout_s=timeout_s)
     route = make_route(destination, host=PUBLIC, timeout_s=timeout_s)
-    tokens = Tokens()
+    tokens = TokenSender(sender)
     grant = Grant(replace(asked, headers=()), FORM)
-    channel = tokens.open(sender, replace(route, headers=(), grant=grant))
+    channel = tokens.open(replace(route, headers=(), grant=grant))
     try:
         yield channel
     finally:

@@ -195,6 +195,8 @@ class FakeSender:
 class FakeChannel:
     """One destination's end of a FakeSender."""
 
+    waits = False
+
     sender: FakeSender
     route: Route
 

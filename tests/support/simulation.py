@@ -157,6 +157,8 @@ class ScriptedReceiver:
 class ScriptedChannel:
     """Attempts under way at a scripted receiver; like the real one it ends them when it is closed."""
 
+    waits = False
+
     def __init__(self, receiver: ScriptedReceiver) -> None:
         self._receiver = receiver
         self._under_way: dict[asyncio.Task[Answer], Callable[[Answer], None]] = {}

@@ -18,15 +18,15 @@ import msgspec
 from litestar import Request, post
 from litestar.params import FromPath
 
-from aegis_stream.domain.attempt import Answer, Failure, Fault, FaultKind
+from aegis_stream.domain.attempt import Answer, Failure, Fault, FaultKind, Verdict
 from aegis_stream.domain.audit import destination_action
 from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
 from aegis_stream.domain.event import TEST_DATASET
 from aegis_stream.domain.ids import RANDOM_BYTES, new_id
 from aegis_stream.domain.times import to_text
-from aegis_stream.formats import resolve, when_compressed
-from aegis_stream.pipeline.compress import compressed
-from aegis_stream.pipeline.token import NoToken, Tokens, judge
+from aegis_stream.pipeline.attempt import attempt
+from aegis_stream.pipeline.token_answer import NoToken
+from aegis_stream.pipeline.token_sender import TokenSender
 
 from .audit import record
 from .destinations import ONE
@@ -57,17 +57,13 @@ async def send_test(request: AnyRequest, destination_id: FromPath[str]) -> TestB
     destination = await service.destination(caller, destination_id)
     service.access.admit_test(caller)
     spec = destination.spec
-    format_ = when_compressed(resolve(spec.format, spec.url), spec.compression)
-    tokens = Tokens()
-    channel = tokens.open(service.sender, service.route_of(spec, destination.org_id))
+    sender = TokenSender(service.sender)
     try:
-        event = format_.encode([_test_event(service, destination)])
-        answer = await channel.post(compressed(event, spec.compression))
-        bearers = tokens.bearers()
+        route = service.route_of(spec, destination.org_id)
+        answer, verdicts = await attempt(sender, spec, route, [_test_event(service, destination)])
+        bearers = sender.bearers()
     finally:
-        channel.close()
-        tokens.close()
-    verdicts = judge(format_, answer, 1) if spec.oauth2 is not None else format_.interpret(answer, 1)
+        sender.close()
     shown = _shown(answer, verdicts[0] if isinstance(verdicts, list) else verdicts, spec, bearers)
     failure = None if shown.ok else str(shown.error)
     after = {"status_code": shown.status_code}
@@ -75,7 +71,9 @@ async def send_test(request: AnyRequest, destination_id: FromPath[str]) -> TestB
     return shown
 
 
-def _shown(answer: Answer, verdict: object, spec: DestinationSpec, bearers: list[str]) -> TestBody:
+def _shown(answer: Answer | None, verdict: Verdict, spec: DestinationSpec, bearers: list[str]) -> TestBody:
+    if answer is None:
+        return TestBody(False, None, 0.0, verdict.message if isinstance(verdict, Failure) else "", "")
     if isinstance(answer, Fault):
         steps = math.ceil(answer.latency_us / 1000 / FAULT_LATENCY_STEP_MS)
         message = verdict.message if isinstance(verdict, Failure) else answer.message

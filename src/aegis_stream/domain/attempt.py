@@ -54,6 +54,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         latency_us: microseconds from the first byte written (or the connection begun) to the end of the answer.
         retry_after: value of Retry-After as sent, if any.
         location_host: host of Location, if any: where a redirect pointed that we did not follow.
+        failure: what the answer means, where the sender knows it whatever the format; None where the format interprets it.
     """
 
     status: int
@@ -61,6 +62,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     latency_us: int
     retry_after: str | None = None
     location_host: str | None = None
+    failure: "Failure | None" = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,11 +73,13 @@ class Fault:
         kind: what kind of thing went wrong.
         message: one clause for a person, without secrets: "connection refused by 192.0.2.7 port 443".
         latency_us: microseconds from the start of the attempt to the fault.
+        failure: as for Response.
     """
 
     kind: FaultKind
     message: str
     latency_us: int
+    failure: "Failure | None" = None
 
 
 Answer = Response | Fault
@@ -119,6 +123,7 @@ class Failure:
         unjudged: the answer says nothing about this event, and something about those before it in the same request: it
             may be sent again at once, without counting an attempt. Such events are the last ones of a request, and never
             all of them, so that sending again ends.
+        bug: it is a bug of ours, in the format: the log says so.
     """
 
     scope: Scope
@@ -129,6 +134,7 @@ class Failure:
     overload: bool = False
     permanent: bool = False
     unjudged: bool = False
+    bug: bool = False
 
 
 Verdict = Accepted | Failure

@@ -56,6 +56,11 @@ class Route:
     org_id: str = ""
     grant: "Grant | None" = None
 
+    @property
+    def attempt_s_max(self) -> float:
+        """Seconds within which an attempt has ended: with a grant it may fetch a token, send, and after a 401 do both again."""
+        return self.timeout_s * (4 if self.grant is not None else 1)
+
 
 @dataclass(frozen=True, slots=True)
 class Grant:

@@ -1,6 +1,6 @@
 """OAuth 2.0 client credentials: how a destination's requests come by a token that expires.
 
-Source: RFC 6749, sections 4.4 and 2.3.1. The token itself is fetched and kept by `pipeline/token.py`.
+Source: RFC 6749, sections 4.4 and 2.3.1. The token itself is fetched and kept by `pipeline/token_sender.py`.
 """
 
 import re

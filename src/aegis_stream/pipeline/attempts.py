@@ -6,25 +6,20 @@ the call that records it.
 
 from collections.abc import Callable, Coroutine, Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, Fault, Request, Scope, Verdict
 from aegis_stream.domain.destination import Compression, Destination
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import AegisError
-from aegis_stream.formats import Acks, Format, oversize, resolve, when_compressed
-from aegis_stream.formats.status import by_status
+from aegis_stream.formats import Acks, Format
 from aegis_stream.ports import Channel, Sender
-from aegis_stream.telemetry import place_of
 
+from .attempt import format_of, request_of, verdicts_of
 from .compress import BESIDE_MAX, INLINE_BYTES_MAX, compressed, compressed_beside, make_threads
 from .confirm import CONFIRM_S, UNCONFIRMED_MAX, Confirmations, questions_route
 from .follow import LiveSource, Work
-from .token import SPANS_MAX, TokenChannel, Tokens, judge
-
-OVERSIZE_LOOK_BYTES = 64 * 1024
-"""Request bodies up to this size are within the limits of every format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,17 +29,13 @@ class Outbound:
     Args:
         route_of: destination → where its requests go; raises Invalid when its URL is no longer allowed.
         spawn: starts a task in the worker's task group.
-        timeout_s: seconds within which an attempt ends.
         threads: where large bodies are compressed.
-        tokens: those of destinations that want one.
     """
 
     sender: Sender
     route_of: Callable[[Destination], Route]
     spawn: Callable[[Coroutine[Any, Any, None]], object]
-    timeout_s: float
     threads: Executor = field(default_factory=make_threads)
-    tokens: Tokens = field(default_factory=Tokens)
 
 
 class Listener(Protocol):
@@ -68,10 +59,6 @@ class Listener(Protocol):
 
     def met_bug(self, error: Exception) -> None:
         """Take note of an error that must not happen."""
-        ...
-
-    def format_failed(self, failure: Failure) -> None:
-        """Report that a format raised for one event or one answer: a bug, which costs that event and no other."""
         ...
 
 
@@ -103,7 +90,7 @@ class Attempts:
     _confirmations: Confirmations | None = None
     _compressing: int = 0
     _compression: Compression = "none"
-    _with_token: bool = False
+    _attempt_s_max: float = 0.0
     _ended: Callable[[Work, Verdict | list[Verdict], int], None] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -125,18 +112,12 @@ class Attempts:
             self._land(work)
             self._ended(work, channel, 0)
             return
-        try:
-            if format_.age_max_s is not None:
-                self.listener.look_at_age(work.bodies[0])
-            request = format_.encode(work.bodies)
-        except Exception as error:  # noqa: BLE001 - a bug in a format costs one event, not the destination
-            self._encode_failed(work, format_, error)
+        request = request_of(format_, work.bodies)
+        if isinstance(request, Failure):
+            self._refuse(work, request)
             return
-        if len(request.body) > OVERSIZE_LOOK_BYTES:
-            failure = oversize(format_, request, len(work.sequences))
-            if failure is not None:
-                self._refuse(work, failure)
-                return
+        if format_.age_max_s is not None:
+            self.listener.look_at_age(work.bodies[0])
         if self._compression == "none":
             channel.start(request, self._answered, work)
         elif len(request.body) <= INLINE_BYTES_MAX:
@@ -145,7 +126,7 @@ class Attempts:
             self._compressing += 1
             self._look_whether_full()
             self.outbound.spawn(self._compress_and_start(channel, work, request))
-        if self._with_token:
+        if channel.waits:
             self._look_whether_full()
 
     def reconfigure(self, destination: Destination) -> None:
@@ -171,32 +152,23 @@ class Attempts:
 
     def longest_s(self) -> dict[Work, float]:
         """Return what is under way, with the seconds within which each must have ended."""
-        spans = SPANS_MAX if self._with_token else 1
-        ends_s = dict.fromkeys(self.flying, self.outbound.timeout_s * spans)
+        ends_s = dict.fromkeys(self.flying, self._attempt_s_max)
         ends_s.update(dict.fromkeys(self._confirmations or (), CONFIRM_S))
         return ends_s
 
     def _resolve(self) -> None:
         spec = self.destination.spec
         self._compression = spec.compression
-        self._with_token = spec.oauth2 is not None
         self._look_whether_full()
-        self.format = when_compressed(resolve(spec.format, spec.url), spec.compression)
+        self.format = format_of(spec)
 
     def _refuse(self, work: Work, failure: Failure) -> None:
-        """End an attempt before anything is sent, because of its size."""
+        """End an attempt before anything is sent: some event of it cannot be."""
         self._land(work)
         if len(work.sequences) > 1:
             self.listener.unsent(work.halves())
         else:
             self._ended(work, failure, 0)
-
-    def _encode_failed(self, work: Work, format_: Format, error: Exception) -> None:
-        """Find the event that a format cannot encode: a batch is halved, an event that is alone becomes a dead letter."""
-        failure = Failure(Scope.EVENT, bug_message(format_, "encode the event", error), permanent=True)
-        if len(work.sequences) == 1:
-            self.listener.format_failed(failure)
-        self._refuse(work, failure)
 
     async def _compress_and_start(self, channel: Channel, work: Work, request: Request) -> None:
         """Go on with an attempt whose body is large; its time begins with sending."""
@@ -215,6 +187,7 @@ class Attempts:
             self.listener.unsent([work])
         else:
             channel.start(request, self._answered, work)
+            self._look_whether_full()
         self.listener.wake()
 
     def _answered(self, work: Work, answer: Answer) -> None:
@@ -222,9 +195,9 @@ class Attempts:
         if self.stopped and isinstance(answer, Fault):
             return  # the connection was closed under it
         try:
-            if self._with_token:
+            if self.full:
                 self._look_whether_full()
-            verdicts = self._interpret(format_, answer, len(work.sequences))
+            verdicts = verdicts_of(format_, answer, len(work.sequences))
             acks = format_.acks
             if acks is not None and isinstance(verdicts, Accepted) and verdicts.ack_id is not None:
                 self._await_confirmation(acks, work, verdicts, answer.latency_us)
@@ -232,18 +205,6 @@ class Attempts:
                 self._ended(work, verdicts, answer.latency_us)
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
             self.listener.met_bug(error)
-
-    def _interpret(self, format_: Format, answer: Answer, count: int) -> Verdict | list[Verdict]:
-        """Return what an answer means for each event; total, also where a format has a bug."""
-        try:
-            verdicts = judge(format_, answer, count) if self._with_token else format_.interpret(answer, count)
-            if isinstance(verdicts, list) and len(verdicts) != count:
-                raise ValueError  # noqa: TRY301 - the same bug as an exception of the format's own
-        except Exception as error:  # noqa: BLE001 - a bug in a format costs one event, not the destination
-            failure = _unreadable(format_, answer, count, error)
-            self.listener.format_failed(failure)
-            return failure
-        return verdicts
 
     def _confirmed(self, work: Work, verdict: Verdict, latency_us: int) -> None:
         self._look_whether_full()
@@ -270,7 +231,7 @@ class Attempts:
 
     def _look_whether_full(self) -> None:
         unconfirmed = len(self._confirmations) if self._confirmations is not None else 0
-        waits = isinstance(self._channel, TokenChannel) and self._channel.waits
+        waits = self._channel is not None and self._channel.waits
         self.full = self._compressing >= BESIDE_MAX or unconfirmed >= UNCONFIRMED_MAX or waits
 
     def _open_channel(self) -> Channel | Failure:
@@ -282,26 +243,7 @@ class Attempts:
     def _channel_of(self, turn: Callable[[Route], Route]) -> Channel | Failure:
         try:
             route = turn(self.outbound.route_of(self.destination))
-            return self.outbound.tokens.open(self.outbound.sender, route)
+            self._attempt_s_max = max(self._attempt_s_max, route.attempt_s_max)
+            return self.outbound.sender.open(route)
         except AegisError as error:
             return Failure(Scope.DESTINATION, error.message, fix_needed=True)
-
-
-def bug_message(format_: Format, what: str, error: Exception) -> str:
-    """Return the reason of a failure that is a bug in a format: kind and place, never the error's text, which may quote an event."""
-    kind = f"{type(error).__name__} at {place_of(error)}"
-    return f"format {format_.name} failed to {what} ({kind}): this is a bug in Aegis Audit Stream, please report it"
-
-
-def _unreadable(format_: Format, answer: Answer, count: int, error: Exception) -> Failure:
-    """Return the failure for an answer on which a format raised: judged by its status if that is an error.
-
-    A 2xx may hide that an event was rejected, so it is about the event: a batch is halved until one event is alone.
-    """
-    message = bug_message(format_, "interpret the answer", error)
-    verdict = by_status(answer, count)
-    if isinstance(verdict, Failure):
-        return replace(verdict, message=f"{verdict.message}; {message}")
-    return Failure(
-        Scope.EVENT, f"answered {verdict.status_code}; {message}", verdict.status_code, permanent=True
-    )

@@ -358,10 +358,6 @@ class Forwarder:
         """Hand over an error that must not happen."""
         self.shared.on_bug(self, error)
 
-    def format_failed(self, failure: Failure) -> None:
-        """Log that a format raised for one event or one answer."""
-        self.tracker.format_failed(failure, self.shared.clock.now())
-
     def _end_wait(self) -> None:
         self._burst = None
         self.wake()

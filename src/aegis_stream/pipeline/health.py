@@ -101,7 +101,10 @@ class HealthTracker:
         self._failing = self.health.failures_in_row > 0
 
     def failed(self, failure: Failure, sequence: int | None, now: Micros) -> None:
-        """Note a failure, and the first event of the attempt; None where it was not an attempt that failed."""
+        """Note a failure, and the first event of the attempt; None where it was not an attempt that failed.
+
+        A bug in a format is logged, the same one at most once an hour.
+        """
         self.health = replace(
             self.health,
             last_error_at=now,
@@ -109,16 +112,13 @@ class HealthTracker:
             last_error_message=failure.message,
             last_error_sequence=sequence,
         )
+        if failure.bug and self.warnings.is_due(self.ids["destination_id"], failure.message, now):
+            self.telemetry.error("destination.format_failed", **self.ids, reason=failure.message)
 
     def warned(self, warning: str, now: Micros) -> None:
         """Say in the log what a person should know although events arrive; the same thing once an hour."""
         if self.warnings.is_due(self.ids["destination_id"], warning, now):
             self.telemetry.warning("destination.warning", **self.ids, reason=warning)
-
-    def format_failed(self, failure: Failure, now: Micros) -> None:
-        """Log that a format raised, which is a bug; the same message at most once an hour."""
-        if self.warnings.is_due(self.ids["destination_id"], failure.message, now):
-            self.telemetry.error("destination.format_failed", **self.ids, reason=failure.message)
 
     def take_stock(
         self, latencies_us: Seq[int], failures_in_row: int, window: float, now: Micros, now_s: float

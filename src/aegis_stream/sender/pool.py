@@ -151,6 +151,8 @@ def _is_of(exchange: Exchange | None, answered: "asyncio.Future[Answer]") -> boo
 class Channel:
     """Connections to one destination; implements ports.Channel. Made by AsyncSender.open."""
 
+    waits = False
+
     __slots__ = (
         "__weakref__",
         "_clock",

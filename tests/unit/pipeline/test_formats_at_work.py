@@ -11,7 +11,7 @@ from aegis_stream.domain.attempt import Accepted, Failure, Request, Response, Sc
 from aegis_stream.domain.destination import BatchPolicy, DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.formats import REGISTRY
-from aegis_stream.pipeline.attempts import OVERSIZE_LOOK_BYTES
+from aegis_stream.pipeline.attempt import OVERSIZE_LOOK_BYTES
 from aegis_stream.pipeline.route import route_of
 from aegis_stream.settings import Settings
 from support.formats import read_events

@@ -1,145 +1,43 @@
-"""Tokens of destinations that want one: fetched, kept in memory, renewed before their end (within step 6).
+"""A sender whose channels add an OAuth2 token where a route has a grant: fetched, kept in memory, renewed before its end.
 
-Where a route has a grant, its channel is a `TokenChannel`: what is sent through it carries a token. A token that is missing is
-fetched once, whoever waits for it; one that comes near its end is renewed beside the requests that it still carries. No token
-is an answer like any other, about the destination: nothing was sent, and pacing treats it as the outage that it is.
+It decorates any other sender, so that attempts know nothing of tokens. A token that is missing is fetched once, however many
+attempts wait for it; one that is near its end is renewed while requests still use it. Without a token nothing is sent, and the
+answer is a NoToken: a failure of the destination, which pacing treats as the outage that it is.
 """
 
 import asyncio
 import math
-import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-import msgspec
+from msgspec.structs import replace as replace_struct
 
-from aegis_stream.domain.attempt import (
-    Answer,
-    Failure,
-    Fault,
-    FaultKind,
-    Request,
-    Response,
-    Scope,
-    Verdict,
-)
-from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX
+from aegis_stream.domain.attempt import Answer, Failure, Fault, FaultKind, Request, Response, Scope
 from aegis_stream.domain.endpoint import Grant, Route
 from aegis_stream.domain.oauth2 import TOKEN_HEADER
 from aegis_stream.errors import AegisError
-from aegis_stream.formats import Format
-from aegis_stream.formats.status import by_status
 from aegis_stream.ports import Channel, Sender
+
+from .token_answer import SCHEME, NoToken, read_token
 
 RENEW_BEFORE_S = 300.0
 """A token is renewed so many seconds before its end, or after half its life where that is later."""
-LIFE_UNKNOWN_S = 300.0
-"""Life of a token whose answer does not tell it, seconds."""
-LIFE_MIN_S, LIFE_MAX_S = 10.0, 86_400.0
-"""Bounds of what an answer may tell of a life, seconds: below, everything would be spent on renewals."""
 FETCH_PAUSE_S = 1.0
-"""After a fetch that failed the next one begins so much later, seconds; whoever wants a token meanwhile gets the same failure."""
+"""Pause after a failed fetch, seconds; whoever wants a token meanwhile gets the same failure."""
 RENEWAL_PAUSE_S = 30.0
-"""The same while there is a token that still holds."""
+"""The same while there is a token that is still valid."""
 REFUSED_PAUSE_S = 60.0
 """Shortest time between two renewals because a destination answered 401, seconds."""
-SPANS_MAX = 4
-"""An attempt may last so many times what one of its requests may: a token, the attempt, after a 401 both once more."""
 STATUS_UNAUTHORIZED = 401
 
 _FORM = "application/x-www-form-urlencoded"
-_SCHEME = "Bearer "
-_VISIBLE = re.compile(r"[!-~]+")
-_FIX_STATUSES = frozenset({400, 401, 403})
-_REFUSED = "answered 401: the destination does not accept the token: check oauth2.scope, and what the client may do there"
-
-
-@dataclass(frozen=True, slots=True)
-class NoToken(Fault):
-    """Nothing was sent, because there was no token to send with it."""
-
-    failure: Failure
-
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """A token and how long it holds, seconds from when it was asked for."""
-
-    bearer: str = field(repr=False)
-    life_s: float
-
-
-class _Granted(msgspec.Struct):
-    """What of a token endpoint's answer is read. Source: RFC 6749 section 5.1; some write the number as text."""
-
-    access_token: str
-    token_type: str = "Bearer"  # noqa: S105 - a type
-    expires_in: int | float | str | None = None
-
-
-_decode = msgspec.json.Decoder(_Granted).decode
-
-
-def judge(format_: Format, answer: Answer, count: int) -> Verdict | list[Verdict]:
-    """Say what an answer to a request with a token means: as the format does, where it is not about the token.
-
-    Args:
-        count: events that were sent.
-    """
-    if isinstance(answer, NoToken):
-        return answer.failure
-    if isinstance(answer, Response) and answer.status == STATUS_UNAUTHORIZED:
-        return Failure(Scope.DESTINATION, _REFUSED, status_code=answer.status, fix_needed=True)
-    return format_.interpret(answer, count)
-
-
-def read_token(answer: Answer) -> Token | NoToken:
-    """Read what a token endpoint answered; total. Nothing of the answer but its status is in a message."""
-    if isinstance(answer, Fault):
-        verdict = by_status(answer, 1)
-        assert isinstance(verdict, Failure), "a fault is never a success"
-        failure = replace(verdict, message=f"the token endpoint: {verdict.message}", overload=False)
-        return NoToken(answer.kind, failure.message, answer.latency_us, failure)
-    if not 200 <= answer.status < 300:
-        return _refused(answer)
-    try:
-        granted = _decode(answer.body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _no_token(answer, "without a token: check that token_url is a token endpoint")
-    if granted.token_type.lower() != "bearer" or not _fits_header(granted.access_token):
-        return _no_token(answer, "with a token that is no bearer token, or cannot stand in a header")
-    return Token(granted.access_token, _life_s(granted.expires_in))
-
-
-def _refused(answer: Response) -> NoToken:
-    if 300 <= answer.status < 400:
-        return _no_token(answer, ": redirects are not followed; check token_url")
-    if answer.status in _FIX_STATUSES:
-        what = "client_id, client_secret and scope" if answer.status == 400 else "client_id and client_secret"
-        return _no_token(answer, f": check {what}", fix_needed=True)
-    return _no_token(answer, ": check token_url, and how it fares")
-
-
-def _no_token(answer: Response, what: str, *, fix_needed: bool = False) -> NoToken:
-    space = "" if what.startswith(":") else " "
-    message = f"the token endpoint answered {answer.status}{space}{what}"
-    verdict = by_status(answer, 1)
-    wait_s = verdict.retry_after_s if isinstance(verdict, Failure) else None
-    failure = Failure(Scope.DESTINATION, message, retry_after_s=wait_s, fix_needed=fix_needed)
-    return NoToken(FaultKind.PROTOCOL, message, answer.latency_us, failure)
-
-
-def _fits_header(token: str) -> bool:
-    return bool(_VISIBLE.fullmatch(token)) and len(_SCHEME + token) <= HEADER_VALUE_CHARACTERS_MAX
-
-
-def _life_s(told: float | str | None) -> float:
-    try:
-        life_s = float(told) if told is not None else LIFE_UNKNOWN_S
-    except (ValueError, OverflowError):
-        return LIFE_UNKNOWN_S
-    return min(max(life_s, LIFE_MIN_S), LIFE_MAX_S) if math.isfinite(life_s) else LIFE_UNKNOWN_S
+_REFUSED = Failure(
+    Scope.DESTINATION,
+    "answered 401: the destination does not accept the token: check oauth2.scope, and what the client may do there",
+    status_code=STATUS_UNAUTHORIZED,
+    fix_needed=True,
+)
 
 
 class _Source:
@@ -232,28 +130,30 @@ class _Source:
             told(got)
 
 
-class Tokens:
-    """The tokens of a worker, by what they are fetched with: they outlive the channels that use them.
+class TokenSender:
+    """Opens channels that add tokens; implements ports.Sender.
 
-    Two destinations of an organization that are granted alike share one.
+    It keeps the tokens by what they are fetched with, so they outlive the channels that use them, and two destinations of an
+    organization with the same grant share one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, sender: Sender) -> None:
+        self._sender = sender
         self._sources: dict[Grant, _Source] = {}
 
-    def open(self, sender: Sender, route: Route) -> Channel:
-        """Return a channel for a route, with tokens where it has a grant. Raises: what `Sender.open` raises."""
+    def open(self, route: Route) -> Channel:
+        """Return a channel for a route, with tokens where it has a grant. Raises: what the decorated sender raises."""
         if route.grant is None:
-            return sender.open(route)
+            return self._sender.open(route)
         source = self._sources.get(route.grant)
         if source is None:
-            source = _Source(sender.open(route.grant.route), route.grant.form)
+            source = _Source(self._sender.open(route.grant.route), route.grant.form)
             self._forget_old()
             self._sources[route.grant] = source
-        return TokenChannel(sender, replace(route, grant=None), source)
+        return TokenChannel(self._sender, replace(route, grant=None), source)
 
     def bearers(self) -> list[str]:
-        """Return the tokens that there are."""
+        """Return the tokens that it has."""
         return [one.bearer for one in self._sources.values() if one.bearer is not None]
 
     def close(self) -> None:
@@ -290,9 +190,9 @@ class _Opened:
 
 
 class TokenChannel:
-    """A channel whose requests carry a token; implements ports.Channel. Made by Tokens.open.
+    """A channel whose requests carry a token; implements ports.Channel. Made by TokenSender.open.
 
-    An attempt that is answered 401 is made once more with another token, where one may be had; the caller sees one answer.
+    An attempt that is answered 401 is made once more with a new token, where there is one; the caller sees one answer.
     """
 
     __slots__ = ("_closed", "_loop", "_opened", "_route", "_sender", "_source", "_waiting")
@@ -308,11 +208,11 @@ class TokenChannel:
 
     @property
     def waits(self) -> bool:
-        """True while attempts wait for a token: more of them would only share its fate."""
+        """True while attempts wait for a token: more of them would only end as these do."""
         return bool(self._waiting)
 
     def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
-        """Begin one attempt, as ports.Channel.start does; it lasts SPANS_MAX times as long at worst."""
+        """Begin one attempt, as ports.Channel.start does; it ends within Route.attempt_s_max."""
         self._begin(_Attempt(request, ended, token))
 
     async def post(self, request: Request) -> Answer:
@@ -362,7 +262,7 @@ class TokenChannel:
         """Return the channel of this token; those of other tokens are closed as soon as nothing is under way in them."""
         if self._opened and self._opened[-1].bearer == bearer:
             return self._opened[-1]
-        headers = ((TOKEN_HEADER, f"{_SCHEME}{bearer}"), *self._route.headers)
+        headers = ((TOKEN_HEADER, f"{SCHEME}{bearer}"), *self._route.headers)
         opened = _Opened(self._sender.open(replace(self._route, headers=headers)), bearer)
         for old in [one for one in self._opened if not one.under_way]:
             self._end(old)
@@ -373,12 +273,15 @@ class TokenChannel:
         opened.under_way -= 1
         if not opened.under_way and opened is not self._opened[-1]:
             self._end(opened)
-        refused = isinstance(answer, Response) and answer.status == STATUS_UNAUTHORIZED
-        if refused and not one.again and not self._closed and self._source.refuse(opened.bearer):
-            one.again = True
-            self._begin(one)
-        else:
-            one.ended(one.token, answer)
+        if isinstance(answer, Response) and answer.status == STATUS_UNAUTHORIZED:
+            if not one.again and not self._closed and self._source.refuse(opened.bearer):
+                one.again = True
+                self._begin(one)
+                return
+            answer = replace_struct(
+                answer, failure=_REFUSED
+            )  # about the token, whatever the format would read from it
+        one.ended(one.token, answer)
 
     def _end(self, opened: _Opened) -> None:
         self._opened.remove(opened)

@@ -15,7 +15,8 @@ from aegis_stream.domain.endpoint import Endpoint, Grant, Route
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Invalid
 from aegis_stream.pipeline.pacing import OUTAGE_AFTER
-from aegis_stream.pipeline.token import NoToken, Token, TokenChannel, Tokens, read_token
+from aegis_stream.pipeline.token_answer import NoToken, Token, read_token
+from aegis_stream.pipeline.token_sender import TokenChannel, TokenSender
 from aegis_stream.settings import Settings
 from support.said import Said
 from support.settings import make_settings
@@ -535,7 +536,7 @@ def test_closing_ends_what_waits_for_a_token(sim):
     heard: list[object] = []
 
     async def close_while_waiting() -> None:
-        channel = Tokens().open(sim.receiver, sim.route)
+        channel = TokenSender(sim.receiver).open(sim.route)
         assert isinstance(channel, TokenChannel)
         channel.start(
             Request(b'{"event":{"id":"e"}}'), lambda token, answer: heard.append((token, answer)), "one"
@@ -558,13 +559,13 @@ def test_a_token_is_kept_to_its_end_and_no_longer(sim):
         return replace(sim.route, grant=Grant(TOKEN_ROUTE, replace(CLIENT, client_id=name).form()))
 
     async def use_three() -> tuple[list[str], list[str]]:
-        tokens = Tokens()
+        sender = TokenSender(sim.receiver)
         for name in ("a", "b", "a", "b"):
-            await tokens.open(sim.receiver, with_client(name)).post(request)
-        kept = tokens.bearers()
+            await sender.open(with_client(name)).post(request)
+        kept = sender.bearers()
         await asyncio.sleep(3600)
-        await tokens.open(sim.receiver, with_client("c")).post(request)
-        return kept, tokens.bearers()
+        await sender.open(with_client("c")).post(request)
+        return kept, sender.bearers()
 
     assert sim.run(use_three()) == (["t1", "t2"], ["t3"])
 
@@ -580,7 +581,7 @@ def test_a_header_that_the_sender_refuses_is_a_failure(sim):
 
     async def attempt() -> Answer:
         receiver = Refusing(sim.loop, lambda _: None)
-        return await Tokens().open(receiver, sim.route).post(Request(b"{}"))
+        return await TokenSender(receiver).open(sim.route).post(Request(b"{}"))
 
     answer = sim.run(attempt())
 

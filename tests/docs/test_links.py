@@ -4,8 +4,10 @@ import re
 
 import click
 import pytest
+import yaml
 
 from aegis_stream.cli.main import cli
+from aegis_stream.telemetry import LOG_EVENTS, METRICS
 from support.docs import PAGES, ROOT, SLUG, SOURCE, code_of, read
 
 
@@ -87,3 +89,32 @@ def test_files_named_in_the_text_exist():
     ]
 
     assert missing == []
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "how-to").glob("*.md")), ids=lambda page: page.name)
+def test_log_events_named_in_the_text_exist(page):
+    """Every log event that a how-to page names in backticks is one that the program writes."""
+    parts = "|".join({name.partition(".")[0] for name in LOG_EVENTS})
+    prose = re.sub(
+        r"^```[^\n]*\n.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+
+    assert set(re.findall(rf"`((?:{parts})\.[a-z_]+)`", prose)) <= set(LOG_EVENTS)
+
+
+def test_the_alerts_use_metrics_that_exist():
+    """The alert rules of docs/how-to/monitor.md name metrics of the service, and cover every condition of the reference."""
+    (rules,) = [
+        one
+        for one in re.findall(r"```yaml\n(.*?)```", read("docs/how-to/monitor.md"), re.DOTALL)
+        if "expr" in one
+    ]
+    worth = re.findall(r"^\| `(aegis_\w+)[^|]* \| [^|]+ \|$", read("docs/reference/metrics.md"), re.MULTILINE)
+
+    named = {
+        name
+        for one in yaml.safe_load(rules)["groups"][0]["rules"]
+        for name in re.findall(r"aegis_\w+", one["expr"])
+    }
+    assert named <= set(METRICS)
+    assert set(worth) <= named

@@ -26,7 +26,7 @@ from .api.connection import bounded_http
 from .api.counts import IngestCounts, open_counts, share_counts
 from .errors import Misconfigured
 from .settings import Settings
-from .store.wakeups import WakeNotifier
+from .store.opening import open_notifier
 from .supervisor import Child, supervise
 from .telemetry import Log
 from .wiring import Stores, make_log, make_service, make_worker, open_stores, remove_dead_workers
@@ -181,7 +181,7 @@ async def _serve(
     settings: Settings, serving: Serving, stores: Stores, telemetry: Log, listeners: list[socket.socket]
 ) -> None:
     stop = _stop_on_signals()
-    notifier = WakeNotifier(stores.wake_folder)
+    notifier = open_notifier(stores.location)
     counts_fd = share_counts(serving.api_processes)
     app = create_app(make_service(settings, stores, telemetry, notifier, open_counts(counts_fd, 0)))
     metrics_server = None
@@ -282,7 +282,7 @@ async def _answer(
 ) -> None:
     stop = _stop_on_signals()
     _stop_on_end_of_input(stop)
-    notifier = WakeNotifier(stores.wake_folder)
+    notifier = open_notifier(stores.location)
     app = create_app(make_service(settings, stores, telemetry, notifier, counts))
     if settings.telemetry.metrics_port:
         app, _ = app.split_metrics()  # the supervisor alone listens there, and sums up for all

@@ -26,16 +26,17 @@ from .errors import Misconfigured, Unavailable
 from .netguard import NetGuard
 from .pipeline.ingest import Ingest
 from .pipeline.route import route_of
+from .ports import Notifier
 from .sender import AsyncSender, Limits, ThreadResolver, TrustStore
 from .settings import Settings
 from .store.audit_writer import AuditWriter
+from .store.database import Database
 from .store.directory import StoredDirectory
 from .store.ledger import StoredLedger
 from .store.log import StoredLog
+from .store.opening import Location, is_alive, open_database, open_listener
 from .store.retention import Retention
 from .store.secrets import StoredSecrets, needs_a_key
-from .store.sqlite import Sqlite
-from .store.wakeups import WakeListener, WakeNotifier, is_alive
 from .telemetry import Log
 from .vault import GivenKeys, KeyFile, KeySource, Rotation, Vault, parse_ring
 from .worker import Worker, WorkerDeps
@@ -67,13 +68,13 @@ class SystemRandom:
 class Stores:
     """Everything on one database."""
 
-    db: Sqlite
+    db: Database
     log: StoredLog
     ledger: StoredLedger
     directory: StoredDirectory
     secrets: StoredSecrets
     retention: Retention
-    wake_folder: Path
+    location: Location
     operator_digest: bytes
     notes: tuple[str, ...]
 
@@ -104,11 +105,11 @@ def open_stores(
         keys.read()  # what is wrong with it is said before a database is made
     elif check_keys and settings.secrets.master_key is None and settings.secrets.master_key_file is not None:
         raise Misconfigured(f"AEGIS_MASTER_KEY_FILE {settings.secrets.master_key_file} does not exist")
-    path = database_path(settings)
-    db = Sqlite(path, threads=threads)
+    location = database_location(settings)
+    db = open_database(location, SystemClock(), threads=threads)
     before, after = db.migrate()
     if before == 0:
-        notes.append(f"made {path}: events, destinations and keys live here")
+        notes.append(f"made {location.path}: events, destinations and keys live here")
     elif before != after:
         telemetry.info("store.migrated", before=before, after=after)
     stored_secrets = _open_vault(settings, db, telemetry, notes, check=check_keys)
@@ -120,17 +121,17 @@ def open_stores(
         StoredDirectory(db, stored_secrets.sealer),
         stored_secrets,
         Retention(db),
-        folder / "bell",
+        location,
         operator_digest,
         tuple(notes),
     )
 
 
-def database_path(settings: Settings) -> Path:
-    """Return where the SQLite file is."""
-    if settings.store.database_url:
-        return Path(settings.store.database_url.removeprefix("sqlite:///"))
-    return settings.store.data_dir / "aegis.db"
+def database_location(settings: Settings) -> Location:
+    """Return where the database is."""
+    folder, url = settings.store.data_dir, settings.store.database_url
+    path = Path(url.removeprefix("sqlite:///")) if url else folder / "aegis.db"
+    return Location(path, wake_folder=folder / "bell")
 
 
 def key_source(settings: Settings) -> KeySource:
@@ -141,7 +142,7 @@ def key_source(settings: Settings) -> KeySource:
 
 
 def _open_vault(
-    settings: Settings, db: Sqlite, telemetry: Log, notes: list[str], *, check: bool
+    settings: Settings, db: Database, telemetry: Log, notes: list[str], *, check: bool
 ) -> StoredSecrets:
     """Open what is sealed; make the master key's file at the first start, and only then.
 
@@ -223,7 +224,7 @@ def make_service(
     settings: Settings,
     stores: Stores,
     telemetry: Log,
-    notifier: WakeNotifier,
+    notifier: Notifier,
     counts: IngestCounts | None = None,
 ) -> Service:
     """Return what the API stands on.
@@ -291,7 +292,7 @@ def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
             clock=SystemClock(),
             random=SystemRandom(),
             telemetry=telemetry,
-            listen=lambda worker_id, on_ring: WakeListener(stores.wake_folder, worker_id, on_ring),
+            listen=lambda worker_id, on_ring: open_listener(stores.location, worker_id, on_ring),
             route_of=lambda destination: route_of(destination.spec, settings, destination.org_id),
             settings=settings,
         )
@@ -302,7 +303,7 @@ async def remove_dead_workers(stores: Stores, telemetry: Log) -> None:
     """Free what dead workers of this machine still hold, so that nobody waits for their leases to expire."""
     with contextlib.suppress(Unavailable):  # a full disk: the leases expire by themselves
         for worker_id in await stores.ledger.workers():
-            if not is_alive(stores.wake_folder, worker_id):
+            if not is_alive(stores.location, worker_id):
                 await stores.ledger.retire(WorkerId(worker_id))
                 telemetry.info("store.worker_removed", worker_id=worker_id)
 

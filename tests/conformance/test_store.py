@@ -10,8 +10,8 @@ import os
 import subprocess
 import sys
 import threading
-from collections import deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -37,12 +37,14 @@ from aegis_stream.domain.organization import Scope as KeyScope
 from aegis_stream.errors import Conflict, NotFound, Unavailable
 from aegis_stream.ports import Appended
 from aegis_stream.store import keys, organizations
+from aegis_stream.store.database import Lane
 from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.ledger import OPEN_REPLAYS_MAX, StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP, Retention
-from aegis_stream.store.sqlite import Sqlite
+from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
+from support.clock import SteadyClock
 from support.simulation import SeededRandom
 from support.sql import raw
 
@@ -58,7 +60,7 @@ POISON = Failure(Scope.EVENT, "answered 400", 400)
 class Store:
     """Every port on one connection to the database, as one process has it."""
 
-    db: Sqlite
+    db: SqliteDatabase
     log: StoredLog
     ledger: StoredLedger
     directory: StoredDirectory
@@ -66,6 +68,14 @@ class Store:
 
     def count(self, table: str) -> int:
         return self.db.read_now(lambda db: raw(db).row(f"SELECT count(*) FROM {table}"))[0]
+
+
+@dataclass
+class Stall:
+    """A transaction that is held at the moment of its commit."""
+
+    reached: threading.Event = field(default_factory=threading.Event)
+    go_on: threading.Event = field(default_factory=threading.Event)
 
 
 @dataclass
@@ -77,7 +87,7 @@ class SqliteBackend:
 
     def open(self) -> Store:
         """Open the store once more, as another process would."""
-        db = Sqlite(self.folder / "aegis.db")
+        db = SqliteDatabase(self.folder / "aegis.db", SteadyClock())
         db.migrate()
         directory = StoredDirectory(
             db, Vault(GivenKeys((MasterKey(b"k" * 32),)), SeededRandom(len(self.opened)))
@@ -90,9 +100,29 @@ class SqliteBackend:
         """Return every byte that the store has written anywhere."""
         return b"".join(file.read_bytes() for file in sorted(self.folder.iterdir()))
 
-    def fail_next_commit(self, store: Store) -> None:
-        """Let the next transaction of a store fail at the moment of its commit, and no other."""
-        store.db._writer.set_commit_hook(lambda: True)
+    def fail_next_commit(self, store: Store, after: int = 0) -> None:
+        """Let a transaction of a store fail at the moment of its commit, and no other: the next one, or `after` so many."""
+        fates = iter([False] * after)
+        store.db._writer.connection.set_commit_hook(lambda: next(fates, True))
+
+    @contextmanager
+    def stall_before_commit(self, store: Store, *, fail: bool = False) -> Iterator[Stall]:
+        """Hold the next transaction of a store at the moment of its commit until the block ends; then let it pass, or fail."""
+        stall = Stall()
+        fates = iter([True])
+
+        def at_commit() -> bool:
+            if next(fates, False):
+                stall.reached.set()
+                stall.go_on.wait(10)
+                return fail
+            return False
+
+        store.db._writer.connection.set_commit_hook(at_commit)
+        try:
+            yield stall
+        finally:
+            stall.go_on.set()
 
     def close(self) -> None:
         for store in self.opened:
@@ -265,37 +295,42 @@ async def test_an_append_that_fails_stores_nothing(backend, store, org):
 
 
 async def test_an_append_that_joins_a_failing_commit_is_not_acknowledged(backend, store, org):
-    """A caller whose events were taken up at the last moment by a transaction that then fails is not told they are stored."""
-    taking, joined = threading.Event(), threading.Event()
-
-    class Waiting(deque):
-        def popleft(self):
-            taking.set()
-            assert joined.wait(10)
-            return super().popleft()
-
-    store.log._waiting = Waiting()
-    backend.fail_next_commit(store)
+    """Callers whose events wait for a transaction that then fails are told so, all of them, and none of their events is stored."""
+    held, joined = threading.Event(), threading.Event()
+    busy = store.db.submit(lambda _: (held.set(), joined.wait(10)), Lane.CONTROL)
     try:
-        first = asyncio.ensure_future(store.log.append(org, events(1, 1), T0))
-        assert await asyncio.to_thread(taking.wait, 10)
-        second = asyncio.ensure_future(store.log.append(org, events(2, 1), T0))
-        await asyncio.sleep(0)  # lets the second one queue up: the first is being taken just now
+        assert await asyncio.to_thread(held.wait, 10)
+        waiting = [asyncio.ensure_future(store.log.append(org, events(n, 1), T0)) for n in (1, 2)]
+        await asyncio.sleep(0)
     finally:
+        backend.fail_next_commit(store, after=1)
         joined.set()
+    await busy
+    results = await asyncio.gather(*waiting, return_exceptions=True)
+
+    assert [type(one) for one in results] == [Unavailable, Unavailable]
+    assert await stored(store, org) == {}
+
+
+async def test_an_append_that_comes_during_a_commit_does_not_share_its_fate(backend, store, org):
+    """Events that arrive while a transaction is being committed go into the next one, whatever becomes of the first."""
+    with backend.stall_before_commit(store, fail=True) as stall:
+        first = asyncio.ensure_future(store.log.append(org, events(1, 1), T0))
+        assert await asyncio.to_thread(stall.reached.wait, 10)
+        second = asyncio.ensure_future(store.log.append(org, events(2, 1), T0))
+        await asyncio.sleep(0)
     results = await asyncio.gather(first, second, return_exceptions=True)
 
-    kept = set((await stored(store, org)).values())
-    acknowledged = {f"e{number}" for number, one in enumerate(results, 1) if isinstance(one, Appended)}
     assert isinstance(results[0], Unavailable)
-    assert acknowledged <= kept, "acknowledged and not stored"
+    assert results[1] == Appended(1, 1, 1)
+    assert await stored(store, org) == {1: "e2"}
 
 
 async def test_a_store_that_takes_no_write_says_so_and_recovers(backend, store, org, monkeypatch):
     """While a stopped process holds the write lock, an append ends with an error instead of waiting for ever; it is not
     stored behind the caller's back, and the next append after the lock is free is.
     """
-    monkeypatch.setattr("aegis_stream.store.sqlite.WRITE_TIMEOUT_S", 0.2)
+    monkeypatch.setattr("aegis_stream.store.sqlite.writer.WRITE_TIMEOUT_S", 0.2)
     gate = os.open(store.db.path.with_name(store.db.path.name + ".lock"), os.O_RDWR)
     fcntl.flock(gate, fcntl.LOCK_EX)
 
@@ -316,7 +351,7 @@ async def test_one_write_that_fails_takes_no_other_along(store, org):
         raise Conflict("no")
 
     failed, appended = await asyncio.gather(
-        store.db.write(broken), store.log.append(org, events(1, 1), T0), return_exceptions=True
+        store.db.submit(broken, Lane.APPEND), store.log.append(org, events(1, 1), T0), return_exceptions=True
     )
 
     assert isinstance(failed, Conflict)
@@ -333,11 +368,11 @@ async def test_a_stalled_appender_leaves_no_gap_and_is_not_overtaken(backend, st
     held, holding, appended, release = (threading.Event() for _ in range(4))
     try:
         # The first write holds the writer, so that the append and the stall behind it share the next transaction.
-        first = store.db.submit(lambda _: (held.set(), holding.wait(10)))
+        first = store.db.submit(lambda _: (held.set(), holding.wait(10)), Lane.APPEND)
         assert await asyncio.to_thread(held.wait, 10)
         stalled = asyncio.ensure_future(store.log.append(org, events(1, 3), T0))
         await asyncio.sleep(0)
-        stall = store.db.submit(lambda _: (appended.set(), release.wait(10)))
+        stall = store.db.submit(lambda _: (appended.set(), release.wait(10)), Lane.APPEND)
         holding.set()
         await first
         assert await asyncio.to_thread(appended.wait, 10)
@@ -361,10 +396,11 @@ import asyncio, json, sys
 from pathlib import Path
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.store.log import StoredLog
-from aegis_stream.store.sqlite import Sqlite
+from aegis_stream.store.sqlite.database import SqliteDatabase
+from aegis_stream.wiring import SystemClock
 
 async def main(path, org, name, rounds):
-    db = Sqlite(Path(path))
+    db = SqliteDatabase(Path(path), SystemClock())
     log = StoredLog(db)
     async def one(number):
         batch = [NewEvent(f"{name}-{number}-{k}", "app", None, "{}", None) for k in range(1 + number % 4)]

@@ -552,11 +552,11 @@ def test_starts_without_warnings(tmp_path):
         "from aegis_stream import wiring\n"
         "from aegis_stream.api.app import create_app\n"
         "from aegis_stream.settings import Settings, StoreSettings\n"
-        "from aegis_stream.store.wakeups import WakeNotifier\n"
+        "from aegis_stream.store.opening import open_notifier\n"
         "from aegis_stream.telemetry import Log\n"
         f"settings = Settings(store=StoreSettings(data_dir=Path({str(tmp_path)!r})))\n"
         "stores = wiring.open_stores(settings, Log())\n"
-        "notifier = WakeNotifier(stores.wake_folder)\n"
+        "notifier = open_notifier(stores.location)\n"
         "create_app(wiring.make_service(settings, stores, Log(), notifier))\n"
         "notifier.close(); stores.close()\n"
     )

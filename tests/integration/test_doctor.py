@@ -329,7 +329,7 @@ def test_a_check_that_takes_too_long_is_a_note(folder, doctor, monkeypatch):
     """The check of a large database ends after its time, says so, and blames nobody."""
     asyncio.run(fill(folder))
     monkeypatch.setattr(checks, "CHECK_SECONDS_MAX", -1.0)
-    monkeypatch.setattr("aegis_stream.store.inspect._STEPS_BETWEEN_LOOKS", 1)
+    monkeypatch.setattr("aegis_stream.store.sqlite.inspect._STEPS_BETWEEN_LOOKS", 1)
 
     found = doctor()
 

@@ -18,8 +18,8 @@ from aegis_stream.domain.ids import DestinationId, Micros
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Conflict, Misconfigured, NotFound, Unavailable
 from aegis_stream.settings import Settings
-from aegis_stream.store import sqlite
-from aegis_stream.store.sqlite import Sqlite
+from aegis_stream.store.sqlite import schema as sqlite_schema
+from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.vault import KeyFile, MasterKey
 from support.api import FakeLog
 from support.cli import run_aegis
@@ -277,9 +277,9 @@ def make_version_one(settings: Settings, monkeypatch, schema: int = 1) -> None:
         | {"ca_certificate": None, "compression": "none"}
     )
     with monkeypatch.context() as patch:
-        first = sqlite.migrations()[:schema]
-        patch.setattr(sqlite, "migrations", lambda: first)
-        db = Sqlite(settings.store.data_dir / "aegis.db")
+        first = sqlite_schema.migrations()[:schema]
+        patch.setattr(sqlite_schema, "migrations", lambda: first)
+        db = SqliteDatabase(settings.store.data_dir / "aegis.db", wiring.SystemClock())
         assert db.migrate() == (0, schema)
     insert_organization = (
         "INSERT INTO organizations (org_no, org_id, name, created_at) VALUES (1, 'org_a', 'A', 1)"
@@ -469,7 +469,7 @@ class Killer:
 
     def __init__(self, monkeypatch, at: int | None) -> None:
         self.at, self.count = at, 0
-        write_file, write_store = KeyFile.write, Sqlite.write
+        write_file, write_store = KeyFile.write, SqliteDatabase.write
         killer = self
 
         def key_file(self: KeyFile, ring) -> None:
@@ -477,14 +477,14 @@ class Killer:
             write_file(self, ring)
             killer.moment()
 
-        async def store(self: Sqlite, work):
+        async def store(self: SqliteDatabase, work):
             killer.moment()
             result = await write_store(self, work)
             killer.moment()
             return result
 
         monkeypatch.setattr(KeyFile, "write", key_file)
-        monkeypatch.setattr(Sqlite, "write", store)
+        monkeypatch.setattr(SqliteDatabase, "write", store)
 
     def moment(self) -> None:
         """Die, if it is time."""

@@ -27,7 +27,7 @@ from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.retention import Retention
-from aegis_stream.store.sqlite import Sqlite
+from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.telemetry import Log
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from aegis_stream.worker import Worker, WorkerDeps
@@ -276,9 +276,9 @@ class Simulation:
         asyncio.set_event_loop(self.loop)
         self.clock, self.random, self.bells = SimClock(self.loop), SeededRandom(seed), Bells()
         self.settings = settings or make_settings(lease_seconds=20)
-        self.db = Sqlite(folder / "aegis.db", threads=False)
+        self.db = SqliteDatabase(folder / "aegis.db", self.clock, threads=False)
         self.db.migrate()
-        self.db._writer.execute(
+        self.db._writer.connection.execute(
             "PRAGMA synchronous = OFF"
         )  # durability has tests of its own; this one is about logic
         self.log, self.ledger = StoredLog(self.db), StoredLedger(self.db)

@@ -15,9 +15,8 @@ from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import Misconfigured
 from aegis_stream.settings import SETTINGS, Settings
-from aegis_stream.store.inspect import Inspection, Sealed
-from aegis_stream.store.sqlite import refuse_unsuitable
-from aegis_stream.store.wakeups import is_alive
+from aegis_stream.store.inspection import Inspection, Sealed
+from aegis_stream.store.opening import Location, is_alive, refuse_unsuitable
 from aegis_stream.vault import KeySource, Vault
 
 FREE_BYTES_MIN = 1 << 30
@@ -178,10 +177,10 @@ def _is_synchronized() -> bool | None:
 # ── database and master key ──
 
 
-def check_database(database: Path, inspection: Inspection) -> Iterator[Finding]:
+def check_database(location: Location, inspection: Inspection) -> Iterator[Finding]:
     """Look at the file: can it be trusted, is it whole, does it fit this version."""
     try:
-        refuse_unsuitable(database)
+        refuse_unsuitable(location)
     except Misconfigured as error:
         yield Finding("database", "problem", error.message, "do what the line says before the next start")
     found, newest = inspection.schema
@@ -211,7 +210,7 @@ def check_database(database: Path, inspection: Inspection) -> Iterator[Finding]:
             "database", "problem", "; ".join(faults), "stop the service and restore the last backup"
         )
     else:
-        yield Finding("database", "ok", f"{database} is whole, schema version {found}")
+        yield Finding("database", "ok", f"{location.path} is whole, schema version {found}")
 
 
 def check_keys(keys: KeySource, vault: Vault, inspection: Inspection) -> Iterator[Finding]:
@@ -263,10 +262,13 @@ def check_credentials(vault: Vault, inspection: Inspection) -> tuple[list[Destin
 # ── workers ──
 
 
-def check_workers(inspection: Inspection, bells: Path, now: Micros, destinations: int) -> Iterator[Finding]:
+def check_workers(
+    inspection: Inspection, location: Location, now: Micros, destinations: int
+) -> Iterator[Finding]:
     """Look for who delivers: living processes whose leases hold."""
     workers = inspection.workers()
-    dead = [one.worker_id for one in workers if not bells.is_dir() or not is_alive(bells, one.worker_id)]
+    bells = location.wake_folder
+    dead = [one.worker_id for one in workers if not bells.is_dir() or not is_alive(location, one.worker_id)]
     silent = [one.worker_id for one in workers if one.worker_id not in dead and one.expires_at <= now]
     living = [one for one in workers if one.worker_id not in (*dead, *silent)]
     if dead:

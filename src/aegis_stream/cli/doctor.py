@@ -12,7 +12,8 @@ from .service import CONFIG, read_settings
 
 if TYPE_CHECKING:
     from aegis_stream.settings import Settings
-    from aegis_stream.store.inspect import Inspection
+    from aegis_stream.store.inspection import Inspection
+    from aegis_stream.store.opening import Location
 
     from .checks import Finding
 
@@ -46,7 +47,7 @@ def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | N
 def _look(context: click.Context, config: Path | None, *, egress: bool) -> Iterator["Finding"]:
     """Look at one thing after the other, as far as one gets."""
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
-    from aegis_stream.wiring import database_path  # noqa: PLC0415
+    from aegis_stream.wiring import database_location  # noqa: PLC0415
 
     from . import checks  # noqa: PLC0415
     from .checks_egress import check_trust  # noqa: PLC0415
@@ -58,37 +59,39 @@ def _look(context: click.Context, config: Path | None, *, egress: bool) -> Itera
         return
     yield from checks.check_settings(settings, path)
     yield from check_trust(settings)
-    folder, database = settings.store.data_dir, database_path(settings)
+    folder, location = settings.store.data_dir, database_location(settings)
     if not folder.is_dir():
         yield checks.Finding("files", "note", f"there is no {folder} yet", "the first start makes it")
         return
-    yield from checks.check_files(folder, database)
+    yield from checks.check_files(folder, location.path)
     yield from checks.check_disk(folder)
-    if database.exists():
-        yield from _look_inside(settings, database, egress=egress)
+    if location.path.exists():
+        yield from _look_inside(settings, location, egress=egress)
     else:
-        yield checks.Finding("database", "note", f"there is no {database} yet", "the first start makes it")
+        yield checks.Finding(
+            "database", "note", f"there is no {location.path} yet", "the first start makes it"
+        )
 
 
-def _look_inside(settings: "Settings", database: Path, *, egress: bool) -> Iterator["Finding"]:
+def _look_inside(settings: "Settings", location: "Location", *, egress: bool) -> Iterator["Finding"]:
     """Look at what the database has, and at the keys to it."""
     from aegis_stream.errors import Unavailable  # noqa: PLC0415
-    from aegis_stream.store.inspect import Inspection  # noqa: PLC0415
+    from aegis_stream.store.opening import inspect_database  # noqa: PLC0415
 
     from .checks import Finding, check_database  # noqa: PLC0415
 
     try:
-        with Inspection(database) as inspection:
-            yield from check_database(database, inspection)
+        with inspect_database(location) as inspection:
+            yield from check_database(location, inspection)
             if inspection.schema.found == inspection.schema.newest:
-                yield from _look_at_rows(settings, database, inspection, egress=egress)
+                yield from _look_at_rows(settings, location, inspection, egress=egress)
     except Unavailable as error:
         remedy = "run this as the user that the service runs as; if it is damaged, restore the last backup"
         yield Finding("database", "problem", error.message, remedy)
 
 
 def _look_at_rows(
-    settings: "Settings", database: Path, inspection: "Inspection", *, egress: bool
+    settings: "Settings", location: "Location", inspection: "Inspection", *, egress: bool
 ) -> Iterator["Finding"]:
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
     from aegis_stream.vault import Vault  # noqa: PLC0415
@@ -98,7 +101,7 @@ def _look_at_rows(
     from .checks_egress import check_destinations  # noqa: PLC0415
 
     now = SystemClock().now()
-    yield from checks.check_clock(now, inspection.newest_time(), database)
+    yield from checks.check_clock(now, inspection.newest_time(), location.path)
     try:
         keys = key_source(settings)
         vault = Vault(keys, SystemRandom())
@@ -109,7 +112,7 @@ def _look_at_rows(
     yield from checks.check_keys(keys, vault, inspection)
     destinations, finding = checks.check_credentials(vault, inspection)
     yield finding
-    yield from checks.check_workers(inspection, settings.store.data_dir / "bell", now, len(destinations))
+    yield from checks.check_workers(inspection, location, now, len(destinations))
     yield from checks.check_deliveries(inspection)
     yield from asyncio.run(check_destinations(settings, destinations, connect=egress))
 

@@ -9,7 +9,6 @@ from typing import TypeVar, cast
 
 from .database import Database, Unit
 from .directory import StoredDirectory
-from .sqlite import Sqlite
 
 T = TypeVar("T")
 Around = Callable[[Unit, Callable[[Unit], object]], object]
@@ -56,4 +55,4 @@ def with_after(directory: StoredDirectory, step: Callable[[Unit, T], None]) -> S
 
 def _with(directory: StoredDirectory, around: Around) -> StoredDirectory:
     # A directory asks its database for nothing but reads and writes.
-    return replace(directory, db=cast(Sqlite, _Database(directory.db, around)))
+    return replace(directory, db=cast(Database, _Database(directory.db, around)))

@@ -10,7 +10,7 @@ from aegis_stream.domain.ids import RANDOM_BYTES, OrganizationId, OrganizationNo
 from aegis_stream.ports import Clock, Random
 
 from .database import Unit
-from .log import advance_head, insert_events
+from .log import append_events
 
 EVENT_PREFIX = "adm"
 
@@ -35,9 +35,7 @@ class AuditWriter:
         No bell is rung: a worker finds it at its next look, a quarter of a second later.
         """
         event_id, body = self.event(org_id, admin_action)
-        now = self.clock.now()
-        head, received_at = advance_head(unit, organization_no, 1, now)
-        insert_events(unit, organization_no, head - 1, received_at, (event_id, ADMIN_DATASET, None, body))
+        append_events(unit, organization_no, (event_id, ADMIN_DATASET, None, body), self.clock.now())
 
     def event(self, org_id: OrganizationId, admin_action: AdminAction) -> tuple[str, str]:
         """Return the id and the JSON text of the event of an admin action."""

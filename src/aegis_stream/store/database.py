@@ -1,13 +1,16 @@
 """The seam between the store's functions and a database: what a database does, and what a unit of work may do.
 
 The code above this file knows no driver, no thread and no dialect. A unit of work is a plain function of a Unit; a database
-runs it inside a transaction. Statements are called by name; their texts are in the database's files of SQL.
+runs it inside a transaction. Statements are called by name; their texts are in `sql/`.
 """
 
 import asyncio
+import enum
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from aegis_stream.domain.ids import Micros
 
 T = TypeVar("T")
 Value = int | float | str | bytes | None
@@ -18,11 +21,42 @@ class Duplicate(Exception):
     """A row with this key exists already."""
 
 
+class Lane(enum.Enum):
+    """Which units of work may run at the same time, in all processes: docs/adr/0008-rules-for-several-writers.md.
+
+    APPEND      appends to logs. Each locks the head rows of its organizations, in ascending order.
+    SETTLEMENT  settlements. Each locks the cursor rows of its destinations, in ascending order, before it judges a lease.
+    CONTROL     everything else: destinations, keys, claims, redrive, retention, rotation. One at a time.
+    """
+
+    APPEND = "append"
+    SETTLEMENT = "settlement"
+    CONTROL = "control"
+
+
+class HeadMoved(NamedTuple):
+    """Where an organization's log ends after an append.
+
+    Args:
+        head: its newest sequence.
+        received_at: the time of receipt of the events appended.
+        step_sequence: the newest sequence at which times go back, because the clock was wrong before; 0 for never.
+    """
+
+    head: int
+    received_at: Micros
+    step_sequence: int
+
+
 class Unit(Protocol):
     """One transaction, as the function that runs inside it sees it; invalid once that function returns.
 
-    A function of a Unit runs on one of the database's threads. It may run twice, after a failure that leaves the outcome
-    open: so it takes nothing away from its caller and changes none of its caller's objects, and returns what it found.
+    A function of a Unit runs on a thread of the database. It may run twice: after a failure that leaves open whether the first
+    run was stored, and after one that the database resolves by trying again. So it takes nothing away from its caller and
+    changes none of its caller's objects; it returns what it found.
+
+    The methods may raise an error of the driver's. Let it pass: the database undoes the unit, and raises Unavailable to the
+    caller. After any error but Duplicate, do nothing more with the unit.
     """
 
     def rows(self, name: str, values: Sequence[Value] = ()) -> list[Row]:
@@ -30,24 +64,26 @@ class Unit(Protocol):
         ...
 
     def row(self, name: str, values: Sequence[Value] = ()) -> Row | None:
-        """Run the statement `name` and return its first row."""
+        """Run the statement `name` and return its first row, or None."""
         ...
 
     def run(self, name: str, values: Sequence[Value] = ()) -> int:
         """Run the statement `name` and return how many rows it changed."""
         ...
 
-    def insert(
-        self, name: str, shared: tuple[int, *tuple[Value, ...]], values: Sequence[Value], width: int
-    ) -> None:
-        """Insert many rows by few statements.
+    def append(
+        self, organization_no: int, values: Sequence[Value], now: Micros, clock_step_us: int
+    ) -> HeadMoved:
+        """Lock an organization's head row until the end of the transaction, move the head on, write events behind it.
+
+        Without events it still writes the head row: so the commit waits until everything that this unit saw is durable, and
+        an event that is found to be there already is never acknowledged before that.
 
         Args:
-            name: of a statement that ends with the group of values of one row.
-            shared: values given once for all rows; the first is a number, and counts up with the rows.
-            values: those of each row, row after row.
-            width: number of values of one row.
-        Raises: Duplicate when a row exists already; the enclosing work must then roll back to a savepoint of its own.
+            values: id, dataset, decision and body of each event, event after event.
+            now: the caller's clock, for the time of receipt.
+            clock_step_us: how far the newest time of receipt may lie ahead of `now` before it is taken for wrong.
+        Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.
         """
         ...
 
@@ -55,28 +91,38 @@ class Unit(Protocol):
         """Undo what happens inside if it raises."""
         ...
 
+    def now(self) -> Micros:
+        """Return the time by which leases are judged: the database's, so that all nodes judge alike."""
+        ...
+
 
 class Database(Protocol):
     """A database: reads on snapshots, and writes that are durable when they return."""
 
     async def read(self, work: Callable[[Unit], T]) -> T:
-        """Run `work` on a snapshot of what is committed.
+        """Run `work` on a snapshot of what is committed. It may run twice.
 
         Raises: what `work` raised. Unavailable when the database cannot be read.
         """
         ...
 
     async def write(self, work: Callable[[Unit], T]) -> T:
-        """Run `work` in a transaction, which may contain other works.
+        """Run `work` in a transaction of its own, in the control lane. It may run twice.
 
         Returns: what `work` returned, once it is committed and synced.
-        Raises: what `work` raised, or Unavailable; then nothing of it is stored.
+        Raises: what `work` raised; then nothing of it is stored.
+            Unavailable: then nothing is stored, or, if the connection was lost during the commit, nobody knows.
             After cancellation the write may or may not have happened.
         """
         ...
 
-    def submit(self, work: Callable[[Unit], T]) -> "asyncio.Future[T]":
-        """Begin a write and return its future, so that several callers can wait for one write."""
+    def submit(self, work: Callable[[Unit], T], lane: Lane) -> "asyncio.Future[T]":
+        """Begin a write in a lane and return its future, so that several callers can wait for one write. It may run twice.
+
+        Units of the append lane that wait at the same time may share a transaction, each undone alone if it raises; likewise
+        those of the settlement lane. Units of different lanes never do.
+        Raises: through the future, as `write` does. Nothing in itself.
+        """
         ...
 
     def read_now(self, work: Callable[[Unit], T]) -> T:
@@ -84,7 +130,15 @@ class Database(Protocol):
         ...
 
     def write_now(self, work: Callable[[Unit], T]) -> T:
-        """Run `work` in a transaction, in a program without an event loop. Raises: as `write` does."""
+        """Run `work` in the control lane, in a program without an event loop. Raises: as `write` does."""
+        ...
+
+    def migrate(self) -> tuple[int, int]:
+        """Bring the schema up to date; a process killed in between leaves a schema that the next call completes.
+
+        Returns: schema version before and after.
+        Raises: Misconfigured when the database was written by a newer version; then nothing is changed.
+        """
         ...
 
     def changed(self) -> int:
@@ -93,4 +147,35 @@ class Database(Protocol):
 
     def close(self) -> None:
         """Finish the writes that wait, and close all connections."""
+        ...
+
+
+class Schema(NamedTuple):
+    """Version of a database's schema, and the newest that this program knows."""
+
+    found: int
+    newest: int
+
+
+class ReadOnlyDatabase(Protocol):
+    """A database opened for a look that changes nothing, whatever version wrote it."""
+
+    @property
+    def schema(self) -> Schema:
+        """Version of its schema."""
+        ...
+
+    def read_now(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` on a snapshot of what is committed. Raises: Unavailable when it cannot be read."""
+        ...
+
+    def quick_check(self, seconds_max: float) -> list[str] | None:
+        """Let the database check its files.
+
+        Returns: what is wrong with them, some faults at most; None when the time was over before the end.
+        """
+        ...
+
+    def close(self) -> None:
+        """Close it."""
         ...

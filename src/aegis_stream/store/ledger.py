@@ -22,7 +22,7 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
 
-from .database import Database, Unit, Value
+from .database import Database, Lane, Unit, Value
 from .log import position
 
 OPEN_REPLAYS_MAX = 16
@@ -88,7 +88,7 @@ class StoredLedger:
                     _settle(unit, one, now)
             return lost
 
-        return await self.db.write(work)
+        return await self.db.submit(work, Lane.SETTLEMENT)
 
     async def due(
         self, destination_no: DestinationNo, now: Micros, limit: int

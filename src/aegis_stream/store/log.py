@@ -5,7 +5,7 @@ next to each other in the table, in order, and a page is one walk along it.
 """
 
 import asyncio
-from collections import deque
+import threading
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
@@ -15,11 +15,13 @@ from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, LogEntry
 
-from .database import Database, Duplicate, Unit, Value
+from .database import Database, Duplicate, HeadMoved, Lane, Unit, Value
 
 SEQUENCE_BITS = 40
 """Room for 10^12 events in each of four million organizations: 35 years at 1,000 events a second for one of them."""
 RECORD_SEPARATOR = b"\x1e"
+EVENT_VALUES = 4
+"""Values of one event that is appended: id, dataset, decision, body."""
 CLOCK_STEP_US = 5 * 60 * SECOND
 """How far ahead of the clock the newest time of receipt may lie before it is taken for wrong, microseconds.
 
@@ -37,20 +39,38 @@ def sequence_of(place: int) -> int:
     return place & ((1 << SEQUENCE_BITS) - 1)
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Append:
-    """One caller's events, waiting for the next commit.
-
-    Args:
-        done: told when the commit that took them has ended.
-        result: where they are in the log; true only once `done` says so.
-    """
+    """One caller's events, waiting for the next commit; `done` tells where they are once they are durable."""
 
     organization_no: OrganizationNo
     events: Seq[NewEvent]
     now: Micros
     done: "asyncio.Future[Appended]"
-    result: Appended | None = None
+
+
+class _Batch:
+    """Appends that go into one transaction: all that wait when it begins."""
+
+    __slots__ = ("_appends", "_closed", "_lock")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # added to on the event loop, closed on the writer's thread
+        self._appends: list[_Append] = []
+        self._closed = False
+
+    def add(self, one: _Append) -> bool:
+        """Add an append; False when it is too late."""
+        with self._lock:
+            if not self._closed:
+                self._appends.append(one)
+            return not self._closed
+
+    def close(self) -> list[_Append]:
+        """Take no more; return the same appends however often it is called."""
+        with self._lock:
+            self._closed = True
+        return self._appends
 
 
 @dataclass(slots=True)
@@ -58,8 +78,11 @@ class StoredLog:
     """Port EventLog on the database."""
 
     db: Database
-    _waiting: deque[_Append] = field(default_factory=deque)
-    _asked: bool = False
+    _batch: _Batch = field(default_factory=_Batch)
+
+    def __post_init__(self) -> None:
+        """Begin without a batch under way."""
+        self._batch.close()
 
     async def append(self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros) -> Appended:
         """Append events of one organization; durable when this returns.
@@ -67,38 +90,16 @@ class StoredLog:
         Callers that wait at the same time share one transaction, one sync and one wake-up of the event loop.
         Raises: Unavailable, and then nothing is stored. After cancellation the events may or may not be stored.
         """
-        waiting = _Append(organization_no, events, now, asyncio.get_running_loop().create_future())
-        self._waiting.append(waiting)
-        if not self._asked:
-            self._asked = True
-            taken: list[_Append] = []
-            commit = self.db.submit(lambda unit: self._append_waiting(unit, taken))
+        one = _Append(organization_no, events, now, asyncio.get_running_loop().create_future())
+        if not self._batch.add(one):
+            batch = self._batch = _Batch()
+            batch.add(one)
+            commit = self.db.submit(lambda unit: _append_batch(unit, batch.close()), Lane.APPEND)
             if commit.done():  # without threads a write is over when it begins
-                self._ended(commit, taken)
+                _tell(commit, batch)
             else:
-                commit.add_done_callback(lambda commit: self._ended(commit, taken))
-        return await waiting.done
-
-    def _ended(self, commit: "asyncio.Future[None]", taken: list[_Append]) -> None:
-        """Tell everyone how the commit ended that took them."""
-        error = (
-            commit.exception()
-            if not commit.cancelled()
-            else Unavailable("the store is closing", code="store-unwritable")
-        )
-        if error is not None and not taken:
-            # It failed before it took anybody: so it is over for all who wait, and the next one asks anew.
-            self._asked = False
-            while self._waiting:
-                taken.append(self._waiting.popleft())
-        for one in taken:
-            if one.done.done():
-                continue
-            if error is not None:
-                one.done.set_exception(error)
-            else:
-                assert one.result is not None, "what is stored is somewhere"
-                one.done.set_result(one.result)
+                commit.add_done_callback(lambda commit: _tell(commit, batch))
+        return await one.done
 
     async def page(
         self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool
@@ -178,81 +179,93 @@ class StoredLog:
 
         return await self.db.read(search)
 
-    def _append_waiting(self, unit: Unit, taken: list[_Append]) -> None:
-        """Append all that waits, organization by organization; runs on the writer's thread, inside its transaction."""
-        # From here on a new caller must ask for another commit; only then is the queue emptied, so none is missed.
-        self._asked = False
-        while self._waiting:
-            taken.append(self._waiting.popleft())
-        by_organization: dict[OrganizationNo, list[_Append]] = {}
-        for waiting in taken:
-            by_organization.setdefault(waiting.organization_no, []).append(waiting)
-        for organization_no, appends in by_organization.items():
-            try:
-                with unit.savepoint():
-                    _append_new(unit, organization_no, appends)
-            except Duplicate:
-                _append_checked(unit, organization_no, appends)
+
+def _tell(commit: "asyncio.Future[list[Appended]]", batch: _Batch) -> None:
+    """Tell everyone in a batch how its commit ended."""
+    appends = batch.close()
+    error = (
+        commit.exception()
+        if not commit.cancelled()
+        else Unavailable("the store is closing", code="store-unwritable")
+    )
+    if error is not None:
+        for one in appends:
+            if not one.done.done():
+                one.done.set_exception(error)
+        return
+    for one, appended in zip(appends, commit.result(), strict=True):
+        if not one.done.done():
+            one.done.set_result(appended)
 
 
-def _append_new(unit: Unit, organization_no: OrganizationNo, appends: list[_Append]) -> None:
-    """Append in the belief that all ids are new: the unique index is the check, and it costs nothing extra."""
-    count = sum(len(one.events) for one in appends)
-    head, received_at = advance_head(unit, organization_no, count, appends[-1].now)
-    sequence = head - count
+def _append_batch(unit: Unit, appends: Seq[_Append]) -> list[Appended]:
+    """Append everything in a batch, organization by organization, in ascending order: the order in which all lock head rows."""
+    by_organization: dict[OrganizationNo, list[int]] = {}
+    for index, one in enumerate(appends):
+        by_organization.setdefault(one.organization_no, []).append(index)
+    results: dict[int, Appended] = {}
+    for organization_no, indexes in sorted(by_organization.items()):
+        ours = [appends[index] for index in indexes]
+        try:
+            with unit.savepoint():
+                found = _append_new(unit, organization_no, ours)
+        except Duplicate:
+            found = [_append_checked(unit, one) for one in ours]
+        results.update(zip(indexes, found, strict=True))
+    return [results[index] for index in range(len(appends))]
+
+
+def _append_new(unit: Unit, organization_no: OrganizationNo, appends: Seq[_Append]) -> list[Appended]:
+    """Append in the belief that all ids are new: the unique index is the check, and it costs nothing extra. Raises: Duplicate."""
     values: list[Value] = []
     for one in appends:
-        one.result = Appended(sequence + 1, len(one.events), head)
-        sequence += len(one.events)
         for event in one.events:
             values += (event.event_id, event.dataset, event.decision, event.body)
-    insert_events(unit, organization_no, head - count, received_at, values)
-
-
-def insert_events(
-    unit: Unit, organization_no: OrganizationNo, after: int, received_at: int, values: Seq[Value]
-) -> None:
-    """Write events behind a sequence; `values` are id, dataset, decision and body of each."""
-    shared = (position(organization_no, after), organization_no, received_at)
-    unit.insert("insert_event", shared, values, 4)
-
-
-def _append_checked(unit: Unit, organization_no: OrganizationNo, appends: list[_Append]) -> None:
-    """Append where some ids are known already: look each one up, keep the new ones."""
+    moved = append_events(unit, organization_no, values, appends[-1].now)
+    sequence = moved.head - sum(len(one.events) for one in appends)
+    results = []
     for one in appends:
-        seen: dict[str, tuple[int, str]] = {}
-        duplicates: dict[int, int] = {}
-        conflicts: dict[int, int] = {}
-        fresh: list[tuple[int, NewEvent]] = []
-        for index, event in enumerate(one.events):
-            row = unit.row("event_by_id", (organization_no, event.event_id))
-            known = (sequence_of(row[0]), row[4]) if row is not None else seen.get(event.event_id)
-            if known is None:
-                fresh.append((index, event))
-                seen[event.event_id] = (-len(fresh), event.body)
-            else:
-                (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]
-        head, received_at = advance_head(unit, organization_no, len(fresh), one.now)
-        base = head - len(fresh)
-        values: list[Value] = []
-        for _, event in fresh:
+        results.append(Appended(sequence + 1, len(one.events), moved.head))
+        sequence += len(one.events)
+    return results
+
+
+def append_events(unit: Unit, organization_no: OrganizationNo, values: Seq[Value], now: Micros) -> HeadMoved:
+    """Append events to a log.
+
+    Args:
+        values: id, dataset, decision and body of each event, event after event.
+    Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.
+    """
+    moved = unit.append(organization_no, values, now, CLOCK_STEP_US)
+    if moved.step_sequence == moved.head - len(values) // EVENT_VALUES + 1:
+        unit.run("insert_clock_step", (organization_no, moved.step_sequence))
+    return moved
+
+
+def _append_checked(unit: Unit, one: _Append) -> Appended:
+    """Append where some ids are known already: look each one up, keep the new ones."""
+    organization_no = one.organization_no
+    seen: dict[str, tuple[int, str]] = {}
+    duplicates: dict[int, int] = {}
+    conflicts: dict[int, int] = {}
+    values: list[Value] = []
+    for index, event in enumerate(one.events):
+        row = unit.row("event_by_id", (organization_no, event.event_id))
+        known = (sequence_of(row[0]), row[4]) if row is not None else seen.get(event.event_id)
+        if known is None:
             values += (event.event_id, event.dataset, event.decision, event.body)
-        insert_events(unit, organization_no, base, received_at, values)
-        # Repeats within one request were noted by their place among the fresh ones, before sequences were known.
-        for found in (duplicates, conflicts):
-            for index, sequence in found.items():
-                found[index] = base - sequence if sequence < 0 else sequence
-        one.result = Appended(base + 1, len(fresh), head, duplicates, conflicts)
-
-
-def advance_head(unit: Unit, organization_no: OrganizationNo, count: int, now: Micros) -> tuple[int, int]:
-    """Reserve the next sequences of an organization; returns its new head, and the time that their events get."""
-    row = unit.row("advance_head", (count, now, CLOCK_STEP_US, organization_no))
-    assert row is not None, "the caller has looked the organization up, and organizations are never deleted"
-    head, received_at, step = row
-    if step == head - count + 1:
-        unit.run("insert_clock_step", (organization_no, step))
-    return head, received_at
+            seen[event.event_id] = (-len(values) // EVENT_VALUES, event.body)
+        else:
+            (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]
+    head = append_events(unit, organization_no, values, one.now).head
+    added = len(values) // EVENT_VALUES
+    base = head - added
+    # Repeats within one request were noted by their place among the new ones, before sequences were known.
+    for found in (duplicates, conflicts):
+        for index, sequence in found.items():
+            found[index] = base - sequence if sequence < 0 else sequence
+    return Appended(base + 1, added, head, duplicates, conflicts)
 
 
 def _stretches(unit: Unit, organization_no: OrganizationNo, oldest: int, head: int) -> list[tuple[int, int]]:

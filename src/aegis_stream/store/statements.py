@@ -7,18 +7,17 @@ A statement is `-- name: its_name`, one or more lines of comment, and its text. 
 import re
 from functools import cache
 from importlib import resources
-from importlib.resources.abc import Traversable
 
 _NAMED = re.compile(r"^-- name: (?P<name>\w+)\n(?P<why>(?:--.*\n)+)(?P<text>(?:(?!--).+\n?)+)", re.MULTILINE)
 _DIFFERS = "-- differs because: "
 
 
 @cache
-def load(overlay: Traversable | None = None) -> dict[str, str]:
+def load(overlay: str = "") -> dict[str, str]:
     """Return the texts of all statements by name.
 
     Args:
-        overlay: a file of SQL whose statements replace the shared ones of the same name.
+        overlay: text of a file of SQL whose statements replace the shared ones of the same name.
     Raises: ValueError when a statement of the overlay replaces none, or does not say why it differs.
     """
     folder = resources.files(__package__).joinpath("sql")
@@ -26,9 +25,7 @@ def load(overlay: Traversable | None = None) -> dict[str, str]:
     for file in sorted(folder.iterdir(), key=lambda one: one.name):
         if file.name.endswith(".sql"):
             texts |= {name: text for name, _, text in parse(file.read_text(encoding="utf-8"))}
-    if overlay is not None:
-        texts |= _checked(overlay.read_text(encoding="utf-8"), texts)
-    return texts
+    return texts | _checked(overlay, texts)
 
 
 def parse(source: str) -> list[tuple[str, str, str]]:

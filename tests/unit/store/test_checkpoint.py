@@ -5,8 +5,8 @@ import threading
 import apsw
 import pytest
 
-from aegis_stream.store import checkpoint
-from aegis_stream.store.checkpoint import Checkpointer
+from aegis_stream.store.sqlite import checkpoint
+from aegis_stream.store.sqlite.checkpoint import Checkpointer
 
 
 @pytest.fixture

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from aegis_stream.errors import Misconfigured
-from aegis_stream.store.sqlite import Sqlite
+from aegis_stream.store.sqlite.database import SqliteDatabase
+from support.clock import SteadyClock
 
 LOCK = """
 import fcntl, sys
@@ -36,7 +37,7 @@ with contextlib.closing(sqlite3.connect(sys.argv[1])) as db:
 @pytest.fixture
 def db(tmp_path):
     """Open a database with several connections: the writer's and two readers'."""
-    db = Sqlite(tmp_path / "aegis.db")
+    db = SqliteDatabase(tmp_path / "aegis.db", SteadyClock())
     db.migrate()
     db.read_now(lambda unit: unit.rows("heads"))
     db._connect(256).close()
@@ -67,7 +68,7 @@ def test_the_shared_lock_is_held_while_the_store_is_open(db):
 
 async def test_the_shared_lock_survives_a_failed_commit(db):
     """A commit that fails opens the writer's connection anew, and the database is still seen to be in use."""
-    db._writer.set_commit_hook(lambda: True)
+    db._writer.connection.set_commit_hook(lambda: True)
     with pytest.raises(Exception, match="cannot be written"):
         await db.write(lambda unit: unit.row("next_revision"))
 

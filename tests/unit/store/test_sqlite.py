@@ -13,8 +13,13 @@ import apsw
 import pytest
 
 from aegis_stream.errors import Conflict, Misconfigured, Unavailable
-from aegis_stream.store import sqlite
-from aegis_stream.store.sqlite import Sqlite, _WriteGate, migrations, refuse_unsuitable
+from aegis_stream.store.database import Lane
+from aegis_stream.store.sqlite import schema
+from aegis_stream.store.sqlite.connect import refuse_unsuitable
+from aegis_stream.store.sqlite.database import SqliteDatabase
+from aegis_stream.store.sqlite.gate import WriteGate
+from aegis_stream.store.sqlite.schema import migrations
+from support.clock import SteadyClock
 from support.sql import raw
 
 MOUNTS = """\
@@ -28,13 +33,13 @@ MOUNTS = """\
 @pytest.fixture
 def db(tmp_path):
     """Make a database as it is at the start."""
-    db = Sqlite(tmp_path / "aegis.db")
+    db = SqliteDatabase(tmp_path / "aegis.db", SteadyClock())
     db.migrate()
     yield db
     db.close()
 
 
-def revision_of(db: Sqlite) -> int:
+def revision_of(db: SqliteDatabase) -> int:
     """Read the counter that `bump` counts up."""
     return db.read_now(lambda c: raw(c).row("SELECT value FROM meta WHERE name = 'revision'"))[0]
 
@@ -88,14 +93,14 @@ def test_a_file_that_is_no_database_is_refused(tmp_path):
     (tmp_path / "aegis.db").write_bytes(b"this is no database" * 100)
 
     with pytest.raises(Misconfigured, match="AEGIS_DATA_DIR must be"):
-        Sqlite(tmp_path / "aegis.db")
+        SqliteDatabase(tmp_path / "aegis.db", SteadyClock())
 
 
 def test_every_connection_syncs_every_commit(db):
     """Durability is not left to defaults: WAL, and a sync at each commit."""
     db.read_now(lambda c: raw(c).row("SELECT 1"))
 
-    for connection in (db._writer, db._reader()):
+    for connection in (db._writer.connection, db._reader()):
         assert connection.pragma("journal_mode") == "wal"
         assert connection.pragma("synchronous") == 2
 
@@ -106,11 +111,11 @@ def test_every_connection_syncs_every_commit(db):
 async def test_writes_that_wait_share_a_commit(db):
     """Whatever arrives while a commit is under way goes together into the next one."""
     began, go_on, commits = threading.Event(), threading.Event(), []
-    db._writer.set_commit_hook(lambda: bool(commits.append(1)))
+    db._writer.connection.set_commit_hook(lambda: bool(commits.append(1)))
 
-    first = db.submit(lambda _: (began.set(), go_on.wait(10)))
+    first = db.submit(lambda _: (began.set(), go_on.wait(10)), Lane.APPEND)
     assert await asyncio.to_thread(began.wait, 10)
-    waiting = [db.submit(bump) for _ in range(100)]
+    waiting = [db.submit(bump, Lane.APPEND) for _ in range(100)]
     go_on.set()
     numbers = await asyncio.gather(first, *waiting)
 
@@ -118,10 +123,28 @@ async def test_writes_that_wait_share_a_commit(db):
     assert len(commits) == 2, "one for the first, one for the hundred that waited meanwhile"
 
 
+async def test_units_of_different_lanes_share_no_transaction(db):
+    """Those of the append lane share a commit, those of the settlement lane too, and of the control lane each has its own."""
+    began, go_on, commits = threading.Event(), threading.Event(), []
+    first = db.submit(lambda _: (began.set(), go_on.wait(10)), Lane.APPEND)
+    assert await asyncio.to_thread(began.wait, 10)
+    lanes = [Lane.APPEND] * 3 + [Lane.SETTLEMENT] * 2 + [Lane.CONTROL] * 2 + [Lane.APPEND]
+    waiting = [db.submit(bump, lane) for lane in lanes]
+    db._writer.connection.set_commit_hook(lambda: bool(commits.append(revision_of(db))))
+    go_on.set()
+
+    numbers = await asyncio.gather(*waiting)
+    await first
+
+    assert numbers == list(range(1, 9)), "in the order in which they came"
+    assert commits == [0, 0, 3, 5, 6, 7], "what was committed before each commit"
+
+
 async def test_a_write_that_breaks_a_constraint_fails_alone(db):
     """A statement that the schema refuses is its caller's failure; the others of the same commit are stored."""
-    broken = db.submit(lambda c: raw(c).run("INSERT INTO meta (name, value) VALUES ('revision', 1)"))
-    fine = db.submit(bump)
+    twice = "INSERT INTO meta (name, value) VALUES ('revision', 1)"
+    broken = db.submit(lambda c: raw(c).run(twice), Lane.APPEND)
+    fine = db.submit(bump, Lane.APPEND)
 
     results = await asyncio.gather(broken, fine, return_exceptions=True)
 
@@ -133,15 +156,15 @@ async def test_a_write_that_breaks_a_constraint_fails_alone(db):
 async def test_a_commit_that_fails_tells_everyone(db):
     """When the commit fails nobody is told of success, whoever failed before keeps its own reason, and the next one works."""
     fails = iter([False, True])
-    db._writer.set_commit_hook(lambda: next(fails))
+    db._writer.connection.set_commit_hook(lambda: next(fails))
     began, go_on = threading.Event(), threading.Event()
-    first = db.submit(lambda _: (began.set(), go_on.wait(10)))
+    first = db.submit(lambda _: (began.set(), go_on.wait(10)), Lane.APPEND)
     assert await asyncio.to_thread(began.wait, 10)
 
     def conflict(_):
         raise Conflict("mine")
 
-    group = [db.submit(bump), db.submit(conflict), db.submit(bump)]
+    group = [db.submit(bump, Lane.APPEND), db.submit(conflict, Lane.APPEND), db.submit(bump, Lane.APPEND)]
     go_on.set()
     results = await asyncio.gather(*group, return_exceptions=True)
     await first
@@ -154,7 +177,7 @@ async def test_a_commit_that_fails_tells_everyone(db):
 
 async def test_a_full_disk_is_named(db):
     """Without room the message says so and what to do."""
-    db._writer.pragma("max_page_count", db._writer.pragma("page_count"))
+    db._writer.connection.pragma("max_page_count", db._writer.connection.pragma("page_count"))
 
     with pytest.raises(Unavailable, match="disk is full") as refused:
         await db.write(lambda c: raw(c).run("UPDATE meta SET name = ?", ("x" * 1_000_000,)))
@@ -164,7 +187,7 @@ async def test_a_full_disk_is_named(db):
 
 async def test_a_caller_that_went_away_stops_nobody(db):
     """A cancelled write is no trouble to the others of its commit."""
-    cancelled, kept = db.submit(bump), db.submit(bump)
+    cancelled, kept = db.submit(bump, Lane.APPEND), db.submit(bump, Lane.APPEND)
     cancelled.cancel()
 
     assert await kept in (1, 2)
@@ -172,13 +195,13 @@ async def test_a_caller_that_went_away_stops_nobody(db):
 
 async def test_close_finishes_what_is_waiting(tmp_path):
     """Whatever was handed over before the store is closed is stored."""
-    db = Sqlite(tmp_path / "aegis.db")
+    db = SqliteDatabase(tmp_path / "aegis.db", SteadyClock())
     db.migrate()
-    waiting = [db.submit(bump) for _ in range(1000)]
+    waiting = [db.submit(bump, Lane.APPEND) for _ in range(1000)]
 
     await asyncio.to_thread(db.close)
     await asyncio.gather(*waiting)
-    again = Sqlite(tmp_path / "aegis.db")
+    again = SqliteDatabase(tmp_path / "aegis.db", SteadyClock())
 
     assert revision_of(again) == 1000
     again.close()
@@ -209,7 +232,7 @@ def test_write_now_takes_itself_back(db):
 
 def test_the_gate_lets_one_in_at_a_time(tmp_path):
     """While one holds the gate nobody else of any process is in; whoever waits gets in when it is left."""
-    inside, waiting = _WriteGate(tmp_path / "gate"), _WriteGate(tmp_path / "gate")
+    inside, waiting = WriteGate(tmp_path / "gate"), WriteGate(tmp_path / "gate")
     order: list[str] = []
 
     def enter() -> None:
@@ -231,11 +254,11 @@ def test_the_gate_lets_one_in_at_a_time(tmp_path):
 def test_the_kernel_opens_the_gate_of_the_dead(tmp_path):
     """A process that is killed inside the gate does not shut the others out."""
     program = (
-        "import os, signal, sys; from pathlib import Path; from aegis_stream.store.sqlite import _WriteGate\n"
-        "with _WriteGate(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
+        "import os, signal, sys; from pathlib import Path; from aegis_stream.store.sqlite.gate import WriteGate\n"
+        "with WriteGate(Path(sys.argv[1])): os.kill(os.getpid(), signal.SIGKILL)"
     )
     killed = subprocess.run([sys.executable, "-c", program, str(tmp_path / "gate")], check=False, timeout=60)
-    gate = _WriteGate(tmp_path / "gate")
+    gate = WriteGate(tmp_path / "gate")
 
     with gate:
         pass
@@ -253,8 +276,8 @@ ADDITION = (2, "CREATE TABLE addition (n INTEGER) STRICT; UPDATE meta SET value 
 def at_version_one(tmp_path, monkeypatch) -> Path:
     """Make a database as the first version left it, with something in it."""
     path = tmp_path / "aegis.db"
-    monkeypatch.setattr(sqlite, "migrations", lambda: migrations()[:1])
-    db = Sqlite(path)
+    monkeypatch.setattr(schema, "migrations", lambda: migrations()[:1])
+    db = SqliteDatabase(path, SteadyClock())
     assert db.migrate() == (0, 1)
     db.write_now(bump)
     db.close()
@@ -265,8 +288,8 @@ def test_an_older_database_is_brought_up_to_date(tmp_path, monkeypatch):
     """A start on a database of the version before makes the steps that are missing, once, and keeps what is there."""
     path = at_version_one(tmp_path, monkeypatch)
     step = (2, ADDITION[1].replace("SELECT die();", ""))
-    monkeypatch.setattr(sqlite, "migrations", lambda: [*migrations()[:1], step])
-    db = Sqlite(path)
+    monkeypatch.setattr(schema, "migrations", lambda: [*migrations()[:1], step])
+    db = SqliteDatabase(path, SteadyClock())
 
     first, second = db.migrate(), db.migrate()
 
@@ -282,21 +305,23 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_the_old_version(tmp_path, mo
     program = textwrap.dedent("""
         import os, signal, sys
         from pathlib import Path
-        from aegis_stream.store import sqlite
+        from aegis_stream.store.sqlite import schema
+        from aegis_stream.store.sqlite.database import SqliteDatabase
+        from aegis_stream.wiring import SystemClock
         step = (2, sys.argv[2])
-        first = sqlite.migrations()[:1]
-        sqlite.migrations = lambda: [*first, step]
-        db = sqlite.Sqlite(Path(sys.argv[1]))
-        db._writer.create_scalar_function("die", lambda: os.kill(os.getpid(), signal.SIGKILL))
+        first = schema.migrations()[:1]
+        schema.migrations = lambda: [*first, step]
+        db = SqliteDatabase(Path(sys.argv[1]), SystemClock())
+        db._writer.connection.create_scalar_function("die", lambda: os.kill(os.getpid(), signal.SIGKILL))
         db.migrate()
     """)
 
     killed = subprocess.run([sys.executable, "-c", program, str(path), ADDITION[1]], check=False, timeout=60)
-    db = Sqlite(path)
-    left = db._writer.pragma("user_version"), revision_of(db)
+    db = SqliteDatabase(path, SteadyClock())
+    left = db._writer.connection.pragma("user_version"), revision_of(db)
     tables = db.read_now(lambda c: raw(c).rows("SELECT name FROM sqlite_schema WHERE name = 'addition'"))
-    db._writer.create_scalar_function("die", lambda: 0)
-    monkeypatch.setattr(sqlite, "migrations", lambda: [*migrations()[:1], ADDITION])
+    db._writer.connection.create_scalar_function("die", lambda: 0)
+    monkeypatch.setattr(schema, "migrations", lambda: [*migrations()[:1], ADDITION])
     healed = db.migrate()
 
     assert killed.returncode == -signal.SIGKILL
@@ -309,14 +334,14 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_the_old_version(tmp_path, mo
 def test_a_newer_database_is_refused(tmp_path, monkeypatch):
     """A schema that this program does not know stops the start with both versions and the way out, and is not touched."""
     path = at_version_one(tmp_path, monkeypatch)
-    db = Sqlite(path)
-    db._writer.pragma("user_version", 7)
+    db = SqliteDatabase(path, SteadyClock())
+    db._writer.connection.pragma("user_version", 7)
 
     with pytest.raises(Misconfigured, match=r"version 7, this program knows 1.*newer version") as refused:
         db.migrate()
 
     assert refused.value.code == "schema-too-new"
-    assert db._writer.pragma("user_version") == 7
+    assert db._writer.connection.pragma("user_version") == 7
     db.close()
 
 
@@ -330,8 +355,9 @@ def test_migrations_are_numbered_without_holes():
 def test_two_processes_that_start_at_once_migrate_once(tmp_path):
     """Whoever comes second finds the work done."""
     program = (
-        "import sys; from pathlib import Path; from aegis_stream.store.sqlite import Sqlite\n"
-        "db = Sqlite(Path(sys.argv[1])); print(*db.migrate()); db.close()"
+        "import sys; from pathlib import Path; from aegis_stream.store.sqlite.database import SqliteDatabase\n"
+        "from aegis_stream.wiring import SystemClock\n"
+        "db = SqliteDatabase(Path(sys.argv[1]), SystemClock()); print(*db.migrate()); db.close()"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "aegis.db")]
 

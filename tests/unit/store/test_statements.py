@@ -8,11 +8,12 @@ import apsw.ext
 import pytest
 
 import aegis_stream.store
-from aegis_stream.store.sqlite import migrations
+from aegis_stream.store.sqlite.schema import migrations
+from aegis_stream.store.sqlite.unit import statements
 from aegis_stream.store.statements import load
 
 FOLDER = Path(aegis_stream.store.__file__).parent
-CODE = "".join(file.read_text() for file in FOLDER.glob("*.py"))
+CODE = "".join(file.read_text() for file in FOLDER.rglob("*.py"))
 SOURCES = {file.name: file.read_text() for file in sorted((FOLDER / "sql").glob("*.sql"))}
 
 
@@ -40,44 +41,38 @@ def test_a_file_says_its_topic_first(name):
     assert re.match(r"-- (?!name:)\w", SOURCES[name])
 
 
-def overlay(tmp_path, text):
-    """Write an overlay."""
-    file = tmp_path / "overlay.sql"
-    file.write_text(text)
-    return file
-
-
-def test_an_overlay_replaces_statements_by_name(tmp_path):
+def test_an_overlay_replaces_statements_by_name():
     """A database may word a statement differently; all others stay as they are shared."""
-    texts = load(overlay(tmp_path, "-- name: heads\n-- differs because: a test\nSELECT 1, 2;\n"))
+    texts = load("-- name: heads\n-- differs because: a test\nSELECT 1, 2;\n")
 
     assert texts == load() | {"heads": "SELECT 1, 2"}
 
 
-def test_an_overlay_says_why_it_differs(tmp_path):
+def test_an_overlay_says_why_it_differs():
     """A statement of an overlay without its reason is refused."""
-    file = overlay(tmp_path, "-- name: heads\n-- Newest sequences.\nSELECT 1, 2;\n")
+    overlay = "-- name: heads\n-- Newest sequences.\nSELECT 1, 2;\n"
 
     with pytest.raises(ValueError, match="'heads' must begin with '-- differs because: '"):
-        load(file)
+        load(overlay)
 
 
-def test_an_overlay_adds_no_statement(tmp_path):
+def test_an_overlay_adds_no_statement():
     """A statement of an overlay that replaces none is refused: its name is mistyped, or the shared one is gone."""
-    file = overlay(tmp_path, "-- name: tails\n-- differs because: a test\nSELECT 1, 2;\n")
+    overlay = "-- name: tails\n-- differs because: a test\nSELECT 1, 2;\n"
 
     with pytest.raises(ValueError, match="'tails' replaces no shared statement"):
-        load(file)
+        load(overlay)
 
 
 @pytest.mark.parametrize("name", sorted(load()))
 def test_each_fits_the_schema(schema, name):
-    """Each statement can be prepared against the schema as the migrations leave it."""
-    prepared = apsw.ext.query_info(schema, load()[name])
+    """Each statement can be prepared against the schema as the migrations leave it, as shared and as SQLite words it."""
+    for text in {load()[name], statements()[name]}:
+        prepared = apsw.ext.query_info(schema, text)
 
-    assert prepared.query_remaining is None, "one statement under one name"
-    numbered, others = set(re.findall(r"\?\d+", load()[name])), re.findall(r"\?(?!\d)", load()[name])
-    assert prepared.bindings_count == len(numbered) + len(others)
+        assert prepared.query_remaining is None, "one statement under one name"
+        numbered, others = set(re.findall(r"\?\d+", text)), re.findall(r"\?(?!\d)", text)
+        assert prepared.bindings_count == len(numbered) + len(others)
 
 
 @pytest.mark.parametrize("name", sorted(load()))

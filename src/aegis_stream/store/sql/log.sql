@@ -23,9 +23,9 @@ INSERT INTO clock_steps (org_no, sequence) VALUES (?, ?) ON CONFLICT DO NOTHING;
 SELECT sequence FROM clock_steps WHERE org_no = ? AND sequence > ? AND sequence <= ? ORDER BY sequence;
 
 -- name: insert_event
--- Append events: position before the first, organization and time are said once, the rest for each. The store repeats the
--- last group, counting up from + 1; a second use of an id is refused by events_by_id.
-INSERT INTO events (position, org_no, received_at, event_id, dataset, decision, body) VALUES (?1 + 1, ?2, ?3, ?, ?, ?, ?);
+-- Append events: the sequence before the first, organization and time are given once, the rest for each. The store repeats
+-- the last group, counting up from + 1; a second use of an id is refused by events_by_id.
+INSERT INTO events (position, org_no, received_at, event_id, dataset, decision, body) VALUES (?2 * 1099511627776 + ?1 + 1, ?2, ?3, ?, ?, ?, ?);
 
 -- name: event_by_id
 -- One event of an organization by its own id.

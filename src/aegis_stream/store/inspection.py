@@ -3,37 +3,20 @@
 Nothing is made, migrated or repaired here, and a database that cannot be read is a value, not an error.
 """
 
-import contextlib
-import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple, Self
-from urllib.parse import quote
-
-import apsw
 
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.ids import Micros
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Sealer
 
-from .database import Row, Value
+from .database import ReadOnlyDatabase, Row, Schema, Value
 from .records import open_destination
 from .secrets import SEALED, SealingKey, opens_sentinel, sealing_key
-from .sqlite import BUSY_TIMEOUT_MS, SqliteUnit, migrations
 
 PAGE = 200
 """Destinations read at once."""
-_STEPS_BETWEEN_LOOKS = 100_000
-"""Instructions of SQLite's machine between two looks at the time: some milliseconds."""
-FAULTS_SHOWN_MAX = 5
-
-
-class Schema(NamedTuple):
-    """Version of a database's schema, and the newest that this program knows."""
-
-    found: int
-    newest: int
 
 
 class WorkerState(NamedTuple):
@@ -62,58 +45,32 @@ class Sealed(NamedTuple):
 
 
 class Inspection:
-    """A database, opened for reading alone.
+    """A database, opened for reading alone; closed at the end of the block."""
 
-    Args:
-        path: of the file, which exists.
-    Raises: Unavailable when it cannot be opened.
-    """
-
-    def __init__(self, path: Path) -> None:
-        uri = f"file:{quote(str(path.resolve()))}?mode=ro"
-        with _readable():
-            self._raw = apsw.Connection(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
-        self._raw.set_busy_timeout(BUSY_TIMEOUT_MS)
-        try:
-            with _readable():
-                self._schema = Schema(int(self._raw.pragma("user_version") or 0), migrations()[-1][0])
-        except Unavailable:
-            self._raw.close()
-            raise
-        self._db = SqliteUnit(self._raw)
+    def __init__(self, db: ReadOnlyDatabase) -> None:
+        self._db = db
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._raw.close()
+        self._db.close()
 
     @property
     def schema(self) -> Schema:
         """Version of the schema."""
-        return self._schema
+        return self._db.schema
 
     def quick_check(self, seconds_max: float) -> list[str] | None:
-        """Let SQLite check the file.
+        """Let the database check its files.
 
-        Returns: what is wrong with it, some faults at most; None when the time was over before the end.
+        Returns: what is wrong with them, some faults at most; None when the time was over before the end.
         """
-        deadline = time.monotonic() + seconds_max
-        self._raw.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS_BETWEEN_LOOKS)
-        try:
-            rows = self._raw.execute(f"PRAGMA quick_check({FAULTS_SHOWN_MAX:d})").fetchall()
-        except apsw.InterruptError:
-            return None
-        except apsw.Error as error:
-            return [str(error)]
-        finally:
-            self._raw.set_progress_handler(None)
-        return [str(text) for (text,) in rows if text != "ok"]
+        return self._db.quick_check(seconds_max)
 
     def sealing_key(self) -> SealingKey | None:
         """Return the master key that seals; None in a database that knows none yet."""
-        with _readable():
-            return sealing_key(self._db)
+        return self._db.read_now(sealing_key)
 
     def opens_sentinel(self, sealer: Sealer, key: SealingKey) -> bool:
         """Tell whether the master key is the right one."""
@@ -154,17 +111,7 @@ class Inspection:
         return Micros(self._number("newest_time"))
 
     def _rows(self, statement: str, values: tuple[Value, ...] = ()) -> list[Row]:
-        with _readable():
-            return self._db.rows(statement, values)
+        return self._db.read_now(lambda unit: unit.rows(statement, values))
 
     def _number(self, statement: str, values: tuple[Value, ...] = ()) -> int:
         return int(self._rows(statement, values)[0][0])
-
-
-@contextlib.contextmanager
-def _readable() -> Iterator[None]:
-    """Turn what SQLite says of a file that it cannot read into our error. Raises: Unavailable."""
-    try:
-        yield
-    except apsw.Error as error:
-        raise Unavailable(f"the database cannot be read: {error}", code="store-unreadable") from error

@@ -1,0 +1,15 @@
+"""The store on SQLite, through APSW, which brings a current SQLite along.
+
+database.py    a SQLite file: reads on snapshots; the writer's door
+writer.py      one thread that commits what waits together
+unit.py        what a unit of work may do on one connection
+gate.py        one process at a time begins a write
+connect.py     opens connections; refuses what SQLite cannot be trusted on
+schema.py      migrations, one numbered file a step
+checkpoint.py  keeps the write-ahead log short
+wakeups.py     wakes workers, and tells the living from the dead
+inspect.py     a look that changes nothing, for doctor
+overlay.sql    statements that SQLite words differently
+
+Only `store.opening` imports this package from outside: import-linter says so.
+"""

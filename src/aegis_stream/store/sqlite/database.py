@@ -1,0 +1,108 @@
+"""A SQLite database file (protocol Database)."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import TypeVar
+
+import apsw
+
+from aegis_stream.errors import Unavailable
+from aegis_stream.ports import Clock
+from aegis_stream.store.database import Lane, Unit
+
+from . import schema
+from .connect import connect, create_private, refuse_unsuitable
+from .gate import WriteGate
+from .unit import SqliteUnit
+from .writer import GroupWriter
+
+T = TypeVar("T")
+
+READER_CACHE_KIB = 16_384
+"""Page cache of a reading connection."""
+READERS = 2
+"""Threads that read, each with a connection of its own."""
+AUTOCHECKPOINT_PAGES = 4000
+"""Length of the write-ahead log at which SQLite copies it by itself, where no thread does."""
+
+
+class SqliteDatabase:
+    """Reads on snapshots that never wait for the writer, and writes that are durable when they return.
+
+    The one writer gives all units of work an order, whatever their lane.
+
+    Args:
+        path: the database file; its directory exists.
+        clock: leases are judged by it.
+        threads: False runs everything at once in the caller's thread, so that a simulated event loop stays in step.
+    Raises: Misconfigured when the file cannot be opened, or SQLite cannot be trusted with it.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, threads: bool = True) -> None:
+        self.path = path
+        self._clock = clock
+        self._threads = threads
+        refuse_unsuitable(path)
+        create_private(path)
+        self._gate = WriteGate(path.with_name(path.name + ".lock"))
+        self._writer = GroupWriter(self._connect, self._gate, clock, threads=threads)
+        self._readers = ThreadPoolExecutor(READERS, "store-read") if threads else None
+        self._reader_local = threading.local()
+        self._all_readers: list[apsw.Connection] = []
+
+    def migrate(self) -> tuple[int, int]:
+        """Bring the schema up to date: see the protocol."""
+        with self._gate:
+            return schema.migrate(self._writer.connection, self.path)
+
+    async def read(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` on a snapshot: see the protocol."""
+        if self._readers is None:
+            return self.read_now(work)
+        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, work)
+
+    async def write(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` in the control lane: see the protocol."""
+        return await self._writer.submit(work, Lane.CONTROL)
+
+    def submit(self, work: Callable[[Unit], T], lane: Lane) -> "asyncio.Future[T]":
+        """Begin `work` in a lane: see the protocol."""
+        return self._writer.submit(work, lane)
+
+    def read_now(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` on a snapshot, in the caller's thread: see the protocol."""
+        try:
+            return work(SqliteUnit(self._reader(), self._clock))
+        except apsw.Error as error:
+            raise Unavailable(f"the store cannot be read: {error}", code="store-unreadable") from error
+
+    def write_now(self, work: Callable[[Unit], T]) -> T:
+        """Run `work` in the control lane, in the caller's thread: see the protocol."""
+        return self._writer.write_now(work)
+
+    def changed(self) -> int:
+        """Return a number that differs after another process has committed: see the protocol."""
+        return int(self._reader().pragma("data_version") or 0)
+
+    def close(self) -> None:
+        """Finish what is waiting and close all connections."""
+        self._writer.close()
+        if self._readers is not None:
+            self._readers.shutdown(wait=True)
+        for connection in self._all_readers:
+            connection.close()
+        self._gate.close()
+
+    def _connect(self, cache_kib: int) -> apsw.Connection:
+        return connect(self.path, cache_kib, 0 if self._threads else AUTOCHECKPOINT_PAGES)
+
+    def _reader(self) -> apsw.Connection:
+        reader: apsw.Connection | None = getattr(self._reader_local, "connection", None)
+        if reader is None:
+            reader = self._connect(READER_CACHE_KIB)
+            self._reader_local.connection = reader
+            self._all_readers.append(reader)
+        return reader

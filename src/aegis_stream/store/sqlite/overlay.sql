@@ -1,0 +1,1 @@
+-- Statements that SQLite words differently from sql/*.sql.

@@ -1,0 +1,106 @@
+"""A unit of work on one SQLite connection."""
+
+import contextlib
+import functools
+from collections.abc import Iterator, Sequence
+from importlib import resources
+
+import apsw
+
+from aegis_stream.domain.ids import Micros
+from aegis_stream.ports import Clock
+from aegis_stream.store.database import Duplicate, HeadMoved, Row, Value
+from aegis_stream.store.statements import load
+
+ROWS_PER_INSERT = 256
+"""Most rows in one INSERT: one step of SQLite, so the interpreter lock is released once for all of them."""
+EVENT_VALUES = 4
+"""Values of one event in `append`."""
+
+
+@functools.cache
+def statements() -> dict[str, str]:
+    """Return the texts of all statements as SQLite runs them, by name."""
+    overlay = resources.files(__package__).joinpath("overlay.sql")
+    return load(overlay.read_text(encoding="utf-8"))
+
+
+class SqliteUnit:
+    """The protocol `Unit` on one connection."""
+
+    def __init__(self, raw: apsw.Connection, clock: Clock) -> None:
+        self._raw = raw
+        self._clock = clock
+        self._texts = statements()
+
+    def rows(self, name: str, values: Sequence[Value] = ()) -> list[Row]:
+        """Run the statement `name` and return its rows."""
+        return self._raw.execute(self._texts[name], values).fetchall()
+
+    def row(self, name: str, values: Sequence[Value] = ()) -> Row | None:
+        """Run the statement `name` and return its first row."""
+        return self._raw.execute(self._texts[name], values).fetchone()
+
+    def run(self, name: str, values: Sequence[Value] = ()) -> int:
+        """Run the statement `name` and return how many rows it changed."""
+        self._raw.execute(self._texts[name], values)
+        return self._raw.changes()
+
+    def append(
+        self, organization_no: int, values: Sequence[Value], now: Micros, clock_step_us: int
+    ) -> HeadMoved:
+        """Move the organization's head on and write its new events: see the protocol."""
+        count = len(values) // EVENT_VALUES
+        row = self.row("advance_head", (count, now, clock_step_us, organization_no))
+        assert row is not None, (
+            "the caller has looked the organization up, and organizations are never deleted"
+        )
+        moved = HeadMoved(*row)
+        if values:
+            shared = (moved.head - count, organization_no, moved.received_at)
+            self._insert("insert_event", shared, values, EVENT_VALUES)
+        return moved
+
+    @contextlib.contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """Undo what happens inside if it raises."""
+        with self._raw:
+            yield
+
+    def now(self) -> Micros:
+        """Return the time of the process's clock: all processes of one file are on one machine."""
+        return self._clock.now()
+
+    def _insert(
+        self, name: str, shared: tuple[int, *tuple[Value, ...]], values: Sequence[Value], width: int
+    ) -> None:
+        """Insert many rows by few statements.
+
+        Args:
+            name: of a statement that ends with the group of values of one row, which is repeated. ?1, ?2 … in it are
+                `shared`; a `+ 1` in it becomes + 2, + 3 … from row to row.
+            shared: values given once for all rows; the first is a number, and counts up with the rows.
+            values: those of each row, row after row.
+            width: number of values of one row.
+        Raises: Duplicate when a row exists already.
+        """
+        statement = self._texts[name]
+        at, left = 0, len(values) // width
+        try:
+            while left:
+                # Sizes are powers of two, so that few statements are compiled, each once.
+                rows = min(ROWS_PER_INSERT, 1 << (left.bit_length() - 1))
+                end = at + rows * width
+                head = (shared[0] + at // width, *shared[1:])
+                self._raw.execute(_repeated(statement, rows), (*head, *values[at:end]))
+                at, left = end, left - rows
+        except apsw.ConstraintError as error:
+            raise Duplicate from error
+
+
+@functools.lru_cache(64)
+def _repeated(statement: str, rows: int) -> str:
+    """Return an INSERT for many rows, made from that for one."""
+    head, _, group = statement.rpartition("VALUES ")
+    group = group.rstrip("; \n")
+    return head + "VALUES " + ", ".join(group.replace("+ 1", f"+ {number}") for number in range(1, rows + 1))

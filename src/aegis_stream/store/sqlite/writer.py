@@ -1,0 +1,248 @@
+"""The one writer of a process: commits together what waits, on a thread of its own.
+
+Units of the append lane that wait share a transaction, each in a savepoint, and so do units of the settlement lane. A unit of the
+control lane has a transaction of its own.
+"""
+
+import asyncio
+import contextlib
+import functools
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import apsw
+
+from aegis_stream.errors import Misconfigured, Unavailable
+from aegis_stream.ports import Clock
+from aegis_stream.store.database import Lane, Unit
+
+from .checkpoint import Checkpointer, copy
+from .connect import unwritable
+from .gate import WriteGate
+from .unit import SqliteUnit
+
+T = TypeVar("T")
+
+WRITE_TIMEOUT_S = 15.0
+"""Longest wait for a write, seconds: a process stopped in the middle of its commit stops every writer of the file."""
+EXPIRY_MARGIN_S = 0.1
+"""How much longer a write is waited for that has begun, seconds."""
+UNITS_PER_COMMIT_MAX = 512
+"""Most units of work in one transaction: bounds how long the first of them waits for its ack."""
+CACHE_KIB = 65_536
+"""Page cache of the writer's connection."""
+CHECKPOINT_CACHE_KIB = 256
+"""Page cache of the connection that copies the write-ahead log, which reads no page twice."""
+
+
+class _Job:
+    """One unit of work that waits to be written."""
+
+    __slots__ = ("_ticket", "error", "future", "lane", "result", "timer", "work")
+
+    def __init__(self, work: Callable[[Unit], Any], lane: Lane, future: "asyncio.Future[Any]") -> None:
+        self.work = work
+        self.lane = lane
+        self.future = future
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.timer: asyncio.TimerHandle | None = None
+        self._ticket = [None]
+
+    def begin(self) -> bool:
+        """Tell whether it may begin: once, and not after it was given up. Taking the ticket is one step of the interpreter."""
+        try:
+            self._ticket.pop()
+        except IndexError:
+            return False
+        return True
+
+    def expire(self, *, begun: bool = False) -> None:
+        """Stop waiting: a unit that has not begun will not begin; whether one that has begun is stored, nobody knows."""
+        if self.future.done():
+            return
+        if not begun and not self.begin():
+            # It may have begun just now: give its result a moment to arrive.
+            again = functools.partial(self.expire, begun=True)
+            self.timer = self.future.get_loop().call_later(EXPIRY_MARGIN_S, again)
+            return
+        self.future.set_exception(
+            Unavailable(
+                f"the store took no write for {WRITE_TIMEOUT_S:g} s: is one of its processes stopped?",
+                code="store-stuck",
+                retry_after_s=5,
+            )
+        )
+
+    def resolve(self) -> None:
+        """Tell whoever waits what came of it; on the event loop."""
+        if self.timer is not None:
+            self.timer.cancel()
+        if self.future.done():
+            return
+        if self.error is not None:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self.result)
+
+
+class GroupWriter:
+    """Writes of one process to one database file.
+
+    Args:
+        connect: opens a connection with a page cache of so many KiB.
+        gate: passed before each transaction.
+        threads: False runs everything at once in the caller's thread, so that a simulated event loop stays in step.
+    """
+
+    def __init__(
+        self, connect: Callable[[int], apsw.Connection], gate: WriteGate, clock: Clock, *, threads: bool
+    ) -> None:
+        self._connect = connect
+        self._gate = gate
+        self._clock = clock
+        self._threads = threads
+        self.connection = connect(CACHE_KIB)
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._held: _Job | None = (
+            None  # taken from the queue, not yet begun; the writer's thread alone touches it
+        )
+        self._thread: threading.Thread | None = None
+        self._checkpointer: Checkpointer | None = None
+        self._log_is_long = False
+        if threads:
+            self._checkpointer = Checkpointer(lambda: connect(CHECKPOINT_CACHE_KIB), self._want_log_copied)
+            self._checkpointer.watch(self.connection)
+
+    def submit(self, work: Callable[[Unit], T], lane: Lane) -> "asyncio.Future[T]":
+        """Begin a unit of work and return its future."""
+        job = _Job(work, lane, asyncio.get_running_loop().create_future())
+        if not self._threads:
+            self._commit([job])
+            job.resolve()
+        else:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="store-write", daemon=True)
+                self._thread.start()
+            job.timer = asyncio.get_running_loop().call_later(WRITE_TIMEOUT_S, job.expire)
+            self._jobs.put(job)
+        return job.future
+
+    def write_now(self, work: Callable[[Unit], T]) -> T:
+        """Run a unit of work of the control lane in the caller's thread. Raises: what `work` raised, or Unavailable."""
+        with self._gate:
+            try:
+                self.connection.execute("BEGIN IMMEDIATE")
+                result = work(SqliteUnit(self.connection, self._clock))
+                self.connection.execute("COMMIT")
+            except BaseException as error:
+                with contextlib.suppress(apsw.Error):
+                    if self.connection.in_transaction:
+                        self.connection.execute("ROLLBACK")
+                if isinstance(error, apsw.Error):
+                    raise unwritable(error) from error
+                raise
+        return result
+
+    def close(self) -> None:
+        """Finish what is waiting and close the connection."""
+        if self._thread is not None:
+            self._jobs.put(None)
+            self._thread.join()
+            self._thread = None
+        if self._checkpointer is not None:
+            self._checkpointer.close()
+        self.connection.close()
+
+    def _run(self) -> None:
+        """Body of the writer's thread: what waits, one commit, again. No delay is ever added."""
+        while (first := self._held or self._jobs.get()) is not None:
+            self._held = None
+            group = self._group(first)
+            self._commit(group)
+            self._answer(group)
+            if self._log_is_long:
+                self._copy_rest()
+
+    def _group(self, first: _Job) -> list[_Job]:
+        """Return `first` and what waits behind it, as far as they may share a transaction.
+
+        On PostgreSQL each unit of the control lane is a transaction of its own; here as well, so that none comes to rely
+        on another that shares its fate.
+        """
+        group = [first]
+        while first.lane is not Lane.CONTROL and len(group) < UNITS_PER_COMMIT_MAX:
+            try:
+                job = self._jobs.get_nowait()
+            except queue.Empty:
+                break
+            if job is None:
+                self._jobs.put(None)
+                break
+            if job.lane is not first.lane:
+                self._held = job
+                break
+            group.append(job)
+        return group
+
+    @staticmethod
+    def _answer(group: list[_Job]) -> None:
+        by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
+        for job in group:
+            by_loop.setdefault(job.future.get_loop(), []).append(job)
+        for loop, done in by_loop.items():
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
+                loop.call_soon_threadsafe(_resolve, done)
+
+    def _commit(self, group: list[_Job]) -> None:
+        try:
+            with self._gate:
+                self.connection.execute("BEGIN IMMEDIATE")
+                unit = SqliteUnit(self.connection, self._clock)
+                for job in group:
+                    if not job.begin():
+                        continue
+                    try:
+                        with self.connection:  # a savepoint: a unit that raises takes only itself back
+                            job.result = job.work(unit)
+                    except apsw.ConstraintError as error:
+                        job.error = error  # a bug of this unit's statements: the others are not to blame
+                    except apsw.Error:
+                        raise
+                    except Exception as error:  # noqa: BLE001 - carried to whoever waits for this unit
+                        job.error = error
+                self.connection.execute("COMMIT")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live on and the waiting must know
+            self._abandon()
+            failure = unwritable(error)
+            failure.__cause__ = error
+            for job in group:
+                job.error = job.error or failure
+
+    def _want_log_copied(self) -> None:
+        self._log_is_long = True
+
+    def _copy_rest(self) -> None:
+        """Copy what was committed while the bulk of the log was copied; behind the gate, so that nothing is added to it."""
+        self._log_is_long = False
+        with contextlib.suppress(apsw.Error), self._gate:
+            copy(self.connection)
+
+    def _abandon(self) -> None:
+        """After a failed transaction: roll back, and open the connection anew so that no failed sync is trusted."""
+        with contextlib.suppress(apsw.Error):
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+        with contextlib.suppress(apsw.Error, Misconfigured):
+            fresh = self._connect(CACHE_KIB)
+            self.connection.close()
+            self.connection = fresh
+            if self._checkpointer is not None:
+                self._checkpointer.watch(fresh)
+
+
+def _resolve(jobs: list[_Job]) -> None:
+    for job in jobs:
+        job.resolve()

@@ -83,6 +83,36 @@ def test_the_demonstration_from_start_to_end(tmp_path, number):
     assert not re.search(r"aegis_(sk|op)_[A-Za-z0-9_-]{10}", said)
 
 
+def test_a_file_of_which_nothing_is_stored_ends_the_demonstration(tmp_path):
+    """A file that is not one object per line ends with status 1 and how to convert it, and is not called equal."""
+    events = tmp_path / "events.json"
+    events.write_text(json.dumps({"event": {"id": "a"}}, indent=1))
+    with demo(tmp_path, "--events", str(events), "--port", "0") as (process, output):
+        status = process.wait(60)
+
+    said = output.read_text()
+    assert status == 1
+    assert "stored 0" in said
+    assert "all equal" not in said
+    assert f"aegis demo: no event of {events} was stored" in said
+    assert "jq -c ." in said
+    assert children_of(tmp_path / "data") == []
+
+
+def test_a_rejected_line_is_no_success(tmp_path):
+    """If a line is rejected, the demonstration says so, goes on, and ends with status 1."""
+    events = write_events(tmp_path, 3)
+    events.write_text(events.read_text() + "no json\n")
+    with demo(tmp_path, "--events", str(events), "--port", "0") as (process, output):
+        said = wait_for(process, output, "Runs until Ctrl-C")
+        process.send_signal(signal.SIGINT)
+        status = process.wait(60)
+
+    assert "sent 4   stored 3   arrived 3   equal 3   1 REJECTED" in said
+    assert "line 4 was rejected" in said
+    assert status == 1
+
+
 def test_what_it_proposes_works(tmp_path):
     """The commands under "Try next" work as they stand, and a failing receiver is seen to fail."""
     with demo(tmp_path, "--port", "0") as (process, output):

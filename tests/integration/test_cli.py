@@ -158,7 +158,7 @@ def test_a_client_secret_comes_by_variable_or_file(aegis, arguments, options):
         "scope": "a b",
     }
     assert stored["auth_header_set"] is False
-    assert "a token of client-1 from https://127.0.0.1/token" in finished.stdout
+    assert "token for client-1 from https://127.0.0.1/token" in finished.stdout
     assert "s3cr3t" not in finished.stdout + finished.stderr
 
 
@@ -203,6 +203,7 @@ def test_wrong_use_of_oauth2(aegis, arguments):
         (TARGET, "--header-file", "/dev/null", "--auth-header-name", "c"),
         (TARGET, "--header-file", "-", "--auth-header-value-stdin"),
         (TARGET, "--compression", "lzma"),
+        (TARGET, "--format", "splunk"),
         (TARGET, "--auth-header-name", "c"),
         (TARGET, "--auth-header-value-stdin"),
         (TARGET, "--decision", "MAYBE"),
@@ -217,6 +218,13 @@ def test_wrong_use_of_add(aegis, arguments):
     assert "Error:" in finished.stderr
     assert "s3cr3t" not in finished.stderr
     assert aegis.json("destination", "list") == []
+
+
+def test_a_wrong_format_is_answered_with_the_names_there_are(aegis):
+    """Whoever guesses a format reads the name that is meant."""
+    finished = aegis("destination", "add", TARGET, "--format", "splunk", status=2)
+
+    assert "splunk_hec" in finished.stderr
 
 
 def test_a_certificate_comes_from_a_file(aegis, tmp_path):
@@ -337,7 +345,7 @@ def test_replay(aegis):
     )
 
     assert by_sequence["events"] == 2
-    assert by_time.stdout == "replays 3 events\n"
+    assert by_time.stdout == "replaying 3 events\n"
 
 
 @pytest.mark.parametrize(
@@ -415,8 +423,21 @@ def test_send_takes_more_than_a_request_holds(aegis):
 
 
 def test_send_nothing(aegis):
-    """An empty file is no error."""
-    assert aegis("event", "send").stdout == "0 sent: 0 accepted, 0 duplicates, 0 rejected\n"
+    """An empty file is no error, but it is mentioned."""
+    finished = aegis("event", "send")
+
+    assert finished.stdout == "0 sent: 0 accepted, 0 duplicates, 0 rejected\n"
+    assert finished.stderr == "no event was stored: the input is empty\n"
+
+
+def test_send_says_how_to_convert_a_file(aegis):
+    """A file that is not one object per line is rejected with the command that makes it so."""
+    pretty = json.dumps([{"n": 1}, {"n": 2}], indent=1).encode()
+
+    finished = aegis("event", "send", stdin=pretty, status=1)
+
+    assert "no event was stored: the input is a JSON array" in finished.stderr
+    assert "jq -c '.[]'" in finished.stderr
 
 
 def test_send_to_nobody(aegis):

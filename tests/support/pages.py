@@ -15,8 +15,8 @@ import msgspec
 import pytest
 
 from aegis_stream.api.schemas import DestinationWrite, spec_of
+from aegis_stream.cli.destination_body import body_of
 from aegis_stream.cli.main import cli
-from aegis_stream.cli.remote import _written
 from aegis_stream.domain.destination import (
     DestinationSpec,
     auth_header_problems,
@@ -127,7 +127,7 @@ def written_by(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     group = cli.commands["destination"]
     assert words[begin + 1 : begin + 3] == ["destination", "add"]
     context = group.commands["add"].make_context("add", words[begin + 3 :])  # type: ignore[attr-defined]
-    return _written(context, context.params)
+    return body_of(context, context.params)
 
 
 def spec_of_body(body: str | bytes) -> DestinationSpec:

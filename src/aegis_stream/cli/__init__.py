@@ -1,18 +1,32 @@
-"""`aegis …`: arguments → settings → one call into wiring, or one REST call. No logic.
+"""The command `aegis`: each command reads its options, makes one call into wiring or the REST API, and prints the result.
 
-main.py            the command and its groups; errors → one line and an exit status
-service.py         serve, worker, receiver, demo
-tenants.py         org, key: on the store itself
-vault.py           vault: likewise
-doctor.py          doctor: runs the checks and prints what they find
-checks*.py        the checks: on this machine, and beyond it
-remote.py          destination: through the REST API, as the next two
-dead_letters.py    dead-letter
-events.py          event send, event tail
-sending.py         batches, repeats and progress of event send
-client.py          the REST client of all of them
-demo*.py           everything at once on this machine
-screen.py          what the demo shows
-supervised.py      a command as a child that ends with its parent
-output.py          what a person sees, what --json prints
+main.py              the command and its groups
+service.py           serve, worker, receiver, demo
+tenants.py           org, key: on the store itself
+vault.py             vault: on the store itself
+doctor.py            doctor
+checks.py            its checks on this machine
+checks_egress.py     its checks beyond this machine
+remote.py            what the commands have in common that call the REST API
+destinations.py      destination
+destination_body.py  from the options of `destination add` to the API's JSON
+headers.py           headers, from options, a file or the environment
+oauth2.py            OAuth 2.0 client credentials, likewise
+templates.py         destination template
+dead_letters.py      dead-letter
+events.py            event send, event tail
+sending.py           a file of events as ingest requests: batches, retries, counts
+input_advice.py      what to do with a file that is not one JSON object per line
+client.py            client of the REST API
+demo.py              demo
+demo_steps.py        its steps that call the API
+demo_next.py         the commands that it proposes at the end
+demo_events.py       its built-in events
+demo_receiver.py     its receiver
+demo_service.py      its service, a child process
+screen.py            its output, with shortened secrets
+supervised.py        a command as a child process that ends with its parent
+values.py            the kinds of values that options take
+files.py             text files that options name
+output.py            tables for people, JSON for programs
 """

@@ -1,7 +1,7 @@
-"""What `aegis doctor` looks at beyond this machine: whom we trust, where destinations lead, and whether one gets there.
+"""The checks of `aegis doctor` beyond this machine: certificate authorities, addresses of destinations, connections.
 
-Names are resolved, and every address is shown to the guard, as before each delivery. Connections are made only when that is
-asked for, to addresses that the guard let pass; they are closed without a request.
+Host names are resolved and the guard checks every address, as before each delivery. Connections are made only on request
+and only to addresses that the guard allows; they are closed without sending a request.
 """
 
 import asyncio
@@ -24,40 +24,44 @@ from .checks import Finding, listed
 
 RESOLVE_TIMEOUT_S = 5.0
 AT_ONCE_MAX = 16
-"""Destinations looked at at the same time."""
+"""Destinations that are checked at the same time."""
 
 
 class _Target(NamedTuple):
-    """A place that destinations lead to; destinations that share it are looked at once."""
+    """Where destinations send; destinations that share it are checked once."""
 
     endpoint: Endpoint
     ca_certificate: str | None
 
 
 def check_trust(settings: Settings) -> Iterator[Finding]:
-    """Look for the certificate authorities that are trusted."""
-    source = str(settings.egress.ca_bundle) if settings.egress.ca_bundle else "the system's authorities"
+    """Check that there are trusted certificate authorities."""
+    source = (
+        str(settings.egress.ca_bundle)
+        if settings.egress.ca_bundle
+        else "the system's certificate authorities"
+    )
     try:
         context = TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None).context(
             None
         )
     except Misconfigured as error:
-        yield Finding("TLS", "problem", error.message, "point AEGIS_CA_BUNDLE to a PEM file of authorities")
+        yield Finding(
+            "TLS", "problem", error.message, "set AEGIS_CA_BUNDLE to a PEM file of certificate authorities"
+        )
         return
     count = context.cert_store_stats()["x509_ca"]
     if count or (settings.egress.ca_bundle is None and _has_folder_of_authorities()):
         yield Finding("TLS", "ok", f"{source} can be read{f': {count} of them' if count else ''}")
     else:
-        remedy = "install the package ca-certificates, or name a PEM file in AEGIS_CA_BUNDLE"
-        yield Finding(
-            "TLS", "problem", f"{source}: there are none, so no https destination is trusted", remedy
-        )
+        remedy = "install the package ca-certificates, or set AEGIS_CA_BUNDLE to a PEM file"
+        yield Finding("TLS", "problem", f"{source}: there are none, so every https destination fails", remedy)
 
 
 async def check_destinations(
     settings: Settings, destinations: list[Destination], *, connect: bool
 ) -> list[Finding]:
-    """Ask the guard about every destination and its token endpoint, and connect to them where that is wanted."""
+    """Check every destination and its token endpoint with the guard, and connect to them if asked to."""
     targets, refused, findings = dict[_Target, list[str]](), dict[str, list[str]](), list[Finding]()
     for one in destinations:
         oauth2 = one.spec.oauth2
@@ -81,7 +85,7 @@ async def check_destinations(
     for (target, ids), fault in zip(targets.items(), faults, strict=True):
         if fault is not None:
             findings.append(_bad(listed(ids), f" at {target.endpoint.host}", *fault))
-    reached = "can be connected to" if connect else "are let through by the guard"
+    reached = "accept connections" if connect else "have allowed addresses"
     if not findings:
         findings.append(Finding("egress", "ok", f"all {len(destinations)} destinations {reached}"))
     if not connect and targets:
@@ -89,15 +93,15 @@ async def check_destinations(
             Finding(
                 "egress",
                 "note",
-                "whether they answer was not tried",
-                "`aegis doctor --egress` connects to each",
+                "connections to destinations were not tested",
+                "run `aegis doctor --egress` to connect to each of them",
             )
         )
     return findings
 
 
 class _Look:
-    """Looks at one place after the other, with the guard and the trust that deliveries have."""
+    """Checks one target after the other, with the guard and the trusted authorities of deliveries."""
 
     def __init__(self, settings: Settings, *, connect: bool) -> None:
         self._guard = NetGuard(settings.egress.allowed_networks)
@@ -107,7 +111,7 @@ class _Look:
         self._connect = connect
 
     async def fault(self, target: _Target) -> tuple[str, str] | None:
-        """Return what is wrong with a place and what to do, or None."""
+        """Return what is wrong with a target and what to do, or None."""
         endpoint = target.endpoint
         refusal = self._guard.check_host(endpoint)
         addresses = [endpoint.host]
@@ -116,12 +120,12 @@ class _Look:
                 async with asyncio.timeout(RESOLVE_TIMEOUT_S):
                     addresses = await self._resolver.resolve(endpoint.host, endpoint.port)
             except (OSError, ValueError, TimeoutError):
-                return "the name does not resolve", "check the name, and this machine's name server"
+                return "the host name does not resolve", "check the name, and the name server of this machine"
             refusal = self._guard.check_all(addresses)
         if refusal is not None:
             return (
                 refusal,
-                "change the URL, or AEGIS_ALLOWED_NETWORKS where the line says that this is possible",
+                "change the URL, or AEGIS_ALLOWED_NETWORKS if the message names it",
             )
         return await self._fault_of_connection(target, addresses) if self._connect else None
 
@@ -132,20 +136,26 @@ class _Look:
                 async with asyncio.timeout(self._timeout_s):
                     await self._open(target, address)
             except TimeoutError:
-                fault = f"no connection within {self._timeout_s:g} s", "look for a firewall in between"
+                fault = (
+                    f"no connection within {self._timeout_s:g} s",
+                    "look for a firewall between this machine and the receiver",
+                )
             except ssl.SSLCertVerificationError as error:
                 fault = (
                     f"its certificate is not trusted: {error.verify_message}",
-                    "give its authority as ca_certificate",
+                    "set ca_certificate to the certificate of its authority",
                 )
             except ssl.SSLError as error:
                 fault = (
                     f"no TLS session: {error.reason or 'the handshake failed'}",
-                    "check port and certificate",
+                    "check the port, and the certificate of the receiver",
                 )
             except OSError as error:
                 text = os.strerror(error.errno).lower() if error.errno else "the connection was lost"
-                fault = f"no connection: {text}", "check that the receiver runs, and firewalls in between"
+                fault = (
+                    f"no connection: {text}",
+                    "check that the receiver is running, and that no firewall blocks it",
+                )
             except AegisError as error:
                 fault = error.message, "change the destination"
             else:
@@ -163,7 +173,7 @@ class _Look:
             server_hostname=endpoint.host if tls else None,
         )
         writer.close()
-        with contextlib.suppress(OSError):  # it was open: how it ends says nothing
+        with contextlib.suppress(OSError):  # the connection was open: how it closes does not matter
             await writer.wait_closed()
 
 
@@ -172,6 +182,6 @@ def _bad(ids: str, where: str, detail: str, remedy: str) -> Finding:
 
 
 def _has_folder_of_authorities() -> bool:
-    """Tell whether the system has a folder of authorities: these are read one by one when they are needed."""
+    """Whether the system has a directory of authorities, which are read one by one when they are needed."""
     folder = ssl.get_default_verify_paths().capath
     return bool(folder) and any(Path(folder).iterdir())

@@ -1,7 +1,7 @@
-"""The REST API from outside: what the remote commands and the demonstration call.
+"""Client of the REST API, for the remote commands and the demonstration.
 
-It knows HTTP and problem documents, and nothing of the command line: refusals and unreachable services become errors with
-a message for a person.
+It knows HTTP and problem documents, and nothing of the command line. When the service refuses a call or cannot be reached,
+the error has a message for a person.
 """
 
 import ipaddress
@@ -15,34 +15,34 @@ from aegis_stream import __version__
 from aegis_stream.errors import AegisError, FieldProblem, Invalid
 
 PAGE_MAX = 200
-"""Most items that the API puts on one page."""
+"""Largest page of the API, items."""
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
-"""Longest silence of the service, seconds; a test event alone may take ten."""
+"""Longest silence of the service, seconds; a test event may take ten."""
 TEXT_CHARACTERS_MAX = 500
-"""Longest piece of an answer that is repeated in an error, characters."""
+"""Longest part of an answer that an error repeats, characters."""
 FIELDS_SHOWN_MAX = 20
 
 _HINTS = {
-    401: "check the key: --key or AEGIS_API_KEY",
-    403: "use a key with the scope that this needs: aegis key create --scope …",
-    404: "check the id, --org, and that the key belongs to this organization",
+    401: "check the key in AEGIS_API_KEY or --key",
+    403: "use a key with the scope that this call needs: aegis key create --scope …",
+    404: "check the id and --org, and that the key belongs to this organization",
 }
 
 
 class Unreachable(AegisError):
-    """No answer from the service; what was asked may have been done or not."""
+    """The service did not answer; it may or may not have done what was asked."""
 
     code = "unreachable"
 
 
 class Refused(AegisError):
-    """The service answered, and the answer is no.
+    """The service answered with an error.
 
     Args:
         status: the HTTP status.
-        detail: what the service says, without our additions.
-        retry_after_s: seconds that it asks to wait, where it does.
+        detail: the service's own text.
+        retry_after_s: how long the service asks to wait, seconds; None if it does not ask.
     """
 
     code = "refused"
@@ -63,13 +63,13 @@ class Refused(AegisError):
 
 
 class Client:
-    """Calls one service with one key, for one organization where one is given.
+    """Calls one service with one key, for one organization if it is given.
 
     Args:
-        url: of the service, http or https, without credentials.
-        key: sent as bearer token, and never shown.
+        url: URL of the service, http or https, without credentials.
+        key: sent as bearer token, never shown.
         transport: for tests.
-    Raises: Invalid when the URL or the key cannot be used.
+    Raises: Invalid when the URL or the key is malformed.
     """
 
     def __init__(
@@ -78,12 +78,14 @@ class Client:
         self.url = check_url(url)
         self.org_id = org_id
         if not key.isascii() or not key.isprintable() or not key or " " in key:
-            raise Invalid("the key is empty or has characters that no key has")
+            raise Invalid(
+                "the key is empty or contains characters that no key has: check AEGIS_API_KEY or --key"
+            )
         self._http = httpx.Client(
             base_url=self.url,
             headers={"Authorization": f"Bearer {key}", "User-Agent": f"aegis/{__version__}"},
             timeout=httpx.Timeout(ANSWER_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
-            # A proxy of the environment never stands between this machine and itself.
+            # Never use a proxy to reach this machine itself.
             trust_env=not _is_loopback(self.url),
             transport=transport,
         )
@@ -99,22 +101,22 @@ class Client:
         self._http.close()
 
     def org_path(self, *parts: str) -> str:
-        """Return the path of something of the organization; parts may hold any characters."""
+        """Return a path below the organization; parts may contain any characters."""
         return "/".join(("/api/orgs", *(quote(part, safe="") for part in (self.org_id, *parts))))
 
     def call(
         self, method: str, path: str, *, body: object = None, query: Mapping[str, Any] | None = None
     ) -> Any:
-        """Make one call with a JSON body, where one is given.
+        """Make one call, with a JSON body if one is given.
 
-        Returns: the decoded answer, None where it has no body.
+        Returns: the decoded answer, None if it has no body.
         Raises: Refused. Unreachable.
         """
         response = self._request(method, path, json=body, params=query)
         return self._decoded(response) if response.content else None
 
     def fetch(self, path: str, query: Mapping[str, Any]) -> bytes:
-        """Return an answer's body as it came. Raises: Refused. Unreachable."""
+        """Return the body of an answer, not decoded. Raises: Refused. Unreachable."""
         return self._request("GET", path, params=query).content
 
     def post_lines(self, path: str, lines: bytes) -> Any:
@@ -123,7 +125,7 @@ class Client:
         return self._decoded(self._request("POST", path, content=lines, headers=headers))
 
     def items(self, path: str, *, limit: int) -> Iterator[dict[str, Any]]:
-        """Go through a list, page by page, up to `limit` items. Raises: Refused. Unreachable."""
+        """Yield up to `limit` items of a list, page by page. Raises: Refused. Unreachable."""
         query: dict[str, Any] = {}
         while limit > 0:
             page = self.call("GET", path, query={**query, "limit": min(limit, PAGE_MAX)})
@@ -149,15 +151,18 @@ class Client:
             return response.json()
         except ValueError as error:
             raise Unreachable(
-                f"{self.url} answers {response.status_code} without JSON: is it the Aegis API? Check --url or AEGIS_URL"
+                f"{self.url} answered {response.status_code} without JSON, so it may not be the Aegis API: "
+                "check AEGIS_URL or --url"
             ) from error
 
     def _no_answer(self, error: httpx.TransportError) -> str:
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout):
             reason = "no connection in time" if isinstance(error, httpx.TimeoutException) else _reason(error)
+            if "wrong version number" in reason or "record layer failure" in reason:
+                return f"{self.url} speaks http, not https: correct AEGIS_URL or --url"
             return (
-                f"cannot reach {self.url} ({reason}): the service may not be running; "
-                "start it with aegis serve, or name another with --url or AEGIS_URL"
+                f"cannot reach {self.url} ({reason}): start the service with aegis serve, "
+                "or correct AEGIS_URL or --url"
             )
         if isinstance(error, httpx.TimeoutException):
             return f"{self.url} did not answer within {ANSWER_TIMEOUT_S:g} s"
@@ -192,25 +197,25 @@ class Client:
     def _without_problem(self, response: httpx.Response) -> str:
         if response.is_redirect:
             target = printable(response.headers.get("location", ""))
-            return f"{self.url} points to {target}: give the address itself with --url or AEGIS_URL"
-        return f"{self.url} does not answer like the Aegis API: check --url or AEGIS_URL"
+            return f"{self.url} redirects to {target}: set AEGIS_URL or --url to the final address"
+        return f"{self.url} does not answer like the Aegis API: check AEGIS_URL or --url"
 
 
 def check_url(url: str) -> str:
-    """Return the URL of a service without its last slash. Raises: Invalid."""
+    """Return the URL of a service without its final slash. Raises: Invalid."""
     try:
         parsed = httpx.URL(url)
     except httpx.InvalidURL as error:
-        raise Invalid("the service's URL cannot be read: it must be like http://127.0.0.1:8700") from error
+        raise Invalid("the URL of the service is malformed: write it like http://127.0.0.1:8700") from error
     if parsed.userinfo:
-        raise Invalid("the service's URL must not hold credentials: the key goes in --key or AEGIS_API_KEY")
+        raise Invalid("the URL of the service must not contain credentials: set AEGIS_API_KEY or --key")
     if parsed.scheme not in ("http", "https") or not parsed.host or parsed.query or parsed.fragment:
-        raise Invalid(f"{printable(url)} is not the URL of a service: it must be like http://127.0.0.1:8700")
+        raise Invalid(f"{printable(url)} is not the URL of a service: write it like http://127.0.0.1:8700")
     return str(parsed).rstrip("/")
 
 
 def printable(value: object) -> str:
-    """Return a text for one line of a terminal: nothing in it can move the cursor."""
+    """Return text for one line of a terminal: shortened, and without control characters."""
     text = str(value)
     if len(text) > TEXT_CHARACTERS_MAX:
         text = text[: TEXT_CHARACTERS_MAX - 1] + "…"

@@ -1,4 +1,4 @@
-"""dead-letter: through the REST API."""
+"""dead-letter: events that used up their attempts, through the REST API."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -28,7 +28,7 @@ _DEAD_LETTER = tuple(
 
 @click.group("dead-letter")
 def dead_letter() -> None:
-    """Events that used up their attempts."""
+    """List, redrive and purge events that used up their attempts."""
 
 
 @dead_letter.command("list")
@@ -36,7 +36,7 @@ def dead_letter() -> None:
 @LIMIT
 @through_api
 def list_dead_letters(client: "Client", destination_id: str, *, limit: int, as_json: bool) -> None:
-    """List them, in log order."""
+    """List dead letters in the order of the log."""
     found = list(client.items(client.org_path(BASE, destination_id, "dead-letters"), limit=limit))
     if as_json:
         print_json(found)
@@ -47,12 +47,18 @@ def list_dead_letters(client: "Client", destination_id: str, *, limit: int, as_j
 
 @dead_letter.command("redrive")
 @DESTINATION
-@click.option("--event", "event_ids", multiple=True, metavar="ID", help="Only this event; repeatable.")
+@click.option(
+    "--event",
+    "event_ids",
+    multiple=True,
+    metavar="ID",
+    help="Redrive only this event; repeatable.  [default: all]",
+)
 @through_api
 def redrive_dead_letters(
     client: "Client", destination_id: str, *, event_ids: tuple[str, ...], as_json: bool
 ) -> None:
-    """Send them again, all or some, with all their attempts anew."""
+    """Send dead letters again, each with all its attempts."""
     body = {"event_ids": list(event_ids)} if event_ids else {}
     path = client.org_path(BASE, destination_id, "dead-letters", "redrive")
     answer = client.call("POST", path, body=body)
@@ -64,14 +70,14 @@ def redrive_dead_letters(
 
 @dead_letter.command("purge")
 @DESTINATION
-@click.option("--event", "event_id", metavar="ID", help="Only this event.")
+@click.option("--event", "event_id", metavar="ID", help="Purge only this event.  [default: all]")
 @YES
 @through_api
 def purge_dead_letters(
     client: "Client", destination_id: str, *, event_id: str | None, yes: bool, as_json: bool
 ) -> None:
-    """Throw them away, all or one; this cannot be undone."""
-    confirm(f"Throw away {event_id or 'all dead letters'} of {destination_id}?", yes=yes)
+    """Delete dead letters; this cannot be undone."""
+    confirm(f"Delete {event_id or 'all dead letters'} of {destination_id}?", yes=yes)
     query = {"event_id": event_id} if event_id else None
     answer = client.call("DELETE", client.org_path(BASE, destination_id, "dead-letters"), query=query)
     if as_json:

@@ -1,4 +1,4 @@
-"""The events of the demonstration when a person brings none: preflight decisions, and a few of other products."""
+"""The built-in events of the demonstration: preflight decisions, and a few events of other products."""
 
 import json
 from typing import Any
@@ -27,7 +27,7 @@ _OTHERS: tuple[tuple[str, str, str], ...] = (
 
 
 def demo_events(now: Micros) -> bytes:
-    """Return them as NDJSON; they happened one second apart, the last one now."""
+    """Return the events as NDJSON, one second apart, the last one at `now`."""
     events = [*map(_preflight, range(len(_PREFLIGHTS))), *map(_other, range(len(_OTHERS)))]
     first = now - (len(events) - 1) * SECOND
     lines = [

@@ -1,6 +1,6 @@
-"""The receiving side of the demonstration: the reference receiver in a thread, and a look at what it gets.
+"""The receiving side of the demonstration: the reference receiver in a thread, and what it gets.
 
-What it shows and compares comes from the receiver's own lines, so it is what a receiver of the person's would see.
+What is shown and compared comes from the receiver's own output, so it is what any receiver would see.
 """
 
 import asyncio
@@ -21,21 +21,21 @@ from aegis_stream.receiver.server import Counts, Ready, ReceiverOptions, serve
 from .screen import Screen
 
 SHOWN_AT_ONCE = 15
-"""Events shown one by one; what follows without a pause is counted."""
+"""Events of a burst that are shown one by one; further ones are counted."""
 PAUSE_S = 1.0
-"""Silence after which events are shown one by one again, and time between two lines of progress, seconds."""
+"""Silence that ends a burst, and time between two lines of progress, seconds."""
 START_S = 10.0
 
 
 class Print(NamedTuple):
-    """What an event is, in a few bytes: enough to tell whether two are equal."""
+    """A short digest of an event: tells whether two events are equal."""
 
     timestamp: str | None
     digest: bytes
 
 
 def print_of(event: dict[str, Any], org_id: str) -> Print:
-    """Return the print of an event as the service stores it: with its organization filled in."""
+    """Return the print of an event as the service stores it, with its organization filled in."""
     stored = {name: value for name, value in event.items() if name != "@timestamp"}
     if has_only_dotted(stored, "organization"):
         stored["organization.id"] = org_id
@@ -47,11 +47,11 @@ def print_of(event: dict[str, Any], org_id: str) -> Print:
 
 
 class Arrivals(TextIOBase):
-    """Takes the receiver's lines: shows the first of a burst, counts the rest, keeps the print of each event.
+    """Reads the receiver's output: shows the first events of a burst, counts the rest, keeps the print of each.
 
     Args:
-        org_id: whose events these are.
-        now_s: a clock that only goes forward, seconds.
+        org_id: organization of the events.
+        now_s: monotonic clock, seconds.
     """
 
     def __init__(self, screen: Screen, org_id: str, now_s: Callable[[], float]) -> None:
@@ -66,18 +66,18 @@ class Arrivals(TextIOBase):
         self._unsaid = False
 
     def write(self, text: str, /) -> int:
-        """Take lines from the receiver."""
+        """Read lines of the receiver."""
         for line in text.splitlines():
             self._take(json.loads(line))
         return len(text)
 
     def settle(self) -> None:
-        """Say how many came when a burst has ended; called now and then."""
+        """Show how many events came once a burst has ended; called regularly."""
         if self._unsaid and self._now_s() - self.last_s > PAUSE_S:
             self._progress()
 
     def begin_anew(self) -> None:
-        """Show the next events one by one again; what was counted so far has been told otherwise."""
+        """Start a new burst, without showing the count of the old one."""
         self._in_burst, self._unsaid = 0, False
 
     def _take(self, line: dict[str, Any]) -> None:
@@ -112,7 +112,7 @@ def _shown(line: dict[str, Any]) -> str:
 
 @dataclass(slots=True)
 class Receiving:
-    """A receiver that runs: where, the certificate of its authority, and what it counted."""
+    """A running receiver: its URL, the certificate of its authority, and its counts."""
 
     url: str
     ca_certificate: Path
@@ -127,9 +127,9 @@ def receiving(
     """Run the reference receiver over TLS in a thread until the block ends.
 
     Args:
-        bearer: the token that requests must carry.
-        folder: where its certificate lies, made when missing.
-        fails: asked before each request; while true they are answered 500.
+        bearer: token that requests must carry.
+        folder: directory of its certificate, which is created if it is missing.
+        fails: called before each request; while it returns True, requests are answered 500.
     Raises: OSError when it cannot start.
     """
     options = ReceiverOptions(port=0, bearer=bearer, tls=True, tls_dir=folder, json=True, fail=0.5)

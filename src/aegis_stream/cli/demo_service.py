@@ -1,4 +1,4 @@
-"""The service of the demonstration: `aegis serve` as a child that ends with the demonstration, however that ends."""
+"""The service of the demonstration: `aegis serve` as a child process that ends with the demonstration."""
 
 import os
 import re
@@ -17,21 +17,21 @@ from aegis_stream.settings import Settings
 from .client import Client
 
 START_S = 30.0
-"""Longest start of the service, seconds."""
+"""Longest time for the service to start, seconds."""
 STOP_S = 15.0
-"""How long the service may take to end before it is killed, seconds."""
+"""Longest time for the service to stop before it is killed, seconds."""
 LOOK_S = 0.1
 LOG_LINES_SHOWN = 12
 
 
 class StartFailed(AegisError):
-    """Something could not be started; the message says what and why."""
+    """The demonstration could not start; the message says what failed and why."""
 
     code = "start-failed"
 
 
 class LocalService:
-    """`aegis serve` as a child."""
+    """`aegis serve` as a child process."""
 
     def __init__(self, command: list[str], environment: dict[str, str], log: Path) -> None:
         self.process: subprocess.Popen[bytes]
@@ -40,21 +40,21 @@ class LocalService:
         self._log = log
 
     def start(self, port: int) -> None:
-        """Start it, on a free port when this one is taken."""
+        """Start it; if the port is taken, on a free one."""
         self._log.write_bytes(b"")
         self._log.chmod(0o600)
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - ourselves
                 [*self._command, "--port", str(port if _is_free(port) else 0)],
                 env=self._environment,
-                stdin=subprocess.PIPE,  # whose end is its end: see supervised.py
+                stdin=subprocess.PIPE,  # it stops when this is closed: see supervised.py
                 stdout=output,
                 stderr=output,
-                start_new_session=True,  # Ctrl-C is for us: we end it in order
+                start_new_session=True,  # Ctrl-C reaches only us, and we stop it in order
             )
 
     def wait_for_url(self, wanted_port: int) -> str:
-        """Return its address when it answers there. Raises: StartFailed."""
+        """Wait until it answers, and return its URL. Raises: StartFailed."""
         deadline_s = time.monotonic() + START_S
         while time.monotonic() < deadline_s:
             text = self._log.read_text(errors="replace")
@@ -66,11 +66,11 @@ class LocalService:
                 return found[1]
             time.sleep(LOOK_S)
         raise StartFailed(
-            f"the service did not answer within {START_S:g} s (port {wanted_port}): see {self._log}"
+            f"the service did not answer on port {wanted_port} within {START_S:g} s: see {self._log}"
         )
 
     def stop(self) -> None:
-        """End it and its workers, by force after STOP_S."""
+        """Stop it and its workers; kill it after STOP_S."""
         if not hasattr(self, "process"):
             return
         self.process.terminate()
@@ -87,11 +87,11 @@ class LocalService:
 def local_service(
     settings: Settings, config: Path | None, operator_key: str, log: Path
 ) -> Iterator[LocalService]:
-    """Give a service to be started in the block; it has ended when the block has.
+    """Yield a service for the block to start; it is stopped at the end of the block.
 
     Args:
-        settings: its data directory and networks; the rest it reads for itself from environment and `config`.
-        log: file for all that it prints, written anew.
+        settings: its data directory and networks; it reads the others itself, from environment and `config`.
+        log: file for its output; an old one is overwritten.
     """
     command = [sys.executable, "-m", "aegis_stream.cli.supervised", "serve"]
     environment = os.environ | {
@@ -107,7 +107,7 @@ def local_service(
 
 
 def serve_command(settings: Settings, port: int, config: Path | None) -> tuple[str, ...]:
-    """Return the command that a person would type, on two lines."""
+    """Return the command that starts such a service, on two lines."""
     named = f" --config {shlex.quote(str(config))}" if config else ""
     return (
         f"   $ AEGIS_DATA_DIR={shlex.quote(str(settings.store.data_dir))} AEGIS_ALLOWED_NETWORKS={_networks(settings)} \\",

@@ -1,4 +1,4 @@
-"""doctor: looks at everything and changes nothing; every finding ends with what to do."""
+"""doctor: checks everything and changes nothing; every finding says what to do."""
 
 import asyncio
 from collections.abc import Iterator
@@ -20,16 +20,19 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option(
-    "--egress", is_flag=True, help="Also connect to every destination; no request is sent, and no credential."
+    "--egress",
+    is_flag=True,
+    help="Also connect to every destination, without sending a request or a credential.",
 )
 @JSON
 @CONFIG
 @click.pass_context
 def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | None) -> int:
-    """Check settings, files, keys, database, disk, clock, workers and where destinations lead.
+    """Find out what is wrong and what to do.
 
-    Names of destinations are resolved, and nothing else leaves this machine unless --egress is given. The exit status is 1 when
-    there is a problem.
+    Checks configuration, files, keys, database, disk, clock, workers and destinations, and changes nothing. It resolves the
+    host names of destinations; unless --egress is given, nothing else leaves this machine. Exit status 1 if there is a
+    problem.
     """
     findings = []
     for one in _look(context, config, egress=egress):
@@ -40,12 +43,12 @@ def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | N
     if as_json:
         print_json({"ok": not problems, "findings": [one._asdict() for one in findings]})
     else:
-        click.echo(f"{problems} problem{'' if problems == 1 else 's'}" if problems else "no problem")
+        click.echo(f"{problems or 'no'} problem{'' if problems == 1 else 's'}")
     return 1 if problems else 0
 
 
 def _look(context: click.Context, config: Path | None, *, egress: bool) -> Iterator["Finding"]:
-    """Look at one thing after the other, as far as one gets."""
+    """Run one check after the other, as far as possible."""
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
     from aegis_stream.wiring import database_location  # noqa: PLC0415
 
@@ -55,13 +58,20 @@ def _look(context: click.Context, config: Path | None, *, egress: bool) -> Itera
     try:
         settings, path = read_settings(context, config)
     except Misconfigured as error:
-        yield checks.Finding("configuration", "problem", error.message, "see docs/reference/configuration.md")
+        yield checks.Finding(
+            "configuration",
+            "problem",
+            error.message,
+            "correct it; docs/reference/configuration.md lists all settings",
+        )
         return
     yield from checks.check_settings(settings, path)
     yield from check_trust(settings)
     folder, location = settings.store.data_dir, database_location(settings)
     if not folder.is_dir():
-        yield checks.Finding("files", "note", f"there is no {folder} yet", "the first start makes it")
+        yield checks.Finding(
+            "files", "note", f"{folder} does not exist yet", "nothing: the first start creates it"
+        )
         return
     yield from checks.check_files(folder, location.path)
     yield from checks.check_disk(folder)
@@ -69,12 +79,12 @@ def _look(context: click.Context, config: Path | None, *, egress: bool) -> Itera
         yield from _look_inside(settings, location, egress=egress)
     else:
         yield checks.Finding(
-            "database", "note", f"there is no {location.path} yet", "the first start makes it"
+            "database", "note", f"{location.path} does not exist yet", "nothing: the first start creates it"
         )
 
 
 def _look_inside(settings: "Settings", location: "Location", *, egress: bool) -> Iterator["Finding"]:
-    """Look at what the database has, and at the keys to it."""
+    """Check the database, its content, and its keys."""
     from aegis_stream.errors import Unavailable  # noqa: PLC0415
     from aegis_stream.store.opening import inspect_database  # noqa: PLC0415
 
@@ -86,7 +96,9 @@ def _look_inside(settings: "Settings", location: "Location", *, egress: bool) ->
             if inspection.schema.found == inspection.schema.newest:
                 yield from _look_at_rows(settings, location, inspection, egress=egress)
     except Unavailable as error:
-        remedy = "run this as the user that the service runs as; if it is damaged, restore the last backup"
+        remedy = (
+            "run aegis doctor as the user of the service; if the database is damaged, restore the last backup"
+        )
         yield Finding("database", "problem", error.message, remedy)
 
 
@@ -106,7 +118,7 @@ def _look_at_rows(
         keys = key_source(settings)
         vault = Vault(keys, SystemRandom())
     except Misconfigured as error:
-        remedy = "mend or put it back from its backup, with mode 0600; if it is lost for good, see `aegis vault reset`"
+        remedy = "restore it from its backup, with mode 0600; if there is no backup, see `aegis vault reset --help`"
         yield checks.Finding("master key", "problem", error.message, remedy)
         return
     yield from checks.check_keys(keys, vault, inspection)

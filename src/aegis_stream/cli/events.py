@@ -1,4 +1,4 @@
-"""event: send and tail, through the REST API."""
+"""event: send and tail events, through the REST API."""
 
 import json
 import sys
@@ -13,23 +13,25 @@ import msgspec
 from aegis_stream.errors import AegisError
 from aegis_stream.receiver.output import event_line
 
+from .input_advice import advice_on
 from .output import print_json
 from .remote import DECISION, through_api
+from .values import Number, Whole
 
 if TYPE_CHECKING:
     from .client import Client
     from .sending import Summary
 
 TAIL_DEFAULT = 10
-"""Events from before the start that `tail` shows."""
+"""Past events that `tail` shows first."""
 PROGRESS_INTERVAL_S = 5.0
-"""Time between two lines of progress where there is no terminal; on one it is a tenth of a second."""
+"""Time between two lines of progress, seconds; on a terminal it is a tenth of a second."""
 REJECTIONS_SHOWN_MAX = 20
 
 
 @click.group()
 def event() -> None:
-    """Events: sent, and watched."""
+    """Send events, and watch them arrive."""
 
 
 @event.command("send")
@@ -39,20 +41,20 @@ def event() -> None:
     "retry_for_s",
     default=30.0,
     show_default=True,
-    type=click.FloatRange(0, 86_400),
-    help="Seconds to repeat a request that the service cannot take now.",
+    type=Number(0, 86_400),
+    help="Retry a request for this many seconds while the service is unavailable.",
 )
 @through_api
 def send_events(client: "Client", file: BinaryIO, *, retry_for_s: float, as_json: bool) -> None:
-    """Send events, one JSON object a line, from FILE or standard input.
+    """Send events from FILE or standard input, one JSON object per line.
 
-    Lines without an event.id get a random one before the first try, so a repeated request stores nothing twice. Exit
-    status 1 when a line was rejected; the others are stored all the same.
+    A line without an event.id gets a random one before it is sent, so that a retried request stores no event twice. If a
+    line is rejected, the others are stored all the same, and the exit status is 1.
     """
     from .sending import Dispatch, read_batches  # noqa: PLC0415
 
     if file.isatty():
-        click.echo("reading events, one JSON object a line; Ctrl-D ends", err=True)
+        click.echo("reading events, one JSON object per line; end with Ctrl-D", err=True)
     progress = _Progress()
     dispatch = Dispatch(
         client=client,
@@ -62,17 +64,22 @@ def send_events(client: "Client", file: BinaryIO, *, retry_for_s: float, as_json
         sleep=time.sleep,
         note=progress.note,
     )
+    first_line = b""
     try:
         for batch in read_batches(file):
+            first_line = first_line or batch[0].body
             dispatch.send(batch)
             progress.show(dispatch.summary.sent)
     except AegisError:
         progress.end()
         _report(dispatch.summary, as_json=as_json)
-        click.echo("not all lines were sent: lines that have an event.id can be sent again safely", err=True)
+        click.echo("not all lines were sent: it is safe to send lines that have an event.id again", err=True)
         raise
     progress.end()
     _report(dispatch.summary, as_json=as_json)
+    advice = advice_on(first_line)
+    if advice is not None and not dispatch.summary.accepted:
+        click.echo(f"no event was stored: {advice}", err=True)
     if dispatch.summary.rejected_total:
         sys.exit(1)
 
@@ -80,22 +87,24 @@ def send_events(client: "Client", file: BinaryIO, *, retry_for_s: float, as_json
 @event.command("tail")
 @click.option(
     "--from-sequence",
-    type=click.IntRange(1),
-    help=f"Begin here instead of {TAIL_DEFAULT} events before the end.",
+    type=Whole(1),
+    help=f"Start at this sequence, instead of {TAIL_DEFAULT} events before the end.",
 )
 @click.option(
-    "--limit", type=click.IntRange(1), help="Show this many, the last ones unless told otherwise, and end."
+    "--limit",
+    type=Whole(1),
+    help="Show this many events and stop; the newest ones unless --from-sequence is given.",
 )
-@click.option("--dataset", help="Only events of this dataset.")
-@click.option("--decision", type=DECISION, help="Only events with this decision.")
-@click.option("--no-follow", is_flag=True, help="End at the end of the log.")
+@click.option("--dataset", help="Show only events of this dataset.")
+@click.option("--decision", type=DECISION, help="Show only events with this decision.")
+@click.option("--no-follow", is_flag=True, help="Stop at the end of the log.")
 @click.option(
     "--interval",
     "interval_s",
     default=1.0,
     show_default=True,
-    type=click.FloatRange(0.05, 3600),
-    help="Seconds between two looks.",
+    type=Number(0.05, 3600),
+    help="Seconds between two polls.",
 )
 @through_api
 def tail_events(
@@ -109,7 +118,10 @@ def tail_events(
     interval_s: float,
     as_json: bool,
 ) -> None:
-    """Show events as they are recorded, a line each, or with --json as stored. Ctrl-C ends it."""
+    """Show events as they are recorded, until Ctrl-C.
+
+    Each event is one line; with --json it is printed as stored.
+    """
     wanted = {
         name: value for name, value in (("dataset", dataset), ("decision", decision)) if value is not None
     }
@@ -123,11 +135,11 @@ def tail_events(
             if shown == limit:
                 return
     except KeyboardInterrupt:
-        return  # the ordinary end of watching
+        return  # the usual way to stop
 
 
 class _Entry(msgspec.Struct):
-    """An event as stored: `event` is its text, to the byte."""
+    """An event as stored: `event` is its exact text."""
 
     sequence: int
     received_at: str
@@ -152,16 +164,16 @@ class _Tail:
         return head
 
     def entries(self, after: int, interval_s: float | None) -> Iterator[_Entry]:
-        """Go through the log behind `after`; at its end wait for more, or stop where `interval_s` is None.
+        """Yield the log after `after`; at its end wait for more, or stop if `interval_s` is None.
 
-        Raises: AegisError when the first look fails; a service that goes away later is waited for.
+        Raises: AegisError when the first poll fails; if the service goes away later, this waits for it.
         """
         from .client import Refused, Unreachable  # noqa: PLC0415
 
         looked, said = False, False
         while True:
             try:
-                # The head is read first: what the listing then leaves out up to there was filtered away.
+                # The head is read first: events up to it that the listing leaves out do not pass the filter.
                 head = self.head()
                 if head > after:
                     for entry in self._listed(after):
@@ -192,7 +204,7 @@ class _Tail:
 
 
 class _Progress:
-    """Tells on standard error how far sending has come: one moving line on a terminal, else a line now and then."""
+    """Reports progress on standard error: one line that is overwritten on a terminal, else a line now and then."""
 
     def __init__(self) -> None:
         self._terminal = sys.stderr.isatty()
@@ -200,7 +212,7 @@ class _Progress:
         self._open = False
 
     def show(self, sent: int) -> None:
-        """Say how many lines are sent, not too often."""
+        """Report how many lines are sent, not too often."""
         if time.monotonic() < self._next_s:
             return
         self._next_s = time.monotonic() + (0.1 if self._terminal else PROGRESS_INTERVAL_S)
@@ -210,12 +222,12 @@ class _Progress:
         self._open = self._terminal
 
     def note(self, text: str) -> None:
-        """Say something else, on a line of its own."""
+        """Print a message on its own line."""
         self.end()
         click.echo(text, err=True)
 
     def end(self) -> None:
-        """Leave the moving line."""
+        """End the line that is overwritten."""
         if self._open:
             click.echo(err=True)
         self._open = False
@@ -247,10 +259,10 @@ def _print_entry(entry: _Entry, *, as_json: bool) -> None:
 
 
 def _one_line(text: str) -> str:
-    """Return JSON on one line, with escapes for what a terminal would obey; the same value for every reader."""
+    """Return JSON on one line, with control characters escaped; it decodes to the same value."""
     if text.isprintable():
         return text
-    # Outside strings only blanks, tabs and line ends are not printable; inside, JSON allows no raw control below 0x20.
+    # Outside strings only tabs and line ends are not printable; inside, JSON allows no raw control below 0x20.
     return "".join(
         one if one.isprintable() else " " if one in "\t\r\n" else json.dumps(one)[1:-1] for one in text
     )

@@ -1,4 +1,4 @@
-"""Files that a person names in an option: small texts, read whole."""
+"""Small text files that options name, read whole."""
 
 import click
 
@@ -7,8 +7,8 @@ def read_text(path: str, option: str, characters_max: int) -> str:
     """Read a file, or standard input for "-", up to a number of characters.
 
     Args:
-        option: which one named it, for the message.
-    Raises: click.BadParameter when it is no readable text.
+        option: the option that named the file, for the message.
+    Raises: click.BadParameter when the file cannot be read or is not UTF-8.
     """
     try:
         with click.open_file(path, encoding="utf-8") as file:

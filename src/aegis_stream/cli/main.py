@@ -1,4 +1,4 @@
-"""The command `aegis`: its groups, and how errors become one line and an exit status."""
+"""The command `aegis`: its groups, and how an error becomes one line and an exit status."""
 
 import os
 import sys
@@ -10,9 +10,9 @@ from aegis_stream import __version__
 from aegis_stream.errors import AegisError
 
 from .dead_letters import dead_letter
+from .destinations import destination
 from .doctor import doctor
 from .events import event
-from .remote import destination
 from .service import api, demo, receiver, serve, worker
 from .tenants import key, org
 from .vault import vault
@@ -21,11 +21,17 @@ from .vault import vault
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, prog_name="aegis")
 @click.option(
-    "--config", type=click.Path(path_type=Path), envvar="AEGIS_CONFIG", help="TOML file with settings."
+    "--config",
+    type=click.Path(path_type=Path),
+    envvar="AEGIS_CONFIG",
+    help="Read settings from this TOML file (AEGIS_CONFIG).",
 )
 @click.pass_context
 def cli(context: click.Context, config: Path | None) -> None:
-    """Audit events in, delivered to every destination: at least once, durably, observably, fast."""
+    """Record audit events durably and deliver each of them to every destination, at least once.
+
+    Exit status: 0 done, 1 failed, 2 wrong use.
+    """
     context.obj = config
 
 
@@ -34,7 +40,7 @@ for command in (serve, worker, api, demo, receiver, org, key, vault, doctor, des
 
 
 def main() -> None:
-    """Run the command; exit status 0 done, 1 failed, 2 wrong use."""
+    """Run the command and exit: 0 done, 1 failed, 2 wrong use."""
     try:
         status = cli.main(prog_name="aegis", standalone_mode=False)
     except click.exceptions.Exit as done:

@@ -1,11 +1,11 @@
-"""Lines of the demonstration on standard output, from several threads, and secrets cut short on them."""
+"""Lines of the demonstration on standard output, written from several threads, with shortened secrets."""
 
 import re
 import threading
 from typing import TextIO
 
 SECRET_TAIL = 4
-"""Characters of a secret that are shown, so that two can be told apart."""
+"""Characters of a secret that are shown, to tell two secrets apart."""
 
 _KIND = re.compile(r"aegis_[a-z]{2}_")
 
@@ -18,7 +18,7 @@ class Screen:
         self._lock = threading.Lock()
 
     def say(self, *lines: str) -> None:
-        """Write lines. Raises: OSError when nobody reads them any more."""
+        """Write lines. Raises: OSError when standard output is closed."""
         text = "".join(line + "\n" for line in lines)
         encoding = self._stream.encoding or "utf-8"
         with self._lock:
@@ -28,6 +28,6 @@ class Screen:
 
 
 def shorten(secret: str) -> str:
-    """Return what may be shown of a secret: what kind it is, and its last characters."""
+    """Return what may be shown of a secret: its kind and its last characters."""
     kind = _KIND.match(secret)
     return f"{kind[0] if kind else ''}…{secret[-SECRET_TAIL:]}"

@@ -1,7 +1,7 @@
-"""A file of events → requests to ingest: `aegis event send` and the demonstration.
+"""Sends a file of events as ingest requests, for `aegis event send` and the demonstration.
 
-Sending may be repeated at any point, because every line has its event.id before it is sent the first time, and the service
-takes an id once.
+Every request can be repeated safely: each line has an event.id before it is sent for the first time, and the service stores
+an id once.
 """
 
 import io
@@ -21,16 +21,16 @@ from .client import Client, Refused, Unreachable, printable
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 4_000_000
 LINE_BYTES_MAX = 1_000_000
-"""A longer line is cut here: no service takes an event of this size, so it is refused either way."""
+"""Longer lines are truncated: no service accepts an event of this size, so the line is rejected either way."""
 REJECTIONS_KEPT_MAX = 1000
-"""Rejected lines that are remembered one by one; beyond it they are only counted."""
+"""Rejected lines that are kept; further ones are only counted."""
 PROBLEMS_LISTED = 100
-"""Problems that the service lists in one refusal at most."""
+"""Most problems that the service lists in one answer."""
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.5, 10.0
-"""Pause before a request is repeated: doubles from the first to the longest."""
+"""Pause before a request is repeated, seconds: doubles from the first to the longest."""
 RETRY_AFTER_S_MAX = 60.0
 IDLE_S = 0.2
-"""A batch that is not full goes out when the input has been silent this long."""
+"""A batch that is not full is sent when the input has been silent for this long, seconds."""
 
 _CHUNK_BYTES = 65_536
 _RETRIED = frozenset({429, 502, 503, 504})
@@ -49,7 +49,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rejection:
-    """A line that the service did not take, and why."""
+    """A line that the service rejected, and why."""
 
     line: int
     event_id: str | None
@@ -58,7 +58,7 @@ class Rejection:
 
 @dataclass(slots=True)
 class Summary:
-    """What became of the lines; `rejected` holds the first REJECTIONS_KEPT_MAX."""
+    """What happened to the lines; `rejected` holds the first REJECTIONS_KEPT_MAX."""
 
     accepted: int = 0
     duplicates: int = 0
@@ -67,7 +67,7 @@ class Summary:
 
     @property
     def sent(self) -> int:
-        """How many lines have an answer."""
+        """How many lines the service has answered."""
         return self.accepted + self.duplicates + self.rejected_total
 
     def as_json(self) -> dict[str, Any]:
@@ -77,15 +77,15 @@ class Summary:
 
 @dataclass(slots=True, kw_only=True)
 class Dispatch:
-    """Sends lines in batches and keeps the summary.
+    """Sends lines in batches and counts what happens to them.
 
     Args:
-        retry_for_s: how long one request is repeated before giving up, seconds.
-        make_id: returns a fresh event.id, for lines without one.
-        now_s: a clock that only goes forward, seconds.
-        sleep: waits, seconds.
-        note: told in one line why it waits.
-        on_taken: told the lines that the service has stored.
+        retry_for_s: how long one request is repeated, seconds.
+        make_id: returns a new event.id, for lines without one.
+        now_s: monotonic clock, seconds.
+        sleep: waits for a number of seconds.
+        note: called with one line that says why it waits.
+        on_stored: called with the lines that the service has stored.
     """
 
     client: Client
@@ -94,14 +94,14 @@ class Dispatch:
     now_s: Callable[[], float]
     sleep: Callable[[float], None]
     note: Callable[[str], None]
-    on_taken: Callable[[list[Line]], None] = lambda _lines: None
+    on_stored: Callable[[list[Line]], None] = lambda _lines: None
     summary: Summary = field(default_factory=Summary)
 
     def send(self, batch: list[Line]) -> None:
-        """Send one batch, again and again until it is answered; the summary then tells of every line.
+        """Send one batch, repeatedly until it is answered, and add every line to the summary.
 
-        Raises: Refused when the key or the organization is wrong. Unreachable when the time is over. The lines of
-            this batch may then be stored or not: sending them again is safe.
+        Raises: Refused when the key or the organization is wrong. Unreachable when the time is over; the lines of this
+            batch may then be stored or not, and it is safe to send them again.
         """
         lines = [line._replace(body=with_id(line.body, self.make_id)) for line in batch]
         try:
@@ -110,7 +110,7 @@ class Dispatch:
             if error.status != 422 and not (error.status in _OF_ONE_EVENT and len(lines) == 1):
                 raise
             if len(lines) > PROBLEMS_LISTED:
-                # Not every line is named in this refusal; in smaller batches every one is.
+                # The answer does not name every line; for smaller batches it does.
                 for start in range(0, len(lines), PROBLEMS_LISTED):
                     self.send(lines[start : start + PROBLEMS_LISTED])
                 return
@@ -120,7 +120,7 @@ class Dispatch:
         self.summary.accepted += answer["accepted"]
         self.summary.duplicates += answer["duplicates"]
         self._reject(lines, refused)
-        self.on_taken([line for index, line in enumerate(lines) if index not in refused])
+        self.on_stored([line for index, line in enumerate(lines) if index not in refused])
 
     def _reject(self, lines: list[Line], refused: dict[int, tuple[str | None, str]]) -> None:
         self.summary.rejected_total += len(refused)
@@ -140,13 +140,13 @@ class Dispatch:
                 wait_s = max(pause_s, _asked_s(error))
                 if self.now_s() + wait_s > give_up_s:
                     raise
-                self.note(f"{error.message.partition(': ')[0]}: trying again in {wait_s:g} s")
+                self.note(f"{error.message.partition(': ')[0]}: retrying in {wait_s:g} s")
                 self.sleep(wait_s)
                 pause_s = min(pause_s * 2, PAUSE_LONGEST_S)
 
 
 def read_batches(stream: BinaryIO) -> Iterator[list[Line]]:
-    """Cut a stream into batches of lines; a batch that is not full comes when the input falls silent."""
+    """Yield batches of lines; a batch that is not full is yielded when the input falls silent."""
     batch: list[Line] = []
     size = 0
     for line in _read_lines(stream):
@@ -164,7 +164,7 @@ def read_batches(stream: BinaryIO) -> Iterator[list[Line]]:
 
 
 def with_id(body: bytes, make_id: Callable[[], str]) -> bytes:
-    """Return an event with an event.id, every value in its own spelling; what is no event comes back as it is."""
+    """Return an event with an event.id; all other values keep their spelling, and text that is not an event is unchanged."""
     try:
         members = _decode_members(body)
         event = _decode_members(members["event"]) if "event" in members else {}
@@ -177,7 +177,7 @@ def with_id(body: bytes, make_id: Callable[[], str]) -> bytes:
 
 
 def _read_lines(stream: BinaryIO) -> Iterator[Line | None]:
-    """Read lines that are not empty; None says that the input has fallen silent."""
+    """Yield lines that are not blank, and None when the input falls silent."""
     read = stream.read1 if isinstance(stream, io.BufferedReader | io.BytesIO) else stream.read
     number, pending = 0, b""
     while chunk := read(_CHUNK_BYTES):
@@ -195,7 +195,7 @@ def _read_lines(stream: BinaryIO) -> Iterator[Line | None]:
 def _line(number: int, text: bytes) -> Iterator[Line]:
     body = text[:LINE_BYTES_MAX].strip()
     if number == 1:
-        body = body.removeprefix(b"\xef\xbb\xbf")  # editors on Windows begin files with it
+        body = body.removeprefix(b"\xef\xbb\xbf")  # Windows editors put it there
     if body:
         yield Line(number, body)
 
@@ -203,7 +203,7 @@ def _line(number: int, text: bytes) -> Iterator[Line]:
 def _more_is_ready(stream: BinaryIO) -> bool:
     try:
         return bool(select.select([stream], [], [], IDLE_S)[0])
-    except (OSError, ValueError):  # not a file of the system, or a system that cannot tell
+    except (OSError, ValueError):  # not a file of the operating system, or a system that cannot tell
         return True
 
 
@@ -213,7 +213,7 @@ def _asked_s(error: AegisError) -> float:
 
 
 def _refusals(error: Refused, count: int) -> dict[int, tuple[str | None, str]]:
-    """Say of each line of a request that was refused as a whole what is wrong with it."""
+    """Return what is wrong with each line of a request that was rejected as a whole."""
     refused: dict[int, tuple[str | None, str]] = dict.fromkeys(range(count), (None, error.detail))
     if count == 1:
         return refused

@@ -1,26 +1,19 @@
-"""serve, worker, demo, receiver: the programs that run until they are told to stop."""
+"""serve, worker, demo, receiver: programs that run until they are stopped."""
 
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from aegis_stream.settings import Settings, load_settings
 
 from .output import print_json
+from .values import PORT, Number, OptionalFile, Whole, duration
 
 CONFIG = click.option(
-    "--config", type=click.Path(path_type=Path), help="TOML file with settings (AEGIS_CONFIG)."
+    "--config", type=click.Path(path_type=Path), help="Read settings from this TOML file (AEGIS_CONFIG)."
 )
-
-
-class _OptionalFile(click.Path):
-    """A file, or nothing where the text is empty, as from an unset variable of make."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        return None if value == "" else super().convert(value, param, ctx)
 
 
 def read_settings(context: click.Context, config: Path | None) -> tuple[Settings, Path | None]:
@@ -32,28 +25,24 @@ def read_settings(context: click.Context, config: Path | None) -> tuple[Settings
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port",
-    default=8700,
-    show_default=True,
-    type=click.IntRange(0, 65_535),
-    help="Port; 0 takes a free one.",
+    "--port", default=8700, show_default=True, type=PORT, help="Port to listen on; 0 picks a free one."
 )
 @click.option(
     "--workers",
     default=1,
     show_default=True,
-    type=click.IntRange(0, 64),
-    help="Delivery workers; 0 for the API alone.",
+    type=Whole(0, 64),
+    help="Number of delivery workers; 0 runs the API alone.",
 )
 @click.option(
     "--api-processes",
     default=1,
     show_default=True,
-    type=click.IntRange(1, 32),
-    help="Processes that answer the API, on one port.",
+    type=Whole(1, 32),
+    help="Number of processes that share the API's port.",
 )
-@click.option("--print-config", is_flag=True, help="Show the settings, secrets masked, and end.")
-@click.option("--json", "as_json", is_flag=True, help="With --print-config: as JSON.")
+@click.option("--print-config", is_flag=True, help="Print the settings with secrets masked, and exit.")
+@click.option("--json", "as_json", is_flag=True, help="With --print-config: print JSON.")
 @CONFIG
 @click.pass_context
 def serve(
@@ -66,7 +55,7 @@ def serve(
     as_json: bool,
     config: Path | None,
 ) -> None:
-    """Run the API and deliver what it records."""
+    """Run the API and the delivery workers."""
     settings, path = read_settings(context, config)
     if print_config:
         shown = settings.shown()
@@ -76,17 +65,17 @@ def serve(
             for name, value in shown.items():
                 click.echo(f"AEGIS_{name.upper()}={value}")
         return
-    from aegis_stream.serving import Serving, run_server  # noqa: PLC0415 - the other commands start faster without the server
+    from aegis_stream.serving import Serving, run_server  # noqa: PLC0415 - other commands start faster without the server
 
     run_server(settings, Serving(host, port, workers, path, api_processes))
 
 
 @click.command()
-@click.option("--supervised", is_flag=True, hidden=True, help="End when standard input ends.")
+@click.option("--supervised", is_flag=True, hidden=True, help="Stop when standard input ends.")
 @CONFIG
 @click.pass_context
 def worker(context: click.Context, supervised: bool, config: Path | None) -> None:
-    """Deliver what is recorded, without the API."""
+    """Run one delivery worker, without the API."""
     settings, _ = read_settings(context, config)
     from aegis_stream.serving import run_worker  # noqa: PLC0415
 
@@ -94,13 +83,13 @@ def worker(context: click.Context, supervised: bool, config: Path | None) -> Non
 
 
 @click.command(hidden=True)
-@click.option("--listener-fd", required=True, type=click.IntRange(0), help="The listener.")
-@click.option("--counts-fd", required=True, type=click.IntRange(0), help="The counts of all API processes.")
-@click.option("--slot", required=True, type=click.IntRange(1, 31), help="This process's place in them.")
+@click.option("--listener-fd", required=True, type=Whole(0), help="Descriptor of the listening socket.")
+@click.option("--counts-fd", required=True, type=Whole(0), help="Descriptor of the shared counters.")
+@click.option("--slot", required=True, type=Whole(1, 31), help="Slot of this process in them.")
 @CONFIG
 @click.pass_context
 def api(context: click.Context, listener_fd: int, counts_fd: int, slot: int, config: Path | None) -> None:
-    """Answer the API beside `aegis serve --api-processes`, which starts this command."""
+    """Answer API requests; started by `aegis serve --api-processes`."""
     settings, _ = read_settings(context, config)
     from aegis_stream.serving import Inherited, run_api  # noqa: PLC0415
 
@@ -110,50 +99,53 @@ def api(context: click.Context, listener_fd: int, counts_fd: int, slot: int, con
 @click.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port",
-    default=8800,
-    show_default=True,
-    type=click.IntRange(0, 65_535),
-    help="Port; 0 takes a free one.",
+    "--port", default=8800, show_default=True, type=PORT, help="Port to listen on; 0 picks a free one."
 )
 @click.option(
-    "--bearer", envvar="AEGIS_RECEIVER_BEARER", help="Token that requests must carry (AEGIS_RECEIVER_BEARER)."
+    "--bearer",
+    envvar="AEGIS_RECEIVER_BEARER",
+    metavar="SECRET",
+    help="Require this bearer token (AEGIS_RECEIVER_BEARER).",
 )
 @click.option(
     "--hmac",
     "hmac_key",
     envvar="AEGIS_RECEIVER_HMAC",
-    help="Key of the signature that requests must carry (AEGIS_RECEIVER_HMAC).",
+    metavar="KEY",
+    help="Require a signature made with this key (AEGIS_RECEIVER_HMAC).",
 )
 @click.option(
-    "--fail",
-    default=0.0,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="Share of requests answered 500.",
+    "--fail", default=0.0, show_default=True, type=Number(0, 1), help="Share of requests to answer with 500."
 )
-@click.option("--latency", default="0ms", show_default=True, help="Wait before each answer: 50ms, 2s.")
-@click.option("--tls", is_flag=True, help="Serve https with a certificate made here.")
-@click.option("--tls-dir", type=click.Path(path_type=Path), help="Where that certificate lies.")
 @click.option(
-    "--record", type=click.Path(path_type=Path), help="Append every request to this file, as lines of JSON."
+    "--latency", default="0ms", show_default=True, type=duration, help="Delay each answer: 50ms, 2s."
+)
+@click.option("--tls", is_flag=True, help="Serve https with a certificate generated here.")
+@click.option("--tls-dir", type=click.Path(path_type=Path), help="Directory of that certificate.")
+@click.option(
+    "--record",
+    type=click.Path(path_type=Path),
+    help="Append every request to this file, one JSON object per line.",
 )
 @click.option("--quiet", is_flag=True, help="Do not print events.")
-@click.option("--json", "as_json", is_flag=True, help="Print events as JSON.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def receiver(
     host: str,
     port: int,
     bearer: str | None,
     hmac_key: str | None,
     fail: float,
-    latency: str,
+    latency: float,
     tls: bool,
     tls_dir: Path | None,
     record: Path | None,
     quiet: bool,
     as_json: bool,
 ) -> None:
-    """Run the reference receiver: shows what arrives, verifies, counts duplicates."""
+    """Run a reference receiver.
+
+    It verifies, prints and counts what arrives; Ctrl-C stops it.
+    """
     from aegis_stream.receiver.server import ReceiverOptions, run  # noqa: PLC0415
 
     try:
@@ -163,7 +155,7 @@ def receiver(
             bearer=bearer,
             hmac_key=hmac_key.encode() if hmac_key else None,
             fail=fail,
-            latency_s=_seconds(latency),
+            latency_s=latency,
             tls=tls,
             tls_dir=tls_dir,
             record=record,
@@ -178,35 +170,21 @@ def receiver(
 @click.command()
 @click.option(
     "--events",
-    type=_OptionalFile(path_type=Path, exists=True, dir_okay=False),
+    type=OptionalFile(path_type=Path, exists=True, dir_okay=False),
     envvar="AEGIS_DEMO_EVENTS",
-    help="Your own events, NDJSON.",
+    help="Send the events of this file, one JSON object per line, instead of built-in ones (AEGIS_DEMO_EVENTS).",
 )
 @click.option(
-    "--port",
-    default=8700,
-    show_default=True,
-    type=click.IntRange(0, 65_535),
-    help="Port of the API; a free one if it is taken.",
+    "--port", default=8700, show_default=True, type=PORT, help="Port of the API; if it is taken, a free one."
 )
 @CONFIG
 @click.pass_context
 def demo(context: click.Context, events: Path | None, port: int, config: Path | None) -> None:
-    """Run everything on this machine: service, receiver, events that arrive. Ctrl-C ends it."""
+    """Show everything at work on this machine.
+
+    Runs a service and a receiver, sends events from one to the other, and prints each step. Ctrl-C stops it.
+    """
     settings, path = read_settings(context, config)
     from .demo import run_demo  # noqa: PLC0415
 
     sys.exit(run_demo(settings, events, port, path))
-
-
-def _seconds(text: str) -> float:
-    """Read a duration such as 50ms or 2s."""
-    for unit, factor in (("ms", 0.001), ("s", 1.0)):
-        if text.endswith(unit):
-            try:
-                seconds = float(text.removesuffix(unit)) * factor
-            except ValueError:
-                break
-            if 0 <= seconds <= 3600:
-                return seconds
-    raise click.BadParameter(f"{text!r} is not a duration such as 50ms or 2s", param_hint="--latency")

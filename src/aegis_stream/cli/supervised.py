@@ -1,7 +1,7 @@
 """Any `aegis` command as a child that does not outlive its parent: `python -m aegis_stream.cli.supervised serve …`.
 
-Called by the demonstration. The parent holds the other end of our standard input, and the kernel closes that however the
-parent ends; then the command gets the SIGTERM that nobody else can send any more.
+Used by the demonstration. The parent holds the other end of our standard input. However the parent ends, the kernel closes
+it, and this process then sends itself SIGTERM.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""destination template: what a destination is set up with before the first event; needs no running service."""
+"""destination template: what to install at a destination before the first event; needs no running service."""
 
 import json
 from typing import get_args
@@ -12,7 +12,7 @@ from .output import JSON, print_json
 
 @click.group()
 def template() -> None:
-    """What a destination is set up with before the first event."""
+    """Print what to install at a destination before the first event."""
 
 
 @template.command("elastic")
@@ -21,14 +21,17 @@ def template() -> None:
     type=click.Choice(get_args(Flavor)),
     default="elasticsearch",
     show_default=True,
-    help="For whose types and settings.",
+    help="Product that the template is for.",
 )
 @click.option(
-    "--pattern", default=PATTERN, show_default=True, help="Names of the data streams that get the template."
+    "--pattern", default=PATTERN, show_default=True, help="Data streams that the template applies to."
 )
 @JSON
 def elastic(flavor: Flavor, pattern: str, *, as_json: bool) -> None:
-    """Print the index template for data streams of events, the body of PUT _index_template/aegis."""
+    """Print the index template for data streams of events.
+
+    Send it as the body of PUT _index_template/aegis.
+    """
     made = index_template(pattern, flavor)
     if as_json:
         print_json(made)

@@ -89,6 +89,11 @@ def test_an_answer_without_json_is_no_answer():
     [
         (httpx.ConnectError("[Errno 111] Connection refused"), "connection refused"),
         (httpx.ConnectTimeout("x"), "no connection in time"),
+        (
+            httpx.ConnectError("[SSL: WRONG_VERSION_NUMBER] wrong version number (_ssl.c:1006)"),
+            "speaks http, not",
+        ),
+        (httpx.ConnectError("[SSL] record layer failure (_ssl.c:1000)"), "speaks http, not"),
         (httpx.ReadTimeout("x"), "did not answer within 30 s"),
         (httpx.RemoteProtocolError("Server disconnected"), "broke"),
     ],

@@ -33,7 +33,7 @@ class Clock:
         self.now_s += seconds
 
 
-def make_dispatch(answer, *, retry_for_s=30.0, notes=None, on_taken=lambda lines: None):
+def make_dispatch(answer, *, retry_for_s=30.0, notes=None, on_stored=lambda lines: None):
     """Return a dispatch to a service that answers by calling `answer(request)`, and its clock."""
     clock = Clock()
     client = Client("http://service.test", "k", "org_a", transport=httpx.MockTransport(answer))
@@ -45,7 +45,7 @@ def make_dispatch(answer, *, retry_for_s=30.0, notes=None, on_taken=lambda lines
         now_s=clock,
         sleep=clock.sleep,
         note=(notes if notes is not None else []).append,
-        on_taken=on_taken,
+        on_stored=on_stored,
     )
     return dispatch, clock
 
@@ -195,7 +195,7 @@ def test_rejected_lines_have_their_numbers():
     """A rejected item is told by its line in the file, and only the others count as taken."""
     taken = []
     answer = {"accepted": 1, "duplicates": 0, "rejected": [{"index": 1, "event_id": "e", "error": "bad\x1b"}]}
-    dispatch, _ = make_dispatch(lambda _: httpx.Response(202, json=answer), on_taken=taken.extend)
+    dispatch, _ = make_dispatch(lambda _: httpx.Response(202, json=answer), on_stored=taken.extend)
 
     dispatch.send([Line(5, b'{"event":{"id":"d"}}'), Line(9, b'{"event":{"id":"e"}}')])
 

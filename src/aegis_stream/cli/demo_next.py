@@ -1,0 +1,61 @@
+"""What to try after the steps of the demonstration: commands to copy, and the key that they need."""
+
+import json
+import os
+import shlex
+from contextlib import ExitStack
+from urllib.parse import quote
+
+from .demo_receiver import Receiving
+from .demo_steps import Stage
+
+
+def write_keys(stage: Stage, stack: ExitStack, url: str, api_key: str) -> None:
+    """Write the key to files that the proposed commands read; the stack removes them."""
+    files = {
+        "auth-header": f"Authorization: Bearer {api_key}\n",
+        "env": f"export AEGIS_URL={url} AEGIS_API_KEY={api_key}\n",
+    }
+    for name, text in files.items():
+        path = stage.folder / name
+        path.unlink(missing_ok=True)
+        stack.callback(path.unlink, missing_ok=True)
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+            file.write(text)
+    stack.callback(stage.failing.unlink, missing_ok=True)
+
+
+def say_what_next(stage: Stage, url: str, destination_id: str, receiver: Receiving, event_id: str) -> None:
+    """Print commands to try.
+
+    Args:
+        event_id: an event that has arrived.
+    """
+    base = f"{url}/api/orgs/{stage.org_id}"
+    header = shlex.quote(f"@{stage.folder / 'auth-header'}")
+    failing, env = shlex.quote(str(stage.failing)), shlex.quote(str(stage.folder / "env"))
+    decision = json.dumps({"decision": "BLOCKED", "destination": "VENDOR", "summary": "Two card numbers."})
+    redrive = f"{base}/forwarding-destinations/{destination_id}/dead-letters/redrive"
+    json_type = "-H 'Content-Type: application/json'"
+    stage.screen.say(
+        f"API documentation: {url}/docs",
+        "",
+        "Try next, in another terminal:",
+        "   # record an event; it appears here",
+        f"   curl -sS {base}/preflight-decisions -H {header} {json_type} -d '{decision}'",
+        "   # list the destinations",
+        f"   curl -sS {base}/forwarding-destinations -H {header}",
+        "   # show an event and its deliveries",
+        f"   curl -sS {base}/events/{quote(event_id, safe='')} -H {header}",
+        "   # show the counts of the receiver",
+        f"   curl -sS --cacert {shlex.quote(str(receiver.ca_certificate))} {receiver.url}",
+        "   # make the receiver fail; then record another event and watch retries and a dead letter",
+        f"   touch {failing}",
+        "   # let the receiver work again, and redrive the dead letters",
+        f"   rm {failing}; curl -sS -X POST {redrive} -H {header} {json_type} -d '{{}}'",
+        "   # the same with the command line",
+        f"   . {env}; aegis destination show {destination_id} --org {stage.org_id}",
+        f"   . {env}; aegis event tail --org {stage.org_id}",
+        "",
+        "Runs until Ctrl-C.",
+    )

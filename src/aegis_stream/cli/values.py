@@ -1,0 +1,60 @@
+"""The kinds of values that options take; a wrong value is answered with what is right."""
+
+from typing import Any
+
+import click
+
+
+class Whole(click.IntRange):
+    """A whole number within limits."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it. Raises: click.BadParameter with the limits."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a whole number {_limits(self.min, self.max)}", param, ctx)
+
+
+class Number(click.FloatRange):
+    """A number within limits."""
+
+    name = "number"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it. Raises: click.BadParameter with the limits."""
+        try:
+            return super().convert(value, param, ctx)
+        except click.BadParameter:
+            self.fail(f"{value!r} is not a number {_limits(self.min, self.max)}", param, ctx)
+
+
+def duration(text: str) -> float:
+    """Read a time such as 50ms or 2s, up to an hour. Returns: seconds. Raises: click.BadParameter."""
+    for unit, factor in (("ms", 0.001), ("s", 1.0)):
+        if text.endswith(unit):
+            try:
+                seconds = float(text.removesuffix(unit)) * factor
+            except ValueError:
+                break
+            if 0 <= seconds <= 3600:
+                return seconds
+    raise click.BadParameter(f"{text!r} is not a duration such as 50ms or 2s, of at most 3600s")
+
+
+class OptionalFile(click.Path):
+    """A file, or none if the text is empty, as make passes a variable that is not set."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read it. Raises: click.BadParameter if there is no such file."""
+        return None if value == "" else super().convert(value, param, ctx)
+
+
+PORT = Whole(0, 65_535)
+
+
+def _limits(low: float | None, high: float | None) -> str:
+    """Return the limits in words; every range here has a lowest value."""
+    return f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"

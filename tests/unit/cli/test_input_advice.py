@@ -1,0 +1,43 @@
+"""Promises of the advice on files that are not one JSON object per line."""
+
+import gzip
+import json
+
+import pytest
+import zstandard
+
+from aegis_stream.cli.input_advice import advice_on
+
+PRETTY = json.dumps({"event": {"id": "a"}}, indent=1).encode()
+
+
+@pytest.mark.parametrize("line", [b"{}", b' {"event": {"id": "a"}} ', b'{"a":1}\r'])
+def test_an_object_needs_no_advice(line):
+    """If the first line is a whole object, the form of the file is right."""
+    assert advice_on(line) is None
+
+
+@pytest.mark.parametrize(
+    "line, advice",
+    [
+        (b"", "empty"),
+        (b" \n", "empty"),
+        (PRETTY.splitlines()[0], "jq -c ."),
+        (b'{"a": "' + b"x" * 100, "jq -c ."),
+        (b'{"a":1},', "sed 's/,$//'"),
+        (b"[", "jq -c '.[]'"),
+        (b'[{"a":1}]', "jq -c '.[]'"),
+        (gzip.compress(b"{}", mtime=0), "zcat"),
+        (zstandard.compress(b"{}"), "zstdcat"),
+        ('{"a":1}'.encode("utf-16"), "iconv"),
+        ('{"a":1}'.encode("utf-16-le"), "iconv"),
+        (b"CEF:0|x|y|1|", "one JSON object per line"),
+        (b"42", "one JSON object per line"),
+        (b"\xff", "one JSON object per line"),
+        (b'{"a":' * 2000, "jq -c ."),
+    ],
+    ids=ascii,
+)
+def test_other_input_is_named_with_the_command_that_converts_it(line, advice):
+    """Whatever else begins a file, the advice names it and says how to convert it."""
+    assert advice in advice_on(line)

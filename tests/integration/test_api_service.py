@@ -550,6 +550,7 @@ def test_starts_without_warnings(tmp_path):
     script = (
         "from pathlib import Path\n"
         "from aegis_stream import wiring\n"
+        "from aegis_stream.wiring.service import make_service\n"
         "from aegis_stream.api.app import create_app\n"
         "from aegis_stream.settings import Settings, StoreSettings\n"
         "from aegis_stream.store.opening import open_notifier\n"
@@ -557,7 +558,7 @@ def test_starts_without_warnings(tmp_path):
         f"settings = Settings(store=StoreSettings(data_dir=Path({str(tmp_path)!r})))\n"
         "stores = wiring.open_stores(settings, Log())\n"
         "notifier = open_notifier(stores.location)\n"
-        "create_app(wiring.make_service(settings, stores, Log(), notifier))\n"
+        "create_app(make_service(settings, stores, Log(), notifier))\n"
         "notifier.close(); stores.close()\n"
     )
 

@@ -39,6 +39,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from aegis_stream import wiring
     from aegis_stream.api.app import Application, create_app, make_ingest, watch_of
+    from aegis_stream.wiring.service import event_limits
 
 ORG = "org_abc"
 START = Micros(1_780_000_000_000_000)
@@ -471,7 +472,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
             random,
             notifier,
             settings.ingest.queue_bytes_max,
-            wiring.event_limits(settings),
+            event_limits(settings),
         ),
         counts=IngestCounts(),
         log=stores.log,

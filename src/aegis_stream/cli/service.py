@@ -65,7 +65,7 @@ def serve(
             for name, value in shown.items():
                 click.echo(f"AEGIS_{name.upper()}={value}")
         return
-    from aegis_stream.serving import Serving, run_server  # noqa: PLC0415 - other commands start faster without the server
+    from aegis_stream.serving.server import Serving, run_server  # noqa: PLC0415 - the other commands start faster without the server
 
     run_server(settings, Serving(host, port, workers, path, api_processes))
 
@@ -77,7 +77,7 @@ def serve(
 def worker(context: click.Context, supervised: bool, config: Path | None) -> None:
     """Run one delivery worker, without the API."""
     settings, _ = read_settings(context, config)
-    from aegis_stream.serving import run_worker  # noqa: PLC0415
+    from aegis_stream.serving.worker import run_worker  # noqa: PLC0415
 
     run_worker(settings, supervised=supervised)
 
@@ -91,7 +91,7 @@ def worker(context: click.Context, supervised: bool, config: Path | None) -> Non
 def api(context: click.Context, listener_fd: int, counts_fd: int, slot: int, config: Path | None) -> None:
     """Answer API requests; started by `aegis serve --api-processes`."""
     settings, _ = read_settings(context, config)
-    from aegis_stream.serving import Inherited, run_api  # noqa: PLC0415
+    from aegis_stream.serving.api import Inherited, run_api  # noqa: PLC0415
 
     run_api(settings, Inherited(listener_fd, counts_fd, slot))
 

@@ -7,7 +7,7 @@ import pytest
 from aegis_stream.api.counts import SLOT_BYTES, IngestCounts, open_counts, share_counts
 from aegis_stream.api.problems import STATUSES
 from aegis_stream.errors import Misconfigured
-from aegis_stream.wiring import share_of_limits
+from aegis_stream.wiring.service import share_of_limits
 from support.settings import make_settings
 
 

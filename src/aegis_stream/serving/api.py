@@ -1,0 +1,81 @@
+"""A further API process under `aegis serve --api-processes N`."""
+
+import asyncio
+import os
+import socket
+from dataclasses import dataclass
+
+import uvloop
+
+from aegis_stream.api.app import create_app
+from aegis_stream.api.counts import IngestCounts, open_counts
+from aegis_stream.errors import Misconfigured
+from aegis_stream.settings import Settings
+from aegis_stream.store.opening import open_notifier
+from aegis_stream.telemetry import Log
+from aegis_stream.wiring import Stores, make_log, open_stores
+from aegis_stream.wiring.service import make_service
+
+from .http import make_http
+from .process import freeze, raise_rlimits, stop_on_end_of_input, stop_on_signals
+
+
+@dataclass(frozen=True, slots=True)
+class Inherited:
+    """What an API process is given by the one that supervises it.
+
+    Args:
+        listener_fd: its listener, which outlives it with the supervisor: no connection that waits there is lost.
+        counts_fd: shared memory with the counts of all of them.
+        slot: this one's place in it, from 1.
+    """
+
+    listener_fd: int
+    counts_fd: int
+    slot: int
+
+
+def run_api(settings: Settings, inherited: Inherited) -> None:
+    """Answer beside the supervisor until SIGTERM or SIGINT, or until the supervisor is gone.
+
+    Raises: Misconfigured when what should be inherited is not there.
+    """
+    raise_rlimits(settings.api.connections_max)
+    telemetry = make_log(settings)
+    try:
+        listener = socket.socket(fileno=inherited.listener_fd)
+    except OSError as error:
+        raise Misconfigured(
+            f"descriptor {inherited.listener_fd} is no listener: `aegis serve --api-processes` starts this command"
+        ) from error
+    counts = open_counts(inherited.counts_fd, inherited.slot)
+    stores = open_stores(settings, telemetry)
+    try:
+        uvloop.run(_answer(settings, stores, telemetry, listener, counts, inherited.slot))
+    finally:
+        stores.close()
+
+
+async def _answer(
+    settings: Settings,
+    stores: Stores,
+    telemetry: Log,
+    listener: socket.socket,
+    counts: IngestCounts,
+    slot: int,
+) -> None:
+    stop = stop_on_signals()
+    stop_on_end_of_input(stop)
+    notifier = open_notifier(stores.location)
+    app = create_app(make_service(settings, stores, telemetry, notifier, counts))
+    if settings.telemetry.metrics_port:
+        app, _ = app.split_metrics()  # the supervisor alone listens there, and sums up for all
+    server = make_http(app, settings)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(server.serve(sockets=[listener]))
+        freeze()
+        telemetry.info("api.started", number=slot, pid=os.getpid())
+        await stop.wait()
+        server.should_exit = True
+    notifier.close()
+    telemetry.info("api.stopped", number=slot, pid=os.getpid())

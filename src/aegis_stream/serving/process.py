@@ -1,0 +1,45 @@
+"""How a process of ours begins and ends: its limits, and what makes it stop."""
+
+import asyncio
+import gc
+import os
+import resource
+import signal
+
+FILES_BESIDE = 4096
+"""Open files a process needs beside its clients' connections: databases, and a worker's connections to destinations."""
+
+
+def raise_rlimits(files: int = 0) -> None:
+    """Let this process have as many files open as it may need, and leave no image of its memory when it crashes."""
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = files + FILES_BESIDE
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
+
+
+def freeze() -> None:
+    """Take what was made at the start out of the garbage collector's sight: it stays for good."""
+    gc.collect()
+    gc.freeze()
+
+
+def stop_on_signals() -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set."""
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+def stop_on_end_of_input(stop: asyncio.Event) -> None:
+    """End with the supervisor: it holds the other end of our standard input, and the kernel closes that in any case."""
+    loop = asyncio.get_running_loop()
+
+    def read() -> None:
+        if not os.read(0, 4096):
+            loop.remove_reader(0)
+            stop.set()
+
+    loop.add_reader(0, read)

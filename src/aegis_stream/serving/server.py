@@ -1,0 +1,151 @@
+"""`aegis serve`: the API, with workers and further API processes under it."""
+
+import asyncio
+import socket
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import uvloop
+
+from aegis_stream import __version__
+from aegis_stream.api.app import create_app
+from aegis_stream.api.counts import open_counts, share_counts
+from aegis_stream.errors import Misconfigured
+from aegis_stream.settings import Settings
+from aegis_stream.store.opening import open_notifier
+from aegis_stream.supervisor import Child, supervise
+from aegis_stream.telemetry import Log
+from aegis_stream.wiring import Stores, make_log, open_stores, remove_dead_workers
+from aegis_stream.wiring.service import make_service
+
+from .http import make_http
+from .process import freeze, raise_rlimits, stop_on_signals
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How `aegis serve` was called."""
+
+    host: str
+    port: int
+    workers: int
+    config: Path | None
+    api_processes: int = 1
+
+
+def run_server(settings: Settings, serving: Serving) -> None:
+    """Run the API, and the workers under it, until SIGTERM or SIGINT.
+
+    Raises: Misconfigured when it cannot start.
+    """
+    raise_rlimits(settings.api.connections_max)
+    telemetry = make_log(settings)
+    listeners = _listen_all(serving.host, serving.port, serving.api_processes)
+    stores = open_stores(settings, telemetry)
+    try:
+        _greet(stores, settings, serving, listeners[0].getsockname()[1])
+        uvloop.run(_serve(settings, serving, stores, telemetry, listeners))
+    finally:
+        stores.close()
+
+
+def _listen_all(host: str, port: int, processes: int) -> list[socket.socket]:
+    """Return a listener on the same port for each API process: the kernel spreads new connections over them.
+
+    On one listener for all, whoever wakes first takes all that wait: of 16 connections often every one.
+    """
+    if processes == 1:
+        return [_listen(host, port)]
+    # Fails where somebody listens: sharing alone would let two services run on one port unseen.
+    with _listen(host, port) as alone:
+        port = alone.getsockname()[1]
+    return [_listen(host, port, shared=True) for _ in range(processes)]
+
+
+def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        listener.bind((host, port))
+    except OSError as error:
+        raise Misconfigured(
+            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
+        ) from error
+    listener.listen(2048)
+    listener.setblocking(False)
+    return listener
+
+
+def _greet(stores: Stores, settings: Settings, serving: Serving, port: int) -> None:
+    url = f"http://{serving.host}:{port}"
+    lines = [
+        f"Aegis Audit Stream {__version__} on {url} (API documentation: {url}/docs), data in {settings.store.data_dir}"
+    ]
+    lines += [f"  first start: {note}" for note in stores.notes]
+    if stores.notes:
+        lines += [
+            "  next, in another terminal: make an organization and its key, then a destination:",
+            "    aegis org create 'My organization' --id org_my",
+            "    export AEGIS_ORG=org_my AEGIS_API_KEY=aegis_sk_…",
+            "    aegis destination add https://… --header 'Authorization: Bearer …'",
+        ]
+    sys.stdout.write("\n".join(lines) + "\n")
+    sys.stdout.flush()
+
+
+async def _serve(
+    settings: Settings, serving: Serving, stores: Stores, telemetry: Log, listeners: list[socket.socket]
+) -> None:
+    stop = stop_on_signals()
+    notifier = open_notifier(stores.location)
+    counts_fd = share_counts(serving.api_processes)
+    app = create_app(make_service(settings, stores, telemetry, notifier, open_counts(counts_fd, 0)))
+    metrics_server = None
+    if settings.telemetry.metrics_port:
+        app, metrics_app = app.split_metrics()
+        metrics_server = make_http(metrics_app, settings)
+    server = make_http(app, settings)
+    await remove_dead_workers(stores, telemetry)
+    async with asyncio.TaskGroup() as tasks:
+        for child in _children(serving, stores, telemetry, listeners, counts_fd):
+            tasks.create_task(supervise(child, telemetry, stop))
+        if metrics_server is not None:
+            tasks.create_task(
+                metrics_server.serve(sockets=[_listen(serving.host, settings.telemetry.metrics_port)])
+            )
+        answering = tasks.create_task(server.serve(sockets=listeners[:1]))
+        freeze()
+        telemetry.info(
+            "service.started", host=serving.host, port=listeners[0].getsockname()[1], workers=serving.workers
+        )
+        await stop.wait()
+        for one in listeners[1:]:
+            one.close()  # kept for children that are started again; now clients must not wait in their queues
+        server.should_exit = True
+        if metrics_server is not None:
+            metrics_server.should_exit = True
+        await answering
+    notifier.close()
+    telemetry.info("service.stopped")
+
+
+def _children(
+    serving: Serving, stores: Stores, telemetry: Log, listeners: list[socket.socket], counts_fd: int
+) -> Iterator[Child]:
+    """Yield what runs under `aegis serve`; the process itself is API process 0."""
+    config = ("--config", str(serving.config)) if serving.config else ()
+
+    async def clear() -> None:
+        await remove_dead_workers(stores, telemetry)
+
+    for number in range(serving.workers):
+        yield Child("worker", number, ("--supervised", *config), clear=clear)
+    for slot in range(1, serving.api_processes):
+        fds = (listeners[slot].fileno(), counts_fd)
+        given = ("--listener-fd", str(fds[0]), "--counts-fd", str(fds[1]), "--slot", str(slot))
+        yield Child("api", slot, (*given, *config), fds)

@@ -1,0 +1,77 @@
+"""What the API is made of; knows the web framework, so that no other program imports it."""
+
+from aegis_stream.access import Access, AccessLimits, Issuer
+from aegis_stream.api.counts import IngestCounts
+from aegis_stream.api.service import Service
+from aegis_stream.domain.event import EventLimits
+from aegis_stream.domain.rate import Rate
+from aegis_stream.netguard import NetGuard
+from aegis_stream.pipeline.ingest import Ingest
+from aegis_stream.ports import Notifier
+from aegis_stream.sender import ThreadResolver
+from aegis_stream.settings import Settings
+from aegis_stream.telemetry import Log
+
+from .outbound import make_sender
+from .process import SystemClock, SystemRandom
+from .stores import Stores
+
+
+def make_service(
+    settings: Settings,
+    stores: Stores,
+    telemetry: Log,
+    notifier: Notifier,
+    counts: IngestCounts | None = None,
+) -> Service:
+    """Return what the API stands on.
+
+    Args:
+        counts: shared by all API processes, whose number divides the limits of calls; None where there is only this one.
+    """
+    counts = counts or IngestCounts()
+    clock, random = SystemClock(), SystemRandom()
+    return Service(
+        access=Access(
+            stores.directory,
+            clock,
+            stores.operator_digest,
+            share_of_limits(settings, counts.processes),
+            on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
+        ),
+        issuer=Issuer(clock, random, keys_max=settings.organization.keys_max),
+        ingest=Ingest(
+            stores.log, clock, random, notifier, settings.ingest.queue_bytes_max, event_limits(settings)
+        ),
+        counts=counts,
+        log=stores.log,
+        directory=stores.directory,
+        sender=make_sender(settings),
+        resolver=ThreadResolver(threads_max=8),
+        guard=NetGuard(settings.egress.allowed_networks),
+        clock=clock,
+        random=random,
+        notifier=notifier,
+        telemetry=telemetry,
+        settings=settings,
+    )
+
+
+def event_limits(settings: Settings) -> EventLimits:
+    """Return how large and how odd an event may be."""
+    return EventLimits(
+        settings.ingest.event_bytes_max,
+        settings.ingest.json_depth_max,
+        settings.ingest.number_digits_max,
+        settings.ingest.privacy_check,
+    )
+
+
+def share_of_limits(settings: Settings, processes: int) -> AccessLimits:
+    """Return what one of several API processes lets pass: they count apart, and together they keep to the settings."""
+    whole = AccessLimits.of(settings)
+
+    def share(rate: Rate) -> Rate:
+        return Rate(max(1, rate.count // processes), rate.per_s)
+
+    return AccessLimits(share(whole.ingest), share(whole.calls), share(whole.failures), share(whole.tests))

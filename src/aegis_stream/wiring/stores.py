@@ -1,0 +1,152 @@
+"""The stores of a process: opens the data directory, and makes what is missing at the first start."""
+
+import contextlib
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+from aegis_stream.domain.ids import WorkerId, new_secret
+from aegis_stream.domain.organization import OPERATOR_KEY_PREFIX
+from aegis_stream.errors import Misconfigured, Unavailable
+from aegis_stream.settings import Settings
+from aegis_stream.store.database import Database
+from aegis_stream.store.directory import StoredDirectory
+from aegis_stream.store.ledger import StoredLedger
+from aegis_stream.store.log import StoredLog
+from aegis_stream.store.opening import Location, is_alive, open_database
+from aegis_stream.store.retention import Retention
+from aegis_stream.store.secrets import StoredSecrets, needs_a_key
+from aegis_stream.telemetry import Log
+from aegis_stream.vault import GivenKeys, KeyFile, KeySource, Vault, parse_ring
+
+from .process import SystemClock, SystemRandom
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Everything on one database."""
+
+    db: Database
+    log: StoredLog
+    ledger: StoredLedger
+    directory: StoredDirectory
+    secrets: StoredSecrets
+    retention: Retention
+    location: Location
+    operator_digest: bytes
+    notes: tuple[str, ...]
+
+    def close(self) -> None:
+        """Close the database."""
+        self.db.close()
+
+
+def open_stores(
+    settings: Settings, telemetry: Log, *, threads: bool = True, check_keys: bool = True, answers: bool = True
+) -> Stores:
+    """Open the data directory: make what is missing, migrate the schema, try the master key.
+
+    Args:
+        check_keys: False lets a wrong or missing master key pass, for the command that mends that.
+        answers: False for a worker, which has no use for the operator's key, and is not told it.
+    Returns: the stores, with notes for the person at the first start.
+    Raises: Misconfigured, in words that say what to do.
+    """
+    folder = settings.store.data_dir
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"AEGIS_DATA_DIR {folder} cannot be made: {error.strerror}") from error
+    notes: list[str] = []
+    keys = key_source(settings)
+    if isinstance(keys, KeyFile) and keys.path.exists():
+        keys.read()  # what is wrong with it is said before a database is made
+    elif check_keys and settings.secrets.master_key is None and settings.secrets.master_key_file is not None:
+        raise Misconfigured(f"AEGIS_MASTER_KEY_FILE {settings.secrets.master_key_file} does not exist")
+    location = database_location(settings)
+    db = open_database(location, SystemClock(), threads=threads)
+    before, after = db.migrate()
+    if before == 0:
+        notes.append(f"made {location.path}: events, destinations and keys live here")
+    elif before != after:
+        telemetry.info("store.migrated", before=before, after=after)
+    stored_secrets = _open_vault(settings, db, telemetry, notes, check=check_keys)
+    operator_digest = _operator_digest(settings, notes, telemetry) if answers else b""
+    return Stores(
+        db,
+        StoredLog(db),
+        StoredLedger(db),
+        StoredDirectory(db, stored_secrets.sealer),
+        stored_secrets,
+        Retention(db),
+        location,
+        operator_digest,
+        tuple(notes),
+    )
+
+
+def database_location(settings: Settings) -> Location:
+    """Return where the database is."""
+    folder, url = settings.store.data_dir, settings.store.database_url
+    path = Path(url.removeprefix("sqlite:///")) if url else folder / "aegis.db"
+    return Location(path, wake_folder=folder / "bell")
+
+
+def key_source(settings: Settings) -> KeySource:
+    """Return where the master keys are kept. Raises: Misconfigured."""
+    if settings.secrets.master_key is not None:
+        return GivenKeys(parse_ring(settings.secrets.master_key, "AEGIS_MASTER_KEY"))
+    return KeyFile(settings.secrets.master_key_file or settings.store.data_dir / "master.key")
+
+
+def _open_vault(
+    settings: Settings, db: Database, telemetry: Log, notes: list[str], *, check: bool
+) -> StoredSecrets:
+    """Open what is sealed; make the master key's file at the first start, and only then.
+
+    Raises: Misconfigured when a key is missing or wrong, unless `check` is False.
+    """
+    keys = key_source(settings)
+    if isinstance(keys, KeyFile) and not keys.path.exists():
+        if check and db.read_now(needs_a_key):
+            raise Misconfigured(
+                f"{keys.path} is missing, and it opens the stored credentials: put it back from its backup, with mode "
+                "0600; if it is lost for good, see `aegis vault reset`",
+                code="wrong-master-key",
+            )
+        if keys.make(SystemRandom()):
+            notes.append(
+                f"made {keys.path}: it opens the stored credentials; back it up apart from the database"
+            )
+    stored = StoredSecrets(db, Vault(keys, SystemRandom(), telemetry.error))
+    if check:
+        stored.check(SystemClock().now())
+    return stored
+
+
+def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> bytes:
+    """Return the SHA-256 of the operator key; make a key at the first start, and keep only its digest."""
+    if settings.secrets.operator_key is not None:
+        return hashlib.sha256(settings.secrets.operator_key.encode()).digest()
+    path = settings.store.data_dir / "operator.sha256"
+    with contextlib.suppress(FileNotFoundError):
+        return bytes.fromhex(path.read_text().strip())
+    key = new_secret(OPERATOR_KEY_PREFIX, secrets.token_bytes(32))
+    digest = hashlib.sha256(key.encode()).digest()
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        file.write(digest.hex() + "\n")
+    notes.append(f"operator key, shown this once: {key}")
+    telemetry.info("service.operator_key_made")
+    return digest
+
+
+async def remove_dead_workers(stores: Stores, telemetry: Log) -> None:
+    """Free what dead workers of this machine still hold, so that nobody waits for their leases to expire."""
+    with contextlib.suppress(Unavailable):  # a full disk: the leases expire by themselves
+        for worker_id in await stores.ledger.workers():
+            if not is_alive(stores.location, worker_id):
+                await stores.ledger.retire(WorkerId(worker_id))
+                telemetry.info("store.worker_removed", worker_id=worker_id)

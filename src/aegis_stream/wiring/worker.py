@@ -1,0 +1,30 @@
+"""What a delivery worker is made of; imports nothing of the API."""
+
+from aegis_stream.pipeline.route import route_of
+from aegis_stream.settings import Settings
+from aegis_stream.store.opening import open_listener
+from aegis_stream.telemetry import Log
+from aegis_stream.worker import Worker, WorkerDeps
+
+from .outbound import make_sender
+from .process import SystemClock, SystemRandom
+from .stores import Stores
+
+
+def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
+    """Return a worker on these stores."""
+    return Worker(
+        WorkerDeps(
+            log=stores.log,
+            ledger=stores.ledger,
+            directory=stores.directory,
+            retention=stores.retention,
+            sender=make_sender(settings),
+            clock=SystemClock(),
+            random=SystemRandom(),
+            telemetry=telemetry,
+            listen=lambda worker_id, on_ring: open_listener(stores.location, worker_id, on_ring),
+            route_of=lambda destination: route_of(destination.spec, settings, destination.org_id),
+            settings=settings,
+        )
+    )

@@ -11,15 +11,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
+from .delivery.attempts import Outbound
+from .delivery.forwarder import Forwarder, Forwarding
+from .delivery.pages import SharedPages
 from .domain.attempt import Failure, Scope
 from .domain.delivery import Claimed, Lease
 from .domain.destination import HALTED, Destination
 from .domain.endpoint import Route
 from .domain.ids import SECOND, DestinationNo, Micros, OrganizationNo, WorkerId, new_id
 from .errors import AegisError, Unavailable
-from .pipeline.attempts import Outbound
-from .pipeline.deliver import Forwarder, Forwarding
-from .pipeline.follow import SharedPages
 from .pipeline.settle import Settled, Settler
 from .pipeline.token_sender import TokenSender
 from .ports import Clock, Directory, EventLog, Ledger, Random, Retention, Sender

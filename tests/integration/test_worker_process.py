@@ -33,7 +33,7 @@ def test_a_worker_loads_no_web_framework(tmp_path: Path):
 
     loaded = set(done.stdout.split())
     assert done.returncode == 0, done.stderr
-    assert "aegis_stream.pipeline.deliver" in loaded, "a worker was running"
+    assert "aegis_stream.delivery.forwarder" in loaded, "a worker was running"
     assert not {
         one for one in loaded if one.partition(".")[0] in ("litestar", "uvicorn", "starlette", "jinja2")
     }

@@ -1,9 +1,11 @@
-"""The way of an event, from the request that brought it to the transaction that says it is delivered.
+"""What happens to an event, step by step: pure decisions, and the parts that delivery and API share.
 
-ingest.py    validate → stamp → append                                      steps 2–3
-follow.py    due retries, then the next events after the cursor, then replays     step 4
-deliver.py   encode → send → interpret → decide                             steps 5–7
-settle.py    out-of-order outcomes → watermark + rows                       step 8
-pacing.py    how much at once, and when to hold back: a pure controller
-redrive.py   dead letter → pending again; replay of a range
+ingest         validate → stamp → append                                          steps 2–3
+route          where a destination's requests go
+attempt        encode → compress → send → interpret: one attempt                  steps 5–7
+compress       smaller request bodies
+token_sender   a sender that adds OAuth2 tokens; token_answer reads the endpoint's answers
+settle         outcomes in any order → watermark and rows                         step 8
+pacing         how much at once, and when to hold back
+redrive        which range of the log a replay covers
 """

@@ -1,4 +1,4 @@
-"""What is sent next: promises of pipeline/follow.py about ranges of the log, shared pages, and retries."""
+"""What is sent next: promises of delivery/sources.py about ranges of the log, shared pages, and retries."""
 
 import asyncio
 from itertools import pairwise
@@ -7,22 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aegis_stream.delivery.pages import PAGE_EVENTS_MAX, PAGES_SHARED_MAX, SharedPages
+from aegis_stream.delivery.sources import DUE_MAX, SPAN_MAX, RangeSource, RetrySource, due_in_seconds
+from aegis_stream.delivery.work import Limits, Work
 from aegis_stream.domain.delivery import DueRetry, Page, RetryRow
 from aegis_stream.domain.destination import BatchPolicy, Filter
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
-from aegis_stream.pipeline.follow import (
-    DUE_MAX,
-    PAGE_EVENTS_MAX,
-    PAGES_SHARED_MAX,
-    SPAN_MAX,
-    Limits,
-    RangeSource,
-    RetrySource,
-    SharedPages,
-    Work,
-    due_in_seconds,
-)
 from aegis_stream.pipeline.settle import Watermark
 
 ORG = OrganizationNo(1)

@@ -25,24 +25,16 @@ from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.ids import SECOND, Micros, ReplayId
 from aegis_stream.errors import Unavailable
 from aegis_stream.formats import narrowed, overdue
+from aegis_stream.pipeline.pacing import Pacing
+from aegis_stream.pipeline.settle import Findings, Settler, Watermark
 from aegis_stream.ports import Clock, Ledger, Random
 from aegis_stream.telemetry import Log
 
 from .attempts import Attempts, Outbound
-from .follow import (
-    SPAN_MAX,
-    Limits,
-    LiveSource,
-    RangeSource,
-    ReplaySource,
-    RetrySource,
-    SharedPages,
-    Work,
-    due_in_seconds,
-)
 from .health import HealthTracker, Warnings, is_ailing
-from .pacing import Pacing
-from .settle import Findings, Settler, Watermark
+from .pages import SharedPages
+from .sources import SPAN_MAX, LiveSource, RangeSource, ReplaySource, RetrySource, due_in_seconds
+from .work import Limits, Work
 
 AUTO_REDRIVE_PAUSE_US = 60 * SECOND
 """Shortest time between two automatic redrives of a destination, so that a flapping one is not flooded."""

@@ -14,12 +14,19 @@ from aegis_stream.domain.destination import Compression, Destination
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import AegisError
 from aegis_stream.formats import Acks, Format
+from aegis_stream.pipeline.attempt import format_of, request_of, verdicts_of
+from aegis_stream.pipeline.compress import (
+    BESIDE_MAX,
+    INLINE_BYTES_MAX,
+    compressed,
+    compressed_beside,
+    make_threads,
+)
 from aegis_stream.ports import Channel, Sender
 
-from .attempt import format_of, request_of, verdicts_of
-from .compress import BESIDE_MAX, INLINE_BYTES_MAX, compressed, compressed_beside, make_threads
-from .confirm import CONFIRM_S, UNCONFIRMED_MAX, Confirmations, questions_route
-from .follow import LiveSource, Work
+from .confirmations import CONFIRM_S, UNCONFIRMED_MAX, Confirmations, questions_route
+from .sources import LiveSource
+from .work import Work
 
 
 @dataclass(frozen=True, slots=True)

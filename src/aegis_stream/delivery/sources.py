@@ -4,143 +4,24 @@ Every source hands out Work and keeps a small reserve of pages read ahead. Nothi
 that reads, `take` only takes what is there.
 """
 
-import asyncio
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from typing import Protocol
-
-import msgspec
 
 from aegis_stream.domain.delivery import DueRetry, Page, ReplayRange, RetryRow
-from aegis_stream.domain.destination import BatchPolicy, Filter
+from aegis_stream.domain.destination import Filter
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
-from aegis_stream.ports import Clock, EventLog, Ledger
+from aegis_stream.pipeline.settle import Watermark
+from aegis_stream.ports import Clock, Ledger
 
-from .settle import Watermark
+from .pages import SharedPages
+from .work import Limits, Work
 
-PAGE_EVENTS_MAX = 1000
-"""Events read at once."""
-PAGE_BYTES_MAX = 1024 * 1024
-"""Bytes of bodies read at once; a destination holds two pages at most."""
-PAGES_SHARED_MAX = 32
-"""Pages kept so that destinations of one organization read the head of its log once."""
 SPAN_MAX = 8192
 """Sequences handed out above the watermark, after which slow attempts are parked in retries so that it can move on."""
 DUE_MAX = 256
 """Retries read at once."""
-
-
-class Work(msgspec.Struct, eq=False, gc=False):
-    """Events that travel in one request, and the stretch of the log that they stand for.
-
-    Args:
-        source: where they come from, and where their outcomes go.
-        first, last: the stretch, filtered events within it included.
-        sequences: positions of the events that travel.
-        attempt: number of the attempt about to be made, from 1.
-    """
-
-    source: "Source"
-    first: int
-    last: int
-    sequences: Seq[int]
-    bodies: list[bytes]
-    attempt: int
-
-    def halves(self) -> "tuple[Work, Work]":
-        """Split a batch, to find the event that the destination refuses."""
-        return self.split(len(self.sequences) // 2)
-
-    def split(self, middle: int) -> "tuple[Work, Work]":
-        """Split a batch before its event number `middle`, from 0; neither part is empty."""
-        cut = self.sequences[middle]
-        left = Work(
-            self.source, self.first, cut - 1, self.sequences[:middle], self.bodies[:middle], self.attempt
-        )
-        return left, Work(
-            self.source, cut, self.last, self.sequences[middle:], self.bodies[middle:], self.attempt
-        )
-
-
-class Source(Protocol):
-    """Something that has events for a destination."""
-
-    def take(self, limits: "Limits") -> Work | None:
-        """Return the next events for one request, or None when none are at hand."""
-        ...
-
-    def complete(self, work: Work) -> None:
-        """Learn that every event of this work is delivered, dead, or to be retried."""
-        ...
-
-    async def refill(self, now: Micros) -> None:
-        """Read ahead. Raises: Unavailable."""
-        ...
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """How large one request may become."""
-
-    events_max: int
-    bytes_max: int
-    frame_bytes: int = 0
-
-    @classmethod
-    def of(cls, batch: BatchPolicy, *, batches: bool, frame_bytes: int) -> "Limits":
-        """Return the limits of a destination; one event where its format does not batch."""
-        return cls(batch.max_events, batch.max_bytes, frame_bytes) if batches else cls(1, batch.max_bytes)
-
-
-class SharedPages:
-    """Reads pages of the log, once for all destinations that want the same ones at about the same time."""
-
-    def __init__(self, log: EventLog) -> None:
-        self._log = log
-        self._pages: OrderedDict[tuple[OrganizationNo, int, bool], asyncio.Future[Page]] = OrderedDict()
-
-    async def read(self, organization_no: OrganizationNo, first: int, last: int, *, labels: bool) -> Page:
-        """Return events from `first` on, at least one and none beyond `last` that was not there when it was read."""
-        for (no, start, labelled), reading in reversed(self._pages.items()):
-            if no != organization_no or start > first or (labels and not labelled) or not _is_read(reading):
-                continue
-            page = reading.result()
-            skip = first - start
-            if skip < len(page.bodies):
-                return (
-                    Page(first, page.bodies[skip:], page.labels[skip:] if page.labels is not None else None)
-                    if skip
-                    else page
-                )
-        key = (organization_no, first, labels)
-        reading_now = self._pages.get(key)
-        if reading_now is None:
-            last = min(last, first + PAGE_EVENTS_MAX - 1)
-            reading_now = asyncio.ensure_future(
-                self._log.page(organization_no, first, last, bytes_max=PAGE_BYTES_MAX, labels=labels)
-            )
-            self._pages[key] = reading_now
-            while len(self._pages) > PAGES_SHARED_MAX:
-                self._pages.popitem(last=False)
-        try:
-            return await asyncio.shield(reading_now)
-        except BaseException:
-            self._pages.pop(key, None)
-            raise
-
-    def forget(self, organization_no: OrganizationNo, through: int) -> None:
-        """Let go of pages that lie wholly at or below a sequence that every destination here has taken."""
-        for key in [
-            key for key, reading in self._pages.items() if key[0] == organization_no and _is_read(reading)
-        ]:
-            if key[1] + len(self._pages[key].result().bodies) - 1 <= through:
-                del self._pages[key]
-
-
-def _is_read(reading: "asyncio.Future[Page]") -> bool:
-    return reading.done() and not reading.cancelled() and reading.exception() is None
 
 
 @dataclass(slots=True, eq=False)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from aegis_stream.delivery.confirmations import ASK_PAUSE_S, CONFIRM_S, questions_route
 from aegis_stream.domain.attempt import Answer, Request, Response
 from aegis_stream.domain.destination import BatchPolicy, DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
@@ -13,7 +14,6 @@ from aegis_stream.errors import Invalid
 from aegis_stream.formats import REGISTRY
 from aegis_stream.formats.splunk_ack import ASK_IDS_MAX
 from aegis_stream.pipeline import confirm, follow
-from aegis_stream.pipeline.confirm import ASK_PAUSE_S, CONFIRM_S, questions_route
 from aegis_stream.settings import Settings
 from support.formats import read_events
 from support.said import Said
@@ -212,7 +212,7 @@ def test_a_number_given_out_twice_is_believed_once(sim):
 
 def test_what_waits_is_bounded(sim, monkeypatch):
     """A destination that confirms nothing is sent no more than a bounded number of requests."""
-    monkeypatch.setattr("aegis_stream.pipeline.attempts.UNCONFIRMED_MAX", 5)
+    monkeypatch.setattr("aegis_stream.delivery.attempts.UNCONFIRMED_MAX", 5)
     sim.receiver.indexes = False
     sim.start()
 
@@ -229,7 +229,7 @@ def test_what_waits_is_bounded(sim, monkeypatch):
 def test_one_request_that_waits_holds_nobody_back(sim, monkeypatch):
     """A request without confirmation is parked when many after it are stored: the cursor moves on, and nothing is lost."""
     monkeypatch.setattr(follow, "SPAN_MAX", 100)
-    monkeypatch.setattr("aegis_stream.pipeline.deliver.SPAN_MAX", 100)
+    monkeypatch.setattr("aegis_stream.delivery.forwarder.SPAN_MAX", 100)
     splunk = sim.receiver
     sim.start()
     stuck = sim.append(10)

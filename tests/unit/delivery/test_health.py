@@ -3,10 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_stream.domain.attempt import Failure, Scope
-from aegis_stream.domain.destination import Health
-from aegis_stream.domain.ids import SECOND, Micros
-from aegis_stream.pipeline.health import (
+from aegis_stream.delivery.health import (
     SAMPLE_MAX,
     WARNING_PAUSE_US,
     WARNINGS_MAX,
@@ -14,6 +11,9 @@ from aegis_stream.pipeline.health import (
     Latencies,
     Warnings,
 )
+from aegis_stream.domain.attempt import Failure, Scope
+from aegis_stream.domain.destination import Health
+from aegis_stream.domain.ids import SECOND, Micros
 from support.said import Said
 
 NOW = Micros(1_700_000_000_000_000)

@@ -14,7 +14,7 @@ from aegis_stream.domain.endpoint import Route
 from aegis_stream.formats import Acks
 from aegis_stream.ports import Channel
 
-from .follow import Work
+from .work import Work
 
 ASK_PAUSE_S = 2.0
 """Seconds between two questions: indexing takes seconds, and asking costs the destination something."""

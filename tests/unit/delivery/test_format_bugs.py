@@ -2,12 +2,12 @@
 
 import pytest
 
+from aegis_stream.delivery.confirmations import CONFIRM_S
+from aegis_stream.delivery.sources import RetrySource
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
 from aegis_stream.domain.destination import HALTED, BatchPolicy, DestinationSpec
 from aegis_stream.formats import REGISTRY, Acks
 from aegis_stream.formats.format import Format
-from aegis_stream.pipeline.confirm import CONFIRM_S
-from aegis_stream.pipeline.follow import RetrySource
 from aegis_stream.worker import BUG_PAUSE_S
 from support.said import Said
 from support.settings import make_settings

@@ -1,0 +1,64 @@
+"""Pages of the log, read once for all destinations of an organization that want the same ones at about the same time."""
+
+import asyncio
+from collections import OrderedDict
+
+from aegis_stream.domain.delivery import Page
+from aegis_stream.domain.ids import OrganizationNo
+from aegis_stream.ports import EventLog
+
+PAGE_EVENTS_MAX = 1000
+"""Events read at once."""
+PAGE_BYTES_MAX = 1024 * 1024
+"""Bytes of bodies read at once; a destination holds two pages at most."""
+PAGES_SHARED_MAX = 32
+"""Pages kept so that destinations of one organization read the head of its log once."""
+
+
+class SharedPages:
+    """Reads pages of the log, once for all destinations that want the same ones at about the same time."""
+
+    def __init__(self, log: EventLog) -> None:
+        self._log = log
+        self._pages: OrderedDict[tuple[OrganizationNo, int, bool], asyncio.Future[Page]] = OrderedDict()
+
+    async def read(self, organization_no: OrganizationNo, first: int, last: int, *, labels: bool) -> Page:
+        """Return events from `first` on, at least one and none beyond `last` that was not there when it was read."""
+        for (no, start, labelled), reading in reversed(self._pages.items()):
+            if no != organization_no or start > first or (labels and not labelled) or not _is_read(reading):
+                continue
+            page = reading.result()
+            skip = first - start
+            if skip < len(page.bodies):
+                return (
+                    Page(first, page.bodies[skip:], page.labels[skip:] if page.labels is not None else None)
+                    if skip
+                    else page
+                )
+        key = (organization_no, first, labels)
+        reading_now = self._pages.get(key)
+        if reading_now is None:
+            last = min(last, first + PAGE_EVENTS_MAX - 1)
+            reading_now = asyncio.ensure_future(
+                self._log.page(organization_no, first, last, bytes_max=PAGE_BYTES_MAX, labels=labels)
+            )
+            self._pages[key] = reading_now
+            while len(self._pages) > PAGES_SHARED_MAX:
+                self._pages.popitem(last=False)
+        try:
+            return await asyncio.shield(reading_now)
+        except BaseException:
+            self._pages.pop(key, None)
+            raise
+
+    def forget(self, organization_no: OrganizationNo, through: int) -> None:
+        """Let go of pages that lie wholly at or below a sequence that every destination here has taken."""
+        for key in [
+            key for key, reading in self._pages.items() if key[0] == organization_no and _is_read(reading)
+        ]:
+            if key[1] + len(self._pages[key].result().bodies) - 1 <= through:
+                del self._pages[key]
+
+
+def _is_read(reading: "asyncio.Future[Page]") -> bool:
+    return reading.done() and not reading.cancelled() and reading.exception() is None

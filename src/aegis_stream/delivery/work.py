@@ -1,0 +1,72 @@
+"""Events that travel in one request, where they come from, and how large a request may become."""
+
+from collections.abc import Sequence as Seq
+from dataclasses import dataclass
+from typing import Protocol
+
+import msgspec
+
+from aegis_stream.domain.destination import BatchPolicy
+from aegis_stream.domain.ids import Micros
+
+
+class Work(msgspec.Struct, eq=False, gc=False):
+    """Events that travel in one request, and the stretch of the log that they stand for.
+
+    Args:
+        source: where they come from, and where their outcomes go.
+        first, last: the stretch, filtered events within it included.
+        sequences: positions of the events that travel.
+        attempt: number of the attempt about to be made, from 1.
+    """
+
+    source: "Source"
+    first: int
+    last: int
+    sequences: Seq[int]
+    bodies: list[bytes]
+    attempt: int
+
+    def halves(self) -> "tuple[Work, Work]":
+        """Split a batch, to find the event that the destination refuses."""
+        return self.split(len(self.sequences) // 2)
+
+    def split(self, middle: int) -> "tuple[Work, Work]":
+        """Split a batch before its event number `middle`, from 0; neither part is empty."""
+        cut = self.sequences[middle]
+        left = Work(
+            self.source, self.first, cut - 1, self.sequences[:middle], self.bodies[:middle], self.attempt
+        )
+        return left, Work(
+            self.source, cut, self.last, self.sequences[middle:], self.bodies[middle:], self.attempt
+        )
+
+
+class Source(Protocol):
+    """Something that has events for a destination."""
+
+    def take(self, limits: "Limits") -> Work | None:
+        """Return the next events for one request, or None when none are at hand."""
+        ...
+
+    def complete(self, work: Work) -> None:
+        """Learn that every event of this work is delivered, dead, or to be retried."""
+        ...
+
+    async def refill(self, now: Micros) -> None:
+        """Read ahead. Raises: Unavailable."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large one request may become."""
+
+    events_max: int
+    bytes_max: int
+    frame_bytes: int = 0
+
+    @classmethod
+    def of(cls, batch: BatchPolicy, *, batches: bool, frame_bytes: int) -> "Limits":
+        """Return the limits of a destination; one event where its format does not batch."""
+        return cls(batch.max_events, batch.max_bytes, frame_bytes) if batches else cls(1, batch.max_bytes)

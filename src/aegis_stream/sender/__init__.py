@@ -4,6 +4,8 @@
 here knows events, formats, retries or the store: bytes go in, a Response or a Fault comes out, never an exception.
 
     pool.py      AsyncSender, Channel: which connection carries a request
+    address_limiter.py  connections and requests to one address
+    resolve.py   names to addresses, on threads
     dial.py      resolve → ask the guard about every address → connect to one of exactly these
     wire.py      one exchange at a time over a connection; reads the answer within bounds
     secure.py    TLS between socket and connection

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
+from aegis_stream.delivery import confirmations, sources
 from aegis_stream.delivery.confirmations import ASK_PAUSE_S, CONFIRM_S, questions_route
 from aegis_stream.domain.attempt import Answer, Request, Response
 from aegis_stream.domain.destination import BatchPolicy, DestinationSpec
@@ -13,7 +14,6 @@ from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.errors import Invalid
 from aegis_stream.formats import REGISTRY
 from aegis_stream.formats.splunk_ack import ASK_IDS_MAX
-from aegis_stream.pipeline import confirm, follow
 from aegis_stream.settings import Settings
 from support.formats import read_events
 from support.said import Said
@@ -228,7 +228,7 @@ def test_what_waits_is_bounded(sim, monkeypatch):
 
 def test_one_request_that_waits_holds_nobody_back(sim, monkeypatch):
     """A request without confirmation is parked when many after it are stored: the cursor moves on, and nothing is lost."""
-    monkeypatch.setattr(follow, "SPAN_MAX", 100)
+    monkeypatch.setattr(sources, "SPAN_MAX", 100)
     monkeypatch.setattr("aegis_stream.delivery.forwarder.SPAN_MAX", 100)
     splunk = sim.receiver
     sim.start()
@@ -261,4 +261,4 @@ def test_questions_go_to_their_own_path_with_the_query_of_the_url():
 
 def test_one_question_can_ask_about_everything():
     """As many requests wait at most as one question may have numbers."""
-    assert confirm.UNCONFIRMED_MAX <= ASK_IDS_MAX
+    assert confirmations.UNCONFIRMED_MAX <= ASK_IDS_MAX

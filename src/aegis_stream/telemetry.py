@@ -63,7 +63,7 @@ METRICS: dict[str, tuple[str, str]] = {
 
 
 def place_of(error: BaseException) -> str:
-    """Return where an error was raised, as file:line: what of it may be logged; its text may hold what somebody sent."""
+    """Return where an error was raised, as file:line. Only this may be logged: its text may quote what somebody sent."""
     trace, place = error.__traceback__, ""
     while trace is not None:
         place = f"{trace.tb_frame.f_code.co_filename.rpartition('/')[2]}:{trace.tb_lineno}"
@@ -81,8 +81,8 @@ class Log:
 
     def __init__(self, form: str = "json", level: str = "info") -> None:
         if form not in ("json", "console"):
-            raise Misconfigured(f"the log format {form!r} is neither json nor console")
-        self._logger = logging.Logger("aegis", level.upper())  # noqa: LOG001 - one of our own, so that nobody else's settings apply
+            raise Misconfigured(f"the log format {form!r} must be json or console")
+        self._logger = logging.Logger("aegis", level.upper())  # noqa: LOG001 - not a shared logger, so that settings of other packages do not apply
         handler = logging.StreamHandler(sys.stderr)
         handler.setFormatter(_Json() if form == "json" else _Console())
         self._logger.addHandler(handler)
@@ -92,11 +92,11 @@ class Log:
         self._log(logging.DEBUG, name, values)
 
     def info(self, name: str, **values: Any) -> None:
-        """Log something that happened as it should."""
+        """Log a normal event."""
         self._log(logging.INFO, name, values)
 
     def warning(self, name: str, **values: Any) -> None:
-        """Log something that the service deals with by itself."""
+        """Log something that the service handles by itself."""
         self._log(logging.WARNING, name, values)
 
     def error(self, name: str, **values: Any) -> None:

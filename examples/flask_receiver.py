@@ -4,8 +4,8 @@
     export RECEIVER_HMAC_KEY=…         # optional: the key of X-Aegis-Signature
     gunicorn --chdir examples --threads 8 "flask_receiver:create_app()"
 
-It starts only when at least one secret is set. It answers 202 when all events of a request are taken care of, 401 to
-strangers, 400 to what is not an event, and 500 or 503 when it could not do its work: then the events come again.
+It starts only if at least one secret is set. It answers 202 when all events of a request are handled, 401 to unknown
+senders, 400 to an invalid body, and 500 or 503 when it cannot handle an event: then the sender retries.
 """
 
 import os
@@ -27,25 +27,25 @@ from aegis_stream.receiver import (
 
 
 def create_app() -> Flask:
-    """Make the application from the environment.
+    """Create the application from the environment.
 
-    Raises: ValueError when no secret is set, so that a forgotten one is found at the start and not by a stranger.
+    Raises: ValueError when no secret is set, so that a forgotten one is noticed at the start.
     """
     hmac_key = os.environ.get("RECEIVER_HMAC_KEY")
     verifier = Verifier(
         bearer=os.environ.get("RECEIVER_BEARER"),
         hmac_key=hmac_key.encode() if hmac_key is not None else None,
     )
-    # One process only. With more, let a unique index on event.id in your database take the place of the inbox.
+    # For one process only. With several, use a unique index on event.id in your database instead of the inbox.
     inbox = Inbox()
 
     app = Flask(__name__)
     app.logger.setLevel("INFO")
-    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX  # Flask answers 413 above it
+    app.config["MAX_CONTENT_LENGTH"] = BODY_BYTES_MAX  # Flask answers 413 to a larger body
 
     @app.post("/audit-events")
     def receive() -> ResponseReturnValue:
-        body = request.get_data()  # the raw bytes: the signature covers these, not their parsed form
+        body = request.get_data()  # the raw bytes, because they are signed
         verdict = verifier.verify(request.headers, body)
         if not verdict:
             return {"error": verdict.reason}, 401
@@ -54,7 +54,7 @@ def create_app() -> Flask:
         for event in events:
             with inbox.once(event) as first_time:  # remembered only if the block ends without an exception
                 if first_time:
-                    take_care_of(app, event)
+                    handle_event(app, event)
                     fresh += 1
         return {"accepted": fresh, "duplicates": len(events) - fresh}, 202
 
@@ -64,13 +64,13 @@ def create_app() -> Flask:
 
     @app.errorhandler(BusyError)
     def busy(_error: BusyError) -> ResponseReturnValue:
-        return {"error": "this event is being handled by another request"}, 503
+        return {"error": "another request is handling this event"}, 503
 
     return app
 
 
-def take_care_of(app: Flask, event: Event) -> None:
-    """Do with a new event what your application is there for. An exception here makes the sender try again."""
+def handle_event(app: Flask, event: Event) -> None:
+    """Handle a new event: replace this with your own work. After an exception the sender retries the event."""
     if is_test(event):
         app.logger.info("test event %r: the stream works", event_id(event))
     else:

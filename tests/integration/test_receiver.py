@@ -120,7 +120,7 @@ async def test_a_body_above_the_limit_is_counted_as_refused():
             writer.write(b"POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999\r\n\r\n")
             assert (await reader.read()).startswith(b"HTTP/1.1 413 ")
         assert ready.counts.refused == 1
-    assert "413 the body is longer" in output.getvalue()
+    assert "413 the body exceeds" in output.getvalue()
 
 
 async def test_a_share_of_requests_fails_on_purpose():

@@ -56,7 +56,7 @@ def test_the_first_lines_say_how_to_use_it(tmp_path):
 
     assert lines[0].startswith("Listening on https://127.0.0.1:")
     assert str(tmp_path / "ca.pem") in lines[1]
-    assert lines[2] == "No secret asked for: every request is accepted.\n"
+    assert lines[2] == "No secret is required: every request is accepted.\n"
     assert rest == "Stopped: 0 received, 0 unique, 0 duplicates, 0 test, 0 refused, 0 failed.\n"
 
 

@@ -112,7 +112,7 @@ def api(context: click.Context, listener_fd: int, counts_fd: int, slot: int, con
     "hmac_key",
     envvar="AEGIS_RECEIVER_HMAC",
     metavar="KEY",
-    help="Require a signature made with this key (AEGIS_RECEIVER_HMAC).",
+    help="Require X-Aegis-Signature made with this key (AEGIS_RECEIVER_HMAC). The service does not sign requests yet.",
 )
 @click.option(
     "--fail", default=0.0, show_default=True, type=Number(0, 1), help="Share of requests to answer with 500."

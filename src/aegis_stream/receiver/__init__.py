@@ -1,20 +1,20 @@
 """Verify, read and deduplicate the requests of Aegis Audit Stream, in any Python web application.
 
-Standard library only, and nothing else of this product. In a handler of your own:
+It needs only the standard library, and nothing else of this product. In your own request handler:
 
     >>> from aegis_stream.receiver import Inbox, Verifier, event_id, is_test, parse_body, sign
     >>> verifier, inbox = Verifier(bearer="s3cret", hmac_key=b"k3y"), Inbox()
-    >>> body = b'{"event": {"id": "pflt_1", "dataset": "aegis.preflight"}}'  # the raw body, as it came
+    >>> body = b'{"event": {"id": "pflt_1", "dataset": "aegis.preflight"}}'  # the raw body as received
     >>> headers = {"Authorization": "Bearer s3cret", "X-Aegis-Signature": sign(body, b"k3y")}
     >>> if not verifier.verify(headers, body):
     ...     raise SystemExit("answer 401")
     >>> for event in parse_body(body, "application/json"):
-    ...     with inbox.once(event) as first_time:  # remembered when the block ends without an exception
+    ...     with inbox.once(event) as first_time:  # remembered if the block ends without an exception
     ...         print(event_id(event), "first time" if first_time else "again", "test" if is_test(event) else "real")
     pflt_1 first time real
 
-Then answer 202. Or let `WsgiReceiver` or `AsgiReceiver` do all of it and call you with each new event. The
-runnable reference receiver is `aegis_stream.receiver.server`; it is not imported here.
+Then answer 202. `WsgiReceiver` and `AsgiReceiver` do all of this and call you for each new event. The runnable
+reference receiver is `aegis_stream.receiver.server`; it is not imported here.
 """
 
 from .asgi import AsgiReceiver

@@ -24,15 +24,15 @@ AsgiApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class AsgiReceiver:
-    """Takes audit events by POST: 202 on success, 401 from strangers, 500 when `on_event` raises.
+    """Accepts audit events by POST: answers 202 on success, 401 to unknown senders, 500 when `on_event` raises.
 
     Args:
-        verifier: whose requests are taken.
-        on_event: called as `on_event(event, is_test)` for every event that is new; awaited if it is a coroutine
+        verifier: decides which requests are accepted.
+        on_event: called as `on_event(event, is_test)` for every new event, and awaited if it is a coroutine
             function. A plain function must not block: it runs on the event loop.
-        inbox: where handled events are remembered; a fresh one by default.
-        path: the one path that is the receiver's; None for all.
-        otherwise: the application that gets everything else (other paths, websockets, lifespan).
+        inbox: remembers the events that were handled; a new one by default.
+        path: the path of the receiver; None for all paths.
+        otherwise: the application for everything else: other paths, websockets, lifespan.
     """
 
     def __init__(
@@ -50,15 +50,17 @@ class AsgiReceiver:
         self._otherwise = otherwise
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request, or hand it to the other application."""
+        """Answer one request, or pass it to the other application."""
         ours = scope["type"] == "http" and self._path in {None, scope["path"]}
         if not ours and self._otherwise is not None:
             await self._otherwise(scope, receive, send)
             return
         if scope["type"] != "http":
-            # What the ASGI specification asks for; a server takes it as "no lifespan here".
-            raise NotImplementedError(f"the receiver does not speak {scope['type']}")
-        reply = await self._answer(scope, receive) if ours else refused(404, "events are taken elsewhere")
+            # The ASGI specification asks for this; a server reads it as "no lifespan support".
+            raise NotImplementedError(f"the receiver does not support {scope['type']}")
+        reply = (
+            await self._answer(scope, receive) if ours else refused(404, "there is no receiver at this path")
+        )
         if reply is None:
             return
         headers = [
@@ -82,7 +84,7 @@ class AsgiReceiver:
         return events if isinstance(events, Reply) else await self._handle(events)
 
     async def _read(self, receive: Receive) -> bytes | Reply | None:
-        """Return the whole body, the 413 for one above the limit, or None when the client has gone."""
+        """Return the whole body, a 413 if it is too large, or None if the client has disconnected."""
         parts: list[bytes] = []
         length = 0
         while True:
@@ -98,7 +100,7 @@ class AsgiReceiver:
                 return b"".join(parts)
 
     async def _handle(self, events: list[Event]) -> Reply:
-        """Do what Intake.handle does, for a callback that may be a coroutine function."""
+        """Like Intake.handle, for a callback that may be a coroutine function."""
         fresh = 0
         try:
             for event in events:
@@ -111,7 +113,7 @@ class AsgiReceiver:
         except BusyError:
             return BUSY
         except Exception:
-            log.exception("an event could not be handled; its sender will try again")
+            log.exception("could not handle an event; the sender will retry it")
             return FAILED
         return accepted(fresh, len(events) - fresh)
 

@@ -1,6 +1,6 @@
-"""From the bytes of a request to the events in it: one JSON object, a JSON array, or NDJSON.
+"""Reads the events of a request body: one JSON object, a JSON array, or NDJSON.
 
-Called by the adapters and the reference receiver after the sender is verified. Standard library only.
+The adapters and the reference receiver call it once the sender is verified. It needs only the standard library.
 """
 
 import json
@@ -8,10 +8,10 @@ import zlib
 from typing import Any, NoReturn
 
 Event = dict[str, Any]
-"""One audit event: a JSON object shaped by the Elastic Common Schema."""
+"""One audit event: a JSON object that follows the Elastic Common Schema."""
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
-"""Longest body taken, bytes, before and after decompression: above any batch the sender makes by default."""
+"""Largest body, bytes, before and after decompression: larger than any default batch of the sender."""
 
 _NDJSON_TYPES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
@@ -19,15 +19,15 @@ _NDJSON_TYPES = frozenset(
 
 
 class MalformedBodyError(ValueError):
-    """The body is not what its headers say: answer 400. The message names the fault, without quoting the body."""
+    """The body does not match its headers: answer 400. The message names the fault and does not quote the body."""
 
 
 class TooLargeError(ValueError):
-    """The body is longer than the limit: answer 413."""
+    """The body exceeds the limit: answer 413."""
 
 
 class UnsupportedEncodingError(ValueError):
-    """The body is compressed in a way that is not supported: answer 415."""
+    """The compression of the body is not supported: answer 415."""
 
 
 def parse_body(
@@ -37,18 +37,18 @@ def parse_body(
     *,
     body_bytes_max: int = BODY_BYTES_MAX,
 ) -> list[Event]:
-    """Return the events of a request body, in the order they stand in it.
+    """Return the events of a request body, in their order.
 
     Args:
-        body: the raw body as it came, after the sender is verified.
-        content_type: value of Content-Type; NDJSON is read line by line, everything else as one JSON text.
+        body: the raw body as received, from a verified sender.
+        content_type: value of Content-Type; NDJSON is read line by line, anything else as one JSON text.
         content_encoding: value of Content-Encoding: none, identity or gzip.
-        body_bytes_max: longest body in bytes after decompression.
+        body_bytes_max: largest body in bytes, before and after decompression.
     Returns: the events; none for an empty array.
     Raises:
-        MalformedBodyError: not UTF-8, not JSON, NaN or Infinity in it, or something else than objects.
-        TooLargeError: longer than `body_bytes_max`.
-        UnsupportedEncodingError: compressed by another method than gzip.
+        MalformedBodyError: not UTF-8, not JSON, contains NaN or Infinity, or has a value that is not an object.
+        TooLargeError: larger than `body_bytes_max`.
+        UnsupportedEncodingError: compressed, but not with gzip.
     """
     plain = _decompress(body, (content_encoding or "identity").strip().lower(), body_bytes_max)
     try:
@@ -56,7 +56,7 @@ def parse_body(
     except UnicodeDecodeError as exc:
         raise MalformedBodyError("the body is not UTF-8") from exc
     if (content_type or "").partition(";")[0].strip().lower() in _NDJSON_TYPES:
-        # Only \n ends a line of NDJSON: str.splitlines would also split at U+2028 inside of a string.
+        # Only \n ends a line of NDJSON: str.splitlines would also split at U+2028 inside a string.
         values = [_parse_json(line) for line in text.split("\n") if not line.isspace() and line]
     else:
         value = _parse_json(text)
@@ -68,9 +68,9 @@ def parse_body(
 
 def _decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
     if encoding not in {"identity", "", "gzip"}:
-        raise UnsupportedEncodingError("the body must be uncompressed or gzip")
+        raise UnsupportedEncodingError("the body must be uncompressed or compressed with gzip")
     if len(body) > bytes_max:
-        raise TooLargeError(f"the body is longer than {bytes_max} bytes")
+        raise TooLargeError(f"the body exceeds {bytes_max} bytes")
     if encoding != "gzip":
         return body
     inflater = zlib.decompressobj(wbits=31)  # 31: gzip with its header and checksum
@@ -79,9 +79,9 @@ def _decompress(body: bytes, encoding: str, bytes_max: int) -> bytes:
     except zlib.error as exc:
         raise MalformedBodyError("the body is not gzip") from exc
     if len(plain) > bytes_max:
-        raise TooLargeError(f"the body is longer than {bytes_max} bytes")
+        raise TooLargeError(f"the body exceeds {bytes_max} bytes")
     if not inflater.eof or inflater.unused_data:
-        raise MalformedBodyError("the body is not one whole gzip member")
+        raise MalformedBodyError("the gzip body is truncated, or has data after its end")
     return plain
 
 
@@ -89,7 +89,7 @@ def _parse_json(text: str) -> Any:
     try:
         return _DECODER.decode(text)
     except RecursionError as exc:
-        raise MalformedBodyError("the body is nested too deeply") from exc
+        raise MalformedBodyError("the JSON of the body is nested too deeply") from exc
     except MalformedBodyError:
         raise
     except ValueError as exc:  # JSONDecodeError, and numbers with too many digits

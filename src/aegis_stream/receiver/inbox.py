@@ -1,6 +1,6 @@
-"""Which events are new: at-least-once delivery means that some come twice.
+"""Tells new events from duplicates: with at-least-once delivery some events arrive twice.
 
-Called by the adapters, the reference receiver and applications. It knows events, and nothing of HTTP.
+Used by the adapters, the reference receiver and applications. It knows events, and nothing of HTTP.
 """
 
 import threading
@@ -12,28 +12,28 @@ from typing import Any
 from .body import Event
 
 TEST_DATASET = "aegis.audit_stream.test"
-"""`event.dataset` of synthetic test events; reserved, so that no real event carries it."""
+"""`event.dataset` of synthetic test events; reserved, so that no real event has it."""
 
 REMEMBER_MAX = 100_000
-"""Event ids an inbox remembers by default; about 20 MB when full."""
+"""Event ids that an inbox remembers by default; about 20 MB when full."""
 
 
 class BusyError(Exception):
-    """The same event is being handled by another request right now: answer 503, so that the sender tries again."""
+    """Another request is handling the same event right now: answer 503, so that the sender retries."""
 
 
 def event_id(event: Event) -> str | None:
-    """Return `event.id`, or None where the event has none."""
+    """Return `event.id`, or None if the event has none."""
     return _text(event, "id")
 
 
 def is_test(event: Event) -> bool:
-    """Return whether this is a synthetic test event: its `event.dataset` is the reserved one."""
+    """Return whether this is a synthetic test event, which has the reserved `event.dataset`."""
     return _text(event, "dataset") == TEST_DATASET
 
 
 def field_of(event: Event, parent: str, name: str) -> Any:
-    """Return the field `parent.name`, nested or spelled with a dot (`"event.id"`), or None where the event has neither."""
+    """Return the field `parent.name`, nested or spelled with a dot (`"event.id"`), or None if the event has neither."""
     inner = event.get(parent)
     value = inner.get(name) if isinstance(inner, dict) else None
     return event.get(f"{parent}.{name}") if value is None else value
@@ -45,16 +45,16 @@ def _text(event: Event, name: str) -> str | None:
 
 
 class Inbox:
-    """Remembers which event ids were handled, in the memory of this process, and forgets the least recent ones.
+    """Remembers in memory which event ids were handled, and forgets the least recent ones.
 
-    Good for one process and for trying things out. A real receiver keeps its events in a database: there, let a
-    unique index on `event.id` decide, in the transaction that stores the event. It survives restarts, is shared by
-    all processes, and never forgets.
+    This is enough for one process and for first tries. A real receiver keeps its events in a database: use a unique index
+    on `event.id` there, in the transaction that stores the event. It survives restarts, is shared by all processes, and
+    never forgets.
 
     Safe to use from several threads.
 
     Args:
-        remember_max: how many handled ids are remembered, from 1.
+        remember_max: how many ids to remember, from 1.
     """
 
     def __init__(self, *, remember_max: int = REMEMBER_MAX) -> None:
@@ -70,13 +70,13 @@ class Inbox:
 
     @contextmanager
     def once(self, event: Event) -> Iterator[bool]:
-        """Enter with True for an event not handled before, with False for a duplicate.
+        """Yield True for an event that was not handled before, False for a duplicate.
 
-        The event is remembered when the block ends, and only then: after an exception (also a cancellation) it
-        counts as never seen, so that the repeated delivery is handled. An event without an id is always new.
+        The event is remembered when the block ends without an exception or cancellation. After one it counts as not seen,
+        so that the retried event is handled. An event without an id is always new.
 
-        Raises: BusyError when the event is inside of another `once` at this moment. Acknowledging it would lose it
-            should that other block fail.
+        Raises: BusyError when the event is inside another `once` block at this moment: to acknowledge it would lose it if
+            that block fails.
         """
         identity = event_id(event)
         if identity is None:
@@ -98,7 +98,7 @@ class Inbox:
                 self._handled.move_to_end(identity)
                 return False
             if identity in self._handling:
-                raise BusyError(f"event {identity!r} is being handled by another request")
+                raise BusyError(f"another request is handling event {identity!r}")
             self._handling.add(identity)
             return True
 

@@ -1,8 +1,8 @@
-"""What a request is answered: the rules that the WSGI adapter, the ASGI adapter and the reference receiver share.
+"""How a request is answered: the rules that the WSGI adapter, the ASGI adapter and the reference receiver share.
 
     method, length ── refuse_early ──►  Reply or None
-    headers, body  ── open ──────────►  the events, or a Reply that refuses them
-    events         ── handle ────────►  Reply: 202, or 500 and 503 so that the sender tries again
+    headers, body  ── open ──────────►  the events, or a Reply that rejects them
+    events         ── handle ────────►  Reply: 202, or 500 and 503 so that the sender retries
 
 It reads no socket and knows no server interface.
 """
@@ -28,18 +28,18 @@ from .verify import Refused, Verifier
 log = logging.getLogger("aegis_stream.receiver")
 
 OnEvent = Callable[[Event, bool], object]
-"""Called as `on_event(event, is_test)` for every event that is new. Raise, and the sender tries again."""
+"""Called as `on_event(event, is_test)` for every new event. If it raises, the sender retries the event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer, before it is written in the way of some server interface.
+    """An answer, independent of the server interface.
 
     Args:
         status: HTTP status.
         body: JSON text.
         headers: further headers, besides Content-Type and Content-Length.
-        error: what the body says is wrong, if anything.
+        error: the problem that the body names, "" if there is none.
     """
 
     status: int
@@ -60,26 +60,26 @@ def reply_with(status: int, content: Mapping[str, object]) -> Reply:
 
 @functools.lru_cache(maxsize=256)  # nearly all answers are one of a few
 def accepted(fresh: int, duplicates: int) -> Reply:
-    """Return the 202 that tells how many events were new and how many had been handled before."""
+    """Return the 202 that counts new events and duplicates."""
     return reply_with(202, {"accepted": fresh, "duplicates": duplicates})
 
 
 def refused(status: int, error: str, *headers: tuple[str, str]) -> Reply:
-    """Return an answer that says in one clause what is wrong."""
+    """Return an answer with a problem, in one clause."""
     return Reply(status, reply_with(status, {"error": error}).body, headers, error)
 
 
-BUSY = refused(503, "this event is being handled by another request", ("Retry-After", "1"))
-FAILED = refused(500, "the event could not be handled")
+BUSY = refused(503, "another request is handling this event", ("Retry-After", "1"))
+FAILED = refused(500, "could not handle the event")
 
 
 class Intake:
-    """Decides about requests; holds what an endpoint is configured with.
+    """Decides about requests, with the configuration of one endpoint.
 
     Args:
-        verifier: whose requests are taken.
-        inbox: where handled events are remembered; a fresh one by default.
-        body_bytes_max: longest body in bytes, before and after decompression.
+        verifier: decides which requests are accepted.
+        inbox: remembers the events that were handled; a new one by default.
+        body_bytes_max: largest body in bytes, before and after decompression.
     """
 
     def __init__(
@@ -90,12 +90,12 @@ class Intake:
         self.body_bytes_max = body_bytes_max
 
     def refuse_early(self, method: str, content_length: str | None) -> Reply | None:
-        """Return the answer to a request whose head already forbids it (400, 405, 413), or None to read its body."""
+        """Return the 400, 405 or 413 that method and length call for, or None if the body should be read."""
         if method != "POST":
-            return refused(405, "send events by POST", ("Allow", "POST"))
+            return refused(405, "send events with POST", ("Allow", "POST"))
         if not content_length:
             return None
-        # isdecimal alone would let other scripts' digits pass, and int() has a limit of its own on long texts.
+        # isdecimal alone would accept digits of other scripts, and int() has its own limit on long texts.
         if not (content_length.isascii() and content_length.isdecimal()):
             return refused(400, "Content-Length is not a number")
         if len(content_length) > 18 or int(content_length) > self.body_bytes_max:
@@ -103,16 +103,16 @@ class Intake:
         return None
 
     def too_large(self) -> Reply:
-        """Return the answer to a body above the limit."""
-        return refused(413, f"the body is longer than {self.body_bytes_max} bytes")
+        """Return the answer to a body that exceeds the limit."""
+        return refused(413, f"the body exceeds {self.body_bytes_max} bytes")
 
     def open(self, headers: Mapping[str, str], body: bytes) -> list[Event] | Reply:
         """Verify the sender of a request and parse its body.
 
         Args:
             headers: names in lower case.
-            body: the raw body as it came.
-        Returns: its events, or the answer that refuses it: 401, and only to a verified sender 400, 413 or 415.
+            body: the raw body as received.
+        Returns: its events, or the answer that rejects it: 401, or 400, 413 or 415 to a verified sender.
         """
         verdict = self.verifier.verify(headers, body)
         if isinstance(verdict, Refused):
@@ -132,11 +132,11 @@ class Intake:
             return refused(415, str(exc), ("Accept-Encoding", "gzip"))
 
     def handle(self, events: list[Event], on_event: OnEvent) -> Reply:
-        """Give every new event to `on_event`, in order.
+        """Pass every new event to `on_event`, in order.
 
-        Returns: 202 when all are handled or were before; 500 when `on_event` raised (logged with its traceback), 503
-            when another request is handling one of them. After either, the events before that one are remembered,
-            that one and those after it are not: the sender repeats all and nothing is lost.
+        Returns: 202 if all events are handled, now or earlier; 500 if `on_event` raised (logged with its traceback); 503
+            if another request is handling one of them. After 500 or 503, the events before that one are remembered, that
+            one and the later ones are not: the sender retries all of them and nothing is lost.
         """
         fresh = 0
         try:
@@ -148,6 +148,6 @@ class Intake:
         except BusyError:
             return BUSY
         except Exception:
-            log.exception("an event could not be handled; its sender will try again")
+            log.exception("could not handle an event; the sender will retry it")
             return FAILED
         return accepted(fresh, len(events) - fresh)

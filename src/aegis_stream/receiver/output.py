@@ -1,6 +1,6 @@
-"""What the reference receiver shows and keeps: lines for people, and a record of every body.
+"""Output of the reference receiver: lines for people, and a record of every request.
 
-Called by server.py. Nothing an event or a header says can move a cursor, hide a line or leak a secret.
+Used by server.py. No event and no header can control the terminal, hide a line or leak a secret.
 """
 
 import asyncio
@@ -14,9 +14,9 @@ from .body import Event
 from .inbox import event_id, field_of
 
 _FIELD_CHARS_MAX = 200
-"""Longest piece of an event on a line, characters: a line should fit on a screen."""
+"""Longest part of an event on a line, characters, so that a line fits on a screen."""
 
-# An allow-list, because the name of the auth header is the user's choice: a value is a secret unless known not to be.
+# An allow-list, because users choose the name of the auth header: every value that is not listed may be a secret.
 _PLAIN_HEADERS = frozenset(
     {
         "accept",
@@ -35,11 +35,11 @@ _PLAIN_HEADERS = frozenset(
 
 
 class LineWriter:
-    """Writes lines to a text stream, all of one turn of the event loop in one go.
+    """Writes lines to a text stream; the lines of one turn of the event loop are written together.
 
     Args:
-        stream: where to; flushed after every write.
-        on_fault: told once when the stream can take no more (disk full, reader gone); later lines are dropped.
+        stream: flushed after every write.
+        on_fault: called once when the stream fails (disk full, pipe closed); later lines are dropped.
     """
 
     def __init__(self, stream: TextIO | TextIOBase, on_fault: Callable[[OSError], None]) -> None:
@@ -49,7 +49,7 @@ class LineWriter:
         self._broken = False
 
     def add(self, line: str) -> None:
-        """Take a line, without its end, to be written in the next turn of the running event loop."""
+        """Add a line, without its line end; it is written in the next turn of the running event loop."""
         if self._broken:
             return
         if not self._lines:
@@ -57,7 +57,7 @@ class LineWriter:
         self._lines.append(line)
 
     def flush(self) -> None:
-        """Write what was taken so far. Raises nothing: a fault goes to `on_fault`."""
+        """Write the lines that were added. Raises nothing: an error goes to `on_fault`."""
         if self._broken or not self._lines:
             return
         text = "\n".join(self._lines) + "\n"
@@ -73,9 +73,9 @@ class LineWriter:
 
 
 def printable(value: object) -> str:
-    r"""Return a text that is safe on a terminal: one line, at most 200 characters, nothing that is not printed.
+    r"""Return text that is safe on a terminal: one line of at most 200 printable characters.
 
-    Control characters, escapes, line ends and bidirectional overrides become `\x1b`, `\n`, `\u202e` and so on.
+    Control characters, line ends and bidirectional overrides become `\x1b`, `\n`, `\u202e` and so on.
     """
     text = str(value)
     if len(text) > _FIELD_CHARS_MAX:
@@ -93,8 +93,8 @@ def event_line(event: Event, at: str, mark: str) -> str:
     """Return one line about an event for a person: time, mark, id, dataset, action and decision, summary.
 
     Args:
-        event: any JSON object; what it lacks is shown as "-".
-        at: when it came, RFC 3339.
+        event: any JSON object; missing fields are shown as "-".
+        at: time of arrival, RFC 3339.
         mark: "event", "test" or "duplicate".
     """
     action, decision = field_of(event, "event", "action"), field_of(event, "aegis", "decision")
@@ -106,14 +106,14 @@ def event_line(event: Event, at: str, mark: str) -> str:
 
 
 def notice_line(at: str, mark: str, notice: str) -> str:
-    """Return one line about a request that brought no event."""
+    """Return one line about a request that was not accepted."""
     return f"{at[11:23]} {mark:<9} {printable(notice)}"
 
 
 def record_line(at: str, path: str, headers: Mapping[str, str], body: bytes, status: int) -> str:
-    """Return one line of JSON that keeps a request: at, path, headers, body and the status it was answered.
+    """Return one line of JSON that records a request: at, path, headers, body and the status of the answer.
 
-    Every header value that may be a secret is "<redacted>". A body that is not UTF-8 stands in `body_base64`.
+    Every header value that may be a secret is "<redacted>". A body that is not UTF-8 is in `body_base64`.
     """
     kept = {name: value if name in _PLAIN_HEADERS else "<redacted>" for name, value in headers.items()}
     line: dict[str, Any] = {"at": at, "path": path, "headers": kept, "status": status}

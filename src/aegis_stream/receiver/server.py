@@ -1,7 +1,7 @@
 """The runnable reference receiver: `aegis receiver`.
 
-Called by the command line, the demonstration and the end-to-end tests. It takes what Aegis Audit Stream sends,
-shows and counts it, and fails or dawdles on request, so that a person can watch retries happen.
+Used by the command line, the demonstration and the end-to-end tests. It accepts, prints and counts the events that Aegis
+Audit Stream sends. It can fail or delay replies on purpose, so that a person can watch retries.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ from .tls import Certificate, ensure_certificate
 from .verify import Verifier
 
 REMEMBER_MAX = 500_000
-"""Event ids the receiver remembers to mark duplicates; about 100 MB when full."""
+"""Event ids that are remembered to mark duplicates; about 100 MB when full."""
 
 LATENCY_S_MAX = 600.0
-"""Longest delay of replies, seconds: far above the ten that a sender waits."""
+"""Longest delay of replies, seconds: far longer than the ten seconds that a sender waits."""
 
 _SWEEP_S = 1.0
 _CLOSE_S = 2.0
@@ -45,17 +45,17 @@ class ReceiverOptions:
 
     Args:
         host: address to listen on.
-        port: 0 to 65535; 0 takes a free one.
+        port: 0 to 65535; 0 picks a free one.
         bearer: token that requests must carry, or None.
         hmac_key: key of the signature that requests must carry, or None.
         header: name and value of another auth header that requests must carry, or None.
-        fail: share of the requests that is answered 500 by chance, 0 to 1.
-        latency_s: seconds by which every reply is delayed, 0 to 600.
-        tls: speak HTTPS with a certificate of its own.
-        tls_dir: where that certificate is kept; ./aegis-receiver-tls by default.
-        quiet: no line for each event.
-        json: every line of output is a JSON object.
-        record: file to which every received request is appended as a line of JSON, or None.
+        fail: share of requests, chosen at random, that are answered 500, 0 to 1.
+        latency_s: delay of every reply, 0 to 600 seconds.
+        tls: serve HTTPS with its own certificate.
+        tls_dir: directory of that certificate; ./aegis-receiver-tls by default.
+        quiet: do not print events.
+        json: print JSON objects, one per line.
+        record: file to which every request is appended as a line of JSON, or None.
     Raises: ValueError with one clause that names the wrong option.
     """
 
@@ -83,11 +83,11 @@ class ReceiverOptions:
 
     @property
     def is_open(self) -> bool:
-        """Whether requests need no secret at all."""
+        """Whether requests need no secret."""
         return self.bearer is None and self.hmac_key is None and self.header is None
 
     def verifier(self) -> Verifier:
-        """Return the verifier of these secrets; one that accepts everything if there are none."""
+        """Return the verifier of these secrets; if there are none, it accepts everything."""
         if self.is_open:
             return Verifier(accept_all=True)
         return Verifier(bearer=self.bearer, header=self.header, hmac_key=self.hmac_key)
@@ -95,11 +95,11 @@ class ReceiverOptions:
 
 @dataclass(slots=True)
 class Counts:
-    """What came so far.
+    """What arrived so far.
 
     Args:
-        received: events acknowledged with 202, each time.
-        unique: different events among them (by event.id, as far back as the receiver remembers).
+        received: events acknowledged with 202, including repetitions.
+        unique: different events among them, by event.id, as far as the receiver remembers.
         duplicates: received - unique.
         test: test events among the unique ones.
         refused: requests answered 4xx.
@@ -123,10 +123,10 @@ class Ready:
     """The receiver listens.
 
     Args:
-        port: the real one.
-        url: where a destination would send to.
-        ca_certificate: file to paste as the destination's ca_certificate; None without TLS.
-        counts: kept up to date while the receiver runs.
+        port: the port it listens on.
+        url: URL for a destination.
+        ca_certificate: file with the text for the destination's ca_certificate; None without TLS.
+        counts: updated while the receiver runs.
     """
 
     port: int
@@ -151,15 +151,14 @@ async def serve(
     """Receive until `stop` is set.
 
     Args:
-        options: how.
-        stop: set it to end; it is set here when a line or record cannot be written.
-        on_ready: called once, when requests are taken.
+        stop: set it to stop the receiver; it is also set when output or record cannot be written.
+        on_ready: called once, when requests are accepted.
         chance: returns a float in [0, 1); below `options.fail` the request fails.
-        now: the time, aware; for lines, records and the certificate.
-        output: where lines go; standard output by default.
-    Returns: what came. All replies owed are sent, connections closed and files flushed by then, also after an
-        exception or a cancellation.
-    Raises: OSError when it cannot listen, make a certificate, or write a line or a record any more.
+        now: returns the time, with a time zone, for output, records and the certificate.
+        output: stream for lines; standard output by default.
+    Returns: the counts. All pending replies are sent, connections closed and files flushed before it returns, also after
+        an exception or a cancellation.
+    Raises: OSError when it cannot listen, make a certificate, or write output or the record.
     """
     certificate = ensure_certificate(options.tls_dir or _TLS_DIR, now()) if options.tls else None
     faults: list[OSError] = []
@@ -171,29 +170,29 @@ async def serve(
     with _record_file(options.record) as file:
         lines = LineWriter(output or sys.stdout, on_fault)
         record = LineWriter(file, on_fault) if file else None
-        reception = _Reception(options, chance=chance, now=now, lines=lines, record=record)
+        handler = _Handler(options, chance=chance, now=now, lines=lines, record=record)
         try:
-            await _listen(options, certificate, reception, stop=stop, on_ready=on_ready)
+            await _listen(options, certificate, handler, stop=stop, on_ready=on_ready)
         finally:
             lines.flush()
             if record:
                 record.flush()
     if faults:
         raise faults[0]
-    return reception.counts
+    return handler.counts
 
 
 def run(options: ReceiverOptions) -> int:
-    """Run the receiver in the foreground until SIGINT or SIGTERM; say how to use it, and at the end what came.
+    """Run the receiver in the foreground until SIGINT or SIGTERM; print how to use it, and the counts at the end.
 
-    Returns: the exit status: 0 after a signal; 1, after one line on standard error, when it cannot run.
+    Returns: the exit status: 0 after a signal; 1, after one line on standard error, if it cannot run.
     """
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             counts = runner.run(_run_until_signal(options))
         _say({"counts": asdict(counts)} if options.json else f"Stopped: {counts.line()}.")
     except BrokenPipeError:
-        # Whoever read our lines has gone. Python would complain once more when it flushes at exit.
+        # Standard output is closed. Without this, Python would report it once more when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as exc:
@@ -220,7 +219,7 @@ def _announce(ready: Ready, options: ReceiverOptions) -> None:
     if ready.ca_certificate:
         _say(f"Set the destination's ca_certificate to the text of {ready.ca_certificate}")
     if options.is_open:
-        _say("No secret asked for: every request is accepted.")
+        _say("No secret is required: every request is accepted.")
 
 
 def _say(what: str | dict[str, object]) -> None:
@@ -240,7 +239,7 @@ def _record_file(path: Path | None) -> Iterator[TextIO | None]:
     if path is None:
         yield None
         return
-    # Audit events are nobody else's business.
+    # Only the owner may read audit events.
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "a", encoding="ascii") as file:
         yield file
@@ -249,7 +248,7 @@ def _record_file(path: Path | None) -> Iterator[TextIO | None]:
 async def _listen(
     options: ReceiverOptions,
     certificate: Certificate | None,
-    reception: "_Reception",
+    handler: "_Handler",
     *,
     stop: asyncio.Event,
     on_ready: Callable[[Ready], None],
@@ -257,7 +256,7 @@ async def _listen(
     loop = asyncio.get_running_loop()
     connections: set[Connection] = set()
     server = await loop.create_server(
-        lambda: Connection(reception, connections),
+        lambda: Connection(handler, connections),
         options.host,
         options.port,
         backlog=1024,
@@ -269,7 +268,7 @@ async def _listen(
         port = server.sockets[0].getsockname()[1]
         authority = certificate.ca_certificate.absolute() if certificate else None
         url = _url(options.host, port, scheme="https" if certificate else "http")
-        on_ready(Ready(port, url, authority, reception.counts))
+        on_ready(Ready(port, url, authority, handler.counts))
         await _sweep_until(stop, connections)
     finally:
         server.close()
@@ -289,7 +288,7 @@ async def _sweep_until(stop: asyncio.Event, connections: set[Connection]) -> Non
 async def _finish(connections: set[Connection]) -> None:
     for connection in list(connections):
         connection.finish()
-    # Closing is up to the peers too (TLS says goodbye, buffers drain): they get a moment, and no more.
+    # Peers take part in closing (TLS shutdown, buffers): they get a short time for it.
     if connections:
         await asyncio.wait([connection.closed for connection in connections], timeout=_CLOSE_S)
     for connection in list(connections):
@@ -301,13 +300,13 @@ def _url(host: str, port: int, *, scheme: str) -> str:
         address = ipaddress.ip_address(host)
     except ValueError:
         return f"{scheme}://{host}:{port}/"
-    if address.is_unspecified:  # "all addresses" is nothing to connect to
+    if address.is_unspecified:  # nobody can connect to "all addresses"
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
     return f"{scheme}://[{address}]:{port}/" if address.version == 6 else f"{scheme}://{address}:{port}/"
 
 
-class _Reception:
-    """Answers requests: takes events, shows, counts and records them."""
+class _Handler:
+    """Answers requests: accepts, prints, counts and records events."""
 
     def __init__(
         self,
@@ -342,12 +341,12 @@ class _Reception:
         return reply
 
     def refuse_body(self) -> Reply:
-        """Return the reply to a body above the limit."""
+        """Return the reply to a body that exceeds the limit."""
         return self._refuse(self._intake.too_large(), self._stamp())
 
     def _stamp(self) -> str:
         if self._options.quiet and not self._record:
-            return ""  # nobody is going to see it
+            return ""  # it is not shown
         return self._now().isoformat(timespec="milliseconds")
 
     def _take(self, request: Request, at: str) -> Reply:

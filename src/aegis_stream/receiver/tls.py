@@ -1,6 +1,6 @@
-"""A certificate for the reference receiver: a private authority and a server certificate signed by it.
+"""Makes a certificate for the reference receiver: a private authority and a server certificate signed by it.
 
-Called by server.py. The authority's certificate is what a user pastes as the destination's `ca_certificate`.
+Used by server.py. Users set a destination's `ca_certificate` to the certificate of the authority.
 """
 
 import datetime as dt
@@ -25,7 +25,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 VALIDITY = dt.timedelta(days=730)
 RENEW_BEFORE = dt.timedelta(days=7)
-"""A certificate this close to its end is replaced at the next start, so that it does not end during a run."""
+"""A certificate that expires within this time is replaced at the start, so that it does not expire during a run."""
 
 _HOSTS = ("127.0.0.1", "::1", "localhost")
 _CLOCK_SKEW = dt.timedelta(hours=1)
@@ -33,10 +33,10 @@ _CLOCK_SKEW = dt.timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """Where the files are.
+    """Paths of the files.
 
     Args:
-        ca_certificate: PEM of the authority, to be trusted by clients.
+        ca_certificate: PEM of the authority, which clients must trust.
         chain: PEM of the server certificate.
         key: PEM of the server's private key, readable by its owner only.
     """
@@ -54,14 +54,14 @@ class Certificate:
 
 
 def ensure_certificate(directory: Path, now: dt.datetime) -> Certificate:
-    """Return the certificate in a directory; make it first when there is none, or it is not fit for use.
+    """Return the certificate in a directory; if there is none, or it is not usable, make one.
 
-    The authority's private key is never written: nobody can sign anything else for those who trust it. The price
-    is that a new server certificate comes with a new authority, once in two years.
+    The private key of the authority is never written, so that nobody can sign another certificate with it. Therefore a
+    new server certificate needs a new authority, once in two years.
 
     Args:
-        directory: made when missing, readable by its owner only, kept out of git by a .gitignore in it.
-        now: the time, aware.
+        directory: created if it is missing, readable by its owner only, with a .gitignore that keeps it out of git.
+        now: the time, with a time zone.
     Returns: a certificate for 127.0.0.1, ::1 and localhost that is valid for at least 7 more days.
     Raises: OSError when the files cannot be written.
     """
@@ -152,7 +152,7 @@ def _alternative(host: str) -> x509.GeneralName:
 
 
 def _write(path: Path, content: bytes) -> None:
-    # Beside the target and renamed, so that no reader and no crash meets half a file; 0600 from the first byte.
+    # Written beside the target and renamed, so that nobody reads half a file, also after a crash; mode 0600 from the start.
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     partial.unlink(missing_ok=True)
     with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:

@@ -1,7 +1,7 @@
-"""Who sent this request: the secrets we expect, compared in constant time.
+"""Verifies the sender of a request: compares the expected secrets in constant time.
 
-Called by the WSGI and ASGI adapters and the reference receiver, and directly by applications of your own.
-It knows no web framework, reads no environment and prints nothing: a verdict is a value.
+Used by the WSGI and ASGI adapters, the reference receiver, and your own applications. It knows no web framework, reads
+no environment and prints nothing: a verdict is a value.
 """
 
 import hashlib
@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 SIGNATURE_HEADER = "X-Aegis-Signature"
-"""Where the optional HMAC-SHA256 signature of the raw body stands."""
+"""Header of the optional HMAC-SHA256 signature of the raw body."""
 
 _SIGNATURE_PREFIX = "sha256="
-# What a destination's auth header can carry (visible ASCII, inner spaces), so a secret outside it never matches.
+# The values that a destination's auth header can have: visible ASCII and inner spaces. Another secret would never match.
 _HEADER_VALUE = re.compile(r"[!-~](?:[ -~]*[!-~])?")
 # Source: token, RFC 9110 section 5.6.2.
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -23,7 +23,7 @@ _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The request carries every secret that was asked for. True in a condition."""
+    """The request has every expected secret. True in a condition."""
 
     def __bool__(self) -> Literal[True]:
         return True
@@ -31,10 +31,10 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """The request does not prove that it comes from us: answer 401. False in a condition.
+    """The request lacks an expected secret: answer 401. False in a condition.
 
     Args:
-        reason: one clause for a person, made of header names only, never of what they carried.
+        reason: one clause for a person, with names of headers only, never with their values.
     """
 
     reason: str
@@ -47,10 +47,10 @@ Verdict = Accepted | Refused
 
 
 class Headers(Protocol):
-    """The headers of a request: a dict, or what Flask, Django, Starlette and others have in its place."""
+    """The headers of a request: a dict, or the class of Flask, Django, Starlette and others."""
 
     def items(self) -> Iterable[tuple[str, str]]:
-        """Return names, in any case, and values; a name may come more than once."""
+        """Return names, in any case, and values; a name may occur more than once."""
 
 
 def sign(body: bytes, key: bytes) -> str:
@@ -59,17 +59,17 @@ def sign(body: bytes, key: bytes) -> str:
 
 
 class Verifier:
-    """Checks that a request carries the secrets that you and the destination's configuration share.
+    """Checks that a request has the secrets that you share with the destination's configuration.
 
-    Every secret that is given is required. For a rotation, ask two: `old.verify(…) or new.verify(…)`.
+    Every given secret is required. To rotate one, use two verifiers: `old.verify(…) or new.verify(…)`.
 
     Args:
-        bearer: the token alone, as in `Authorization: Bearer <token>`; visible ASCII without spaces.
-        header: name and whole value of another auth header, as in ("X-Shared-Secret", "…").
+        bearer: the token without its scheme, as in `Authorization: Bearer <token>`; visible ASCII without spaces.
+        header: name and value of another auth header, as in ("X-Shared-Secret", "…").
         hmac_key: key of the signature of the raw body in X-Aegis-Signature.
         accept_all: accept every request, instead of any secret: for demonstrations on this machine.
-    Raises: ValueError when no secret is given without `accept_all`, or one is empty or cannot stand in a header: a
-        forgotten environment variable must stop the start, not open the door.
+    Raises: ValueError when there is no secret and no `accept_all`, or a secret is empty or not valid in a header: a
+        forgotten environment variable must stop the start, and not accept everybody.
     """
 
     __slots__ = ("_expected", "_hmac_key")
@@ -100,14 +100,14 @@ class Verifier:
         self._hmac_key = hmac_key
 
     def verify(self, headers: Headers, body: bytes) -> Verdict:
-        """Decide whether a request carries every expected secret.
+        """Decide whether a request has every expected secret.
 
         Args:
-            headers: names in any case. A header that came twice (a multi-dict, or joined by a comma) matches nothing.
-            body: the raw body, byte for byte as it came: before any decompression or parsing.
-        Returns: Accepted or Refused. Total; raises nothing. How long it takes depends neither on where a wrong
-            secret differs nor on its length: each is compared by `hmac.compare_digest` of two SHA-256 digests,
-            and no check is skipped because an earlier one failed.
+            headers: names in any case. A repeated header (in a multi-dict, or joined by a comma) never matches.
+            body: the raw bytes of the body, before any decompression or parsing.
+        Returns: Accepted or Refused; raises nothing. The time it takes does not tell where a wrong secret differs, nor
+            how long it is: each check is `hmac.compare_digest` of two SHA-256 digests, and no check is skipped when an
+            earlier one fails.
         """
         wrong: list[str] = []
         for name, expected in self._expected:
@@ -124,7 +124,7 @@ class Verifier:
 
 
 def _digest(value: str) -> bytes:
-    # Fixed length: compare_digest tells how long its arguments are. surrogatepass: a server may decode as it likes.
+    # A digest has a fixed length; compare_digest reveals the length of its arguments. surrogatepass: servers decode differently.
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
 
 

@@ -15,14 +15,14 @@ _READ_BYTES = 64 * 1024
 
 
 class WsgiReceiver:
-    """Takes audit events by POST: 202 on success, 401 from strangers, 500 when `on_event` raises.
+    """Accepts audit events by POST: answers 202 on success, 401 to unknown senders, 500 when `on_event` raises.
 
     Args:
-        verifier: whose requests are taken.
-        on_event: called as `on_event(event, is_test)` for every event that is new, in the server's thread.
-        inbox: where handled events are remembered; a fresh one by default.
-        path: the one path that is the receiver's; None for all.
-        otherwise: the application that gets the requests for other paths; without it they are answered 404.
+        verifier: decides which requests are accepted.
+        on_event: called as `on_event(event, is_test)` for every new event, in the thread of the server.
+        inbox: remembers the events that were handled; a new one by default.
+        path: the path of the receiver; None for all paths.
+        otherwise: the application for other paths; without it they are answered 404.
     """
 
     def __init__(
@@ -40,11 +40,11 @@ class WsgiReceiver:
         self._otherwise = otherwise
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        """Answer one request, or hand it to the other application."""
+        """Answer one request, or pass it to the other application."""
         if self._path is not None and environ.get("PATH_INFO", "") != self._path:
             if self._otherwise is not None:
                 return self._otherwise(environ, start_response)
-            reply = refused(404, "events are taken elsewhere")
+            reply = refused(404, "there is no receiver at this path")
         else:
             reply = self._answer(environ)
         start_response(
@@ -70,7 +70,7 @@ class WsgiReceiver:
         elif environ.get("wsgi.input_terminated"):
             wanted = self.intake.body_bytes_max + 1  # chunked: the server ends the stream
         else:
-            wanted = 0  # without a length some servers' streams would block for ever
+            wanted = 0  # without a length the streams of some servers would block for ever
         parts: list[bytes] = []
         missing = wanted
         while missing and (part := environ["wsgi.input"].read(min(missing, _READ_BYTES))):

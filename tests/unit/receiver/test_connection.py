@@ -17,7 +17,7 @@ from aegis_stream.receiver.connection import (
 from aegis_stream.receiver.intake import refused, reply_with
 
 
-class FakeDesk:
+class FakeHandler:
     """Answers 200 to everything and keeps it."""
 
     body_bytes_max = 1000
@@ -99,9 +99,9 @@ class Line:
     """One connection with its fakes around it."""
 
     def __init__(self, latency_s=0.0, others=None):
-        self.desk, self.transport, self.timers = FakeDesk(latency_s), FakeTransport(), FakeTimers()
+        self.handler, self.transport, self.timers = FakeHandler(latency_s), FakeTransport(), FakeTimers()
         self.others = set() if others is None else others
-        self.connection = Connection(self.desk, self.others)
+        self.connection = Connection(self.handler, self.others)
         self.connection._loop = self.timers
         self.connection._active_at = self.timers.now
         self.connection.connection_made(self.transport)
@@ -127,14 +127,14 @@ def make_request(body=b"{}", *headers, target=b"/audit"):
 
 
 async def test_a_request_arrives_whole_however_it_is_cut(line):
-    """One byte at a time or in one piece, the desk sees the same request."""
+    """One byte at a time or in one piece, the handler sees the same request."""
     data = make_request(b'{"a": 1}', b"X-Name: a", b"x-name:  b ", target=b"/audit?x=1")
 
     for byte in data:
         line.send(bytes([byte]))
     line.send(data)
 
-    first, second = line.desk.requests
+    first, second = line.handler.requests
     assert first == second
     assert (first.method, first.target, first.body) == ("POST", "/audit?x=1", b'{"a": 1}')
     assert first.headers == {"host": "h", "x-name": "a, b", "content-length": "8"}
@@ -149,7 +149,7 @@ async def test_pipelined_requests_are_answered_in_one_write(line):
 
     line.send(make_request(b"1") + make_request(b"2") + make_request(b"3"))
 
-    assert [request.body for request in line.desk.requests] == [b"1", b"2", b"3"]
+    assert [request.body for request in line.handler.requests] == [b"1", b"2", b"3"]
     assert len(writes) == 1
     assert writes[0].index(b'{"n":1}') < writes[0].index(b'{"n":2}') < writes[0].index(b'{"n":3}')
 
@@ -159,8 +159,8 @@ async def test_a_chunked_body_is_put_together(line):
     line.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     line.send(b"2\r\n{}\r\n1\r\n \r\n0\r\nAuthorization: late\r\n\r\n")
 
-    assert line.desk.requests[0].body == b"{} "
-    assert "authorization" not in line.desk.requests[0].headers
+    assert line.handler.requests[0].body == b"{} "
+    assert "authorization" not in line.handler.requests[0].headers
 
 
 @pytest.mark.parametrize(
@@ -218,14 +218,14 @@ async def test_a_client_that_waits_is_told_to_go_on(line):
     ],
 )
 async def test_what_is_too_much_is_refused_and_dropped(line, pieces, status):
-    """Broken or boundless input gets one answer; the desk sees nothing, later input is not even parsed."""
+    """Broken or boundless input gets one answer; the handler sees nothing, later input is not even parsed."""
     for piece in pieces:
         line.send(piece)
     line.send(make_request() * 3)
 
     assert line.transport.statuses == [status]
     assert line.transport.state == "half-closed"
-    assert line.desk.requests == []
+    assert line.handler.requests == []
 
 
 async def test_a_refused_client_is_let_go():
@@ -360,7 +360,7 @@ async def test_equal_answers_are_made_once(line):
     """The bytes of a frequent answer are not rendered again for every request."""
     connection_module._encode.cache_clear()
     reply = reply_with(202, {})
-    line.desk.answer = lambda _request: reply
+    line.handler.answer = lambda _request: reply
 
     line.send(make_request() * 10)
 

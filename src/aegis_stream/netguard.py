@@ -54,7 +54,7 @@ class Rule:
     def refusal(self) -> str:
         """Return the clause that names this rule and the way out, fit to follow the words for what was judged."""
         way_out = _ALLOW_ADDRESS if self.allowable else _NO_WAY
-        return f"leads to {self.name} ({self.network}), which is refused; {way_out}"
+        return f"points to {self.name} ({self.network}), which is forbidden; {way_out}"
 
 
 # Our own table, because ipaddress.is_global changes between Python releases and calls 64:ff9b::a9fe:a9fe global. In a table the
@@ -136,18 +136,18 @@ class NetGuard:
 
         Args:
             address: without brackets, port or zone.
-        Returns: None if we may connect; else one clause about it, such as "leads to loopback (127.0.0.0/8), which is
-            refused; …": it names the rule and says how an operator can allow it, or that nobody can. Total: what
-            cannot be read is refused.
+        Returns: None if we may connect; else one clause about it, such as "points to loopback (127.0.0.0/8), which is
+            forbidden; …": it names the rule and says how an operator can allow it, or that nobody can. Total: what
+            cannot be read is forbidden.
         """
         try:
             parsed = ip_address(address)
         except ValueError:
-            return f"leads to what is not an IP address; {_NO_WAY}"
+            return f"points to something that is not an IP address; {_NO_WAY}"
         if isinstance(parsed, IPv4Address):
             return self._judge(parsed, IPV4_RULES)
         if parsed.scope_id is not None:
-            return f"leads to an IPv6 address with a zone, which is refused; {_NO_WAY}"
+            return f"points to an IPv6 address with a zone, which is forbidden; {_NO_WAY}"
         return self._judge_ipv6(parsed)
 
     def check_all(self, addresses: Iterable[str]) -> str | None:
@@ -175,14 +175,14 @@ class NetGuard:
         # An Endpoint's host has no such dot and no capitals. A slip there must not become a hole here.
         name = endpoint.host.lower().rstrip(".")
         if any(name == metadata or name.endswith(f".{metadata}") for metadata in METADATA_NAMES):
-            return f"is the name of a cloud's metadata service, which is refused; {_NO_WAY}"
+            return f"is the name of a cloud metadata service, which is forbidden; {_NO_WAY}"
         if self.allowed_networks:
             return None  # there are internal destinations here; their addresses decide
         if "." not in name:
-            return f"is a host name without a dot, which is refused; write it in full, or {_ALLOW_NAME}"
+            return f"is a host name without a dot, which is forbidden; write the full name, or {_ALLOW_NAME}"
         if name.endswith(INTERNAL_SUFFIXES):
             suffix = name[name.rindex(".") :]
-            return f"is a local name ({suffix}), which is refused; {_ALLOW_NAME}"
+            return f"is a local name ({suffix}), which is forbidden; {_ALLOW_NAME}"
         return None
 
     def _judge_ipv6(self, address: IPv6Address) -> str | None:
@@ -201,7 +201,7 @@ class NetGuard:
         # A public address in this spelling comes from no resolver of ours, only from someone who tries doors.
         if self._is_allowed(mapped):
             return None
-        return f"leads to IPv4-mapped ({_IPV4_MAPPED}), which is refused; write the IPv4 address itself"
+        return f"points to an IPv4-mapped address ({_IPV4_MAPPED}), which is forbidden; write the IPv4 address itself"
 
     def _judge(self, address: Address, rules: tuple[Rule, ...]) -> str | None:
         rule = next((rule for rule in rules if address in rule.network), None)

@@ -107,7 +107,7 @@ def test_a_token_with_acknowledgement_wants_a_channel(
         one.record(3)
         assert one.wait() == {"delivered": 0, "dead": 3}
         assert f"code {code}: " in one.last_error()
-        assert "put ?channel= and a GUID into the URL" in one.last_error()
+        assert "add ?channel= and a GUID to the URL" in one.last_error()
 
         one.change(
             url=one.stub.origin + TARGET,

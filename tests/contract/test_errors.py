@@ -111,7 +111,7 @@ def test_a_backlog_waits_in_the_log_for_the_right_credential(service: RunningSer
             "answered 404",
         ),
         ("splunk", as_json(400, {"text": "Incorrect index", "code": 7}), "the token's index does not exist"),
-        ("splunk", as_json(400, {"text": "Data channel is missing", "code": 10}), "put ?channel= and a GUID"),
+        ("splunk", as_json(400, {"text": "Data channel is missing", "code": 10}), "add ?channel= and a GUID"),
         (
             "splunk",
             as_json(400, {"text": "Invalid token", "code": 21}),
@@ -190,7 +190,7 @@ def test_a_warning_of_the_receiver_is_in_the_log(service: RunningService) -> Non
 
         assert one.wait() == {"delivered": 4, "dead": 0}
         assert stored_once(one)
-        assert "the receiver took the events and has a warning about them" in one.warnings()[0]
+        assert "the receiver accepted the events with a warning" in one.warnings()[0]
 
 
 @pytest.mark.parametrize("name", ["new-relic", "sentinel", "otlp", "splunk", "datadog"])
@@ -407,11 +407,11 @@ def test_a_test_event_arrives(name: str, service: RunningService) -> None:
         (
             "elasticsearch",
             as_json(200, {"errors": False, "items": []}),
-            "what became of the events is not known",
+            "whether it stored the events is unknown",
         ),
         ("elasticsearch doc", as_json(200, {"result": "noop"}), "nothing was stored"),
         ("elasticsearch doc", as_json(200, {"result": "updated"}), "a document was replaced"),
-        ("axiom", as_json(200, {"ingested": 0, "failed": 1, "failures": []}), "did not take 1 of 1 events"),
+        ("axiom", as_json(200, {"ingested": 0, "failed": 1, "failures": []}), "rejected 1 of 1 events"),
         ("honeycomb", as_json(200, [{"status": 400, "error": "too long"}]), "answered 400 for the event"),
         ("loki", Reply(260, b"ingestion blocked"), "answered 260"),
         ("loki", Reply(200), "answered 200"),
@@ -420,7 +420,7 @@ def test_a_test_event_arrives(name: str, service: RunningService) -> None:
             as_json(200, {"partialSuccess": {"rejectedLogRecords": "1", "errorMessage": "no"}}),
             "rejected the event",
         ),
-        ("splunk", Reply(200, b"ok"), "answered 200 without the answer that Splunk gives"),
+        ("splunk", Reply(200, b"ok"), "answered 200 without an answer from Splunk"),
         ("datadog", as_json(202, {"errors": [{"status": "400"}]}), "answered 202"),
         ("new-relic", Reply(200), "answered 200"),
         ("sentinel", as_json(200, {}), "answered 200"),

@@ -171,7 +171,7 @@ def cribl_path(service: RunningService) -> None:
         is_lost_behind_success(one)
         page_says("cribl", "Other paths of Cribl's Elasticsearch source answer success and store nothing")
     with trial(service, "cribl", target="/elastic/other", fields={"format": "elastic_bulk"}) as one:
-        is_refused(one, "not Elasticsearch's: what became of the events is not known")
+        is_refused(one, "not from Elasticsearch: whether it stored the events is unknown")
     with trial(service, "cribl", target="/elastic/_bulk") as one:
         is_stored(one)
     with trial(service, "cribl") as one:
@@ -244,7 +244,7 @@ def new_relic_flat(service: RunningService) -> None:
     with trial(service, "new-relic") as one:
         one.record(3, age_s=48 * HOUR_S + 60)
         assert (one.wait(), one.stub.stored) == (ALL, [])
-        assert "the backlog holds events older than 48 hours" in one.warnings()[0]
+        assert "the backlog has events older than 48 hours" in one.warnings()[0]
     with trial(service, "new-relic", refused_ids=set(IDS)) as one:
         is_lost_behind_success(one)
         page_says(
@@ -263,7 +263,7 @@ def datadog_size_and_age(service: RunningService) -> None:
     with trial(service, "datadog") as one:
         one.record(3, age_s=18 * HOUR_S + 60)
         assert (one.wait(), one.stub.stored) == (ALL, [])
-        assert "the backlog holds events older than 18 hours" in one.warnings()[0]
+        assert "the backlog has events older than 18 hours" in one.warnings()[0]
     with trial(service, "datadog") as one:
         one.stub.fail("excluded")
         is_lost_behind_success(one)
@@ -283,7 +283,7 @@ def loki_blocked(service: RunningService) -> None:
     """17: 260 delivers nothing; when the tenant is no longer blocked, what waited is redriven."""
     with trial(service, "loki") as one:
         one.stub.fail("blocked")
-        is_refused(one, "answered 260: Loki blocks this tenant or stream")
+        is_refused(one, "answered 260: Loki blocks ingestion for this tenant or stream")
         one.stub.mend()
         one.record(1, first=3)
         assert one.wait() == {"delivered": 4, "dead": 0}
@@ -292,13 +292,13 @@ def loki_blocked(service: RunningService) -> None:
         one.stub.script(Reply(260))
         one.record(1)
         assert (one.wait()["delivered"], one.stub.stored) == (1, [])
-        assert "answered 260, by which Loki says that it blocks what is sent" in one.warnings()[0]
+        assert "answered 260, which means that Loki blocks ingestion" in one.warnings()[0]
 
 
 def axiom_counts(service: RunningService) -> None:
     """18: what is counted as failed is a dead letter; no text is so long that it is replaced."""
     with trial(service, "axiom", refused_ids={"e1"}) as one:
-        only_e1_is_dead(one, 200, "did not take 1 of 1 events")
+        only_e1_is_dead(one, 200, "rejected 1 of 1 events")
     with trial(service, "axiom") as one:
         long = {**TRIPLE[0], "message": "x" * (1_000_000 + 1)}
         assert one.post(as_lines([long]), "application/x-ndjson") == 200
@@ -365,7 +365,7 @@ def victorialogs_lines(service: RunningService) -> None:
         assert isinstance(one.stub, VictoriaLogs)
         one.record(3)
         assert one.wait() == NONE
-        assert "without the answer that Elasticsearch gives" in one.last_error()
+        assert "without an answer from Elasticsearch" in one.last_error()
     with trial(service, "victorialogs") as one:
         is_stored(one)
 
@@ -399,7 +399,7 @@ def loki_one_stream(service: RunningService) -> None:
         assert one.wait() == {"delivered": 2, "dead": 1}
         assert max(len(stream["values"]) for stream in streams_sent_to(one)) == 3
         assert one.states()["e1"].state == "dead_letter"
-        assert "Loki refuses the line" in str(one.states()["e1"].last_error)
+        assert "Loki rejected the line" in str(one.states()["e1"].last_error)
         assert sorted(one.stub.ids()) == ["e0", "e2"]
 
 

@@ -175,7 +175,7 @@ def test_a_refused_compression_says_how_to_turn_it_off(service):
         wait_until(lambda: client.stats(dst_id)["delivered"] == len(events))
 
     assert shown["last_error"]["message"].endswith(
-        "; if the destination does not take gzip, set compression to none"
+        "; if the destination does not support gzip, set compression to none"
     )
     assert taking.encodings() == {None}
     assert sorted(taking.lines()) == sorted(events.values())

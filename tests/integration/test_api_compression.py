@@ -41,7 +41,7 @@ async def test_a_format_has_its_compressions(world, format_, compression):
         for answer in (made, changed):
             detail = problem_of(answer, 422, "compression")["detail"]
             assert f"must be none or gzip with format {format_}: " in detail
-            assert "may drop what is sent and answer 200, as Fluentd does" in detail
+            assert "may drop the events and answer 200, as Fluentd does" in detail
         assert (await tenant.read.get(one)).json()["compression"] == "none"
     else:
         assert (made.status_code, changed.status_code) == (201, 200)
@@ -113,7 +113,7 @@ async def test_a_body_that_is_not_read_may_be_so_because_of_its_compression(worl
     error = (await tenant.admin.post(f"{PATH}/{destination_id}/test")).json()["error"]
 
     assert error.startswith(f"answered {status}: ")
-    hint = "; if the destination does not take gzip, set compression to none"
+    hint = "; if the destination does not support gzip, set compression to none"
     assert error.endswith(hint) == (compression == "gzip")
 
 

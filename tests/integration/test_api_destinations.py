@@ -743,7 +743,7 @@ async def test_redacts_a_url_that_is_the_credential(world):
         (Fault(FaultKind.TIMEOUT, "no answer within 10 s", 10_000_000), None, "10 s"),
         (Fault(FaultKind.CONNECT, "connection refused", 500), None, "refused"),
         (Fault(FaultKind.TLS, "the certificate has expired", 500), None, "expired"),
-        (Fault(FaultKind.FORBIDDEN, "an address in 10.0.0.0/8 is refused", 0), None, "refused"),
+        (Fault(FaultKind.FORBIDDEN, "an address in 10.0.0.0/8 is refused", 0), None, "forbidden"),
         (Response(302, b"", 900, location_host="login.example.com"), 302, "login.example.com"),
         (Response(401, b"", 900), 401, "credential"),
         (Response(404, b"", 900), 404, "URL"),

@@ -217,7 +217,7 @@ async def test_a_test_event_fetches_a_token_and_is_sent_with_it(world):
     [
         (Response(401, b"c4n4ry", 100), "the token endpoint answered 401: check client_id and client_secret"),
         (Response(200, b"c4n4ry", 100), "the token endpoint answered 200 without a token"),
-        (Fault(FaultKind.FORBIDDEN, "10.0.0.7 is inside", 100), "the token endpoint: the host leads to an address that is refused"),
+        (Fault(FaultKind.FORBIDDEN, "10.0.0.7 is inside", 100), "the token endpoint: the host points to a forbidden address"),
         (Fault(FaultKind.CONNECT, "connection refused by 192.0.2.7 port 443", 100), "the token endpoint: connection refused by the host"),
     ],
     ids=["refused", "garbage", "forbidden", "no connection"],

@@ -73,9 +73,9 @@ async def test_a_test_of_a_destination_that_is_not_there_is_no_test(tmp_path):
 @pytest.mark.parametrize(
     "message",
     [
-        "forbidden address 10.1.2.3: leads to a private network (10.0.0.0/8), which is refused",
-        "forbidden address 127.0.0.1: leads to loopback (127.0.0.0/8), which is refused",
-        "forbidden address fd00:ec2::254: leads to a cloud's metadata service, which is refused",
+        "forbidden address 10.1.2.3: leads to a private network (10.0.0.0/8), which is forbidden",
+        "forbidden address 127.0.0.1: points to loopback (127.0.0.0/8), which is forbidden",
+        "forbidden address fd00:ec2::254: points to a cloud metadata service, which is forbidden",
         "connected to 10.1.2.3 instead of the checked address 93.184.215.14",
     ],
 )

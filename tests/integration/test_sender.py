@@ -30,7 +30,7 @@ class FakeGuard:
 
     def check(self, address: str) -> str | None:
         self.asked.append(address)
-        return "leads to private network" if address in self.forbidden else None
+        return "points to private network" if address in self.forbidden else None
 
 
 class FakeResolver:
@@ -464,8 +464,8 @@ async def test_forbidden_address_is_not_connected_to():
             by_name = await channel.post(REQUEST)
 
     assert (by_address.kind, by_name.kind) == (FaultKind.FORBIDDEN, FaultKind.FORBIDDEN)
-    assert by_address.message == "127.0.0.1 leads to private network"
-    assert by_name.message == "hook.test leads to private network"  # and not the address
+    assert by_address.message == "127.0.0.1 points to private network"
+    assert by_name.message == "hook.test points to private network"  # and not the address
     assert server.connections == 0
 
 
@@ -510,7 +510,7 @@ async def test_a_name_is_never_resolved_behind_the_guards_back():
 
     assert (fault.kind, fault.message) == (
         FaultKind.FORBIDDEN,
-        "hook.test leads to what is not an IP address",
+        "hook.test points to something that is not an IP address",
     )
 
 

@@ -183,15 +183,18 @@ async def test_address_is_verified_as_one(tmp_path):
 
     assert good[0].status == 202
     assert server.names == [None]
-    assert (bad[0].kind, bad[0].message) == (FaultKind.TLS, "certificate is for another name than 127.0.0.1")
+    assert (bad[0].kind, bad[0].message) == (
+        FaultKind.TLS,
+        "certificate does not match the host name 127.0.0.1",
+    )
 
 
 @pytest.mark.parametrize(
     ("names", "days", "trusted", "message"),
     [
-        (("hook.test",), 30, False, "give the authority's certificate as ca_certificate"),
-        (("else.test",), 30, True, "certificate is for another name than hook.test"),
-        (("*.hook.test",), 30, True, "certificate is for another name than hook.test"),
+        (("hook.test",), 30, False, "set ca_certificate to the authority's certificate"),
+        (("else.test",), 30, True, "certificate does not match the host name hook.test"),
+        (("*.hook.test",), 30, True, "certificate does not match the host name hook.test"),
         (("hook.test",), -1, True, "certificate is not trusted: it has expired"),
     ],
 )
@@ -222,7 +225,7 @@ async def test_self_signed_peer_is_refused_by_default(tmp_path):
 
     assert (answers[0].kind, answers[0].message) == (
         FaultKind.TLS,
-        "certificate is not trusted: self-signed certificate; give the authority's certificate as ca_certificate",
+        "certificate is not trusted: self-signed certificate; set ca_certificate to the authority's certificate",
     )
     assert server.heads == []
 

@@ -413,7 +413,7 @@ def test_what_a_pipeline_drops_is_no_delivery(world, stream, name):
     assert read["stats"]["delivered"] == len(kept)
     assert world.node.count(stream) == len(kept)
     assert dead["dropped"] == ("answered 200, but nothing was stored: an ingest pipeline drops the event")
-    assert dead["refused"] == "answered 500 for the event: an ingest pipeline refuses it"
+    assert dead["refused"] == "answered 500 for the event: an ingest pipeline rejects it"
     assert "s3cret" not in json.dumps([dead, world.show(read["id"])])
 
 
@@ -524,7 +524,7 @@ def test_a_wrong_name_is_found_out_where_the_url_asks_for_that(world):
     "index, query, said",
     [
         ("logs-any", "?require_data_stream=true", "check the URL's index and parameters"),
-        ("Capitals", "", "no index can have the name in the URL"),
+        ("Capitals", "", "the name in the URL is not a valid index name: check the URL"),
     ],
     ids=["a parameter of Elasticsearch", "a name in capitals"],
 )

@@ -138,7 +138,7 @@ async def test_requests_to_one_address_are_paced_across_destinations():
     assert first.status == 202
     assert (late.kind, late.message) == (
         FaultKind.TIMEOUT,
-        "requests to its address are limited to 1 a second",
+        "requests to this address are limited to 1 a second",
     )
     assert receiver.requests == 34
 

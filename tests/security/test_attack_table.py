@@ -60,7 +60,7 @@ class Attack:
 
 CODES = {
     "url-scheme": ("AEGIS_ALLOW_HTTP", "must begin with https://"),
-    "url-unreadable": ("space, line break or invisible", "missing", "longer than 2048", "fragment", "backslash"),
+    "url-unreadable": ("space, line break or invisible", "missing", "the limit is 2048", "fragment", "backslash"),
     "url-credentials": ("use auth_header_name and auth_header_value",),
     "url-port": ("from 1 to 65535", "belongs to another protocol"),
     "url-host": (
@@ -94,7 +94,7 @@ UNREADABLE = [
     *unreadable(2, "space, line break or invisible", "ht\ttps://h.example/", "https\n://h.example/"),
     *unreadable(3, "no host", "https://", "https:///in", "https://:443/", "https://?x"),
     *unreadable(3, "missing", ""),
-    *unreadable(3, "longer than 2048", "https://h.example/" + "a" * URL_CHARS_MAX),
+    *unreadable(3, "the limit is 2048", "https://h.example/" + "a" * URL_CHARS_MAX),
     *unreadable(3, "fragment", "https://h.example/#x", "https://h.example#@evil.example/"),
     *unreadable(
         4,
@@ -199,7 +199,7 @@ ADDRESSES = [
     *addresses(16, "loopback (127.0.0.0/8)", ALLOWABLE, "::ffff:127.0.0.1", "::ffff:7f00:1", "0:0:0:0:0:ffff:7f00:1"),
     *addresses(16, "link-local and cloud metadata (169.254.0.0/16)", NEVER, "::ffff:a9fe:a9fe", "::ffff:169.254.169.254"),
     *addresses(16, "cloud metadata of Azure (168.63.129.16/32)", NEVER, "::ffff:168.63.129.16"),
-    *addresses(16, "IPv4-mapped (::ffff:0:0/96)", "write the IPv4 address itself", "::ffff:8.8.8.8"),
+    *addresses(16, "IPv4-mapped address (::ffff:0:0/96)", "write the IPv4 address itself", "::ffff:8.8.8.8"),
     *addresses(16, "(::/8)", NEVER, "::ffff:0:7f00:1", "::5efe:7f00:1", "::7f00:1", "::127.0.0.1", "::a9fe:a9fe"),
     *addresses(16, "loopback (127.0.0.0/8)", ALLOWABLE, "2606:4700::5efe:7f00:1", "2606:4700::200:5efe:127.0.0.1"),
     *addresses(16, "link-local and cloud metadata (169.254.0.0/16)", NEVER, "2606:4700::5efe:a9fe:a9fe"),

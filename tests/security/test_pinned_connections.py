@@ -157,7 +157,7 @@ async def test_a_certificate_for_another_name_at_the_right_address_is_refused(tm
         answer = await channel.post(REQUEST)
 
     assert isinstance(answer, Fault)
-    assert answer.message == f"certificate is for another name than {HOST}"
+    assert answer.message == f"certificate does not match the host name {HOST}"
     assert (receiver.names, receiver.taken) == ([HOST], [])
 
 

@@ -180,7 +180,7 @@ class Real:
 @pytest.mark.parametrize(
     "url, address, says",
     [
-        ("https://siem.example.net/in", "10.0.0.7", "private network (10.0.0.0/8), which is refused"),
+        ("https://siem.example.net/in", "10.0.0.7", "private network (10.0.0.0/8), which is forbidden"),
         ("https://siem.example.net/in", "169.254.169.254", "link-local and cloud metadata (169.254.0.0/16)"),
         ("https://169.254.169.254/latest/meta-data/", "", "link-local and cloud metadata (169.254.0.0/16)"),
         ("https://[64:ff9b::a9fe:a9fe]/", "", "link-local and cloud metadata (169.254.0.0/16)"),

@@ -212,6 +212,6 @@ async def test_a_token_endpoint_public_when_saved_private_when_tested(tmp_path):
 
     body = answer.json()
     assert (answer.status_code, body["ok"], body["status_code"]) == (200, False, None)
-    assert body["error"].startswith("the token endpoint: the host leads to an address that is refused")
+    assert body["error"].startswith("the token endpoint: the host points to a forbidden address")
     assert "10.0.0.7" not in answer.text
     assert (tap.connects, tap.look_ups) == ([], [])

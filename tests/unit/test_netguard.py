@@ -595,7 +595,7 @@ def test_any_text_gets_a_verdict(text, guard):
         assert str(ip_address(text))
         assert text.isascii()
     else:
-        assert verdict.startswith("leads to ")
+        assert verdict.startswith("points to ")
 
 
 @settings(deadline=None)

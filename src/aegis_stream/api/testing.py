@@ -41,7 +41,7 @@ ECHO_CHARACTERS_MIN = 8
 FAULT_LATENCY_STEP_MS = 100
 """Where nothing answered, the time is told in steps this large: how fast a network says no tells what is in it."""
 FORBIDDEN = (
-    "the host leads to an address that is refused: a destination must be public, or in a network that the operator has "
+    "the host points to a forbidden address: a destination must be public, or in a network that the operator has "
     "allowed (AEGIS_ALLOWED_NETWORKS)"
 )
 

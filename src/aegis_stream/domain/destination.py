@@ -192,7 +192,7 @@ def auth_header_problems(name: str | None, value: str | None) -> list[FieldProbl
     problems = []
     if (name is None) != (value is None):
         missing = "auth_header_name" if name is None else "auth_header_value"
-        problems.append(FieldProblem(missing, "give auth_header_name and auth_header_value both, or neither"))
+        problems.append(FieldProblem(missing, "set both auth_header_name and auth_header_value, or neither"))
     if name is not None and (fault := _name_fault(name)) is not None:
         problems.append(FieldProblem("auth_header_name", fault))
     if value is not None and (fault := visible_fault(value, HEADER_VALUE_CHARACTERS_MAX)) is not None:
@@ -206,9 +206,15 @@ def header_problems(headers: Headers, auth_header_name: str | None) -> list[Fiel
     A value is never repeated in a message, nor what is no name: it may be a value in the wrong place.
     """
     if len(headers) > HEADERS_MAX:
-        return [FieldProblem("headers", f"must be at most {HEADERS_MAX} headers, {len(headers)} are given")]
+        return [
+            FieldProblem("headers", f"has {len(headers)} headers; the limit is {HEADERS_MAX}: remove some")
+        ]
     problems = []
-    taken = {auth_header_name.lower(): "is the auth header already"} if auth_header_name is not None else {}
+    taken = (
+        {auth_header_name.lower(): "is already the auth header: remove it from headers"}
+        if auth_header_name is not None
+        else {}
+    )
     for number, (name, value) in enumerate(headers, 1):
         if not _TOKEN.fullmatch(name):
             problems.append(FieldProblem("headers", f"name number {number} {_NO_NAME}"))
@@ -219,7 +225,7 @@ def header_problems(headers: Headers, auth_header_name: str | None) -> list[Fiel
             visible_fault(value, HEADER_VALUE_CHARACTERS_MAX),
         )
         problems += [FieldProblem(f"headers.{name}", fault) for fault in faults if fault is not None]
-        taken[name.lower()] = "is given twice: names are the same in capitals or not"
+        taken[name.lower()] = "appears twice (header names ignore case): send it once"
     return problems
 
 
@@ -227,7 +233,7 @@ def _name_fault(name: str) -> str | None:
     if not _TOKEN.fullmatch(name):
         return _NO_NAME
     if name.lower() in _FRAMING_HEADERS:
-        return f"{name} is set by the service itself; use another header"
+        return f"{name} is set by the service: use another header"
     return None
 
 

@@ -181,5 +181,5 @@ def _parts(path: _Path, name: str) -> _Path:
 
 
 def _twice(path: _Path) -> _AmbiguousError:
-    message = "is there more than once, since a name with dots means the nested field: send it once"
+    message = "appears more than once, because a name with dots means the nested field: send it once"
     return _AmbiguousError(".".join(path), message)

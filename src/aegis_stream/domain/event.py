@@ -170,7 +170,7 @@ _PLAIN_TIME = re.compile(
 )
 """Times that need no second look (RFC 3339 section 5.6); the others get one, such as the last days of a month."""
 _ID_LOST = (
-    "is missing: events that another Aegis Audit Stream delivers must keep their ids, or a loop would never end; "
+    "is missing: an event from another Aegis Audit Stream must keep its id, or a delivery loop would never end; "
     "choose format json, ndjson or json_array for that destination"
 )
 _PREFLIGHT_TEXT = b'"' + PREFLIGHT_DATASET.encode() + b'"'
@@ -259,7 +259,7 @@ def _parse_thoroughly(
     named = organization.id if organization is not UNSET else UNSET
     refusal = _refuse_fields(event_id, dataset, reserved=reserved, id_needed=make_id is None)
     if refusal is None and named is not UNSET and named != organization_id:
-        message = "is another organization's than the path's: leave it out or correct it"
+        message = "does not match the organization in the URL: omit it or correct it"
         refusal = Rejection(event_id or None, "organization.id", message)
     if refusal is not None:
         return refusal
@@ -284,7 +284,7 @@ def _new_id(make_id: Callable[[], str] | None) -> str:
 def _fit_preflight(aegis: Raw | UnsetType, limits: EventLimits) -> Preflight | Rejection:
     preflight = parse_preflight(aegis)
     if isinstance(preflight, Preflight) and (kind := _private_value(preflight, limits)) is not None:
-        return Rejection(None, "aegis.summary", f"has {kind} in it: send counts of findings, never values")
+        return Rejection(None, "aegis.summary", f"contains {kind}: send counts of findings, never values")
     return preflight
 
 
@@ -294,7 +294,7 @@ def parse_preflight(aegis: Raw | UnsetType) -> Preflight | Rejection:
         return Rejection(
             None,
             "aegis",
-            f"is missing: events of dataset {PREFLIGHT_DATASET} must have it, with aegis.decision",
+            f"is missing: an event of dataset {PREFLIGHT_DATASET} needs it, with aegis.decision",
         )
     try:
         return _decode_preflight(aegis)
@@ -330,7 +330,7 @@ def _read_envelope(raw: bytes, limits: EventLimits) -> tuple[_Envelope, bytes] |
     event, keys_may_repeat = _decode_whole(raw)
     envelope = _convert(event, _Envelope)
     if keys_may_repeat and (repeated := _repeated_key(raw)) is not None:
-        message = "stands twice in the same object: which one counts is not defined"
+        message = "appears twice in the same object, and receivers could read either value: send it once"
         return Rejection(None, repeated, message, "malformed")
     if not has_dotted_names(event):
         return envelope, raw
@@ -397,7 +397,9 @@ def _refuse_shape(raw: bytes, limits: EventLimits) -> Rejection | None:
         message = f"the event is nested deeper than {limits.depth_max} levels: flatten it"
         return Rejection(None, "", message)
     if _has_long_number(raw, limits.number_digits_max):
-        message = f"a number in it has more than {limits.number_digits_max} characters: send it as a string"
+        message = (
+            f"the event has a number of more than {limits.number_digits_max} characters: send it as a string"
+        )
         return Rejection(None, "", message)
     return None
 
@@ -489,18 +491,63 @@ def _readable_id(raw: bytes) -> str | None:
 
 
 def _describe(error: Exception, parent: str) -> Rejection:
-    """Put a decoder's complaint into our words: the field and what is wrong with it."""
+    """Put a decoder's error into our words: the field, what is wrong with it, and what is right.
+
+    Args:
+        parent: path of the object that was decoded, "" for the event.
+    """
     if isinstance(error, UnicodeDecodeError):
-        return Rejection(None, parent, f"is not UTF-8 (byte {error.start})", "malformed")
+        message = f"the event is not UTF-8 (byte {error.start}): send JSON in UTF-8"
+        return Rejection(None, parent, message, "malformed")
     if isinstance(error, RecursionError):
         return Rejection(None, parent, "the event is nested too deeply to be read: flatten it")
     message, _, place = str(error).partition(" - at `$")
     place = place.rstrip("`").lstrip(".")
     field = ".".join(part for part in (parent, place) if part)
     if not isinstance(error, msgspec.ValidationError):
-        return Rejection(None, field, f"is not valid JSON: {message}", "malformed")
-    return Rejection(
-        None,
-        field,
-        message.replace("`", "").replace("Object contains", "has").replace("Expected", "expected"),
+        reason = message.removeprefix("JSON is malformed: ")
+        return Rejection(
+            None, field, f"the event is not valid JSON: {reason[:1].lower()}{reason[1:]}", "malformed"
+        )
+    plain = _in_our_words(message.replace("`", ""), field)
+    return Rejection(None, field, plain if field else f"the event {plain}")
+
+
+_TYPES = {
+    "str": "a string",
+    "int": "an integer",
+    "float": "a decimal number",
+    "bool": "true or false",
+    "object": "an object",
+    "array": "an array",
+}
+_CHOICES = {
+    "aegis.decision": "ALLOWED, ALLOWED_WITH_MASKING or BLOCKED",
+    "aegis.destination": "AI_TOOL, VENDOR or CUSTOMER",
+}
+_BOUNDS = {">=": "at least", "<=": "at most"}
+
+
+def _in_our_words(message: str, field: str) -> str:
+    """Word a validation error without the value, which may be a finding."""
+    if "datetime" in message:
+        return "must be a time with a zone (RFC 3339), such as 2026-05-15T10:33:21Z"
+    if message == "Number out of range":
+        return "is a number out of range: send a smaller one"
+    if message.startswith("Invalid enum value"):
+        return f"must be {_CHOICES[field]}"
+    if (name := message.removeprefix("Object contains unknown field ")) != message:
+        return f"has the unknown key {name}: send the documented keys only, counts and no values"
+    if (name := message.removeprefix("Object missing required field ")) != message:
+        return f"lacks the key {name}: add it"
+    expected, _, found = message.removeprefix("Expected ").partition(", got ")
+    if found:
+        wanted = " or ".join(_TYPES.get(one, one) for one in expected.split(" | "))
+        return f"must be {wanted}, not {_TYPES.get(found, found)}"
+    kind, _, bound = expected.partition(" ")
+    sign, _, limit = bound.partition(" ")
+    return (
+        f"must be {_TYPES.get(kind, kind)} of {_BOUNDS[sign]} {limit}"
+        if sign in _BOUNDS
+        else f"cannot be read: {message}"
     )

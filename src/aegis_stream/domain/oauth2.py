@@ -51,16 +51,16 @@ def oauth2_problems(oauth2: OAuth2 | None, auth_header_name: str | None) -> list
         return []
     problems = []
     if auth_header_name is not None:
-        message = "does not go with oauth2, whose token is the auth header: leave out one of the two"
+        message = "cannot be combined with oauth2, which sets the auth header: omit one of the two"
         problems.append(FieldProblem("auth_header_name", message))
     if not oauth2.client_secret:
-        message = "is needed: it is never kept when the host of token_url or of the destination changes"
+        message = "is required: it is not kept when the host of token_url or of the destination changes"
         problems.append(FieldProblem("oauth2.client_secret", message))
     elif fault := visible_fault(oauth2.client_secret, CLIENT_SECRET_CHARACTERS_MAX):
         problems.append(FieldProblem("oauth2.client_secret", fault))
     if fault := visible_fault(oauth2.client_id, CLIENT_ID_CHARACTERS_MAX):
         problems.append(FieldProblem("oauth2.client_id", fault))
     if not _SCOPES.fullmatch(oauth2.scope) or len(oauth2.scope) > SCOPE_CHARACTERS_MAX:
-        message = f"must be names with one blank between, of visible ASCII, {SCOPE_CHARACTERS_MAX} characters at most"
+        message = f"must be names of visible ASCII, separated by single spaces, at most {SCOPE_CHARACTERS_MAX} characters"
         problems.append(FieldProblem("oauth2.scope", message))
     return problems

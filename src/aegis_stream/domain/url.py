@@ -86,21 +86,26 @@ def _refuse(message: str, *, code: str) -> NoReturn:
 def _refuse_unreadable(text: str) -> None:
     """Refuse what parsers disagree about before anything is split."""
     if not text:
-        _refuse("a URL is missing; write one such as https://siem.example.com/ingest", code="url-unreadable")
+        _refuse(
+            "the URL is missing: write one such as https://siem.example.com/ingest", code="url-unreadable"
+        )
     if len(text) > URL_CHARS_MAX:
-        _refuse(f"the URL is longer than {URL_CHARS_MAX} characters", code="url-unreadable")
+        _refuse(
+            f"the URL has {len(text)} characters; the limit is {URL_CHARS_MAX}: shorten it",
+            code="url-unreadable",
+        )
     for char in text:
         if char == "\\":
-            _refuse("a backslash does not belong in a URL; write / or %5C", code="url-unreadable")
+            _refuse("the URL contains a backslash: write / or %5C", code="url-unreadable")
         # Every category C* and Z* at once: control, format (zero-width, bidi), surrogate, unassigned, and all blanks.
         if unicodedata.category(char)[0] in "CZ":
             _refuse(
-                "the URL contains a space, line break or invisible character; remove or percent-encode it",
+                "the URL contains a space, line break or invisible character: remove it or percent-encode it",
                 code="url-unreadable",
             )
         if char == "#":
             _refuse(
-                "a fragment (#...) is never sent; remove it, or write %23 for a literal #",
+                "the URL has a fragment (#...), which is never sent: remove it, or write %23 for a literal #",
                 code="url-unreadable",
             )
 
@@ -112,7 +117,7 @@ def _split_scheme(text: str, *, allow_http: bool) -> tuple[str, str]:
         _refuse("the URL must begin with https://", code="url-scheme")
     if scheme == "http" and not allow_http:
         _refuse(
-            "the URL must begin with https://; an operator can allow http with AEGIS_ALLOW_HTTP=true",
+            "the URL must begin with https://: an operator can allow http with AEGIS_ALLOW_HTTP=true",
             code="url-scheme",
         )
     return scheme, rest
@@ -124,11 +129,11 @@ def _split_target(rest: str) -> tuple[str, str]:
     authority, target = rest[:end], rest[end:]
     if "@" in authority:
         _refuse(
-            "a user name or password in the URL is not taken; use auth_header_name and auth_header_value",
+            "the URL contains a user name or password, which is not supported: use auth_header_name and auth_header_value",
             code="url-credentials",
         )
     if not target.isascii():
-        _refuse("path and query must be ASCII; percent-encode the other characters", code="url-unreadable")
+        _refuse("path and query must be ASCII: percent-encode the other characters", code="url-unreadable")
     return authority, target if target.startswith("/") else f"/{target}"
 
 
@@ -138,14 +143,14 @@ def _split_port(authority: str) -> tuple[str, str | None]:
         inside, bracket, after = authority.partition("]")
         if not bracket or (after and not after.startswith(":")):
             _refuse(
-                "the brackets around the IPv6 address are not closed as in https://[2001:db8::1]:8088/",
+                "the brackets around the IPv6 address are incomplete: write it as in https://[2001:db8::1]:8088/",
                 code="url-host",
             )
         return inside + bracket, after[1:] if after else None
     host, colon, port_text = authority.partition(":")
     if ":" in port_text:
         _refuse(
-            "there is more than one colon after the host; an IPv6 address needs brackets around it",
+            "the host is followed by more than one colon: put an IPv6 address in brackets",
             code="url-host",
         )
     return host, port_text if colon else None
@@ -159,7 +164,7 @@ def _read_port(text: str) -> int:
         _refuse("the port must be a number from 1 to 65535", code="url-port")
     if port in REFUSED_PORTS:
         _refuse(
-            f"port {port} belongs to another protocol ({REFUSED_PORTS[port]}); use the port where HTTPS is served",
+            f"port {port} belongs to another protocol ({REFUSED_PORTS[port]}): use the port where HTTPS is served",
             code="url-port",
         )
     return port
@@ -171,31 +176,36 @@ def _read_host(text: str) -> tuple[str, bool]:
     Returns: (host, whether it is an IP address).
     """
     if not text:
-        _refuse("the URL has no host; write one such as https://siem.example.com/ingest", code="url-host")
+        _refuse("the URL has no host: write one such as https://siem.example.com/ingest", code="url-host")
     if text.startswith("["):
         return _read_ipv6(text[1:-1]), True
     host = _fold(text)
     if host.endswith("."):
-        _refuse("the host ends in a dot; remove the dot", code="url-host")
+        _refuse("the host ends in a dot: remove the dot", code="url-host")
     labels = [_encode_label(label) for label in host.split(".")]
     if _is_numeric(labels[-1]):
         return _read_ipv4(text), True
     name = ".".join(labels)
     if len(name) > HOST_CHARS_MAX:
-        _refuse(f"the host name is longer than {HOST_CHARS_MAX} characters", code="url-host")
+        _refuse(
+            f"the host name has {len(name)} characters; the limit is {HOST_CHARS_MAX}: shorten it",
+            code="url-host",
+        )
     return name, False
 
 
 def _read_ipv6(text: str) -> str:
     if "%" in text:
         _refuse(
-            "an IPv6 address with a zone is not taken; zones mean something on one machine only",
+            "the IPv6 address has a zone, which is valid on one machine only: remove the zone",
             code="url-host",
         )
     try:
         return str(IPv6Address(text))
     except ValueError:
-        _refuse("what stands in brackets is not an IPv6 address", code="url-host")
+        _refuse(
+            "the text in brackets is not an IPv6 address: correct it, or remove the brackets", code="url-host"
+        )
 
 
 def _read_ipv4(text: str) -> str:
@@ -232,12 +242,16 @@ def _encode_label(label: str) -> str:
     ascii_label = label if label.isascii() else _to_punycode(label)
     if not ascii_label:
         _refuse(
-            "the host name has an empty part: two dots in a row, or a dot at its beginning", code="url-host"
+            "the host name has an empty part (two dots in a row, or a dot at the beginning): remove the extra dot",
+            code="url-host",
         )
     if len(ascii_label) > LABEL_CHARS_MAX:
-        _refuse(f"a part of the host name is longer than {LABEL_CHARS_MAX} characters", code="url-host")
+        _refuse(
+            f"a part of the host name has {len(ascii_label)} characters; the limit is {LABEL_CHARS_MAX}: shorten it",
+            code="url-host",
+        )
     if not _LABEL_CHARS.issuperset(ascii_label):
-        _refuse("the host may contain letters, digits, hyphens, underscores and dots only", code="url-host")
+        _refuse("the host may contain only letters, digits, hyphens, underscores and dots", code="url-host")
     if ascii_label.startswith("xn--"):
         _check_punycode(ascii_label)
     return ascii_label
@@ -256,7 +270,7 @@ def _to_punycode(label: str) -> str:
     except UnicodeError:
         pass  # too long, forbidden, or mixed writing directions: the same way out as below
     _refuse(
-        "the host contains characters that not all programs read alike; write it in its xn-- form",
+        "the host contains characters that programs read differently: write it in its xn-- form",
         code="url-host",
     )
 
@@ -283,4 +297,4 @@ def _check_punycode(label: str) -> None:
     except UnicodeError:
         genuine = False
     if not genuine:
-        _refuse("a part of the host begins with xn-- but is not valid punycode", code="url-host")
+        _refuse("a part of the host begins with xn-- but is not valid punycode: correct it", code="url-host")

@@ -10,4 +10,4 @@ def visible_fault(text: str, characters_max: int) -> str | None:
     if _VISIBLE.fullmatch(text) and len(text) <= characters_max:
         return None
     limit = f"must be 1 to {characters_max} visible ASCII characters without line breaks"
-    return limit + "; check for a pasted newline or quote mark"
+    return f"{limit}: check for a pasted line break or quotation mark"

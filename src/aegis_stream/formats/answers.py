@@ -30,12 +30,12 @@ def unread(answer: Response, whose: str) -> Failure:
         whose: whose answer was expected, as in "Splunk".
     """
     if is_page(answer.body):
-        why, fix_needed = f"with a web page: the URL leads to something else than {whose}", True
+        why, fix_needed = f"with a web page instead of an answer from {whose}: check the URL", True
     elif answer.body.lstrip()[:1] not in (b"{", b"["):
-        why, fix_needed = f"without the answer that {whose} gives: is the URL the right one?", True
+        why, fix_needed = f"without an answer from {whose}: check the URL", True
     else:
         why, fix_needed = (
-            f"with a body that is cut short, or not {whose}'s: what became of the events is not known",
+            f"with a body that is truncated or not from {whose}: whether it stored the events is unknown",
             False,
         )
     return Failure(

@@ -39,7 +39,7 @@ def interpret(answer: Answer, count: int) -> Verdict:
     failed = count - min(reply.ingested, count - 1)
     return Failure(
         Scope.EVENT,
-        f"answered {answer.status}, but did not take {failed} of {count} events: a field is too long, or there are too many fields",
+        f"answered {answer.status}, but rejected {failed} of {count} events: a field is too long, or there are too many fields",
         status_code=answer.status,
         permanent=True,
     )

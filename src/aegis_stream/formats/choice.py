@@ -35,7 +35,7 @@ _SENTINEL_PATH = r"/dataCollectionRules/[^/]+/streams/[^/]+"
 _NEW_RELIC_HOST = r"((gov-)?log-api(\.eu)?\.newrelic\.com|log-api\.jp\.nr-data\.net)"
 _BETTER_STACK_HOST = r"(.*\.)?(betterstackdata\.com|logs\.betterstack\.com)"
 _OTLP_ELSE = (
-    "the path is where OTLP receivers take traces or metrics, and drop events: logs belong to /v1/logs"
+    "OTLP receivers accept only traces or metrics at this path, and drop events: send logs to /v1/logs"
 )
 _RULES: tuple[tuple[str, str, Format, str], ...] = (
     (_ANY_HOST, r"/cribl/_bulk", CRIBL, "the path ends in /cribl/_bulk, where Cribl reads lines"),
@@ -64,9 +64,7 @@ _COMPILED = tuple(
     (re.compile(host), re.compile(f".*{path}"), Choice(format_, reason))
     for host, path, format_, reason in _RULES
 )
-_DEFAULT = Choice(
-    JSON, "no other format is known to be needed at this URL: each event travels as it is stored"
-)
+_DEFAULT = Choice(JSON, "no other format is known for this URL: each event is sent as it is stored")
 
 
 def choose(url: str) -> Choice:

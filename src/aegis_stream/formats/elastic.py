@@ -35,10 +35,10 @@ _BETWEEN_ITEMS = re.compile(r"\s*,?\s*")
 _STORED = frozenset({"created", "updated"})
 _CREATED = frozenset({"created", None})
 """Results beside a 201; VictoriaLogs has none."""
-_FAILURE_STORE = "stored in the failure store, not in the data stream: look there for what the mapping or the pipeline refuses"
+_FAILURE_STORE = "stored in the failure store, not in the data stream: check there what the mapping or the pipeline rejects"
 _BAD_REQUEST = Failure(
     Scope.DESTINATION,
-    "answered 400 to the request as a whole: check the URL's index and parameters, as in /logs-aegis.preflight-default/_bulk",
+    "answered 400 to the whole request: check the URL's index and parameters, as in /logs-aegis.preflight-default/_bulk",
     status_code=400,
     fix_needed=True,
 )
@@ -113,7 +113,7 @@ def interpret_bulk(answer: Answer, count: int) -> Verdict | list[Verdict]:
         return Accepted(201)
     missing = Failure(
         Scope.DESTINATION,
-        f"answered {answer.status}, but the answer ends before it says what became of the event",
+        f"answered {answer.status}, but the answer ends before the result of this event",
         status_code=answer.status,
         unjudged=True,
     )
@@ -135,7 +135,7 @@ def interpret_document(answer: Answer, count: int) -> Verdict:
         return _dropped(answer.status)
     return Failure(
         Scope.DESTINATION,
-        f"answered {answer.status}: a document was replaced: end the URL in /_doc, /_create or /_bulk, without an id",
+        f"answered {answer.status}: a document was replaced: end the URL with /_doc, /_create or /_bulk, without an id",
         status_code=answer.status,
         fix_needed=True,
     )

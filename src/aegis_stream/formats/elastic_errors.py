@@ -10,7 +10,7 @@ from aegis_stream.domain.attempt import Answer, Failure, Response, Scope
 
 _FIX_STATUSES = frozenset({401, 403, 404})
 _FIELD = "a field does not fit the mapping"
-_PIPELINE = "an ingest pipeline refuses it"
+_PIPELINE = "an ingest pipeline rejects it"
 _REFUSED_BY_HAND = "fail_processor_exception"
 """What a pipeline says that refuses an event on purpose: always a 500, and always the same for the same event."""
 _ABOUT_EVENT = {
@@ -22,20 +22,20 @@ _ABOUT_EVENT = {
     "ingest_processor_exception": _PIPELINE,
 }
 _CAUSES = {
-    "max_bytes_length_exceeded_exception": "a text in it has more than 32766 bytes, in a field whose type takes no longer one",
+    "max_bytes_length_exceeded_exception": "a text has more than 32766 bytes, the limit of its field's type: shorten it, or change the mapping",
 }
 """Causes that say more than the type of the error about an event."""
 _ABOUT_DESTINATION = {
     "index_not_found_exception": "the index does not exist: check the URL",
     "index_closed_exception": "the index is closed: open it",
-    "invalid_index_name_exception": "no index can have the name in the URL",
-    "cluster_block_exception": "the index or the cluster is blocked for writing: is the disk full?",
-    "validation_exception": "the cluster's limit of shards is reached: remove indices, or raise the limit",
+    "invalid_index_name_exception": "the name in the URL is not a valid index name: check the URL",
+    "cluster_block_exception": "the index or the cluster is blocked for writing: check whether its disk is full",
+    "validation_exception": "the cluster's shard limit is reached: remove indices, or raise the limit",
     "security_exception": "the credential may not write to this index",
     "es_rejected_execution_exception": "the cluster is too busy",
     "rejected_execution_exception": "the cluster is too busy",
     "circuit_breaking_exception": "the cluster is short of memory",
-    "unavailable_shards_exception": "the index has no shard that can be written to",
+    "unavailable_shards_exception": "no shard of the index is available for writing",
 }
 """What is known about the types of errors; another type is not repeated in a message."""
 
@@ -76,7 +76,7 @@ def failure_of(status: int, error: Error | str | None) -> Failure:
     by_status = status in _FIX_STATUSES or status in (409, 429) or status >= 500
     if by_status and kind != _REFUSED_BY_HAND:
         return _about_destination(status, "the event could not be stored")
-    return _about_event(status, _CAUSES.get(cause) or _ABOUT_EVENT.get(kind, "the event was refused"))
+    return _about_event(status, _CAUSES.get(cause) or _ABOUT_EVENT.get(kind, "the event was rejected"))
 
 
 def named_failure(answer: Answer, *, alone: bool) -> Failure | None:

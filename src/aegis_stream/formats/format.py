@@ -96,7 +96,7 @@ def oversize(format_: Format, request: Request, count: int) -> Failure | None:
     what = "the event" if alone else f"the request of {count} events"
     return Failure(
         Scope.EVENT,
-        f"{what} has {len(request.body)} bytes as {format_.name}, which takes {limit} at most",
+        f"{what} has {len(request.body)} bytes as {format_.name}; the limit is {limit}: send smaller events",
         permanent=True,
     )
 
@@ -107,8 +107,8 @@ def compression_problem(format_: Format, compression: Compression) -> str | None
         return None
     allowed = " or ".join(sorted(format_.compressions))
     return (
-        f"must be none or {allowed} with format {format_.name}: not all of its destinations are known to read {compression}, "
-        "and one that does not may drop what is sent and answer 200, as Fluentd does"
+        f"must be none or {allowed} with format {format_.name}: not all of its destinations can read {compression}, "
+        "and one that cannot may drop the events and answer 200, as Fluentd does"
     )
 
 
@@ -123,7 +123,7 @@ def when_compressed(format_: Format, compression: Compression) -> Format:
     def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
         verdict = format_.interpret(answer, count)
         if isinstance(verdict, Failure) and _is_unread(verdict, answer, count):
-            advice = f"if the destination does not take {compression}, set compression to none"
+            advice = f"if the destination does not support {compression}, set compression to none"
             return replace(verdict, message=f"{verdict.message}; {advice}")
         return verdict
 
@@ -150,7 +150,7 @@ def overdue(format_: Format, oldest: bytes, now: Micros) -> str | None:
     if format_.age_max_s is None or now - micros_of(oldest) <= format_.age_max_s * SECOND:
         return None
     hours = format_.age_max_s // 3600
-    return f"the backlog holds events older than {hours} hours, which {format_.name} destinations take with a 2xx and drop"
+    return f"the backlog has events older than {hours} hours, which {format_.name} destinations accept with a 2xx and then drop"
 
 
 def with_query(format_: Format, target: str) -> str:

@@ -41,9 +41,9 @@ def _judge(status: int) -> Verdict:
         return Accepted(status)
     busy = status == 429 or status >= 500
     what = (
-        "Honeycomb limits the rate"
+        "Honeycomb limits the request rate"
         if busy
-        else "the event was refused: is it too large, or has it too many fields?"
+        else "Honeycomb rejected the event: check its size and its number of fields"
     )
     return Failure(
         Scope.DESTINATION if busy else Scope.EVENT,

@@ -25,7 +25,7 @@ STATUS_BLOCKED = 260
 
 _PUSH = b'{"streams":[{"stream":{"service_name":"%s"},"values":[%s]}]}'
 _REFUSED = (
-    "answered 400: Loki refuses the line: it is older than reject_old_samples_max_age, more than half of max_chunk_age (an hour) "
+    "answered 400: Loki rejected the line: it is older than reject_old_samples_max_age, more than half of max_chunk_age (an hour) "
     "behind the newest line of its stream, too far ahead, or longer than max_line_size"
 )
 _encode = msgspec.json.encode
@@ -48,7 +48,7 @@ def interpret(answer: Answer, count: int) -> Verdict:
     if answer.status == 204:
         return Accepted(204)
     if answer.status == STATUS_BLOCKED:
-        message = "answered 260: Loki blocks this tenant or stream: its limits say until when"
+        message = "answered 260: Loki blocks ingestion for this tenant or stream: check its limits"
         return Failure(Scope.DESTINATION, message, status_code=STATUS_BLOCKED, fix_needed=True)
     return unread(answer, "Loki")
 

@@ -26,7 +26,7 @@ RETRIED = frozenset({429, 502, 503, 504})
 
 _FINER = re.compile(r"\.\d{6}\d*[1-9]")
 """A time that microseconds do not tell."""
-_WARNING = "the receiver took the events and has a warning about them: look into its log"
+_WARNING = "the receiver accepted the events with a warning: check its log"
 _BEGIN = (
     b'{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"%s"}}]},'
     b'"scopeLogs":[{"scope":{"name":"aegis"},"logRecords":['
@@ -67,7 +67,7 @@ def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
         which = (
             "the event" if count == 1 else f"{min(rejected, count)} of {count} events, without saying which"
         )
-        message = f"answered {answer.status}, but rejected {which}: look into the receiver's log"
+        message = f"answered {answer.status}, but rejected {which}: check the receiver's log"
         return [Failure(Scope.EVENT, message, status_code=answer.status, permanent=True)] * count
     if reply.partial_success is not None and reply.partial_success.error_message:
         return Accepted(answer.status, warning=_WARNING)

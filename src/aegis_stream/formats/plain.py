@@ -18,8 +18,8 @@ from .status import by_status
 
 _OTLP_MARK = b'"partialSuccess"'
 _OTLP = (
-    "answered {} as an OTLP receiver does, which keeps nothing of events that are not OTLP; any 2xx counts as delivered: "
-    "choose format otlp_logs, and end the URL in /v1/logs"
+    "answered {} like an OTLP receiver, which drops events that are not OTLP; any 2xx counts as delivered: "
+    "choose format otlp_logs, and end the URL with /v1/logs"
 )
 
 

@@ -29,33 +29,35 @@ from .status import retry_after_seconds
 CODE_SUCCESS = 0
 CODES_FULL = frozenset({24, 25})
 """Taken, but a queue (24) or the place for acknowledgements (25) is nearly full."""
-_ADVICE_TOKEN = "the token is missing, wrong or disabled: auth_header_value must be Splunk and the token"  # noqa: S105 - advice
-_ADVICE_CHANNEL = "the token has indexer acknowledgement: put ?channel= and a GUID into the URL, or switch it off for the token"
+_ADVICE_TOKEN = (
+    "the token is missing, wrong or disabled: set auth_header_value to Splunk, a space and the token"  # noqa: S105 - advice
+)
+_ADVICE_CHANNEL = "indexer acknowledgement is on for this token: add ?channel= and a GUID to the URL, or turn it off for the token"
 _TO_FIX = {
     **dict.fromkeys((1, 2, 3, 4, 21, 22), _ADVICE_TOKEN),
     7: "the token's index does not exist or is not allowed: correct the token in Splunk",
     **dict.fromkeys((10, 11), _ADVICE_CHANNEL),
-    14: "indexer acknowledgement is off for this token: take channel out of the URL",
-    16: "a token in the URL is not enabled: send it as auth_header_value",
-    17: "the URL is that of the health check: end it in /services/collector/event",
+    14: "indexer acknowledgement is off for this token: remove channel from the URL",
+    16: "Splunk does not allow tokens in the URL: send the token in auth_header_value",
+    17: "the URL is that of the health check: end it with /services/collector/event",
 }
 """Codes about the token or the URL. Code 7 is one of them, since we name no index."""
 _BAD_EVENT = {
     5: "no data",
-    6: "the event is not in a format that Splunk reads",
-    12: "there is no event in the envelope",
+    6: "Splunk cannot read the event's format",
+    12: "the envelope has no event",
     13: "the event is empty",
     15: "the indexed fields cannot be read",
 }
 _BUSY = {
-    8: "Splunk failed inside: look into splunkd.log",
+    8: "Splunk had an internal error: check splunkd.log",
     9: "Splunk is busy",
     18: "Splunk's queues are full",
     19: "the acknowledgement service is unavailable",
     20: "Splunk's queues are full and the acknowledgement service is unavailable",
     23: "Splunk is shutting down",
     26: "Splunk's queue is at capacity",
-    27: "Splunk has no place for further acknowledgements",
+    27: "Splunk has no room for further acknowledgements",
 }
 _CODE_FAILED_INSIDE = 8
 
@@ -109,7 +111,9 @@ def _from_first_bad(reply: _Reply, answer: Response, count: int) -> Verdict | li
         return bad
     rest = Failure(
         Scope.DESTINATION,
-        _message(answer, reply.code, "an event before this one was refused, and this one was not looked at"),
+        _message(
+            answer, reply.code, "an earlier event of the request was rejected, and this one was not read"
+        ),
         status_code=answer.status,
         unjudged=True,
     )

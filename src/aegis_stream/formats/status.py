@@ -20,34 +20,34 @@ _OVERLOAD_STATUSES = frozenset({429, 503})
 _PAGE_STARTS = frozenset({b"<", b" ", b"\t", b"\r", b"\n"})
 
 _ADVICE = {
-    400: "the destination could not read the event: check that the URL takes JSON as this format sends it",
+    400: "the destination could not read the event: check that the URL accepts JSON in this format",
     401: "the destination does not accept the credential: check auth_header_name and auth_header_value",
     402: "the destination's quota is used up: check its plan",
     403: "the credential may not write here: check its permissions",
     404: "there is nothing at this path: check the URL",
-    405: "this path does not take POST: check the URL",
-    407: "a proxy asks for credentials: the URL must lead to the receiver itself",
+    405: "this path does not accept POST: check the URL",
+    407: "a proxy asks for credentials: use the URL of the receiver itself",
     408: "the destination gave up waiting for the request",
     410: "the destination has been removed: check the URL",
     413: "the request is too large for the destination: lower batch.max_bytes",
-    415: "the destination does not take this content type: choose another format",
-    422: "the destination refused the event's content",
-    429: "the destination is limiting the rate",
-    500: "the destination failed inside: look into its own log",
-    502: "a gateway in front of the destination has no answer from it",
+    415: "the destination does not accept this content type: choose another format",
+    422: "the destination rejected the event's content",
+    429: "the destination limits the request rate",
+    500: "the destination had an internal error: check its log",
+    502: "a gateway got no answer from the destination",
     503: "the destination is overloaded or down for maintenance",
-    504: "a gateway in front of the destination waited in vain",
+    504: "a gateway timed out waiting for the destination",
 }
 _ODD_SUCCESSES = {
     207: "answered 207, which may hide failures that this format cannot read; any 2xx counts as delivered",
-    260: "answered 260, by which Loki says that it blocks what is sent; any 2xx counts as delivered: choose format loki",
+    260: "answered 260, which means that Loki blocks ingestion; any 2xx counts as delivered: choose format loki",
 }
 """Successes by the contract of the plain formats that hide a loss elsewhere."""
-_PAGE = "answered {} with a web page: is the URL that of a receiver? Any 2xx counts as delivered"
+_PAGE = "answered {} with a web page: check that the URL is that of a receiver; any 2xx counts as delivered"
 _ACCEPTED = {status: Accepted(status, warning=_ODD_SUCCESSES.get(status)) for status in range(200, 300)}
 _FAULT_ADVICE = {
     FaultKind.DNS: "check the host name in the URL",
-    FaultKind.CONNECT: "is the receiver running, and does a firewall let us through?",
+    FaultKind.CONNECT: "check that the receiver is running and that no firewall blocks the connection",
     FaultKind.TIMEOUT: "the receiver must answer before it does slow work",
 }
 
@@ -106,5 +106,5 @@ def _message(answer: Response) -> str:
         return f"answered {status}, a redirect{where}: redirects are not followed; enter the final URL"
     advice = _ADVICE.get(status)
     if advice is None:
-        advice = "the destination refused the request" if 400 <= status < 500 else "the destination failed"
+        advice = "the destination rejected the request" if 400 <= status < 500 else "the destination failed"
     return f"answered {status}: {advice}"

@@ -86,7 +86,7 @@ class Ingest:
         if appended.added:
             self.notifier.notify(organization_no, appended.head)
         for place, sequence in appended.conflicts.items():
-            message = f"is the id of event {sequence}, which has another body: send it under a new id"
+            message = f"belongs to event {sequence}, which has another body: send this event with a new id"
             rejected.append(
                 (indexes[place], Rejection(events[place].event_id, "event.id", message, "conflict"))
             )
@@ -97,7 +97,7 @@ class Ingest:
         size = sum([len(event.body) for event in events])
         if self._queued_bytes + size > self.queue_bytes_max and self._queued_bytes:
             raise Unavailable(
-                "too many events are waiting to be stored: send them again in a moment",
+                "too many events are waiting to be stored: send them again later",
                 code="ingest-queue-full",
             )
         self._queued_bytes += size

@@ -104,7 +104,9 @@ class Dialer:
         addresses = await self._addresses(deadline)
         for address in addresses:
             reason = (
-                self._guard.check(address) if _is_address(address) else "leads to what is not an IP address"
+                self._guard.check(address)
+                if _is_address(address)
+                else "points to something that is not an IP address"
             )
             if reason is not None:
                 raise Refused(FaultKind.FORBIDDEN, f"{self._endpoint.host} {reason}")
@@ -187,7 +189,7 @@ class Dialer:
         if not peername:
             raise Refused(FaultKind.CONNECT, f"{self._peer} closed the connection at once")
         if not _same_address(str(peername[0]), address):
-            message = f"{self._peer} was reached at another address than the one that was checked"
+            message = f"{self._peer} was reached at a different address than the checked one"
             raise Refused(FaultKind.FORBIDDEN, message)
         sock = transport.get_extra_info("socket")
         if sock is not None:
@@ -226,7 +228,7 @@ def _same_address(actual: str, expected: str) -> bool:
 
 def _resolve_message(host: str, exc: Exception) -> str:
     if isinstance(exc, socket.gaierror) and exc.errno == socket.EAI_AGAIN:
-        return f"name {host} does not resolve at present: the name server gives no answer"
+        return f"name {host} does not resolve now: the name server does not answer"
     return f"name {host} does not resolve"
 
 
@@ -234,22 +236,22 @@ def _tls_message(host: str, peer: str, exc: ssl.SSLError) -> str:
     if isinstance(exc, ssl.SSLCertVerificationError):
         code = exc.verify_code
         if code in (_WRONG_NAME, _WRONG_ADDRESS):
-            return f"certificate is for another name than {host}"
+            return f"certificate does not match the host name {host}"
         if code == _EXPIRED:
             return "certificate is not trusted: it has expired"
         if code == _NOT_YET_VALID:
             return "certificate is not trusted: it is not valid yet"
         if code in _TOO_WEAK:
-            return f"certificate is not trusted: {exc.verify_message}; have it issued anew, with SHA-256 and a key of today's size"
+            return f"certificate is not trusted: {exc.verify_message}; get a new one with SHA-256 and a longer key"
         why = (
             "self-signed certificate" if code in (_SELF_SIGNED, _SELF_SIGNED_IN_CHAIN) else exc.verify_message
         )
-        return f"certificate is not trusted: {why}; give the authority's certificate as ca_certificate"
+        return f"certificate is not trusted: {why}; set ca_certificate to the authority's certificate"
     reason = (exc.reason or "handshake failed").replace("_", " ").lower()
     if exc.reason in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST"):
-        return f"{peer} does not speak TLS: is it an http:// address?"
+        return f"{peer} does not speak TLS: check whether the URL must begin with http://"
     if exc.reason in ("UNSUPPORTED_PROTOCOL", "TLSV1_ALERT_PROTOCOL_VERSION"):
-        return f"{peer} offers no TLS version from 1.2 on"
+        return f"{peer} does not support TLS 1.2 or newer"
     return f"no TLS session with {peer}: {reason}"
 
 

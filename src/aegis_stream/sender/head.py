@@ -41,13 +41,13 @@ def build_head(route: Route, user_agent: str, content_type: str, path_suffix: st
     path, mark, query = endpoint.target.partition("?")
     target = f"{path}{path_suffix}{mark}{query}"
     if not _TARGET.fullmatch(target) or not _HOST.fullmatch(endpoint.host_header):
-        raise _invalid("url", "has characters that cannot go into a request line: percent-encode them")
+        raise _invalid("url", "contains characters that a request line cannot carry: percent-encode them")
     lines = [f"POST {target} HTTP/1.1", f"Host: {endpoint.host_header}"]
     names = set[str]()
     for name, value in route.headers:
         lower = _checked_name(name)
         if lower in names:
-            raise _invalid("headers", f"have {name} twice")
+            raise _invalid("headers", f"contain {name} twice")
         names.add(lower)
         lines.append(f"{name}: {_checked_value(name, value)}")
     for name, value in (("User-Agent", user_agent), ("Content-Type", content_type)):
@@ -57,23 +57,21 @@ def build_head(route: Route, user_agent: str, content_type: str, path_suffix: st
     try:
         return "\r\n".join(lines).encode()
     except UnicodeEncodeError as exc:
-        raise _invalid("headers", "hold text that is not Unicode") from exc
+        raise _invalid("headers", "contain text that is not Unicode") from exc
 
 
 def _checked_name(name: str) -> str:
     if not _TOKEN.fullmatch(name):
-        raise _invalid(
-            "headers", "have a name with other characters than letters, digits and - _ . ! # $ & ' * + ^ ~"
-        )
+        raise _invalid("headers", "contain a name that is not a header name: use letters, digits and -")
     lower = name.lower()
     if lower in _OURS:
-        raise _invalid("headers", f"cannot set {name}: it is set by the request itself")
+        raise _invalid("headers", f"cannot set {name}: the service sets it")
     return lower
 
 
 def _checked_value(name: str, value: str) -> str:
     if _CONTROL.search(value):
-        raise _invalid("headers", f"have a line break or control character in the value of {name}")
+        raise _invalid("headers", f"contain a line break or control character in the value of {name}")
     return value
 
 

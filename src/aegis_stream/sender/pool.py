@@ -314,7 +314,7 @@ class Channel:
         if delay_s is None:
             self._idle.append(connection)
             message = (
-                f"requests to its address are limited to {self._limits.address_requests_per_s:g} a second"
+                f"requests to this address are limited to {self._limits.address_requests_per_s:g} a second"
             )
             fault = self._fault(FaultKind.TIMEOUT, message, exchange.began)
             self._loop.call_soon(exchange.ended, exchange.token, fault)

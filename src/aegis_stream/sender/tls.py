@@ -53,7 +53,7 @@ class TrustStore:
         except (OSError, ValueError) as exc:
             raise Misconfigured(
                 f"the bundle of certificate authorities {self._ca_bundle or 'of the system'} cannot be read: "
-                "name a file with certificates in PEM form"
+                "set it to a file of PEM certificates"
             ) from exc
         return context
 
@@ -81,7 +81,7 @@ def _private(ca_certificate: str) -> ssl.SSLContext:
 
 def _unusable() -> Invalid:
     message = (
-        "is not a certificate in PEM form: give the text from -----BEGIN CERTIFICATE----- to "
-        "-----END CERTIFICATE-----, both lines included"
+        "is not a PEM certificate: send the text from -----BEGIN CERTIFICATE----- to "
+        "-----END CERTIFICATE-----, including both lines"
     )
     return Invalid(f"ca_certificate {message}", problems=(FieldProblem("ca_certificate", message),))

@@ -356,7 +356,7 @@ class Connection(asyncio.Protocol):
         """End what is under way as timed out, or close if nothing is."""
         within = f"within {self._timeout_s:g} s"
         if self._reader.started:
-            message = f"the answer was not whole {within}"
+            message = f"the answer was not complete {within}"
         elif self._transport is not None and self._transport.get_write_buffer_size():
             message = f"the request was not read {within}"
         else:
@@ -396,9 +396,9 @@ class Connection(asyncio.Protocol):
             self.abort()
             self._owner.ended(self, exchange, None)
         elif isinstance(exc, ssl.SSLError):
-            self.fail(FaultKind.TLS, f"the TLS session with {self._peer} broke: {_clause(exc)}")
+            self.fail(FaultKind.TLS, f"the TLS session with {self._peer} failed: {_clause(exc)}")
         elif self._reader.started:
-            self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection before its answer was whole")
+            self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection before its answer was complete")
         else:
             self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
 

@@ -89,7 +89,7 @@ class KeyFile:
         try:
             with self.path.open("rb") as file:
                 if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
-                    raise Misconfigured(f"{self.path} can be read by others: chmod 600 {self.path}")
+                    raise Misconfigured(f"{self.path} is readable by other users: chmod 600 {self.path}")
                 text = file.read(_FILE_BYTES_MAX)
         except OSError as error:
             raise Misconfigured(
@@ -124,7 +124,7 @@ class KeyFile:
                 fresh.unlink()
             raise Misconfigured(
                 f"the master key file {self.path} cannot be written: {error.strerror}; run this as the user that owns it, "
-                "or put a new key (`openssl rand -base64 32`) in front of the others yourself and run this again"
+                "or put a new key (`openssl rand -base64 32`) before the others yourself and run this again"
             ) from error
 
 
@@ -135,10 +135,10 @@ def parse_ring(text: str, setting: str) -> Ring:
     """
     words = [word for word in re.split(r"[\s,]+", text) if word]
     if not words:
-        raise Misconfigured(f"{setting} holds no master key: {_MAKE_ONE}")
+        raise Misconfigured(f"{setting} contains no master key: {_MAKE_ONE}")
     if len(words) > KEYS_MAX:
         raise Misconfigured(
-            f"{setting} holds {len(words)} keys, at most {KEYS_MAX} are taken: leave out the oldest"
+            f"{setting} contains {len(words)} keys; the limit is {KEYS_MAX}: remove the oldest"
         )
     names = [setting] if len(words) == 1 else [f"key {at + 1} of {setting}" for at in range(len(words))]
     keys = [_decode(word, name) for word, name in zip(words, names, strict=True)]
@@ -152,7 +152,7 @@ def new_key(random: Random, ring: Ring = ()) -> MasterKey:
         key = MasterKey(random.random_bytes(MASTER_KEY_BYTES))
         if key.key_id not in taken:
             return key
-    raise Unavailable("the system's random source gives the same bytes again: no key was made")
+    raise Unavailable("the system's random source repeated itself: no key was made")
 
 
 @contextlib.contextmanager
@@ -184,7 +184,7 @@ def _decode(word: str, name: str) -> MasterKey:
     except ValueError as error:
         raise Misconfigured(f"{name} is not base64: {_MAKE_ONE}") from error
     if len(key) != MASTER_KEY_BYTES:
-        raise Misconfigured(f"{name} has {len(key)} bytes, it must have {MASTER_KEY_BYTES}: {_MAKE_ONE}")
+        raise Misconfigured(f"{name} has {len(key)} bytes instead of {MASTER_KEY_BYTES}: {_MAKE_ONE}")
     return MasterKey(key)
 
 

@@ -83,8 +83,8 @@ class Vault:
         if key is None:
             self._sound("vault.key_unknown", place, key_id)
             raise Unavailable(
-                "the master key was changed, and the new one is not here: nothing was stored; "
-                "start the service with it in AEGIS_MASTER_KEY, in front of the old one",
+                "the master key was rotated, and this service does not have the new key: nothing was stored; "
+                "restart it with the new key before the old one in AEGIS_MASTER_KEY",
                 code="wrong-master-key",
             )
         bound = _bound(_CURRENT, place)
@@ -125,14 +125,14 @@ class Vault:
         if is_record and key is None:
             self._sound("vault.key_unknown", place, record.key_id)
             raise Unavailable(
-                "a stored credential was sealed with another master key: start with the AEGIS_MASTER_KEY it was sealed with",
+                "a stored credential is encrypted with a master key that this service does not have: start it with that key in AEGIS_MASTER_KEY",
                 code="wrong-master-key",
             )
         opened = _decrypt(record, key, place) if key is not None else None
         if opened is None:
             self._sound("vault.record_refused", place, record.key_id)
             raise Unavailable(
-                "a stored credential does not open in this place: the row was changed or moved; write the destination anew",
+                "a stored credential cannot be decrypted: its database row was changed or moved; save the destination again",
                 code="sealed-record-damaged",
             )
         self._alarmed.discard(place)

@@ -172,7 +172,7 @@ def test_an_event_that_is_too_large_alone_is_given_up_unsent(make):
     assert sim.attempts()[2] == [(1, "failed")]
     message = sim.progress().health.last_error_message
     assert message.startswith("the event has 100")
-    assert message.endswith("bytes as spoken, which takes 80000 at most")
+    assert message.endswith("bytes as spoken; the limit is 80000: send smaller events")
 
 
 def test_too_large_requests_do_not_stop_what_follows(make):
@@ -534,7 +534,9 @@ def test_a_backlog_that_has_become_too_old_is_said_once_an_hour(make, spoken):
     assert young == []
     assert (
         said
-        == ["the backlog holds events older than 2 hours, which spoken destinations take with a 2xx and drop"]
+        == [
+            "the backlog has events older than 2 hours, which spoken destinations accept with a 2xx and then drop"
+        ]
         * 2
     )
 

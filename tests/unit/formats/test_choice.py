@@ -102,8 +102,8 @@ def test_says_why(name, url):
 @pytest.mark.parametrize("what", ["traces", "metrics"])
 def test_a_path_for_something_else_is_told(what):
     """Where an OTLP receiver takes traces or metrics, the reason says where logs belong."""
-    assert "logs belong to /v1/logs" in choose(f"https://h.example:4318/v1/{what}").reason
-    assert "logs belong to /v1/logs" not in choose(f"https://h.example:4318/v1/{what}/more").reason
+    assert "send logs to /v1/logs" in choose(f"https://h.example:4318/v1/{what}").reason
+    assert "send logs to /v1/logs" not in choose(f"https://h.example:4318/v1/{what}/more").reason
 
 
 def test_every_format_but_the_plain_ones_can_be_chosen():

@@ -45,7 +45,7 @@ def test_only_the_words_for_what_was_not_read_are_others(name, answer):
     if status in (400, 406, 415) and (name, status) not in OWN_WORDS:
         assert (
             verdict.message
-            == f"{plain.message}; if the destination does not take gzip, set compression to none"
+            == f"{plain.message}; if the destination does not support gzip, set compression to none"
         )
         assert [getattr(verdict, one) for one in FACTS] == [getattr(plain, one) for one in FACTS]
     else:

@@ -239,7 +239,7 @@ def test_an_item_decides_about_its_event(item, delivered, scope, permanent, fix_
             "more than 32766 bytes",
         ),
         ({"type": "illegal_argument_exception", "caused_by": None}, "too many fields"),
-        ({"type": "s3cret_exception", "caused_by": {"type": "s3cret"}}, "the event was refused"),
+        ({"type": "s3cret_exception", "caused_by": {"type": "s3cret"}}, "the event was rejected"),
         (
             {"type": "mapper_parsing_exception", "reason": "value 's3cret'"},
             "a field does not fit the mapping",
@@ -396,10 +396,10 @@ def test_a_pause_that_is_asked_for_is_kept(status):
         (200, b'{"result":"noop"}', False, "pipeline"),
         (200, b'{"result":"updated"}', False, "replaced"),
         (201, b"", False, "URL"),
-        (201, b'{"result":', False, "cut short"),
+        (201, b'{"result":', False, "truncated"),
         (400, b'{"error":{}}', False, "could not read"),
         (400, b'{"error":{"type":"index_closed_exception"}}', False, "open it"),
-        (500, b'{"error":{"type":"fail_processor_exception"}}', False, "pipeline refuses"),
+        (500, b'{"error":{"type":"fail_processor_exception"}}', False, "pipeline rejects"),
         (429, b"", False, "rate"),
     ],
 )

@@ -115,7 +115,7 @@ def test_a_refused_line_is_told_why():
     """A 400 of Loki's is about the age, the order or the length of lines, which the message says; nothing sends people to the URL."""
     verdict = interpret(Response(400, b"entry too far behind", 100), 1)
 
-    assert verdict.message.startswith("answered 400: Loki refuses the line")
+    assert verdict.message.startswith("answered 400: Loki rejected the line")
     assert all(
         one in verdict.message for one in ("max_chunk_age", "reject_old_samples_max_age", "max_line_size")
     )

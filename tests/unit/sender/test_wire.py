@@ -447,7 +447,7 @@ async def test_reused_connection_closed_within_the_answer_is_a_fault():
     [
         (0, b"", "no answer within 10 s"),
         (5, b"", "not read within 10 s"),
-        (0, b"HTTP/1.1 2", "not whole within 10 s"),
+        (0, b"HTTP/1.1 2", "not complete within 10 s"),
     ],
 )
 async def test_expiry_says_what_was_missing(unsent, data, words):

@@ -96,7 +96,7 @@ def test_takes_a_bounded_number_of_keys():
     keys = [MasterKey(bytes([number]) * 32) for number in range(KEYS_MAX + 1)]
 
     assert len(parse_ring(text_of(*keys[:-1]), "X")) == KEYS_MAX
-    with pytest.raises(Misconfigured, match="leave out the oldest"):
+    with pytest.raises(Misconfigured, match="remove the oldest"):
         parse_ring(text_of(*keys), "X")
 
 
@@ -254,7 +254,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(file, monkeypatch):
 
     monkeypatch.setattr(os, "fsync", full)
 
-    with pytest.raises(Misconfigured, match=r"No space left on device.*in front of the others"):
+    with pytest.raises(Misconfigured, match=r"No space left on device.*before the others"):
         file.write((OTHER_KEY,))
     assert file.read() == (KEY,)
     assert [one.name for one in file.path.parent.iterdir()] == ["master.key"]

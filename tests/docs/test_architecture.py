@@ -19,13 +19,13 @@ def test_the_map_is_the_tree():
     assert mapped == there
 
 
-def test_the_floors_are_the_contract():
+def test_the_layers_are_the_contract():
     """The layers of ARCHITECTURE.md are those of .importlinter, in their order."""
     contract = read(".importlinter").partition("layers =\n")[2].partition("\n\n")[0]
-    floors = re.findall(
+    layers = re.findall(
         r"^\| \d+ \| (.+) \|$", read("ARCHITECTURE.md").partition("## A delivery")[0], re.MULTILINE
     )
-    steps = [one for one in floors if one.startswith("`")]
+    steps = [one for one in layers if one.startswith("`")]
 
     assert [re.findall(r"\w+", one) for one in steps] == [
         re.findall(r"\w+", line) for line in contract.splitlines()

@@ -1,4 +1,4 @@
-"""A receiver that hands on every body it gets: for the reconciliation after a run, when nothing is measured any more."""
+"""A receiver that passes on every body, for the reconciliation after a run, when nothing is measured."""
 
 import contextlib
 import threading
@@ -16,10 +16,10 @@ class _Server(ThreadingHTTPServer):
 
 @contextlib.contextmanager
 def checking_receiver(take: Callable[[Sequence[bytes]], None]) -> Iterator[str]:
-    """Run a receiver of NDJSON in a thread of this process until the block ends; yields its URL.
+    """Run a receiver of NDJSON in a thread of this process until the block ends; yield its URL.
 
     Args:
-        take: called with the lines of every request, before it is answered with 202.
+        take: called with the lines of every request, before the 202.
     """
 
     class Handler(BaseHTTPRequestHandler):
@@ -37,7 +37,7 @@ def checking_receiver(take: Callable[[Sequence[bytes]], None]) -> Iterator[str]:
             self.end_headers()
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name is the base class's
-            """Keep quiet."""
+            """Log nothing."""
 
     with _Server(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)

@@ -1,9 +1,9 @@
-"""A receiver that notes when each event arrives; a program of its own: `python -m bench.clocked_receiver OUT`.
+"""A receiver that records when each event arrives; a separate program: `python -m bench.clocked_receiver OUT`.
 
-It takes one event a request, prints its port, and writes its notes at SIGTERM: for each request the destination's
+It expects one event per request, prints its port, and writes its records at SIGTERM: for each request the destination's
 number, the 16 characters of the event's id after `pflt_`, CLOCK_MONOTONIC in nanoseconds, which all processes of a machine
-share, and the SHA-256 of the body (a microsecond, taken after the clock). The path chooses the
-behaviour: /ok/N answers 202, /hang/N never answers, /slow/N answers after five seconds.
+share, and the SHA-256 of the body (it takes a microsecond, after the clock is read). The path selects the behaviour:
+/ok/N answers 202, /hang/N never answers, /slow/N answers after five seconds.
 """
 
 import asyncio
@@ -26,7 +26,7 @@ _KEY = re.compile(rb'"id": ?"pflt_(.{16})"')
 
 
 class Connection(asyncio.Protocol):
-    """One connection of a sender."""
+    """One connection from a sender."""
 
     def __init__(self, notes: bytearray) -> None:
         self._notes = notes
@@ -35,10 +35,10 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from it
 
     def data_received(self, data: bytes) -> None:
-        """Note what is complete, and answer it."""
+        """Record complete requests, and answer them."""
         now_ns = time.monotonic_ns()
         self._unread += data
         while (end := self._unread.find(b"\r\n\r\n")) >= 0:
@@ -66,7 +66,7 @@ class Connection(asyncio.Protocol):
 
 
 async def receive(out: Path) -> None:
-    """Receive until SIGTERM; then write the notes."""
+    """Receive until SIGTERM; then write the records."""
     loop, stop, notes = asyncio.get_running_loop(), asyncio.Event(), bytearray()
     loop.add_signal_handler(signal.SIGTERM, stop.set)
     server = await loop.create_server(lambda: Connection(notes), "127.0.0.1", 0, backlog=1024)

@@ -1,8 +1,8 @@
-"""A page of shared memory between the harness and a load generator: how far it may go, how far it has come.
+"""Shared memory between the harness and a load generator: how far it may go, and how far it is.
 
-The generator runs closed-loop on the true end: it sends while fewer than `backlog_max` events are on their way, so the load
-is the highest that the whole chain sustains, and ends only after every request it began has been answered. All numbers
-are doubles at fixed places; load.lua knows the same layout.
+The generator is a closed loop around the whole chain: it sends while fewer than `backlog_max` events are in flight, so the
+load is the highest that the chain sustains. It ends only when all its requests are answered. All numbers are doubles at
+fixed offsets; load.lua uses the same layout.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ from pathlib import Path
 
 RECEIVED, BACKLOG_MAX, STOP = 0, 1, 2
 FIRST_SLOT, SLOT = 8, 8
-"""Doubles before the first thread's slot, and in one."""
+"""Doubles before the first thread's slot, and in each slot."""
 SENT, ACKED, BAD, ANSWERS = 0, 1, 2, 3
 THREADS_MAX = 16
 _SIZE = 4096
@@ -23,7 +23,7 @@ _SIZE = 4096
 
 @dataclass(slots=True)
 class Control:
-    """The page, as the harness sees it."""
+    """The harness's side of the page."""
 
     path: Path
     _page: mmap.mmap
@@ -44,7 +44,7 @@ class Control:
 
 @contextlib.contextmanager
 def control_page(folder: Path) -> Iterator[Control]:
-    """Make a page; it is gone when the block ends."""
+    """Create a page; it is removed when the block ends."""
     with tempfile.NamedTemporaryFile(prefix="control-", dir=folder) as file:
         file.truncate(_SIZE)
         with contextlib.closing(mmap.mmap(file.fileno(), _SIZE)) as page:
@@ -53,6 +53,6 @@ def control_page(folder: Path) -> Iterator[Control]:
 
 @contextlib.contextmanager
 def open_page(path: Path) -> Iterator[Control]:
-    """Open a page that the harness has made (the generator's side)."""
+    """Open a page that the harness has created (the generator's side)."""
     with path.open("r+b") as file, contextlib.closing(mmap.mmap(file.fileno(), _SIZE)) as page:
         yield Control(path, page)

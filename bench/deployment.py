@@ -1,4 +1,4 @@
-"""Our service with its destinations at nginx: loads on it, and what they came to."""
+"""Our service with destinations at nginx: loads on it, and their results."""
 
 import contextlib
 from collections.abc import Iterator, Mapping
@@ -16,20 +16,20 @@ from .reconcile import Reconciliation, check_contents, check_counters, check_hea
 from .service import Service, aegis
 
 FILL = LoadPlan(per_request=1_000, connections=4, backlog_max=NO_LIMIT)
-"""Large requests: as fast as the public ingest takes events."""
+"""Large requests, with which ingest is fastest."""
 FILL_S = 3600.0
 DISK_BYTES_AN_EVENT = 1_100
-"""An event with its row, its place in the indexes and room for the write-ahead log: 0.8 KB, and a third more."""
+"""Disk space of an event, with its row, its index entries and its share of the write-ahead log: 0.8 KB and a third."""
 
 
 @dataclass(slots=True)
 class Deployment:
-    """A running service whose destinations all lead to one nginx.
+    """A running service whose destinations all send to one nginx.
 
     Args:
-        destinations: ids of those that must get everything.
-        recorded: events in its log so far, which is the last sequence.
-        delivered: how many of them each destination has got.
+        destinations: ids of those that must receive everything.
+        recorded: events in its log so far, the last sequence.
+        delivered: how many of them each destination has received.
     """
 
     folder: Path
@@ -42,11 +42,11 @@ class Deployment:
     _runs: list[Run] = field(default_factory=list)
 
     def warm_up(self, plan: LoadPlan, seconds: float) -> None:
-        """Run a load that does not count."""
+        """Run a load that is not measured."""
         self._load(plan, "wrm", seconds)
 
     def load(self, plan: LoadPlan, seconds: float) -> Run:
-        """Run a load and measure it. Raises: RuntimeError when not everything arrived once, or in another length."""
+        """Run a load and measure it. Raises: RuntimeError when an event did not arrive once, or with another length."""
         run, sent = self._load(plan, f"r{len(self._runs):02d}", seconds)
         self._runs.append(run)
         self._sent.append(sent)
@@ -72,7 +72,7 @@ class Deployment:
         return run, sent
 
     def reconcile(self, checked_max: int) -> Reconciliation:
-        """Compare what all measured loads came to, contents included. Raises: RuntimeError, TimeoutError on any difference."""
+        """Compare what all measured loads sent and what arrived, including contents. Raises: RuntimeError, TimeoutError on any difference."""
         check_counters(self.service, self.destinations, self.delivered)
         check_head(self.service, self.recorded)
         acknowledged = sum(one.events for one in self._runs)
@@ -104,9 +104,9 @@ def deployed(
     """Run our service with destinations at nginx until the block ends.
 
     Args:
-        fields: of each destination, beside its URL.
-        preload: events that are in the log before there is a destination, at least.
-        api_processes: unless the options say otherwise.
+        fields: fields of each destination besides its URL.
+        preload: at least this many events are in the log before the first destination is created.
+        api_processes: used unless the options set it.
     """
     folder.mkdir(exist_ok=True)
     processes = options.api_processes or api_processes
@@ -120,12 +120,12 @@ def deployed(
 
 
 def need_log(events: int) -> None:
-    """Check that the disk has room for a log. Raises: RuntimeError that says what is missing."""
+    """Check that the disk has room for a log. Raises: RuntimeError with the space that is missing."""
     need_disk(events * DISK_BYTES_AN_EVENT, f"a log of {events:,} events")
 
 
 def fill(folder: Path, service: Service, events: int, options: Options) -> Sent:
-    """Record at least `events` events through the public ingest, as fast as it goes."""
+    """Record at least `events` events through ingest, as fast as possible."""
     plan = replace(FILL, scattered=options.scattered)
     with wrk(folder, service.port, service.key, plan, "fil") as load:
         wait_until(f"{events:,} events in the log", lambda: load.acknowledged >= events, FILL_S, 0.01)
@@ -134,7 +134,7 @@ def fill(folder: Path, service: Service, events: int, options: Options) -> Sent:
 
 
 def tuned(plan: LoadPlan, options: Options) -> LoadPlan:
-    """Return a plan with what the command line says otherwise."""
+    """Return a plan with the values of the command line."""
     return replace(
         plan,
         connections=options.connections or plan.connections,
@@ -146,7 +146,7 @@ def tuned(plan: LoadPlan, options: Options) -> LoadPlan:
 def side_by_side(
     one: Deployment, other: Deployment, plan: LoadPlan, options: Options
 ) -> tuple[list[tuple[Run, Run]], Reconciliation]:
-    """Load two services by turns, after a warm-up of both.
+    """Load two services in turns, after a warm-up of both.
 
     Returns: the pairs of runs, and the sum of both reconciliations.
     """

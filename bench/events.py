@@ -1,7 +1,7 @@
 """The one event of all benchmarks: a preflight decision with all its fields, 580 bytes of JSON.
 
-Only its id changes from event to event (in two places, at fixed offsets), so that a load generator can write a batch by
-copying digits into a template, and so that every event can be made anew from its number to compare it with what arrived.
+Only its id changes from event to event (in two places, at fixed offsets). So a load generator can write a batch by copying
+digits into a template, and every event can be rebuilt from its number to compare it with what arrived.
 """
 
 import functools
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 EVENT_BYTES = 580
 ID_PREFIX = "pflt_"
 RUN_CHARACTERS, COUNT_CHARACTERS = 4, 12
-"""After the prefix: those that name the run and the thread, then those that count (decimal, time-ordered; or hexadecimal, scattered)."""
+"""Characters after the prefix: first the run and the thread, then the count (decimal and time-ordered, or hexadecimal and scattered)."""
 ORG_ID = "org_abc"
 MULTIPLIER, MODULUS = 0x9E3779B97F4A7C15, 2**48
-"""Scatter ids: a multiplication by an odd number is one to one. load.lua knows the same."""
+"""Scatters ids: a multiplication by an odd number is one to one. load.lua uses the same."""
 
 
 def event_body(run: str, number: int) -> bytes:
@@ -64,7 +64,7 @@ def _text(event_id: str, padding: str) -> str:
 
 
 def id_offsets(body: bytes) -> list[int]:
-    """Return where the 16 characters after each `pflt_` begin."""
+    """Return the offsets of the 16 characters after each `pflt_`."""
     offsets, start = [], 0
     while (found := body.find(ID_PREFIX.encode(), start)) >= 0:
         start = found + len(ID_PREFIX)
@@ -78,7 +78,7 @@ class Sent:
 
     Args:
         run: three characters, as for `event_body`.
-        scattered: their ids are in no order.
+        scattered: the ids are not ordered.
     """
 
     run: str
@@ -88,7 +88,7 @@ class Sent:
 
     @property
     def name(self) -> bytes:
-        """The characters after `pflt_` that all ids of this run have in common."""
+        """The characters after `pflt_` that all ids of this run share."""
         return f"{self.run:0<{RUN_CHARACTERS}}".encode()
 
     def key(self, number: int) -> bytes:
@@ -98,7 +98,7 @@ class Sent:
         return self.name + b"%012d" % number
 
     def index(self, key: bytes) -> int | None:
-        """Return which of these events has an id (from 0); None when it is none of them."""
+        """Return which of these events has this id (from 0); None if none has."""
         digits = key[RUN_CHARACTERS:]
         try:
             if self.scattered:
@@ -111,7 +111,7 @@ class Sent:
         return index if 0 <= index < self.count and self.key(number) == key else None
 
     def body(self, index: int) -> bytes:
-        """Make an event anew."""
+        """Rebuild an event."""
         return _template(self.run).replace(_zeros(self.run), self.key(self.first + index))
 
     def digest(self, index: int) -> bytes:
@@ -119,7 +119,7 @@ class Sent:
         return hashlib.sha256(self.body(index)).digest()
 
     def bodies(self) -> Iterator[bytes]:
-        """Make all of them anew, in the order of their numbers."""
+        """Rebuild all of them, in the order of their numbers."""
         return (self.body(index) for index in range(self.count))
 
 

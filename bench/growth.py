@@ -24,14 +24,14 @@ from .workloads import BATCHED
 ORGANIZATIONS, DESTINATIONS_EACH = 1_000, 10
 OPERATOR_KEY = "aegis_op_benchmark-operator-key-0123456789"
 SAMPLE = 20
-"""Organizations that get an event in S8."""
+"""Organizations that receive an event in S8."""
 SETTLE_S = 3.0
 SHORT = 20
-"""The long log of S11 is so many times as long as the short one."""
+"""The long log of S11 is this many times as long as the short one."""
 
 
 def backlog(options: Options) -> Round:
-    """S7: a paused destination is resumed; in the middle of the backlog the service is stopped and started again."""
+    """S7: resume a paused destination; in the middle of the backlog, stop the service and start it again."""
     need_log(options.backlog_events)
     with scratch("ours") as folder, nginx(folder / "nginx") as receiver:
         data = folder / "data"
@@ -52,7 +52,7 @@ def backlog(options: Options) -> Round:
         with aegis(
             data, key=key, workers=options.workers, api_processes=options.api_processes or 1
         ) as service:
-            # `aegis` returns when the API answers; the worker is at work by then, or soon after.
+            # The service is ready when the API answers; the worker may need a moment longer.
             wait_until("the first POST", lambda: receiver.received() > stopped_at, 60, 0.002)
             restart_s = time.monotonic() - began_s
             _drain(receiver, sent.count)
@@ -88,7 +88,7 @@ def _reconcile_backlog(
 
 
 def _memory(service: Service) -> dict[str, dict[str, float]]:
-    """Return the memory of all its processes, MiB."""
+    """Return the memory of all processes of the service, MiB."""
     return {
         name: {"first": memory_mib(pid), "last": memory_mib(pid), "peak": memory_mib(pid, "VmHWM")}
         for name, pid in service.pids.items()
@@ -104,12 +104,12 @@ def _drain(receiver: Receiver, wanted: int) -> int:
         if now != arrived:
             arrived, last_s = now, time.monotonic()
         elif time.monotonic() - last_s > 30:
-            raise RuntimeError(f"{arrived} of {wanted} have arrived, and nothing more for 30 s")
+            raise RuntimeError(f"{arrived} of {wanted} events have arrived, and no more for 30 s")
     return arrived
 
 
 def idle_crowd(options: Options) -> Round:
-    """S8: 10,000 destinations of 1,000 organizations with nothing to do; then an event to some of them."""
+    """S8: 10,000 idle destinations of 1,000 organizations; then an event to some of them."""
     with (
         scratch("ours") as folder,
         clocked(folder, "receiver") as receiver,
@@ -152,20 +152,20 @@ def idle_crowd(options: Options) -> Round:
 
 
 def _wake(service: Service, keys: Mapping[str, str]) -> dict[bytes, tuple[int, bytes]]:
-    """Send an event to each organization; return when it was acknowledged and the SHA-256 of its body, by the key of its id."""
+    """Send an event to each organization; return the time of its ack and the SHA-256 of its body, by the key of its id."""
     acked: dict[bytes, tuple[int, bytes]] = {}
     for number, (org_id, key) in enumerate(keys.items()):
         event = json.loads(event_body("run", number))
         event["organization"]["id"] = org_id
         service.call("POST", f"/api/orgs/{org_id}/events", event, key=key)
-        digest = hashlib.sha256(json.dumps(event).encode()).digest()  # as `call` writes it
+        digest = hashlib.sha256(json.dumps(event).encode()).digest()  # in the spelling of `call`
         acked[Sent("run", 0, SAMPLE).key(number)] = time.monotonic_ns(), digest
         time.sleep(0.1)
     return acked
 
 
 def _delays(arrivals: Mapping[int, list[Arrival]], acked: Mapping[bytes, tuple[int, bytes]]) -> list[float]:
-    """Return the milliseconds from ack to arrival, each event at each destination. Raises: RuntimeError on any difference."""
+    """Return the milliseconds from ack to arrival of each event at each destination. Raises: RuntimeError on any difference."""
     delays = []
     for number in range(DESTINATIONS_EACH):
         found = arrivals.get(number, [])
@@ -180,7 +180,7 @@ def _delays(arrivals: Mapping[int, list[Arrival]], acked: Mapping[bytes, tuple[i
 
 
 def _populate(service: Service, urls: list[str]) -> dict[str, str]:
-    """Make the organizations and their destinations through REST; return the organizations' keys."""
+    """Create the organizations and their destinations with REST calls; return the organizations' keys."""
     numbers = range(ORGANIZATIONS)
     with ThreadPoolExecutor(8) as threads:
         shares = [numbers[start::8] for start in range(8)]
@@ -212,7 +212,7 @@ def _post(connection: http.client.HTTPConnection, path: str, key: str, body: obj
 
 
 def long_log(options: Options) -> Round:
-    """S11: S2 with a long log, and with a twentieth of it, two services by turns."""
+    """S11: S2 with a long log, and with a log of a twentieth of its length, two services in turns."""
     need_log(options.log_events * (SHORT + 1) // SHORT)
     with (
         scratch("ours") as folder,

@@ -23,7 +23,7 @@ from .workloads import FANNED
 
 S5_RATE = 2_000.0
 S9_RATE = 100.0
-"""Events a second for the latencies of S9: 1,700 POSTs a second to the healthy destinations."""
+"""Events per second for the latencies of S9: 1,700 POSTs per second to the healthy destinations."""
 HEALTHY, SICK = 17, ("hang", "slow", "refuse")
 
 
@@ -43,18 +43,18 @@ class Arrival:
 
 @dataclass(frozen=True, slots=True)
 class Clocked:
-    """A receiver that notes arrivals."""
+    """A receiver that records arrivals."""
 
     port: int
     out: Path
     process: subprocess.Popen[bytes]
 
     def url(self, kind: str, destination: int) -> str:
-        """Return where a destination of this kind sends to."""
+        """Return the URL of a destination of this kind."""
         return f"http://127.0.0.1:{self.port}/{kind}/{destination}"
 
     def arrivals(self) -> dict[int, list[Arrival]]:
-        """End it; return what came to each destination."""
+        """Stop it; return what each destination received."""
         self.process.send_signal(signal.SIGTERM)
         self.process.wait(20)
         found: dict[int, list[Arrival]] = {}
@@ -65,7 +65,7 @@ class Clocked:
 
 @contextlib.contextmanager
 def clocked(folder: Path, name: str) -> Iterator[Clocked]:
-    """Run a receiver that notes arrivals until the block ends."""
+    """Run a receiver that records arrivals until the block ends."""
     log, out = folder / f"{name}.log", folder / f"{name}.notes"
     with running([sys.executable, "-m", "bench.clocked_receiver", out], log=log) as process:
         wait_until("the receiver", lambda: process.poll() is not None or log.read_text().strip(), 15)
@@ -74,10 +74,10 @@ def clocked(folder: Path, name: str) -> Iterator[Clocked]:
 
 @dataclass(frozen=True, slots=True)
 class Paced:
-    """A paced load that is over.
+    """A finished paced load.
 
     Args:
-        times: by the key of the event's id: when it was sent and when acknowledged, nanoseconds.
+        times: by the key of the event's id, when it was sent and acknowledged, nanoseconds.
     """
 
     sent: Sent
@@ -85,7 +85,7 @@ class Paced:
 
 
 def send_paced(folder: Path, service: Service, run: str, rate: float, seconds: float) -> Paced:
-    """Send events at a fixed rate, until all are acknowledged. Raises: RuntimeError when one was not."""
+    """Send events at a fixed rate, until all are acknowledged. Raises: RuntimeError when one is not acknowledged."""
     out, log = folder / "acks.notes", folder / "acks.log"
     command = [sys.executable, "-m", "bench.paced_load", str(service.port), service.key, run, str(rate)]
     with running([*command, str(seconds), out], log=log) as process:
@@ -98,13 +98,13 @@ def send_paced(folder: Path, service: Service, run: str, rate: float, seconds: f
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Return the value below which `share` of the values lie."""
+    """Return the value below which this share of the values is."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def ack_to_arrival(options: Options) -> Round:
-    """S5: at 2,000 events a second, how long from the ack until the event is at the receiver."""
+    """S5: at 2,000 events per second, the time from the ack to the arrival at the receiver."""
     with (
         scratch("ours") as folder,
         aegis(folder / "data", workers=options.workers, api_processes=options.api_processes or 1) as service,
@@ -143,7 +143,7 @@ def ack_to_arrival(options: Options) -> Round:
 
 
 def wait_delivered(service: Service, destinations: Sequence[str], events: int) -> None:
-    """Wait until each destination has got so many events. Raises: TimeoutError, RuntimeError when attempts failed."""
+    """Wait until each destination has received this many events. Raises: TimeoutError, RuntimeError when attempts failed."""
     for one in destinations:
         wait_until(
             f"stats.delivered = {events}",
@@ -155,7 +155,7 @@ def wait_delivered(service: Service, destinations: Sequence[str], events: int) -
 
 
 def compare(arrivals: Sequence[Arrival], warm: Paced, loads: Sequence[Paced]) -> Reconciliation:
-    """Compare what one destination got with what was acknowledged. Raises: RuntimeError on any difference."""
+    """Compare what one destination received with what was acknowledged. Raises: RuntimeError on any difference."""
     contents = Contents([warm.sent, *(one.sent for one in loads)])
     for one in arrivals:
         contents.take_one(one.key, one.digest)
@@ -167,9 +167,9 @@ def compare(arrivals: Sequence[Arrival], warm: Paced, loads: Sequence[Paced]) ->
 
 
 def sick_neighbours(options: Options) -> Round:
-    """S9: what 17 destinations lose to one that hangs, one that refuses and one that answers after 5 s.
+    """S9: how much 17 destinations suffer from one that hangs, one that rejects and one that answers after 5 s.
 
-    Two services take turns, one with the 17 alone and one with all 20, so that both see the same machine.
+    Two services take turns, one with the 17 and one with all 20, so that both run on the same machine.
     """
     rates, full, counts = _throughputs(options)
     latencies, paced_counts = _latencies(options)
@@ -197,7 +197,7 @@ def _add_sick(service: Service, receiver: Clocked) -> None:
 
 
 def _throughputs(options: Options) -> tuple[list[tuple[float, float]], list[Run], Reconciliation]:
-    """Return pairs of rates, alone and beside the sick; the runs beside the sick; and the sum of both reconciliations."""
+    """Return pairs of rates, without and with the sick destinations; the runs with them; and the sum of both reconciliations."""
     with (
         scratch("ours") as folder,
         nginx(folder / "nginx") as receiver,
@@ -212,7 +212,7 @@ def _throughputs(options: Options) -> tuple[list[tuple[float, float]], list[Run]
 
 @dataclass(slots=True)
 class _PacedSide:
-    """A service with its healthy destinations at a receiver that notes arrivals, numbered from `first`."""
+    """A service with its healthy destinations at a receiver that records arrivals, numbered from `first`."""
 
     folder: Path
     service: Service
@@ -222,7 +222,7 @@ class _PacedSide:
     loads: list[Paced]
 
     def turn(self, seconds: float) -> Paced:
-        """Send for a while, and wait until every destination has everything."""
+        """Send for a while, and wait until every destination has received everything."""
         load = send_paced(self.folder, self.service, f"r{len(self.loads):02d}", S9_RATE, seconds)
         self.loads.append(load)
         events = self.warm.sent.count + sum(one.sent.count for one in self.loads)
@@ -238,7 +238,7 @@ class _PacedSide:
 
 
 def _latencies(options: Options) -> tuple[list[tuple[float, float]], Reconciliation]:
-    """Return pairs of p99 in milliseconds, alone and beside the sick."""
+    """Return pairs of p99 in milliseconds, without and with the sick destinations."""
     seconds = turn_s(options.seconds)
     with (
         scratch("ours") as folder,
@@ -262,7 +262,7 @@ def _latencies(options: Options) -> tuple[list[tuple[float, float]], Reconciliat
 
 
 def _of_destinations(each: Sequence[Reconciliation]) -> Reconciliation:
-    """Return what one service came to, from what each of its destinations did."""
+    """Return the result of one service, from those of its destinations."""
     return Reconciliation(
         each[0].acknowledged,
         sum(one.received for one in each),

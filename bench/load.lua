@@ -1,5 +1,5 @@
--- wrk as the load generator: batches of events whose ids are copied into a request made once.
--- Arguments after "--": control page, template file (one whole HTTP request), file of id offsets, events a request,
+-- Load generator in wrk: sends batches of events, by copying ids into one prepared request.
+-- Arguments after "--": control page, template file (one complete HTTP request), file of id offsets, events per request,
 -- run (3 characters), "ordered" or "scattered". See control.py for the page and load.py for the template.
 
 local ffi = require("ffi")
@@ -30,7 +30,7 @@ local DIGITS = "0123456789abcdef"
 
 function init(args)
   local file = ffi.C.open(args[1], 2) -- O_RDWR
-  assert(file >= 0, "the control page cannot be opened")
+  assert(file >= 0, "cannot open the control page")
   page = ffi.cast("double *", ffi.C.mmap(nil, 4096, 3, 1, file, 0)) -- PROT_READ | PROT_WRITE, MAP_SHARED
   slot = FIRST_SLOT + SLOT * thread_index
   local template = read_all(args[2])
@@ -44,12 +44,12 @@ function init(args)
   per_request = tonumber(args[4])
   assert(#places == 2 * per_request)
   scattered = args[6] == "scattered"
-  -- Each thread counts on its own: the run's fourth character tells the threads apart.
+  -- Each thread counts separately: the fourth character of the run is the thread's.
   for index = 0, 2 * per_request - 1 do
     ffi.copy(buffer + offsets[index], args[5], 3)
     buffer[offsets[index] + 3] = DIGITS:byte(thread_index + 1)
   end
-  batches = thread_index == 0 and -1 or 0 -- wrk calls the first thread's request() once to look at it, and sends nothing
+  batches = thread_index == 0 and -1 or 0 -- wrk calls the first thread's request() once to inspect it, and does not send it
   expected = string.format('{"accepted":%d,"duplicates":0,"rejected":[]}', per_request)
 end
 
@@ -64,7 +64,7 @@ end
 local HEX = ffi.new("uint8_t[16]", { DIGITS:byte(1, 16) })
 
 local function write_scattered(place, number)
-  -- A multiplication by an odd number modulo 2^48 is one to one: unique, and in no order.
+  -- A multiplication by an odd number modulo 2^48 is one to one: unique, and not ordered.
   local mixed = ffi.cast("uint64_t", number) * 0x9E3779B97F4A7C15ULL
   for digit = 0, 11 do -- the low 48 bits
     place[digit] = HEX[tonumber(mixed % 16ULL)]
@@ -75,7 +75,7 @@ end
 local NOTHING = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 function request()
-  -- wrk sends after a wait whatever happened meanwhile: after the end, something that records no event.
+  -- After a wait wrk always sends: after the stop, send a request that records no event.
   if page[STOP] ~= 0 then return NOTHING end
   batches = batches + 1
   if batches == 0 then return ffi.string(buffer, request_bytes) end
@@ -90,14 +90,14 @@ function request()
   return ffi.string(buffer, request_bytes)
 end
 
--- Asked before every request: how many milliseconds to wait first.
+-- wrk calls this before every request: how many milliseconds to wait.
 function delay()
   if page[STOP] ~= 0 then return 3600000 end
   local sent = 0
   for thread = 0, 15 do sent = sent + page[FIRST_SLOT + SLOT * thread + SENT] end
   local over = (sent - page[RECEIVED]) / page[BACKLOG_MAX]
   if over < 1 then return 0 end
-  -- wrk does not ask again after the wait, so the wait grows with what is too much.
+  -- wrk does not call it again after the wait, so the wait grows with the excess.
   return math.min(WAIT_MS + WAIT_MORE_MS * (over - 1), WAIT_LONGEST_MS)
 end
 

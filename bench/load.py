@@ -1,4 +1,4 @@
-"""wrk as the load generator for our ingest: starts it, tells it when to stop, reads what was acknowledged."""
+"""wrk as the load generator for our ingest: starts it, stops it, reads what was acknowledged."""
 
 import contextlib
 import signal
@@ -22,9 +22,9 @@ class LoadPlan:
 
     Args:
         per_request: events in one request.
-        connections: requests under way at most.
-        backlog_max: events acknowledged and not yet received at which it waits; NO_LIMIT to go as fast as ingest goes.
-        scattered: ids in no order instead of time-ordered ones.
+        connections: most requests in flight.
+        backlog_max: it waits while this many acknowledged events have not arrived; NO_LIMIT for the speed of ingest.
+        scattered: ids in random order instead of time-ordered ones.
     """
 
     per_request: int = 100
@@ -36,7 +36,7 @@ class LoadPlan:
 
 @dataclass(slots=True)
 class Load:
-    """A load under way."""
+    """A running load."""
 
     control: Control
     pid: int
@@ -50,29 +50,29 @@ class Load:
 
     @property
     def sent(self) -> Sent:
-        """What was acknowledged, once it has stopped: every request it began, numbered on."""
+        """What was acknowledged, once the load has stopped."""
         assert self.plan.threads == 1, "each thread counts on its own"
         return Sent(self.run, self.plan.per_request, self.acknowledged, self.plan.scattered)
 
     def tell_received(self, events: int) -> None:
-        """Tell how many events have arrived at the end."""
+        """Set how many events have arrived at the receiver."""
         self.control.set(RECEIVED, events)
 
     def stop(self) -> None:
-        """Begin no more requests, and wait for the answers to those under way.
+        """Start no more requests, and wait for the answers to those in flight.
 
-        Raises: RuntimeError when an answer was not the 202 that was expected.
+        Raises: RuntimeError when an answer is not the expected 202.
         """
         self.control.set(STOP, 1)
         wait_until("the last answers", self._quiet, 60, 0.005)
         if bad := self.control.total(BAD):
-            raise RuntimeError(f"{bad} ingest requests got another answer than expected; see wrk.log")
+            raise RuntimeError(f"{bad} ingest requests got an unexpected answer; see wrk.log")
 
     def _quiet(self) -> bool:
         sent, answered = self.control.total(SENT), self.control.total(ANSWERS) * self.plan.per_request
         if sent != answered:
             return False
-        time.sleep(0.02)  # a request may have been begun just before the stop
+        time.sleep(0.02)  # a request may have started just before the stop
         return self.control.total(SENT) == sent
 
     def cpu_seconds(self) -> float:
@@ -82,10 +82,10 @@ class Load:
 
 @contextlib.contextmanager
 def wrk(folder: Path, port: int, key: str, plan: LoadPlan, run: str) -> Iterator[Load]:
-    """Begin a load on our ingest; ended when the block ends.
+    """Start a load on our ingest; it is stopped when the block ends.
 
     Args:
-        run: three characters that keep the ids of this run apart from all others on the same data directory.
+        run: three characters that make the ids of this run differ from all others in the same data directory.
     """
     request = ingest_request(port, key, [event_body(run, number) for number in range(plan.per_request)])
     template, offsets = folder / "request.bin", folder / "offsets.txt"
@@ -108,7 +108,7 @@ def wrk(folder: Path, port: int, key: str, plan: LoadPlan, run: str) -> Iterator
 
 
 def ingest_request(port: int, key: str, events: list[bytes]) -> bytes:
-    """Return one whole HTTP request."""
+    """Return one complete HTTP request."""
     body = events[0] if len(events) == 1 else b"[" + b",".join(events) + b"]"
     head = (
         f"POST /api/orgs/{ORG_ID}/events HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nAuthorization: Bearer {key}\r\n"

@@ -1,4 +1,4 @@
-"""One measured run: load on one end, a counting receiver on the other, CPU and memory between, and the reconciliation."""
+"""One measured run: a load, a counting receiver, CPU and memory of the processes between them, and the reconciliation."""
 
 import os
 import statistics
@@ -10,7 +10,7 @@ from typing import Protocol
 from .processes import Cpu, Pids, machine_cpu_seconds, memory_mib
 
 LOOK_S = 0.02
-"""Pause between looks at the receiver's count, seconds."""
+"""Time between two polls of the receiver's count, seconds."""
 MEMORY_LOOK_S = 1.0
 
 
@@ -21,30 +21,30 @@ class Source(Protocol):
 
     @property
     def acknowledged(self) -> int:
-        """Events handed over for good so far."""
+        """Events that were accepted so far."""
         ...
 
     def tell_received(self, events: int) -> None:
-        """Tell how many events have arrived at the end."""
+        """Set how many events have arrived at the receiver."""
         ...
 
     def stop(self) -> None:
-        """Begin no more, wait for what is under way."""
+        """Start no more, and wait for what is in flight."""
         ...
 
 
 @dataclass(slots=True)
 class Run:
-    """What one run came to.
+    """The result of one run.
 
     Args:
-        events: acknowledged; each of them had to arrive `fan_out` times.
+        events: acknowledged events; each had to arrive `fan_out` times.
         received: arrivals.
-        rate: arrivals a second, from the start of the load until the last one had arrived.
-        ingest_rate: events acknowledged a second while the load lasted.
-        cpu_us: CPU microseconds (user + system) an arrival, by process.
+        rate: arrivals per second, from the start of the load to the last arrival.
+        ingest_rate: events acknowledged per second during the load.
+        cpu_us: CPU microseconds (user + system) per arrival, by process.
         memory_mib: by process: first and last seen, and peak since its start.
-        notes: what else is worth a number; other_cores is what strangers (and the kernel's threads) used meanwhile.
+        notes: further figures; other_cores is what other programs and kernel threads used meanwhile.
     """
 
     events: int
@@ -60,14 +60,14 @@ class Run:
 
 @dataclass(slots=True)
 class Memory:
-    """Resident memory of processes, looked at once a second."""
+    """Resident memory of processes, sampled once per second."""
 
     pids: Mapping[str, Pids]
     seen: dict[str, list[float]] = field(default_factory=dict)
     _next_s: float = 0.0
 
     def look(self) -> None:
-        """Look, if it is time."""
+        """Take a sample if it is time."""
         now_s = time.monotonic()
         if now_s >= self._next_s:
             self._next_s = now_s + MEMORY_LOOK_S
@@ -75,7 +75,7 @@ class Memory:
                 self.seen.setdefault(name, []).append(memory_mib(pid))
 
     def summary(self) -> dict[str, dict[str, float]]:
-        """Return first, last and peak; the median of the first and last three looks, so that one look is not a trend."""
+        """Return first, last and peak; first and last are medians of three samples, so that one outlier does not matter."""
         return {
             name: {
                 "first": statistics.median(values[:3]),
@@ -97,16 +97,16 @@ def measure(
     stall_s: float = 30.0,
     strict: bool = True,
 ) -> Run:
-    """Let a load run for a while, then until all of it has arrived.
+    """Run a load for a while, then wait until everything has arrived.
 
     Args:
-        source: has just begun; it knows nothing of what came before.
+        source: a load that has just started.
         received: how many events have arrived at the receiver.
         ours, others: processes whose CPU time is counted; memory is of `ours`.
         fan_out: how often each event must arrive.
-        stall_s: how long nothing may arrive before the rest counts as lost.
-        strict: False notes what is missing instead of failing (the peer's affair, not ours).
-    Raises: RuntimeError when what arrived is not what was acknowledged: nothing lost, nothing twice.
+        stall_s: after this much silence, events that have not arrived count as lost.
+        strict: False to record what is missing instead of failing, for the peer.
+    Raises: RuntimeError when an acknowledged event was lost or arrived twice.
     """
     base, began_s = received(), time.monotonic()
     everyone: dict[str, Pids] = {**ours, **others, "load": source.pid}
@@ -132,7 +132,7 @@ def measure(
             break
         memory.look()
     ended_s = last_arrival_s
-    time.sleep(0.3)  # whatever arrives twice arrives now
+    time.sleep(0.3)  # wait for duplicates
     used, busy = Cpu.of(everyone).since(before), machine_cpu_seconds()
     lasted_s = time.monotonic() - began_s
     harness = used.pop("harness")
@@ -141,7 +141,7 @@ def measure(
     arrived = received() - base
     if arrived != wanted and strict:
         raise RuntimeError(
-            f"reconciliation failed: {wanted:,} deliveries are due to what was acknowledged, {arrived:,} arrived"
+            f"reconciliation failed: {wanted:,} deliveries were expected for what was acknowledged, {arrived:,} arrived"
         )
     return Run(
         events=acknowledged,

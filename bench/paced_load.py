@@ -1,7 +1,7 @@
-"""A load at a fixed rate, one event a request; a program of its own: `python -m bench.paced_load PORT KEY RUN RATE SECONDS OUT`.
+"""A load at a fixed rate, one event per request; a separate program: `python -m bench.paced_load PORT KEY RUN RATE SECONDS OUT`.
 
-Open-loop: what is due is sent whether or not earlier answers have come, so a slow service cannot make its own load
-lighter. It writes for each event its number and CLOCK_MONOTONIC in nanoseconds of sending and of the ack.
+It is an open loop: it sends on schedule whether or not earlier answers have arrived, so a slow service cannot reduce its
+own load. For each event it writes the number, and CLOCK_MONOTONIC in nanoseconds when it was sent and acknowledged.
 """
 
 import asyncio
@@ -35,16 +35,16 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's does not inherit from it
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's transport does not inherit from it
 
     def send(self, number: int, request: bytes) -> None:
-        """Begin a request."""
+        """Start a request."""
         assert self._transport is not None
         self._number, self._sent_ns = number, time.monotonic_ns()
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
-        """Note the ack when it is complete."""
+        """Record the ack when it is complete."""
         now_ns = time.monotonic_ns()
         self._answer += data
         if not self._answer.endswith(b'"rejected":[]}'):
@@ -57,12 +57,12 @@ class Connection(asyncio.Protocol):
         self._load.idle.append(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """A connection that the service closes has failed."""
+        """Count a connection that the service closes as failed."""
         self._load.failed = f"connection closed: {exc} {self._answer!r}".encode()
 
 
 class PacedLoad:
-    """The load and what is known of it."""
+    """The load and its records."""
 
     def __init__(self) -> None:
         self.notes = bytearray()
@@ -72,9 +72,9 @@ class PacedLoad:
         self._made = 0
 
     async def run(self, port: int, key: str, run: str, *, rate: float, seconds: float) -> None:
-        """Send `rate` events a second for `seconds`, then wait for the last answers.
+        """Send `rate` events per second for `seconds`, then wait for the last answers.
 
-        Raises: RuntimeError when an answer was not the ack that was expected.
+        Raises: RuntimeError when an answer is not the expected ack.
         """
         marker = event_body(run, 0)
         head, _, middle, tail = _pieces(ingest_request(port, key, [marker]))
@@ -111,7 +111,7 @@ class PacedLoad:
 
 
 def _pieces(request: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-    """Cut a request at the digits that count its event (they stand in two places)."""
+    """Split a request at the digits of the event's number, which are in two places."""
     zeros = b"0" * 12 + b'"'
     first = request.index(zeros)
     second = request.index(zeros, first + 12)
@@ -119,7 +119,7 @@ def _pieces(request: bytes) -> tuple[bytes, bytes, bytes, bytes]:
 
 
 async def main(arguments: list[str]) -> None:
-    """Run and write the notes."""
+    """Run the load and write the records."""
     port, key, run, rate, seconds, out = arguments
     load = PacedLoad()
     await load.run(int(port), key, run, rate=float(rate), seconds=float(seconds))

@@ -1,4 +1,4 @@
-"""Two things compared on a machine whose speed drifts: by turns, and pair by pair."""
+"""Compares two things on a machine whose speed drifts: in turns, and pair by pair."""
 
 import statistics
 from collections.abc import Callable, Sequence
@@ -7,16 +7,16 @@ from typing import TypeVar
 T = TypeVar("T")
 PAIRS = 6
 PART = 5.0
-"""One turn lasts this part of a run's load."""
+"""Length of one turn, as a share of a run's load."""
 
 
 def turn_s(seconds: float) -> float:
-    """Return how long one turn lasts where a run's load lasts `seconds`."""
+    """Return the length of one turn if a run's load lasts `seconds`."""
     return max(1.0, seconds / PART)
 
 
 def by_turns(one: Callable[[], T], other: Callable[[], T], pairs: int = PAIRS) -> list[tuple[T, T]]:
-    """Do both so many times, in the order A B, B A, A B, …: what drifts slowly falls on both alike."""
+    """Do both this many times, in the order A B, B A, A B, …, so that slow drift affects both equally."""
     found: list[tuple[T, T]] = []
     for number in range(pairs):
         if number % 2 == 0:
@@ -29,7 +29,7 @@ def by_turns(one: Callable[[], T], other: Callable[[], T], pairs: int = PAIRS) -
 
 
 def ratio(pairs: Sequence[tuple[float, float]]) -> float:
-    """Return the second against the first: the median of the pairs' ratios."""
+    """Return the median of the pairs' ratios, second to first."""
     return statistics.median([second / first for first, second in pairs])
 
 

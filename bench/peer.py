@@ -1,7 +1,7 @@
 """The peer: syslog-ng (C, libcurl) with a reliable disk buffer, from lines over TCP to the same nginx.
 
-What it does is less than ours: it does not validate, has no acknowledgement to the sender, and does not sync its buffer
-to disk; it is what people use to relay audit events over HTTP.
+It does less than our service: it does not validate, does not acknowledge to the sender, and does not sync its buffer to
+disk. People use it to relay audit events over HTTP.
 """
 
 import contextlib
@@ -37,7 +37,7 @@ class PeerPlan:
     """How the peer runs.
 
     Args:
-        batch_lines: events in one POST at most.
+        batch_lines: most events in one POST.
         workers: its sending threads.
     """
 
@@ -48,29 +48,29 @@ class PeerPlan:
 
 @dataclass(slots=True)
 class Lines:
-    """A load of lines under way."""
+    """A running load of lines."""
 
     control: Control
     pid: int
 
     @property
     def acknowledged(self) -> int:
-        """Lines handed to the kernel so far."""
+        """Lines that the kernel has accepted so far."""
         return self.control.total(ACKED)
 
     def tell_received(self, events: int) -> None:
-        """Tell how many events have arrived at the end."""
+        """Set how many events have arrived at the receiver."""
         self.control.set(RECEIVED, events)
 
     def stop(self) -> None:
-        """Send no more."""
+        """Stop sending."""
         self.control.set(STOP, 1)
         wait_until("the last lines", lambda: self.control.total(SENT) == -1, 60, 0.002)
 
 
 @contextlib.contextmanager
 def syslog_ng(folder: Path, receiver: Receiver, plan: PeerPlan) -> Iterator[tuple[int, int]]:
-    """Run syslog-ng until the block ends; yields its pid and port."""
+    """Run syslog-ng until the block ends; yield its pid and port."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
     batch = f"batch-lines({plan.batch_lines})"
@@ -107,7 +107,7 @@ def syslog_ng(folder: Path, receiver: Receiver, plan: PeerPlan) -> Iterator[tupl
 
 @contextlib.contextmanager
 def lines(folder: Path, port: int, plan: PeerPlan, run: str) -> Iterator[Lines]:
-    """Begin a load of lines; ended when the block ends."""
+    """Start a load of lines; it is stopped when the block ends."""
     with control_page(folder) as control:
         control.set(BACKLOG_MAX, plan.backlog_max)
         command = [sys.executable, "-m", "bench.send_lines", str(port), str(control.path), run]

@@ -1,4 +1,4 @@
-"""The rates as a picture: an SVG with our bar above the peer's, what is asked, and how far the rounds lay apart."""
+"""Draws the rates: an SVG with our bar above the peer's, the target, and the spread of the rounds."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,14 +9,14 @@ from .result import Result
 WIDTH, MARGIN, BAR, GAP = 860, 16, 16, 3
 TITLE, AFTER, LEGEND = 20, 18, 62
 VALUES = 280
-"""Room at the right for the figures, all of them one below the other."""
+"""Space at the right for the column of figures."""
 NUMBERS_END = WIDTH - MARGIN - VALUES + 58
 OURS, PEER, ASKED = "#2456c9", "#9aa1ac", "#b3261e"
 STYLE = "text { font: 12px system-ui, sans-serif; fill: #1d2129 } .b, .n { font-weight: 600 } .n { text-anchor: end } .q { fill: #5a6270 }"
 
 
 def picture(results: Sequence[Result]) -> str:
-    """Return the picture; all bars have one scale, from zero."""
+    """Return the picture; all bars have the same scale, from zero."""
     shown = [result for result in results if result.rates()]
     longest = max([1.0, *(max(_lengths(result)) for result in shown)])
     scale = (WIDTH - 3 * MARGIN - VALUES) / longest
@@ -58,7 +58,7 @@ def _legend(rounds: int, *, peer: bool) -> list[str]:
 
 
 def _group(result: Result, y: float, scale: float) -> list[str]:
-    """Return one workload: its title, and below it one or two bars."""
+    """Return one workload: its title and one or two bars."""
     parts = [
         _text(MARGIN, y + 13, result.workload.name, "b"),
         _text(MARGIN + 34, y + 13, result.workload.title),
@@ -77,7 +77,7 @@ def _group(result: Result, y: float, scale: float) -> list[str]:
 
 
 def _notes(result: Result) -> str:
-    """Return what stands beside our rate: what was asked, and how it compares."""
+    """Return the text beside our rate: the target, and the comparison."""
     asked = result.workload.targets.get("rate")
     notes = [] if asked is None else [f"of {asked:,.0f}"]
     for figure in (result.ratio, result.share):

@@ -1,4 +1,4 @@
-"""What is asked for, and what comes of it: options, workloads, rounds."""
+"""Options, workloads and rounds."""
 
 import statistics
 from collections.abc import Callable, Mapping, Sequence
@@ -12,14 +12,14 @@ WARM_UP_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What the command line decides.
+    """The options of the command line.
 
     Args:
-        seconds: how long the load of one measured run lasts.
+        seconds: length of the load of one measured run.
         backlog_events: size of the backlog of S7.
         log_events: size of the long log of S11.
-        api_processes: of our service; None for what the workload has.
-        checked_max: events of a run whose ids and bodies are compared, at most.
+        api_processes: of our service; None for the workload's own number.
+        checked_max: most events of a run whose ids and bodies are compared.
     """
 
     seconds: float = 20.0
@@ -34,7 +34,7 @@ class Options:
 
     @property
     def warm_up_s(self) -> float:
-        """How long the load before a measured one lasts."""
+        """Length of the warm-up load."""
         return min(WARM_UP_S, self.seconds)
 
 
@@ -43,9 +43,9 @@ class Round:
     """One side's figures in one round.
 
     Args:
-        cpu_us: CPU microseconds an arrival, by process.
-        memory_mib: by process: first and last seen while it was measured, and peak since its start.
-        number: of the round, from 1; what has the same number ran side by side.
+        cpu_us: CPU microseconds per arrival, by process.
+        memory_mib: by process, the first and last sample of the measurement, and the peak since its start.
+        number: number of the round, from 1; rounds of both sides with the same number ran one after the other.
     """
 
     figures: dict[str, float]
@@ -57,14 +57,14 @@ class Round:
 
     @staticmethod
     def of(run: Run, reconciliation: Reconciliation) -> "Round":
-        """Take over a run whose figure is a rate."""
+        """Return the round of a run whose figure is a rate."""
         figures = {"rate": run.rate, "ingest": run.ingest_rate}
         notes = {"seconds": run.seconds, "backlog_peak": run.backlog_peak, **run.notes}
         return Round(figures, reconciliation, run.cpu_us, run.memory_mib, notes)
 
 
 def cpu_of(runs: Sequence[Run]) -> dict[str, float]:
-    """Return the CPU microseconds an arrival of several runs of the same processes: their medians."""
+    """Return the medians of the CPU microseconds per arrival over several runs of the same processes."""
     return {name: statistics.median([one.cpu_us[name] for one in runs]) for name in runs[0].cpu_us}
 
 
@@ -81,19 +81,19 @@ def memory_of(runs: Sequence[Run]) -> dict[str, dict[str, float]]:
 
 
 def company_of(runs: Sequence[Run]) -> dict[str, float]:
-    """Return what strangers used meanwhile, the median, as a note."""
+    """Return the median of what other programs used meanwhile, as a note."""
     return {"other_cores": statistics.median([one.notes["other_cores"] for one in runs])}
 
 
 @dataclass(frozen=True, slots=True)
 class Workload:
-    """A workload by name.
+    """One workload.
 
     Args:
-        targets: figure → what is asked of it; at least that for rates, at most that for everything else.
-        ratio: what it asks of our rate against the peer's.
-        base: the workload whose rate of the same round its own is compared with.
-        base_share: what it asks of its rate against that one's.
+        targets: target by figure: a minimum for rates, a maximum for everything else.
+        ratio: target of our rate divided by the peer's.
+        base: another workload; its rate of the same round is the reference.
+        base_share: target of the rate divided by that of `base`.
     """
 
     name: str

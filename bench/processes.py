@@ -1,4 +1,4 @@
-"""Real processes: started, watched through /proc, and always ended; never by name, only those started here."""
+"""Starts real processes, watches them through /proc, and always stops them: only those started here, never by name."""
 
 import contextlib
 import os
@@ -16,14 +16,14 @@ TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 KERNEL_THREADS_PARENT = 2
 RESULTS = Path(__file__).parent / "results"
 BUSY_CORES = 0.1
-"""More than this in use by strangers, and figures mean less."""
+"""If other programs use more cores than this, figures are unreliable."""
 STOP_S = 20.0
-"""How long a process may take to end after SIGTERM, seconds."""
+"""Longest time for a process to end after SIGTERM, seconds."""
 
 
 @contextlib.contextmanager
 def scratch(name: str) -> Iterator[Path]:
-    """Make a directory on the disk of the repository; it is gone when the block ends."""
+    """Create a directory on the disk of the repository; it is deleted when the block ends."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix=f"data-{name}-", dir=RESULTS))
     try:
@@ -33,13 +33,13 @@ def scratch(name: str) -> Iterator[Path]:
 
 
 def need_disk(size_bytes: int, what: str) -> None:
-    """Check that there is room where `scratch` is. Raises: RuntimeError that says what is missing."""
+    """Check the free space on the disk of `scratch`. Raises: RuntimeError with the space that is missing."""
     RESULTS.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(RESULTS).free
     if free < size_bytes:
         raise RuntimeError(
             f"{what} needs about {size_bytes / 1e9:.1f} GB of disk below bench/results, and {free / 1e9:.1f} GB are free: "
-            "make room, or ask for fewer events"
+            "free space, or use fewer events"
         )
 
 
@@ -51,7 +51,7 @@ def running(
     env: Mapping[str, str] | None = None,
     stop_signal: int = signal.SIGTERM,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program in a session of its own, both its outputs in `log`; ended when the block ends."""
+    """Run a program in its own session, with its output in `log`; it is stopped when the block ends."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(one) for one in command],
@@ -68,7 +68,7 @@ def running(
 
 
 def end(process: subprocess.Popen[bytes], stop_signal: int = signal.SIGTERM) -> None:
-    """End a process and whatever is left of its session."""
+    """Stop a process and the rest of its session."""
     if process.poll() is None:
         process.send_signal(stop_signal)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -79,7 +79,7 @@ def end(process: subprocess.Popen[bytes], stop_signal: int = signal.SIGTERM) -> 
 
 
 def free_port() -> int:
-    """Return a TCP port of the loopback address that is free now."""
+    """Return a TCP port that is free on the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -97,18 +97,18 @@ def children(pid: int) -> list[int]:
 
 
 Pids = int | tuple[int, ...]
-"""A process, or several whose figures are summed."""
+"""One process, or several whose figures are added up."""
 
 
 def runs(pid: int, command: str) -> bool:
-    """Tell whether a process runs this command of `aegis`."""
+    """Return whether a process runs this command of `aegis`."""
     with contextlib.suppress(OSError):
         return command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return False
 
 
 def cpu_seconds(pid: Pids) -> float:
-    """Return user + system time of all threads of a process; 0 when it has gone."""
+    """Return user + system time of all threads of a process; 0 if it has ended."""
     if isinstance(pid, tuple):
         return sum(map(cpu_seconds, pid))
     try:
@@ -119,7 +119,7 @@ def cpu_seconds(pid: Pids) -> float:
 
 
 def memory_mib(pid: Pids, field: str = "VmRSS") -> float:
-    """Return VmRSS (now) or VmHWM (peak) in MiB; 0 when the process has gone."""
+    """Return VmRSS (now) or VmHWM (peak) in MiB; 0 if the process has ended."""
     if isinstance(pid, tuple):
         return sum(memory_mib(one, field) for one in pid)
     with contextlib.suppress(OSError):
@@ -130,10 +130,10 @@ def memory_mib(pid: Pids, field: str = "VmRSS") -> float:
 
 
 def machine_cpu_seconds() -> tuple[float, float]:
-    """Return what the programs of the whole machine have used since it started, and what the host has stolen, seconds.
+    """Return the CPU time that all programs of the machine have used since it started, and the stolen time, seconds.
 
-    The kernel's own threads are left out: they work for whoever runs, for us above all. (So do interrupts, but those are in
-    the time of the processes that they interrupt.)
+    Kernel threads are excluded: they work for the running programs, above all for ours. Interrupts do too, but they are in
+    the time of the processes that they interrupt.
     """
     fields = [int(one) for one in Path("/proc/stat").read_text().partition("\n")[0].split()[1:]]
     user, nice, system, _, _, irq, soft_irq, steal = fields[:8]
@@ -142,7 +142,7 @@ def machine_cpu_seconds() -> tuple[float, float]:
 
 
 def wait_for_quiet(longest_s: float, cores_max: float = BUSY_CORES, stretch_s: float = 1.0) -> float:
-    """Wait until the machine has been idle for a stretch, at most `longest_s`; return how many cores were busy in the last."""
+    """Wait until the machine has been idle for a while, at most `longest_s`; return how many cores were busy in the last period."""
     deadline = time.monotonic() + longest_s
     while True:
         before, began_s = machine_cpu_seconds()[0], time.monotonic()
@@ -164,7 +164,7 @@ class Cpu:
         return Cpu({name: cpu_seconds(pid) for name, pid in pids.items()})
 
     def since(self, earlier: "Cpu") -> dict[str, float]:
-        """Return what was used since `earlier`."""
+        """Return the CPU time since `earlier`."""
         return {name: used - earlier.seconds.get(name, 0.0) for name, used in self.seconds.items()}
 
 
@@ -182,7 +182,7 @@ def wait_until(what: str, ready: object, timeout_s: float, pause_s: float = 0.02
 
 
 def accepts(port: int) -> bool:
-    """Tell whether somebody listens on a port of the loopback address."""
+    """Return whether somebody listens on a port of the loopback address."""
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.5):
         return True
     return False

@@ -1,8 +1,8 @@
 """nginx as the receiver: one worker process that answers 202 and counts.
 
-It counts requests by stub_status, or, where a request carries many events, the bytes of their bodies by a log of
-Content-Length (all events have one length, so bytes are events). Where a request is an event, only bodies of another length
-than an event's are logged: that none is proves every length, and costs nothing.
+It counts requests with stub_status. If a request has many events, it counts the bytes of bodies from a log of Content-Length
+(all events have the same length, so bytes are events). If a request is one event, it logs only bodies of another length than
+an event's: an empty log proves every length, and costs nothing.
 """
 
 import contextlib
@@ -63,8 +63,7 @@ class Receiver:
     """A running nginx.
 
     Args:
-        line_bytes: bytes of one event in a body that carries many, with what divides it from the next; 0 where a
-            request is an event.
+        line_bytes: bytes of one event in a body of many, including its separator; 0 if a request is one event.
     """
 
     port: int
@@ -100,7 +99,7 @@ class Receiver:
         return (self.requests() - len(others)) * EVENT_BYTES + sum(others)
 
     def requests(self) -> int:
-        """Return how many requests have arrived so far (the looks at the counter itself taken off)."""
+        """Return how many requests have arrived so far, without those that read the counter."""
         if self._status is None:
             self._status = socket.create_connection(("127.0.0.1", self.status_port), 10)
         self._status.sendall(b"GET / HTTP/1.1\r\nHost: nginx\r\n\r\n")
@@ -176,7 +175,7 @@ def nginx(folder: Path, *, tls: bool = False, line_bytes: int = 0) -> Iterator[R
 
 
 def make_certificate(folder: Path) -> Path:
-    """Make an authority and a certificate for 127.0.0.1 (server.pem, server.key); return the authority's file."""
+    """Create an authority and a certificate for 127.0.0.1 (server.pem, server.key); return the authority's file."""
     now = dt.datetime.now(dt.UTC)
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca_name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Aegis bench authority")])

@@ -1,8 +1,8 @@
-"""The reconciliation that ends every run: what was acknowledged, what was received, and whether it is the same.
+"""The reconciliation at the end of every run: compares what was acknowledged with what was received.
 
-Counts are of the measured run itself: nginx counts requests and the bytes of their bodies, and the service counts what it
-has delivered. Ids and bodies cannot be looked at there without making the receiver slower than what is measured. So they
-are compared afterwards: a replay has events of the measured run delivered once more, to a receiver that looks into them.
+Counts come from the measured run: nginx counts requests and bytes of bodies, and the service counts deliveries. To check ids
+and bodies during the run would make the receiver slower than what is measured. So they are compared afterwards: a replay
+delivers events of the measured run again, to a receiver that reads them.
 """
 
 import hashlib
@@ -18,9 +18,9 @@ from .processes import wait_until
 from .service import Service
 
 CHECKED_MAX = 20_000
-"""Events compared at most, by default: seconds for a run of any length."""
+"""Default of the most events that are compared: it takes seconds, whatever the length of the run."""
 STRETCHES = 8
-"""Replays of one destination that may be under way at once."""
+"""Most concurrent replays of one destination."""
 STALL_S = 60.0
 BATCHED = {"format": "ndjson", "batch": {"max_events": 500, "max_bytes": 1_000_000, "max_wait_ms": 50}}
 _KEY = re.compile(rb'"id": ?"pflt_(.{16})"')
@@ -28,15 +28,15 @@ _KEY = re.compile(rb'"id": ?"pflt_(.{16})"')
 
 @dataclass(frozen=True, slots=True)
 class Reconciliation:
-    """What a run came to.
+    """The counts of one run.
 
     Args:
-        acknowledged: events acknowledged while it was measured; of the peer, which acknowledges nothing, events handed over.
-        received: arrivals counted at the receiver, of all destinations.
+        acknowledged: events acknowledged during the run; for the peer, which does not acknowledge, events sent.
+        received: arrivals at the receiver, of all destinations.
         destinations: how often each event had to arrive.
         duplicates: arrivals beyond that.
-        body_bytes: bytes of all bodies received, as the receiver counted them; None where it did not.
-        ids_compared, checksums_compared: deliveries whose id and whose SHA-256 of the body were compared with what was sent.
+        body_bytes: bytes of all received bodies; None if the receiver did not count them.
+        ids_compared, checksums_compared: deliveries whose id, and whose SHA-256 of the body, were compared with what was sent.
     """
 
     acknowledged: int
@@ -53,7 +53,7 @@ class Reconciliation:
         return max(0, self.acknowledged * self.destinations - self.received)
 
     def line(self) -> str:
-        """Return it for people."""
+        """Return the counts as a line for people."""
         times = f" × {self.destinations}" if self.destinations > 1 else ""
         size = "" if self.body_bytes is None else f", {self.body_bytes:,} bytes"
         counts = f"{times}, {self.received:,} received{size}, {self.duplicates:,} duplicates"
@@ -66,7 +66,7 @@ class Reconciliation:
 
 
 def together(parts: Sequence[Reconciliation]) -> Reconciliation:
-    """Return the sum of what parts of one run came to; all have as many destinations."""
+    """Return the sum over parts of one run, all with the same number of destinations."""
     sizes = [one.body_bytes for one in parts]
     return Reconciliation(
         acknowledged=sum(one.acknowledged for one in parts),
@@ -80,7 +80,7 @@ def together(parts: Sequence[Reconciliation]) -> Reconciliation:
 
 
 class Contents:
-    """Compares bodies that arrive with what was sent; one byte of memory an event.
+    """Compares bodies that arrive with what was sent, with one byte of memory per event.
 
     Args:
         sent: all runs that may arrive.
@@ -92,14 +92,14 @@ class Contents:
         self.received = self.known = self.twice = self.foreign = self.changed = 0
 
     def take(self, bodies: Sequence[bytes]) -> None:
-        """Compare some more; may be called by many threads."""
+        """Compare more bodies; may be called from several threads."""
         with self._lock:
             for body in bodies:
                 found = _KEY.search(body)
                 self.take_one(found.group(1) if found else b"", hashlib.sha256(body).digest())
 
     def take_one(self, key: bytes, digest: bytes) -> None:
-        """Compare one by its id (the 16 characters after `pflt_`) and the SHA-256 of its body."""
+        """Compare one body by its id (the 16 characters after `pflt_`) and the SHA-256 of its body."""
         self.received += 1
         sent, arrived = self._runs.get(key[:RUN_CHARACTERS], (None, b""))
         index = sent.index(key) if sent is not None else None
@@ -119,15 +119,15 @@ class Contents:
         if self.known == self.received == wanted and not self.changed:
             return
         raise RuntimeError(
-            f"reconciliation failed: of {wanted:,} events {wanted - self.known:,} are missing, {self.twice:,} came more than once, "
-            f"{self.changed:,} have another body than was sent, and {self.foreign:,} have an id that was not acknowledged"
+            f"reconciliation failed: of {wanted:,} events {wanted - self.known:,} are missing, {self.twice:,} arrived more than once, "
+            f"{self.changed:,} have a changed body, and {self.foreign:,} have an id that was not acknowledged"
         )
 
 
 def stretches(first: int, last: int, events_max: int) -> list[tuple[int, int]]:
-    """Return which sequences of first … last are compared, both ends inclusive: all of them, or parts at even distances.
+    """Return which sequences from `first` to `last`, both included, are compared: all of them, or evenly spaced parts.
 
-    Where there are more than `events_max`, they are eight stretches of one length; the first begins with `first`, the last ends
+    If there are more than `events_max`, they are eight ranges of equal length; the first begins with `first`, the last ends
     with `last`.
     """
     total = last - first + 1
@@ -139,14 +139,14 @@ def stretches(first: int, last: int, events_max: int) -> list[tuple[int, int]]:
 
 
 def check_contents(service: Service, sent: Sequence[Sent], first: int, events_max: int) -> int:
-    """Have events delivered once more and compare their ids and bodies with what was sent.
+    """Replay events and compare their ids and bodies with what was sent.
 
     Args:
-        sent: runs that stand one after the other in the log, nothing between them; within a run the order is free.
-        first: sequence of the first event of them.
-        events_max: how many are compared at most.
+        sent: runs that are adjacent in the log; the order within a run does not matter.
+        first: sequence of their first event.
+        events_max: most events to compare.
     Returns: how many were compared.
-    Raises: RuntimeError on any difference, TimeoutError when nothing more arrives.
+    Raises: RuntimeError on any difference, TimeoutError when no more events arrive.
     """
     contents = Contents(sent)
     ranges = stretches(first, first + sum(one.count for one in sent) - 1, events_max)
@@ -177,9 +177,9 @@ def _wait_for_replays(service: Service, path: str, contents: Contents) -> None:
 
 
 def check_counters(service: Service, ids: Sequence[str], events: int) -> None:
-    """Check that the service counts what was received.
+    """Check that the counters of the service equal what was received.
 
-    Raises: TimeoutError when its counters do not come to that, RuntimeError when attempts failed.
+    Raises: TimeoutError when they do not reach it, RuntimeError when attempts failed.
     """
     for destination_id in ids:
         wait_until(

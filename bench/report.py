@@ -1,4 +1,4 @@
-"""What the runs came to: a table for people, JSON for programs."""
+"""Reports the results: a table for people, JSON for programs."""
 
 import json
 import statistics
@@ -14,15 +14,15 @@ HEADER = (
     "workload",
     "figure",
     "ours: median (lowest–highest)",
-    "asked",
+    "target",
     "syslog-ng",
-    "CPU µs an arrival",
+    "CPU µs per arrival",
     "peak MiB",
 )
 
 
 def table(results: Sequence[Result], facts: dict[str, str]) -> str:
-    """Return the table and what stood under the hood."""
+    """Return the table, the memory and the versions."""
     rows: list[tuple[str, ...]] = [HEADER]
     for result in results:
         for index, figure in enumerate(result.figures()):
@@ -74,7 +74,7 @@ def _number(value: float) -> str:
 
 
 def _cpu(result: Result) -> str:
-    """Return the medians, ours first; what stands after a stroke is the peer's."""
+    """Return the medians: ours, a bar, the peer's."""
     return " | ".join(
         " ".join(
             f"{name} {statistics.median([one.cpu_us[name] for one in rounds]):.1f}"
@@ -86,7 +86,7 @@ def _cpu(result: Result) -> str:
 
 
 def _memory(result: Result) -> str:
-    """Return the highest of all rounds."""
+    """Return the highest values of all rounds."""
     return " | ".join(
         " ".join(
             f"{name} {max(one.memory_mib[name]['peak'] for one in rounds):.0f}"
@@ -98,9 +98,9 @@ def _memory(result: Result) -> str:
 
 
 def busy_lines(results: Sequence[Result]) -> list[str]:
-    """Return which rounds had company: their figures mean less."""
+    """Return the rounds in which other programs were busy; their figures are less reliable."""
     return [
-        f"not alone: {result.workload.name} round {one.number}, {side}: strangers used {busy:.1f} cores"
+        f"busy machine: {result.workload.name} round {one.number}, {side}: other programs used {busy:.1f} cores"
         for result in results
         for side, rounds in (("ours", result.ours), ("syslog-ng", result.peer))
         for one in rounds
@@ -109,7 +109,7 @@ def busy_lines(results: Sequence[Result]) -> list[str]:
 
 
 def memory_lines(results: Sequence[Result]) -> list[str]:
-    """Return how resident memory went during the last round of each workload."""
+    """Return the resident memory during the last round of each workload."""
     return [
         f"{result.workload.name} {name}: first {seen['first']:.1f} MiB, last {seen['last']:.1f}, peak {seen['peak']:.1f}"
         for result in results
@@ -119,7 +119,7 @@ def memory_lines(results: Sequence[Result]) -> list[str]:
 
 
 def as_json(results: Sequence[Result], facts: dict[str, str], options: Options) -> str:
-    """Return everything measured."""
+    """Return all measurements."""
     data = {
         "facts": facts,
         "options": asdict(options),

@@ -1,4 +1,4 @@
-"""The rounds of each workload, and how their figures stand against what is asked."""
+"""The rounds of each workload, and their figures against the targets."""
 
 import statistics
 from collections.abc import Sequence
@@ -9,19 +9,19 @@ from .plan import Round, Workload
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What is asked of a figure: at least so much, or at most."""
+    """The target of a figure: a minimum or a maximum."""
 
     value: float
     at_least: bool
 
     def met_by(self, value: float) -> bool:
-        """Tell whether a value is good enough."""
+        """Return whether a value reaches the target."""
         return value >= self.value if self.at_least else value <= self.value
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One figure over all rounds; the median is what is judged."""
+    """One figure over all rounds; its median is compared with the target."""
 
     name: str
     values: list[float]
@@ -34,7 +34,7 @@ class Figure:
 
     @property
     def met(self) -> bool | None:
-        """Tell whether it is as good as asked; None where nothing is asked."""
+        """Whether it reaches its target; None if it has none."""
         return None if self.target is None else self.target.met_by(self.median)
 
 
@@ -43,8 +43,8 @@ class Result:
     """All rounds of one workload.
 
     Args:
-        base: the result it is compared with, where the workload has one.
-        failed: why there are no more rounds; empty when nothing failed.
+        base: the result that is the reference, if the workload has one.
+        failed: why there are no more rounds; empty if nothing failed.
     """
 
     workload: Workload
@@ -54,7 +54,7 @@ class Result:
     failed: str = ""
 
     def figures(self) -> list[Figure]:
-        """Return our figures in the order of the table; what follows from two workloads or two sides comes last."""
+        """Return our figures in the order of the table; figures from two workloads or two sides come last."""
         asked = self.workload.targets
         found = [
             Figure(
@@ -67,17 +67,17 @@ class Result:
         return [*found, *(one for one in (self.ratio, self.share) if one is not None)]
 
     def rates(self, *, peer: bool = False) -> list[float]:
-        """Return the rates of all rounds; empty where the figure is another."""
+        """Return the rates of all rounds; empty if the workload has another figure."""
         return [one.figures["rate"] for one in (self.peer if peer else self.ours) if "rate" in one.figures]
 
     @property
     def ratio(self) -> Figure | None:
-        """Our rate against the peer's of the same round."""
+        """Our rate divided by the peer's of the same round."""
         return _compared("× syslog-ng", self.ours, self.peer, self.workload.ratio)
 
     @property
     def share(self) -> Figure | None:
-        """Our rate against that of the base workload of the same round."""
+        """Our rate divided by that of the base workload in the same round."""
         if self.base is None:
             return None
         name = f"× rate of {self.base.workload.name}"
@@ -87,8 +87,8 @@ class Result:
 def _compared(
     name: str, ours: Sequence[Round], others: Sequence[Round], asked: float | None
 ) -> Figure | None:
-    """Return the ratios of rounds with the same number; None where there is none: they ran one after the other, and the
-    machine was the same for both."""
+    """Return the ratios of rounds with the same number, which ran one after the other on the same machine; None if there are
+    none."""
     rates = {one.number: one.figures["rate"] for one in others}
     ratios = [one.figures["rate"] / rates[one.number] for one in ours if one.number in rates]
     target = None if asked is None else Target(asked, at_least=True)

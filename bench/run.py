@@ -1,4 +1,4 @@
-"""The one command: `python -m bench.run`; `--help` says what can be asked."""
+"""Runs the benchmarks: `python -m bench.run`; `--help` lists the options."""
 
 import argparse
 import signal
@@ -25,7 +25,7 @@ WORKLOADS: tuple[Workload, ...] = tuple(
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run what was asked for; 0 when every run reconciled, 1 otherwise, 2 on wrong use."""
+    """Run the workloads. Returns: 0 if every run reconciled, 1 if not, 2 on wrong use."""
     asked = _parse(arguments)
     if asked.smoke:
         return smoke()
@@ -42,10 +42,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     names = {name.strip().upper() for name in asked.only.split(",") if name.strip()}
     if unknown := names - {one.name for one in WORKLOADS}:
-        print(f"no such workload: {', '.join(sorted(unknown))}", file=sys.stderr)
+        print(f"unknown workload: {', '.join(sorted(unknown))}", file=sys.stderr)
         return 2
     results = chosen(names)
-    # A stop by SIGTERM ends everything that was started, as Ctrl-C does.
+    # SIGTERM stops everything that was started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stopped = False
     try:
@@ -63,11 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def chosen(names: set[str]) -> list[Result]:
-    """Return empty results of the workloads with these names, all when there are none; what they are compared with joins."""
+    """Return empty results of the workloads with these names, or of all, and of the workloads that they are compared with."""
     wanted = names or {one.name for one in WORKLOADS}
     bases = {one.base for one in WORKLOADS if one.name in wanted and one.base} - wanted
     for base in sorted(bases):
-        print(f"{base} joins, ours alone: others are measured against it")
+        print(f"{base} runs too, without the peer: others are compared with it")
     results = {one.name: Result(one) for one in WORKLOADS if one.name in wanted | bases}
     for result in results.values():
         result.base = results.get(result.workload.base or "")
@@ -75,18 +75,18 @@ def chosen(names: set[str]) -> list[Result]:
 
 
 def _one_round(result: Result, number: int, options: Options, *, peer: bool, quiet_s: float) -> None:
-    """Run one round of a workload, both sides; a workload that failed has no more rounds."""
+    """Run one round of a workload, both sides; after a failure it has no more rounds."""
     workload = result.workload
     sides = [("ours", workload.ours, result.ours)]
     if workload.peer is not None and peer:
         sides.append(("syslog-ng", workload.peer, result.peer))
     if number % 2 == 0:
-        sides.reverse()  # whoever comes second meets another machine: it is not always the same side
+        sides.reverse()  # the second side may find another load on the machine, so the sides take turns
     for name, run, rounds in sides:
         if result.failed:
             return
         if quiet_s and (busy := wait_for_quiet(quiet_s)) > BUSY_CORES:
-            print(f"the machine is not quiet: strangers keep {busy:.1f} cores busy", file=sys.stderr)
+            print(f"the machine is busy: other programs use {busy:.1f} cores", file=sys.stderr)
         began_s = time.monotonic()
         try:
             one = run(options)
@@ -115,28 +115,42 @@ def _write(path: Path | None, results: list[Result], facts: dict[str, str], opti
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description=__doc__)
     add = parser.add_argument
-    add("--only", default="", help="workloads, divided by commas; all when left out")
+    add("--only", default="", help="workloads, separated by commas (default: all)")
     add("--rounds", type=_at_least_1, default=3, help="rounds of each workload (default 3)")
-    add("--seconds", type=float, default=20.0, help="load of one run in seconds (default 20)")
-    add("--json", type=Path, help="where the figures go (default bench/results/<time>.json)")
-    add("--connections", type=int, help="connections of wrk (default: what suits the workload)")
-    add("--backlog", type=float, help="events on their way at which wrk waits")
-    add("--scattered-ids", action="store_true", help="ids in no order instead of by time")
-    add("--backlog-events", type=_at_least_1, default=1_000_000, help="backlog of S7 (default 1,000,000)")
-    add("--log-events", type=_at_least_1, default=1_000_000, help="long log of S11 (default 1,000,000)")
+    add("--seconds", type=float, default=20.0, help="length of the load of one run in seconds (default 20)")
+    add("--json", type=Path, help="file for the figures (default bench/results/<time>.json)")
+    add("--connections", type=int, help="connections of wrk (default: depends on the workload)")
+    add("--backlog", type=float, help="events in flight at which wrk waits")
+    add("--scattered-ids", action="store_true", help="use ids in random order instead of time-ordered ones")
+    add(
+        "--backlog-events",
+        type=_at_least_1,
+        default=1_000_000,
+        help="events in the backlog of S7 (default 1,000,000)",
+    )
+    add(
+        "--log-events",
+        type=_at_least_1,
+        default=1_000_000,
+        help="events in the long log of S11 (default 1,000,000)",
+    )
     add(
         "--checked-events",
         type=_at_least_1,
         default=CHECKED_MAX,
-        help=f"events of each run whose ids and bodies are compared at most (default {CHECKED_MAX:,})",
+        help=f"most events of each run whose ids and bodies are compared (default {CHECKED_MAX:,})",
     )
-    add("--workers", type=_at_least_1, default=1, help="worker processes of ours (default 1)")
-    add("--api-processes", type=_at_least_1, help="API processes of ours (default: what the workload has)")
-    add("--smoke", action="store_true", help="a few seconds, exact contents, no figures")
+    add("--workers", type=_at_least_1, default=1, help="worker processes of our service (default 1)")
     add(
-        "--wait-quiet", type=float, default=0.0, help="wait so many seconds at most until nobody else is busy"
+        "--api-processes",
+        type=_at_least_1,
+        help="API processes of our service (default: depends on the workload)",
     )
-    add("--no-peer", action="store_true", help="ours alone")
+    add("--smoke", action="store_true", help="compare contents for a few seconds, without figures")
+    add(
+        "--wait-quiet", type=float, default=0.0, help="wait up to this many seconds until the machine is idle"
+    )
+    add("--no-peer", action="store_true", help="run only our service")
     return parser.parse_args(arguments)
 
 

@@ -1,7 +1,7 @@
-"""The peer's load generator, a program of its own: lines over TCP, closed-loop like load.lua.
+"""The peer's load generator, a separate program: lines over TCP, a closed loop like load.lua.
 
-Called by peer.py: `python -m bench.send_lines PORT PAGE RUN`. It counts a line as handed over when the kernel has taken
-it; with flow control on the other side, nothing handed over is dropped.
+peer.py starts it: `python -m bench.send_lines PORT PAGE RUN`. It counts a line as sent when the kernel has accepted it; with
+flow control on the other side, no such line is dropped.
 """
 
 import socket
@@ -15,12 +15,12 @@ from .events import event_body
 LINES = 100
 """Lines in one write, as many as our ingest requests carry."""
 BLOCKS = 200
-"""Different blocks made beforehand: the ids repeat after 20,000 lines, which is nothing to a relay."""
+"""Blocks that are prepared: the ids repeat after 20,000 lines, which a relay does not notice."""
 WAIT_S = 0.002
 
 
 def send(port: int, control: Control, run: str) -> None:
-    """Send until told to stop."""
+    """Send until the page says stop."""
     blocks = [
         b"".join(event_body(run, number) + b"\n" for number in range(start, start + LINES))
         for start in range(0, BLOCKS * LINES, LINES)

@@ -19,9 +19,9 @@ AEGIS = Path(sys.executable).with_name("aegis")
 
 
 def environment(data: Path) -> dict[str, str]:
-    """Return the environment of the service: defaults, but for destinations on the loopback address.
+    """Return the environment of the service: defaults, and permission for destinations on the loopback address.
 
-    What the harness does to destinations is not recorded: the log and all counts hold the events of the load alone.
+    Administrative actions are not recorded, so that the log and all counts hold only events of the load.
     """
     kept = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
     return kept | {
@@ -34,7 +34,7 @@ def environment(data: Path) -> dict[str, str]:
 
 
 PASSED_ON = ("AEGIS_WINDOW_MAX", "AEGIS_SETTLE_INTERVAL_MS")
-"""Settings that may be tried out from outside."""
+"""Settings that the environment of the harness may change."""
 
 
 @dataclass(slots=True)
@@ -74,7 +74,7 @@ class Service:
         return json.loads(text) if text else None
 
     def add_destination(self, url: str, **fields: object) -> str:
-        """Make a destination; return its id."""
+        """Create a destination; return its id."""
         path = f"/api/orgs/{ORG_ID}/forwarding-destinations"
         made: str = self.call("POST", path, {"url": url, **fields})["id"]
         return made
@@ -104,8 +104,8 @@ def aegis(
     """Run the service until the block ends.
 
     Args:
-        data: its data directory; made with one organization unless `key` is given.
-        key: the admin key, where the directory has been used before.
+        data: its data directory; created with one organization unless `key` is given.
+        key: the admin key, if the directory was used before.
         extra: further settings.
     """
     data.mkdir(parents=True, exist_ok=True)
@@ -125,14 +125,14 @@ def aegis(
         api_pids = [process.pid, *_running(process.pid, "api")]
         yield Service(port, key, api_pids, _running(process.pid, "worker"), data)
         if process.poll() is not None:
-            raise RuntimeError(f"the service ended by itself, status {process.returncode}: {tail(log)}")
+            raise RuntimeError(f"the service ended unexpectedly, status {process.returncode}: {tail(log)}")
         end(process)
         if process.returncode != 0:
             raise RuntimeError(f"the service ended with status {process.returncode}: {tail(log)}")
 
 
 def _running(pid: int, command: str) -> list[int]:
-    """Return the children that run this command."""
+    """Return the child processes that run this command."""
     return [one for one in children(pid) if runs(one, command)]
 
 
@@ -146,7 +146,7 @@ def _make_organization(env: dict[str, str]) -> str:
 
 
 def _port_of(process: subprocess.Popen[bytes], log: Path, seen: int) -> int:
-    """Wait for the line that names the address."""
+    """Wait for the line that names the URL."""
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
         text = log.read_bytes()[seen:].decode(errors="replace")

@@ -1,7 +1,7 @@
-"""The benchmarks as a test of correctness: small loads, everything compared, no time asserted.
+"""The benchmarks as a test of correctness: small loads, complete comparison, no times.
 
-The receiver is the product's own with `--record`, so that not only counts but ids and the checksums of bodies are compared:
-nothing lost, nothing twice, not a byte changed.
+The receiver is `aegis receiver --record`, so that ids and checksums of bodies are compared as well as counts: nothing is
+lost, duplicated or changed.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ class Recorder:
     file: Path
 
     def bodies(self) -> list[bytes]:
-        """Return every event received so far, in whole lines of the record."""
+        """Return every event received so far, from complete lines of the record."""
         found: list[bytes] = []
         for line in self.file.read_bytes().split(b"\n")[:-1]:
             request = json.loads(line)
@@ -45,12 +45,12 @@ class Recorder:
         return found
 
     def count(self) -> int:
-        """Return how many events came so far."""
+        """Return how many events have arrived so far."""
         return len(self.bodies())
 
 
 def smoke() -> int:
-    """Run everything small; 0 when all is equal, 1 when not, 3 when a program is missing."""
+    """Run small loads. Returns: 0 if everything is equal, 1 if not, 3 if a program is missing."""
     if missing := missing_programs():
         print(f"bench smoke skipped: {', '.join(missing)} not found; `make bench-setup` installs them")
         return 3
@@ -95,7 +95,7 @@ def _compare(plan: LoadPlan, destination: Mapping[str, object]) -> str:
 
 
 def _pace(load: Load, recorder: Recorder) -> None:
-    """Let the load run for a moment, telling it what has arrived."""
+    """Run the load for a moment, and tell it what has arrived."""
     for _ in range(int(SECONDS / 0.1)):
         with contextlib.suppress(TimeoutError):
             wait_until("a moment", lambda: False, 0.1, 0.05)

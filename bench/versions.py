@@ -1,4 +1,4 @@
-"""What ran, so that figures can be compared."""
+"""What was measured, so that figures can be compared."""
 
 import importlib.metadata
 import os
@@ -14,7 +14,7 @@ PACKAGES = ("uvloop", "httptools", "uvicorn", "msgspec", "apsw")
 
 
 def versions() -> dict[str, str]:
-    """Return the machine, the versions of everything that ran, and the command."""
+    """Return the machine, the versions of all programs, and the command."""
     root = Path(__file__).parent.parent
     commit = _first_line(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"])
     return {

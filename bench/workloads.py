@@ -1,4 +1,4 @@
-"""The workloads whose figure is a rate: S1 to S4, S6, S10; ours and the peer's. (latency.py and growth.py have the others.)"""
+"""The workloads whose figure is a rate: S1 to S4, S6, S10, ours and the peer's. latency.py and growth.py have the others."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -18,7 +18,7 @@ from .service import aegis
 BATCH = {"format": "ndjson", "batch": {"max_events": 500, "max_bytes": 1_000_000, "max_wait_ms": 200}}
 LINE_BYTES = EVENT_BYTES + 1
 INGEST_PROCESSES = min(2, len(os.sched_getaffinity(0)))
-"""API processes where ingest is what a core is too small for: S3 and S10."""
+"""API processes of S3 and S10, whose ingest needs more than one core."""
 _PROCESSES = ", 2 API processes" if INGEST_PROCESSES > 1 else ""
 
 
@@ -27,7 +27,7 @@ class Shape:
     """How events go in and out.
 
     Args:
-        destination: fields of the destination beside its URL.
+        destination: fields of the destination besides its URL.
     """
 
     load: LoadPlan
@@ -63,7 +63,7 @@ def deliver(shape: Shape) -> Callable[[Options], Round]:
 
 
 def ingest_alone(options: Options) -> Round:
-    """Measure our ingest with no destination: what is acknowledged is in the log."""
+    """Measure our ingest without a destination: what is acknowledged is in the log."""
     plan = tuned(LoadPlan(connections=16, backlog_max=NO_LIMIT), options)
     processes = options.api_processes or INGEST_PROCESSES
     with (
@@ -78,7 +78,7 @@ def ingest_alone(options: Options) -> Round:
 
         warm, _ = load("wrm", options.warm_up_s)
         run, sent = load("run", options.seconds)
-        # There is no receiver: what was acknowledged must be in the log, which ends with it, and come out unchanged.
+        # There is no receiver: the log must end with what was acknowledged, and a replay must deliver it unchanged.
         check_head(service, warm.events + run.events)
         compared = check_contents(service, [sent], warm.events + 1, options.checked_max)
         run = replace(run, rate=run.ingest_rate, backlog_peak=0)
@@ -112,7 +112,7 @@ def relay(plan: PeerPlan, *, tls: bool = False) -> Callable[[Options], Round]:
             load("wrm", options.warm_up_s)
             bytes_before = receiver.body_bytes()
             measured = load("run", options.seconds)
-            # It acknowledges nothing, and its ids repeat: counts are all that can be compared.
+            # The peer does not acknowledge, and its ids repeat: only counts can be compared.
             counts = Reconciliation(
                 measured.events,
                 measured.received,
@@ -127,7 +127,7 @@ def relay(plan: PeerPlan, *, tls: bool = False) -> Callable[[Options], Round]:
 SINGLE = LoadPlan(per_request=1, connections=64, backlog_max=5_000)
 BATCHED = LoadPlan(connections=8)
 FANNED = LoadPlan(connections=2, backlog_max=2_000)
-"""One event is many POSTs: fewer of them on their way."""
+"""Each event causes many POSTs, so fewer events are in flight."""
 MANY = LoadPlan(connections=16, backlog_max=100_000)
 
 RATES = (

@@ -54,14 +54,14 @@ def test_what_arrived_once_and_unchanged_reconciles():
     ("damage", "message"),
     [
         (lambda bodies: bodies[:-1], "1 are missing"),
-        (lambda bodies: [*bodies, bodies[3]], "1 came more than once"),
+        (lambda bodies: [*bodies, bodies[3]], "1 arrived more than once"),
         (
             lambda bodies: [*bodies[:-1], bodies[-1].replace(b"SSN masked", b"SSN Masked")],
-            "1 have another body",
+            "1 have a changed body",
         ),
         (lambda bodies: [*bodies, event_body("run", 51)], "1 have an id that was not acknowledged"),
         (lambda bodies: [*bodies, b"{}"], "1 have an id that was not acknowledged"),
-        (lambda bodies: [*bodies[:-1], bodies[0]], "1 are missing, 1 came more than once"),
+        (lambda bodies: [*bodies[:-1], bodies[0]], "1 are missing, 1 arrived more than once"),
     ],
 )
 def test_any_difference_fails_the_run(damage, message):

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 from .delivery.attempts import Outbound
 from .delivery.forwarder import Forwarder, Forwarding
 from .delivery.pages import SharedPages
-from .domain.attempt import Failure, Scope
+from .domain.attempt import Failure, FailureScope
 from .domain.delivery import Claimed, Lease
 from .domain.destination import HALTED, Destination
 from .domain.endpoint import Route
@@ -383,7 +383,7 @@ class Worker:
         message = (
             f"{HALTED} ({kind} at {place}): please report it; delivery is tried again every {BUG_PAUSE_S:g} s"
         )
-        forwarder.halt(Failure(Scope.DESTINATION, message))
+        forwarder.halt(Failure(FailureScope.DESTINATION, message))
         asyncio.get_running_loop().call_later(BUG_PAUSE_S, self._resume, no, forwarder)
 
     def _resume(self, no: DestinationNo, forwarder: Forwarder) -> None:

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from aegis_stream.domain.attempt import Failure, Scope
+from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.domain.delivery import (
     AUTO_REDRIVE_MAX,
     AttemptRun,
@@ -52,8 +52,8 @@ T0 = Micros(1_780_000_000_000_000)
 SECOND = 1_000_000
 LEASE_US = 30 * SECOND
 ALICE, BOB, CAROL = WorkerId("wrk_alice"), WorkerId("wrk_bob"), WorkerId("wrk_carol")
-DOWN = Failure(Scope.DESTINATION, "answered 500", 500)
-POISON = Failure(Scope.EVENT, "answered 400", 400)
+DOWN = Failure(FailureScope.DESTINATION, "answered 500", 500)
+POISON = Failure(FailureScope.EVENT, "answered 400", 400)
 
 
 @dataclass
@@ -904,7 +904,7 @@ async def test_a_long_explanation_is_cut(store, org):
     destination = await add_destination(store, org)
     await store.log.append(org, events(1, 1), T0)
     lease = await serve(store)
-    endless = Failure(Scope.DESTINATION, "x" * 5000, 500)
+    endless = Failure(FailureScope.DESTINATION, "x" * 5000, 500)
 
     await settle(
         store,

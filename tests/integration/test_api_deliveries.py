@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aegis_stream.domain.attempt import Scope
+from aegis_stream.domain.attempt import FailureScope
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, RetryRow
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import to_text
@@ -121,7 +121,7 @@ async def test_lists_dead_letters_page_by_page(world):
     await world.settle(
         tenant,
         destination_id,
-        dead=[DeadRow(1, 3, Micros(START), make_failure(422, "answered 422", Scope.EVENT))],
+        dead=[DeadRow(1, 3, Micros(START), make_failure(422, "answered 422", FailureScope.EVENT))],
     )
 
     first = (await tenant.read.get(f"{PATH}/{destination_id}/dead-letters", limit=2)).json()

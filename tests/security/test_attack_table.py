@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from aegis_stream.domain.attempt import Failure, Fault, FaultKind, Scope
+from aegis_stream.domain.attempt import Failure, FailureScope, Fault, FaultKind
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.domain.url import URL_CHARS_MAX, parse_url
@@ -343,7 +343,7 @@ async def assert_forbidden(endpoint: Endpoint, names: Names, attack: Attack | No
     assert (tap.connects, tap.look_ups) == ([], [])
     verdict = resolve("json", "https://siem.example.net/in").interpret(answer, 1)
     assert isinstance(verdict, Failure)
-    assert (verdict.scope, verdict.fix_needed, verdict.overload) == (Scope.DESTINATION, True, False)
+    assert (verdict.scope, verdict.fix_needed, verdict.overload) == (FailureScope.DESTINATION, True, False)
     if attack is not None:
         assert attack.says in verdict.message
         assert attack.way_out in verdict.message

@@ -16,7 +16,16 @@ import pytest
 import uvloop
 import zstandard
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Fault, FaultKind, Request, Response, Scope
+from aegis_stream.domain.attempt import (
+    Accepted,
+    Answer,
+    Failure,
+    FailureScope,
+    Fault,
+    FaultKind,
+    Request,
+    Response,
+)
 from aegis_stream.formats import REGISTRY, resolve
 from aegis_stream.netguard import NetGuard, parse_networks
 from aegis_stream.sender import AsyncSender
@@ -220,7 +229,7 @@ async def test_what_is_not_one_clear_answer_is_none(answer):
     assert first.kind is FaultKind.PROTOCOL
     assert connection == 2
     verdict = failure(first)
-    assert (verdict.scope, verdict.status_code) == (Scope.DESTINATION, None)
+    assert (verdict.scope, verdict.status_code) == (FailureScope.DESTINATION, None)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ import httpx
 from aegis_stream.access import Access, AccessLimits, Issuer
 from aegis_stream.api.counts import IngestCounts
 from aegis_stream.api.service import Service
-from aegis_stream.domain.attempt import Answer, Failure, Request, Response, Scope
+from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Request, Response
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
 from aegis_stream.domain.destination import Destination, Health
 from aegis_stream.domain.endpoint import Route
@@ -429,7 +429,7 @@ class World:
 def make_failure(
     status_code: int | None = 500,
     message: str = "answered 500: look into its log",
-    scope: Scope = Scope.DESTINATION,
+    scope: FailureScope = FailureScope.DESTINATION,
     **changes: Any,
 ) -> Failure:
     """Build a failure."""

@@ -7,16 +7,18 @@ from collections import Counter
 
 import pytest
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Fault, Response, Scope, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Fault, Response, Verdict
 from aegis_stream.formats import REGISTRY, Format
 
 TAKEN = Accepted(200)
-REFUSED = Failure(Scope.EVENT, "the event is refused for good", 400, permanent=True)
-BAD_FOR_NOW = Failure(Scope.EVENT, "the event is refused", 400)
-DOWN = Failure(Scope.DESTINATION, "the destination is down", 502)
-FAILED_INSIDE = Failure(Scope.DESTINATION, "the destination failed inside, perhaps because of one event", 500)
-TOO_LARGE = Failure(Scope.EVENT, "the request is too large", 413, permanent=True)
-UNJUDGED = Failure(Scope.DESTINATION, "not looked at", 400, unjudged=True)
+REFUSED = Failure(FailureScope.EVENT, "the event is refused for good", 400, permanent=True)
+BAD_FOR_NOW = Failure(FailureScope.EVENT, "the event is refused", 400)
+DOWN = Failure(FailureScope.DESTINATION, "the destination is down", 502)
+FAILED_INSIDE = Failure(
+    FailureScope.DESTINATION, "the destination failed inside, perhaps because of one event", 500
+)
+TOO_LARGE = Failure(FailureScope.EVENT, "the request is too large", 413, permanent=True)
+UNJUDGED = Failure(FailureScope.DESTINATION, "not looked at", 400, unjudged=True)
 
 
 class Spoken:

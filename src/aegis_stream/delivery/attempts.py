@@ -9,7 +9,7 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Fault, Request, Scope, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Fault, Request, Verdict
 from aegis_stream.domain.destination import Compression, Destination
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import AegisError
@@ -253,4 +253,4 @@ class Attempts:
             self._attempt_s_max = max(self._attempt_s_max, route.attempt_s_max)
             return self.outbound.sender.open(route)
         except AegisError as error:
-            return Failure(Scope.DESTINATION, error.message, fix_needed=True)
+            return Failure(FailureScope.DESTINATION, error.message, fix_needed=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import NamedTuple
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Scope, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Verdict
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.formats import Acks
 from aegis_stream.ports import Channel
@@ -132,4 +132,4 @@ class Confirmations:
     def _lost(self, one: _Waiting, why: str) -> None:
         status = one.accepted.status_code
         message = f"answered {status}, and then {why}: it is sent again; look into the destination's queues and its log"
-        self._on_end(one.work, Failure(Scope.DESTINATION, message, status_code=status), one.latency_us)
+        self._on_end(one.work, Failure(FailureScope.DESTINATION, message, status_code=status), one.latency_us)

@@ -15,8 +15,8 @@ from aegis_stream.domain.attempt import (
     Dead,
     Delivered,
     Failure,
+    FailureScope,
     Retry,
-    Scope,
     Verdict,
     decide,
 )
@@ -391,7 +391,7 @@ class Forwarder:
 
         Some receivers answer 500 to a batch because of one event in it. That is found out when it would be the end of all.
         """
-        if failure.scope is Scope.EVENT:
+        if failure.scope is FailureScope.EVENT:
             return True
         last = work.attempt >= self.destination.spec.retry.max_attempts
         return failure.status_code == STATUS_FAILED_INSIDE and last and not failure.permanent
@@ -409,7 +409,7 @@ class Forwarder:
     def _learn(self, work: Work, each: list[Verdict], latency_us: int, now: Micros, now_s: float) -> None:
         """Let pacing and health learn from an answer that was not plain success for all."""
         failures = [(at, one) for at, one in enumerate(each) if isinstance(one, Failure) and not one.unjudged]
-        about_us = [found for found in failures if found[1].scope is Scope.DESTINATION]
+        about_us = [found for found in failures if found[1].scope is FailureScope.DESTINATION]
         accepted = [one for one in each if isinstance(one, Accepted)]
         if about_us:
             self.pacing.failed(about_us[0][1], self._waiting, now_s)

@@ -85,8 +85,8 @@ class Fault:
 Answer = Response | Fault
 
 
-class Scope(enum.StrEnum):
-    """Whom a failure is about; decides whether a batch is split and whether a dead letter is redriven by itself."""
+class FailureScope(enum.StrEnum):
+    """What a failure is about: decides whether a batch is split, and whether a dead letter is redriven automatically."""
 
     DESTINATION = "destination"
     EVENT = "event"
@@ -126,7 +126,7 @@ class Failure:
         bug: it is a bug of ours, in the format: the log says so.
     """
 
-    scope: Scope
+    scope: FailureScope
     message: str
     status_code: int | None = None
     retry_after_s: float | None = None

@@ -6,7 +6,7 @@ from typing import TypeGuard, TypeVar
 
 import msgspec
 
-from aegis_stream.domain.attempt import Answer, Failure, Response, Scope, Verdict
+from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Response, Verdict
 
 from .status import by_status, is_page
 
@@ -39,14 +39,17 @@ def unread(answer: Response, whose: str) -> Failure:
             False,
         )
     return Failure(
-        Scope.DESTINATION, f"answered {answer.status} {why}", status_code=answer.status, fix_needed=fix_needed
+        FailureScope.DESTINATION,
+        f"answered {answer.status} {why}",
+        status_code=answer.status,
+        fix_needed=fix_needed,
     )
 
 
 def refused(answer: Answer, count: int) -> Verdict:
     """Judge by status as `by_status` does, but what is refused for its content is refused for good."""
     verdict = by_status(answer, count)
-    if isinstance(verdict, Failure) and verdict.scope is Scope.EVENT:
+    if isinstance(verdict, Failure) and verdict.scope is FailureScope.EVENT:
         return replace(verdict, permanent=True)
     return verdict
 

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Scope, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Verdict
 
 from .answers import is_success, read_answer, refused, unread
 from .format import Format
@@ -38,7 +38,7 @@ def interpret(answer: Answer, count: int) -> Verdict:
         return Accepted(answer.status)
     failed = count - min(reply.ingested, count - 1)
     return Failure(
-        Scope.EVENT,
+        FailureScope.EVENT,
         f"answered {answer.status}, but rejected {failed} of {count} events: a field is too long, or there are too many fields",
         status_code=answer.status,
         permanent=True,

@@ -6,7 +6,7 @@ from dataclasses import replace
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Scope, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Verdict
 from aegis_stream.domain.times import to_text
 
 from .answers import is_success, refused, unread
@@ -34,7 +34,7 @@ def interpret(answer: Answer, count: int) -> Verdict:
     if not is_success(answer):
         verdict = refused(answer, count)
         if isinstance(verdict, Failure) and verdict.status_code == _UNPARSABLE:
-            return replace(verdict, scope=Scope.EVENT, permanent=True)
+            return replace(verdict, scope=FailureScope.EVENT, permanent=True)
         return verdict
     if answer.status != 202 or is_page(answer.body):
         return unread(answer, "Better Stack")

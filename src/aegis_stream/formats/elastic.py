@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Response, Scope, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Response, Verdict
 
 from .answers import is_success, read_answer, refused, unread
 from .elastic_errors import Error, failure_of, named_failure
@@ -37,7 +37,7 @@ _CREATED = frozenset({"created", None})
 """Results beside a 201; VictoriaLogs has none."""
 _FAILURE_STORE = "stored in the failure store, not in the data stream: check there what the mapping or the pipeline rejects"
 _BAD_REQUEST = Failure(
-    Scope.DESTINATION,
+    FailureScope.DESTINATION,
     "answered 400 to the whole request: check the URL's index and parameters, as in /logs-aegis.preflight-default/_bulk",
     status_code=400,
     fix_needed=True,
@@ -112,7 +112,7 @@ def interpret_bulk(answer: Answer, count: int) -> Verdict | list[Verdict]:
     ):
         return Accepted(201)
     missing = Failure(
-        Scope.DESTINATION,
+        FailureScope.DESTINATION,
         f"answered {answer.status}, but the answer ends before the result of this event",
         status_code=answer.status,
         unjudged=True,
@@ -134,7 +134,7 @@ def interpret_document(answer: Answer, count: int) -> Verdict:
     if document.result == "noop":
         return _dropped(answer.status)
     return Failure(
-        Scope.DESTINATION,
+        FailureScope.DESTINATION,
         f"answered {answer.status}: a document was replaced: end the URL with /_doc, /_create or /_bulk, without an id",
         status_code=answer.status,
         fix_needed=True,
@@ -197,7 +197,7 @@ def _judge(item: _Item) -> Verdict:
 
 def _dropped(status: int) -> Failure:
     return Failure(
-        Scope.EVENT,
+        FailureScope.EVENT,
         f"answered {status}, but nothing was stored: an ingest pipeline drops the event",
         status_code=status,
         permanent=True,

@@ -6,7 +6,7 @@ and a peer's words stand in no message of ours.
 
 import msgspec
 
-from aegis_stream.domain.attempt import Answer, Failure, Response, Scope
+from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Response
 
 _FIX_STATUSES = frozenset({401, 403, 404})
 _FIELD = "a field does not fit the mapping"
@@ -107,7 +107,7 @@ def _types(error: Error | str | None) -> tuple[str, str]:
 def _about_destination(status: int, advice: str) -> Failure:
     busy = status in (409, 429) or status >= 500
     return Failure(
-        Scope.DESTINATION,
+        FailureScope.DESTINATION,
         f"answered {status} for the event: {advice}",
         status_code=status,
         fix_needed=not busy,
@@ -117,5 +117,5 @@ def _about_destination(status: int, advice: str) -> Failure:
 
 def _about_event(status: int, advice: str) -> Failure:
     return Failure(
-        Scope.EVENT, f"answered {status} for the event: {advice}", status_code=status, permanent=True
+        FailureScope.EVENT, f"answered {status} for the event: {advice}", status_code=status, permanent=True
     )

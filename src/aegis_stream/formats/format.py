@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from aegis_stream.domain.attempt import Answer, Failure, Request, Scope, Verdict
+from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Request, Verdict
 from aegis_stream.domain.destination import BatchPolicy, Compression
 from aegis_stream.domain.ids import SECOND, Micros
 
@@ -95,7 +95,7 @@ def oversize(format_: Format, request: Request, count: int) -> Failure | None:
         return None
     what = "the event" if alone else f"the request of {count} events"
     return Failure(
-        Scope.EVENT,
+        FailureScope.EVENT,
         f"{what} has {len(request.body)} bytes as {format_.name}; the limit is {limit}: send smaller events",
         permanent=True,
     )

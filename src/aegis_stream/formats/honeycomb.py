@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Scope, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Verdict
 from aegis_stream.domain.times import to_text
 
 from .answers import is_success, read_answer, refused, unread
@@ -46,7 +46,7 @@ def _judge(status: int) -> Verdict:
         else "Honeycomb rejected the event: check its size and its number of fields"
     )
     return Failure(
-        Scope.DESTINATION if busy else Scope.EVENT,
+        FailureScope.DESTINATION if busy else FailureScope.EVENT,
         f"answered {status} for the event: {what}",
         status_code=status,
         overload=busy,

@@ -14,7 +14,7 @@ from operator import itemgetter
 
 import msgspec
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Scope, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Verdict
 
 from .answers import is_success, refused, unread
 from .fields import SOURCE, nanos_of
@@ -49,7 +49,7 @@ def interpret(answer: Answer, count: int) -> Verdict:
         return Accepted(204)
     if answer.status == STATUS_BLOCKED:
         message = "answered 260: Loki blocks ingestion for this tenant or stream: check its limits"
-        return Failure(Scope.DESTINATION, message, status_code=STATUS_BLOCKED, fix_needed=True)
+        return Failure(FailureScope.DESTINATION, message, status_code=STATUS_BLOCKED, fix_needed=True)
     return unread(answer, "Loki")
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, Request, Response, Scope, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Response, Verdict
 
 from .answers import USUAL_SUCCESSES, is_success, read_answer, unread
 from .fields import NANOS_MAX, SOURCE, message_of, nanos_of, read_all, read_described, text_of
@@ -68,7 +68,7 @@ def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
             "the event" if count == 1 else f"{min(rejected, count)} of {count} events, without saying which"
         )
         message = f"answered {answer.status}, but rejected {which}: check the receiver's log"
-        return [Failure(Scope.EVENT, message, status_code=answer.status, permanent=True)] * count
+        return [Failure(FailureScope.EVENT, message, status_code=answer.status, permanent=True)] * count
     if reply.partial_success is not None and reply.partial_success.error_message:
         return Accepted(answer.status, warning=_WARNING)
     return Accepted(answer.status)

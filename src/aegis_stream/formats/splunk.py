@@ -13,10 +13,10 @@ from aegis_stream.domain.attempt import (
     Accepted,
     Answer,
     Failure,
+    FailureScope,
     Fault,
     Request,
     Response,
-    Scope,
     Verdict,
 )
 
@@ -101,7 +101,7 @@ def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
 def _from_first_bad(reply: _Reply, answer: Response, count: int) -> Verdict | list[Verdict]:
     """Judge a request that Splunk read up to an event it refused: what comes before is in, what follows was not looked at."""
     bad = Failure(
-        Scope.EVENT,
+        FailureScope.EVENT,
         _message(answer, reply.code, _BAD_EVENT[reply.code]),
         status_code=answer.status,
         permanent=True,
@@ -110,7 +110,7 @@ def _from_first_bad(reply: _Reply, answer: Response, count: int) -> Verdict | li
     if number is None or not 0 <= number < count:
         return bad
     rest = Failure(
-        Scope.DESTINATION,
+        FailureScope.DESTINATION,
         _message(
             answer, reply.code, "an earlier event of the request was rejected, and this one was not read"
         ),
@@ -123,14 +123,14 @@ def _from_first_bad(reply: _Reply, answer: Response, count: int) -> Verdict | li
 def _about_destination(code: int, answer: Response, count: int) -> Verdict:
     if code in _TO_FIX:
         return Failure(
-            Scope.DESTINATION,
+            FailureScope.DESTINATION,
             _message(answer, code, _TO_FIX[code]),
             status_code=answer.status,
             fix_needed=True,
         )
     if code in _BUSY:
         return Failure(
-            Scope.DESTINATION,
+            FailureScope.DESTINATION,
             _message(answer, code, _BUSY[code]),
             status_code=answer.status,
             retry_after_s=retry_after_seconds(answer.retry_after),

@@ -5,10 +5,10 @@ from aegis_stream.domain.attempt import (
     Accepted,
     Answer,
     Failure,
+    FailureScope,
     Fault,
     FaultKind,
     Response,
-    Scope,
     Verdict,
 )
 
@@ -60,7 +60,7 @@ def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the sign
     if isinstance(answer, Fault):
         advice = _FAULT_ADVICE.get(answer.kind)
         return Failure(
-            Scope.DESTINATION,
+            FailureScope.DESTINATION,
             f"{answer.message}: {advice}" if advice else answer.message,
             fix_needed=answer.kind in (FaultKind.TLS, FaultKind.FORBIDDEN),
             overload=answer.kind is FaultKind.TIMEOUT,
@@ -71,7 +71,7 @@ def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the sign
             return Accepted(answer.status, warning=_PAGE.format(answer.status))
         return accepted
     return Failure(
-        Scope.EVENT if answer.status in _EVENT_STATUSES else Scope.DESTINATION,
+        FailureScope.EVENT if answer.status in _EVENT_STATUSES else FailureScope.DESTINATION,
         _message(answer),
         status_code=answer.status,
         retry_after_s=retry_after_seconds(answer.retry_after)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
-from aegis_stream.domain.attempt import Answer, Failure, Request, Scope, Verdict
+from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Request, Verdict
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.formats import Format, oversize, resolve, when_compressed
@@ -70,7 +70,7 @@ def request_of(format_: Format, bodies: Sequence[bytes]) -> Request | Failure:
     try:
         request = format_.encode(bodies)
     except Exception as error:  # noqa: BLE001 - a bug in a format must cost one event, not the destination
-        return Failure(Scope.EVENT, _bug(format_, "encode the event", error), permanent=True, bug=True)
+        return Failure(FailureScope.EVENT, _bug(format_, "encode the event", error), permanent=True, bug=True)
     if len(request.body) > OVERSIZE_LOOK_BYTES and (failure := oversize(format_, request, len(bodies))):
         return failure
     return request
@@ -104,7 +104,7 @@ def _judged_without_format(format_: Format, answer: Answer, count: int, error: E
     if isinstance(verdict, Failure):
         return replace(verdict, message=f"{verdict.message}; {message}", bug=True)
     status = verdict.status_code
-    return Failure(Scope.EVENT, f"answered {status}; {message}", status, permanent=True, bug=True)
+    return Failure(FailureScope.EVENT, f"answered {status}; {message}", status, permanent=True, bug=True)
 
 
 def _bug(format_: Format, what: str, error: Exception) -> str:

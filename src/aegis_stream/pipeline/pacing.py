@@ -12,7 +12,7 @@ each get their attempts on schedule, as the contract says.
 import math
 from dataclasses import dataclass, field
 
-from aegis_stream.domain.attempt import Failure, Scope
+from aegis_stream.domain.attempt import Failure, FailureScope
 
 WINDOW_START = 16.0
 """Window of a destination that has none remembered."""
@@ -119,7 +119,7 @@ class Pacing:
         Args:
             waiting: events not yet delivered, as for `room`.
         """
-        if failure.scope is Scope.EVENT:
+        if failure.scope is FailureScope.EVENT:
             return
         self.failures_in_row += 1
         self._fix_needed = self._fix_needed or failure.fix_needed

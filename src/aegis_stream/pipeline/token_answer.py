@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 
 import msgspec
 
-from aegis_stream.domain.attempt import Answer, Failure, Fault, FaultKind, Response, Scope
+from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Fault, FaultKind, Response
 from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX
 from aegis_stream.formats.status import by_status
 
@@ -79,7 +79,7 @@ def _no_token(answer: Response, what: str, *, fix_needed: bool = False) -> NoTok
     message = f"the token endpoint answered {answer.status}{space}{what}"
     verdict = by_status(answer, 1)
     wait_s = verdict.retry_after_s if isinstance(verdict, Failure) else None
-    failure = Failure(Scope.DESTINATION, message, retry_after_s=wait_s, fix_needed=fix_needed)
+    failure = Failure(FailureScope.DESTINATION, message, retry_after_s=wait_s, fix_needed=fix_needed)
     return NoToken(FaultKind.PROTOCOL, message, answer.latency_us, failure)
 
 

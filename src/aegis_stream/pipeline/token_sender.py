@@ -13,7 +13,7 @@ from typing import Any
 
 from msgspec.structs import replace as replace_struct
 
-from aegis_stream.domain.attempt import Answer, Failure, Fault, FaultKind, Request, Response, Scope
+from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Fault, FaultKind, Request, Response
 from aegis_stream.domain.endpoint import Grant, Route
 from aegis_stream.domain.oauth2 import TOKEN_HEADER
 from aegis_stream.errors import AegisError
@@ -33,7 +33,7 @@ STATUS_UNAUTHORIZED = 401
 
 _FORM = "application/x-www-form-urlencoded"
 _REFUSED = Failure(
-    Scope.DESTINATION,
+    FailureScope.DESTINATION,
     "answered 401: the destination does not accept the token: check oauth2.scope, and what the client may do there",
     status_code=STATUS_UNAUTHORIZED,
     fix_needed=True,
@@ -251,7 +251,7 @@ class TokenChannel:
         try:
             opened = self._channel_with(bearer)
         except AegisError as error:
-            failure = Failure(Scope.DESTINATION, error.message, fix_needed=True)
+            failure = Failure(FailureScope.DESTINATION, error.message, fix_needed=True)
             answer = NoToken(FaultKind.PROTOCOL, error.message, 0, failure)
             self._loop.call_soon(one.ended, one.token, answer)
             return

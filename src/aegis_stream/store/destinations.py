@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
-from aegis_stream.domain.attempt import Scope as FailureScope
+from aegis_stream.domain.attempt import FailureScope
 from aegis_stream.domain.audit import AdminAction
 from aegis_stream.domain.destination import HALTED, Destination, DestinationSpec, Health, Progress
 from aegis_stream.domain.ids import DestinationId, DestinationNo, Micros, OrganizationId, OrganizationNo

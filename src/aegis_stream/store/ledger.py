@@ -7,7 +7,7 @@ each destination's part is fenced by its lease in that same transaction: a worke
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
-from aegis_stream.domain.attempt import Failure, Scope
+from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.domain.delivery import (
     AUTO_REDRIVE_MAX,
     Claimed,
@@ -174,7 +174,7 @@ def _settle(unit: Unit, one: Settlement, now: Micros) -> None:
             unit,
             no,
             one.organization_no,
-            scope=Scope.DESTINATION,
+            scope=FailureScope.DESTINATION,
             died_by=one.redrive_died_by,
             limit=AUTO_REDRIVE_MAX,
         )

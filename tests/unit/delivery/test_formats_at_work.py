@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from aegis_stream.domain.attempt import Accepted, Failure, Request, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Request, Response
 from aegis_stream.domain.destination import BatchPolicy, DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.formats import REGISTRY
@@ -370,7 +370,7 @@ def test_what_was_not_judged_is_not_lost_with_its_worker(make, spoken):
 def test_what_was_not_judged_waits_like_everything_else(make, spoken):
     """At once is not before the destination may be sent anything: Retry-After comes first."""
     sim = make()
-    busy = Failure(Scope.DESTINATION, "busy", 429, retry_after_s=600, overload=True)
+    busy = Failure(FailureScope.DESTINATION, "busy", 429, retry_after_s=600, overload=True)
     sim.receiver.answers = saying(spoken, [busy, UNJUDGED], TAKEN)
     sim.start()
 

@@ -11,13 +11,13 @@ from aegis_stream.delivery.health import (
     Latencies,
     Warnings,
 )
-from aegis_stream.domain.attempt import Failure, Scope
+from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import SECOND, Micros
 from support.said import Said
 
 NOW = Micros(1_700_000_000_000_000)
-DOWN = Failure(Scope.DESTINATION, "answered 500", 500)
+DOWN = Failure(FailureScope.DESTINATION, "answered 500", 500)
 
 
 def tracker(health: Health | None = None) -> tuple[HealthTracker, Said]:

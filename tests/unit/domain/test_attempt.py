@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.domain.attempt import Accepted, Dead, Delivered, Failure, Retry, RetryPolicy, Scope, decide
+from aegis_stream.domain.attempt import (
+    Accepted,
+    Dead,
+    Delivered,
+    Failure,
+    FailureScope,
+    Retry,
+    RetryPolicy,
+    decide,
+)
 from support.api import SECOND, START
 
 POLICIES = st.builds(
@@ -18,7 +27,7 @@ POLICIES = st.builds(
 CHANCES = st.floats(0, 1, exclude_max=True)
 FAILURES = st.builds(
     Failure,
-    scope=st.sampled_from(Scope),
+    scope=st.sampled_from(FailureScope),
     message=st.just("no"),
     status_code=st.none() | st.integers(0, 999),
     retry_after_s=st.none() | st.floats(0, 3600),
@@ -27,7 +36,9 @@ FAILURES = st.builds(
 
 def make_failure(**changes) -> Failure:
     """Build a failure about the destination."""
-    return Failure(**{"scope": Scope.DESTINATION, "message": "answered 503", "status_code": 503} | changes)
+    return Failure(
+        **{"scope": FailureScope.DESTINATION, "message": "answered 503", "status_code": 503} | changes
+    )
 
 
 def test_what_was_accepted_is_delivered():
@@ -50,7 +61,7 @@ def test_the_default_schedule(attempt, chance, seconds):
 
 def test_the_third_attempt_is_the_last():
     """With the defaults an event that failed a third time is dead, and keeps why."""
-    failure = make_failure(scope=Scope.EVENT)
+    failure = make_failure(scope=FailureScope.EVENT)
 
     assert decide(failure, 3, RetryPolicy(), now=START, chance=0.5) == Dead(failure)
     assert decide(failure, 4, RetryPolicy(), now=START, chance=0.5) == Dead(failure)

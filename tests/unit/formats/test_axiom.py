@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Response
 from aegis_stream.formats import REGISTRY, with_query
 from aegis_stream.formats.axiom import interpret
 
@@ -23,7 +23,7 @@ def test_every_event_is_counted(ingested, failed, delivered):
         assert verdict == Accepted(200)
         return
     assert isinstance(verdict, Failure)
-    assert (verdict.scope, verdict.permanent) == (Scope.EVENT, True)
+    assert (verdict.scope, verdict.permanent) == (FailureScope.EVENT, True)
 
 
 def test_axiom_is_told_where_the_time_is():

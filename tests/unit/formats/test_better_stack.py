@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Response
 from aegis_stream.formats.better_stack import encode, interpret
 from support.formats import make_event, stored
 
@@ -38,13 +38,13 @@ def test_a_time_of_its_own_is_kept():
 @pytest.mark.parametrize(
     "status, scope, permanent, fix_needed",
     [
-        (200, Scope.DESTINATION, False, True),
-        (402, Scope.DESTINATION, False, True),
-        (403, Scope.DESTINATION, False, True),
-        (406, Scope.EVENT, True, False),
-        (413, Scope.EVENT, True, False),
-        (429, Scope.DESTINATION, False, False),
-        (500, Scope.DESTINATION, False, False),
+        (200, FailureScope.DESTINATION, False, True),
+        (402, FailureScope.DESTINATION, False, True),
+        (403, FailureScope.DESTINATION, False, True),
+        (406, FailureScope.EVENT, True, False),
+        (413, FailureScope.EVENT, True, False),
+        (429, FailureScope.DESTINATION, False, False),
+        (500, FailureScope.DESTINATION, False, False),
     ],
 )
 def test_an_error_is_told_apart(status, scope, permanent, fix_needed):

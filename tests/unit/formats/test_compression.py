@@ -2,7 +2,7 @@
 
 import pytest
 
-from aegis_stream.domain.attempt import Accepted, Failure, Fault, FaultKind, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Fault, FaultKind, Response
 from aegis_stream.formats import REGISTRY, compression_problem, when_compressed
 
 
@@ -66,7 +66,7 @@ def test_verdicts_of_single_events_stay_as_they_are():
     first, second = when_compressed(bulk, "gzip").interpret(answer, 2)
 
     assert [first, second] == bulk.interpret(answer, 2)
-    assert (first.scope, type(second)) == (Scope.EVENT, Accepted)
+    assert (first.scope, type(second)) == (FailureScope.EVENT, Accepted)
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Response
 from aegis_stream.formats import REGISTRY
 from aegis_stream.formats.datadog import encode, interpret
 from support.formats import EVENTS, UNHURRIED, make_event, stored
@@ -119,14 +119,14 @@ def test_a_success_has_datadogs_body(status, body, delivered):
 @pytest.mark.parametrize(
     "status, scope, permanent",
     [
-        (400, Scope.EVENT, True),
-        (401, Scope.DESTINATION, False),
-        (403, Scope.DESTINATION, False),
-        (408, Scope.DESTINATION, False),
-        (413, Scope.EVENT, True),
-        (429, Scope.DESTINATION, False),
-        (500, Scope.DESTINATION, False),
-        (503, Scope.DESTINATION, False),
+        (400, FailureScope.EVENT, True),
+        (401, FailureScope.DESTINATION, False),
+        (403, FailureScope.DESTINATION, False),
+        (408, FailureScope.DESTINATION, False),
+        (413, FailureScope.EVENT, True),
+        (429, FailureScope.DESTINATION, False),
+        (500, FailureScope.DESTINATION, False),
+        (503, FailureScope.DESTINATION, False),
     ],
 )
 def test_an_error_is_told_apart(status, scope, permanent):

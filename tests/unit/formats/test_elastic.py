@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Response
 from aegis_stream.domain.event import EVENT_ID_CHARACTERS_MAX
 from aegis_stream.formats import REGISTRY, with_query
 from aegis_stream.formats.elastic import ANSWER_BYTES_MAX, EVENTS_MAX, interpret_bulk, interpret_document
@@ -125,27 +125,27 @@ def test_an_answer_about_the_largest_batch_is_read_whole(item):
         ({"status": 200, "result": "updated"}, True, None, False, False, False),
         (CONFLICT["create"], True, None, False, False, False),
         ({"status": 409}, True, None, False, False, False),
-        ({"status": 409, "error": {"type": "other"}}, False, Scope.DESTINATION, False, False, False),
-        ({"status": 200}, False, Scope.EVENT, True, False, False),
-        ({"status": 200, "result": "noop"}, False, Scope.EVENT, True, False, False),
-        (MALFORMED["create"], False, Scope.EVENT, True, False, False),
+        ({"status": 409, "error": {"type": "other"}}, False, FailureScope.DESTINATION, False, False, False),
+        ({"status": 200}, False, FailureScope.EVENT, True, False, False),
+        ({"status": 200, "result": "noop"}, False, FailureScope.EVENT, True, False, False),
+        (MALFORMED["create"], False, FailureScope.EVENT, True, False, False),
         (
             {"status": 400, "error": {"type": "illegal_argument_exception"}},
             False,
-            Scope.EVENT,
+            FailureScope.EVENT,
             True,
             False,
             False,
         ),
-        ({"status": 400, "error": "text of an old version"}, False, Scope.EVENT, True, False, False),
-        ({"status": 400, "error": None}, False, Scope.EVENT, True, False, False),
-        ({"status": 413, "error": {"reason": "too long"}}, False, Scope.EVENT, True, False, False),
-        (BUSY["create"], False, Scope.DESTINATION, False, False, True),
-        ({"status": 500, "error": {"type": None}}, False, Scope.DESTINATION, False, False, False),
+        ({"status": 400, "error": "text of an old version"}, False, FailureScope.EVENT, True, False, False),
+        ({"status": 400, "error": None}, False, FailureScope.EVENT, True, False, False),
+        ({"status": 413, "error": {"reason": "too long"}}, False, FailureScope.EVENT, True, False, False),
+        (BUSY["create"], False, FailureScope.DESTINATION, False, False, True),
+        ({"status": 500, "error": {"type": None}}, False, FailureScope.DESTINATION, False, False, False),
         (
             {"status": 503, "error": {"type": "unavailable_shards_exception"}},
             False,
-            Scope.DESTINATION,
+            FailureScope.DESTINATION,
             False,
             False,
             True,
@@ -153,7 +153,7 @@ def test_an_answer_about_the_largest_batch_is_read_whole(item):
         (
             {"status": 403, "error": {"type": "cluster_block_exception"}},
             False,
-            Scope.DESTINATION,
+            FailureScope.DESTINATION,
             False,
             True,
             False,
@@ -161,18 +161,18 @@ def test_an_answer_about_the_largest_batch_is_read_whole(item):
         (
             {"status": 404, "error": {"type": "index_not_found_exception"}},
             False,
-            Scope.DESTINATION,
+            FailureScope.DESTINATION,
             False,
             True,
             False,
         ),
-        ({"status": 301}, False, Scope.EVENT, True, False, False),
-        ({"status": 201, "result": "noop"}, False, Scope.EVENT, True, False, False),
+        ({"status": 301}, False, FailureScope.EVENT, True, False, False),
+        ({"status": 201, "result": "noop"}, False, FailureScope.EVENT, True, False, False),
         *(
             (
                 {"status": 400, "error": {"type": f"{kind}_exception"}},
                 False,
-                Scope.DESTINATION,
+                FailureScope.DESTINATION,
                 False,
                 True,
                 False,
@@ -182,7 +182,7 @@ def test_an_answer_about_the_largest_batch_is_read_whole(item):
         (
             {"status": 429, "error": {"type": "cluster_block_exception"}},
             False,
-            Scope.DESTINATION,
+            FailureScope.DESTINATION,
             False,
             False,
             True,
@@ -190,7 +190,7 @@ def test_an_answer_about_the_largest_batch_is_read_whole(item):
         (
             {"status": 500, "error": {"type": "fail_processor_exception"}},
             False,
-            Scope.EVENT,
+            FailureScope.EVENT,
             True,
             False,
             False,
@@ -198,7 +198,7 @@ def test_an_answer_about_the_largest_batch_is_read_whole(item):
         (
             {"status": 500, "error": {"type": "ingest_processor_exception"}},
             False,
-            Scope.DESTINATION,
+            FailureScope.DESTINATION,
             False,
             False,
             False,
@@ -255,7 +255,7 @@ def test_a_refusal_says_why_in_our_words(interpret, error, said):
         body = json.dumps({"error": error, "status": 400}).encode()
         verdict = interpret_document(Response(400, body, 100), 1)
 
-    assert (verdict.scope, verdict.permanent, verdict.status_code) == (Scope.EVENT, True, 400)
+    assert (verdict.scope, verdict.permanent, verdict.status_code) == (FailureScope.EVENT, True, 400)
     assert "s3cret" not in verdict.message
     if not (interpret == "document" and "s3cret" in error["type"]):  # there the status is all that is known
         assert said in verdict.message
@@ -348,17 +348,22 @@ def test_events_without_an_item_are_not_known():
 @pytest.mark.parametrize(
     "status, body, scope, fix_needed",
     [
-        (400, b'{"error":{"type":"illegal_argument_exception"},"status":400}', Scope.DESTINATION, True),
-        (400, b"blocked by a firewall", Scope.EVENT, False),
-        (401, b'{"error":{"type":"security_exception"}}', Scope.DESTINATION, True),
-        (403, b'{"error":{"type":"security_exception"}}', Scope.DESTINATION, True),
-        (403, b'{"error":{"type":"cluster_block_exception"}}', Scope.DESTINATION, True),
-        (400, b'{"error":{"type":"mapper_parsing_exception"}}', Scope.DESTINATION, True),
-        (404, b'{"error":{"type":"index_not_found_exception"}}', Scope.DESTINATION, True),
-        (413, b"", Scope.EVENT, False),
-        (429, b'{"error":{"type":"es_rejected_execution_exception"}}', Scope.DESTINATION, False),
-        (501, b"", Scope.DESTINATION, False),
-        (503, b"", Scope.DESTINATION, False),
+        (
+            400,
+            b'{"error":{"type":"illegal_argument_exception"},"status":400}',
+            FailureScope.DESTINATION,
+            True,
+        ),
+        (400, b"blocked by a firewall", FailureScope.EVENT, False),
+        (401, b'{"error":{"type":"security_exception"}}', FailureScope.DESTINATION, True),
+        (403, b'{"error":{"type":"security_exception"}}', FailureScope.DESTINATION, True),
+        (403, b'{"error":{"type":"cluster_block_exception"}}', FailureScope.DESTINATION, True),
+        (400, b'{"error":{"type":"mapper_parsing_exception"}}', FailureScope.DESTINATION, True),
+        (404, b'{"error":{"type":"index_not_found_exception"}}', FailureScope.DESTINATION, True),
+        (413, b"", FailureScope.EVENT, False),
+        (429, b'{"error":{"type":"es_rejected_execution_exception"}}', FailureScope.DESTINATION, False),
+        (501, b"", FailureScope.DESTINATION, False),
+        (503, b"", FailureScope.DESTINATION, False),
     ],
 )
 def test_a_request_that_is_refused_whole(status, body, scope, fix_needed):

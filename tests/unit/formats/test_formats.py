@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.domain.attempt import Accepted, Failure, Fault, FaultKind, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Fault, FaultKind, Response
 from aegis_stream.formats import REGISTRY, resolve
 from aegis_stream.formats.status import by_status, retry_after_seconds
 from support.formats import UNHURRIED
@@ -79,36 +79,40 @@ def test_every_fault_has_a_verdict(kind):
     verdict = by_status(Fault(kind, "it went wrong", 100), 5)
 
     assert isinstance(verdict, Failure)
-    assert (verdict.scope, verdict.status_code, verdict.retry_after_s) == (Scope.DESTINATION, None, None)
+    assert (verdict.scope, verdict.status_code, verdict.retry_after_s) == (
+        FailureScope.DESTINATION,
+        None,
+        None,
+    )
     assert "it went wrong" in verdict.message
 
 
 @pytest.mark.parametrize(
     "status, scope, fix_needed, overload",
     [
-        (100, Scope.DESTINATION, False, False),
-        (199, Scope.DESTINATION, False, False),
-        (300, Scope.DESTINATION, True, False),
-        (301, Scope.DESTINATION, True, False),
-        (307, Scope.DESTINATION, True, False),
-        (399, Scope.DESTINATION, True, False),
-        (400, Scope.EVENT, False, False),
-        (401, Scope.DESTINATION, True, False),
-        (402, Scope.DESTINATION, True, False),
-        (403, Scope.DESTINATION, True, False),
-        (404, Scope.DESTINATION, True, False),
-        (408, Scope.DESTINATION, False, False),
-        (410, Scope.DESTINATION, True, False),
-        (413, Scope.EVENT, False, False),
-        (415, Scope.DESTINATION, True, False),
-        (418, Scope.DESTINATION, False, False),
-        (422, Scope.EVENT, False, False),
-        (429, Scope.DESTINATION, False, True),
-        (500, Scope.DESTINATION, False, False),
-        (502, Scope.DESTINATION, False, False),
-        (503, Scope.DESTINATION, False, True),
-        (504, Scope.DESTINATION, False, False),
-        (999, Scope.DESTINATION, False, False),
+        (100, FailureScope.DESTINATION, False, False),
+        (199, FailureScope.DESTINATION, False, False),
+        (300, FailureScope.DESTINATION, True, False),
+        (301, FailureScope.DESTINATION, True, False),
+        (307, FailureScope.DESTINATION, True, False),
+        (399, FailureScope.DESTINATION, True, False),
+        (400, FailureScope.EVENT, False, False),
+        (401, FailureScope.DESTINATION, True, False),
+        (402, FailureScope.DESTINATION, True, False),
+        (403, FailureScope.DESTINATION, True, False),
+        (404, FailureScope.DESTINATION, True, False),
+        (408, FailureScope.DESTINATION, False, False),
+        (410, FailureScope.DESTINATION, True, False),
+        (413, FailureScope.EVENT, False, False),
+        (415, FailureScope.DESTINATION, True, False),
+        (418, FailureScope.DESTINATION, False, False),
+        (422, FailureScope.EVENT, False, False),
+        (429, FailureScope.DESTINATION, False, True),
+        (500, FailureScope.DESTINATION, False, False),
+        (502, FailureScope.DESTINATION, False, False),
+        (503, FailureScope.DESTINATION, False, True),
+        (504, FailureScope.DESTINATION, False, False),
+        (999, FailureScope.DESTINATION, False, False),
     ],
 )
 def test_tells_whose_fault_it_is(status, scope, fix_needed, overload):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Response
 from aegis_stream.formats.honeycomb import encode, interpret
 from support.formats import make_event, stored
 
@@ -39,9 +39,9 @@ def test_every_event_has_a_verdict_of_its_own():
     accepted, refused, limited, failed = interpret(Response(200, body, 100), 4)
 
     assert accepted == Accepted(202)
-    assert (refused.scope, refused.permanent, refused.status_code) == (Scope.EVENT, True, 400)
-    assert (limited.scope, limited.overload, limited.permanent) == (Scope.DESTINATION, True, False)
-    assert (failed.scope, failed.permanent) == (Scope.DESTINATION, False)
+    assert (refused.scope, refused.permanent, refused.status_code) == (FailureScope.EVENT, True, 400)
+    assert (limited.scope, limited.overload, limited.permanent) == (FailureScope.DESTINATION, True, False)
+    assert (failed.scope, failed.permanent) == (FailureScope.DESTINATION, False)
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Response
 from aegis_stream.formats.loki import encode, interpret
 from support.formats import make_event, stored
 
@@ -83,15 +83,15 @@ def test_an_event_is_always_the_same_line():
     "status, delivered, scope, permanent, fix_needed",
     [
         (204, True, None, False, False),
-        (200, False, Scope.DESTINATION, False, True),
-        (202, False, Scope.DESTINATION, False, True),
-        (260, False, Scope.DESTINATION, False, True),
-        (400, False, Scope.EVENT, True, False),
-        (413, False, Scope.EVENT, True, False),
-        (422, False, Scope.EVENT, True, False),
-        (429, False, Scope.DESTINATION, False, False),
-        (500, False, Scope.DESTINATION, False, False),
-        (503, False, Scope.DESTINATION, False, False),
+        (200, False, FailureScope.DESTINATION, False, True),
+        (202, False, FailureScope.DESTINATION, False, True),
+        (260, False, FailureScope.DESTINATION, False, True),
+        (400, False, FailureScope.EVENT, True, False),
+        (413, False, FailureScope.EVENT, True, False),
+        (422, False, FailureScope.EVENT, True, False),
+        (429, False, FailureScope.DESTINATION, False, False),
+        (500, False, FailureScope.DESTINATION, False, False),
+        (503, False, FailureScope.DESTINATION, False, False),
     ],
 )
 def test_204_alone_is_success(status, delivered, scope, permanent, fix_needed):

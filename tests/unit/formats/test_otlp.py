@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from hypothesis import given, settings
 
-from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Response
 from aegis_stream.formats.otlp import RETRIED, encode, interpret
 from support.formats import UNHURRIED, events, leaves, make_event, otlp_records, stored
 from support.otlp import records_of
@@ -225,7 +225,7 @@ def test_rejected_records_are_never_delivered(rejected, count):
     verdicts = interpret(Response(200, body, 100), count)
 
     assert len(verdicts) == count
-    assert all((one.permanent, one.scope) == (True, Scope.EVENT) for one in verdicts)
+    assert all((one.permanent, one.scope) == (True, FailureScope.EVENT) for one in verdicts)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.domain.attempt import Accepted, Failure, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Response
 from aegis_stream.formats.sentinel import COLUMN_BYTES_MAX, encode, interpret
 from support.formats import UNHURRIED, events, make_event, stored
 
@@ -100,12 +100,12 @@ def test_204_alone_is_success():
 @pytest.mark.parametrize(
     "status, scope, permanent, fix_needed",
     [
-        (400, Scope.EVENT, True, False),
-        (401, Scope.DESTINATION, False, True),
-        (403, Scope.DESTINATION, False, True),
-        (404, Scope.DESTINATION, False, True),
-        (413, Scope.EVENT, True, False),
-        (429, Scope.DESTINATION, False, False),
+        (400, FailureScope.EVENT, True, False),
+        (401, FailureScope.DESTINATION, False, True),
+        (403, FailureScope.DESTINATION, False, True),
+        (404, FailureScope.DESTINATION, False, True),
+        (413, FailureScope.EVENT, True, False),
+        (429, FailureScope.DESTINATION, False, False),
     ],
 )
 def test_an_error_is_told_apart(status, scope, permanent, fix_needed):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aegis_stream.domain.attempt import Accepted, Failure, Fault, FaultKind, Response, Scope
+from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Fault, FaultKind, Response
 from aegis_stream.formats import REGISTRY
 from aegis_stream.formats.splunk import interpret
 from aegis_stream.formats.splunk_ack import confirmed, encode_question
@@ -59,20 +59,20 @@ def test_envelopes_stand_one_after_the_other():
     "code, status, scope, permanent, fix_needed, overload",
     [
         *(
-            (code, status, Scope.DESTINATION, False, True, False)
+            (code, status, FailureScope.DESTINATION, False, True, False)
             for code, status in ((1, 403), (2, 401), (3, 401), (4, 403))
         ),
-        *((code, 400, Scope.DESTINATION, False, True, False) for code in (7, 10, 11, 14, 16, 21, 22)),
-        (17, 200, Scope.DESTINATION, False, True, False),
-        *((code, 400, Scope.EVENT, True, False, False) for code in (5, 6, 12, 13, 15)),
-        (8, 500, Scope.DESTINATION, False, False, False),
-        *((code, 503, Scope.DESTINATION, False, False, True) for code in (9, 18, 19, 20, 23)),
-        *((code, 429, Scope.DESTINATION, False, False, True) for code in (26, 27)),
-        (999, 200, Scope.DESTINATION, False, False, False),
-        (-1, 200, Scope.DESTINATION, False, False, False),
-        (0, 500, Scope.DESTINATION, False, False, False),
-        (24, 503, Scope.DESTINATION, False, False, True),
-        (999, 400, Scope.EVENT, True, False, False),
+        *((code, 400, FailureScope.DESTINATION, False, True, False) for code in (7, 10, 11, 14, 16, 21, 22)),
+        (17, 200, FailureScope.DESTINATION, False, True, False),
+        *((code, 400, FailureScope.EVENT, True, False, False) for code in (5, 6, 12, 13, 15)),
+        (8, 500, FailureScope.DESTINATION, False, False, False),
+        *((code, 503, FailureScope.DESTINATION, False, False, True) for code in (9, 18, 19, 20, 23)),
+        *((code, 429, FailureScope.DESTINATION, False, False, True) for code in (26, 27)),
+        (999, 200, FailureScope.DESTINATION, False, False, False),
+        (-1, 200, FailureScope.DESTINATION, False, False, False),
+        (0, 500, FailureScope.DESTINATION, False, False, False),
+        (24, 503, FailureScope.DESTINATION, False, False, True),
+        (999, 400, FailureScope.EVENT, True, False, False),
     ],
 )
 def test_the_code_decides(code, status, scope, permanent, fix_needed, overload):
@@ -101,9 +101,9 @@ def test_a_batch_is_resumed_where_splunk_stopped(number, accepted, unjudged):
 
     assert verdicts[:accepted] == [Accepted(200)] * accepted
     bad, rest = verdicts[accepted], verdicts[accepted + 1 :]
-    assert (bad.scope, bad.permanent, bad.unjudged) == (Scope.EVENT, True, False)
+    assert (bad.scope, bad.permanent, bad.unjudged) == (FailureScope.EVENT, True, False)
     assert [(one.scope, one.unjudged, one.permanent) for one in rest] == [
-        (Scope.DESTINATION, True, False)
+        (FailureScope.DESTINATION, True, False)
     ] * unjudged
 
 
@@ -115,7 +115,7 @@ def test_a_refusal_without_a_place_is_about_the_batch(number):
     verdict = interpret(answer_of(6, 400, **members), 4)
 
     assert isinstance(verdict, Failure)
-    assert (verdict.scope, verdict.permanent) == (Scope.EVENT, True)
+    assert (verdict.scope, verdict.permanent) == (FailureScope.EVENT, True)
 
 
 def test_a_wait_that_splunk_asks_for_is_kept():
@@ -128,11 +128,11 @@ def test_a_wait_that_splunk_asks_for_is_kept():
 @pytest.mark.parametrize(
     "answer, scope, overload",
     [
-        (Response(503, b"<html>no upstream</html>", 100), Scope.DESTINATION, True),
-        (Response(413, b"", 100), Scope.EVENT, False),
-        (Response(200, b"", 100), Scope.DESTINATION, False),
-        (Response(200, b'{"text":"Success"}', 100), Scope.DESTINATION, False),
-        (Fault(FaultKind.TIMEOUT, "too late", 100), Scope.DESTINATION, True),
+        (Response(503, b"<html>no upstream</html>", 100), FailureScope.DESTINATION, True),
+        (Response(413, b"", 100), FailureScope.EVENT, False),
+        (Response(200, b"", 100), FailureScope.DESTINATION, False),
+        (Response(200, b'{"text":"Success"}', 100), FailureScope.DESTINATION, False),
+        (Fault(FaultKind.TIMEOUT, "too late", 100), FailureScope.DESTINATION, True),
     ],
 )
 def test_without_a_code_nothing_is_delivered(answer, scope, overload):

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_stream.domain.attempt import Failure, Scope
+from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.pipeline.pacing import (
     FEW_WINDOWS,
     OUTAGE_AFTER,
@@ -16,10 +16,10 @@ from aegis_stream.pipeline.pacing import (
 
 MANY = 10**6
 RTT_US = 10_000
-BROKEN = Failure(Scope.DESTINATION, "answered 500", 500)
-BUSY = Failure(Scope.DESTINATION, "answered 503", 503, overload=True)
-LOCKED = Failure(Scope.DESTINATION, "answered 401", 401, fix_needed=True)
-POISON = Failure(Scope.EVENT, "answered 400", 400)
+BROKEN = Failure(FailureScope.DESTINATION, "answered 500", 500)
+BUSY = Failure(FailureScope.DESTINATION, "answered 503", 503, overload=True)
+LOCKED = Failure(FailureScope.DESTINATION, "answered 401", 401, fix_needed=True)
+POISON = Failure(FailureScope.EVENT, "answered 400", 400)
 
 
 def answer(pacing: Pacing, count: int = 1, *, latency_us: int = RTT_US, now_s: float = 0.0) -> None:
@@ -249,8 +249,8 @@ def test_retry_after_holds_everything():
     """A destination that asks for a pause gets it, few events or many, and the longest one counts."""
     pacing = Pacing(64)
 
-    pacing.failed(Failure(Scope.DESTINATION, "busy", 429, retry_after_s=30, overload=True), 5, 100.0)
-    pacing.failed(Failure(Scope.DESTINATION, "busy", 429, retry_after_s=10, overload=True), 5, 100.0)
+    pacing.failed(Failure(FailureScope.DESTINATION, "busy", 429, retry_after_s=30, overload=True), 5, 100.0)
+    pacing.failed(Failure(FailureScope.DESTINATION, "busy", 429, retry_after_s=10, overload=True), 5, 100.0)
 
     assert pacing.resumes_at_s(100.0) == 130.0
     assert pacing.room(0, 5, 129.9) == 0

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_stream.domain.attempt import Dead, Delivered, Failure, Retry, Scope
+from aegis_stream.domain.attempt import Dead, Delivered, Failure, FailureScope, Retry
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
@@ -15,7 +15,7 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.settle import RUN_LENGTH_MAX, Findings, Settler, Watermark, merge_runs
 
 NOW = Micros(1_000_000)
-DOWN = Failure(Scope.DESTINATION, "answered 500", 500)
+DOWN = Failure(FailureScope.DESTINATION, "answered 500", 500)
 
 
 # ── the watermark ──

@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from aegis_stream.domain.attempt import Answer, Failure, Fault, FaultKind, Request, Response, Scope
+from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Fault, FaultKind, Request, Response
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Grant, Route
 from aegis_stream.domain.oauth2 import OAuth2
@@ -460,7 +460,7 @@ def test_garbage_is_no_token(body):
     read = read_token(Response(200, body, 5000))
 
     assert isinstance(read, NoToken)
-    assert (read.failure.scope, read.failure.fix_needed) == (Scope.DESTINATION, False)
+    assert (read.failure.scope, read.failure.fix_needed) == (FailureScope.DESTINATION, False)
     assert read.failure.message.startswith("the token endpoint answered 200 with")
     assert "c4n4ry" not in repr(read)
 
@@ -482,7 +482,7 @@ def test_a_refusal_says_what_to_check(status, fix_needed, told):
     read = read_token(answer)
 
     assert isinstance(read, NoToken)
-    assert (read.failure.scope, read.failure.fix_needed) == (Scope.DESTINATION, fix_needed)
+    assert (read.failure.scope, read.failure.fix_needed) == (FailureScope.DESTINATION, fix_needed)
     assert (read.failure.status_code, read.failure.permanent) == (None, False)
     assert told in read.failure.message
     assert "c4n4ry" not in read.failure.message
@@ -586,4 +586,4 @@ def test_a_header_that_the_sender_refuses_is_a_failure(sim):
     answer = sim.run(attempt())
 
     assert isinstance(answer, NoToken)
-    assert answer.failure == Failure(Scope.DESTINATION, "the header cannot be used", fix_needed=True)
+    assert answer.failure == Failure(FailureScope.DESTINATION, "the header cannot be used", fix_needed=True)

@@ -11,7 +11,7 @@ import uvloop
 from aegis_stream.domain.attempt import FaultKind, Request
 from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.errors import Invalid
-from aegis_stream.sender import AsyncSender, Channel, Limits
+from aegis_stream.sender import AsyncSender, Channel, SenderLimits
 
 REQUEST = Request(b'{"a":1}')
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nhi"
@@ -118,7 +118,7 @@ async def open_channel(
     *,
     host: str = "127.0.0.1",
     timeout_s: float = 10.0,
-    limits: Limits | None = None,
+    limits: SenderLimits | None = None,
     answer_bytes_max: int = 16 * 1024,
     **kwargs,
 ) -> AsyncIterator[Channel]:
@@ -582,7 +582,7 @@ async def test_stale_connection_gives_way_at_the_bound():
 
     async with (
         serving(make) as server,
-        open_channel(server.port, limits=Limits(connections_max=2)) as channel,
+        open_channel(server.port, limits=SenderLimits(connections_max=2)) as channel,
     ):
         await asyncio.gather(channel.post(REQUEST), channel.post(REQUEST))
         answers = await asyncio.gather(channel.post(REQUEST), channel.post(REQUEST))
@@ -624,7 +624,7 @@ async def test_close_ends_what_is_under_way():
 
     async with (
         serving(make_silent) as server,
-        open_channel(server.port, limits=Limits(connections_max=1)) as busy,
+        open_channel(server.port, limits=SenderLimits(connections_max=1)) as busy,
         open_channel(server.port, host="hook.test", resolver=Slow()) as resolving,
     ):
         tasks = [asyncio.ensure_future(channel.post(REQUEST)) for channel in (busy, busy, resolving)]
@@ -641,7 +641,7 @@ async def test_connections_have_a_bound():
     """More posts than connections wait for their turn, and all are served."""
     async with (
         serving(answering(OK)) as server,
-        open_channel(server.port, limits=Limits(connections_max=3, idle_max=2)) as channel,
+        open_channel(server.port, limits=SenderLimits(connections_max=3, idle_max=2)) as channel,
     ):
         answers = await asyncio.gather(*(channel.post(REQUEST) for _ in range(50)))
 
@@ -654,7 +654,7 @@ async def test_waiting_for_a_turn_meets_the_deadline():
     """A post that gets no connection within its time says that all were in use."""
     async with (
         serving(make_silent) as server,
-        open_channel(server.port, timeout_s=0.3, limits=Limits(connections_max=1)) as channel,
+        open_channel(server.port, timeout_s=0.3, limits=SenderLimits(connections_max=1)) as channel,
     ):
         faults = await asyncio.gather(channel.post(REQUEST), channel.post(REQUEST))
 
@@ -666,7 +666,7 @@ async def test_idle_connection_is_closed():
     """A connection without work is closed after its time."""
     async with (
         serving(answering(OK)) as server,
-        open_channel(server.port, limits=Limits(idle_s=0.1)) as channel,
+        open_channel(server.port, limits=SenderLimits(idle_s=0.1)) as channel,
     ):
         await channel.post(REQUEST)
         await asyncio.wait_for(server.closed.wait(), 5)

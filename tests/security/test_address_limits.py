@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 from aegis_stream.domain.attempt import FaultKind, Request, Response
 from aegis_stream.domain.endpoint import Endpoint, Route
-from aegis_stream.sender import AsyncSender, Limits
+from aegis_stream.sender import AsyncSender, SenderLimits
 from aegis_stream.sender.pool import Channel
 
 from .receivers import LOOPBACK, Names
@@ -59,7 +59,7 @@ async def victim() -> AsyncIterator[Victim]:
 
 
 @contextlib.asynccontextmanager
-async def opening(port: int, limits: Limits, *, timeout_s: float = 10.0):
+async def opening(port: int, limits: SenderLimits, *, timeout_s: float = 10.0):
     """Yield a function that opens channels of one sender, each for another name of the same address."""
     sender = AsyncSender(user_agent="Aegis/1", guard=LOOPBACK, resolver=Names(["127.0.0.1"]), limits=limits)
     channels: list[Channel] = []
@@ -86,7 +86,7 @@ async def until(condition) -> None:
 
 async def test_connections_to_one_address_are_bounded_across_destinations():
     """Thirty channels under thirty names get four connections of eight places, another organization gets in, and all arrive."""
-    limits = Limits(address_connections_max=8)
+    limits = SenderLimits(address_connections_max=8)
     async with victim() as receiver, opening(receiver.port, limits) as open_channel:
         flood = [
             asyncio.create_task(channel.post(REQUEST))
@@ -108,7 +108,7 @@ async def test_connections_to_one_address_are_bounded_across_destinations():
 
 async def test_a_crowded_address_is_named_as_the_reason():
     """An attempt that found no place within its time says so, in words that name neither address nor other destinations."""
-    limits = Limits(address_connections_max=2)
+    limits = SenderLimits(address_connections_max=2)
     async with victim() as receiver, opening(receiver.port, limits, timeout_s=0.3) as open_channel:
         first = asyncio.create_task(open_channel("org_a").post(REQUEST))
         await until(lambda: receiver.requests == 1)
@@ -125,12 +125,14 @@ async def test_requests_to_one_address_are_paced_across_destinations():
     """Requests beyond the rate wait for their turn, on whatever channel; one that would wait beyond its time fails unsent."""
     async with victim() as receiver:
         receiver.answers.set()
-        async with opening(receiver.port, Limits(address_requests_per_s=100)) as open_channel:
+        async with opening(receiver.port, SenderLimits(address_requests_per_s=100)) as open_channel:
             channels = [open_channel("org_a"), open_channel("org_b")]
             answers = await asyncio.gather(*(channels[n % 2].post(REQUEST) for n in range(30)))
             again = [await channels[0].post(REQUEST) for _ in range(3)]
         sent = receiver.requests
-        async with opening(receiver.port, Limits(address_requests_per_s=1), timeout_s=0.3) as open_channel:
+        async with opening(
+            receiver.port, SenderLimits(address_requests_per_s=1), timeout_s=0.3
+        ) as open_channel:
             first, late = await open_channel("org_a").post(REQUEST), await open_channel("org_b").post(REQUEST)
 
     assert all(isinstance(one, Response) for one in [*answers, *again])
@@ -147,7 +149,7 @@ async def test_what_waits_for_its_turn_ends_with_its_channel():
     """A channel that is closed while a request waits for its turn ends the request, and nothing of it is sent later."""
     async with victim() as receiver:
         receiver.answers.set()
-        async with opening(receiver.port, Limits(address_requests_per_s=2)) as open_channel:
+        async with opening(receiver.port, SenderLimits(address_requests_per_s=2)) as open_channel:
             channel = open_channel("org_a")
             assert (await channel.post(REQUEST)).status == 202
             waiting = asyncio.create_task(channel.post(REQUEST))

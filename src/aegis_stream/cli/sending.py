@@ -48,7 +48,7 @@ class Line(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Rejection:
+class RejectedLine:
     """A line that the service rejected, and why."""
 
     line: int
@@ -63,7 +63,7 @@ class Summary:
     accepted: int = 0
     duplicates: int = 0
     rejected_total: int = 0
-    rejected: list[Rejection] = field(default_factory=list)
+    rejected: list[RejectedLine] = field(default_factory=list)
 
     @property
     def sent(self) -> int:
@@ -126,7 +126,7 @@ class Dispatch:
         self.summary.rejected_total += len(refused)
         for index, (event_id, error) in sorted(refused.items()):
             if len(self.summary.rejected) < REJECTIONS_KEPT_MAX:
-                self.summary.rejected.append(Rejection(lines[index].number, event_id, printable(error)))
+                self.summary.rejected.append(RejectedLine(lines[index].number, event_id, printable(error)))
 
     def _post(self, body: bytes) -> Any:
         path = self.client.org_path("events")

@@ -15,8 +15,8 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
 """
 
 from .dial import Guard
-from .pool import AsyncSender, Channel, Limits
+from .pool import AsyncSender, Channel, SenderLimits
 from .resolve import Resolver, ThreadResolver
 from .tls import TrustStore
 
-__all__ = ["AsyncSender", "Channel", "Guard", "Limits", "Resolver", "ThreadResolver", "TrustStore"]
+__all__ = ["AsyncSender", "Channel", "Guard", "Resolver", "SenderLimits", "ThreadResolver", "TrustStore"]

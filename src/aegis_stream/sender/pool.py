@@ -35,7 +35,7 @@ _CLOSED = "the channel was closed: the destination was changed or the service is
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SenderLimits:
     """Bounds of each channel, and of all of them together.
 
     Args:
@@ -92,7 +92,7 @@ class AsyncSender:
         guard: Guard,
         resolver: Resolver | None = None,
         trust: TrustStore | None = None,
-        limits: Limits | None = None,
+        limits: SenderLimits | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self._user_agent = user_agent
@@ -100,7 +100,7 @@ class AsyncSender:
         self._own_resolver = ThreadResolver() if resolver is None else None
         self._resolver: Resolver | None = resolver or self._own_resolver
         self._trust = trust or TrustStore()
-        self._limits = limits or Limits()
+        self._limits = limits or SenderLimits()
         self._clock = clock
         self._watch = Watch(self._limits.idle_s)
         self._limiters = AddressLimiters(
@@ -181,7 +181,7 @@ class Channel:
         route: Route,
         *,
         user_agent: str,
-        limits: Limits,
+        limits: SenderLimits,
         clock: Callable[[], float],
         watch: Watch,
         dialer: Dialer,

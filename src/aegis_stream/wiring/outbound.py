@@ -2,7 +2,7 @@
 
 from aegis_stream import PRODUCT, __version__
 from aegis_stream.netguard import NetGuard
-from aegis_stream.sender import AsyncSender, Limits, TrustStore
+from aegis_stream.sender import AsyncSender, SenderLimits, TrustStore
 from aegis_stream.settings import Settings
 
 USER_AGENT = f"{PRODUCT}/{__version__}"
@@ -14,7 +14,7 @@ def make_sender(settings: Settings) -> AsyncSender:
         user_agent=USER_AGENT,
         guard=NetGuard(settings.egress.allowed_networks),
         trust=TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None),
-        limits=Limits(
+        limits=SenderLimits(
             connections_max=settings.delivery.window_max + 8,
             idle_max=settings.delivery.window_max,
             address_connections_max=settings.egress.address_connections_max,

@@ -1,4 +1,4 @@
-"""The four steps of README.md, run as they stand there: every command works, and answers what the page shows."""
+"""The steps of README.md and of the tutorial, run as written: every command works, and prints what the page shows."""
 
 import re
 import shutil
@@ -25,14 +25,16 @@ CHANGING = (
     (r"\b(dst|rpl)_\w+", r"\1"),  # ids
     (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
     (r'"(latency_ms|p50_ms|p99_ms)":[\d.]+', r'"\1":MS'),
+    (r"\d+\.\d ms", "MS"),
     (r"\s", ""),
 )
 """What differs from run to run, and what stands in its place when outputs are compared."""
 
 
-def steps() -> Iterator[tuple[str, str | None]]:
-    """Yield each shell block of the four steps, with the output that the next block shows, if it shows one."""
-    text = read("README.md").partition("## The same by hand")[2].partition("## Receive events")[0]
+def steps(page: str) -> Iterator[tuple[str, str | None]]:
+    """Yield each shell block of a page's steps, with the output that the next block shows, if it shows one."""
+    text = re.split("^## (?:Receive events|Next)", read(page), flags=re.MULTILINE)[0]
+    text = text.partition("## The same by hand")[2] or text
     blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
     for (language, code), (following, shown) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
         if language == "sh":
@@ -47,11 +49,13 @@ def comparable(text: str) -> str:
 
 
 class Receiver:
-    """The receiver of the README, in a folder, started and stopped as the steps say."""
+    """The receiver of the page, in a folder, started and stopped as the steps say."""
 
-    def __init__(self, folder: Path, port: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, port: int, options: tuple[str, ...], environment: dict[str, str]
+    ) -> None:
         self._command = [sys.executable, "-m", "aegis_stream", "receiver", "--port", str(port)]
-        self._command += ["--record", "received.ndjson"]
+        self._command += ["--record", "received.ndjson", *options]
         self._folder, self._environment, self._log = folder, environment, folder / "receiver.log"
         self.start()
 
@@ -93,14 +97,17 @@ class Shell:
         self._process.communicate(timeout=10)
 
 
-def test_the_four_steps_answer_what_the_readme_shows(tmp_path):
-    """Whoever follows the README by hand sees its answers, up to ids, times and latencies."""
+@pytest.mark.parametrize(
+    ("page", "options"), [("README.md", ()), ("docs/tutorial/first-delivery.md", ("--bearer", "s3cret"))]
+)
+def test_the_steps_print_what_the_page_shows(tmp_path, page, options):
+    """Whoever follows a page by hand sees its answers, up to ids, times and latencies."""
     port = free_port()
     with running_service(tmp_path, AEGIS_AUDIT_ACTIONS="true") as service:
         wait_until(lambda: "worker.started" in service.log.read_text(encoding="utf-8"), seconds=30)
         path = f"{Path(sys.executable).parent}:{service.environment['PATH']}"
         environment = service.environment | {"PATH": path}
-        shell, receiver = Shell(tmp_path, environment), Receiver(tmp_path, port, environment)
+        shell, receiver = Shell(tmp_path, environment), Receiver(tmp_path, port, options, environment)
 
         def here(text: str) -> str:
             """Return a text of the page with the addresses of this test."""
@@ -108,10 +115,10 @@ def test_the_four_steps_answer_what_the_readme_shows(tmp_path):
             return text.replace(":8800", f":{port}").replace("port 8800", f"port {port}")
 
         try:
-            for code, shown in steps():
-                if "nobody listens" in code:
+            for code, shown in steps(page):
+                if "nobody listens" in code or "logout" in code:
                     receiver.stop()
-                elif "/redrive" in code:
+                elif "redrive" in code:
                     receiver.start()
                 said = shell.run(here(code))
                 assert comparable(said).endswith(comparable(here(shown or ""))), code

@@ -38,13 +38,13 @@ from aegis_stream.errors import Conflict, NotFound, Unavailable
 from aegis_stream.ports import Appended
 from aegis_stream.store import keys, organizations
 from aegis_stream.store.database import Lane
-from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.ledger import OPEN_REPLAYS_MAX, StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP, Retention
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from support.clock import SteadyClock
+from support.directory import Directory
 from support.simulation import SeededRandom
 from support.sql import raw
 
@@ -63,7 +63,7 @@ class Store:
     db: SqliteDatabase
     log: StoredLog
     ledger: StoredLedger
-    directory: StoredDirectory
+    directory: Directory
     retention: Retention
 
     def count(self, table: str) -> int:
@@ -89,9 +89,7 @@ class SqliteBackend:
         """Open the store once more, as another process would."""
         db = SqliteDatabase(self.folder / "aegis.db", SteadyClock())
         db.migrate()
-        directory = StoredDirectory(
-            db, Vault(GivenKeys((MasterKey(b"k" * 32),)), SeededRandom(len(self.opened)))
-        )
+        directory = Directory(db, Vault(GivenKeys((MasterKey(b"k" * 32),)), SeededRandom(len(self.opened))))
         store = Store(db, StoredLog(db), StoredLedger(db), directory, Retention(db))
         self.opened.append(store)
         return store

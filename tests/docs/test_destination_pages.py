@@ -6,7 +6,7 @@ import re
 import msgspec
 import pytest
 
-from aegis_stream.api.schemas import DestinationPatch
+from aegis_stream.api.schemas.destinations import DestinationPatchWrite
 from aegis_stream.domain.event import NewEvent, parse_event
 from aegis_stream.domain.ids import Micros, OrganizationId
 from aegis_stream.formats import AUTO, choose, resolve
@@ -119,7 +119,7 @@ def test_what_is_posted_is_accepted(name):
     for call in calls:
         body = expanded(call.body)
         if call.method == "PATCH":
-            msgspec.json.decode(body, type=DestinationPatch)
+            msgspec.json.decode(body, type=DestinationPatchWrite)
             continue
         spec = spec_of_body(body)
         assert resolve(spec.format, spec.url).name in formats_named(name)

@@ -3,16 +3,19 @@
 import asyncio
 import json
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 
-from aegis_stream.access import Issuer
+from aegis_stream import wiring
+from aegis_stream.control import keys, organizations
+from aegis_stream.control.audit import perform
+from aegis_stream.control.caller import COMMAND_LINE
+from aegis_stream.control.keys import NewKey
 from aegis_stream.domain.attempt import Response
-from aegis_stream.domain.audit import ADMIN_DATASET, COMMAND_LINE, AdminAction
+from aegis_stream.domain.audit import ADMIN_DATASET, AdminAction
 from aegis_stream.domain.organization import Scope
-from aegis_stream.errors import Conflict, Unavailable
-from aegis_stream.store.around import with_after
-from aegis_stream.store.audit_writer import AuditWriter
+from aegis_stream.errors import Conflict, NotFound
 from support.api import OPERATOR_KEY, ORG, SECRET, Caller, make_event, open_world, problem_of
 from support.sql import raw
 
@@ -113,17 +116,12 @@ async def test_a_new_organization_has_an_empty_log(world):
 
 async def test_what_the_command_line_does_is_recorded(world):
     """Organizations and keys made on the store itself, without a service, leave the same events, by the command line."""
-    issuer = Issuer(
-        world.clock,
-        world.random,
-        AuditWriter(COMMAND_LINE, world.clock, world.random),
-    )
-    db = world.stores.db
+    deps = wiring.make_store_deps(world.settings, world.stores)
 
-    first = db.write_now(lambda db: issuer.add_organization(db, "Mine", "org_my"))
-    added = db.write_now(lambda db: issuer.add_key(db, "org_my", "ci", Scope.INGEST, None))
-    rotated = db.write_now(lambda db: issuer.rotate_key(db, "org_my", added.key.key_id, 60))
-    db.write_now(lambda db: issuer.revoke_key(db, "org_my", rotated.key.key_id))
+    first = await organizations.create(deps, "Mine", "org_my")
+    added = await keys.create(deps, COMMAND_LINE, "org_my", NewKey("ci", Scope.INGEST))
+    rotated = await keys.rotate(deps, COMMAND_LINE, "org_my", added.key.key_id, overlap_s=60)
+    await keys.revoke(deps, COMMAND_LINE, "org_my", rotated.key.key_id)
 
     admin = Caller(world.client, "org_my", first.text)
     found = [one["event"] for one in (await admin.get("/events")).json()["data"]]
@@ -182,8 +180,7 @@ async def test_the_result_of_a_test_is_shown_only_when_it_is_recorded(world):
     """Where the event of a test cannot be stored, the call is 503 and says nothing of what the peer answered."""
     tenant = await world.make_organization()
     destination_id = await world.make_destination(tenant, format="json")
-    world.service.ingest.queue_bytes_max = 0
-    world.service.ingest._queued_bytes = 1
+    await world.stores.db.write(lambda db: raw(db).run("ALTER TABLE events RENAME TO gone"))
     world.sender.answers = [Response(500, b"look here", 1)]
 
     answer = await tenant.admin.post(f"{PATH}/{destination_id}/test")
@@ -295,8 +292,8 @@ async def test_refused_keys_do_not_fill_the_log(world):
 async def test_a_refusal_stands_when_it_cannot_be_recorded(world):
     """A refused key is refused with its own status also when the log takes nothing."""
     tenant = await world.make_organization()
-    world.service.ingest.queue_bytes_max = 0
-    world.service.ingest._queued_bytes = 1
+    world.service.control.ingest.queue_bytes_max = 0
+    world.service.control.ingest._queued_bytes = 1
 
     problem_of(await tenant.ingest.get("/events"), 403)
     problem_of(await Caller(world.client, "org_other", tenant.read.key).get("/events"), 404)
@@ -333,25 +330,46 @@ async def test_events_of_deeds_stand_between_others_without_holes(world):
     assert all(first["received_at"] <= second["received_at"] for first, second in pairwise(found))
 
 
-async def test_a_deed_that_fails_takes_its_event_back(world):
-    """What raises in a write takes the event with it, and what raises in recording takes the admin action."""
+async def test_an_action_that_fails_takes_its_event_back(world):
+    """What raises in an action takes the event with it, before or after it was recorded, and what raises in recording takes the action."""
     tenant = await world.make_organization()
-    audit_writer = AuditWriter(COMMAND_LINE, world.clock, world.random)
-    db, admin_action = world.stores.db, AdminAction("key_create", "api_key", "key_x")
+    deps, caller = world.service.control, COMMAND_LINE
+    owner = SimpleNamespace(organization_no=tenant.no, org_id=ORG)
+    admin_action = AdminAction("key_create", "api_key", "key_x")
 
-    def fails(connection):
-        audit_writer.append(connection, tenant.no, ORG, admin_action)
+    def fails(unit, record):
+        record(owner, admin_action)
         raise Conflict("no")
 
+    def cannot_be_recorded(unit, record):
+        unit.run("insert_organization", ("org_never", "Never", 1))
+        record(owner, AdminAction("unknown action", "api_key", "key_x"))
+
     with pytest.raises(Conflict):
-        await db.write(fails)
+        await perform(deps, caller, fails)
+    with pytest.raises(KeyError):
+        await perform(deps, caller, cannot_be_recorded)
 
-    def refuses(connection, result):
-        raise Unavailable("no")
-
-    with pytest.raises(Unavailable):
-        await with_after(world.stores.directory, refuses).db.write(
-            lambda connection: audit_writer.append(connection, tenant.no, ORG, admin_action)
-        )
     assert await audit_writer_of(tenant) == []
     assert (await tenant.read.get("")).json()["head_sequence"] == 0
+    with pytest.raises(NotFound):
+        await organizations.find(deps, "org_never")
+
+
+@pytest.mark.parametrize("times", [0, 2])
+async def test_an_action_is_one_event(world, times):
+    """An action that forgets to record itself, or does so twice, is not done."""
+    tenant = await world.make_organization()
+    owner = SimpleNamespace(organization_no=tenant.no, org_id=ORG)
+
+    def act(unit, record):
+        unit.run("insert_organization", ("org_never", "Never", 1))
+        for _ in range(times):
+            record(owner, AdminAction("key_create", "api_key", "key_x"))
+
+    with pytest.raises(AssertionError, match="one event"):
+        await perform(world.service.control, COMMAND_LINE, act)
+
+    assert await audit_writer_of(tenant) == []
+    with pytest.raises(NotFound):
+        await organizations.find(world.service.control, "org_never")

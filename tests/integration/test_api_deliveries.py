@@ -339,8 +339,8 @@ async def test_pages_of_events_lose_and_repeat_nothing(world, limit, params, seq
 
 async def test_a_scan_for_rare_events_goes_on_from_its_cursor(world, monkeypatch):
     """A listing that has looked through its share of the log says where to go on, even when it found nothing yet."""
-    monkeypatch.setattr("aegis_stream.api.events.SCAN_MAX", 4)
-    monkeypatch.setattr("aegis_stream.api.events.SCAN_STEP", 2)
+    monkeypatch.setattr("aegis_stream.control.events.SCAN_MAX", 4)
+    monkeypatch.setattr("aegis_stream.control.events.SCAN_STEP", 2)
     tenant = await world.make_organization()
     await make_log(world, tenant)
 

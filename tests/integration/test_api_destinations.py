@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from aegis_stream.api.schemas import FormatName
+from aegis_stream.api.schemas.destinations import FormatName
 from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.delivery import AttemptRun
 from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, Health
@@ -106,7 +106,7 @@ async def test_keeps_all_that_was_written(world):
 
     assert {name: read[name] for name in written} == written
     assert read["auth_header_set"] is True
-    assert read["format_reason"] == "it was asked for"
+    assert read["format_reason"] == "set explicitly"
     assert "auth_header_value" not in read
     assert read["status"] == "paused"
     assert SECRET not in made.text
@@ -945,7 +945,7 @@ async def test_a_record_that_does_not_open_is_shown_as_damaged(world):
 
     shown = read.json()
     assert (shown["url"], shown["name"], shown["status"]) == ("****", "b", "failing")
-    assert shown["last_error"]["message"].startswith("the stored URL and credential do not open: ")
+    assert shown["last_error"]["message"].startswith("the stored URL and credential cannot be decrypted: ")
     assert [one["id"] for one in listed.json()["data"]] == [victim, thief]
     assert "c4n4ry" not in read.text
     for call in ("pause", "test", "resume"):

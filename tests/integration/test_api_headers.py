@@ -7,12 +7,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_stream import wiring
-from aegis_stream.api.testing import redact
+from aegis_stream.control.redaction import redact
 from aegis_stream.domain.attempt import Response
 from aegis_stream.domain.audit import ADMIN_DATASET
 from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, HEADERS_MAX, DestinationSpec
 from aegis_stream.errors import Unavailable
 from support.api import SECRET, open_world, problem_of
+from support.directory import Directory
 from support.sealed import assert_keeps_a_key_in_use
 from support.sql import raw
 
@@ -255,7 +256,7 @@ async def test_a_record_of_headers_opens_nowhere_else(world, move):
     world.stores.db.write_now(lambda db: raw(db).run(move))
 
     with pytest.raises(Unavailable) as caught:
-        await world.service.directory.destination(2)
+        await Directory.of(world.stores).destination(2)
 
     assert caught.value.code == "sealed-record-damaged"
     assert [name for _, name, _ in world.log.lines] == ["vault.record_refused"]
@@ -276,7 +277,7 @@ async def test_headers_come_under_a_new_master_key(world):
     assert in_use != {old}
     stores = wiring.open_stores(world.settings, world.log)
     try:
-        found = await stores.directory.destination_of(tenant.no, one.rpartition("/")[2])
+        found = await Directory.of(stores).destination_of(tenant.no, one.rpartition("/")[2])
     finally:
         stores.close()
     assert dict(found.spec.headers) == HEADERS

@@ -606,7 +606,7 @@ async def test_out_of_room_is_503_with_retry_after(tmp_path):
     async with open_world(tmp_path, ingest_queue_bytes_max=len(make_event())) as world:
         tenant = await world.make_organization()
         stalled = StalledLog(world.stores.log)
-        world.service.ingest.log = stalled
+        world.service.control.ingest.log = stalled
         first = asyncio.create_task(tenant.ingest.send(make_event("a")))
         await stalled.waiting.wait()
 
@@ -631,7 +631,7 @@ class FailingLog:
 async def test_what_is_not_stored_is_not_acknowledged(world):
     """When the store fails the answer is 503 with Retry-After, nobody is told of new events, and none is there."""
     tenant = await world.make_organization()
-    world.service.ingest.log = FailingLog()
+    world.service.control.ingest.log = FailingLog()
 
     answer = await tenant.ingest.send(make_event())
 

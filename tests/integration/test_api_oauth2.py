@@ -1,7 +1,6 @@
 """Promises of a destination's OAuth2 client: checked, sealed, dropped with another host, used by tests, and its secret never shown."""
 
 import json
-from dataclasses import replace
 from urllib.parse import parse_qs
 
 import pytest
@@ -11,7 +10,9 @@ from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.audit import ADMIN_DATASET
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Unavailable
+from aegis_stream.pipeline.route import route_of
 from support.api import SECRET, open_world, problem_of
+from support.directory import Directory
 from support.sealed import assert_keeps_a_key_in_use
 from support.sql import raw
 
@@ -305,7 +306,7 @@ async def test_a_record_of_a_client_opens_nowhere_else(world, move):
     world.stores.db.write_now(lambda db: raw(db).run(move))
 
     with pytest.raises(Unavailable) as caught:
-        await world.service.directory.destination(2)
+        await Directory.of(world.stores).destination(2)
 
     assert caught.value.code == "sealed-record-damaged"
     assert [name for _, name, _ in world.log.lines] == ["vault.record_refused"]
@@ -338,7 +339,7 @@ async def test_a_client_comes_under_a_new_master_key(world):
     assert (done.rewrapped, done.broken, in_use) == (1, (), {bytes.fromhex(done.key_id)})
     stores = wiring.open_stores(world.settings, world.log)
     try:
-        found = await stores.directory.destination_of(tenant.no, one.rpartition("/")[2])
+        found = await Directory.of(stores).destination_of(tenant.no, one.rpartition("/")[2])
     finally:
         stores.close()
     assert found.spec.oauth2 == OAuth2(**OAUTH2)
@@ -387,4 +388,4 @@ async def test_a_destination_without_a_client_is_as_it_was(world):
 
     [(route, _)] = world.sender.posts
     assert (spec.oauth2, route.grant) == (None, None)
-    assert route == replace(world.service.route_of(spec), org_id=tenant.org_id)
+    assert route == route_of(spec, world.settings, tenant.org_id)

@@ -8,12 +8,13 @@ import pytest
 from litestar import Litestar, get
 
 from aegis_stream import wiring
-from aegis_stream.access import Access, AccessLimits
 from aegis_stream.api.scopes import RIGHTS, SCOPES, Right, calls_of, check_rights
+from aegis_stream.control.access import Access, AccessLimits
 from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.rate import Rate
 from aegis_stream.errors import Unauthenticated
 from aegis_stream.settings import Settings
+from aegis_stream.store.keys import StoredKeys
 from support.api import OPERATOR_KEY, ORG, Caller, make_event, open_world, problem_of
 
 KEYS = "/api-keys"
@@ -31,8 +32,8 @@ async def world(tmp_path):
 
 def set_limits(world, limits: AccessLimits) -> None:
     """Let the application limit otherwise, with full buckets."""
-    world.service.access.limits = limits
-    world.service.access.__post_init__()
+    world.service.control.access.limits = limits
+    world.service.control.access.__post_init__()
 
 
 async def make_wrong_keys(world, tenant, other) -> dict[str, str | bytes | None]:
@@ -164,7 +165,7 @@ async def test_what_is_open_is_open_with_any_key(world):
             for header in (None, "Bearer aegis_sk_wrong", "nonsense"):
                 assert (await call(world, method, path, header)).status_code == 200, path
 
-    assert len(world.service.access._failures) == 0
+    assert len(world.service.control.access._failures) == 0
 
 
 async def test_a_good_key_of_the_right_scope_passes_the_gate(world):
@@ -201,8 +202,8 @@ async def test_a_key_that_ends_is_dead_within_a_second_in_every_process(world, e
     header, key = f"Bearer {made['api_key']}", f"{KEYS}/{made['id']}"
     stores = wiring.open_stores(world.settings, world.log)  # connections of its own, as another process has
     try:
-        elsewhere = Access(stores.directory, world.clock, stores.operator_digest)
-        here = world.service.access
+        elsewhere = Access(StoredKeys(stores.db), world.clock, stores.operator_digest)
+        here = world.service.control.access
         for access in (here, elsewhere):
             assert (await access.principal(header)).key_id == made["id"]
 
@@ -239,7 +240,7 @@ async def test_a_revoked_key_is_dead_at_once_where_it_was_revoked(world):
 async def test_wrong_keys_from_one_address_are_limited(world):
     """After so many wrong keys an address gets 429 with Retry-After instead of 401, whatever the call; later it is 401 again."""
     tenant = await world.make_organization()
-    limit = world.service.access.limits.failures.count
+    limit = world.service.control.access.limits.failures.count
     guesser = [Caller(world.client, ORG, f"aegis_sk_{number}") for number in range(limit + 2)]
 
     answers = [await one.get("/events") for one in guesser]
@@ -264,7 +265,7 @@ async def test_a_key_that_has_opened_is_not_shut_out_by_guesses_of_others(world)
     """Who called with a good key before goes on, also when others at the same address try wrong ones; and can be revoked."""
     tenant = await world.make_organization()
     assert (await tenant.read.get("")).status_code == 200
-    for number in range(world.service.access.limits.failures.count + 1):
+    for number in range(world.service.control.access.limits.failures.count + 1):
         await Caller(world.client, ORG, f"aegis_sk_{number}").get("")
 
     for seconds in (0, 5, 30):
@@ -305,7 +306,8 @@ async def test_two_accesses_share_nothing_but_the_store(world):
     tenant = await world.make_organization()
     limits = replace(DEFAULTS, failures=Rate(1, 60))
     one, other = (
-        Access(world.stores.directory, world.clock, world.stores.operator_digest, limits) for _ in range(2)
+        Access(StoredKeys(world.stores.db), world.clock, world.stores.operator_digest, limits)
+        for _ in range(2)
     )
     with pytest.raises(Unauthenticated):
         await one.principal("Bearer aegis_sk_wrong", "192.0.2.1")

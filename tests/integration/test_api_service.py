@@ -405,7 +405,7 @@ async def test_a_bug_is_a_problem_without_details(world):
         def open(self, route):
             raise ZeroDivisionError(f"c4n4ry {route.headers}")
 
-    object.__setattr__(world.service, "sender", Broken())
+    object.__setattr__(world.service.control, "sender", Broken())
     answer = await tenant.admin.post(f"{PATH}/{destination_id}/test")
 
     problem_of(answer, 500)
@@ -424,7 +424,7 @@ async def test_a_bug_of_ingest_is_a_problem_too(world):
         async def append(self, organization_no, events, now):
             raise ZeroDivisionError("c4n4ry")
 
-    world.service.ingest.log = Broken()
+    world.service.control.ingest.log = Broken()
     answer = await tenant.ingest.send(make_event())
 
     problem_of(answer, 500)

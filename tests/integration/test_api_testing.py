@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_stream.api.testing import EXCERPT_CHARACTERS_MAX, FORBIDDEN, redact
+from aegis_stream.control.redaction import EXCERPT_CHARACTERS_MAX, FORBIDDEN, redact
 from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.destination import DestinationSpec
 from support.api import open_world, problem_of

@@ -124,7 +124,10 @@ async def test_doubtful_framing_is_refused_with_an_offer_too(framing):
 async def test_limits_of_the_head_hold_with_an_offer():
     """A head with an offer is bounded in bytes and in headers like any other."""
     async with serving() as server:
-        for filler in (b"x-pad: " + b"p" * SMALL.header_bytes_max + b"\r\n", b"x: y\r\n" * SMALL.headers_max):
+        for filler in (
+            b"x-pad: " + b"p" * SMALL.api.header_bytes_max + b"\r\n",
+            b"x: y\r\n" * SMALL.api.headers_max,
+        ):
             peer = await server.connect()
             await peer.send(b"POST / HTTP/1.1\r\n" + OFFERS["h2c"] + filler + length(b"x"))
             assert (await peer.answer())[0] == 431

@@ -18,13 +18,15 @@ import pytest
 from aegis_stream import wiring
 from aegis_stream.cli import checks
 from aegis_stream.domain.destination import HALTED, DestinationSpec
-from aegis_stream.domain.ids import DestinationId, Micros
+from aegis_stream.domain.ids import DestinationId, Micros, OrganizationId
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.receiver.tls import ensure_certificate
 from aegis_stream.settings import Settings
+from aegis_stream.store import organizations
 from aegis_stream.vault import KeyFile, MasterKey
 from support.api import FakeLog
 from support.cli import run_aegis
+from support.directory import Directory
 from support.settings import make_settings
 
 NOW = Micros(1_780_000_000_000_000)
@@ -44,17 +46,13 @@ async def fill(folder: Path, *places: str | tuple[str, str], token_url: str | No
     """
     stores = wiring.open_stores(settings_of(folder), FakeLog())
     try:
-        made = stores.db.write_now(
-            lambda db: wiring.make_issuer(settings_of(folder)).add_organization(db, "A", "org_a")
-        )
+        no = stores.db.write_now(lambda unit: organizations.add(unit, OrganizationId("org_a"), "A", NOW))
         for number, place in enumerate(places):
             url, authority = (place, None) if isinstance(place, str) else place
             spec = DestinationSpec(url, "Authorization", "Bearer c4n4ry", ca_certificate=authority)
             if token_url is not None and number == len(places) - 1:
                 spec = DestinationSpec(url, oauth2=OAuth2(token_url, "client", "c4n4ry-client-secret"))
-            await stores.directory.add_destination(
-                made.key.organization_no, DestinationId(f"dst_{number}"), spec, NOW, 100
-            )
+            await Directory.of(stores).add_destination(no, DestinationId(f"dst_{number}"), spec, NOW, 100)
     finally:
         stores.close()
 

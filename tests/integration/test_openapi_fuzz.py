@@ -25,6 +25,7 @@ from aegis_stream.api.connection import bounded_http
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.ids import DestinationId
 from support.api import OPERATOR_KEY, ORG, World, make_event, open_world
+from support.directory import Directory
 from support.sql import raw
 
 DESTINATION = "dst_fuzz"
@@ -109,7 +110,7 @@ class Running:
         asyncio.run_coroutine_threadsafe(self._restore(), self.loop).result(30)
 
     async def _restore(self) -> None:
-        directory = self.world.service.directory
+        directory = Directory.of(self.world.stores)
         spec = DestinationSpec("https://siem.example.com/in", "Authorization", "Bearer x")
         with contextlib.suppress(Exception):
             await directory.destination_of(self.no, DESTINATION)

@@ -14,15 +14,17 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from aegis_stream import wiring
 from aegis_stream.domain.destination import DestinationSpec
-from aegis_stream.domain.ids import DestinationId, Micros
+from aegis_stream.domain.ids import DestinationId, Micros, OrganizationId
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Conflict, Misconfigured, NotFound, Unavailable
 from aegis_stream.settings import Settings
+from aegis_stream.store import organizations
 from aegis_stream.store.sqlite import schema as sqlite_schema
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.vault import KeyFile, MasterKey
 from support.api import FakeLog
 from support.cli import run_aegis
+from support.directory import Directory
 from support.settings import make_settings
 from support.sql import raw
 
@@ -54,8 +56,9 @@ def opened(settings: Settings, log: FakeLog | None = None) -> Iterator[wiring.St
 
 def add_organization(stores: wiring.Stores, org_id: str) -> int:
     """Make an organization; returns its number."""
-    issuer = wiring.make_issuer(make_settings(audit_actions=False))
-    return stores.db.write_now(lambda db: issuer.add_organization(db, org_id, org_id)).key.organization_no
+    return stores.db.write_now(
+        lambda unit: organizations.add(unit, OrganizationId(org_id), org_id, Micros(NOW))
+    )
 
 
 async def add_destinations(stores, organization_no: int, first: int, count: int) -> None:
@@ -65,14 +68,14 @@ async def add_destinations(stores, organization_no: int, first: int, count: int)
         headers = (("X-Key", f"c4n4ry-key-{number}"),) if number % 2 else ()
         oauth2 = None if number % 3 else OAuth2("https://login.example/t", "id", f"c4n4ry-client-{number}")
         spec = DestinationSpec(f"https://siem.example/c4n4ry/{number}", *auth, headers=headers, oauth2=oauth2)
-        await stores.directory.add_destination(
+        await Directory.of(stores).add_destination(
             organization_no, DestinationId(f"dst_{organization_no}_{number:04d}"), spec, NOW, 1000
         )
 
 
 async def secrets_of(stores, organization_no: int) -> list[tuple[str, str | None, dict[str, str]]]:
     """Return URL, credential (a client's secret for one) and headers of all destinations of an organization."""
-    found = await stores.directory.destinations_of(organization_no, "", 1000)
+    found = await Directory.of(stores).destinations_of(organization_no, "", 1000)
 
     def credential(spec: DestinationSpec) -> str | None:
         return spec.oauth2.client_secret if spec.oauth2 is not None else spec.auth_header_value
@@ -143,11 +146,11 @@ async def test_a_record_that_was_moved_in_the_database_does_not_open(tmp_path, m
         stores.db.write_now(lambda db: [raw(db).run(one) for one in move.split(";")])
 
         for no in (1, 2):
-            (shown,) = await stores.directory.destinations_of(no, "", 10)
+            (shown,) = await Directory.of(stores).destinations_of(no, "", 10)
             assert shown.damaged
             assert (shown.spec.url, shown.spec.auth_header_value or "", shown.spec.headers) == ("", "", ())
             with pytest.raises(Unavailable) as caught:
-                await stores.directory.destination(no)
+                await Directory.of(stores).destination(no)
             assert caught.value.code == "sealed-record-damaged"
             assert "c4n4ry" not in str(caught.value)
 
@@ -163,8 +166,8 @@ async def test_a_destination_that_does_not_open_can_be_deleted(tmp_path):
         stores.db.write_now(lambda db: raw(db).run("UPDATE destinations SET url = x'00' WHERE dst_no = 1"))
 
         with pytest.raises(NotFound):
-            await stores.directory.delete_destination(other, "dst_1_0001", NOW)
-        await stores.directory.delete_destination(no, "dst_1_0001", NOW)
+            await Directory.of(stores).delete_destination(other, "dst_1_0001", NOW)
+        await Directory.of(stores).delete_destination(no, "dst_1_0001", NOW)
 
         assert [url for url, *_ in await secrets_of(stores, no)] == ["https://siem.example/c4n4ry/2"]
 
@@ -243,7 +246,7 @@ async def test_one_damaged_record_does_not_stop_the_start(tmp_path):
         stores.db.write_now(lambda db: raw(db).run("UPDATE master_keys SET rewrapped_at = NULL"))
 
     with opened(settings) as stores:
-        assert (await stores.directory.destination(2)).spec.auth_header_value == "Bearer c4n4ry-1"
+        assert (await Directory.of(stores).destination(2)).spec.auth_header_value == "Bearer c4n4ry-1"
 
 
 # ── a database of the version before ──
@@ -315,7 +318,7 @@ async def test_what_the_version_before_sealed_opens_and_is_sealed_anew_by_a_rota
     with opened(settings) as stores:
         assert await secrets_of(stores, 1) == wanted
         assert versions(stores) == {1}
-        await stores.directory.change_destination(
+        await Directory.of(stores).change_destination(
             1, "dst_1_0001", lambda spec: replace(spec, name="new"), NOW
         )
         assert versions(stores) == {1, 2}
@@ -334,7 +337,7 @@ async def test_destinations_from_before_there_were_headers_can_have_some(tmp_pat
 
     with opened(settings) as stores:
         assert await secrets_of(stores, 1) == wanted
-        await stores.directory.change_destination(
+        await Directory.of(stores).change_destination(
             1, "dst_1_0002", lambda spec: replace(spec, headers=(("X-Key", "c4n4ry-new"),)), NOW
         )
 
@@ -350,13 +353,13 @@ async def test_destinations_from_before_there_were_clients_can_have_one(tmp_path
     client = OAuth2("https://login.example/t", "id", "c4n4ry-client")
 
     with opened(settings) as stores:
-        before = [one.spec.oauth2 for one in await stores.directory.destinations_of(1, "", 10)]
-        await stores.directory.change_destination(
+        before = [one.spec.oauth2 for one in await Directory.of(stores).destinations_of(1, "", 10)]
+        await Directory.of(stores).change_destination(
             1, "dst_1_0002", lambda spec: replace(spec, oauth2=client), NOW
         )
 
     with opened(settings) as stores:
-        after = [one.spec.oauth2 for one in await stores.directory.destinations_of(1, "", 10)]
+        after = [one.spec.oauth2 for one in await Directory.of(stores).destinations_of(1, "", 10)]
     assert (before, after) == ([None, None], [None, client])
 
 
@@ -452,7 +455,7 @@ async def test_others_go_on_while_keys_are_turned(tmp_path):
         await add_destinations(running, no, COUNT, 5)
         assert await secrets_of(running, no) == expected(COUNT + 5)
         await rotation.drop_old()
-        await running.directory.change_destination(
+        await Directory.of(running).change_destination(
             no, f"dst_{no}_0001", lambda spec: replace(spec, name="x"), NOW
         )
 
@@ -574,7 +577,7 @@ async def test_a_damaged_record_keeps_its_key_and_stops_nobody_else(tmp_path):
         with pytest.raises(Conflict, match="records still stand under"):
             await rotation.drop_old()
         again = await rotation.rotate(silent)
-        await stores.directory.delete_destination(no, done.broken[0], NOW)
+        await Directory.of(stores).delete_destination(no, done.broken[0], NOW)
         last = await rotation.rotate(silent)
         dropped = await rotation.drop_old()
 

@@ -19,9 +19,13 @@ from typing import Any
 
 import httpx
 
-from aegis_stream.access import Access, AccessLimits, Issuer
 from aegis_stream.api.counts import IngestCounts
 from aegis_stream.api.service import Service
+from aegis_stream.control import organizations
+from aegis_stream.control.access import Access, AccessLimits
+from aegis_stream.control.audit import RefusalLog
+from aegis_stream.control.deps import ControlDeps
+from aegis_stream.control.keys import Issued, NewKey, add_key
 from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Request, Response
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
 from aegis_stream.domain.destination import Destination, Health
@@ -32,13 +36,16 @@ from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.sender import AsyncSender, TrustStore
 from aegis_stream.settings import Settings
+from aegis_stream.store.database import Unit
+from aegis_stream.store.keys import StoredKeys
+from support.directory import Directory
 from support.settings import make_settings
 
 with warnings.catch_warnings():
     # One test of its own (test_api_service.py) tells whether the application starts without warnings; all others run anyway.
     warnings.simplefilter("ignore")
     from aegis_stream import wiring
-    from aegis_stream.api.app import Application, create_app, make_ingest, watch_of
+    from aegis_stream.api.app import Application, create_app, make_ingest
     from aegis_stream.wiring.service import event_limits
 
 ORG = "org_abc"
@@ -333,14 +340,14 @@ class World:
 
     async def make_organization(self, org_id: str = ORG) -> Tenant:
         """Make an organization and a key of each scope, past the API."""
-        issuer = self.service.issuer
+        deps = self.service.control
+        first = await organizations.create(deps, f"Organization {org_id}", org_id)
 
-        def work(db: Any) -> list[Any]:
-            first = issuer.add_organization(db, f"Organization {org_id}", org_id)
+        def work(unit: Unit) -> list[Issued]:
             scopes = (KeyScope.INGEST, KeyScope.READ)
-            return [first, *(issuer.add_key(db, org_id, scope.value, scope, None) for scope in scopes)]
+            return [add_key(unit, deps, org_id, NewKey(scope.value, scope)) for scope in scopes]
 
-        issued = await self.stores.db.write(work)
+        issued = [first, *await self.stores.db.write(work)]
         callers = [Caller(self.client, org_id, one.text) for one in issued]
         return Tenant(
             org_id, issued[0].key.organization_no, *callers, stranger=Caller(self.client, org_id, None)
@@ -362,7 +369,7 @@ class World:
 
     async def stored(self, tenant: Tenant, destination_id: str) -> Destination:
         """Return a destination as the store has it, credential and all."""
-        return await self.service.directory.destination_of(tenant.no, destination_id)
+        return await Directory.of(self.stores).destination_of(tenant.no, destination_id)
 
     async def settle(
         self,
@@ -463,9 +470,16 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         user_agent=wiring.USER_AGENT, guard=NetGuard(settings.egress.allowed_networks), trust=_TRUST
     )
     sender = FakeSender(real_sender)
-    service = Service(
-        access=Access(stores.directory, clock, stores.operator_digest, AccessLimits.of(settings)),
-        issuer=Issuer(clock, random, keys_max=settings.organization.keys_max),
+    access = Access(StoredKeys(stores.db), clock, stores.operator_digest, AccessLimits.of(settings))
+    control = ControlDeps(
+        db=stores.db,
+        clock=clock,
+        random=random,
+        audit_actions=settings.organization.audit_actions,
+        keys_max=settings.organization.keys_max,
+        forget_key=access.forget,
+        sealer=stores.secrets.sealer,
+        log=stores.log,
         ingest=Ingest(
             stores.log,
             clock,
@@ -474,19 +488,15 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
             settings.ingest.queue_bytes_max,
             event_limits(settings),
         ),
-        counts=IngestCounts(),
-        log=stores.log,
-        directory=stores.directory,
+        access=access,
         sender=sender,
         resolver=resolver,
         guard=NetGuard(settings.egress.allowed_networks),
-        clock=clock,
-        random=random,
-        notifier=notifier,
-        telemetry=log,  # type: ignore[arg-type] # a fake
+        notify_changes=notifier.notify_changes,
         settings=settings,
     )
-    service.access.watch = watch_of(service)
+    service = Service(control, IngestCounts(), log)  # type: ignore[arg-type] # a fake
+    service.control.access.watch = RefusalLog(service.control)
     app = _application(service)
     answers: list[httpx.Response] = []
 

@@ -14,7 +14,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from aegis_stream.api.schemas import DestinationWrite, spec_of
+from aegis_stream.api.schemas.destinations import DestinationWrite, spec_of
 from aegis_stream.cli.destination_body import body_of
 from aegis_stream.cli.main import cli
 from aegis_stream.domain.destination import (
@@ -136,7 +136,7 @@ def spec_of_body(body: str | bytes) -> DestinationSpec:
     Raises: msgspec.ValidationError, Invalid.
     """
     settings = Settings()
-    spec = spec_of(msgspec.json.decode(body, type=DestinationWrite), settings)
+    spec = spec_of(msgspec.json.decode(body, type=DestinationWrite), settings.retry.policy)
     problems = [
         *auth_header_problems(spec.auth_header_name, spec.auth_header_value),
         *header_problems(spec.headers, spec.auth_header_name),

@@ -15,7 +15,8 @@ from typing import Any
 
 import msgspec
 
-from aegis_stream.access import Issuer
+from aegis_stream.control import organizations
+from aegis_stream.control.deps import StoreDeps
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
 from aegis_stream.domain.destination import Destination, DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
@@ -23,7 +24,6 @@ from aegis_stream.domain.ids import DestinationId, Micros, new_id
 from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.settings import Settings
-from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.retention import Retention
@@ -31,6 +31,7 @@ from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.telemetry import Log
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from aegis_stream.worker import Worker, WorkerDeps
+from support.directory import Directory
 from support.settings import make_settings
 from support.sql import raw
 
@@ -282,13 +283,13 @@ class Simulation:
             "PRAGMA synchronous = OFF"
         )  # durability has tests of its own; this one is about logic
         self.log, self.ledger = StoredLog(self.db), StoredLedger(self.db)
-        self.directory = StoredDirectory(self.db, Vault(GivenKeys((MasterKey(b"k" * 32),)), self.random))
-        self.issuer = Issuer(self.clock, self.random)
+        self.directory = Directory(self.db, Vault(GivenKeys((MasterKey(b"k" * 32),)), self.random))
         self.ingest = Ingest(self.log, self.clock, self.random, self.bells, 1 << 30)
         self.receiver = ScriptedReceiver(self.loop, lambda _: status(202))
         self.telemetry = Log("json", "error")
         self.retention = Retention(self.db)
-        self.org = self.db.write_now(lambda db: self.issuer.add_organization(db, "Sim", "org_sim")).key
+        deps = StoreDeps(self.db, self.clock, self.random, False, 1000, lambda _: None)
+        self.org = self.run(organizations.create(deps, "Sim", "org_sim")).key
         self.spec = spec or DestinationSpec(
             url="https://sink.example.com/in", retry=self.settings.retry.policy
         )

@@ -10,16 +10,17 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 
 from aegis_stream import __version__
+from aegis_stream.control.audit import RefusalLog
 from aegis_stream.errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
+from aegis_stream.store.destinations import totals
 from aegis_stream.telemetry import METRICS, place_of
 
-from . import dead_letters, destinations, events, organizations, testing
-from .audit import RefusalLog
+from . import dead_letters, deliveries, destinations, events, organizations, replays
 from .ingest import IngestEndpoint, Receive, RequestBounds, Send
 from .openapi import docs_page, make_document
 from .problems import plain_problem, problem_of
 from .scopes import before_request, check_rights, gate, queries_of
-from .service import Service, service_of
+from .service import Service, control_of, service_of
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -70,7 +71,7 @@ def create_app(service: Service) -> Application:
             HTTPException: _frameworks,
             Exception: _bug,
         },
-        request_max_body_size=service.settings.api.call_bytes_max,
+        request_max_body_size=service.control.settings.api.call_bytes_max,
         guards=[gate],
         before_request=before_request,
         openapi_config=None,  # the framework's own pages load scripts from elsewhere
@@ -79,15 +80,8 @@ def create_app(service: Service) -> Application:
     )
     check_rights(routes)
     routes.state["queries"] = queries_of(routes)
-    service.access.watch = watch_of(service)
+    service.control.access.watch = RefusalLog(service.control)
     return Application(make_ingest(service), routes)
-
-
-def watch_of(service: Service) -> RefusalLog | None:
-    """Return who is told of known keys that were refused; None where the operator wants nothing recorded."""
-    if not service.settings.organization.audit_actions:
-        return None
-    return RefusalLog(service.ingest, service.clock, service.random)
 
 
 def make_ingest(service: Service) -> IngestEndpoint:
@@ -96,20 +90,21 @@ def make_ingest(service: Service) -> IngestEndpoint:
     def on_bug(path: str, error: Exception) -> tuple[int, dict[str, str], bytes]:
         return _bug_problem(service, path, error)
 
-    settings = service.settings
+    settings = service.control.settings
     bounds = RequestBounds(
         settings.ingest.request_bytes_max,
         settings.ingest.request_events_max,
         settings.api.body_timeout_seconds,
         settings.ingest.decompression_ratio_max,
     )
-    return IngestEndpoint(service.access, service.ingest, service.counts, on_bug, bounds)
+    return IngestEndpoint(service.control.access, service.control.ingest, service.counts, on_bug, bounds)
 
 
 DOCUMENTED = [
     *organizations.HANDLERS,
     *destinations.HANDLERS,
-    *testing.HANDLERS,
+    *replays.HANDLERS,
+    *deliveries.HANDLERS,
     *dead_letters.HANDLERS,
     *events.HANDLERS,
 ]
@@ -132,7 +127,7 @@ async def readyz(request: AnyRequest) -> dict[str, str]:
     """Tell that the store answers. Raises: Unavailable."""
     try:
         async with asyncio.timeout(2):
-            await service_of(request).directory.totals()
+            await control_of(request).db.read(totals)
     except TimeoutError as error:
         raise Unavailable("the store does not answer within 2 s", code="store-slow") from error
     return {"status": "ready"}
@@ -154,7 +149,7 @@ async def metrics(request: AnyRequest) -> str:
     )
     values: dict[str, list[tuple[str, int]]] = {
         f"aegis_{name}": [("", value)]
-        for name, value in zip(names, await service.directory.totals(), strict=True)
+        for name, value in zip(names, await service.control.db.read(totals), strict=True)
     }
     counts = service.counts
     for name, label, counted in (
@@ -197,7 +192,7 @@ def _frameworks(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         reason = "it is missing" if cause is None or isinstance(cause, KeyError) else str(cause)
         return _ours(request, Malformed(f"the body cannot be read: {reason}"))
     path, method = request.url.path[:200], request.method
-    bytes_max = service_of(request).settings.api.call_bytes_max
+    bytes_max = control_of(request).settings.api.call_bytes_max
     code, title, detail = {
         404: ("no-such-path", "Not found", f"there is nothing at {path}: see /docs"),
         405: ("method-not-allowed", "Method not allowed", f"{method} is not for this path: see /docs"),

@@ -15,12 +15,12 @@ from aegis_stream.domain.oauth2 import (
 )
 
 from .events import DECISIONS
-from .service import PAGE_DEFAULT, PAGE_MAX
+from .requests import PAGE_DEFAULT, PAGE_MAX
 
 STRICT = (
     *(
         "DestinationWrite",
-        "DestinationPatch",
+        "DestinationPatchWrite",
         "FilterBody",
         "BatchBody",
         "RetryBody",
@@ -30,7 +30,7 @@ STRICT = (
     ),
     *("OrganizationWrite", "KeyWrite", "RotateWrite", "PreflightWrite"),
 )
-"""Bodies in which a field that is not known is refused."""
+"""Bodies in which an unknown field is rejected."""
 
 _ID_CURSOR = {"pattern": "^[a-z]{3}_[0-9A-Za-z_-]{1,60}$"}
 _NUMBER_CURSOR = {"pattern": "^[0-9]{1,18}$"}
@@ -52,7 +52,7 @@ _DESTINATION: dict[str, dict[str, Any]] = {
 }
 FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     "DestinationWrite": _DESTINATION,
-    "DestinationPatch": _DESTINATION,
+    "DestinationPatchWrite": _DESTINATION,
     "OAuth2Write": {
         "token_url": _URL,
         "client_id": _VISIBLE | {"maxLength": CLIENT_ID_CHARACTERS_MAX},

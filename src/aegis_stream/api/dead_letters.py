@@ -1,4 +1,4 @@
-"""Dead letters: listed, sent again, thrown away."""
+"""Dead letters: list, redrive, purge."""
 
 from typing import Any
 
@@ -6,15 +6,15 @@ from litestar import Request, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
-from aegis_stream.domain.audit import destination_action
+from aegis_stream.control import dead_letters as control
 from aegis_stream.domain.times import to_text
 
-from .audit import recorded_by
 from .destinations import ONE
 from .docs import errors
-from .schemas import DeadLetterBody, DeadLetterList, Purged, Redriven, RedriveWrite
+from .requests import PAGE_DEFAULT, decode_strict, read_cursor, read_limit
+from .schemas.deliveries import DeadLetterBody, DeadLetterList, Purged, Redriven, RedriveWrite
 from .scopes import caller_of
-from .service import PAGE_DEFAULT, decode_strict, read_cursor, read_limit, service_of
+from .service import control_of
 
 TAGS = ["Dead letters"]
 AnyRequest = Request[Any, Any, Any]
@@ -27,11 +27,9 @@ async def list_dead_letters(
     limit: FromQuery[int] = PAGE_DEFAULT,
     cursor: FromQuery[str | None] = None,
 ) -> DeadLetterList:
-    """List events that used up their attempts, in log order."""
-    service = service_of(request)
-    destination = await service.destination(caller_of(request), destination_id)
+    """List events that used all their attempts, in log order."""
     count, (after,) = read_limit(limit), read_cursor(cursor, (0,))
-    found = await service.directory.dead_letters(destination, after, count + 1)
+    found = await control.list_of(control_of(request), caller_of(request), destination_id, after, count + 1)
     shown = [
         DeadLetterBody(
             one.event_id,
@@ -53,17 +51,10 @@ async def redrive_dead_letters(
     destination_id: FromPath[str],
     data: JSONBody[RedriveWrite | None] = None,
 ) -> Redriven:
-    """Make dead letters pending again, all or some; each gets all its attempts anew."""
-    service = service_of(request)
+    """Make dead letters pending again, all or some; each gets all its attempts again."""
     data = await decode_strict(request, data)
-    destination = await service.destination(caller_of(request), destination_id)
     event_ids = None if data is None or data.event_ids is UNSET else data.event_ids
-    directory = recorded_by(
-        request, lambda count: destination_action("dead_letters_redrive", destination, count=count)
-    )
-    count = await directory.redrive(destination, event_ids, service.clock.now())
-    service.notifier.notify_changes()
-    return Redriven(count)
+    return Redriven(await control.redrive(control_of(request), caller_of(request), destination_id, event_ids))
 
 
 @delete(ONE + "/dead-letters", status_code=200, tags=TAGS, responses=errors(403))
@@ -72,15 +63,8 @@ async def purge_dead_letters(
     destination_id: FromPath[str],
     event_id: FromQuery[str | None] = None,
 ) -> Purged:
-    """Throw dead letters away, all or that of one event; this cannot be undone."""
-    service = service_of(request)
-    destination = await service.destination(caller_of(request), destination_id)
-    directory = recorded_by(
-        request, lambda count: destination_action("dead_letters_purge", destination, count=count)
-    )
-    purged = await directory.purge(destination, event_id)
-    service.notifier.notify_changes()  # there is room for others, perhaps
-    return Purged(purged)
+    """Delete dead letters, all or that of one event. This cannot be undone."""
+    return Purged(await control.purge(control_of(request), caller_of(request), destination_id, event_id))
 
 
 HANDLERS = [list_dead_letters, redrive_dead_letters, purge_dead_letters]

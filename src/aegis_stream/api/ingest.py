@@ -14,8 +14,8 @@ import msgspec
 import zstandard
 
 from aegis_stream import PRODUCT
-from aegis_stream.access import Access
-from aegis_stream.domain.event import Rejection
+from aegis_stream.control.access import Access
+from aegis_stream.control.rejected import invalid
 from aegis_stream.domain.organization import Scope
 from aegis_stream.errors import (
     AegisError,
@@ -35,9 +35,6 @@ RATIO_FROM_BYTES = 1024 * 1024
 """Up to this size a body may be compressed to any ratio."""
 ZSTD_STEP_BYTES = 256
 """Compressed bytes unpacked at once: a block of 4 bytes may become 128 KiB, so a step grows to 8 MiB at most."""
-SHOWN_PROBLEMS_MAX = 100
-"""Field problems listed in one 422."""
-
 JSON_TYPES = frozenset({"application/json", ""})
 LINES_TYPES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
@@ -149,7 +146,7 @@ class IngestEndpoint:
         )
         self.counts.recorded(recorded.accepted, recorded.duplicates, len(recorded.rejected))
         if not recorded.accepted and not recorded.duplicates:
-            raise refusal(recorded, single=len(items) == 1)
+            raise invalid(recorded, single=len(items) == 1)
         return answer(recorded)
 
 
@@ -165,33 +162,6 @@ def answer(recorded: Recorded) -> bytes:
             ],
         }
     )
-
-
-def refusal(recorded: Recorded, *, single: bool, renamed: dict[str, str] | None = None) -> Invalid:
-    """Return the error for a request of which nothing was taken.
-
-    Args:
-        renamed: the event's field → the request's, where the two are not the same.
-    """
-    names = renamed or {}
-    rejected = [
-        (index, one._replace(field=names.get(one.field, one.field))) for index, one in recorded.rejected
-    ]
-    shown = rejected[:SHOWN_PROBLEMS_MAX]
-    problems = tuple(FieldProblem(_place(index, one, single=single), one.message) for index, one in shown)
-    first = rejected[0][1]
-    detail = (
-        f"{first.field} {first.message}".lstrip()
-        if single
-        else f"none of the {len(recorded.rejected)} events is valid"
-    )
-    kind: type[Invalid] = Invalid
-    if single and first.kind == "malformed":
-        kind = Malformed
-    elif single and first.kind == "too-large":
-        kind = TooLarge
-    conflicts = all(one.kind == "conflict" for _, one in rejected)
-    return kind(detail, problems=problems, code="event-conflict" if conflicts else None)
 
 
 async def read_body(receive: Receive, bounds: RequestBounds) -> bytes:
@@ -305,9 +275,3 @@ def _body_too_large(bounds: RequestBounds) -> TooLarge:
     return TooLarge(
         f"the body is larger than {bounds.bytes_max} bytes (after decompression): send smaller batches"
     )
-
-
-def _place(index: int, rejection: Rejection, *, single: bool) -> str:
-    if single:
-        return rejection.field
-    return f"[{index}].{rejection.field}" if rejection.field else f"[{index}]"

@@ -6,13 +6,15 @@ from litestar import Request, delete, get, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
-from aegis_stream.access import Issued
+from aegis_stream.control import keys, organizations
+from aegis_stream.control.keys import Issued, NewKey
 from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.times import to_text
 
-from .audit import issuer_of
 from .docs import errors
-from .schemas import (
+from .requests import PAGE_DEFAULT, decode_strict, moment, read_id_cursor, read_limit
+from .schemas.base import time_text
+from .schemas.organizations import (
     KeyBody,
     KeyList,
     KeyMade,
@@ -21,10 +23,9 @@ from .schemas import (
     OrganizationMade,
     OrganizationWrite,
     RotateWrite,
-    time_text,
 )
 from .scopes import caller_of
-from .service import PAGE_DEFAULT, decode_strict, moment, read_id_cursor, read_limit, service_of
+from .service import control_of
 
 KEYS = "/api/orgs/{org_id:str}/api-keys"
 TAGS = ["Organizations and keys"]
@@ -33,38 +34,28 @@ AnyRequest = Request[Any, Any, Any]
 
 @post("/api/orgs", tags=TAGS, responses=errors(409))
 async def create_organization(request: AnyRequest, data: JSONBody[OrganizationWrite]) -> OrganizationMade:
-    """Make an organization and its first admin key. Needs the operator key."""
-    service = service_of(request)
+    """Create an organization and its first admin key. Requires the operator key."""
     data = await decode_strict(request, data)
     org_id = None if data.id is UNSET else data.id
-    issuer = issuer_of(request)
-    made = await service.directory.db.write(lambda db: issuer.add_organization(db, data.name, org_id))
-    return OrganizationMade(
-        made.key.org_id, data.name, made.text, made.key.key_id, to_text(made.key.created_at)
-    )
+    issued = await organizations.create(control_of(request), data.name, org_id)
+    key = issued.key
+    return OrganizationMade(key.org_id, data.name, issued.text, key.key_id, to_text(key.created_at))
 
 
 @get("/api/orgs/{org_id:str}", tags=TAGS, responses=errors())
-async def read_organization(request: AnyRequest, org_id: FromPath[str]) -> OrganizationBody:
-    """Read an organization; any key of it will do."""
-    service = service_of(request)
-    found, _ = await service.directory.organization(org_id)
+async def read_organization(request: AnyRequest) -> OrganizationBody:
+    """Read an organization. Any key of it is enough."""
+    found = await organizations.find(control_of(request), caller_of(request).org_id)
     return OrganizationBody(found.org_id, found.name, found.head, to_text(found.created_at))
 
 
 @post(KEYS, tags=TAGS, responses=errors(403, 409))
 async def create_key(request: AnyRequest, data: JSONBody[KeyWrite]) -> KeyMade:
-    """Make an API key; its text is shown this once."""
-    service = service_of(request)
+    """Create an API key. Its text is shown only once."""
     data = await decode_strict(request, data)
-    principal = caller_of(request)
-    expires_at = moment(data.expires_at, "expires_at")
-    scope = Scope(data.scope)
-    issuer = issuer_of(request)
-    made = await service.directory.db.write(
-        lambda db: issuer.add_key(db, principal.org_id, data.name, scope, expires_at)
-    )
-    return _made(made)
+    caller = caller_of(request)
+    new = NewKey(data.name, Scope(data.scope), moment(data.expires_at, "expires_at"))
+    return _made(await keys.create(control_of(request), caller, caller.org_id, new))
 
 
 @get(KEYS, tags=TAGS, responses=errors(403))
@@ -74,25 +65,20 @@ async def list_keys(
     cursor: FromQuery[str | None] = None,
 ) -> KeyList:
     """List API keys, oldest first, without their texts."""
-    service = service_of(request)
-    principal = caller_of(request)
-    count = read_limit(limit)
-    keys = await service.directory.keys_of(principal.organization_no, read_id_cursor(cursor) or "", count + 1)
+    count, after = read_limit(limit), read_id_cursor(cursor) or ""
+    found = await keys.list_of(control_of(request), caller_of(request).org_id, after, count + 1)
     shown = [
         KeyBody(one.key_id, one.name, one.scope, one.hint, to_text(one.created_at), time_text(one.expires_at))
-        for one in keys[:count]
+        for one in found[:count]
     ]
-    return KeyList(shown, shown[-1].id if len(keys) > count else None)
+    return KeyList(shown, shown[-1].id if len(found) > count else None)
 
 
 @delete(KEYS + "/{key_id:str}", status_code=204, tags=TAGS, responses=errors(403))
 async def revoke_key(request: AnyRequest, key_id: FromPath[str]) -> None:
-    """Revoke an API key; within a second it opens nothing."""
-    service = service_of(request)
-    principal = caller_of(request)
-    issuer = issuer_of(request)
-    await service.directory.db.write(lambda db: issuer.revoke_key(db, principal.org_id, key_id))
-    service.access.forget(key_id)
+    """Revoke an API key; within a second it is rejected everywhere."""
+    caller = caller_of(request)
+    await keys.revoke(control_of(request), caller, caller.org_id, key_id)
 
 
 @post(KEYS + "/{key_id:str}/rotate", tags=TAGS, responses=errors(403, 409))
@@ -101,17 +87,11 @@ async def rotate_key(
     key_id: FromPath[str],
     data: JSONBody[RotateWrite | None] = None,
 ) -> KeyMade:
-    """Make a new key like this one; the old one ends at once, or after `overlap_seconds`."""
-    service = service_of(request)
+    """Create a new key like this one; the old one expires at once, or after `overlap_seconds`."""
     data = await decode_strict(request, data)
-    principal = caller_of(request)
     overlap_s = data.overlap_seconds if data is not None else 0
-    issuer = issuer_of(request)
-    made = await service.directory.db.write(
-        lambda db: issuer.rotate_key(db, principal.org_id, key_id, overlap_s)
-    )
-    service.access.forget(key_id)
-    return _made(made)
+    caller = caller_of(request)
+    return _made(await keys.rotate(control_of(request), caller, caller.org_id, key_id, overlap_s=overlap_s))
 
 
 def _made(made: Issued) -> KeyMade:

@@ -12,7 +12,8 @@ from litestar.connection import ASGIConnection, Request
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import HTTPRoute
 
-from aegis_stream.access import Access, Principal
+from aegis_stream.control.access import Access
+from aegis_stream.control.caller import Caller
 from aegis_stream.domain.organization import Scope
 from aegis_stream.errors import FieldProblem, Invalid
 
@@ -158,14 +159,14 @@ async def admit(access: Access, connection: AnyConnection) -> None:
         access.admit(principal)
     else:
         access.admit_call(principal)
-    scope["auth"] = principal
+    scope["auth"] = Caller.of_key(principal, address)
 
 
-def caller_of(request: Request[Any, Any, Any]) -> Principal:
-    """Return who calls: the gate has let it pass."""
-    principal = request.scope["auth"]
-    assert isinstance(principal, Principal), "admit notes it for every call on an organization"
-    return principal
+def caller_of(request: Request[Any, Any, Any]) -> Caller:
+    """Return who calls an organization: the gate has accepted its key."""
+    caller = request.scope["auth"]
+    assert isinstance(caller, Caller), "admit notes it for every call on an organization"
+    return caller
 
 
 def address_of(connection: AnyConnection) -> str | None:
@@ -175,4 +176,4 @@ def address_of(connection: AnyConnection) -> str | None:
 
 async def gate(connection: AnyConnection, _: BaseRouteHandler) -> None:
     """Guard every route, as the framework calls it."""
-    await admit(connection.app.state.service.access, connection)
+    await admit(connection.app.state.service.control.access, connection)

@@ -1,21 +1,25 @@
 """org, key: on the store of the data directory itself, also while the service runs."""
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
-from aegis_stream.access import Issued, Issuer
+from aegis_stream.control import keys, organizations
+from aegis_stream.control.caller import COMMAND_LINE
+from aegis_stream.control.deps import StoreDeps
+from aegis_stream.control.keys import Issued, NewKey
 from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.times import to_text
-from aegis_stream.store.database import Unit
 
 from .output import JSON, print_json, print_table
 from .service import CONFIG, read_settings
 
 T = TypeVar("T")
-ORG = click.option("--org", "org_id", required=True, envvar="AEGIS_ORG", help="The organization's id.")
+ORG = click.option("--org", "org_id", required=True, envvar="AEGIS_ORG", help="Id of the organization.")
+KEYS_LISTED_MAX = 10_000
 
 
 @click.group()
@@ -30,15 +34,17 @@ def key() -> None:
 
 @org.command("create")
 @click.argument("name")
-@click.option("--id", "org_id", help="Its id: org_ and letters, digits, _ or -; made up when left out.")
+@click.option(
+    "--id", "org_id", help="Id: org_ and 1 to 60 letters, digits, _ or -. Default: a new random one."
+)
 @JSON
 @CONFIG
 @click.pass_context
 def create_organization(
     context: click.Context, name: str, org_id: str | None, as_json: bool, config: Path | None
 ) -> None:
-    """Make an organization and its first admin key."""
-    made = _write(context, config, lambda issuer, unit: issuer.add_organization(unit, name, org_id))
+    """Create an organization and its first admin key."""
+    made = _run(context, config, lambda deps: organizations.create(deps, name, org_id))
     if as_json:
         print_json({"org_id": made.key.org_id, "api_key": made.text})
         return
@@ -56,10 +62,9 @@ def create_organization(
 def create_key(
     context: click.Context, org_id: str, name: str, scope: str, as_json: bool, config: Path | None
 ) -> None:
-    """Make a key."""
-    made = _write(
-        context, config, lambda issuer, unit: issuer.add_key(unit, org_id, name, Scope(scope), None)
-    )
+    """Create an API key."""
+    new = NewKey(name, Scope(scope))
+    made = _run(context, config, lambda deps: keys.create(deps, COMMAND_LINE, org_id, new))
     _print_made(made, as_json=as_json)
 
 
@@ -69,8 +74,8 @@ def create_key(
 @CONFIG
 @click.pass_context
 def list_keys(context: click.Context, org_id: str, as_json: bool, config: Path | None) -> None:
-    """List keys, without their texts."""
-    keys = _write(context, config, lambda issuer, unit: issuer.keys(unit, org_id))
+    """List API keys, without their texts."""
+    found = _run(context, config, lambda deps: keys.list_of(deps, org_id, "", KEYS_LISTED_MAX))
     rows = [
         (
             one.key_id,
@@ -80,7 +85,7 @@ def list_keys(context: click.Context, org_id: str, as_json: bool, config: Path |
             to_text(one.created_at),
             to_text(one.expires_at) if one.expires_at else None,
         )
-        for one in keys
+        for one in found
     ]
     heads = ("id", "scope", "name", "hint", "created_at", "expires_at")
     if as_json:
@@ -96,8 +101,8 @@ def list_keys(context: click.Context, org_id: str, as_json: bool, config: Path |
 @CONFIG
 @click.pass_context
 def revoke_key(context: click.Context, key_id: str, org_id: str, as_json: bool, config: Path | None) -> None:
-    """Revoke a key; within a second it opens nothing."""
-    _write(context, config, lambda issuer, unit: issuer.revoke_key(unit, org_id, key_id))
+    """Revoke an API key; within a second it is rejected everywhere."""
+    _run(context, config, lambda deps: keys.revoke(deps, COMMAND_LINE, org_id, key_id))
     if as_json:
         print_json({"revoked": key_id})
     else:
@@ -112,7 +117,7 @@ def revoke_key(context: click.Context, key_id: str, org_id: str, as_json: bool, 
     default=0,
     show_default=True,
     type=click.IntRange(0, 2_592_000),
-    help="Seconds that the old key still opens.",
+    help="Seconds for which the old key stays valid.",
 )
 @JSON
 @CONFIG
@@ -120,8 +125,10 @@ def revoke_key(context: click.Context, key_id: str, org_id: str, as_json: bool, 
 def rotate_key(
     context: click.Context, key_id: str, org_id: str, overlap: int, as_json: bool, config: Path | None
 ) -> None:
-    """Make a new key like an old one, which ends."""
-    made = _write(context, config, lambda issuer, unit: issuer.rotate_key(unit, org_id, key_id, overlap))
+    """Create a new API key like an old one, which expires."""
+    made = _run(
+        context, config, lambda deps: keys.rotate(deps, COMMAND_LINE, org_id, key_id, overlap_s=overlap)
+    )
     _print_made(made, as_json=as_json)
 
 
@@ -133,15 +140,17 @@ def _print_made(made: Issued, *, as_json: bool) -> None:
     click.echo(f"key     {made.text}   (shown this once; keep it safe)")
 
 
-def _write(context: click.Context, config: Path | None, work: Callable[[Issuer, Unit], T]) -> T:
-    from aegis_stream.wiring import make_issuer, make_log, open_stores  # noqa: PLC0415
+def _run(
+    context: click.Context, config: Path | None, use_case: Callable[[StoreDeps], Coroutine[Any, Any, T]]
+) -> T:
+    """Run one use case on the store of the data directory."""
+    from aegis_stream.wiring import make_log, make_store_deps, open_stores  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
     stores = open_stores(settings, make_log(settings))
     for note in stores.notes:
         click.echo(f"first start: {note}", err=True)
     try:
-        issuer = make_issuer(settings)
-        return stores.db.write_now(lambda unit: work(issuer, unit))
+        return asyncio.run(use_case(make_store_deps(settings, stores)))
     finally:
         stores.close()

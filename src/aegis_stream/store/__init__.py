@@ -3,11 +3,9 @@
 log.py         the event log: append, pages            (port EventLog)
 ledger.py      leases, settlements, retries, dead letters, replays   (port Ledger)
 organizations.py, keys.py, destinations.py, dead_letters.py, replays.py, attempts.py   what people govern: functions of a unit
-directory.py   the same as methods                     (port Directory)
+directory.py   what a worker looks up about destinations           (port Directory)
 records.py     a destination ↔ its row
-around.py      a check before a write of the directory, a record after it
-audit_writer.py  the event of an admin action
-quotas.py      how many an organization may have
+audit_writer.py  the event of an administrative action
 retention.py   deletes what nobody needs any more
 secrets.py     under which master key the sealed records stand
 inspection.py  a look that changes nothing

@@ -1,7 +1,4 @@
-"""The event that tells of an admin action, appended in the transaction of the admin action: both are stored, or neither.
-
-An admin action that could not be recorded is not done, and its caller is told so; an event tells of nothing that did not happen.
-"""
+"""The event that tells of an administrative action, appended to the log of the organization that it concerns."""
 
 from dataclasses import dataclass
 
@@ -17,7 +14,7 @@ EVENT_PREFIX = "adm"
 
 @dataclass(frozen=True, slots=True)
 class AuditWriter:
-    """Records what one actor does."""
+    """Appends the events of what one actor does."""
 
     actor: Actor
     clock: Clock
@@ -30,9 +27,9 @@ class AuditWriter:
         org_id: OrganizationId,
         admin_action: AdminAction,
     ) -> None:
-        """Append the event of an admin action to the log of its organization, inside the write that does it.
+        """Append the event of an action to the log of its organization, in the unit of work that does it.
 
-        No bell is rung: a worker finds it at its next look, a quarter of a second later.
+        Workers are not notified of it: they find it at their next poll, a quarter of a second later.
         """
         event_id, body = self.event(org_id, admin_action)
         append_events(unit, organization_no, (event_id, ADMIN_DATASET, None, body), self.clock.now())

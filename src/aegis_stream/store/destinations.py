@@ -4,7 +4,6 @@ URL, auth header value, further headers and OAuth2 client are sealed on their wa
 below this module sees them.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -12,6 +11,7 @@ from aegis_stream.domain.attempt import FailureScope
 from aegis_stream.domain.audit import AdminAction
 from aegis_stream.domain.destination import HALTED, Destination, DestinationSpec, Health, Progress
 from aegis_stream.domain.ids import DestinationId, DestinationNo, Micros, OrganizationId, OrganizationNo
+from aegis_stream.domain.patch import DestinationPatch, apply_patch
 from aegis_stream.errors import Conflict, NotFound, Unavailable
 from aegis_stream.ports import Sealer
 
@@ -80,23 +80,23 @@ def refuse_too_many(unit: Unit, organization_no: OrganizationNo, count_max: int)
 def change(
     unit: Unit,
     sealer: Sealer,
-    found: Destination,
-    change_spec: Callable[[DestinationSpec], DestinationSpec],
+    which: tuple[OrganizationNo, str],
+    patch: DestinationPatch,
     now: Micros,
     *,
     probe: bool = False,
 ) -> Changed:
-    """Change a destination.
+    """Change a destination; a patch is the only way, so that no stored credential follows to another host.
 
     Args:
-        found: the destination; it is looked up again, because it may have changed since.
+        which: number of the organization, id of the destination.
         probe: attempt the oldest dead letter for a reason about the destination again at once: if it arrives, the
             destination is healthy again, and its worker redrives the others.
-    Raises: NotFound, Unavailable when its secrets do not open and the URL is not given anew, and what `change_spec` raises.
+    Raises: NotFound, Unavailable when its secrets do not open and the patch has no new URL.
     """
-    organization_no = found.organization_no
-    found = find(unit, sealer, organization_no, found.dst_id, damaged_too=True)
-    spec = change_spec(found.spec)
+    organization_no, dst_id = which
+    found = find(unit, sealer, organization_no, dst_id, damaged_too=True)
+    spec = apply_patch(found.spec, patch)
     if found.damaged and spec.url == found.spec.url:
         find(unit, sealer, organization_no, found.dst_id)  # raises what is wrong
     values = (

@@ -7,13 +7,14 @@ for a key that they do not know where the keys are kept.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
 from aegis_stream.errors import Conflict, Misconfigured
 from aegis_stream.ports import Clock, Random
-from aegis_stream.store.destinations import Lost
-from aegis_stream.store.directory import StoredDirectory
+from aegis_stream.store.database import Database, Unit
+from aegis_stream.store.destinations import Lost, delete_unreadable
 from aegis_stream.store.secrets import Record, SealingKey, StoredSecrets
 
 from .ring import KEYS_MAX, KeyFile, KeySource, MasterKey, Ring, locked, new_key
@@ -53,7 +54,7 @@ class Rotation:
     keys: KeySource
     folder: Path
     secrets: StoredSecrets
-    directory: StoredDirectory
+    db: Database
     clock: Clock
     random: Random
     record: Record | None = None
@@ -133,11 +134,14 @@ class Rotation:
     async def _give_up(self) -> list[Lost]:
         lost, after_no = list[Lost](), 0
         while True:
-            last_no, some = await self.directory.give_up_unreadable(after_no, self.clock.now(), self.record)
+            last_no, some = await self.db.write(partial(self._give_up_step, after_no))
             lost += some
             if last_no is None:
                 return lost
             after_no = last_no
+
+    def _give_up_step(self, after_no: int, unit: Unit) -> tuple[int | None, list[Lost]]:
+        return delete_unreadable(unit, self.secrets.sealer, after_no, self.clock.now(), self.record)
 
     async def _is_missing_a_key(self) -> bool:
         """Tell whether a master key is needed that is not there."""

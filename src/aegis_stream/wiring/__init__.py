@@ -10,7 +10,7 @@ outbound        the sender
 `service` (the API) and `worker` are imported by their programs alone.
 """
 
-from .administration import make_issuer, make_rotation
+from .administration import make_rotation, make_store_deps
 from .outbound import USER_AGENT, make_sender
 from .process import SystemClock, SystemRandom, make_log
 from .stores import Stores, database_location, key_source, open_stores, remove_dead_workers
@@ -22,10 +22,10 @@ __all__ = [
     "SystemRandom",
     "database_location",
     "key_source",
-    "make_issuer",
     "make_log",
     "make_rotation",
     "make_sender",
+    "make_store_deps",
     "open_stores",
     "remove_dead_workers",
 ]

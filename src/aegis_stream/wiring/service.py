@@ -1,8 +1,9 @@
-"""What the API is made of; knows the web framework, so that no other program imports it."""
+"""What the API needs; knows the web framework, so that no other program imports it."""
 
-from aegis_stream.access import Access, AccessLimits, Issuer
 from aegis_stream.api.counts import IngestCounts
 from aegis_stream.api.service import Service
+from aegis_stream.control.access import Access, AccessLimits
+from aegis_stream.control.deps import ControlDeps
 from aegis_stream.domain.event import EventLimits
 from aegis_stream.domain.rate import Rate
 from aegis_stream.netguard import NetGuard
@@ -10,6 +11,7 @@ from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Notifier
 from aegis_stream.sender import ThreadResolver
 from aegis_stream.settings import Settings
+from aegis_stream.store.keys import StoredKeys
 from aegis_stream.telemetry import Log
 
 from .outbound import make_sender
@@ -24,37 +26,40 @@ def make_service(
     notifier: Notifier,
     counts: IngestCounts | None = None,
 ) -> Service:
-    """Return what the API stands on.
+    """Return what the API needs.
 
     Args:
-        counts: shared by all API processes, whose number divides the limits of calls; None where there is only this one.
+        counts: shared by all API processes, whose number divides the limits of calls; None where this is the only one.
     """
     counts = counts or IngestCounts()
     clock, random = SystemClock(), SystemRandom()
-    return Service(
-        access=Access(
-            stores.directory,
-            clock,
-            stores.operator_digest,
-            share_of_limits(settings, counts.processes),
-            on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
-        ),
-        issuer=Issuer(clock, random, keys_max=settings.organization.keys_max),
+    access = Access(
+        StoredKeys(stores.db),
+        clock,
+        stores.operator_digest,
+        share_of_limits(settings, counts.processes),
+        on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
+    )
+    control = ControlDeps(
+        db=stores.db,
+        clock=clock,
+        random=random,
+        audit_actions=settings.organization.audit_actions,
+        keys_max=settings.organization.keys_max,
+        forget_key=access.forget,
+        sealer=stores.secrets.sealer,
+        log=stores.log,
         ingest=Ingest(
             stores.log, clock, random, notifier, settings.ingest.queue_bytes_max, event_limits(settings)
         ),
-        counts=counts,
-        log=stores.log,
-        directory=stores.directory,
+        access=access,
         sender=make_sender(settings),
         resolver=ThreadResolver(threads_max=8),
         guard=NetGuard(settings.egress.allowed_networks),
-        clock=clock,
-        random=random,
-        notifier=notifier,
-        telemetry=telemetry,
+        notify_changes=notifier.notify_changes,
         settings=settings,
     )
+    return Service(control, counts, telemetry)
 
 
 def event_limits(settings: Settings) -> EventLimits:
@@ -68,7 +73,7 @@ def event_limits(settings: Settings) -> EventLimits:
 
 
 def share_of_limits(settings: Settings, processes: int) -> AccessLimits:
-    """Return what one of several API processes lets pass: they count apart, and together they keep to the settings."""
+    """Return the limits of one of several API processes: each counts by itself, and together they keep to the settings."""
     whole = AccessLimits.of(settings)
 
     def share(rate: Rate) -> Rate:

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from aegis_stream import access as access_module
-from aegis_stream.access import ALLOWED, Access, AccessLimits, Issued, Principal, Refusal
+from aegis_stream.control import access as access_module
+from aegis_stream.control.access import ALLOWED, Access, AccessLimits, Principal, Refusal
+from aegis_stream.control.keys import Issued
 from aegis_stream.domain.organization import ApiKey, Scope
 from aegis_stream.domain.rate import Rate
 from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
@@ -353,7 +354,7 @@ def test_requests_of_a_key_are_limited(kind):
 
     for _ in range(3):
         admit(one)
-    with pytest.raises(Limited, match=r"3 times in 1\.5 s") as caught:
+    with pytest.raises(Limited, match=r"the limit is 3 in 1\.5 s") as caught:
         admit(one)
 
     assert (caught.value.retry_after_s, caught.value.code) == (1, "rate-limited")

@@ -1,89 +1,26 @@
-"""Test events: sent once, at once, with the destination's own format and credential, and in no log.
-
-A test must not become a way to look around: it is rare for each organization, says the same about every address that is
-not allowed, names no address that a name resolved to, and shows of an answer the beginning, without our own secrets.
-"""
+"""What may be shown of a destination's answer: nothing of our own secrets, and no address that a name resolved to."""
 
 import base64
 import binascii
-import math
 import re
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any
 from urllib.parse import unquote
 
-import msgspec
-from litestar import Request, post
-from litestar.params import FromPath
-
-from aegis_stream.domain.attempt import Answer, Failure, Fault, FaultKind, Verdict
-from aegis_stream.domain.audit import destination_action
-from aegis_stream.domain.destination import MASK, Destination, DestinationSpec
-from aegis_stream.domain.event import TEST_DATASET
-from aegis_stream.domain.ids import RANDOM_BYTES, new_id
-from aegis_stream.domain.times import to_text
-from aegis_stream.pipeline.attempt import attempt
+from aegis_stream.domain.attempt import Fault, FaultKind
+from aegis_stream.domain.destination import MASK, DestinationSpec
 from aegis_stream.pipeline.token_answer import NoToken
-from aegis_stream.pipeline.token_sender import TokenSender
-
-from .audit import record
-from .destinations import ONE
-from .docs import errors
-from .schemas import TestBody
-from .scopes import caller_of
-from .service import Service, service_of
 
 EXCERPT_CHARACTERS_MAX = 500
 ECHO_CHARACTERS_MIN = 8
-"""Shortest piece of a credential that is taken out of an answer; shorter ones are part of ordinary words."""
-FAULT_LATENCY_STEP_MS = 100
-"""Where nothing answered, the time is told in steps this large: how fast a network says no tells what is in it."""
+"""Shortest piece of a credential that is removed from an answer; shorter ones are part of ordinary words."""
 FORBIDDEN = (
     "the host points to a forbidden address: a destination must be public, or in a network that the operator has "
     "allowed (AEGIS_ALLOWED_NETWORKS)"
 )
 
 _PEER = re.compile(r"\b(?:[0-9]{1,3}(?:\.[0-9]{1,3}){3}|[0-9A-Fa-f]*:[0-9A-Fa-f:.]+)(?=[\s,;]|$)")
-
-AnyRequest = Request[Any, Any, Any]
-
-
-@post(ONE + "/test", status_code=200, tags=["Forwarding destinations"], responses=errors(403))
-async def send_test(request: AnyRequest, destination_id: FromPath[str]) -> TestBody:
-    """Send one test event at once, with the destination's own format and credential, also while it is paused."""
-    service, caller = service_of(request), caller_of(request)
-    destination = await service.destination(caller, destination_id)
-    service.access.admit_test(caller)
-    spec = destination.spec
-    sender = TokenSender(service.sender)
-    try:
-        route = service.route_of(spec, destination.org_id)
-        answer, verdicts = await attempt(sender, spec, route, [_test_event(service, destination)])
-        bearers = sender.bearers()
-    finally:
-        sender.close()
-    shown = _shown(answer, verdicts[0] if isinstance(verdicts, list) else verdicts, spec, bearers)
-    failure = None if shown.ok else str(shown.error)
-    after = {"status_code": shown.status_code}
-    await record(request, destination_action("destination_test", destination, after=after, failure=failure))
-    return shown
-
-
-def _shown(answer: Answer | None, verdict: Verdict, spec: DestinationSpec, bearers: list[str]) -> TestBody:
-    if answer is None:
-        return TestBody(False, None, 0.0, verdict.message if isinstance(verdict, Failure) else "", "")
-    if isinstance(answer, Fault):
-        steps = math.ceil(answer.latency_us / 1000 / FAULT_LATENCY_STEP_MS)
-        message = verdict.message if isinstance(verdict, Failure) else answer.message
-        told = tell_fault(answer, message, spec)
-        return TestBody(False, None, float(steps * FAULT_LATENCY_STEP_MS), told, "")
-    latency_ms = round(answer.latency_us / 1000, 1)
-    if not isinstance(verdict, Failure):
-        return TestBody(True, answer.status, latency_ms)
-    excerpt = redact(answer.body.decode("utf-8", "replace"), spec, bearers)
-    return TestBody(False, answer.status, latency_ms, verdict.message, excerpt[:EXCERPT_CHARACTERS_MAX])
 
 
 def tell_fault(fault: Fault, message: str, spec: DestinationSpec) -> str:
@@ -153,24 +90,3 @@ def _header_secrets(value: str) -> list[str]:
             return secrets
         secrets.append(secrets[-1].partition(":")[2])
     return secrets
-
-
-def _test_event(service: Service, destination: Destination) -> bytes:
-    now = service.clock.now()
-    return msgspec.json.encode(
-        {
-            "@timestamp": to_text(now),
-            "message": "Test event from Aegis Audit Stream: if you can read this, forwarding to this destination works.",
-            "event": {
-                "id": new_id("test", now, service.random.random_bytes(RANDOM_BYTES)),
-                "kind": "event",
-                "action": "forwarding_test",
-                "dataset": TEST_DATASET,
-            },
-            "aegis": {"test": True},
-            "organization": {"id": destination.org_id},
-        }
-    )
-
-
-HANDLERS = [send_test]

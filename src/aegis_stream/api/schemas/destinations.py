@@ -1,0 +1,318 @@
+"""Forwarding destinations: JSON shapes ↔ domain."""
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from aegis_stream.control.destinations import DAMAGED, DestinationState
+from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.destination import (
+    MASK,
+    BatchPolicy,
+    Compression,
+    Destination,
+    DestinationSpec,
+    Filter,
+    Headers,
+    mask_url,
+)
+from aegis_stream.domain.oauth2 import OAuth2
+from aegis_stream.domain.patch import DestinationPatch, OAuth2Patch
+from aegis_stream.domain.times import to_text
+from aegis_stream.formats import AUTO, choose, resolve
+
+from .base import Strict
+from .events import Decision
+
+FormatName = Literal[
+    "auto",
+    "json",
+    "ndjson",
+    "json_array",
+    "elastic_bulk",
+    "elastic_doc",
+    "elastic_create",
+    "splunk_hec",
+    "datadog",
+    "new_relic",
+    "loki",
+    "otlp_logs",
+    "cribl",
+    "axiom",
+    "better_stack",
+    "honeycomb",
+    "sentinel",
+]
+"""The formats of aegis_stream.formats.REGISTRY, written out so that the API's document names them."""
+
+
+class FilterBody(Strict):
+    """Which events a destination wants; an empty list means all."""
+
+    datasets: list[str] = msgspec.field(default_factory=list)
+    decisions: list[Decision] = msgspec.field(default_factory=list)
+
+
+class BatchBody(Strict):
+    """How many events share a request, for formats that batch; omitted fields have their defaults."""
+
+    max_events: int = BatchPolicy().max_events
+    max_bytes: int = BatchPolicy().max_bytes
+    max_wait_ms: int = BatchPolicy().max_wait_ms
+
+
+class RetryBody(Strict):
+    """When failed attempts are retried; omitted fields have the service's defaults."""
+
+    max_attempts: int | UnsetType = UNSET
+    base_seconds: float | UnsetType = UNSET
+    multiplier: float | UnsetType = UNSET
+    max_seconds: float | UnsetType = UNSET
+
+
+class OAuth2Write(Strict):
+    """The OAuth2 client that fetches tokens. An omitted client_secret keeps the stored one, unless a host changes."""
+
+    token_url: str
+    client_id: str
+    client_secret: str | UnsetType = UNSET
+    scope: str = ""
+
+
+class DestinationWrite(Strict):
+    """A new destination; only `url` is required."""
+
+    url: str
+    auth_header_name: str | None = None
+    auth_header_value: str | None = None
+    name: str = ""
+    enabled: bool = True
+    format: FormatName = "auto"
+    filter: FilterBody | None = None
+    batch: BatchBody | None = None
+    retry: RetryBody | None = None
+    ca_certificate: str | None = None
+    compression: Compression = "none"
+    headers: dict[str, str] | None = None
+    oauth2: OAuth2Write | None = None
+
+
+class DestinationPatchWrite(Strict):
+    """Changes of a destination; omitted fields stay. For another host send auth header, headers and oauth2 again."""
+
+    url: str | UnsetType = UNSET
+    auth_header_name: str | None | UnsetType = UNSET
+    auth_header_value: str | None | UnsetType = UNSET
+    name: str | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+    format: FormatName | UnsetType = UNSET
+    filter: FilterBody | None | UnsetType = UNSET
+    batch: BatchBody | None | UnsetType = UNSET
+    retry: RetryBody | None | UnsetType = UNSET
+    ca_certificate: str | None | UnsetType = UNSET
+    compression: Compression | UnsetType = UNSET
+    headers: dict[str, str] | None | UnsetType = UNSET
+    oauth2: OAuth2Write | None | UnsetType = UNSET
+
+
+class LastErrorBody(msgspec.Struct):
+    """The latest failure of a destination."""
+
+    at: str
+    status_code: int | None
+    message: str
+    event_id: str | None
+
+
+class StatsBody(msgspec.Struct):
+    """Counts since the destination was created; latencies of recent attempts in milliseconds."""
+
+    delivered: int
+    failed_attempts: int
+    retrying: int
+    dead_letters: int
+    backlog: int
+    p50_ms: float | None
+    p99_ms: float | None
+
+
+class OAuth2Body(msgspec.Struct):
+    """The OAuth2 client as it is read: never its secret."""
+
+    token_url: str
+    client_id: str
+    scope: str
+
+
+class DestinationBody(msgspec.Struct):
+    """A destination as it is read: never its credential or the value of any header."""
+
+    id: str
+    org_id: str
+    url: str
+    auth_header_name: str | None
+    auth_header_set: bool
+    name: str
+    enabled: bool
+    format: str
+    format_reason: str
+    filter: FilterBody
+    batch: BatchBody
+    batch_bytes_learned: int | None
+    retry: dict[str, float]
+    ca_certificate: str | None
+    compression: Compression
+    header_names: list[str]
+    oauth2: OAuth2Body | None
+    status: Literal["active", "failing", "paused"]
+    last_error: LastErrorBody | None
+    last_success_at: str | None
+    created_at: str
+    updated_at: str
+    stats: StatsBody
+
+
+class DestinationList(msgspec.Struct):
+    """A page of destinations."""
+
+    data: list[DestinationBody]
+    next_cursor: str | None
+
+
+def spec_of(body: DestinationWrite, default_retry: RetryPolicy) -> DestinationSpec:
+    """Turn a request into a configuration with defaults in place; it is not checked yet."""
+    return DestinationSpec(
+        url=body.url,
+        auth_header_name=body.auth_header_name,
+        auth_header_value=body.auth_header_value,
+        name=body.name,
+        enabled=body.enabled,
+        format=body.format,
+        filter=filter_of(body.filter),
+        batch=batch_of(body.batch),
+        retry=retry_of(body.retry, default_retry),
+        ca_certificate=body.ca_certificate,
+        compression=body.compression,
+        headers=headers_of(body.headers),
+        oauth2=_oauth2_of(body.oauth2),
+    )
+
+
+def filter_of(body: FilterBody | None) -> Filter:
+    """Return the filter; without one every event passes."""
+    return Filter() if body is None else Filter(tuple(body.datasets), tuple(body.decisions))
+
+
+def headers_of(body: dict[str, str] | None) -> Headers:
+    """Return the further headers, in the order of the request."""
+    return tuple((body or {}).items())
+
+
+def _oauth2_of(body: OAuth2Write | None) -> OAuth2 | None:
+    if body is None:
+        return None
+    secret = "" if body.client_secret is UNSET else body.client_secret
+    return OAuth2(body.token_url, body.client_id, secret, body.scope)
+
+
+def batch_of(body: BatchBody | None) -> BatchPolicy:
+    """Return the batch policy, with defaults for omitted fields."""
+    return BatchPolicy() if body is None else BatchPolicy(body.max_events, body.max_bytes, body.max_wait_ms)
+
+
+def retry_of(body: RetryBody | None, default: RetryPolicy) -> RetryPolicy:
+    """Return the retry policy, with the service's defaults for omitted fields."""
+    if body is None:
+        return default
+    given = {
+        name: value for name in RetryBody.__struct_fields__ if (value := getattr(body, name)) is not UNSET
+    }
+    values: dict[str, Any] = {name: getattr(default, name) for name in RetryPolicy.__slots__} | given
+    if "max_seconds" not in given:
+        values["max_seconds"] = max(values["max_seconds"], values["base_seconds"])
+    return RetryPolicy(**values)
+
+
+def patch_of(body: DestinationPatchWrite, default_retry: RetryPolicy) -> DestinationPatch:
+    """Turn a request into a patch: null goes back to the default, an omitted field stays."""
+    oauth2: OAuth2Patch | None | UnsetType = UNSET
+    if isinstance(body.oauth2, OAuth2Write):
+        one = body.oauth2
+        oauth2 = OAuth2Patch(one.token_url, one.client_id, one.client_secret, one.scope)
+    elif body.oauth2 is None:
+        oauth2 = None
+    return DestinationPatch(
+        url=body.url,
+        auth_header_name=body.auth_header_name,
+        auth_header_value=body.auth_header_value,
+        name=body.name,
+        enabled=body.enabled,
+        format=body.format,
+        filter=UNSET if body.filter is UNSET else filter_of(body.filter),
+        batch=UNSET if body.batch is UNSET else batch_of(body.batch),
+        retry=UNSET if body.retry is UNSET else retry_of(body.retry, default_retry),
+        ca_certificate=body.ca_certificate,
+        compression=body.compression,
+        headers=UNSET if body.headers is UNSET else headers_of(body.headers),
+        oauth2=oauth2,
+    )
+
+
+def destination_body(state: DestinationState) -> DestinationBody:
+    """Show a destination: its URL masked where it is the credential, its secret never."""
+    destination, progress = state
+    spec, health = destination.spec, progress.health
+    retry = spec.retry
+    failing = health.failures_in_row > 0
+    last_error = None
+    if health.last_error_at is not None and health.last_error_message is not None:
+        at = to_text(health.last_error_at)
+        last_error = LastErrorBody(
+            at, health.last_error_status, health.last_error_message, progress.last_error_event_id
+        )
+    if destination.damaged:
+        failing, last_error = True, LastErrorBody(to_text(destination.updated_at), None, DAMAGED, None)
+    return DestinationBody(
+        id=destination.dst_id,
+        org_id=destination.org_id,
+        url=_shown_url(destination),
+        auth_header_name=spec.auth_header_name,
+        auth_header_set=spec.auth_header_value is not None,
+        name=spec.name,
+        enabled=spec.enabled,
+        format=resolve(spec.format, spec.url).name,
+        format_reason=choose(spec.url).reason if spec.format == AUTO else "set explicitly",
+        filter=FilterBody(list(spec.filter.datasets), list(spec.filter.decisions)),  # type: ignore[arg-type] # checked on writing
+        batch=BatchBody(spec.batch.max_events, spec.batch.max_bytes, spec.batch.max_wait_ms),
+        batch_bytes_learned=health.batch_bytes_max,
+        retry={name: getattr(retry, name) for name in RetryBody.__struct_fields__},
+        ca_certificate=spec.ca_certificate,
+        compression=spec.compression,
+        header_names=spec.header_names,
+        oauth2=OAuth2Body(spec.oauth2.token_url, spec.oauth2.client_id, spec.oauth2.scope)
+        if spec.oauth2 is not None
+        else None,
+        status="paused" if not spec.enabled else "failing" if failing else "active",
+        last_error=last_error,
+        last_success_at=to_text(health.last_success_at) if health.last_success_at is not None else None,
+        created_at=to_text(destination.created_at),
+        updated_at=to_text(destination.updated_at),
+        stats=StatsBody(
+            delivered=progress.delivered,
+            failed_attempts=progress.failed_attempts,
+            retrying=progress.retrying,
+            dead_letters=progress.dead_letters,
+            backlog=max(0, progress.head - progress.cursor),
+            p50_ms=health.p50_ms,
+            p99_ms=health.p99_ms,
+        ),
+    )
+
+
+def _shown_url(destination: Destination) -> str:
+    if destination.damaged:
+        return MASK
+    spec = destination.spec
+    has_credential = spec.auth_header_value is not None or spec.oauth2 is not None
+    return spec.url if has_credential else mask_url(spec.url)

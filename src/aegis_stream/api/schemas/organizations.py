@@ -1,0 +1,77 @@
+"""Organizations and API keys: JSON shapes."""
+
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from .base import Moment, Strict
+
+
+class OrganizationWrite(Strict):
+    """A new organization."""
+
+    name: Annotated[str, Meta(min_length=1, max_length=200)]
+    id: str | UnsetType = UNSET
+
+
+class OrganizationBody(msgspec.Struct):
+    """An organization."""
+
+    org_id: str
+    name: str
+    head_sequence: int
+    created_at: str
+
+
+class OrganizationMade(msgspec.Struct):
+    """A new organization with its first admin key; the key is shown only once."""
+
+    org_id: str
+    name: str
+    api_key: str
+    key_id: str
+    created_at: str
+
+
+class KeyWrite(Strict):
+    """A new API key."""
+
+    name: Annotated[str, Meta(max_length=200)] = ""
+    scope: Literal["admin", "ingest", "read"] = "ingest"
+    expires_at: Moment | None = None
+
+
+class KeyBody(msgspec.Struct):
+    """An API key as it is listed: without its text."""
+
+    id: str
+    name: str
+    scope: str
+    hint: str
+    created_at: str
+    expires_at: str | None
+
+
+class KeyMade(msgspec.Struct):
+    """A new API key with its text, which is shown only once."""
+
+    id: str
+    name: str
+    scope: str
+    api_key: str
+    created_at: str
+    expires_at: str | None
+
+
+class KeyList(msgspec.Struct):
+    """API keys of an organization."""
+
+    data: list[KeyBody]
+    next_cursor: str | None
+
+
+class RotateWrite(Strict):
+    """How many seconds the old key stays valid."""
+
+    overlap_seconds: Annotated[int, Meta(ge=0, le=2_592_000)] = 0

@@ -1,0 +1,307 @@
+"""API key → principal: who calls, and what they may do.
+
+Keys are looked up by the SHA-256 of their text (they have 256 random bits, so no slow hash is needed) and compared in
+constant time. A good key is remembered for a second, so that the hot path asks the store once a second, not once a
+request; a revoked key is refused within that second. The rates of calls of a key, and of wrong keys from an address, are
+limited here too.
+"""
+
+import hashlib
+import hmac
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from ipaddress import IPv6Address, ip_address
+from typing import Protocol
+
+from aegis_stream.domain.ids import SECOND, Micros, OrganizationId, OrganizationNo
+from aegis_stream.domain.organization import ApiKey, Scope
+from aegis_stream.domain.rate import Buckets, Rate
+from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
+from aegis_stream.ports import Clock
+from aegis_stream.settings import Settings
+
+REMEMBER_US = 1_000_000
+"""How long a good key is accepted without asking the store again, microseconds."""
+REMEMBERED_MAX = 10_000
+"""Most good keys that are remembered."""
+
+GUESSES_TOLD = Rate(1, 60)
+"""Log lines about wrong keys: one a minute for each network and kind, or guessing would fill the log."""
+
+ALLOWED: dict[Scope, frozenset[Scope]] = {
+    Scope.ADMIN: frozenset({Scope.ADMIN, Scope.INGEST, Scope.READ}),
+    Scope.INGEST: frozenset({Scope.INGEST}),
+    Scope.READ: frozenset({Scope.READ}),
+}
+"""What a key of each scope may do."""
+
+
+class Keys(Protocol):
+    """Where keys are looked up."""
+
+    async def key_by_digest(self, digest: bytes) -> ApiKey | None:
+        """Return the key with this SHA-256, or None."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls: a key of one organization.
+
+    Args:
+        name: of the key, "" for none.
+    """
+
+    organization_no: OrganizationNo
+    org_id: OrganizationId
+    scope: Scope
+    key_id: str
+    name: str = ""
+
+    def require(self, org_id: str, scope: Scope | None) -> None:
+        """Refuse a call on another organization (as if it did not exist) or beyond the key's scope.
+
+        Args:
+            scope: what the call needs; None where any key of the organization is enough.
+        Raises: NotFound, Denied.
+        """
+        if org_id != self.org_id:
+            raise NotFound(
+                f"organization {org_id[:80]!r} does not exist, or this key belongs to another one: check the id in the URL"
+            )
+        if scope is not None and scope not in ALLOWED[self.scope]:
+            raise Denied(
+                f"this key has scope {self.scope.value}; the call needs scope {scope.value}: use a key with that scope"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class AccessLimits:
+    """How often somebody may call.
+
+    Args:
+        ingest: requests of one key that bring events in.
+        calls: all other calls of one key.
+        failures: wrong keys from one address.
+        tests: test events of one organization.
+    """
+
+    ingest: Rate
+    calls: Rate
+    failures: Rate
+    tests: Rate
+
+    @classmethod
+    def of(cls, settings: Settings) -> "AccessLimits":
+        """Return the limits as configured; limits by the second allow bursts of two seconds' worth."""
+        return cls(
+            ingest=Rate(2 * settings.rates.key_ingest_per_second, 2),
+            calls=Rate(2 * settings.rates.key_calls_per_second, 2),
+            failures=Rate(settings.rates.failed_keys_per_minute, 60),
+            tests=Rate(settings.rates.tests_per_minute, 60),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A key that exists and was refused all the same.
+
+    Args:
+        principal: whose key it is.
+        reason: "expired", "scope" (the call needs another one) or "organization" (the URL names another one).
+        address: where the call came from, None when unknown.
+    """
+
+    principal: Principal
+    reason: str
+    address: str | None
+
+
+class Watch(Protocol):
+    """Is told of refused keys."""
+
+    async def refused(self, refusal: Refusal) -> None:
+        """Note a refusal; raises nothing."""
+        ...
+
+
+@dataclass(slots=True)
+class Access:
+    """Turns Authorization headers into principals.
+
+    Args:
+        operator_digest: SHA-256 of the operator key.
+        watch: told of known keys that were refused; None for nobody.
+        on_guess: called as on_guess(network, kind of key) for a wrong key, at most once a minute for the same two.
+    """
+
+    keys: Keys
+    clock: Clock
+    operator_digest: bytes = field(repr=False)
+    limits: AccessLimits = field(default_factory=lambda: AccessLimits.of(Settings()))
+    watch: Watch | None = field(default=None, repr=False)
+    on_guess: Callable[[str, str], None] | None = field(default=None, repr=False)
+    _known: dict[str, tuple[Micros, Principal]] = field(default_factory=dict, repr=False)
+    _ingest: Buckets[str] = field(init=False, repr=False)
+    _calls: Buckets[str] = field(init=False, repr=False)
+    _failures: Buckets[str] = field(init=False, repr=False)
+    _tests: Buckets[OrganizationNo] = field(init=False, repr=False)
+    _told: Buckets[tuple[str, str]] = field(default_factory=lambda: Buckets(GUESSES_TOLD), repr=False)
+
+    def __post_init__(self) -> None:
+        self._ingest = Buckets(self.limits.ingest)
+        self._calls = Buckets(self.limits.calls)
+        self._failures = Buckets(self.limits.failures)
+        self._tests = Buckets(self.limits.tests)
+
+    async def authorize(
+        self, authorization: str | None, org_id: str, scope: Scope | None, address: str | None
+    ) -> Principal:
+        """Return who calls, if they may do this in this organization; tell the watch of keys that may not.
+
+        Args:
+            scope: what the call needs; None where any key of the organization is enough.
+            address: where the call comes from.
+        Raises: Unauthenticated, NotFound (another organization's), Denied (scope), Limited. Unavailable when the store
+            cannot be asked.
+        """
+        principal = await self.principal(authorization, address)
+        try:
+            principal.require(org_id, scope)
+        except (NotFound, Denied) as error:
+            reason = "scope" if isinstance(error, Denied) else "organization"
+            await self._tell(Refusal(principal, reason, address))
+            raise
+        return principal
+
+    async def principal(self, authorization: str | None, address: str | None = None) -> Principal:
+        """Return who calls.
+
+        Args:
+            authorization: value of the Authorization header, if there was one.
+            address: where the call comes from; None where it cannot be limited.
+        Raises: Unauthenticated. Limited after too many wrong keys from there. Unavailable when the store cannot be asked.
+        """
+        token = _token_of(authorization)
+        now = self.clock.now()
+        known = self._known.get(token)
+        if known is not None:
+            if 0 <= now - known[0] < REMEMBER_US:
+                return known[1]
+        else:  # a key that was good before is no guess: others behind the same address must not be able to lock it out
+            self._refuse_guesses(address, now)
+        digest = hashlib.sha256(token.encode()).digest()
+        key = await self.keys.key_by_digest(digest)
+        if key is None or not hmac.compare_digest(key.digest, digest):
+            self._known.pop(token, None)
+            self._count_guess(address, now, "API key")
+            raise _unknown_key()
+        principal = Principal(key.organization_no, key.org_id, key.scope, key.key_id, key.name)
+        if key.expires_at is not None and key.expires_at <= now:
+            self._known.pop(token, None)
+            self._count_guess(address, now, "expired API key")
+            await self._tell(Refusal(principal, "expired", address))
+            raise _unknown_key()
+        if len(self._known) >= REMEMBERED_MAX:
+            self._known.clear()
+        self._known[token] = (now, principal)
+        return principal
+
+    def require_operator(self, authorization: str | None, address: str | None = None) -> None:
+        """Accept the operator key only.
+
+        Raises: Unauthenticated. Limited after too many wrong keys from there.
+        """
+        token = _token_of(authorization)
+        now = self.clock.now()
+        self._refuse_guesses(address, now)
+        if not hmac.compare_digest(hashlib.sha256(token.encode()).digest(), self.operator_digest):
+            self._count_guess(address, now, "operator key")
+            raise Unauthenticated(
+                "this call needs the operator key: send `Authorization: Bearer <AEGIS_OPERATOR_KEY>`",
+                code="unknown-key",
+            )
+
+    def admit(self, principal: Principal) -> None:
+        """Count an ingest request. Costs less than a microsecond. Raises: Limited."""
+        wait_us = self._ingest.take(principal.key_id, self.clock.now())
+        if wait_us:
+            raise _too_often(wait_us, self.limits.ingest, "too many calls with this key")
+
+    def admit_call(self, principal: Principal) -> None:
+        """Count any other call. Raises: Limited."""
+        wait_us = self._calls.take(principal.key_id, self.clock.now())
+        if wait_us:
+            raise _too_often(wait_us, self.limits.calls, "too many calls with this key")
+
+    def admit_test(self, principal: Principal) -> None:
+        """Count a test event of the caller's organization. Raises: Limited."""
+        wait_us = self._tests.take(principal.organization_no, self.clock.now())
+        if wait_us:
+            raise _too_often(wait_us, self.limits.tests, "too many test events of this organization")
+
+    def forget(self, key_id: str) -> None:
+        """Stop accepting a remembered key: it was revoked or changed in this process; other processes notice within a second."""
+        for token in [token for token, (_, one) in self._known.items() if one.key_id == key_id]:
+            del self._known[token]
+
+    def _refuse_guesses(self, address: str | None, now: Micros) -> None:
+        wait_us = self._failures.wait(_network_of(address), now) if address is not None else 0.0
+        if wait_us:
+            raise Limited(
+                "too many wrong API keys from this address: check the key, then wait",
+                retry_after_s=math.ceil(wait_us / SECOND),
+                code="rate-limited",
+            )
+
+    def _count_guess(self, address: str | None, now: Micros, what: str) -> None:
+        if address is None:
+            return
+        network = _network_of(address)
+        self._failures.take(network, now)
+        if self.on_guess is not None and not self._told.take((network, what), now):
+            self.on_guess(network, what)
+
+    async def _tell(self, refusal: Refusal) -> None:
+        if self.watch is not None:
+            await self.watch.refused(refusal)
+
+
+def _unknown_key() -> Unauthenticated:
+    # One text for all: whoever guesses keys must not learn which of them were good once.
+    return Unauthenticated("unknown API key: it may be mistyped, revoked or expired", code="unknown-key")
+
+
+def _too_often(wait_us: float, rate: Rate, who: str) -> Limited:
+    return Limited(
+        f"{who}; the limit is {rate.count} in {rate.per_s:g} s: slow down, or send events in batches",
+        retry_after_s=math.ceil(wait_us / SECOND),
+        code="rate-limited",
+    )
+
+
+def _network_of(address: str) -> str:
+    """Return what counts as one address: for IPv6 the /64, the smallest network that anybody gets."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return address[:100]
+    if isinstance(found, IPv6Address):
+        return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
+    return str(found)
+
+
+def _token_of(authorization: str | None) -> str:
+    if authorization is None:
+        raise Unauthenticated(
+            "the Authorization header is missing: send `Authorization: Bearer <API key>`", code="missing-key"
+        )
+    scheme, _, token = authorization.partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token or not token.isascii():
+        raise Unauthenticated(
+            "the Authorization header has another form than `Bearer <API key>`: send `Authorization: Bearer <API key>`",
+            code="missing-key",
+        )
+    return token

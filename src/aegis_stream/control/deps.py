@@ -1,0 +1,59 @@
+"""What use cases need, given to them by wiring."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from aegis_stream.netguard import NetGuard
+from aegis_stream.pipeline.ingest import Ingest
+from aegis_stream.ports import Clock, Random, Sealer, Sender
+from aegis_stream.settings import Settings
+from aegis_stream.store.database import Database
+from aegis_stream.store.log import StoredLog
+
+from .access import Access
+
+
+class Resolver(Protocol):
+    """Looks up names."""
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a name. Raises: OSError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class StoreDeps:
+    """What a use case needs that works on the store alone: all that the command line has.
+
+    Args:
+        audit_actions: whether actions are recorded in the log of their organization.
+        keys_max: most keys of one organization.
+        forget_key: called with the id of a key that was revoked or rotated, so that no cache goes on accepting it.
+    """
+
+    db: Database
+    clock: Clock
+    random: Random
+    audit_actions: bool
+    keys_max: int
+    forget_key: Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class ControlDeps(StoreDeps):
+    """What the other use cases need beside that: the service.
+
+    Args:
+        notify_changes: tells the workers that destinations changed.
+    """
+
+    sealer: Sealer
+    log: StoredLog
+    ingest: Ingest
+    access: Access
+    sender: Sender
+    resolver: Resolver
+    guard: NetGuard
+    notify_changes: Callable[[], None]
+    settings: Settings

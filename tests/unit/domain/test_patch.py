@@ -1,0 +1,142 @@
+"""Promises about changes of a destination: what is omitted stays, and no stored credential follows to another host."""
+
+from dataclasses import fields
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from msgspec import UNSET
+
+from aegis_stream.domain.destination import DestinationSpec
+from aegis_stream.domain.oauth2 import OAuth2
+from aegis_stream.domain.patch import DestinationPatch, OAuth2Patch, apply_patch
+
+SECRETS = ("Bearer st0red", "header-st0red", "client-st0red")
+ORIGINS = (
+    "https://siem.example.com",
+    "https://siem.example.com:8443",
+    "http://siem.example.com",
+    "https://siem.example.com.evil.example",
+    "https://evil.example",
+    "https://siem.example.org",
+)
+SAME_ORIGIN = ("https://siem.example.com", "https://SIEM.example.com:443")
+URLS = st.builds(
+    "".join,
+    st.tuples(
+        st.sampled_from(ORIGINS + SAME_ORIGIN),
+        st.sampled_from(("", "/", "/in", "/in?x=1", "/@siem.example.com")),
+    ),
+)
+TOKEN_URLS = st.sampled_from(
+    ("https://login.example.com/token", "https://login.example.com/other", "https://evil.example/token")
+)
+
+
+def stored(url: str = "https://siem.example.com/in", *, oauth2: bool = False) -> DestinationSpec:
+    """Return a stored configuration with every kind of credential that can be together."""
+    client = OAuth2("https://login.example.com/token", "client", SECRETS[2]) if oauth2 else None
+    name, value = (None, None) if oauth2 else ("Authorization", SECRETS[0])
+    return DestinationSpec(url, name, value, headers=(("X-Key", SECRETS[1]),), oauth2=client)
+
+
+def patches() -> st.SearchStrategy[DestinationPatch]:
+    """Return patches of any fields that a person may change, without secrets of their own that equal stored ones."""
+    oauth2 = st.builds(
+        OAuth2Patch, TOKEN_URLS, st.just("client"), st.sampled_from((UNSET, "client-new")), st.just("")
+    )
+    return st.builds(
+        DestinationPatch,
+        url=st.just(UNSET) | URLS,
+        auth_header_name=st.sampled_from((UNSET, None, "X-Other")),
+        auth_header_value=st.sampled_from((UNSET, None, "Bearer new")),
+        name=st.sampled_from((UNSET, "new name")),
+        enabled=st.sampled_from((UNSET, True, False)),
+        headers=st.sampled_from((UNSET, (), (("X-Key", "header-new"),))),
+        oauth2=st.sampled_from((UNSET, None)) | oauth2,
+    )
+
+
+def origin(url: str) -> str:
+    """Return scheme, host and port of one of the URLs above, without what is the same in another spelling."""
+    return "/".join(url.lower().split("/")[:3]).removesuffix(":443")
+
+
+@given(patches(), st.booleans())
+def test_a_stored_credential_never_follows_to_another_host(patch, oauth2):
+    """Whatever else a patch changes: at another scheme, host or port nothing is left of the stored credentials."""
+    before = stored(oauth2=oauth2)
+
+    after = apply_patch(before, patch)
+
+    secrets = {
+        after.auth_header_value,
+        *(value for _, value in after.headers),
+        after.oauth2 and after.oauth2.client_secret,
+    }
+    if origin(after.url) != origin(before.url):
+        assert not secrets & set(SECRETS)
+    if after.oauth2 is not None and origin(after.oauth2.token_url) != "https://login.example.com":
+        assert after.oauth2.client_secret != SECRETS[2]
+
+
+@given(patches(), st.booleans())
+def test_what_a_patch_gives_is_taken_and_the_rest_stays(patch, oauth2):
+    """A field that a patch gives is as given; at the same host every other field is as it was."""
+    before = stored(oauth2=oauth2)
+
+    after = apply_patch(before, patch)
+
+    for one in fields(patch):
+        given_value = getattr(patch, one.name)
+        if one.name == "oauth2" and given_value not in (UNSET, None):
+            assert (after.oauth2.token_url, after.oauth2.client_id) == (
+                given_value.token_url,
+                given_value.client_id,
+            )
+        elif given_value is not UNSET:
+            assert getattr(after, one.name) == given_value or one.name == "auth_header_name"
+        elif origin(after.url) == origin(before.url):
+            assert getattr(after, one.name) == getattr(before, one.name)
+
+
+@pytest.mark.parametrize(
+    "url", ["https://siem.example.com:x/", "ftp://siem.example.com/", "", "https://[::1/"]
+)
+def test_a_url_that_cannot_be_read_counts_as_another_host(url):
+    """Of a URL that cannot be read nobody knows where it leads, so no stored credential goes there."""
+    after = apply_patch(stored(), DestinationPatch(url=url))
+
+    assert (after.url, after.auth_header_name, after.auth_header_value, after.headers) == (
+        url,
+        None,
+        None,
+        (),
+    )
+
+
+def test_a_client_secret_stays_with_its_hosts():
+    """An omitted client secret stays while neither the destination's host nor the token endpoint's changes."""
+    same = OAuth2Patch("https://login.example.com/other", "client-2")
+
+    stays = apply_patch(stored(oauth2=True), DestinationPatch(oauth2=same))
+    moved = apply_patch(stored(oauth2=True), DestinationPatch(url="https://evil.example/", oauth2=same))
+    new = apply_patch(stored(), DestinationPatch(auth_header_name=None, auth_header_value=None, oauth2=same))
+
+    assert (stays.oauth2.client_secret, moved.oauth2.client_secret, new.oauth2.client_secret) == (
+        SECRETS[2],
+        "",
+        "",
+    )
+
+
+def test_no_secret_is_shown_with_a_patch():
+    """The text of a patch has no URL, no credential and no client secret."""
+    patch = DestinationPatch(
+        url="https://siem.example.com/s3cr3t",
+        auth_header_value="s3cr3t",
+        headers=(("X-Key", "s3cr3t"),),
+        oauth2=OAuth2Patch("https://login.example.com/s3cr3t", "client", "s3cr3t"),
+    )
+
+    assert "s3cr3t" not in repr(patch)

@@ -1,4 +1,4 @@
-"""Several API processes on one port: they look like one, end like one, and the crash of one loses nothing."""
+"""Promises of several API processes on one port: they act and stop as one, and the crash of one loses nothing."""
 
 import re
 import signal
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 PROCESSES = 3
 CONNECTIONS = 24
-"""The kernel gives all of them to one of three processes once in 3^23 times."""
+"""With this many, the kernel gives all to one of three processes once in 3^23 times."""
 BATCH = 10
 
 
@@ -33,7 +33,7 @@ def started(tmp_path, **environment):
 
 
 def slots_of(group) -> list[list[int]]:
-    """Return the counts of each API process, read in the memory that they share."""
+    """Return the counts of each API process, from their shared memory."""
     words = Path(f"/proc/{group.api_pids()[0]}/cmdline").read_bytes().decode().split("\0")
     descriptor = words[words.index("--counts-fd") + 1]
     numbers = array("q", Path(f"/proc/{group.pid}/fd/{descriptor}").read_bytes())
@@ -41,7 +41,7 @@ def slots_of(group) -> list[list[int]]:
 
 
 def metrics_of(group) -> dict[str, int]:
-    """Return what /metrics says of ingest, over a connection of its own."""
+    """Return the ingest metrics of /metrics, over a new connection."""
     text = httpx.get(group.url + "/metrics", trust_env=False, timeout=30).text
     return {name: int(value) for name, value in re.findall(r"^(aegis_ingest\S+) (\d+)$", text, re.MULTILINE)}
 
@@ -57,20 +57,20 @@ def sequences(group) -> list[int]:
 
 
 def batches_of(client, count: int) -> list[list[bytes]]:
-    """Return so many batches of different events."""
+    """Return this many batches of different events."""
     bodies = list(make_events(client.organization.org_id, 1, count * BATCH).values())
     return [bodies[start : start + BATCH] for start in range(0, len(bodies), BATCH)]
 
 
 def is_gone(pid: int) -> bool:
-    """Tell whether a process has ended; one that nobody has waited for yet has."""
+    """Return whether a process has ended; a zombie has."""
     with suppress(OSError):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     return True
 
 
 def refuses(group) -> bool:
-    """Tell whether nobody listens on the service's port any more."""
+    """Return whether nobody listens on the service's port any more."""
     try:
         socket.create_connection(("127.0.0.1", group.port), 5).close()
     except OSError:
@@ -79,7 +79,7 @@ def refuses(group) -> bool:
 
 
 def test_several_processes_answer_as_one(tmp_path):
-    """Requests over many connections are shared; sequences have no gaps, repeats are found, and all processes tell one sum."""
+    """Processes share the requests of many connections; sequences have no gaps, duplicates are found, and all processes report one sum."""
     with started(tmp_path) as group, ThreadPoolExecutor(CONNECTIONS) as threads:
         client = make_client(group)
         batches = batches_of(client, CONNECTIONS)
@@ -115,7 +115,7 @@ def test_several_processes_answer_as_one(tmp_path):
 
 
 def test_the_crash_of_one_process_loses_nothing(tmp_path):
-    """A killed process is started again and goes on counting; what was acknowledged is stored, once, and in order."""
+    """A killed process is restarted and continues its counts; acknowledged events are stored once and in order."""
     with started(tmp_path) as group, ThreadPoolExecutor(4) as threads:
         client = make_client(group)
         batches = batches_of(client, 200)
@@ -145,7 +145,7 @@ def test_the_crash_of_one_process_loses_nothing(tmp_path):
 
 
 def test_sigterm_answers_what_was_accepted_and_ends_all(tmp_path):
-    """Requests that were begun before SIGTERM are answered 202, then all processes are gone, with status 0."""
+    """Requests that started before SIGTERM are answered 202; then all processes end, with status 0."""
     with started(tmp_path) as group:
         client = make_client(group)
         batches = batches_of(client, CONNECTIONS)
@@ -167,7 +167,7 @@ def test_sigterm_answers_what_was_accepted_and_ends_all(tmp_path):
 
 
 def _begin(client, port: int, size: int) -> socket.socket:
-    """Send the head of a request; returns when the service asks for the body."""
+    """Send the head of a request; return when the service asks for the body."""
     connection = socket.create_connection(("127.0.0.1", port), 30)
     connection.sendall(
         f"POST /api/orgs/{client.organization.org_id}/events HTTP/1.1\r\nhost: service\r\n"
@@ -183,14 +183,14 @@ def _begin(client, port: int, size: int) -> socket.socket:
 
 
 def _finish(connection: socket.socket, body: bytes) -> bytes:
-    """Send the body; returns the answer."""
+    """Send the body; return the answer."""
     with connection:
         connection.sendall(body)
         return connection.recv(10_000)
 
 
 def test_api_processes_end_with_a_supervisor_that_is_killed(tmp_path):
-    """After kill -9 of the supervisor none of its children is left, and the port is free for the next start."""
+    """After kill -9 of the supervisor its children end, and the port is free for the next start."""
     with started(tmp_path) as group:
         below = children(group.pid)
         client = make_client(group)
@@ -207,7 +207,7 @@ def test_api_processes_end_with_a_supervisor_that_is_killed(tmp_path):
 
 
 def test_a_port_that_is_taken_is_refused(tmp_path):
-    """A second service on the port of the first does not share it unseen: it ends, and says what to do."""
+    """A second service on the same port does not share it silently: it ends, and says what to do."""
     with started(tmp_path) as group:
         second = tmp_path / "second"
         second.mkdir()
@@ -218,7 +218,7 @@ def test_a_port_that_is_taken_is_refused(tmp_path):
 
 
 def test_further_processes_leave_metrics_to_the_port_of_their_own(tmp_path):
-    """With a port for metrics no API process answers /metrics on the public one."""
+    """With a separate metrics port, no API process answers /metrics on the public port."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]

@@ -1,4 +1,4 @@
-"""What is done reaches the SIEM: real processes, the event of an admin action delivered like every other."""
+"""Promises of audit events: with real processes, the event of an administrative action is delivered like every other."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
 
 
 def test_what_is_done_reaches_the_destinations(tmp_path):
-    """A destination receives the events of what is done after it was made, in order, and not that of its own making."""
+    """A destination receives the events of later actions, in order, and not that of its own creation."""
     with (
         service_group(tmp_path, AEGIS_AUDIT_ACTIONS="true") as group,
         recording_receiver(tmp_path) as receiver,
@@ -33,7 +33,7 @@ def test_what_is_done_reaches_the_destinations(tmp_path):
 
 
 def test_what_the_command_line_does_reaches_the_destinations(tmp_path):
-    """Keys made on the store itself, beside the running service, are told to the destinations within the moment."""
+    """Keys created on the command line while the service runs are reported to destinations immediately."""
     with (
         service_group(tmp_path, AEGIS_AUDIT_ACTIONS="true") as group,
         recording_receiver(tmp_path) as receiver,

@@ -1,4 +1,4 @@
-"""One destination's trouble is no other's: a receiver that hangs, one that refuses, one that is well."""
+"""Promises of bulkheads: a receiver that hangs and one that rejects do not affect a healthy one."""
 
 import pytest
 
@@ -17,7 +17,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def test_a_hanging_and_a_refusing_destination_do_not_slow_a_good_one(tmp_path):
-    """The good receiver has all 500 events before even the first attempt at the hanging one is over."""
+    """The healthy receiver has all 500 events before the first attempt at the hanging one ends."""
     with (
         service_group(tmp_path, AEGIS_REQUEST_TIMEOUT_SECONDS="60", AEGIS_LEASE_SECONDS="65") as group,
         hanging_receiver() as hanging,

@@ -1,4 +1,4 @@
-"""Secrets are planted wherever a secret can go; afterwards nothing that the service wrote, said or shows has one of them."""
+"""Secrets are planted wherever a secret can be; afterwards none of them is in anything that the service wrote or answered."""
 
 import base64
 import os
@@ -26,10 +26,10 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 @dataclass
 class EchoingReceiver:
-    """Answers what the path asks for, and repeats the request's head wherever an answer has room for it.
+    """Answers what the path asks for, and echoes the request's head wherever an answer has room for it.
 
     Args:
-        token: given out at the path /grant.
+        token: the token that the path /grant returns.
     """
 
     port: int
@@ -69,7 +69,7 @@ class EchoingReceiver:
 
 @contextmanager
 def echoing_receiver() -> Iterator[EchoingReceiver]:
-    """Run a receiver that repeats credentials; one request a connection."""
+    """Run a receiver that echoes credentials; one request per connection."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     receiver = EchoingReceiver(listener.getsockname()[1])
 
@@ -107,7 +107,7 @@ def echoing_receiver() -> Iterator[EchoingReceiver]:
 
 
 def _quietly(serve: Any, one: socket.socket) -> None:
-    """Serve a connection; a peer that is gone is no failure of the test."""
+    """Serve a connection; ignore a peer that has disconnected."""
     try:
         serve(one)
     except OSError:
@@ -119,7 +119,7 @@ def _quietly(serve: Any, one: socket.socket) -> None:
 
 @dataclass
 class Caller:
-    """Makes calls and keeps what was answered; keys that an answer shows once are planted from then on."""
+    """Makes calls and keeps the answers; keys that an answer shows once count as planted from then on."""
 
     group: ServiceGroup
     planted: dict[str, str | bytes]
@@ -132,7 +132,7 @@ class Caller:
     def call(
         self, method: str, path: str, *, key: str | None = "", shown_once: str = "", **options: Any
     ) -> httpx.Response:
-        """Make a call with our key, another one, or None; `shown_once` names the field of the answer that is a new key."""
+        """Make a call with our key, another one, or none; `shown_once` names the field of the answer that is a new key."""
         headers = {} if key is None else {"Authorization": f"Bearer {key or self.key}"}
         answer = self.http.request(
             method, self.group.url + path, headers=headers | options.pop("headers", {}), **options
@@ -157,7 +157,7 @@ class Caller:
 
 
 def command(group: ServiceGroup, *arguments: str, **environment: str) -> Found:
-    """Run a command beside the service; returns what it printed."""
+    """Run a command beside the service; return its output."""
     done = subprocess.run(
         [sys.executable, "-m", "aegis_stream", *arguments],
         env=service_environment(group.tmp_path, **group.environment, **environment),
@@ -172,7 +172,7 @@ def command(group: ServiceGroup, *arguments: str, **environment: str) -> Found:
 
 
 def make_destinations(caller: Caller, receiver: EchoingReceiver) -> list[str]:
-    """Make a destination for each way to fail and one that does not, with a credential in the header or in the URL."""
+    """Create a destination for each kind of failure and one that works, with a credential in the header or in the URL."""
     base, made = f"http://127.0.0.1:{receiver.port}", []
     retry = {"max_attempts": 2, "base_seconds": 0.05, "multiplier": 1, "max_seconds": 1}
 
@@ -215,7 +215,7 @@ def make_destinations(caller: Caller, receiver: EchoingReceiver) -> list[str]:
 
 
 def try_what_is_refused(caller: Caller, dst_id: str) -> None:
-    """Write destinations that are refused, each with a secret in it, and make calls with secrets that open nothing."""
+    """Write destinations that are rejected, each with a secret, and make calls with invalid keys."""
     good = {"url": "https://siem.example.com/in", "auth_header_name": "Authorization"}
     client = {"token_url": "https://login.example.com/", "client_id": "client", "client_secret": "x"}
     cases: dict[str, Any] = {
@@ -283,7 +283,7 @@ def try_what_is_refused(caller: Caller, dst_id: str) -> None:
 
 
 def make_every_call(caller: Caller, ids: dict[str, str]) -> int:
-    """Make every call that the OpenAPI document has, with a good key, a bad one and none; returns how many there are."""
+    """Make every call of the OpenAPI document with a valid key, an invalid one and none; return how many there are."""
     paths = caller.call("GET", "/openapi.json", key=None).json()["paths"]
     calls = [(method.upper(), path) for path, methods in paths.items() for method in methods]
     order = {"GET": 0, "POST": 1, "PATCH": 2, "PUT": 2, "DELETE": 3}
@@ -300,7 +300,7 @@ def make_every_call(caller: Caller, ids: dict[str, str]) -> int:
 
 
 def deliver(caller: Caller, receiver: EchoingReceiver, first: int) -> None:
-    """Record events and wait until every destination has failed or delivered them, dead letters and all."""
+    """Record events and wait until every destination has delivered them or made them dead letters."""
     answer = caller.organization(
         "POST", "/events", content=b"[" + b",".join(make_events(caller.org_id, first, 3).values()) + b"]",
         headers={"Content-Type": "application/json"},
@@ -311,7 +311,7 @@ def deliver(caller: Caller, receiver: EchoingReceiver, first: int) -> None:
 
 
 def look_at_everything(caller: Caller, made: list[str]) -> None:
-    """Read whatever can be read, and press every button."""
+    """Make every call that reads, and every call that acts."""
     for dst_id in made:
         path = f"/forwarding-destinations/{dst_id}"
         for one in ("", "/deliveries", "/dead-letters", "/replays"):
@@ -328,7 +328,7 @@ def look_at_everything(caller: Caller, made: list[str]) -> None:
 
 
 def places(group: ServiceGroup, pids: list[int]) -> list[Found]:
-    """Return all that lies around at this moment: files, logs, command lines."""
+    """Return everything that exists at this moment: files, logs, command lines."""
     folder = group.tmp_path / "data"
     return [
         *files_below(folder, but=frozenset({"master.key"})),
@@ -366,7 +366,7 @@ def test_no_secret_is_anywhere(tmp_path: Path):
         deliver(caller, receiver, 1)
         look_at_everything(caller, made)
         seen += places(group, service_pids(group))
-        # What was given by a variable stands in the environment by the operator's own doing; nothing else may.
+        # A secret that the operator gave as a variable is in the environment; no other may be.
         seen_in_environments = list(environments(service_pids(group)))
 
         kill(group.worker_pid())
@@ -416,7 +416,7 @@ def test_no_secret_is_anywhere(tmp_path: Path):
 
 
 def make_organization(caller: Caller, operator: str) -> None:
-    """Make the organization and its keys; all of them are planted."""
+    """Create the organization and its keys; all of them count as planted."""
     body = {"name": "Canary", "id": caller.org_id}
     answer = caller.call("POST", "/api/orgs", key=operator, shown_once="api_key", json=body)
     caller.key = answer.json()["api_key"]
@@ -428,7 +428,7 @@ def make_organization(caller: Caller, operator: str) -> None:
 
 
 def plant_master_keys(planted: dict[str, str | bytes], tmp_path: Path) -> None:
-    """Plant the bytes of the master keys as they are now."""
+    """Plant the bytes of the current master keys."""
     for number, text in enumerate((tmp_path / "data" / "master.key").read_text().split()):
         planted[f"master key {len(planted)}.{number}"] = base64.b64decode(text)
 
@@ -451,7 +451,7 @@ def plant_master_keys(planted: dict[str, str | bytes], tmp_path: Path) -> None:
     ],
 )
 def test_a_start_that_is_refused_repeats_no_secret(tmp_path, variable, text):
-    """A wrong key in a variable or in the file stops the start with a line that names it, and does not repeat it."""
+    """A wrong key in a variable or in the file stops the start with a line that names the place and does not repeat the key."""
     secret = canary()
     content = text.format(c=secret, good=base64.b64encode(os.urandom(32)).decode())
     if variable == "AEGIS_CONFIG":
@@ -460,7 +460,7 @@ def test_a_start_that_is_refused_repeats_no_secret(tmp_path, variable, text):
 
     variables = service_environment(tmp_path) | {variable: content}
     if "operator_key" in text:
-        del variables["AEGIS_OPERATOR_KEY"]  # it would go before the file
+        del variables["AEGIS_OPERATOR_KEY"]  # it would take precedence over the file
 
     done = subprocess.run(
         [sys.executable, "-m", "aegis_stream", "serve", "--port", "0"],

@@ -1,4 +1,4 @@
-"""Compressed bodies and further headers on their way through real processes, to the reference receiver and to a small server."""
+"""Promises of compressed bodies and further headers: through real processes, to the reference receiver and to a small server."""
 
 import base64
 import json
@@ -35,17 +35,17 @@ HEADERS = {"X-Webhook-Access-Key": "synthetic access key", "X-Scope-OrgID": "ten
 
 @dataclass
 class Seen:
-    """What a receiver was sent: headers and body of each request, the body as it came."""
+    """What a receiver got: headers and raw body of each request."""
 
     requests: list[tuple[Message, bytes]] = field(default_factory=list)
     url: str = ""
 
     def encodings(self) -> set[str | None]:
-        """Return the values of Content-Encoding that came."""
+        """Return the values of Content-Encoding that arrived."""
         return {headers["Content-Encoding"] for headers, _ in self.requests}
 
     def lines(self) -> list[bytes]:
-        """Return the lines of all bodies, unpacked as their own headers say."""
+        """Return the lines of all bodies, decompressed as their headers say."""
         return [line for request in self.requests for line in lines_of(*request)]
 
 
@@ -56,7 +56,7 @@ def lines_of(headers: Message, body: bytes) -> list[bytes]:
 
 @contextmanager
 def seeing(status: int = 200) -> Iterator[Seen]:
-    """Run a receiver that answers as Axiom does where it takes something, and keeps what it was sent."""
+    """Run a receiver that answers like Axiom and keeps what it got."""
     seen = Seen()
 
     class Handler(BaseHTTPRequestHandler):
@@ -73,7 +73,7 @@ def seeing(status: int = 200) -> Iterator[Seen]:
             self.wfile.write(answer)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Log nothing."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
@@ -97,7 +97,7 @@ def service(tmp_path_factory):
 
 @pytest.mark.parametrize("format_", ["json", "ndjson", "json_array"])
 def test_every_event_arrives_through_gzip(service, tmp_path, format_):
-    """The reference receiver unpacks what is sent to it with gzip, and has every event once, as it was recorded."""
+    """The reference receiver decompresses gzip bodies, and has every event once, as it was recorded."""
     client = Client(service.url, service.make_organization())
     events = audit_events(client.organization.org_id)
 
@@ -115,7 +115,7 @@ def test_every_event_arrives_through_gzip(service, tmp_path, format_):
 
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_large_batches_arrive_whatever_they_are_compressed_by(service, compression):
-    """Batches of a megabyte are compressed beside the event loop, say so in Content-Encoding, and unpack to the very lines."""
+    """Batches of a megabyte are compressed outside the event loop, have Content-Encoding, and decompress to the exact lines."""
     client = Client(service.url, service.make_organization())
     events = audit_events(client.organization.org_id)
 
@@ -137,7 +137,7 @@ def test_large_batches_arrive_whatever_they_are_compressed_by(service, compressi
 
 
 def test_all_headers_arrive_with_every_request(service):
-    """The auth header and the further ones stand in every request, once each and as they were written, in batches and tests."""
+    """Every request has the auth header and the further headers once, as they were written, in batches and tests."""
     client = Client(service.url, service.make_organization())
     auth = {"auth_header_name": "Authorization", "auth_header_value": "Bearer synthetic"}
     events = audit_events(client.organization.org_id)
@@ -156,7 +156,7 @@ def test_all_headers_arrive_with_every_request(service):
 
 
 def test_a_refused_compression_says_how_to_turn_it_off(service):
-    """A destination that answers 415 is failing, with an error that names compression; turned off, the events arrive."""
+    """A destination that answers 415 is failing, with an error that names compression; without compression, the events arrive."""
     client = Client(service.url, service.make_organization())
     events = dict(list(audit_events(client.organization.org_id).items())[:5])
 

@@ -1,4 +1,4 @@
-"""Processes that are killed, stopped and told to end while events pass: nothing is lost, hardly anything is sent twice."""
+"""Promises of crashes: when processes are killed, stopped and terminated under load, nothing is lost and little is repeated."""
 
 import fcntl
 import os
@@ -27,23 +27,23 @@ KILLS = 20
 EVENTS = 5000
 BATCH = 10
 REPEATS_PER_KILL_MAX = 3 * WINDOW
-"""What one kill of a worker may repeat: a window in flight, and what was answered but not settled. A settlement follows an
-answer within the settle interval (25 ms) and the commit under way; in those at most 100 ms a slot of the window, at 50 ms an
-answer, finishes two events."""
+"""Most events that one kill of a worker may repeat: a window in flight, and answered events that are not settled. An answer is
+settled within the settle interval (25 ms) and the running commit; in these at most 100 ms a slot of the window finishes two
+events, at 50 ms per answer."""
 
 
 def test_twenty_kills_in_the_middle_of_five_thousand_events_lose_nothing(tmp_path):
-    """After kill -9 of worker and service, ten times each, every acknowledged event has arrived as it was sent, few twice."""
+    """After kill -9 of worker and service, ten times each, every acknowledged event has arrived unchanged, few of them twice."""
     with (
         service_group(
             tmp_path,
             AEGIS_WINDOW_MAX=str(WINDOW),
             AEGIS_REQUEST_TIMEOUT_SECONDS="0.5",
-            AEGIS_LEASE_SECONDS="5.5",  # so that a new worker looks for free destinations every two seconds
+            AEGIS_LEASE_SECONDS="5.5",  # a new worker looks for free destinations every two seconds
             AEGIS_RETRY_MAX_ATTEMPTS="20",
         ) as group,
-        # What is on its way when its worker is killed still reaches the receiver; only if it refuses some of it can a cursor
-        # that is ahead of the answers lose anything.
+        # Requests in flight still reach the receiver when their worker is killed; only if it rejects some of them can a cursor
+        # that is ahead of the answers lose events.
         recording_receiver(tmp_path, "--latency", "50ms", "--fail", "0.05") as receiver,
     ):
         group.start()
@@ -73,13 +73,13 @@ def test_twenty_kills_in_the_middle_of_five_thousand_events_lose_nothing(tmp_pat
     assert stored == [*events]
     assert set(arrived) == set(events), "an acknowledged event is missing"
     assert all(bodies == {events[event_id]} for event_id, bodies in arrived.items())
-    # Only the worker's kills repeat anything: when the service is killed, its worker sees that and ends in good order.
+    # Only kills of the worker repeat events: when the service is killed, its worker notices and stops in order.
     assert repeats <= KILLS // 2 * REPEATS_PER_KILL_MAX
     assert integrity_of(group.database) == [("ok",)]
 
 
 class _Recorder:
-    """Two clients that record events in order of their numbers, no further than they are allowed to."""
+    """Two clients that record numbered events in order, up to an allowed number."""
 
     def __init__(self, client, events) -> None:
         bodies = list(events.values())
@@ -93,7 +93,7 @@ class _Recorder:
         self._thread.start()
 
     def allow(self, through: int) -> None:
-        """Let the clients go on to this event."""
+        """Let the clients continue to this event."""
         for _ in range((through - self._allowed_events) // BATCH):
             self._allowed.release()
         self._allowed_events = through
@@ -109,18 +109,18 @@ class _Recorder:
             for batch in self._batches:
                 self._allowed.acquire()
                 self._client.record(batch)
-        except BaseException as fault:  # told to the test by `finish`
+        except BaseException as fault:  # `finish` reports it to the test
             self._faults.append(fault)
 
 
 def stop_between_commits(pid: int, data_dir: Path) -> bool:
-    """Stop a process (SIGSTOP), but not while it holds the write gate: then every writer of the file would stop with it."""
+    """Stop a process (SIGSTOP), but not while it holds the write lock: then every writer of the file would stop too."""
     os.kill(pid, signal.SIGSTOP)
     gate = os.open(data_dir / "aegis.db.lock", os.O_RDWR)
     try:
         fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        # Held by the stopped one, or for a moment by another: let it go on, and try again.
+        # The stopped process holds it, or another one for a moment: continue it, and try again.
         os.kill(pid, signal.SIGCONT)
         return False
     finally:
@@ -129,7 +129,7 @@ def stop_between_commits(pid: int, data_dir: Path) -> bool:
 
 
 def test_a_worker_stopped_past_its_lease_settles_nothing_when_it_wakes(tmp_path):
-    """A second worker takes over from one that is stopped; the first wakes, settles nothing, and goes on under a new name."""
+    """A second worker takes over from a stopped one; when the first continues, it settles nothing and starts again under a new id."""
     with (
         service_group(
             tmp_path,
@@ -145,7 +145,7 @@ def test_a_worker_stopped_past_its_lease_settles_nothing_when_it_wakes(tmp_path)
         events = make_events(client.organization.org_id, 1, 400)
         later = make_events(client.organization.org_id, 401, 50)
         wait_until(lambda: group.rows("SELECT 1 FROM cursors WHERE lease_owner IS NOT NULL"))
-        holder = group.worker_pid()  # the only one there is so far, so it serves the destination
+        holder = group.worker_pid()  # it is the only one so far, so it serves the destination
         with group.extra_worker():
             wait_until(lambda: len(group.rows("SELECT * FROM workers")) == 2)
             client.record(events.values())
@@ -181,7 +181,7 @@ def test_a_worker_stopped_past_its_lease_settles_nothing_when_it_wakes(tmp_path)
 
 
 def test_sigterm_finishes_what_is_in_flight(tmp_path):
-    """Told to end under load, the service is gone within ten seconds with status 0, and nothing is lost or sent twice."""
+    """On SIGTERM under load, the service ends within ten seconds with status 0, and nothing is lost or repeated."""
     with (
         service_group(tmp_path, AEGIS_WINDOW_MAX=str(WINDOW)) as group,
         recording_receiver(tmp_path, "--latency", "300ms") as receiver,
@@ -210,7 +210,7 @@ def test_sigterm_finishes_what_is_in_flight(tmp_path):
 
 
 def test_sigterm_gives_back_what_hangs(tmp_path):
-    """Attempts that outlast the grace are given back: status 0 within ten seconds, no attempt used up, nothing lost."""
+    """Attempts that outlast the grace period are given back: status 0 within ten seconds, no attempt counted, nothing lost."""
     with (
         service_group(tmp_path, AEGIS_REQUEST_TIMEOUT_SECONDS="60", AEGIS_LEASE_SECONDS="65") as group,
         hanging_receiver() as hanging,
@@ -237,7 +237,7 @@ def test_sigterm_gives_back_what_hangs(tmp_path):
 
 
 def _stored_ids(client) -> list[str]:
-    """Return the ids of the whole log in order, by the API."""
+    """Return the ids of the whole log in order, from the API."""
     found, after = [], 0
     while True:
         page = client.request("GET", "/events", params={"after_sequence": after, "limit": 200})["data"]

@@ -1,4 +1,4 @@
-"""`aegis demo` as a person starts it: real processes, real events, Ctrl-C."""
+"""Promises of `aegis demo`, started as a person does: real processes, real events, Ctrl-C."""
 
 import json
 import re
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 
 @contextmanager
 def demo(tmp_path, *arguments, **environment):
-    """Run the demonstration with its output in a file; gone at the latest when the block ends."""
+    """Run the demonstration with its output in a file; it is stopped when the block ends."""
     output = tmp_path / "demo.log"
     variables = service_environment(tmp_path, **environment)
     for name in ("AEGIS_ALLOW_HTTP", "AEGIS_ALLOWED_NETWORKS", "AEGIS_OPERATOR_KEY"):
@@ -34,7 +34,7 @@ def demo(tmp_path, *arguments, **environment):
 
 
 def wait_for(process, output, text):
-    """Return the output when it has this text."""
+    """Wait until the output has this text, and return it."""
 
     def look():
         said = output.read_text()
@@ -45,7 +45,7 @@ def wait_for(process, output, text):
 
 
 def children_of(data_dir: Path) -> list[str]:
-    """Return the command lines of processes whose environment names this data directory."""
+    """Return the command lines of processes with this data directory in their environment."""
     found = []
     for folder in Path("/proc").glob("[0-9]*"):
         try:
@@ -57,7 +57,7 @@ def children_of(data_dir: Path) -> list[str]:
 
 
 def write_events(tmp_path, count):
-    """Write events of which none has an organization, and one has no id and no time."""
+    """Write events without an organization; one of them has no id and no time."""
     path = tmp_path / "events.ndjson"
     events = [
         {"@timestamp": "2026-01-01T00:00:00Z", "event": {"id": f"own-{number}"}, "n": number / 7}
@@ -69,7 +69,7 @@ def write_events(tmp_path, count):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_demonstration_from_start_to_end(tmp_path, number):
-    """Every event of the file arrives and is equal; a signal ends it with status 0, and no process and no key is left."""
+    """Every event of the file arrives unchanged; a signal ends the demonstration with status 0, and no process and no key is left."""
     events = write_events(tmp_path, 40)
     with demo(tmp_path, "--events", str(events), "--port", "0") as (process, output):
         said = wait_for(process, output, "Runs until Ctrl-C")
@@ -114,7 +114,7 @@ def test_a_rejected_line_is_no_success(tmp_path):
 
 
 def test_what_it_proposes_works(tmp_path):
-    """The commands under "Try next" work as they stand, and a failing receiver is seen to fail."""
+    """The commands under "Try next" work, and the failures of the receiver are shown."""
     with demo(tmp_path, "--port", "0") as (process, output):
         said = wait_for(process, output, "Runs until Ctrl-C")
         proposed = said.partition("Try next")[2]
@@ -136,7 +136,7 @@ def test_what_it_proposes_works(tmp_path):
 
 
 def test_a_taken_port_is_no_obstacle(tmp_path):
-    """When the wanted port is taken the API gets another one."""
+    """If the port is taken, the API gets another one."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with demo(tmp_path, "--port", str(port)) as (process, output):
@@ -146,7 +146,7 @@ def test_a_taken_port_is_no_obstacle(tmp_path):
 
 
 def test_nothing_outlives_a_killed_demonstration(tmp_path):
-    """Even kill -9 leaves no service and no worker behind."""
+    """After kill -9 no service and no worker is left."""
     with demo(tmp_path, "--port", "0") as (process, output):
         wait_for(process, output, "Runs until Ctrl-C")
         assert len(children_of(tmp_path / "data")) == 3
@@ -158,7 +158,7 @@ def test_nothing_outlives_a_killed_demonstration(tmp_path):
 
 
 def test_a_service_that_cannot_start_is_told(tmp_path):
-    """What the service says about its failed start is shown, with status 1."""
+    """The output of a service that fails to start is shown, with status 1."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "aegis.db").write_bytes(b"this is no database" * 100)
     with demo(tmp_path, "--port", "0") as (process, output):
@@ -170,7 +170,7 @@ def test_a_service_that_cannot_start_is_told(tmp_path):
 
 
 def test_a_data_directory_that_cannot_be_is_told(tmp_path):
-    """A data directory that is a file is named, with status 1."""
+    """If the data directory is a file, the message names it, with status 1."""
     (tmp_path / "data").write_text("")
     with demo(tmp_path, "--port", "0") as (process, output):
         status = process.wait(60)

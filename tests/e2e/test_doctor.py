@@ -1,4 +1,4 @@
-"""`aegis doctor` beside a real service."""
+"""Promises of `aegis doctor` beside a real service."""
 
 import json
 import subprocess
@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def test_a_service_that_delivers_has_no_problem_and_one_that_is_gone_has(tmp_path):
-    """Beside a running service the exit status is 0 and workers and connections are fine; after it was ended, nobody delivers."""
+    """While a service runs, the status is 0 and workers and connections are ok; after its end, the missing worker is a problem."""
     with service_group(tmp_path) as group, recording_receiver(tmp_path) as receiver:
 
         def doctor(*options: str) -> tuple[int, dict[str, set[str]]]:

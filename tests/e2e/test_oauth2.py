@@ -1,4 +1,4 @@
-"""Microsoft Sentinel as its page configures it: real processes fetch tokens, and lose nothing when one is revoked or none can be had."""
+"""Promises of OAuth2, with Microsoft Sentinel configured as on its page: tokens are fetched, and nothing is lost when one is revoked or unavailable."""
 
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,12 +21,12 @@ ASKED = {
     "client_secret": ["value-of-AZURE_CLIENT_SECRET"],
     "scope": ["https://monitor.azure.com/.default"],
 }
-"""What the page tells people to give, as a token endpoint sees it."""
+"""The values of the page, as a token endpoint gets them."""
 
 
 @dataclass
 class Entra(Stub):
-    """Microsoft Entra's token endpoint: gives out a token that Sentinel then takes, and no other."""
+    """Microsoft Entra's token endpoint: returns a token that Sentinel then accepts, and no other."""
 
     sentinel: Sentinel = field(default_factory=Sentinel)
 
@@ -46,7 +46,7 @@ class Entra(Stub):
 
 @dataclass
 class RevokingSentinel(Sentinel):
-    """Sentinel, whose first token is revoked after so many requests."""
+    """Sentinel, which revokes the first token after a number of requests."""
 
     revoke_after: int = 0
 
@@ -57,14 +57,14 @@ class RevokingSentinel(Sentinel):
 
 
 def configured(entra: Entra) -> dict[str, Any]:
-    """Return the destination of the page, with the token endpoint's stub in the place of the real one."""
+    """Return the destination of the page, with the stub of the token endpoint instead of the real one."""
     sent = calls_of(sections_of(read_page("microsoft-sentinel"))["What to POST here"])[0].sent()
     assert sent["oauth2"]["token_url"] == f"https://login.microsoftonline.com{entra.target}"
     return {"oauth2": sent["oauth2"] | {"token_url": entra.url}}
 
 
 def test_every_event_arrives_although_a_token_is_revoked(tmp_path):
-    """All events arrive once, with tokens that the service fetched itself; the 401 of a revoked one costs no attempt."""
+    """All events arrive once, with tokens that the service fetched; the 401 of a revoked token does not count as an attempt."""
     sentinel = RevokingSentinel(revoke_after=3)
     entra = Entra(sentinel=sentinel)
     with serving(sentinel, entra), running_service(tmp_path, **QUICK) as service:
@@ -79,7 +79,7 @@ def test_every_event_arrives_although_a_token_is_revoked(tmp_path):
 
 
 def test_no_token_for_a_while_loses_nothing(tmp_path):
-    """While the client is refused the destination says so and events wait; the test button tells the same, and then all arrive."""
+    """While the client is rejected, the destination says so and events wait; the test button says the same; later all events arrive."""
     sentinel = Sentinel()
     entra = Entra(sentinel=sentinel)
     entra.fail("refuse")

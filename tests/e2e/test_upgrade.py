@@ -1,4 +1,4 @@
-"""Start-up on a data directory that another version has written."""
+"""Promises of a start on a data directory that another version has written."""
 
 import re
 import subprocess
@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
 def serve_until_it_ends(tmp_path):
-    """Run `aegis serve` that is expected not to start."""
+    """Run an `aegis serve` that must not start."""
     command = [sys.executable, "-m", "aegis_stream", "serve", "--port", "0"]
     return subprocess.run(
         command, env=service_environment(tmp_path), capture_output=True, text=True, timeout=60
@@ -22,14 +22,14 @@ def serve_until_it_ends(tmp_path):
 
 
 def set_version(database, version):
-    """Write the schema's version as another program would have."""
+    """Set the version of the schema."""
     connection = apsw.Connection(str(database))
     connection.pragma("user_version", version)
     connection.close()
 
 
 def test_a_newer_schema_is_refused_in_one_line(tmp_path):
-    """A database of a newer version stops the start with status 1 and a line that names both versions and the way out."""
+    """A database of a newer version stops the start with status 1 and a line that names both versions and what to do."""
     with service_group(tmp_path) as group:
         group.start()
         client = make_client(group)
@@ -51,7 +51,7 @@ def test_a_newer_schema_is_refused_in_one_line(tmp_path):
 
 
 def test_the_service_starts_again_on_its_own_data(tmp_path):
-    """Organizations, keys, destinations and cursors outlive a restart: only what is new is sent."""
+    """Organizations, keys, destinations and cursors survive a restart: only new events are sent."""
     with service_group(tmp_path) as group, recording_receiver(tmp_path) as receiver:
         group.start()
         client = make_client(group)

@@ -1,4 +1,4 @@
-"""The master key is turned under a running service, and the turning is killed: everything still opens and is delivered."""
+"""Promises of a master key rotation beside a running service: if it is killed, everything still decrypts and is delivered."""
 
 import json
 import random
@@ -15,7 +15,7 @@ from support.service import service_environment, wait_until
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 DESTINATIONS = 120
-"""Three steps of a rotation."""
+"""Destinations in three steps of a rotation."""
 KILLS = 5
 BEHIND = "SELECT count(*) FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.cursor < o.head OR c.retrying > 0"
 BEARER = "c4n4ry-of-the-receiver"
@@ -40,7 +40,7 @@ def rotate(group: ServiceGroup, *options: str) -> None:
 
 
 def kill_a_rotation(group: ServiceGroup, dice: random.Random) -> None:
-    """Start a rotation, and kill it at a moment of chance: when the key file changed, or after some of its steps."""
+    """Start a rotation, and kill it at a random moment: when the key file has changed, or after some of its steps."""
     key_file = group.tmp_path / "data" / "master.key"
     before = key_file.read_bytes()
     process = command(group, "vault", "rotate")
@@ -56,7 +56,7 @@ def kill_a_rotation(group: ServiceGroup, dice: random.Random) -> None:
 
 
 def test_killed_rotations_under_a_running_service_lose_nothing(tmp_path):
-    """Whenever the rotation is killed, and the worker with it, every destination opens and gets every event with its credential."""
+    """Whenever the rotation and the worker are killed, every destination decrypts and gets every event with its credential."""
     dice = random.Random(20_261)
     with (
         service_group(tmp_path, AEGIS_LEASE_SECONDS="15") as group,
@@ -68,7 +68,7 @@ def test_killed_rotations_under_a_running_service_lose_nothing(tmp_path):
             "auth_header_name": "Authorization",
             "auth_header_value": f"Bearer {BEARER}",
             "headers": {"X-Key": "synthetic"},
-            # What is recorded of the destinations' making is not sent to all of them.
+            # Audit events of their creation are not sent to all destinations.
             "filter": {"datasets": ["app.login"]},
         }
         made = [client.add_destination(f"{receiver.url}{n}", **fields) for n in range(DESTINATIONS)]
@@ -82,7 +82,9 @@ def test_killed_rotations_under_a_running_service_lose_nothing(tmp_path):
 
         for _ in range(KILLS):
             kill_a_rotation(group, dice)
-            kill(group.worker_pid())  # the next one opens every credential as the killed rotation left it
+            kill(
+                group.worker_pid()
+            )  # the next worker decrypts every credential as the killed rotation left it
             client.request("PATCH", f"/forwarding-destinations/{dice.choice(made)}", json={"name": "changed"})
             deliver_to_all()
         rotate(group)
@@ -107,7 +109,7 @@ def test_killed_rotations_under_a_running_service_lose_nothing(tmp_path):
 
 @pytest.mark.parametrize("program", [("serve", "--port", "0"), ("worker",)], ids=lambda one: one[0])
 def test_neither_service_nor_worker_starts_with_a_wrong_master_key(tmp_path, program):
-    """Both end at once with status 1 and one line that says what to do."""
+    """Both end immediately with status 1 and one line that says what to do."""
     with service_group(tmp_path) as group:
         group.start()
         assert group.terminate() == 0

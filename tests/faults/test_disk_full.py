@@ -1,4 +1,4 @@
-"""No room for another byte: nothing is acknowledged that is not stored, and when there is room again, all goes on by itself."""
+"""Promises of a full disk: nothing is acknowledged that is not stored, and with space again, everything continues by itself."""
 
 import contextlib
 import resource
@@ -25,7 +25,7 @@ PADDING = "x" * 2000
 
 @contextlib.contextmanager
 def small_file_system(folder):
-    """Put a file system of 8 MiB where the data directory will be; skip where that is not allowed."""
+    """Mount a file system of 8 MiB for the data directory; skip if that is not allowed."""
     folder.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=8m,mode=700", "none", str(folder)],
@@ -55,18 +55,18 @@ def record_until_refused(client, first=1):
 
 
 def log_bytes(group):
-    """Return the length of the write-ahead log: where the next commit is written."""
+    """Return the length of the write-ahead log, where the next commit is written."""
     return group.database.with_name("aegis.db-wal").stat().st_size
 
 
 def limit_files(pids, length):
-    """Let no file of these processes grow beyond a length, bytes; what is beyond fails as on a full disk."""
+    """Limit the length of all files of these processes, bytes; a longer write fails as on a full disk."""
     for pid in pids:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (length, resource.RLIM_INFINITY))
 
 
 def assert_refused_well(answer):
-    """Assert that a refusal says what it is and when to come back."""
+    """Assert that a rejection says what is wrong and when to retry."""
     assert answer.status_code == 503
     assert int(answer.headers["Retry-After"]) >= 1
     assert answer.headers["Content-Type"] == "application/problem+json"
@@ -74,7 +74,7 @@ def assert_refused_well(answer):
 
 
 def test_a_file_limit_is_survived(tmp_path):
-    """When the database can grow no more, ingest answers 503; afterwards the same processes go on, and nothing is lost."""
+    """When the database cannot grow, ingest answers 503; afterwards the same processes continue, and nothing is lost."""
     with service_group(tmp_path) as group, recording_receiver(tmp_path) as receiver:
         group.start()
         client = make_client(group)
@@ -106,7 +106,7 @@ def test_a_file_limit_is_survived(tmp_path):
 
 
 def test_a_full_disk_is_survived(tmp_path):
-    """On a file system without room ingest answers 503, deliveries go on, and with room again nothing is missing."""
+    """On a full file system ingest answers 503 and deliveries continue; with space again nothing is missing."""
     with (
         small_file_system(tmp_path / "data"),
         service_group(tmp_path) as group,
@@ -137,7 +137,7 @@ def test_a_full_disk_is_survived(tmp_path):
 
 
 def test_a_worker_that_dies_while_the_disk_is_full_comes_back(tmp_path):
-    """A worker that is killed in the middle of it does not take the service along, and another delivers afterwards."""
+    """If a worker is killed meanwhile, the service stays up, and another worker delivers afterwards."""
     with service_group(tmp_path) as group, recording_receiver(tmp_path) as receiver:
         group.start()
         client = make_client(group)

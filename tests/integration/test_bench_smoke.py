@@ -1,4 +1,4 @@
-"""The benchmark harness in small: what it measures is correct, whatever the speed."""
+"""Promises of the benchmark harness with small loads: what it measures is correct, whatever the speed."""
 
 import http.client
 import subprocess
@@ -15,7 +15,7 @@ MISSING = 3
 @pytest.mark.slow
 @pytest.mark.timeout(300)
 def test_every_acknowledged_event_arrives_once_and_unchanged():
-    """Under the benchmarks' load nothing is lost, nothing comes twice, and every body equals what was sent."""
+    """Under the benchmarks' load nothing is lost or duplicated, and every body equals what was sent."""
     done = subprocess.run(
         [sys.executable, "-m", "bench.run", "--smoke"], cwd=ROOT, capture_output=True, text=True, timeout=280
     )
@@ -29,7 +29,7 @@ def test_every_acknowledged_event_arrives_once_and_unchanged():
 
 
 def test_the_receiver_of_the_comparison_hands_on_every_line():
-    """Each line of a request is handed on before the request is answered."""
+    """Each line of a request is passed on before the request is answered."""
     taken: list[bytes] = []
 
     with checking_receiver(taken.extend) as url:

@@ -1,4 +1,4 @@
-"""destination, dead-letter and event through a service that really runs."""
+"""Promises of the commands destination, dead-letter and event, with a running service."""
 
 import json
 import subprocess
@@ -15,13 +15,13 @@ from aegis_stream.settings import NOT_SETTINGS
 from support.cli import run_aegis
 from support.service import running_service, wait_until
 
-TARGET = "http://127.0.0.77:8801/audit"  # a loopback address of its own: nobody listens there
+TARGET = "http://127.0.0.77:8801/audit"  # nobody listens on this loopback address
 PREFLIGHT = {"event": {"dataset": "aegis.preflight"}, "aegis": {"decision": "BLOCKED"}}
 
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """A service whose attempts follow each other quickly."""
+    """A service with short retry delays."""
     with running_service(
         tmp_path_factory.mktemp("service"),
         AEGIS_RETRY_BASE_SECONDS="0.01",
@@ -33,7 +33,7 @@ def service(tmp_path_factory):
 
 @pytest.fixture
 def aegis(service, monkeypatch, capsys):
-    """`aegis(…)` runs a command for a fresh organization; `aegis.json(…)` returns what --json printed."""
+    """`aegis(…)` runs a command for a new organization; `aegis.json(…)` returns the output of --json."""
     organization = service.make_organization()
     account = {"AEGIS_URL": service.url, "AEGIS_API_KEY": organization.key, "AEGIS_ORG": organization.org_id}
 
@@ -52,7 +52,7 @@ def aegis(service, monkeypatch, capsys):
 
 @contextmanager
 def running_receiver(bearer):
-    """Run `aegis receiver` as a process and give its URL."""
+    """Run `aegis receiver` as a process and yield its URL."""
     command = [sys.executable, "-m", "aegis_stream", "receiver", "--port", "0", "--json", "--bearer", bearer]
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
@@ -67,7 +67,7 @@ def ndjson(*events):
 
 
 def test_destination_add_sends_every_option(aegis, tmp_path):
-    """What the options say is what the service stores, and the secret is not printed."""
+    """The service stores what the options say, and the secret is not printed."""
     added = aegis(
         *("destination", "add", TARGET, "--name", "Mine", "--format", "ndjson"),
         *("--auth-header-name", "X-Token", "--auth-header-value", "hunter2hunter2"),
@@ -103,7 +103,7 @@ def test_destination_add_sends_every_option(aegis, tmp_path):
     ],
 )
 def test_a_secret_comes_by_any_way(aegis, arguments, options):
-    """A header can be given whole, as a value, by the environment, or on standard input, and is never shown."""
+    """The auth header can come from a header option, a value option, the environment or standard input, and is never shown."""
     finished = aegis("destination", "add", "--to", TARGET, *arguments, **options)
 
     (stored,) = aegis.json("destination", "list")
@@ -126,7 +126,7 @@ def test_a_secret_comes_by_any_way(aegis, arguments, options):
     ids=["typed", "beside a value", "beside a variable", "named", "file", "variable", "typed first"],
 )
 def test_further_headers_come_by_any_way(aegis, arguments, options, auth, others):
-    """Any header can be typed, read from a file or come by the environment; the one of the auth header's name is that one."""
+    """Headers can come from options, a file or the environment; the one with the auth header's name is the auth header."""
     finished = aegis("destination", "add", TARGET, *arguments, **options)
 
     (stored,) = aegis.json("destination", "list")
@@ -148,7 +148,7 @@ OAUTH2 = ("--oauth2-token-url", "https://127.0.0.1/token", "--oauth2-client-id",
     ids=["variable", "file", "file first"],
 )
 def test_a_client_secret_comes_by_variable_or_file(aegis, arguments, options):
-    """Where tokens come from is typed, the client's secret is not; all but that is shown."""
+    """The OAuth2 client is given by options, its secret by a variable or a file; everything except the secret is shown."""
     finished = aegis("destination", "add", TARGET, *OAUTH2, "--oauth2-scope", "a b", *arguments, **options)
 
     (stored,) = aegis.json("destination", "list")
@@ -163,7 +163,7 @@ def test_a_client_secret_comes_by_variable_or_file(aegis, arguments, options):
 
 
 def test_the_variables_of_commands_stop_no_service():
-    """Who has set a secret for `destination add` can start the service in the same shell."""
+    """Variables of `destination add` do not stop the start of a service in the same shell."""
     assert {headers.VARIABLE, oauth2.VARIABLE} <= NOT_SETTINGS
 
 
@@ -180,7 +180,7 @@ def test_the_variables_of_commands_stop_no_service():
     ids=["no secret", "no client", "scope alone", "empty file", "no file", "secret typed"],
 )
 def test_wrong_use_of_oauth2(aegis, arguments):
-    """What is missing ends with status 2 and makes no destination; a typed secret is no option at all."""
+    """A missing part ends with status 2 and creates no destination; there is no option for the secret."""
     finished = aegis("destination", "add", TARGET, *arguments, status=2)
 
     assert "Error:" in finished.stderr
@@ -212,7 +212,7 @@ def test_wrong_use_of_oauth2(aegis, arguments):
     ],
 )
 def test_wrong_use_of_add(aegis, arguments):
-    """A slip in the options ends with status 2 and makes no destination."""
+    """A mistake in the options ends with status 2 and creates no destination."""
     finished = aegis("destination", "add", *arguments, status=2)
 
     assert "Error:" in finished.stderr
@@ -221,14 +221,14 @@ def test_wrong_use_of_add(aegis, arguments):
 
 
 def test_a_wrong_format_is_answered_with_the_names_there_are(aegis):
-    """Whoever guesses a format reads the name that is meant."""
+    """A wrong format is answered with the names there are."""
     finished = aegis("destination", "add", TARGET, "--format", "splunk", status=2)
 
     assert "splunk_hec" in finished.stderr
 
 
 def test_a_certificate_comes_from_a_file(aegis, tmp_path):
-    """The text of --ca-certificate goes to the service, whose complaint names the field."""
+    """The text of --ca-certificate is sent to the service, whose error names the field."""
     path = tmp_path / "ca.pem"
     path.write_text("-----BEGIN CERTIFICATE-----\nnonsense\n-----END CERTIFICATE-----\n")
 
@@ -240,7 +240,7 @@ def test_a_certificate_comes_from_a_file(aegis, tmp_path):
 
 
 def test_a_refusal_names_all_fields(aegis):
-    """What the service refuses is a few lines on standard error with the fields, and status 1."""
+    """A rejection by the service is printed on standard error with the fields, and the status is 1."""
     finished = aegis(
         *("destination", "add", "gopher://x", "--auth-header-name", "Host", "--auth-header-value", "x"),
         *("--header", "Connection: x", "--retry-max-attempts", "99"),
@@ -259,7 +259,7 @@ def test_a_refusal_names_all_fields(aegis):
 
 
 def test_show_and_list_for_people(aegis):
-    """Without --json a destination is a few lines, and a list has a line for each."""
+    """Without --json a destination is a few lines, and a list has one line per destination."""
     made = aegis.json("destination", "add", TARGET, "--name", "One")
     aegis("destination", "add", TARGET, "--name", "Two")
 
@@ -282,7 +282,7 @@ def test_pause_and_resume(aegis):
 
 
 def test_remove(aegis):
-    """A removed destination is gone; a script is not asked."""
+    """A removed destination does not exist any more; a script is not asked for confirmation."""
     made = aegis.json("destination", "add", TARGET)
     other = aegis.json("destination", "add", TARGET)
 
@@ -292,7 +292,7 @@ def test_remove(aegis):
 
 
 def test_a_test_that_fails(aegis):
-    """Where nobody listens the test says why, with status 1, also as JSON."""
+    """If nobody listens, the test says why, with status 1, also as JSON."""
     made = aegis.json("destination", "add", TARGET)
 
     said = aegis("destination", "test", made["id"], status=1).stdout
@@ -304,7 +304,7 @@ def test_a_test_that_fails(aegis):
 
 
 def test_a_test_that_works(aegis):
-    """Where a receiver takes the test event the command says so, with status 0."""
+    """If the receiver accepts the test event, the command says so, with status 0."""
     with running_receiver("s3cr3t") as url:
         made = aegis.json("destination", "add", url, "--header", "Authorization: Bearer s3cr3t")
 
@@ -316,7 +316,7 @@ def test_a_test_that_works(aegis):
 
 
 def test_what_a_receiver_answers_is_shown(aegis):
-    """A receiver that refuses the credential is quoted, with status 1 and without the credential."""
+    """The answer of a receiver that rejects the credential is quoted, with status 1 and without the credential."""
     with running_receiver("s3cr3t") as url:
         made = aegis.json("destination", "add", url, "--header", "Authorization: Bearer wrong-secret")
 
@@ -327,7 +327,7 @@ def test_what_a_receiver_answers_is_shown(aegis):
 
 
 def test_replay(aegis):
-    """A range by sequence or by time is replayed, and the number of events is told."""
+    """A range by sequence or by time is replayed, and the number of events is printed."""
     aegis("event", "send", stdin=ndjson({"n": 1}, {"n": 2}, {"n": 3}))
     made = aegis.json("destination", "add", TARGET, "--disabled")
 
@@ -361,12 +361,12 @@ def test_replay(aegis):
     ],
 )
 def test_wrong_use_of_replay(aegis, arguments):
-    """A range that is none ends with status 2."""
+    """An invalid range ends with status 2."""
     assert "Error:" in aegis("destination", "replay", "dst_x", *arguments, status=2).stderr
 
 
 def test_dead_letters(aegis):
-    """Dead letters are listed, sent again and thrown away."""
+    """Dead letters are listed, redriven and purged."""
     made = aegis.json("destination", "add", TARGET)
     aegis("event", "send", stdin=ndjson({"event": {"id": "one"}}, {"event": {"id": "two"}}))
     there = ("--destination", made["id"])
@@ -390,7 +390,7 @@ def test_dead_letters(aegis):
 
 
 def test_send_tells_what_became_of_each_line(aegis, tmp_path):
-    """Accepted, duplicate and rejected lines are counted, rejected ones with number and reason, and status 1."""
+    """Accepted, duplicate and rejected lines are counted; rejected ones have number and reason, and the status is 1."""
     path = tmp_path / "events.ndjson"
     path.write_bytes(
         ndjson({"event": {"id": "a"}}, {"event": {"id": 7}}) + b"\nno json\n" + ndjson(PREFLIGHT)
@@ -405,7 +405,7 @@ def test_send_tells_what_became_of_each_line(aegis, tmp_path):
 
 
 def test_send_for_people(aegis):
-    """Without --json there is a line of counts on standard output and the rejected lines on standard error."""
+    """Without --json the counts are on standard output and the rejected lines on standard error."""
     finished = aegis("event", "send", stdin=ndjson({"n": 1}) + b"x" * 30 + b"\n", status=1)
 
     assert finished.stdout == "2 sent: 1 accepted, 0 duplicates, 1 rejected\n"
@@ -413,7 +413,7 @@ def test_send_for_people(aegis):
 
 
 def test_send_takes_more_than_a_request_holds(aegis):
-    """A file of several batches arrives whole, in its order."""
+    """A file of several batches arrives completely and in order."""
     events = [{"event": {"id": f"e{number}"}} for number in range(1234)]
 
     assert aegis("event", "send", "-", stdin=ndjson(*events)).status == 0
@@ -431,7 +431,7 @@ def test_send_nothing(aegis):
 
 
 def test_send_says_how_to_convert_a_file(aegis):
-    """A file that is not one object per line is rejected with the command that makes it so."""
+    """A file that is not one object per line is rejected with the command that converts it."""
     pretty = json.dumps([{"n": 1}, {"n": 2}], indent=1).encode()
 
     finished = aegis("event", "send", stdin=pretty, status=1)
@@ -441,7 +441,7 @@ def test_send_says_how_to_convert_a_file(aegis):
 
 
 def test_send_to_nobody(aegis):
-    """Where no service answers, the message names the address and what to do, with status 1."""
+    """If no service answers, the message names the address and what to do, with status 1."""
     finished = aegis(
         "event", "send", "--retry-for", "0", stdin=ndjson({}), status=1, AEGIS_URL="http://127.0.0.1:9"
     )
@@ -451,7 +451,7 @@ def test_send_to_nobody(aegis):
 
 
 def test_tail_shows_the_last_events(aegis):
-    """--limit N shows the last N events in log order, a line each."""
+    """--limit N shows the last N events in log order, one per line."""
     aegis("event", "send", stdin=ndjson(*({"event": {"id": f"e{number}"}} for number in range(20))))
 
     lines = aegis("event", "tail", "--limit", "3").stdout.splitlines()
@@ -460,7 +460,7 @@ def test_tail_shows_the_last_events(aegis):
 
 
 def test_tail_prints_events_as_stored(aegis):
-    """--json prints the stored text itself, on one line, with escapes for what a terminal would obey."""
+    """--json prints the stored text on one line, with control characters escaped."""
     text = '{"event":{"id":"x"},\n "n": 1.50, "c1": "\u009b2J\u202e", "ä": "ö"}'
     url = f"{aegis.account['AEGIS_URL']}/api/orgs/{aegis.organization.org_id}/events"
     headers = {"Authorization": f"Bearer {aegis.organization.key}", "Content-Type": "application/json"}
@@ -474,7 +474,7 @@ def test_tail_prints_events_as_stored(aegis):
 
 
 def test_tail_filters(aegis):
-    """--dataset and --decision leave out what is not wanted."""
+    """--dataset and --decision filter the events."""
     aegis("event", "send", stdin=ndjson({"n": 1}, PREFLIGHT, {"event": {"dataset": "other"}}))
 
     by_decision = aegis("event", "tail", "--no-follow", "--json", "--decision", "BLOCKED").stdout
@@ -485,7 +485,7 @@ def test_tail_filters(aegis):
 
 
 def test_tail_follows(aegis, monkeypatch):
-    """Events recorded while it runs are shown, each once, also behind a filter."""
+    """Events recorded while it runs are shown once, also with a filter."""
     rounds = iter([ndjson(PREFLIGHT), ndjson({"n": 1}), ndjson({"n": 2}, PREFLIGHT)])
     url = f"{aegis.account['AEGIS_URL']}/api/orgs/{aegis.organization.org_id}/events"
     headers = {"Authorization": f"Bearer {aegis.organization.key}", "Content-Type": "application/x-ndjson"}
@@ -504,7 +504,7 @@ def test_tail_follows(aegis, monkeypatch):
 
 
 def test_ctrl_c_is_the_ordinary_end_of_tail(aegis, monkeypatch):
-    """Who stops watching has not failed."""
+    """Ctrl-C ends `tail` with status 0."""
 
     def interrupt(_seconds):
         raise KeyboardInterrupt
@@ -531,12 +531,12 @@ def test_ctrl_c_is_the_ordinary_end_of_tail(aegis, monkeypatch):
     ],
 )
 def test_a_wrong_key_is_told(aegis, arguments):
-    """Every command answers an unknown key with status 1 and where the key comes from."""
+    """Every command answers an unknown key with status 1 and the name of its variable."""
     assert "AEGIS_API_KEY" in aegis(*arguments, status=1, AEGIS_API_KEY="aegis_sk_wrong").stderr
 
 
 def test_no_service(aegis):
-    """Where nothing listens, the message names the address and what to do."""
+    """If nothing listens, the message names the address and what to do."""
     finished = aegis("destination", "list", status=1, AEGIS_URL="http://127.0.0.1:9")
 
     assert finished.stderr.startswith("aegis: cannot reach http://127.0.0.1:9 (")
@@ -553,7 +553,7 @@ def test_no_service(aegis):
     ],
 )
 def test_an_account_that_cannot_be(aegis, account):
-    """A URL, key or organization that cannot be used ends with status 2, before anything is sent."""
+    """A malformed URL, key or organization ends with status 2, before anything is sent."""
     finished = aegis("destination", "list", status=2, **account)
 
     assert "Error:" in finished.stderr

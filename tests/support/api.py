@@ -4,7 +4,7 @@
         tenant = await world.make_organization()
         answer = await tenant.ingest.post("/events", content=make_event())
 
-Only what would leave the process is faked: clock, random, notifier, resolver, sender.
+Only what reaches outside the process is faked: clock, random, notifier, resolver, sender.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ with warnings.catch_warnings():
 
 ORG = "org_abc"
 START = Micros(1_780_000_000_000_000)
-"""Where a fake clock begins: 2026-05-28T20:26:40Z."""
+"""Start of a fake clock: 2026-05-28T20:26:40Z."""
 SECOND = 1_000_000
 OPERATOR_KEY = "aegis_op_operator-key-of-the-tests"
 SECRET = "Bearer c4n4ry-t0ken-of-the-siem"
@@ -69,11 +69,11 @@ def make_event(
     dataset: str | None = "app.login",
     **changes: Any,
 ) -> bytes:
-    """Build an event as JSON text, complete unless told otherwise.
+    """Build an event as JSON text, complete by default.
 
     Args:
         event_id, org_id, dataset: None leaves the field out.
-        size_bytes: exact length, reached by padding.
+        size_bytes: exact length; the event is padded.
         changes: top-level members added or replaced; `timestamp` stands for @timestamp; None leaves one out.
     """
     event: dict[str, Any] = {
@@ -97,17 +97,17 @@ def make_preflight(event_id: str | None = "pflt_1", **aegis: Any) -> bytes:
 
 
 def to_json(value: Any) -> bytes:
-    """Write JSON without blanks."""
+    """Return JSON without spaces."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
 def make_array(events: Iterable[bytes]) -> bytes:
-    """Put events into a JSON array."""
+    """Return events as a JSON array."""
     return b"[" + b",".join(events) + b"]"
 
 
 def make_lines(events: Iterable[bytes]) -> bytes:
-    """Put events into NDJSON."""
+    """Return events as NDJSON."""
     return b"".join(event + b"\n" for event in events)
 
 
@@ -124,7 +124,7 @@ def nested(depth: int) -> Any:
 
 @dataclass
 class FakeClock:
-    """A clock that stands still until it is moved."""
+    """A clock that stops until it is moved."""
 
     at: int = START
 
@@ -133,50 +133,50 @@ class FakeClock:
         return Micros(self.at)
 
     def advance(self, seconds: float) -> None:
-        """Move the clock, either way."""
+        """Move the clock, forward or back."""
         self.at += round(seconds * SECOND)
 
 
 @dataclass
 class FakeRandom:
-    """Chance from a seed."""
+    """Random numbers from a seed."""
 
     source: random.Random = field(default_factory=lambda: random.Random(7))
     rolled: float = 0.5
 
     def chance(self) -> float:
-        """Return always the same number."""
+        """Return the same number every time."""
         return self.rolled
 
     def random_bytes(self, count: int) -> bytes:
-        """Return bytes that are other ones each time, and the same in every run."""
+        """Return different bytes each time, the same ones in every run."""
         return self.source.randbytes(count)
 
 
 @dataclass
 class FakeDoorbell:
-    """Remembers who rang."""
+    """Records notifications."""
 
     rings: list[tuple[int, int]] = field(default_factory=list)
     changes: int = 0
 
     def notify(self, organization_no: int, head: int) -> None:
-        """Note a ring for new events."""
+        """Record a notification of new events."""
         self.rings.append((organization_no, head))
 
     def notify_changes(self) -> None:
-        """Note a ring for changed destinations."""
+        """Record a notification of changed destinations."""
         self.changes += 1
 
 
 @dataclass
 class FakeResolver:
-    """Resolves names from a table; a name that is not there is public."""
+    """Resolves names from a table; other names have a public address."""
 
     addresses: dict[str, list[str]] = field(default_factory=dict)
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Return the addresses of a name; an empty list in the table means that it does not resolve."""
+        """Return the addresses of a name; an empty list in the table means that the name does not resolve."""
         found = self.addresses.get(host, [PUBLIC_ADDRESS])
         if not found:
             raise OSError(f"{host} does not resolve")
@@ -185,7 +185,7 @@ class FakeResolver:
 
 @dataclass
 class FakeSender:
-    """Answers from a script; checks routes as the real sender does, which connects to nobody by that."""
+    """Answers from a script; checks routes as the real sender does, without connecting."""
 
     real: Any
     answers: list[Answer] = field(default_factory=list)
@@ -193,7 +193,7 @@ class FakeSender:
     open_channels: int = 0
 
     def open(self, route: Route) -> "FakeChannel":
-        """Return a channel. Raises what the real sender raises for a bad route."""
+        """Return a channel. Raises: what the real sender raises for a bad route."""
         self.real.open(route).close()
         self.open_channels += 1
         return FakeChannel(self, route)
@@ -201,7 +201,7 @@ class FakeSender:
 
 @dataclass
 class FakeChannel:
-    """One destination's end of a FakeSender."""
+    """The channel of a FakeSender to one destination."""
 
     waits = False
 
@@ -214,35 +214,35 @@ class FakeChannel:
         attempt.add_done_callback(lambda done: ended(token, done.result()))
 
     async def post(self, request: Request) -> Answer:
-        """Note the request, give the next scripted answer; 202 when the script is over."""
+        """Record the request and return the next scripted answer, 202 at the end of the script."""
         self.sender.posts.append((self.route, request))
         return self.sender.answers.pop(0) if self.sender.answers else Response(202, b"", 8100)
 
     def close(self) -> None:
-        """Note that the channel was closed."""
+        """Record that the channel was closed."""
         self.sender.open_channels -= 1
 
 
 @dataclass
 class FakeLog:
-    """Remembers log lines."""
+    """Records log lines."""
 
     lines: list[tuple[str, str, dict[str, Any]]] = field(default_factory=list)
 
     def debug(self, name: str, **values: Any) -> None:
-        """Note a line."""
+        """Record a line."""
         self.lines.append(("debug", name, values))
 
     def info(self, name: str, **values: Any) -> None:
-        """Note a line."""
+        """Record a line."""
         self.lines.append(("info", name, values))
 
     def warning(self, name: str, **values: Any) -> None:
-        """Note a line."""
+        """Record a line."""
         self.lines.append(("warning", name, values))
 
     def error(self, name: str, **values: Any) -> None:
-        """Note a line."""
+        """Record a line."""
         self.lines.append(("error", name, values))
 
 
@@ -253,7 +253,7 @@ class Caller:
     """A client with one key; paths are relative to the organization.
 
     Args:
-        key: text of the API key, None for no Authorization header.
+        key: the API key; None for no Authorization header.
     """
 
     def __init__(self, client: httpx.AsyncClient, org_id: str, key: str | None) -> None:
@@ -290,7 +290,7 @@ class Caller:
         return await self.post("/events", content=body, headers=headers)
 
     async def all_pages(self, path: str, limit: int, **params: Any) -> list[list[Any]]:
-        """Walk a list from page to page by next_cursor, at most 100 pages; returns the pages."""
+        """Follow next_cursor from page to page, up to 100 pages; return the pages."""
         pages, cursor = [], {}
         for _ in range(100):
             answer = await self.get(path, limit=limit, **cursor, **params)
@@ -323,7 +323,7 @@ class Tenant:
 
 @dataclass
 class World:
-    """The running application, and hold of everything beneath it."""
+    """The running application and everything it uses."""
 
     settings: Settings
     stores: wiring.Stores
@@ -339,7 +339,7 @@ class World:
     answers: list[httpx.Response] = field(default_factory=list)
 
     async def make_organization(self, org_id: str = ORG) -> Tenant:
-        """Make an organization and a key of each scope, past the API."""
+        """Create an organization and a key of each scope, without the API."""
         deps = self.service.control
         first = await organizations.create(deps, f"Organization {org_id}", org_id)
 
@@ -354,7 +354,7 @@ class World:
         )
 
     async def make_destination(self, tenant: Tenant, **changes: Any) -> str:
-        """Make a destination over the API, with a credential unless told otherwise; returns its id."""
+        """Create a destination with the API, by default with a credential; return its id."""
         body = {
             "url": "https://siem.example.com/services/collector",
             "auth_header_name": "Authorization",
@@ -368,7 +368,7 @@ class World:
         return str(answer.json()["id"])
 
     async def stored(self, tenant: Tenant, destination_id: str) -> Destination:
-        """Return a destination as the store has it, credential and all."""
+        """Return a destination from the store, including its credential."""
         return await Directory.of(self.stores).destination_of(tenant.no, destination_id)
 
     async def settle(
@@ -386,7 +386,7 @@ class World:
         delivered: int = 0,
         failed_attempts: int = 0,
     ) -> None:
-        """Write what a worker found out about a destination, through the ledger, as a worker does."""
+        """Record what a worker learned about a destination, through the ledger, as a worker does."""
         ledger, worker_id, now = self.stores.ledger, WorkerId("wrk_test"), self.clock.now()
         if worker_id not in await ledger.workers():
             await ledger.enlist(worker_id, now, FOREVER)
@@ -410,14 +410,14 @@ class World:
         assert not lost, "the lease was claimed a moment ago"
 
     async def send_events(self, tenant: Tenant, count: int, prefix: str = "evt") -> list[str]:
-        """Send `count` events in one request; returns their ids, which are numbered from 1."""
+        """Send `count` events in one request; return their ids, which are numbered from 1."""
         ids = [f"{prefix}_{number}" for number in range(1, count + 1)]
         answer = await tenant.ingest.send(make_array(make_event(one, org_id=tenant.org_id) for one in ids))
         assert answer.json() == {"accepted": count, "duplicates": 0, "rejected": []}, answer.text
         return ids
 
     async def add_dead_letters(self, tenant: Tenant, destination_id: str, sequences: Iterable[int]) -> None:
-        """Let events die at a destination: three attempts each, the last one answered 500."""
+        """Turn events into dead letters of a destination: three attempts each, the last one answered 500."""
         numbers = list(sequences)
         now = self.clock.now()
         await self.settle(
@@ -444,7 +444,7 @@ def make_failure(
 
 
 _made_once: list[Application] = []
-_TRUST = TrustStore()  # reading the system's authorities takes a while, and they are the same for all
+_TRUST = TrustStore()  # loaded once, because reading the system's authorities takes a while
 
 
 @asynccontextmanager
@@ -454,7 +454,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     Args:
         changes: settings other than the defaults.
     """
-    # Events about what the tests do would stand between the events they count; tests/integration/test_api_audit.py has them.
+    # Audit events would be among the events that tests count; tests/integration/test_api_audit.py turns them on.
     settings = make_settings(
         **{"data_dir": tmp_path / "data", "operator_key": OPERATOR_KEY, "audit_actions": False} | changes
     )
@@ -530,7 +530,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
 
 
 def _application(service: Service) -> Application:
-    """Return the application on this service; its routes are described once a process, which takes a tenth of a second."""
+    """Return the application on this service; its routes are built once per process, which takes a tenth of a second."""
     if not _made_once:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -541,7 +541,7 @@ def _application(service: Service) -> Application:
 
 
 def problem_of(answer: httpx.Response, status: int, *fields: str) -> dict[str, Any]:
-    """Check that an answer is a problem with this status and these fields under `errors`; returns it."""
+    """Check that an answer is a problem with this status and these fields in `errors`; return it."""
     assert answer.status_code == status, answer.text
     assert answer.headers["content-type"] == "application/problem+json"
     problem: dict[str, Any] = answer.json()

@@ -1,11 +1,11 @@
-"""Events through a running service to one destination, until every one has arrived or has failed.
+"""Sends events through a running service to one destination, until each has arrived or failed.
 
     with running_service(tmp_path, **QUICK) as service:
         client = Client(service.url, service.make_organization())
         events = audit_events(client.organization.org_id)
         stats = forward(client, events, receiver.url, format="ndjson")
 
-What arrived is then asked of the receiver, which alone knows it, and compared with `events`.
+Only the receiver knows what arrived: tests ask it, and compare with `events`.
 """
 
 import json
@@ -19,11 +19,11 @@ from support.processes import Client
 from support.service import wait_until
 
 QUICK = {"AEGIS_RETRY_BASE_SECONDS": "0.05"}
-"""Settings of a service whose retries nobody has to wait for."""
+"""Settings for retries without a long wait."""
 VENDOR_AUDIT = Path(__file__).parents[3] / "shared" / "data" / "vendor-audit.ndjson"
-"""Audit logs of some sixty products, where they lie beside the project; the tests must pass without them too."""
+"""Audit logs of some sixty products, if they are beside the project; tests must pass without them too."""
 MADE_COUNT = 300
-"""Events made where there are none of vendors."""
+"""Number of generated events if there are no vendors' events."""
 _BATCH = 200
 _AWKWARD: tuple[dict[str, Any], ...] = (
     {"message": 'Grüße №   𝄞 \u0000 \u2028 </script> "quoted" \\ back\tslash'},
@@ -36,8 +36,8 @@ _AWKWARD: tuple[dict[str, Any], ...] = (
 
 
 def audit_events(org_id: str) -> dict[str, bytes]:
-    """Return complete events by id, as they will be stored and as a receiver must get them: vendors' where they are at hand,
-    else made ones; and always some that are hard to carry.
+    """Return complete events by id, as they are stored and as a receiver must get them: vendors' events if they are available,
+    generated ones if not, and always some that are hard to transport.
     """
     found = {}
     for event in [*_vendor_events(), *_awkward_events()]:
@@ -50,11 +50,11 @@ def audit_events(org_id: str) -> dict[str, bytes]:
 def forward(
     client: Client, events: dict[str, bytes], url: str, *, seconds: float = 60, **fields: Any
 ) -> dict[str, Any]:
-    """Make a destination, record the events, and wait until none of them is on its way any more.
+    """Create a destination, record the events, and wait until none of them is pending.
 
     Args:
-        fields: of the destination, beside its URL.
-    Returns: the destination as it is read, with its counts in `stats`.
+        fields: fields of the destination besides its URL.
+    Returns: the destination as the API returns it, with its counts in `stats`.
     """
     dst_id = client.add_destination(url, **fields)
     bodies = list(events.values())

@@ -1,4 +1,4 @@
-"""The command `aegis` inside this process: as quick as a call, with the exit status and the output of the real one."""
+"""Runs the command `aegis` inside this process: fast, with the exit status and the output of the real command."""
 
 import io
 import sys
@@ -9,7 +9,7 @@ from aegis_stream.cli.main import main
 
 @dataclass(frozen=True)
 class Finished:
-    """What a command left: its exit status and what it wrote."""
+    """The result of a command: its exit status and its output."""
 
     status: int
     stdout: str
@@ -17,11 +17,11 @@ class Finished:
 
 
 class _Input(io.TextIOWrapper):
-    """Standard input that is no terminal."""
+    """Standard input that is not a terminal."""
 
 
 def run_aegis(monkeypatch, capsys, *arguments: str, stdin: bytes = b"", **environment: str) -> Finished:
-    """Run `aegis ARGUMENTS` with these variables and return how it ended."""
+    """Run `aegis ARGUMENTS` with these variables and return the result."""
     capsys.readouterr()
     with monkeypatch.context() as patch:
         for name, value in environment.items():

@@ -9,7 +9,7 @@ T0 = Micros(1_780_000_000_000_000)
 
 @dataclass
 class SteadyClock:
-    """Shows the same time until it is set."""
+    """Returns the same time until it is set."""
 
     at: int = T0
 

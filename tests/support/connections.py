@@ -1,4 +1,4 @@
-"""The API's protocol behind uvicorn on loopback, with a small application, and clients that send bytes by hand."""
+"""The API's protocol with uvicorn and a small application on loopback, and clients that send raw bytes."""
 
 import asyncio
 import contextlib
@@ -22,13 +22,13 @@ LARGE_ANSWER = 64 * 1024 * 1024
 
 
 class Peer:
-    """One connection to the server, used by hand."""
+    """One connection to the server, for raw bytes."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter):
         self.reader, self.writer = reader, writer
 
     async def send(self, data: bytes) -> None:
-        """Send bytes; a server that has closed already is no error."""
+        """Send bytes; ignore a server that has already closed."""
         with contextlib.suppress(ConnectionError):
             self.writer.write(data)
             await self.writer.drain()
@@ -41,7 +41,7 @@ class Peer:
         return int(head[0].split()[1]), headers, body
 
     async def ended(self) -> bytes:
-        """Wait for the end of the connection; returns what still came."""
+        """Wait for the end of the connection; return the bytes until then."""
         try:
             return await self.reader.read()
         except ConnectionError:
@@ -49,7 +49,7 @@ class Peer:
 
 
 class Server:
-    """An application behind uvicorn on loopback."""
+    """An application with uvicorn on loopback."""
 
     def __init__(self, settings: Settings):
         self.calls: list[tuple[str, int]] = []
@@ -72,7 +72,7 @@ class Server:
         self.peers: list[Peer] = []
 
     def _counting(self, protocol: type[BoundedHttp]) -> type[BoundedHttp]:
-        """Count what arrives, so that a test can wait until the server has read a piece by itself."""
+        """Count the received bytes, so that a test can wait until the server has read them."""
 
         def data_received(connection, data: bytes) -> None:
             protocol.data_received(connection, data)
@@ -81,7 +81,7 @@ class Server:
         return type("Counting", (protocol,), {"data_received": data_received})
 
     async def app(self, scope, receive, send) -> None:
-        """Read the whole body, answer with its length; /early answers before, /wait on demand, /large with much."""
+        """Read the whole body and answer with its length; /early answers before, /wait on demand, /large with a large body."""
         self.scopes.append(scope)
         if scope["path"] == "/wait":
             await self.gate.wait()
@@ -125,6 +125,6 @@ async def serving(settings: Settings = SMALL):
 
 
 async def until(holds) -> None:
-    """Let the server go on until something holds."""
+    """Run the server until a condition is true."""
     while not holds():
         await asyncio.sleep(0)

@@ -1,4 +1,4 @@
-"""The pages of the documentation as tests read them: their text, the rows of their tables, their code."""
+"""Reads the pages of the documentation: their text, the rows of their tables, their code."""
 
 import re
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def rows(page: str) -> dict[str, list[str]]:
 
 
 def code_of(text: str) -> Iterator[str]:
-    """Yield what a page shows as code: each line of its blocks, each piece in backticks."""
+    """Yield the code of a page: each line of its blocks, each text in backticks."""
     for block in re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
         yield from block.splitlines()
     prose = re.sub(r"^```[^\n]*\n.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)

@@ -1,6 +1,6 @@
-"""The other side of every format: events to send, and readers that get the events out of a request as its receiver would.
+"""The other side of every format: events to send, and readers that extract the events from a request as its receiver does.
 
-The readers use nothing of the formats under test, and the standard library alone.
+The readers use only the standard library, and no code under test.
 """
 
 import json
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from aegis_stream.domain.attempt import Request
 
 UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
-"""A busy machine makes no test fail."""
+"""No deadline, so that no test fails on a busy machine."""
 JSON_VALUES = st.recursive(
     st.none()
     | st.booleans()
@@ -50,7 +50,7 @@ TIMES = st.datetimes(timezones=OFFSETS).map(lambda one: one.isoformat())
 
 @st.composite
 def events(draw: Any) -> dict[str, Any]:
-    """Draw an event as ingest lets it through: any members, and the three that are always there."""
+    """Draw an event as ingest accepts it: any members, and the three that are always present."""
     extra = draw(st.dictionaries(AWKWARD_NAMES | st.text(max_size=5), JSON_VALUES, max_size=4))
     labels = draw(
         st.fixed_dictionaries({}, optional={"dataset": IDS, "action": JSON_VALUES, "kind": JSON_VALUES})
@@ -85,7 +85,7 @@ def stored(event: dict[str, Any], indent: int | None = None) -> bytes:
 
 
 def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Yield (path, value) of everything in an event that is no object with members."""
+    """Yield (path, value) of everything in an event except non-empty objects."""
     if isinstance(value, dict) and value:
         for name, one in value.items():
             yield from leaves(one, (*path, name))
@@ -94,7 +94,7 @@ def leaves(value: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, 
 
 
 def read_ids(name: str, request: Request) -> list[str]:
-    """Return the event.id of every event of a request, in the order of the wire."""
+    """Return the event.id of every event of a request, in their order."""
     return (
         [one["event"]["id"] for one in read_events(name, request)]
         if name in WHOLE
@@ -103,12 +103,12 @@ def read_ids(name: str, request: Request) -> list[str]:
 
 
 def read_events(name: str, request: Request) -> list[dict[str, Any]]:
-    """Return the events of a request of a format that sends them whole; what it adds is taken away again."""
+    """Return the events of a request of a format that sends them whole, without what the format adds."""
     return WHOLE[name](request.body)
 
 
 def _documents(text: str) -> list[Any]:
-    """Read JSON documents that stand one after the other."""
+    """Read concatenated JSON documents."""
     found, place = [], 0
     while place < len(text):
         value, place = json.JSONDecoder().raw_decode(text, place)

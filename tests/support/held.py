@@ -1,4 +1,4 @@
-"""Threads that work when a test says so: what happens while a body is being compressed happens in the order of the test."""
+"""Threads that work when a test tells them to, so that the test decides what happens during a compression."""
 
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
@@ -12,10 +12,10 @@ class HeldThreads(Executor):
     """Takes the place of a worker's threads.
 
     Args:
-        holding: False does everything at once.
+        holding: False to work immediately.
     Attributes:
-        waiting: what was begun and not done: (future, what to call).
-        most: most of them at a time.
+        waiting: work that is started and not done: (future, function to call).
+        most: highest number of waiting items.
     """
 
     def __init__(self, *, holding: bool = True) -> None:
@@ -32,7 +32,7 @@ class HeldThreads(Executor):
         return future
 
     def release(self, count: int = 1 << 30, *, holding: bool = True) -> None:
-        """Do what waits, the oldest first, and so many at most; from now on everything at once unless still holding."""
+        """Do the waiting work, oldest first, up to a number of items; afterwards work immediately unless still holding."""
         self.holding = holding
         for future, work in self.waiting[:count]:
             if future.set_running_or_notify_cancel():

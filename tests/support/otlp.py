@@ -1,6 +1,6 @@
-"""OTLP logs in JSON as whoever receives them reads them: records with plain values. The standard library alone.
+"""Reads OTLP logs in JSON as a receiver does: records with plain values. It uses only the standard library.
 
-A receiver may leave out what is empty: a list without values, an attribute without a name, a time of zero.
+A receiver may omit empty things: a list without values, an attribute without a name, a time of zero.
 """
 
 import json
@@ -14,7 +14,7 @@ class Record:
     """A log record.
 
     Args:
-        attributes: by name; `pairs` tells whether a name stood there twice.
+        attributes: by name; `pairs` shows whether a name was repeated.
         service: the service.name of its resource.
         scope: the name of its instrumentation scope.
     """
@@ -51,7 +51,7 @@ def attributes_of(described: dict[str, Any]) -> dict[str, Any]:
 
 
 def value_of(any_value: dict[str, Any]) -> Any:
-    """Return what an AnyValue stands for; without a kind it is null."""
+    """Return the value of an AnyValue; without a kind it is null."""
     if not any_value:
         return None
     ((kind, value),) = any_value.items()

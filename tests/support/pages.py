@@ -1,6 +1,6 @@
-"""What the pages of docs/how-to/destinations and the files in examples/collectors tell people to send, read as a shell would.
+"""Reads what docs/how-to/destinations and examples/collectors tell people to send, as a shell would.
 
-Nothing is run: variables are replaced, JSON is decoded, and command lines are taken apart by the program's own parser.
+Nothing is run: variables are replaced, JSON is decoded, and command lines are parsed by the program's own parser.
 """
 
 import json
@@ -38,7 +38,7 @@ CREDENTIAL = re.compile(r"key|secret|token|auth|password", re.IGNORECASE)
 
 @dataclass(frozen=True)
 class Call:
-    """A curl command of a page: its method, and the body as it stands there."""
+    """A curl command of a page: its method and its literal body."""
 
     method: str
     body: str
@@ -60,7 +60,7 @@ def read_page(name: str) -> str:
 
 
 def sections_of(text: str) -> dict[str, str]:
-    """Return heading → what stands below it; what stands above the first one is below ""."""
+    """Return the text below each heading; the text above the first one has the heading ""."""
     parts = re.split(r"^## (.+)\n", text, flags=re.MULTILINE)
     return {"": parts[0]} | dict(zip(parts[1::2], parts[2::2], strict=True))
 
@@ -87,7 +87,7 @@ def blocks_of(text: str, language: str) -> list[str]:
 
 
 def calls_of(section: str) -> list[Call]:
-    """Return the curl commands of a section that take a body from a here-document, in their order."""
+    """Return the curl commands of a section that have a here-document as body, in their order."""
     return [
         Call("PATCH" if "-X PATCH" in head else "POST", body)
         for block in blocks_of(section, "sh")
@@ -108,7 +108,7 @@ def commands_of(section: str) -> list[str]:
 
 
 def expanded(text: str) -> str:
-    """Replace variables as the shell does; a URL that is a secret gets the shape of one."""
+    """Replace variables as the shell does; a secret URL is replaced by one of the same shape."""
 
     def value(found: re.Match[str]) -> str:
         name = found[1]
@@ -118,7 +118,7 @@ def expanded(text: str) -> str:
 
 
 def written_by(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
-    """Return the destination that a command would send, by the options of the program itself."""
+    """Return the destination that a command would send, parsed by the program itself."""
     words = shlex.split(expanded(command))
     begin = words.index("aegis")
     variables = dict(one.split("=", 1) for one in words[:begin])
@@ -131,7 +131,7 @@ def written_by(command: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
 
 
 def spec_of_body(body: str | bytes) -> DestinationSpec:
-    """Return what the API makes of a destination's body, with everything judged that needs no network.
+    """Return what the API makes of a destination's body, with every check that needs no network.
 
     Raises: msgspec.ValidationError, Invalid.
     """
@@ -149,7 +149,7 @@ def spec_of_body(body: str | bytes) -> DestinationSpec:
 
 
 def documents_of(text: str) -> list[Any]:
-    """Read JSON documents that stand one after the other."""
+    """Read concatenated JSON documents."""
     found, place, text = [], 0, text.strip()
     while place < len(text):
         value, end = json.JSONDecoder().raw_decode(text, place)
@@ -159,7 +159,7 @@ def documents_of(text: str) -> list[Any]:
 
 
 def commented(path: Path) -> dict[str, Any]:
-    """Return the destination that the comments at the head of a configuration show."""
+    """Return the destination in the comments at the head of a configuration."""
     comments = "\n".join(re.findall(r"^#(?: (.*))?$", path.read_text(encoding="utf-8"), re.MULTILINE))
     (body,) = re.findall(r"^ *\{\"name\".*?\}$", comments, re.MULTILINE | re.DOTALL)
     shown: dict[str, Any] = json.loads(body)
@@ -167,7 +167,7 @@ def commented(path: Path) -> dict[str, Any]:
 
 
 def secrets_of(body: Mapping[str, Any]) -> list[str]:
-    """Return every value of a destination's body that is a credential: names of tenants and log groups are none."""
+    """Return every value of a destination's body that is a credential; names of tenants and log groups are not."""
     further = {name: value for name, value in (body.get("headers") or {}).items() if CREDENTIAL.search(name)}
     client_secret = (body.get("oauth2") or {}).get("client_secret")
     return [one for one in (body.get("auth_header_value"), *further.values(), client_secret) if one]

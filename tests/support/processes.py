@@ -1,10 +1,10 @@
-"""Real processes for tests that kill, stop and starve them: a service that can be started again, receivers, a client.
+"""Real processes for tests that kill, stop and starve them: a restartable service, receivers, a client.
 
     with service_group(tmp_path, AEGIS_WINDOW_MAX="16") as group, recording_receiver(tmp_path) as receiver:
         group.start()
         kill(group.worker_pid())
 
-Everything runs on loopback and is gone when the block ends, whatever happens in it.
+Everything runs on loopback and is stopped when the block ends, also after an error.
 """
 
 import json
@@ -42,28 +42,28 @@ def free_port() -> int:
 
 
 def children(pid: int) -> list[int]:
-    """Return the living children of a process."""
+    """Return the running children of a process."""
     with suppress(OSError):
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     return []
 
 
 def runs(pid: int, command: str) -> bool:
-    """Tell whether a process runs this command of `aegis`."""
+    """Return whether a process runs this command of `aegis`."""
     with suppress(OSError):
         return command.encode() in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return False
 
 
 def kill(pid: int) -> None:
-    """End a process as the kernel does: at once, without a word. Nothing happens when it is gone already."""
+    """Kill a process with SIGKILL; do nothing if it has already ended."""
     with suppress(ProcessLookupError):
         os.kill(pid, signal.SIGKILL)
 
 
 @dataclass
 class ServiceGroup:
-    """`aegis serve` on one data directory and one port, started as often as a test likes."""
+    """`aegis serve` on one data directory and one port, which can be started repeatedly."""
 
     tmp_path: Path
     environment: dict[str, str]
@@ -104,7 +104,7 @@ class ServiceGroup:
         return False
 
     def kill(self) -> None:
-        """Kill the service process itself; its worker learns of it by the end of its input."""
+        """Kill the service process; its worker notices by the end of its input."""
         kill(self.pid)
         self.running.process.wait()
 
@@ -114,18 +114,18 @@ class ServiceGroup:
         return self.running.process.wait(seconds)
 
     def worker_pid(self) -> int:
-        """Return the worker under the running service, waiting for one that is being restarted."""
+        """Return the worker of the running service; wait for one that is being restarted."""
         return wait_until(lambda: [one for one in children(self.pid) if runs(one, "worker")])[0]
 
     def api_pids(self) -> list[int]:
-        """Return the further API processes under the running service."""
+        """Return the further API processes of the running service."""
         return [one for one in children(self.pid) if runs(one, "api")]
 
     def log(self) -> str:
         return (self.tmp_path / "service.log").read_text(errors="replace")
 
     def log_lines(self, event: str) -> list[dict[str, Any]]:
-        """Return the log's records of one kind."""
+        """Return the log records with this name."""
         records = []
         for line in self.log().splitlines():
             with suppress(json.JSONDecodeError):
@@ -160,7 +160,7 @@ class ServiceGroup:
 
 @contextmanager
 def service_group(tmp_path: Path, **environment: str) -> Iterator[ServiceGroup]:
-    """Return a service that is not started yet; quick retries, as small a window as the caller asks for."""
+    """Return a service that is not started yet, with short retry delays."""
     variables = {"AEGIS_LOG_FORMAT": "json", "AEGIS_RETRY_BASE_SECONDS": "0.05", **environment}
     with ExitStack() as stack:
         yield ServiceGroup(tmp_path, variables, free_port(), stack)
@@ -171,7 +171,7 @@ def service_group(tmp_path: Path, **environment: str) -> Iterator[ServiceGroup]:
 
 @dataclass
 class RecordingReceiver:
-    """`aegis receiver --record`: what it took can be read when it has stopped."""
+    """`aegis receiver --record`: what it accepted can be read when it has stopped."""
 
     url: str
     file: Path
@@ -219,7 +219,7 @@ class HangingReceiver:
 
 @contextmanager
 def hanging_receiver() -> Iterator[HangingReceiver]:
-    """Run a receiver that accepts and then is silent."""
+    """Run a receiver that accepts requests and then is silent."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=1024)
     hanging = HangingReceiver(listener.getsockname()[1])
 
@@ -249,7 +249,7 @@ def hanging_receiver() -> Iterator[HangingReceiver]:
 
 
 def make_events(org_id: str, first: int, count: int, **fields: Any) -> dict[str, bytes]:
-    """Return complete events by id: what is stored and delivered is these very bytes, spaces and all."""
+    """Return complete events by id: exactly these bytes, including spaces, must be stored and delivered."""
     events = {}
     for number in range(first, first + count):
         event_id = f"evt_{number:06d}"
@@ -268,7 +268,7 @@ def make_events(org_id: str, first: int, count: int, **fields: Any) -> dict[str,
 
 @dataclass
 class Client:
-    """Whoever records events: sends a batch again, with the same ids, until it is acknowledged."""
+    """A client that records events: it repeats a batch, with the same ids, until it is acknowledged."""
 
     url: str
     organization: Organization
@@ -284,7 +284,7 @@ class Client:
         )
 
     def is_acknowledged(self, events: Iterable[bytes]) -> bool:
-        """Send a batch once; True for 202, False when the service could not answer or take it just now."""
+        """Send a batch once; return True for 202, False if the service is unavailable."""
         try:
             answer = self.send(events)
         except httpx.TransportError:
@@ -299,7 +299,7 @@ class Client:
         wait_until(lambda: self.is_acknowledged(batch), seconds=60)
 
     def request(self, method: str, path: str, **arguments: Any) -> Any:
-        """Make any other call of the organization; returns what it answers."""
+        """Make another call of the organization; return the answer."""
         answer = httpx.request(
             method,
             f"{self.url}/api/orgs/{self.organization.org_id}{path}",
@@ -312,7 +312,7 @@ class Client:
         return answer.json() if answer.content else None
 
     def add_destination(self, url: str, **fields: Any) -> str:
-        """Make a destination; returns its id."""
+        """Create a destination; return its id."""
         return self.request("POST", "/forwarding-destinations", json={"url": url, **fields})["id"]
 
     def stats(self, dst_id: str) -> dict[str, int]:
@@ -321,12 +321,12 @@ class Client:
 
 
 def make_client(group: ServiceGroup) -> Client:
-    """Make an organization of a running service."""
+    """Create an organization in a running service."""
     return Client(group.url, group.running.make_organization())
 
 
 def by_event_id(bodies: Iterable[bytes]) -> tuple[dict[str, set[bytes]], int]:
-    """Return the different bodies of each event id, and how many deliveries were repeats."""
+    """Return the different bodies of each event id, and the number of repeated deliveries."""
     found: dict[str, set[bytes]] = {}
     counts: Counter[str] = Counter()
     for body in bodies:

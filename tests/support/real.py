@@ -1,10 +1,10 @@
-"""Servers that others wrote, for tests in tests/real: found where `make real` puts them, run on loopback, ended with the test.
+"""Third-party servers for tests in tests/real: installed by `make real`, run on loopback, stopped with the test.
 
     command = [program("loki"), f"-config.file={folder / 'loki.yaml'}"]
     with running(command, tmp_path / "loki.log", ready=lambda: answers(f"http://127.0.0.1:{port}/ready")):
         …
 
-When a test fails, the ends of its servers' logs stand in its report: tests/real/conftest.py.
+When a test fails, its report contains the ends of its servers' logs: tests/real/conftest.py.
 """
 
 import os
@@ -24,13 +24,13 @@ from support.service import stop, wait_until
 REAL = Path(__file__).parents[2] / ".cache" / "real"
 """Where tests/real/setup.sh installs programs, each in a folder of its name."""
 OF_SYSTEM = frozenset({"nginx"})
-"""Programs that the system's packages bring."""
+"""Programs from packages of the system."""
 REQUIRED_IN_CI = frozenset({"nginx"})
-"""Programs whose tests must not be left out where everything is checked: .ci/run installs them."""
+"""Programs whose tests must not be skipped in CI: .ci/run installs them."""
 RUNNING: list[Path] = []
-"""Logs of the servers that run at this moment."""
+"""Logs of the running servers."""
 FAILED: list[tuple[Path, str]] = []
-"""Logs of servers whose block ended with an error, and their ends at that moment; tests/real/conftest.py takes them."""
+"""Logs of servers whose block ended with an error, and their ends at that moment, for tests/real/conftest.py."""
 _SYSTEM_PATH = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
 _LOG_CHARACTERS = 4000
 
@@ -39,8 +39,8 @@ def program(name: str, file: str | None = None) -> Path:
     """Return the program of a server, or skip the test with the reason; in CI a required one that is missing is a failure.
 
     Args:
-        name: of its folder in .cache/real, or of the system's program.
-        file: its path in that folder, where it is not its name.
+        name: name of its folder in .cache/real, or of the system's program.
+        file: its path in that folder, if it is not its name.
     """
     found = shutil.which(name, path=_SYSTEM_PATH) if name in OF_SYSTEM else REAL / name / (file or name)
     if found is not None and os.access(found, os.X_OK):
@@ -60,13 +60,13 @@ def running(
     *,
     seconds: float = 30,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a server until the block ends; nothing that it started outlives it.
+    """Run a server until the block ends; its child processes end with it.
 
     Args:
-        log: takes what the server writes; appended to.
-        ready: tells whether it answers; asked until it does.
-        env: variables beside those of this process.
-        seconds: in which it must answer.
+        log: file to which the server's output is appended.
+        ready: returns whether the server answers; polled until it does.
+        env: variables besides those of this process.
+        seconds: time in which it must answer.
     """
     with log.open("ab") as output:
         process = subprocess.Popen(
@@ -87,17 +87,17 @@ def running(
         wait_until(is_ready, seconds=seconds)
         yield process
     except BaseException:
-        FAILED.append((log, end_of(log)))  # what follows is about its own end
+        FAILED.append((log, end_of(log)))  # later output is about its own end
         raise
     finally:
         RUNNING.remove(log)
         stop(process)
         with suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)  # what a killed server left behind
+            os.killpg(process.pid, signal.SIGKILL)  # children of a killed server
 
 
 def localhost_certificate(tmp_path: Path) -> tuple[Path, str]:
-    """Make a certificate for localhost: the file with it and its key, and the PEM text of the authority that vouches for it."""
+    """Create a certificate for localhost: return the file with it and its key, and the PEM text of its authority."""
     folder = tmp_path / "certificates"
     folder.mkdir()
     authority = Authority(folder)
@@ -107,12 +107,12 @@ def localhost_certificate(tmp_path: Path) -> tuple[Path, str]:
 
 
 def answers(url: str, status: int = 200) -> bool:
-    """Tell whether a URL of a server answers with a status."""
+    """Return whether a URL of a server answers with a status."""
     with suppress(httpx.TransportError):
         return httpx.get(url, trust_env=False, timeout=5).status_code == status
     return False
 
 
 def end_of(log: Path) -> str:
-    """Return the end of a log, where the reason stands."""
+    """Return the end of a log, which has the reason."""
     return log.read_text(errors="replace")[-_LOG_CHARACTERS:]

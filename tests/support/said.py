@@ -1,10 +1,10 @@
-"""What the service says in its log, kept for a test to look at."""
+"""Keeps what the service logs, for tests."""
 
 from typing import Any
 
 
 class Said:
-    """Takes the place of a telemetry.Log.
+    """Replaces a telemetry.Log.
 
     Attributes:
         lines: name and values of every line.

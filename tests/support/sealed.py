@@ -6,7 +6,7 @@ from support.sql import raw
 
 
 async def assert_keeps_a_key_in_use(world: World, column: str) -> None:
-    """Leave one column of the only destination under the old master key: the key is still in use, and a step ends that."""
+    """Leave one column of the only destination under the old master key, so that the key is in use until the next step."""
     rotation, secrets = wiring.make_rotation(world.settings, world.stores), world.stores.secrets
     [(under_old,)] = world.stores.db.read_now(lambda db: raw(db).rows(f"SELECT {column} FROM destinations"))
     old = secrets.sealer.newest

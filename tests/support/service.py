@@ -1,10 +1,10 @@
-"""A running `aegis serve` for tests: a real process with real workers on a free loopback port.
+"""Runs `aegis serve` for tests: a real process with real workers on a free loopback port.
 
     with running_service(tmp_path, AEGIS_RETRY_BASE_SECONDS="0.05") as service:
         org = service.make_organization()
         httpx.get(service.url + "/healthz", trust_env=False)
 
-Plain http and loopback destinations are allowed. The process is gone when the block ends, whatever happens in it.
+Plain http and loopback destinations are allowed. The process is stopped when the block ends, also after an error.
 """
 
 import os
@@ -36,7 +36,7 @@ class Organization:
 
 @dataclass(frozen=True)
 class RunningService:
-    """A running service: where it answers, the environment it was started with, and its process."""
+    """A running service: its URL, its environment, and its process."""
 
     url: str
     environment: dict[str, str]
@@ -44,7 +44,7 @@ class RunningService:
     log: Path
 
     def make_organization(self, org_id: str | None = None) -> Organization:
-        """Make an organization with an id that no other test has."""
+        """Create an organization with a unique id."""
         wanted = org_id or f"org_{uuid.uuid4().hex[:12]}"
         headers = {"Authorization": f"Bearer {self.environment['AEGIS_OPERATOR_KEY']}"}
         answer = httpx.post(
@@ -74,30 +74,30 @@ def running_service(
 
 
 def service_environment(tmp_path: Path, **environment: str) -> dict[str, str]:
-    """Return this process's environment with our settings in place of whatever AEGIS_… it has."""
+    """Return this process's environment, with these settings instead of its own AEGIS_… variables."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("AEGIS_")}
     return inherited | {
         "AEGIS_DATA_DIR": str(tmp_path / "data"),
         "AEGIS_ALLOW_HTTP": "true",
         "AEGIS_ALLOWED_NETWORKS": "127.0.0.0/8",
         "AEGIS_OPERATOR_KEY": OPERATOR_KEY,
-        # Events about what a test does would stand between the events it counts; tests/e2e/test_audit.py has them.
+        # Audit events would be among the events that tests count; tests/e2e/test_audit.py turns them on.
         "AEGIS_AUDIT_ACTIONS": "false",
         **environment,
     }
 
 
 def wait_until(condition, *, seconds: float = START_S):
-    """Return the first true value of `condition()`; fail when there is none in time."""
+    """Return the first true value of `condition()`; fail if there is none in time."""
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds} s: {condition}"
-        time.sleep(0.02)  # between two looks, not instead of one
+        time.sleep(0.02)  # between two polls, not instead of one
     return found
 
 
 def stop(process: subprocess.Popen) -> None:
-    """End a process: politely, then not."""
+    """Stop a process with SIGTERM, then with SIGKILL."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
         try:

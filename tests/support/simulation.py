@@ -1,7 +1,7 @@
-"""A worker on a real store in simulated time: hours of outage in milliseconds, the same run from the same seed.
+"""Runs a worker on a real store in simulated time: hours of outage in milliseconds, reproducible from a seed.
 
 The event loop's clock jumps to the next timer as soon as nothing is left to do, the store works without threads, and the
-receiver is a script. So a run is a plain sequence: what happens depends on nothing but the test.
+receiver is a script. So a run is deterministic: it depends only on the test.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ STORE_LATENCY_S = 0.002
 
 
 class _JumpingSelector(selectors.DefaultSelector):
-    """Waits for nothing: where a real selector would sleep, the loop's clock moves on."""
+    """Never waits: when a real selector would sleep, the loop's clock advances."""
 
     loop: "VirtualLoop"
 
@@ -54,7 +54,7 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only when everybody waits."""
+    """An event loop whose time passes only when all tasks wait."""
 
     def __init__(self) -> None:
         selector = _JumpingSelector()
@@ -67,7 +67,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class SimClock:
-    """The wall clock of a simulation; `skew_us` sets it ahead or back."""
+    """The wall clock of a simulation; `skew_us` moves it ahead or back."""
 
     def __init__(self, loop: VirtualLoop) -> None:
         self._loop = loop
@@ -78,7 +78,7 @@ class SimClock:
 
 
 class SeededRandom:
-    """Chance from a seed."""
+    """Random numbers from a seed."""
 
     def __init__(self, seed: int = 1) -> None:
         self._random = Random(seed)
@@ -92,7 +92,7 @@ class SeededRandom:
 
 @dataclass
 class Attempt:
-    """One request as the receiver saw it."""
+    """One request as the receiver got it."""
 
     at_s: float
     event_ids: list[str]
@@ -110,7 +110,7 @@ def split_plain(request: Request) -> list[bytes]:
 
 @dataclass
 class ScriptedReceiver:
-    """Answers as it is told, and remembers everything.
+    """Answers as the test says, and records everything.
 
     Args:
         answers: called with the ids in a request; returns the answer, or None to hang until the attempt times out.
@@ -156,7 +156,7 @@ class ScriptedReceiver:
 
 
 class ScriptedChannel:
-    """Attempts under way at a scripted receiver; like the real one it ends them when it is closed."""
+    """Attempts in flight to a scripted receiver; like the real channel, it ends them when it is closed."""
 
     waits = False
 
@@ -223,7 +223,7 @@ class _Ear:
 
 
 class FreezableLedger:
-    """A ledger whose process can be stopped (SIGSTOP) and killed (SIGKILL): frozen calls wait, dead ones never return."""
+    """A ledger whose process can be stopped (SIGSTOP) and killed (SIGKILL): calls of a stopped one wait, calls of a killed one never return."""
 
     def __init__(self, ledger: StoredLedger) -> None:
         self._ledger = ledger
@@ -245,7 +245,7 @@ class FreezableLedger:
             if self.dead:
                 raise Unavailable("this process was killed")
             result = await method(*values)
-            await asyncio.sleep(STORE_LATENCY_S)  # a commit takes its time, and the world goes on meanwhile
+            await asyncio.sleep(STORE_LATENCY_S)  # a commit takes time, and other tasks run meanwhile
             return result
 
         return call
@@ -253,7 +253,7 @@ class FreezableLedger:
 
 @dataclass
 class Running:
-    """A worker at work."""
+    """A running worker."""
 
     worker: Worker
     ledger: FreezableLedger
@@ -262,7 +262,7 @@ class Running:
 
 
 class Simulation:
-    """A store, an organization, a destination, a scripted receiver, and workers that come and go."""
+    """A store, an organization, a destination, a scripted receiver, and workers that start and stop."""
 
     def __init__(
         self,
@@ -281,7 +281,7 @@ class Simulation:
         self.db.migrate()
         self.db._writer.connection.execute(
             "PRAGMA synchronous = OFF"
-        )  # durability has tests of its own; this one is about logic
+        )  # durability has its own tests; this is about logic
         self.log, self.ledger = StoredLog(self.db), StoredLedger(self.db)
         self.directory = Directory(self.db, Vault(GivenKeys((MasterKey(b"k" * 32),)), self.random))
         self.ingest = Ingest(self.log, self.clock, self.random, self.bells, 1 << 30)
@@ -320,7 +320,7 @@ class Simulation:
         return made
 
     def append(self, count: int = 1, **event: Any) -> list[str]:
-        """Record events; returns their ids."""
+        """Record events; return their ids."""
         ids = [f"e{self.sent + number:06d}" for number in range(count)]
         self.sent += count
         items = [
@@ -384,7 +384,7 @@ class Simulation:
         self.running.remove(one)
 
     def kill(self, one: Running) -> None:
-        """Stop a worker as SIGKILL does: it settles nothing more. Its socket is gone, so its leases are freed at once."""
+        """Stop a worker as SIGKILL does: it settles nothing more. Its socket is gone, so its leases are released immediately."""
         self.crash(one)
         self.run(self.ledger.retire(one.worker.worker_id))
 

@@ -1,6 +1,6 @@
-"""The many ways in which one field of an event's envelope can be written: nested, with dots, half and half, with escapes.
+"""The ways in which a field of an event's envelope can be written: nested, with dots, partly nested, with escapes.
 
-Uses nothing of the code under test.
+It uses no code under test.
 """
 
 import json

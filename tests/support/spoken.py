@@ -1,6 +1,6 @@
-"""A format of the tests' own: its destination says verdicts as they are, and its answers only number them.
+"""A format for tests: its destination returns verdicts as they are, and its answers only number them.
 
-So a test can let a destination say anything that any format could ever read from an answer.
+So a test can make a destination return any verdict that any format can read from an answer.
 """
 
 from collections import Counter
@@ -22,7 +22,7 @@ UNJUDGED = Failure(FailureScope.DESTINATION, "not looked at", 400, unjudged=True
 
 
 class Spoken:
-    """What a destination of the format `spoken` has said.
+    """The verdicts of a destination with the format `spoken`.
 
     Attributes:
         taken: how often each event was accepted.
@@ -33,7 +33,7 @@ class Spoken:
         self._said: list[Verdict | list[Verdict]] = []
 
     def say(self, event_ids: list[str], verdicts: Verdict | list[Verdict]) -> Response:
-        """Return the answer to a request that says one verdict for all its events, or one for each."""
+        """Return the answer to a request, with one verdict for all its events or one for each."""
         each = verdicts if isinstance(verdicts, list) else [verdicts] * len(event_ids)
         self.taken.update(
             one for one, verdict in zip(event_ids, each, strict=True) if isinstance(verdict, Accepted)
@@ -43,7 +43,7 @@ class Spoken:
         return Response(200 if isinstance(verdicts, Accepted) else 400, number, 5000)
 
     def register(self, monkeypatch: pytest.MonkeyPatch, **limits: object) -> None:
-        """Make the format known under its name, for the length of a test; events travel as lines."""
+        """Register the format for the length of a test; events are sent as lines."""
         values = {"encode": REGISTRY["ndjson"].encode, "batches": True, "frame_bytes": 1} | limits
         monkeypatch.setitem(REGISTRY, "spoken", Format("spoken", interpret=self._interpret, **values))
 

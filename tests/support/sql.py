@@ -1,13 +1,13 @@
-"""SQL of a test's own, inside a unit of work: to look at rows, and to damage them.
+"""Runs SQL of a test inside a unit of work, to read rows and to damage them.
 
-The code under test calls statements by name alone; only a test may say anything else to the database.
+The code under test runs statements only by name; only tests may run other SQL.
 """
 
 from aegis_stream.store.database import Row, Unit, Value
 
 
 class RawUnit:
-    """A unit of work that takes texts of SQL instead of names."""
+    """A unit of work that takes SQL text instead of names."""
 
     def __init__(self, unit: Unit) -> None:
         self._raw = unit._raw
@@ -27,5 +27,5 @@ class RawUnit:
 
 
 def raw(unit: Unit) -> RawUnit:
-    """Return a unit of work that takes texts of SQL."""
+    """Return a unit of work that takes SQL text."""
     return RawUnit(unit)

@@ -1,4 +1,4 @@
-"""The benchmark harness: a run that lost, doubled or changed an event fails, and figures are judged as the page says."""
+"""Promises of the benchmark harness: a run that lost, duplicated or changed an event fails, and figures are compared as documented."""
 
 import json
 from itertools import pairwise
@@ -17,13 +17,13 @@ COUNTS = Reconciliation(100, 100, ids_compared=100, checksums_compared=100)
 
 
 def rounds(*rates: float, first: int = 1) -> list[Round]:
-    """Return rounds with these rates, numbered on."""
+    """Return rounds with these rates, numbered from 1."""
     return [Round({"rate": rate}, COUNTS, number=number) for number, rate in enumerate(rates, first)]
 
 
 @pytest.mark.parametrize("scattered", [False, True])
 def test_each_event_is_known_by_its_id(scattered):
-    """From an event's id its number is found again, and other ids are none of the run."""
+    """The number of an event is found from its id, and other ids do not belong to the run."""
     sent = Sent("run", 100, 500, scattered)
 
     assert [sent.index(sent.key(number)) for number in range(100, 600)] == list(range(500))
@@ -32,7 +32,7 @@ def test_each_event_is_known_by_its_id(scattered):
 
 
 def test_events_are_made_anew_as_the_generator_writes_them():
-    """A body made anew is the generator's template with the digits of its number."""
+    """A rebuilt body is the generator's template with the digits of its number."""
     bodies = list(Sent("run", 7, 3).bodies())
 
     assert bodies == [event_body("run", number) for number in (7, 8, 9)]
@@ -40,7 +40,7 @@ def test_events_are_made_anew_as_the_generator_writes_them():
 
 
 def test_what_arrived_once_and_unchanged_reconciles():
-    """All events of two runs, in any order, are what was acknowledged."""
+    """All events of two runs, in any order, match what was acknowledged."""
     sent = [Sent("r00", 1, 50), Sent("r01", 1, 50, scattered=True)]
     contents = Contents(sent)
 
@@ -65,7 +65,7 @@ def test_what_arrived_once_and_unchanged_reconciles():
     ],
 )
 def test_any_difference_fails_the_run(damage, message):
-    """An event that is lost, doubled, changed or foreign is an error that says which of these it was."""
+    """A lost, duplicated, changed or unknown event is an error that says which of these it is."""
     sent = Sent("run", 1, 50)
     contents = Contents([sent])
 
@@ -76,7 +76,7 @@ def test_any_difference_fails_the_run(damage, message):
 
 
 def test_a_long_run_is_compared_in_even_parts_with_both_ends():
-    """Above the bound eight stretches of one length are compared, the first event and the last among them, none twice."""
+    """Above the limit, eight ranges of equal length are compared, including the first and the last event, none twice."""
     ranges = stretches(1_001, 1_001_000, 20_000)
 
     assert ranges[0][0] == 1_001
@@ -88,7 +88,7 @@ def test_a_long_run_is_compared_in_even_parts_with_both_ends():
 
 
 def test_turns_change_who_begins():
-    """Neither side always comes first, and the ratio is the median of the pairs'."""
+    """The sides take turns in coming first, and the ratio is the median of the pairs' ratios."""
     order: list[str] = []
 
     def turn(name: str, rate: float) -> float:
@@ -102,7 +102,7 @@ def test_turns_change_who_begins():
 
 
 def test_a_workload_brings_along_what_it_is_compared_with():
-    """S6 and S7 alone run S2 as well, and are compared with its rate of the same round."""
+    """S6 and S7 also run S2, and are compared with its rate of the same round."""
     found = {one.workload.name: one for one in chosen({"S6", "S7"})}
 
     assert list(found) == ["S2", "S6", "S7"]
@@ -115,7 +115,7 @@ def test_a_workload_brings_along_what_it_is_compared_with():
 
 
 def test_ours_and_the_peer_are_compared_round_by_round():
-    """The ratio is of rounds with the same number; one without its other side says nothing."""
+    """The ratio is of rounds with the same number; a round without its other side is ignored."""
     (result,) = chosen({"S2"})
     result.ours, result.peer = rounds(48_000, 30_000, 50_000), rounds(10_000, 30_000, first=2)
 
@@ -127,7 +127,7 @@ def test_ours_and_the_peer_are_compared_round_by_round():
 
 
 def test_the_table_judges_each_median():
-    """Rates must reach what is asked, everything else must not exceed it, and a failed workload is named."""
+    """Rates must reach their target, other figures must not exceed it, and a failed workload is named."""
     s2, s8 = chosen({"S2", "S8"})
     s2.ours = rounds(44_000, 46_000, 45_500)
     s8.ours = [Round({"idle % of a core": 3.5, "wake max ms": 20.0}, COUNTS, number=1)]
@@ -143,7 +143,7 @@ def test_the_table_judges_each_median():
 
 
 def test_the_file_holds_the_reconciliation_of_every_round():
-    """What was acknowledged, received, doubled and compared stands beside each round's figures."""
+    """Each round has the counts of acknowledged, received, duplicated and compared events."""
     (result,) = chosen({"S2"})
     result.ours = rounds(44_000)
 
@@ -154,7 +154,7 @@ def test_the_file_holds_the_reconciliation_of_every_round():
 
 
 def test_a_picture_can_be_drawn_of_any_choice():
-    """Workloads without a rate, and a run without any, leave no trace in the picture and do not break it."""
+    """Workloads without a rate, and a run without workloads, do not appear in the picture and do not break it."""
     empty: list[Result] = []
     s2, s5 = chosen({"S2", "S5"})
     s2.ours, s2.peer = rounds(44_000, 46_000), rounds(20_000, 30_000)

@@ -1,4 +1,4 @@
-"""Promises of settings: where values come from, that wrong ones are named, that secrets are not shown."""
+"""Promises of settings: where values come from, how wrong ones are reported, and that secrets are not shown."""
 
 from ipaddress import ip_network
 from pathlib import Path
@@ -75,7 +75,7 @@ def variable(name: str) -> str:
 
 
 def refused(environment: dict, config: Path | None = None) -> str:
-    """Return the one line with which settings are refused."""
+    """Return the one line with which settings are rejected."""
     with pytest.raises(Misconfigured) as caught:
         load_settings(environment, config)
     assert "\n" not in caught.value.message
@@ -90,7 +90,7 @@ def write(tmp_path, text: str) -> Path:
 
 
 def test_the_defaults_are_those_of_the_contract():
-    """Without environment and file the documented defaults hold."""
+    """Without environment and file, the documented defaults apply."""
     found = load_settings({})
 
     assert found == Settings()
@@ -102,7 +102,7 @@ def test_the_defaults_are_those_of_the_contract():
 
 
 def test_these_tests_know_every_setting():
-    """The table above has a row for each setting, so that a new one is tested as well."""
+    """The table above has a row for each setting, so that new ones are tested too."""
     assert set(GOOD) == set(SETTINGS)
 
 
@@ -163,7 +163,7 @@ def test_a_table_and_a_flat_name_may_stand_in_one_file(tmp_path):
 
 
 def test_environment_goes_before_file_goes_before_default(tmp_path):
-    """A variable hides the file's value, which hides the default."""
+    """A variable takes precedence over the file, and the file over the default."""
     path = write(tmp_path, "window_max = 8\nretry_max_attempts = 9")
 
     found = load_settings({"AEGIS_WINDOW_MAX": "16"}, path)
@@ -172,7 +172,7 @@ def test_environment_goes_before_file_goes_before_default(tmp_path):
 
 
 def test_the_file_is_named_by_variable_or_argument(tmp_path):
-    """AEGIS_CONFIG names the file; --config goes before it; an empty one is none."""
+    """AEGIS_CONFIG names the file; the argument takes precedence; an empty variable names none."""
     one, other = write(tmp_path, "window_max = 8"), tmp_path / "other.toml"
     other.write_text("window_max = 9")
 
@@ -182,14 +182,14 @@ def test_the_file_is_named_by_variable_or_argument(tmp_path):
 
 
 def test_a_hidden_wrong_value_does_not_matter(tmp_path):
-    """A wrong value in the file that a variable hides is not looked at."""
+    """A wrong value in the file is ignored if a variable replaces it."""
     path = write(tmp_path, 'window_max = "many"')
 
     assert load_settings({"AEGIS_WINDOW_MAX": "16"}, path).delivery.window_max == 16
 
 
 def test_other_variables_are_left_alone():
-    """Variables of others, and those of the command line, are no settings."""
+    """Variables of other programs and of the command line are not settings."""
     environment = {"PATH": "/bin", "XAEGIS_WINDOW_MAX": "x"} | dict.fromkeys(
         NOT_SETTINGS - {"AEGIS_CONFIG"}, "x"
     )
@@ -223,7 +223,7 @@ def test_other_variables_are_left_alone():
     ],
 )
 def test_a_wrong_value_names_its_variable(name, text):
-    """A wrong value stops the start with one line that names the variable, and repeats no secret."""
+    """A wrong value stops the start with one line that names the variable and repeats no secret."""
     message = refused({variable(name): text})
 
     assert variable(name) in message
@@ -233,7 +233,7 @@ def test_a_wrong_value_names_its_variable(name, text):
 @pytest.mark.parametrize("name", sorted(RANGED))
 @pytest.mark.parametrize("side", [0, 1], ids=["lowest", "highest"])
 def test_what_lies_beyond_a_range_is_refused(name, side):
-    """One step below the lowest and one above the highest value is refused, with both ends in the message."""
+    """Values just outside a range are rejected, with both limits in the message."""
     low, high = RANGED[name].low, RANGED[name].high
     step = 1 if isinstance(Settings().values()[name], int) else 0.01
 
@@ -246,7 +246,7 @@ def test_what_lies_beyond_a_range_is_refused(name, side):
 @pytest.mark.parametrize("name", sorted(RANGED))
 @pytest.mark.parametrize("side", [0, 1], ids=["lowest", "highest"])
 def test_both_ends_of_each_range_are_good(name, side):
-    """The lowest and the highest value of each range are taken."""
+    """The lowest and the highest value of each range are accepted."""
     environment = {
         "AEGIS_REQUEST_TIMEOUT_SECONDS": "0.1",
         "AEGIS_LEASE_SECONDS": "3600",
@@ -257,7 +257,7 @@ def test_both_ends_of_each_range_are_good(name, side):
         variable(name): str((RANGED[name].low, RANGED[name].high)[side]),
     }
     if name == "lease_seconds" and side == 0:
-        environment[variable(name)] = "5.1"  # must outlast the request
+        environment[variable(name)] = "5.1"  # must be longer than a request
 
     assert load_settings(environment).values()[name] == pytest.approx(float(environment[variable(name)]))
 
@@ -266,7 +266,7 @@ def test_both_ends_of_each_range_are_good(name, side):
     "name", ["AEGIS_WINDOWMAX", "AEGIS_", "AEGIS_RETRY", "AEGIS_window_max_", "AEGIS_MASTER_KEYS"]
 )
 def test_an_unknown_variable_is_named(name):
-    """A variable with our prefix that is none of ours stops the start by its name, without its value."""
+    """An unknown variable with our prefix stops the start; the message has its name and not its value."""
     message = refused({name: "c4n4ry"})
 
     assert name in message
@@ -302,7 +302,7 @@ def test_an_unknown_variable_is_named(name):
     ids=ascii,
 )
 def test_a_wrong_value_in_the_file_is_named(tmp_path, text, named):
-    """Wrong, unknown and mistyped values in the file are named with the file."""
+    """Wrong values, unknown names and wrong types in the file are reported with the file."""
     message = refused({}, write(tmp_path, text))
 
     assert named in message
@@ -320,7 +320,7 @@ def test_a_file_that_is_not_there_or_not_text_is_named(tmp_path):
 
 
 def test_settings_that_do_not_go_together_name_both():
-    """A lease that a slow answer could outlive, and a longest delay below the first, name both settings."""
+    """Settings that contradict each other are both named: lease and timeout, longest and first delay."""
     lease = refused({"AEGIS_LEASE_SECONDS": "20", "AEGIS_REQUEST_TIMEOUT_SECONDS": "16"})
     retry = refused({"AEGIS_RETRY_BASE_SECONDS": "100", "AEGIS_RETRY_MAX_SECONDS": "99"})
 
@@ -331,7 +331,7 @@ def test_settings_that_do_not_go_together_name_both():
 
 
 def test_settings_that_do_not_go_together_say_where_each_was_set(tmp_path):
-    """Each of the two is told with its value and its place: environment, file, or default."""
+    """Both settings are reported with their value and its place: environment, file, or default."""
     path = write(tmp_path, "request_timeout_seconds = 28")
 
     message = refused({}, path)
@@ -352,12 +352,12 @@ def test_settings_that_do_not_go_together_say_where_each_was_set(tmp_path):
     ],
 )
 def test_an_unknown_name_gets_advice(name, advice):
-    """A name that is nearly right is answered with the right one, another one with the page that lists them all."""
+    """A misspelled name is answered with the right one, any other with the page that lists them all."""
     assert advice in refused({name: "5"})
 
 
 def test_an_unknown_name_in_a_table_gets_advice(tmp_path):
-    """The advice names the table too."""
+    """The advice includes the name of the table."""
     message = refused({}, write(tmp_path, "[retention]\nday = 5"))
 
     assert "retention.day in" in message
@@ -365,14 +365,14 @@ def test_an_unknown_name_in_a_table_gets_advice(tmp_path):
 
 
 def test_a_setting_given_twice_in_the_file_names_both_places(tmp_path):
-    """A flat name and its table's name are one setting, and which of the two values is meant cannot be known."""
+    """A flat name and its name in a table are the same setting: both in one file are rejected."""
     message = refused({}, write(tmp_path, "retention_days = 5\n[retention]\ndays = 6"))
 
     assert "retention_days and retention.days" in message
 
 
 def test_a_wrong_value_says_where_it_was_set(tmp_path):
-    """The line has the value, its place, and the range."""
+    """The message has the value, its place, and the range."""
     path = write(tmp_path, "window_max = 0")
 
     assert refused({"AEGIS_WINDOW_MAX": "9999"}) == (
@@ -387,7 +387,7 @@ def test_a_long_wrong_value_is_cut():
 
 
 def test_the_largest_event_fits_into_the_largest_request():
-    """A request limit below the event limit names both; at it, it is good."""
+    """A request limit below the event limit is rejected with both names; an equal one is accepted."""
     message = refused({"AEGIS_REQUEST_BYTES_MAX": "262143"})
 
     assert "AEGIS_REQUEST_BYTES_MAX" in message
@@ -399,12 +399,12 @@ def test_the_largest_event_fits_into_the_largest_request():
     "name", ["database_url", "master_key", "master_key_file", "operator_key", "ca_bundle", "data_dir"]
 )
 def test_an_empty_variable_is_as_if_not_set(name):
-    """An empty path or key counts as not given, as container tools set them."""
+    """An empty path or key counts as not set, because container tools set empty variables."""
     assert load_settings({variable(name): ""}) == Settings()
 
 
 def test_an_empty_variable_does_not_hide_the_file(tmp_path):
-    """What counts as not set leaves the file's value in force."""
+    """An empty variable that counts as not set leaves the file's value in force."""
     path = write(tmp_path, 'data_dir = "/srv/aegis"')
 
     assert load_settings({"AEGIS_DATA_DIR": ""}, path).store.data_dir == Path("/srv/aegis")
@@ -424,12 +424,12 @@ def test_an_empty_variable_does_not_hide_the_file(tmp_path):
     ],
 )
 def test_reads_booleans_as_people_write_them(text, value):
-    """Common spellings of true and false are taken."""
+    """Common spellings of true and false are accepted."""
     assert load_settings({"AEGIS_ALLOW_HTTP": text}).egress.allow_http is value
 
 
 def test_shows_all_and_masks_secrets():
-    """shown() has every setting as text; secrets are masked, and shown as empty when they are not set."""
+    """shown() has every setting as text; secrets are masked, or empty if they are not set."""
     shown = load_settings({variable(name): text for name, (text, _) in GOOD.items()}).shown()
 
     assert set(shown) == set(GOOD)
@@ -442,7 +442,7 @@ def test_shows_all_and_masks_secrets():
 
 
 def test_what_is_shown_can_be_set_again():
-    """The shown values, secrets apart, are good as variables and give the same settings."""
+    """The shown values, except secrets, can be set as variables and give the same settings."""
     found = load_settings({variable(name): text for name, (text, _) in GOOD.items() if name not in SECRETS})
 
     environment = {variable(name): text for name, text in found.shown().items() if name not in SECRETS}
@@ -451,7 +451,7 @@ def test_what_is_shown_can_be_set_again():
 
 
 def test_keys_are_not_in_the_repr():
-    """Settings that end up in a traceback do not show keys."""
+    """The repr of settings, which may be in a traceback, does not contain keys."""
     assert "c4n4ry" not in repr(
         make_settings(master_key="c4n4ry", operator_key=OPERATOR_KEY, database_url="sqlite:///c4n4ry")
     )

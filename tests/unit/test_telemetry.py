@@ -10,7 +10,7 @@ from aegis_stream.telemetry import LOG_EVENTS, METRICS, Log
 
 
 def test_writes_a_line_of_json(capsys):
-    """In form json a line is one object with time, level, event and the values; nothing goes to standard output."""
+    """With the format json a line is one object with time, level, event and the values; nothing is written to standard output."""
     Log("json").warning("worker.started", worker_id="wrk_1", count=2, note="a\nb")
 
     written = capsys.readouterr()
@@ -28,7 +28,7 @@ def test_writes_a_line_of_json(capsys):
 
 
 def test_writes_a_line_for_people(capsys):
-    """In form console a line has time, level, event and the values, still on one line."""
+    """With the format console a line has time, level, event and the values."""
     Log("console").info("worker.started", worker_id="wrk_1", note="a\nb")
 
     (line,) = capsys.readouterr().err.splitlines()
@@ -45,7 +45,7 @@ def test_writes_a_line_for_people(capsys):
     ],
 )
 def test_leaves_out_what_is_below_the_level(capsys, level, written):
-    """Only lines of the level and above are written."""
+    """Only lines of this level and above are written."""
     log = Log("json", level)
 
     for name in ("debug", "info", "warning", "error"):
@@ -55,26 +55,26 @@ def test_leaves_out_what_is_below_the_level(capsys, level, written):
 
 
 def test_values_of_any_type_are_written(capsys):
-    """A value that JSON does not know is written as text rather than lost with its line."""
+    """A value that JSON does not support is written as text."""
     Log("json").info("worker.started", path=object)
 
     assert "class 'object'" in json.loads(capsys.readouterr().err)["path"]
 
 
 def test_an_unknown_event_is_a_bug():
-    """A line that is not in the table is refused, so that the table stays whole."""
+    """A log event that is not in the table is an error, so that the table stays complete."""
     with pytest.raises(AssertionError, match="LOG_EVENTS"):
         Log("json").info("worker.unheard_of")
 
 
 def test_an_unknown_form_is_refused():
-    """Only json and console are forms."""
+    """Only json and console are formats."""
     with pytest.raises(Misconfigured, match="xml"):
         Log("xml")
 
 
 def test_two_logs_do_not_write_twice(capsys):
-    """A second log does not repeat the first one's lines."""
+    """A second log does not repeat the lines of the first."""
     Log("json")
     Log("json").info("worker.started")
 
@@ -83,14 +83,14 @@ def test_two_logs_do_not_write_twice(capsys):
 
 @pytest.mark.parametrize("name", sorted(LOG_EVENTS))
 def test_log_events_are_named_by_one_grammar(name):
-    """An event is named subject.what_happened and has a sentence."""
+    """A log event is named subject.what_happened and has a description."""
     assert re.fullmatch(r"[a-z]+\.[a-z_]+", name)
     assert LOG_EVENTS[name].endswith(".")
 
 
 @pytest.mark.parametrize("name", sorted(METRICS))
 def test_metrics_are_named_by_one_grammar(name):
-    """A metric begins with aegis_; counters and only counters end in _total; each has a sentence."""
+    """A metric begins with aegis_; only counters end in _total; each has a description."""
     kind, meaning = METRICS[name]
 
     assert re.fullmatch(r"aegis_[a-z_]+", name)

@@ -1,4 +1,4 @@
-"""The REST client: what it sends, and what it says when the answer is no."""
+"""Promises of the REST client: what it sends, and how it reports errors."""
 
 import httpx
 import pytest
@@ -13,14 +13,14 @@ def make_client(answer, org_id="org_a"):
 
 
 def test_ids_cannot_leave_their_place_in_the_path():
-    """An id with slashes or question marks names that id and nothing else."""
+    """An id with slashes or question marks is sent as one part of the path."""
     client = make_client(lambda _: httpx.Response(200), org_id="a/../b?c")
 
     assert client.org_path("x/y", "test") == "/api/orgs/a%2F..%2Fb%3Fc/x%2Fy/test"
 
 
 def test_lists_are_followed_to_the_limit():
-    """A list goes on from page to page with next_cursor, and asks for no more than is wanted."""
+    """A list follows next_cursor from page to page, and requests no more than the limit."""
     asked = []
 
     def answer(request):
@@ -34,14 +34,14 @@ def test_lists_are_followed_to_the_limit():
 
 
 def test_a_list_ends_with_its_last_page():
-    """Where next_cursor is null there is no further request."""
+    """If next_cursor is null, there is no further request."""
     client = make_client(lambda _: httpx.Response(200, json={"data": [{"a": 1}], "next_cursor": None}))
 
     assert list(client.items("/list", limit=10)) == [{"a": 1}]
 
 
 def test_a_problem_names_its_fields():
-    """A refusal shows each field that is wrong on a line of its own, without control characters."""
+    """A rejection shows each wrong field on its own line, without control characters."""
     problem = {
         "title": "Not acceptable",
         "detail": "url: bad",
@@ -57,7 +57,7 @@ def test_a_problem_names_its_fields():
 
 @pytest.mark.parametrize(("status", "hint"), [(401, "AEGIS_API_KEY"), (403, "scope"), (404, "--org")])
 def test_common_refusals_say_what_to_check(status, hint):
-    """Who used the wrong key or id reads where to correct it."""
+    """A wrong key or id is answered with where to correct it."""
     client = make_client(lambda _: httpx.Response(status, json={"title": "No", "detail": "no"}))
 
     with pytest.raises(Refused, match=hint):
@@ -73,13 +73,13 @@ def test_common_refusals_say_what_to_check(status, hint):
     ],
 )
 def test_an_answer_of_somebody_else_is_recognized(answer):
-    """A proxy's or another server's answer says that the address may be wrong."""
+    """An answer of a proxy or another server is reported as a possibly wrong address."""
     with pytest.raises(Refused, match="AEGIS_URL"):
         make_client(lambda _: answer).call("GET", "/x")
 
 
 def test_an_answer_without_json_is_no_answer():
-    """A 200 that is not JSON is not taken for one of ours."""
+    """A 200 that is not JSON is not accepted as an answer of the service."""
     with pytest.raises(Unreachable, match="AEGIS_URL"):
         make_client(lambda _: httpx.Response(200, content=b"hello")).call("GET", "/x")
 
@@ -99,7 +99,7 @@ def test_an_answer_without_json_is_no_answer():
     ],
 )
 def test_no_answer_names_the_service(error, said):
-    """Whatever stands between us and an answer, the message names the address and never the key."""
+    """Every connection error names the address and never the key."""
 
     def fail(_):
         raise error
@@ -114,7 +114,7 @@ def test_no_answer_names_the_service(error, said):
     "url", ["", "localhost:8700", "ftp://x", "http://", "http://a:b@host", "http://x/?q=1", "http://[::1"]
 )
 def test_a_url_must_be_that_of_a_service(url):
-    """A URL that cannot be one of ours is refused before anything is sent, and not repeated with its password."""
+    """A URL that cannot be that of a service is rejected before anything is sent, and its password is not repeated."""
     with pytest.raises(Invalid) as caught:
         Client(url, "key")
     assert "a:b" not in caught.value.message
@@ -122,12 +122,12 @@ def test_a_url_must_be_that_of_a_service(url):
 
 @pytest.mark.parametrize("key", ["", "with space", "with\nline", "schlüssel"])
 def test_a_key_that_is_none_is_refused(key):
-    """A key that no header can carry is refused, and not repeated."""
+    """A key that is not valid in a header is rejected, and not repeated."""
     with pytest.raises(Invalid) as caught:
         Client("http://service.test", key)
     assert not key or key not in caught.value.message
 
 
 def test_long_texts_are_cut():
-    """No answer can fill the screen."""
+    """Long texts of answers are truncated."""
     assert len(printable("x" * 100_000)) == 500

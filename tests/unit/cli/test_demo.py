@@ -1,4 +1,4 @@
-"""Pieces of the demonstration that need no process."""
+"""Promises of the parts of the demonstration that need no process."""
 
 import io
 import json
@@ -34,7 +34,7 @@ def make_arrivals(now):
 
 
 def test_all_built_in_events_are_events():
-    """The service takes each of them, and no two have the same id."""
+    """The service accepts each built-in event, and no two have the same id."""
     lines = demo_events(Micros(1_800_000_000_000_000)).splitlines()
     parsed = [parse_event(line, OrganizationId("org_a"), Micros(0), lambda: "unused") for line in lines]
 
@@ -44,7 +44,7 @@ def test_all_built_in_events_are_events():
 
 
 def test_a_burst_is_counted():
-    """The first events of a burst are shown one by one; the rest is one number when it is over."""
+    """The first events of a burst are shown one by one; at its end the others are one number."""
     now = [0.0]
     arrivals, stream = make_arrivals(now)
 
@@ -61,7 +61,7 @@ def test_a_burst_is_counted():
 
 
 def test_after_a_pause_events_are_shown_again():
-    """What a person records after a big burst is on the screen."""
+    """An event that a person records after a large burst is shown."""
     now = [0.0]
     arrivals, stream = make_arrivals(now)
     arrivals.write("".join(arrival(number) for number in range(SHOWN_AT_ONCE + 1)))
@@ -73,7 +73,7 @@ def test_after_a_pause_events_are_shown_again():
 
 
 def test_failures_are_shown():
-    """A receiver that fails on purpose says so here."""
+    """A request that the receiver fails on purpose is shown."""
     arrivals, stream = make_arrivals([0.0])
 
     arrivals.write('{"at": "2026-01-01T00:00:00.000", "failed": "500 on purpose, 1 event(s)"}\n')
@@ -82,7 +82,7 @@ def test_failures_are_shown():
 
 
 def test_a_print_is_that_of_the_stored_event():
-    """An event equals itself with its organization filled in and its members in another order, and no other event."""
+    """An event equals itself with its organization filled in and its members reordered, and no other event."""
     sent = {"event": {"id": "e"}, "n": 1}
     came = {"n": 1, "organization": {"id": "org_a"}, "event": {"id": "e"}}
 
@@ -92,6 +92,6 @@ def test_a_print_is_that_of_the_stored_event():
 
 
 def test_a_shortened_secret_cannot_be_used():
-    """Of a secret only its kind and four characters are shown."""
+    """Only the kind and four characters of a secret are shown."""
     assert shorten("aegis_sk_abc_defghijklmn") == "aegis_sk_…klmn"
     assert shorten("0123456789abcdef") == "…cdef"

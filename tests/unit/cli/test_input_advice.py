@@ -13,7 +13,7 @@ PRETTY = json.dumps({"event": {"id": "a"}}, indent=1).encode()
 
 @pytest.mark.parametrize("line", [b"{}", b' {"event": {"id": "a"}} ', b'{"a":1}\r'])
 def test_an_object_needs_no_advice(line):
-    """If the first line is a whole object, the form of the file is right."""
+    """If the first line is a complete object, there is no advice."""
     assert advice_on(line) is None
 
 
@@ -39,5 +39,5 @@ def test_an_object_needs_no_advice(line):
     ids=ascii,
 )
 def test_other_input_is_named_with_the_command_that_converts_it(line, advice):
-    """Whatever else begins a file, the advice names it and says how to convert it."""
+    """For any other first line, the advice names the form and the command that converts it."""
     assert advice in advice_on(line)

@@ -1,4 +1,4 @@
-"""From a stream of lines to requests, with a service that is played by a function."""
+"""Promises of sending: from a stream of lines to requests, with a function as the service."""
 
 import io
 import json
@@ -19,7 +19,7 @@ from aegis_stream.cli.sending import (
 
 
 class Clock:
-    """Time that passes when somebody sleeps."""
+    """A clock that advances when somebody sleeps."""
 
     def __init__(self):
         self.now_s = 100.0
@@ -51,7 +51,7 @@ def make_dispatch(answer, *, retry_for_s=30.0, notes=None, on_stored=lambda line
 
 
 def accept(request):
-    """Answer as a service that takes everything."""
+    """Answer like a service that accepts everything."""
     return httpx.Response(
         202, json={"accepted": len(request.content.splitlines()), "duplicates": 0, "rejected": []}
     )
@@ -63,26 +63,26 @@ def make_lines(count):
 
 
 def test_lines_keep_their_numbers():
-    """Blank lines are no events, and still count as lines."""
+    """Blank lines are not events, but count as lines."""
     batches = list(read_batches(io.BytesIO(b'{"a":1}\n\n \r\n{"b":2}\r\n{"c":3}')))
 
     assert batches == [[Line(1, b'{"a":1}'), Line(4, b'{"b":2}'), Line(5, b'{"c":3}')]]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_event():
-    """A file that an editor began with a byte order mark is read like any other."""
+    """A byte order mark at the beginning of a file is ignored."""
     assert list(read_batches(io.BytesIO(b"\xef\xbb\xbf{}\n"))) == [[Line(1, b"{}")]]
 
 
 def test_batches_have_a_limit():
-    """No batch has more events than BATCH_EVENTS_MAX, and none gets lost between two."""
+    """No batch has more events than BATCH_EVENTS_MAX, and no event is lost between two batches."""
     batches = list(read_batches(io.BytesIO(b"{}\n" * (2 * BATCH_EVENTS_MAX + 1))))
 
     assert [len(batch) for batch in batches] == [BATCH_EVENTS_MAX, BATCH_EVENTS_MAX, 1]
 
 
 def test_an_endless_line_is_cut():
-    """A line of any length costs a bounded amount of memory, and the line behind it keeps its number."""
+    """A line of any length needs bounded memory, and the next line keeps its number."""
     (first, second), *rest = read_batches(io.BytesIO(b"x" * (3 * LINE_BYTES_MAX) + b"\n{}\n"))
 
     assert len(first.body) == LINE_BYTES_MAX
@@ -107,12 +107,12 @@ def test_an_endless_line_is_cut():
     ],
 )
 def test_only_a_missing_id_is_filled_in(body, expected):
-    """An event without an id gets one with every value in its spelling; everything else stays to the byte."""
+    """An event without an id gets one, and its values keep their spelling; other lines stay byte for byte."""
     assert with_id(body, lambda: "new") == expected
 
 
 def test_a_repeated_request_repeats_the_ids():
-    """What is sent again after an outage has the ids of the first time, so that nothing is stored twice."""
+    """A repeated request has the ids of the first one, so that nothing is stored twice."""
     bodies = []
 
     def fail_once(request):
@@ -128,7 +128,7 @@ def test_a_repeated_request_repeats_the_ids():
 
 @pytest.mark.parametrize("status", [429, 502, 503, 504])
 def test_it_waits_as_long_as_it_is_asked_to(status):
-    """Retry-After sets the pause where it is longer than ours; each try is told in a line."""
+    """Retry-After sets the pause if it is longer than the default; each retry is reported in one line."""
     answers = iter([httpx.Response(status, headers={"Retry-After": "7"}), httpx.Response(status)])
     notes = []
     dispatch, clock = make_dispatch(lambda request: next(answers, None) or accept(request), notes=notes)
@@ -140,7 +140,7 @@ def test_it_waits_as_long_as_it_is_asked_to(status):
 
 
 def test_a_lost_connection_is_tried_again():
-    """A connection that cannot be made is tried again like a refusal for now."""
+    """A failed connection is retried like a temporary error."""
     answers = iter([True])
 
     def refuse_once(request):
@@ -156,7 +156,7 @@ def test_a_lost_connection_is_tried_again():
 
 
 def test_it_gives_up():
-    """After retry_for_s the last refusal is raised, and pauses never grew beyond their limit."""
+    """After retry_for_s the last error is raised, and no pause exceeds the limit."""
     dispatch, clock = make_dispatch(lambda _: httpx.Response(503))
 
     with pytest.raises(Refused):
@@ -167,7 +167,7 @@ def test_it_gives_up():
 
 
 def test_without_time_there_is_one_try():
-    """--retry-for 0 tries once."""
+    """With --retry-for 0 there is one attempt."""
     calls = []
 
     def lose(request):
@@ -183,7 +183,7 @@ def test_without_time_there_is_one_try():
 
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_a_wrong_key_ends_it_at_once(status):
-    """What no repetition can cure is not repeated."""
+    """An error that a retry cannot fix is not retried."""
     dispatch, clock = make_dispatch(lambda _: httpx.Response(status))
 
     with pytest.raises(Refused):
@@ -192,7 +192,7 @@ def test_a_wrong_key_ends_it_at_once(status):
 
 
 def test_rejected_lines_have_their_numbers():
-    """A rejected item is told by its line in the file, and only the others count as taken."""
+    """A rejected event is reported with its line number, and only the others count as stored."""
     taken = []
     answer = {"accepted": 1, "duplicates": 0, "rejected": [{"index": 1, "event_id": "e", "error": "bad\x1b"}]}
     dispatch, _ = make_dispatch(lambda _: httpx.Response(202, json=answer), on_stored=taken.extend)
@@ -205,7 +205,7 @@ def test_rejected_lines_have_their_numbers():
 
 
 def test_every_line_of_a_refused_batch_is_explained():
-    """A service lists only some problems in one refusal; smaller batches make it list them all."""
+    """If the answer lists only some problems, smaller batches get all of them listed."""
 
     def refuse(request):
         count = len(request.content.splitlines())
@@ -224,7 +224,7 @@ def test_every_line_of_a_refused_batch_is_explained():
 
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_a_single_line_may_be_refused_as_a_request(status):
-    """A line alone in its request is rejected like any other, whatever status says so."""
+    """A line that is alone in its request is rejected like any other, whatever the status."""
     problem = {"title": "no", "detail": "is not JSON", "errors": [{"field": "", "message": "x"}]}
     dispatch, _ = make_dispatch(lambda _: httpx.Response(status, content=json.dumps(problem)))
 
@@ -234,7 +234,7 @@ def test_a_single_line_may_be_refused_as_a_request(status):
 
 
 def test_rejections_do_not_pile_up():
-    """However many lines are rejected, a bounded number is remembered and all are counted."""
+    """All rejected lines are counted, and a bounded number of them is kept."""
 
     def refuse(request):
         items = range(len(request.content.splitlines()))

@@ -1,4 +1,4 @@
-"""Templates that the command line prints: what a destination is set up with."""
+"""Promises of the templates that the command line prints."""
 
 import json
 
@@ -11,7 +11,7 @@ from support.cli import run_aegis
 @pytest.mark.parametrize("flavor", ["elasticsearch", "opensearch"])
 @pytest.mark.parametrize("as_json", [(), ("--json",)])
 def test_the_index_template_is_printed_for_its_flavor(monkeypatch, capsys, flavor, as_json):
-    """What is printed is the body of the request that puts the template, without a running service or a key."""
+    """The output is the body of the request that installs the template; it needs no running service and no key."""
     command = ("destination", "template", "elastic", "--flavor", flavor, *as_json)
 
     printed = run_aegis(monkeypatch, capsys, *command)
@@ -21,7 +21,7 @@ def test_the_index_template_is_printed_for_its_flavor(monkeypatch, capsys, flavo
 
 
 def test_the_index_template_is_for_the_names_that_are_asked_for(monkeypatch, capsys):
-    """Without an option it is Elasticsearch's, for the streams that the pages name; another pattern is another stream's."""
+    """The default is for Elasticsearch and the data streams of the documentation; --pattern selects others."""
     usual = run_aegis(monkeypatch, capsys, "destination", "template", "elastic")
     other = run_aegis(monkeypatch, capsys, "destination", "template", "elastic", "--pattern", "audit-*")
 
@@ -30,7 +30,7 @@ def test_the_index_template_is_for_the_names_that_are_asked_for(monkeypatch, cap
 
 
 def test_an_unknown_flavor_is_wrong_use(monkeypatch, capsys):
-    """Whoever misspells the flavor reads which there are."""
+    """A misspelled flavor is answered with the names there are."""
     answer = run_aegis(monkeypatch, capsys, "destination", "template", "elastic", "--flavor", "solr")
 
     assert answer.status == 2

@@ -118,3 +118,9 @@ def test_the_alerts_use_metrics_that_exist():
     }
     assert named <= set(METRICS)
     assert set(worth) <= named
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs").rglob("*.md")), ids=lambda page: page.name)
+def test_a_page_answers_one_question(page):
+    """Every page of docs begins with its title and the question that it answers."""
+    assert re.match(r"# [^\n]+\n\n[^\n]+\?\n\n", page.read_text(encoding="utf-8"))

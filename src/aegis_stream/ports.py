@@ -5,7 +5,7 @@ from collections.abc import Sequence as Seq
 from typing import Any, NamedTuple, Protocol
 
 from .domain.attempt import Answer, Request
-from .domain.delivery import Claimed, DueRetry, Lease, Outstanding, Page, Settlement
+from .domain.delivery import Claimed, DueRetry, Lease, Outstanding, Page, Settled, Settlement
 from .domain.destination import Destination
 from .domain.endpoint import Route
 from .domain.event import NewEvent
@@ -66,24 +66,38 @@ class EventLog(Protocol):
 class Ledger(Protocol):
     """What is certain about deliveries, and who may say so."""
 
-    async def enlist(self, worker_id: WorkerId, now: Micros, expires_at: Micros) -> None:
-        """Register a worker, after removing those whose time is over."""
+    async def enlist(self, worker_id: WorkerId, lease_us: int) -> None:
+        """Register a worker, after removing those whose time is over; raises Unavailable.
+
+        Args:
+            lease_us: how long it and its leases are good unless it renews them, microseconds by the store's clock.
+        """
         ...
 
-    async def renew(self, worker_id: WorkerId, now: Micros, expires_at: Micros) -> bool:
-        """Prolong a worker's leases; False when they are lost already."""
+    async def renew(self, worker_id: WorkerId, lease_us: int) -> bool:
+        """Prolong a worker's leases to `lease_us` from now; False when they are lost already; raises Unavailable.
+
+        A worker that judges itself counts from the moment before it called.
+        """
         ...
 
     async def workers(self) -> list[WorkerId]:
         """Return all registered workers, living or not."""
         ...
 
-    async def claim(self, worker_id: WorkerId, now: Micros) -> tuple[list[Claimed], int]:
-        """Take over free destinations up to a fair share; returns them, and how many are held beyond the share."""
+    async def claim(self, worker_id: WorkerId) -> tuple[list[Claimed], int]:
+        """Take over free destinations up to a fair share; raises Unavailable.
+
+        Returns: everything this worker now serves, and how many of them are more than its share; nothing when its time is over.
+        """
         ...
 
-    async def settle(self, worker_id: WorkerId, settlements: Seq[Settlement], now: Micros) -> set[Lease]:
-        """Store settlements in one transaction; returns the leases that did not hold, of which nothing is stored."""
+    async def settle(self, worker_id: WorkerId, settlements: Seq[Settlement]) -> list[Settled | None]:
+        """Store settlements in one transaction, each number once; at most one of a destination.
+
+        Returns: for each settlement the counts afterwards; None where the lease did not hold, and then nothing of it is stored.
+        Raises: Unavailable; then nothing is stored, or nobody knows: repeat the same settlements.
+        """
         ...
 
     async def due(

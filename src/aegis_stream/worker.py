@@ -20,7 +20,7 @@ from .domain.destination import HALTED, Destination
 from .domain.endpoint import Route
 from .domain.ids import SECOND, DestinationNo, Micros, OrganizationNo, WorkerId, new_id
 from .errors import AegisError, Unavailable
-from .pipeline.settle import Settled, Settler
+from .pipeline.settle import Settler, Settling
 from .pipeline.token_sender import TokenSender
 from .ports import Clock, Directory, EventLog, Ledger, Random, Retention, Sender
 from .settings import Settings
@@ -105,8 +105,7 @@ class Worker:
         """Serve under one name until asked to stop or until the leases are lost."""
         around = self.around
         self._begin()
-        now = around.clock.now()
-        await around.ledger.enlist(self.worker_id, now, self._expiry(now))
+        await around.ledger.enlist(self.worker_id, self._lease_us)
         bell = around.listen(self.worker_id, self._on_ring)
         try:
             async with asyncio.TaskGroup() as tasks:
@@ -162,7 +161,6 @@ class Worker:
         self._sender = TokenSender(around.sender)
         self._settler = Settler(
             around.ledger,
-            around.clock,
             self.worker_id,
             settings.delivery.settle_interval_ms / 1000,
             self._on_lost,
@@ -309,9 +307,8 @@ class Worker:
         pause_s = self.around.settings.delivery.lease_seconds / 3
         while True:
             await asyncio.sleep(pause_s)
-            now = self.around.clock.now()
             try:
-                if not await self.around.ledger.renew(self.worker_id, now, self._expiry(now)):
+                if not await self.around.ledger.renew(self.worker_id, self._lease_us):
                     self._lose("expired")
                     return
                 await self._claim()
@@ -320,7 +317,7 @@ class Worker:
             self._drop_idle()
 
     async def _claim(self) -> None:
-        positions, surplus = await self.around.ledger.claim(self.worker_id, self.around.clock.now())
+        positions, surplus = await self.around.ledger.claim(self.worker_id)
         now_ours = {one.lease.destination_no: one for one in positions}
         for no in [no for no in self._positions if no not in now_ours]:
             self._let_go(no)
@@ -393,16 +390,15 @@ class Worker:
             self._positions[no] = forwarder.settled_position()
             self._load(no)
 
-    def _on_lost(self, forwarders: list[Settled]) -> None:
+    def _on_lost(self, forwarders: list[Settling]) -> None:
         """A settlement did not pass the fence: let go of these, and of everything if the worker itself is given up."""
         for forwarder in forwarders:
             self._let_go(forwarder.lease.destination_no)
         self._shared.outbound.spawn(self._check_lease([forwarder.lease for forwarder in forwarders]))
 
     async def _check_lease(self, leases: list[Lease]) -> None:
-        now = self.around.clock.now()
         with contextlib.suppress(Unavailable):
-            if not await self.around.ledger.renew(self.worker_id, now, self._expiry(now)):
+            if not await self.around.ledger.renew(self.worker_id, self._lease_us):
                 self._lose("expired")
                 return
         self.around.telemetry.warning("worker.leases_lost", count=len(leases))
@@ -411,8 +407,9 @@ class Worker:
         self.around.telemetry.warning("worker.lease_lost", worker_id=self.worker_id, reason=why)
         self._lost.set()
 
-    def _expiry(self, now: Micros) -> Micros:
-        return Micros(now + int(self.around.settings.delivery.lease_seconds * SECOND))
+    @property
+    def _lease_us(self) -> int:
+        return int(self.around.settings.delivery.lease_seconds * SECOND)
 
     # ── retention ──
 

@@ -5,15 +5,17 @@ Another database joins by one more member of BACKENDS; the tests speak to the po
 
 import asyncio
 import fcntl
+import itertools
 import json
 import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,11 +23,13 @@ from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.domain.delivery import (
     AUTO_REDRIVE_MAX,
     AttemptRun,
+    Claimed,
     DeadRow,
     DueRetry,
     Lease,
     ReplayRange,
     RetryRow,
+    Settled,
     Settlement,
 )
 from aegis_stream.domain.destination import Destination, DestinationSpec, Filter, Health
@@ -37,23 +41,24 @@ from aegis_stream.domain.organization import Scope as KeyScope
 from aegis_stream.errors import Conflict, NotFound, Unavailable
 from aegis_stream.ports import Appended
 from aegis_stream.store import keys, organizations
-from aegis_stream.store.database import Lane
+from aegis_stream.store.database import Database, Lane
 from aegis_stream.store.ledger import OPEN_REPLAYS_MAX, StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP, Retention
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
-from support.clock import SteadyClock
+from support.clock import T0, SteadyClock
 from support.directory import Directory
 from support.simulation import SeededRandom
 from support.sql import raw
+from support.writers import RunsTwice, Watched
 
-T0 = Micros(1_780_000_000_000_000)
 SECOND = 1_000_000
 LEASE_US = 30 * SECOND
 ALICE, BOB, CAROL = WorkerId("wrk_alice"), WorkerId("wrk_bob"), WorkerId("wrk_carol")
 DOWN = Failure(FailureScope.DESTINATION, "answered 500", 500)
 POISON = Failure(FailureScope.EVENT, "answered 400", 400)
+_NUMBERS = itertools.count(1)
 
 
 @dataclass
@@ -65,6 +70,7 @@ class Store:
     ledger: StoredLedger
     directory: Directory
     retention: Retention
+    clock: SteadyClock
 
     def count(self, table: str) -> int:
         return self.db.read_now(lambda db: raw(db).row(f"SELECT count(*) FROM {table}"))[0]
@@ -83,14 +89,20 @@ class SqliteBackend:
     """A SQLite file in a folder of its own."""
 
     folder: Path
+    clock: SteadyClock = field(default_factory=SteadyClock)
     opened: list[Store] = field(default_factory=list)
 
-    def open(self) -> Store:
-        """Open the store once more, as another process would."""
-        db = SqliteDatabase(self.folder / "aegis.db", SteadyClock())
+    def open(self, around: Callable[[Database], Any] = lambda db: db) -> Store:
+        """Open the store once more, as another process would.
+
+        Args:
+            around: what is put around the database.
+        """
+        db = SqliteDatabase(self.folder / "aegis.db", self.clock)
         db.migrate()
+        db = around(db)
         directory = Directory(db, Vault(GivenKeys((MasterKey(b"k" * 32),)), SeededRandom(len(self.opened))))
-        store = Store(db, StoredLog(db), StoredLedger(db), directory, Retention(db))
+        store = Store(db, StoredLog(db), StoredLedger(db), directory, Retention(db), self.clock)
         self.opened.append(store)
         return store
 
@@ -185,21 +197,23 @@ async def stored(store: Store, org: OrganizationNo) -> dict[int, str]:
 
 async def serve(store: Store, worker: WorkerId = ALICE, now: int = T0) -> Lease:
     """Enlist a worker and claim the one destination there is."""
-    await store.ledger.enlist(worker, Micros(now), Micros(now + LEASE_US))
-    [claimed], _ = await store.ledger.claim(worker, Micros(now))
+    store.clock.at = now
+    await store.ledger.enlist(worker, LEASE_US)
+    [claimed], _ = await store.ledger.claim(worker)
     return claimed.lease
 
 
 def settlement(lease: Lease, org: OrganizationNo, cursor: int = 0, **found) -> Settlement:
-    """Build a settlement; keyword arguments are what was found."""
-    return Settlement(lease, org, cursor, found.pop("health", Health()), **found)
+    """Build a settlement with the next number; keyword arguments are what was found."""
+    number = found.pop("number", None) or next(_NUMBERS)
+    return Settlement(lease, org, cursor, found.pop("health", Health()), number=number, **found)
 
 
 async def settle(store: Store, one: Settlement, worker: WorkerId = ALICE, now: int = T0 + 1) -> bool:
     """Settle; True when it was stored."""
-    lost = await store.ledger.settle(worker, [one], Micros(now))
-    assert lost in (set(), {one.lease})
-    return not lost
+    store.clock.at = now
+    [counts] = await store.ledger.settle(worker, [one])
+    return counts is not None
 
 
 async def bury(
@@ -584,15 +598,15 @@ async def test_destinations_are_shared_fairly(store, org):
     """Each worker holds no more than its share once the others have come, and nobody is served twice or not at all."""
     for number in range(10):
         await add_destination(store, org, number)
-    await store.ledger.enlist(ALICE, T0, Micros(T0 + LEASE_US))
-    alone, surplus_alone = await store.ledger.claim(ALICE, T0)
-    await store.ledger.enlist(BOB, T0, Micros(T0 + LEASE_US))
+    await store.ledger.enlist(ALICE, LEASE_US)
+    alone, surplus_alone = await store.ledger.claim(ALICE)
+    await store.ledger.enlist(BOB, LEASE_US)
 
-    bob_early, _ = await store.ledger.claim(BOB, T0)
-    alice, surplus = await store.ledger.claim(ALICE, T0)
+    bob_early, _ = await store.ledger.claim(BOB)
+    alice, surplus = await store.ledger.claim(ALICE)
     await store.ledger.release(ALICE, [one.lease for one in alice[:surplus]])
-    bob, _ = await store.ledger.claim(BOB, T0)
-    alice, surplus_after = await store.ledger.claim(ALICE, T0)
+    bob, _ = await store.ledger.claim(BOB)
+    alice, surplus_after = await store.ledger.claim(ALICE)
 
     assert (len(alone), surplus_alone) == (10, 0)
     assert (bob_early, surplus) == ([], 5)
@@ -611,8 +625,8 @@ async def test_a_retired_workers_destinations_are_free_at_once(store, org):
     assert await settle(store, settlement(lease, org, 5, health=health, retries=[retry]))
 
     await store.ledger.retire(ALICE)
-    await store.ledger.enlist(BOB, T0, Micros(T0 + LEASE_US))
-    [taken], _ = await store.ledger.claim(BOB, T0)
+    await store.ledger.enlist(BOB, LEASE_US)
+    [taken], _ = await store.ledger.claim(BOB)
 
     assert taken.lease == Lease(lease.destination_no, lease.epoch + 1)
     assert (taken.organization_no, taken.cursor, taken.head, taken.retrying, taken.dead_letters, taken.replaying) == (
@@ -626,9 +640,11 @@ async def test_a_lease_cannot_be_renewed_after_its_time(store, org):
     await add_destination(store, org)
     await serve(store)
 
-    in_time = await store.ledger.renew(ALICE, Micros(T0 + LEASE_US - 1), Micros(T0 + 2 * LEASE_US))
-    too_late = await store.ledger.renew(ALICE, Micros(T0 + 2 * LEASE_US), Micros(T0 + 3 * LEASE_US))
-    claimed, _ = await store.ledger.claim(ALICE, Micros(T0 + 2 * LEASE_US))
+    store.clock.at = T0 + LEASE_US - 1
+    in_time = await store.ledger.renew(ALICE, LEASE_US)
+    store.clock.at += LEASE_US
+    too_late = await store.ledger.renew(ALICE, LEASE_US)
+    claimed, _ = await store.ledger.claim(ALICE)
 
     assert (in_time, too_late) == (True, False)
     assert claimed == []
@@ -638,8 +654,8 @@ async def test_a_worker_that_nobody_enlisted_gets_nothing(store, org):
     """Only a worker with a lease of its own can claim, and there is none that is not enlisted."""
     await add_destination(store, org)
 
-    assert await store.ledger.claim(ALICE, T0) == ([], 0)
-    assert not await store.ledger.renew(ALICE, T0, Micros(T0 + LEASE_US))
+    assert await store.ledger.claim(ALICE) == ([], 0)
+    assert not await store.ledger.renew(ALICE, LEASE_US)
     assert await store.ledger.workers() == []
 
 
@@ -686,7 +702,7 @@ async def test_an_old_epoch_settles_nothing(store, org):
     await store.log.append(org, events(1, 3), T0)
     old = await serve(store)
     await store.ledger.release(ALICE, [old])
-    [again], _ = await store.ledger.claim(ALICE, T0)
+    [again], _ = await store.ledger.claim(ALICE)
 
     await fenced(store, org, old, ALICE, T0 + 1)
 
@@ -708,7 +724,7 @@ async def test_another_worker_settles_nothing(store, org):
     await add_destination(store, org)
     await store.log.append(org, events(1, 3), T0)
     lease = await serve(store)
-    await store.ledger.enlist(BOB, T0, Micros(T0 + LEASE_US))
+    await store.ledger.enlist(BOB, LEASE_US)
 
     await fenced(store, org, lease, BOB, T0 + 1)
 
@@ -728,16 +744,14 @@ async def test_a_lost_lease_leaves_the_others_settled(store, org):
     await add_destination(store, org, 1)
     await add_destination(store, org, 2)
     await store.log.append(org, events(1, 3), T0)
-    await store.ledger.enlist(ALICE, T0, Micros(T0 + LEASE_US))
-    (one, two), _ = await store.ledger.claim(ALICE, T0)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    (one, two), _ = await store.ledger.claim(ALICE)
     stale = Lease(one.lease.destination_no, one.lease.epoch - 1)
 
-    lost = await store.ledger.settle(
-        ALICE, [settlement(stale, org, 3), settlement(two.lease, org, 3)], Micros(T0 + 1)
-    )
-    (one, two), _ = await store.ledger.claim(ALICE, T0)
+    results = await store.ledger.settle(ALICE, [settlement(stale, org, 3), settlement(two.lease, org, 3)])
+    (one, two), _ = await store.ledger.claim(ALICE)
 
-    assert lost == {stale}
+    assert results == [None, Settled(0, 0)]
     assert (one.cursor, two.cursor) == (0, 3)
 
 
@@ -1346,8 +1360,8 @@ async def test_a_deleted_destination_leaves_nothing_behind(store, org):
     """Its worker can settle nothing any more, people do not find it, and bit by bit all of its rows go; others' stay."""
     gone, other = await add_destination(store, org, 1), await add_destination(store, org, 2)
     await store.log.append(org, events(1, 3), NEW)
-    await store.ledger.enlist(ALICE, T0, Micros(T0 + LEASE_US))
-    (one, two), _ = await store.ledger.claim(ALICE, T0)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    (one, two), _ = await store.ledger.claim(ALICE)
     runs = [AttemptRun(n, n, 1, "delivered", 202, None, 1, NEW) for n in range(CHUNK + 10)]
     for claimed in (one, two):
         found = settlement(
@@ -1359,7 +1373,7 @@ async def test_a_deleted_destination_leaves_nothing_behind(store, org):
 
     await store.directory.delete_destination(org, gone.dst_id, T0)
     passed = await settle(store, settlement(one.lease, org, 3))
-    served, _ = await store.ledger.claim(ALICE, T0)
+    served, _ = await store.ledger.claim(ALICE)
     steps = await sweep(store)
 
     assert not passed
@@ -1381,7 +1395,7 @@ YEAR_US = 365 * DAY_US
 
 async def test_retention_s_clock_follows_the_wall_clock_only_as_fast_as_time_passes(store, org):
     """A wall clock a year ahead, or a year back, moves it by the time that passed and a tenth, and no further."""
-    await store.ledger.enlist(ALICE, T0, Micros(T0 + YEAR_US))
+    await store.ledger.enlist(ALICE, YEAR_US)
     start = await store.retention.advance(ALICE, T0, 0)
 
     right = await store.retention.advance(ALICE, Micros(T0 + MINUTE_US), MINUTE_US)
@@ -1396,7 +1410,7 @@ async def test_retention_s_clock_follows_the_wall_clock_only_as_fast_as_time_pas
 async def test_one_worker_keeps_retention_s_clock(backend, store):
     """While that worker is registered another one moves nothing; afterwards it goes on where the clock stands."""
     other = backend.open()
-    await store.ledger.enlist(ALICE, T0, Micros(T0 + LEASE_US))
+    await store.ledger.enlist(ALICE, LEASE_US)
     await store.retention.advance(ALICE, T0, 0)
 
     kept = await other.retention.advance(BOB, Micros(T0 + DAY_US), DAY_US)
@@ -1471,6 +1485,194 @@ async def test_events_of_a_clock_that_was_ahead_go_with_those_around_them(store,
     assert list(await stored(store, org)) == [16]
 
 
+# ── several writers ──
+
+
+async def test_a_unit_of_work_that_runs_twice_is_stored_once(backend, store, org):
+    """A database may run a unit of work again: it takes nothing from its caller, so that the second run finds the same."""
+    other = await add_organization(store, "org_b")
+    twice = backend.open(RunsTwice)
+    destination = await add_destination(twice, org)
+
+    appended = await asyncio.gather(
+        twice.log.append(org, events(1, 3), T0),
+        twice.log.append(other, events(1, 2), T0),
+        twice.log.append(org, [event("e1"), event("e4")], T0),
+    )
+    lease = await serve(twice)
+    found = settlement(
+        lease, org, 4, delivered=2, retries=[RetryRow(3, 1, T0, DOWN)], dead=[DeadRow(2, 3, T0, DOWN)]
+    )
+    [counts] = await twice.ledger.settle(ALICE, [found])
+    redriven = await twice.directory.redrive(destination, None, T0)
+    progress = await store.directory.progress(destination)
+
+    assert [one.added for one in appended] == [3, 2, 1]
+    assert list((await stored(store, org)).values()) == ["e1", "e2", "e3", "e4"]
+    assert list((await stored(store, other)).values()) == ["e1", "e2"]
+    assert (lease.epoch, counts, redriven) == (1, Settled(1, 1), 1)
+    assert (progress.delivered, progress.retrying, progress.dead_letters) == (2, 2, 0)
+
+
+async def test_a_settlement_that_is_repeated_counts_once(store, org):
+    """Whoever does not know whether a settlement was stored repeats it, and is told the counts; nothing is counted twice."""
+    destination = await add_destination(store, org)
+    await store.log.append(org, events(1, 3), T0)
+    lease = await serve(store)
+    found = settlement(
+        lease, org, 3, delivered=2, failed_attempts=1, retries=[RetryRow(3, 1, T0, DOWN)],
+        runs=[AttemptRun(1, 2, 1, "delivered", 202, None, 5, T0)],
+    )  # fmt: skip
+
+    results = [await store.ledger.settle(ALICE, [found]) for _ in range(3)]
+    later = await store.ledger.settle(ALICE, [settlement(lease, org, 3, resolved=[3], delivered=1)])
+    stale = await store.ledger.settle(ALICE, [found])
+    progress = await store.directory.progress(destination)
+
+    assert results == [[Settled(1, 0)]] * 3
+    assert (later, stale) == ([Settled(0, 0)], [Settled(0, 0)])
+    assert (progress.delivered, progress.failed_attempts, progress.retrying) == (3, 1, 0)
+    assert store.count("attempts") == 1
+
+
+async def test_settlements_are_numbered_anew_under_each_lease(store, org):
+    """A worker that takes a destination over begins with any number, whatever the one before had come to."""
+    destination = await add_destination(store, org)
+    await store.log.append(org, events(1, 3), T0)
+    lease = await serve(store)
+    await settle(store, settlement(lease, org, 1, delivered=1, number=1000))
+    await store.ledger.retire(ALICE)
+    taken = await serve(store, BOB)
+
+    await settle(store, settlement(taken, org, 2, delivered=1, number=1), BOB)
+
+    assert (await store.directory.progress(destination)).delivered == 2
+
+
+async def test_a_settlement_s_leases_are_judged_under_the_locks_of_all_its_cursors(store, backend, org):
+    """Cursor rows are locked in ascending order, whatever the order of the settlements, and before anything is written."""
+    other = await add_organization(store, "org_b")
+    for organization, number in ((other, 1), (org, 1), (org, 2)):
+        await add_destination(store, organization, number)
+    watched = backend.open(Watched)
+    await watched.ledger.enlist(ALICE, LEASE_US)
+    claimed, _ = await watched.ledger.claim(ALICE)
+    watched.db.calls.clear()
+    watched.db.lanes.clear()
+    found = [settlement(one.lease, one.organization_no) for one in claimed]
+
+    await watched.ledger.settle(ALICE, found)
+    names = [name for name, _ in watched.db.calls]
+    order = sorted(claimed, key=lambda one: (one.organization_no, one.lease.destination_no))
+
+    assert [one.organization_no for one in claimed] != [one.organization_no for one in order]
+    assert watched.db.lanes == [Lane.SETTLEMENT]
+    assert names == ["lock_cursor"] * 3 + ["settle_cursor"] * 3
+    assert [values for name, values in watched.db.calls if name == "lock_cursor"] == [
+        one.lease.destination_no for one in order
+    ]
+
+
+async def test_a_takeover_waits_for_a_settlement_that_is_being_committed(backend, store, org):
+    """A lease that was judged good stays good until the commit: whoever takes over afterwards finds what was settled."""
+    await add_destination(store, org)
+    await store.log.append(org, events(1, 3), T0)
+    lease = await serve(store)
+    other = backend.open()
+
+    with backend.stall_before_commit(store) as stall:
+        settling = asyncio.ensure_future(store.ledger.settle(ALICE, [settlement(lease, org, 3, delivered=3)]))
+        assert await asyncio.to_thread(stall.reached.wait, 10)
+        store.clock.at += LEASE_US  # Alice's time is over
+        taking = asyncio.ensure_future(enlist_and_claim(other, BOB))
+        await asyncio.wait([taking], timeout=0.05)
+        early = taking.done()
+    [counts] = await settling
+    [taken] = await taking
+
+    assert not early
+    assert counts is not None
+    assert (taken.cursor, taken.lease.epoch) == (3, lease.epoch + 1)
+    assert not await settle(store, settlement(lease, org, 3), now=store.clock.at)
+
+
+async def enlist_and_claim(store: Store, worker: WorkerId) -> list[Claimed]:
+    """Register a worker and claim what is free."""
+    await store.ledger.enlist(worker, LEASE_US)
+    claimed, _ = await store.ledger.claim(worker)
+    return claimed
+
+
+async def test_two_workers_that_claim_at_once_share_what_is_there(backend, store, org):
+    """Of two claims at the same moment none takes a destination from the other, and none is left out."""
+    other = backend.open()
+    for number in range(8):
+        await add_destination(store, org, number)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    await other.ledger.enlist(BOB, LEASE_US)
+
+    (alice, _), (bob, _) = await asyncio.gather(store.ledger.claim(ALICE), other.ledger.claim(BOB))
+
+    held = [one.lease.destination_no for one in (*alice, *bob)]
+    assert (len(alice), len(bob), len(set(held))) == (4, 4, 8)
+    assert {one.lease.epoch for one in (*alice, *bob)} == {1}
+
+
+async def test_appends_lock_organizations_in_ascending_order(backend, store, org):
+    """However the requests of one moment are ordered, the heads of their organizations are locked in one order."""
+    organizations = [org, *[await add_organization(store, f"org_{number}") for number in range(3)]]
+    watched = backend.open(Watched)
+
+    await asyncio.gather(*[watched.log.append(one, events(1, 1), T0) for one in reversed(organizations)])
+
+    assert watched.db.lanes == [Lane.APPEND]
+    assert [value for name, value in watched.db.calls if name == "append"] == organizations
+
+
+async def test_two_writers_that_append_to_the_same_organizations_never_lock_each_other_out(
+    backend, store, org
+):
+    """Two processes that append to two organizations in opposite order, again and again, both end, and leave no hole."""
+    other, second = backend.open(), await add_organization(store, "org_b")
+
+    async def write(one: Store, name: str, organizations: list[OrganizationNo]) -> None:
+        for turn in range(20):
+            await asyncio.gather(*[one.log.append(no, [event(f"{name}-{turn}")], T0) for no in organizations])
+
+    await asyncio.gather(write(store, "a", [org, second]), write(other, "b", [second, org]))
+
+    for no in (org, second):
+        assert list(await stored(store, no)) == list(range(1, 41))
+
+
+async def test_administration_runs_in_the_control_lane(backend, store, org):
+    """What is neither append nor settlement runs one at a time, on all nodes: destinations, keys, leases, retention."""
+    watched = backend.open(Watched)
+    destination = await add_destination(watched, org)
+    await serve(watched)
+    await watched.directory.redrive(destination, None, T0)
+    await watched.directory.add_replay(destination, ReplayId("rpl_1"), 1, 1, T0)
+    await watched.retention.advance(ALICE, T0, 0)
+    await watched.retention.step(T0)
+    await watched.ledger.retire(ALICE)
+
+    assert set(watched.db.lanes) == {Lane.CONTROL}
+
+
+async def test_leases_are_judged_by_the_store_s_clock(store, org):
+    """A worker says how long its lease is, not until when: its own clock plays no part."""
+    await add_destination(store, org)
+    lease = await serve(store, now=T0)
+    store.clock.at = T0 + LEASE_US - 1
+    last_moment = await settle(store, settlement(lease, org), now=store.clock.at)
+    renewed = await store.ledger.renew(ALICE, LEASE_US)
+    store.clock.at += LEASE_US - 1
+    prolonged = await settle(store, settlement(lease, org), now=store.clock.at)
+    over = await settle(store, settlement(lease, org), now=store.clock.at + 1)
+
+    assert (last_moment, renewed, prolonged, over) == (True, True, True, False)
+
+
 # ── totals ──
 
 
@@ -1479,8 +1681,8 @@ async def test_totals_are_sums_of_counters(store, org):
     await add_destination(store, org, 1)
     await add_destination(store, org, 2)
     await store.log.append(org, events(1, 10), T0)
-    await store.ledger.enlist(ALICE, T0, Micros(T0 + LEASE_US))
-    (one, _), _ = await store.ledger.claim(ALICE, T0)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    (one, _), _ = await store.ledger.claim(ALICE)
     found = settlement(
         one.lease, org, 4, delivered=2, failed_attempts=5, health=Health(failures_in_row=1),
         retries=[RetryRow(3, 1, T0, DOWN)], dead=[DeadRow(4, 3, T0, DOWN)],

@@ -8,10 +8,11 @@ Only what reaches outside the process is faked: clock, random, notifier, resolve
 """
 
 import asyncio
+import itertools
 import json
 import random
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -55,7 +56,7 @@ SECOND = 1_000_000
 OPERATOR_KEY = "aegis_op_operator-key-of-the-tests"
 SECRET = "Bearer c4n4ry-t0ken-of-the-siem"
 PUBLIC_ADDRESS = "93.184.215.14"
-FOREVER = Micros(2**61)
+FOREVER_US = 2**61
 
 
 # ── events ──
@@ -337,6 +338,7 @@ class World:
     sender: FakeSender
     log: FakeLog
     answers: list[httpx.Response] = field(default_factory=list)
+    settlement_numbers: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def make_organization(self, org_id: str = ORG) -> Tenant:
         """Create an organization and a key of each scope, without the API."""
@@ -387,11 +389,11 @@ class World:
         failed_attempts: int = 0,
     ) -> None:
         """Record what a worker learned about a destination, through the ledger, as a worker does."""
-        ledger, worker_id, now = self.stores.ledger, WorkerId("wrk_test"), self.clock.now()
+        ledger, worker_id = self.stores.ledger, WorkerId("wrk_test")
         if worker_id not in await ledger.workers():
-            await ledger.enlist(worker_id, now, FOREVER)
+            await ledger.enlist(worker_id, FOREVER_US)
         destination = await self.stored(tenant, destination_id)
-        held, _ = await ledger.claim(worker_id, now)
+        held, _ = await ledger.claim(worker_id)
         lease: Lease = next(one.lease for one in held if one.lease.destination_no == destination.no)
         settlement = Settlement(
             lease=lease,
@@ -405,9 +407,10 @@ class World:
             replays=[(ReplayId(replay_id), reached) for replay_id, reached in replays],
             delivered=delivered,
             failed_attempts=failed_attempts,
+            number=next(self.settlement_numbers),
         )
-        lost = await ledger.settle(worker_id, [settlement], now)
-        assert not lost, "the lease was claimed a moment ago"
+        [counts] = await ledger.settle(worker_id, [settlement])
+        assert counts is not None, "the lease was claimed a moment ago"
 
     async def send_events(self, tenant: Tenant, count: int, prefix: str = "evt") -> list[str]:
         """Send `count` events in one request; return their ids, which are numbered from 1."""

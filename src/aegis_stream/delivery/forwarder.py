@@ -20,7 +20,15 @@ from aegis_stream.domain.attempt import (
     Verdict,
     decide,
 )
-from aegis_stream.domain.delivery import AUTO_REDRIVE_MAX, Claimed, Lease, Outstanding, RetryRow, Settlement
+from aegis_stream.domain.delivery import (
+    AUTO_REDRIVE_MAX,
+    Claimed,
+    Lease,
+    Outstanding,
+    RetryRow,
+    Settled,
+    Settlement,
+)
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.ids import SECOND, Micros, ReplayId
 from aegis_stream.errors import Unavailable
@@ -480,10 +488,10 @@ class Forwarder:
                 self._redrive_died_by = None
         return settlement
 
-    def settled(self, settlement: Settlement) -> None:
-        """Learn that a settlement is stored."""
+    def settled(self, settlement: Settlement, counts: Settled) -> None:
+        """Learn that a settlement is stored, and what the destination has now."""
         self._settled_cursor = settlement.cursor
-        self._retrying, self._dead_letters = settlement.retrying, settlement.dead_letters
+        self._retrying, self._dead_letters = counts
         resolved = settlement.resolved + [dead.sequence for dead in settlement.dead]
         self.retries.settled(settlement.retries, resolved)
         if settlement.redrive_died_by is not None:

@@ -121,7 +121,8 @@ class Settlement:
         replays: new cursors of replays.
         redrive_died_by: the destination is healthy again: dead letters about it that died by then become pending,
             at most AUTO_REDRIVE_MAX with one settlement.
-        retrying, dead_letters: how many there are afterwards; the store fills them in.
+        number: from 1, higher than that of every settlement before under the same lease. The store takes each number once, so
+            a settlement whose outcome is unknown can be repeated.
     """
 
     lease: Lease
@@ -136,5 +137,15 @@ class Settlement:
     delivered: int = 0
     failed_attempts: int = 0
     redrive_died_by: Micros | None = None
-    retrying: int = 0
-    dead_letters: int = 0
+    number: int = 0
+
+
+class Settled(NamedTuple):
+    """What a destination has after a settlement.
+
+    Args:
+        retrying, dead_letters: how many there are.
+    """
+
+    retrying: int
+    dead_letters: int

@@ -12,10 +12,18 @@ from operator import itemgetter
 from typing import Protocol, assert_never
 
 from aegis_stream.domain.attempt import Dead, Delivered, Failure, Outcome, Retry
-from aegis_stream.domain.delivery import RUN_LENGTH_MAX, AttemptRun, DeadRow, Lease, RetryRow, Settlement
+from aegis_stream.domain.delivery import (
+    RUN_LENGTH_MAX,
+    AttemptRun,
+    DeadRow,
+    Lease,
+    RetryRow,
+    Settled,
+    Settlement,
+)
 from aegis_stream.domain.ids import Micros, WorkerId
 from aegis_stream.errors import Unavailable
-from aegis_stream.ports import Clock, Ledger
+from aegis_stream.ports import Ledger
 
 STORE_RETRY_S = 1.0
 """Pause before a settlement that could not be stored is tried again, seconds."""
@@ -129,7 +137,7 @@ def merge_runs(pieces: list[tuple[int, int, int | None, int]]) -> Iterable[tuple
     yield first, last, status_code, latency_sum_us // attempts
 
 
-class Settled(Protocol):
+class Settling(Protocol):
     """Someone who finds things out: a forwarder."""
 
     @property
@@ -141,8 +149,8 @@ class Settled(Protocol):
         """Return what became certain since the last call, or None."""
         ...
 
-    def settled(self, settlement: Settlement) -> None:
-        """Learn that a settlement is stored."""
+    def settled(self, settlement: Settlement, counts: Settled) -> None:
+        """Learn that a settlement is stored, and what the destination has now."""
         ...
 
 
@@ -156,17 +164,17 @@ class Settler:
     """
 
     ledger: Ledger
-    clock: Clock
     worker_id: WorkerId
     interval_s: float
-    lost: Callable[[list[Settled]], None]
-    _dirty: dict[Settled, None] = field(default_factory=dict)
+    lost: Callable[[list[Settling]], None]
+    _dirty: dict[Settling, None] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _carried: list[tuple[Settled, Settlement]] = field(default_factory=list)
+    _carried: list[tuple[Settling, Settlement]] = field(default_factory=list)
     _halted: bool = False
+    _number: int = 0  # of the newest settlement; one row of numbers serves all destinations
 
-    def mark(self, forwarder: Settled) -> None:
+    def mark(self, forwarder: Settling) -> None:
         """Learn that a forwarder has something to settle."""
         self._dirty[forwarder] = None
         self._wake.set()
@@ -194,23 +202,26 @@ class Settler:
                 if forwarder in held:
                     self._dirty[forwarder] = None  # one settlement of a destination after the other
                 elif (settlement := forwarder.take_settlement()) is not None:
+                    self._number += 1
+                    settlement.number = self._number
                     batch.append((forwarder, settlement))
             self._carried = batch
             if not batch:
                 return True
             try:
-                lost = await self.ledger.settle(
-                    self.worker_id, [settlement for _, settlement in batch], self.clock.now()
-                )
+                results = await self.ledger.settle(self.worker_id, [settlement for _, settlement in batch])
             except Unavailable:
                 self._wake.set()
                 return False
             self._carried = []
-            for forwarder, settlement in batch:
-                if settlement.lease not in lost:
-                    forwarder.settled(settlement)
+            lost = []
+            for (forwarder, settlement), counts in zip(batch, results, strict=True):
+                if counts is not None:
+                    forwarder.settled(settlement, counts)
+                else:
+                    lost.append(forwarder)
             if lost:
-                self.lost([forwarder for forwarder, settlement in batch if settlement.lease in lost])
+                self.lost(lost)
             if self._dirty:
                 self._wake.set()
             return True

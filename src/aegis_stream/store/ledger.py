@@ -1,4 +1,4 @@
-"""What is certain about deliveries, in the database (port Ledger): leases, settlements, retries, replays.
+"""What is certain about deliveries: settlements, retries, replays (port Ledger): functions of a unit of work.
 
 Everything that one worker has found out about its destinations since the last time is stored in one transaction, and
 each destination's part is fenced by its lease in that same transaction: a worker that lost it can settle nothing.
@@ -17,12 +17,14 @@ from aegis_stream.domain.delivery import (
     Outstanding,
     ReplayRange,
     RetryRow,
+    Settled,
     Settlement,
 )
 from aegis_stream.domain.destination import Health
-from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
+from aegis_stream.domain.ids import DestinationNo, Micros, WorkerId
 
-from .database import Database, Lane, Unit, Value
+from . import leases
+from .database import Database, Lane, Row, Unit
 from .log import position
 
 OPEN_REPLAYS_MAX = 16
@@ -33,116 +35,105 @@ MESSAGE_CHARACTERS_MAX = 1000
 
 @dataclass(frozen=True, slots=True)
 class StoredLedger:
-    """Port Ledger on the database."""
+    """Port Ledger on a database: each method runs one function in its lane."""
 
     db: Database
 
-    async def enlist(self, worker_id: WorkerId, now: Micros, expires_at: Micros) -> None:
-        """Register a worker, after removing those whose time is over."""
+    async def enlist(self, worker_id: WorkerId, lease_us: int) -> None:
+        """Register a worker for a while: see the port."""
+        await self.db.write(lambda unit: leases.enlist(unit, worker_id, lease_us))
 
-        def work(unit: Unit) -> None:
-            unit.run("delete_expired_workers", (now,))
-            unit.run("insert_worker", (worker_id, now, expires_at))
-
-        await self.db.write(work)
-
-    async def renew(self, worker_id: WorkerId, now: Micros, expires_at: Micros) -> bool:
-        """Prolong a worker's leases; False when they are lost already, which cannot be undone."""
-        return await self.db.write(lambda unit: unit.run("renew_worker", (expires_at, worker_id, now)) == 1)
+    async def renew(self, worker_id: WorkerId, lease_us: int) -> bool:
+        """Prolong a worker's leases: see the port."""
+        return await self.db.write(lambda unit: leases.renew(unit, worker_id, lease_us))
 
     async def workers(self) -> list[WorkerId]:
         """Return all registered workers, living or not."""
-        return [WorkerId(row[0]) for row in await self.db.read(lambda unit: unit.rows("workers"))]
+        return await self.db.read(leases.workers)
 
-    async def claim(self, worker_id: WorkerId, now: Micros) -> tuple[list[Claimed], int]:
-        """Take over free destinations, up to a fair share of all.
+    async def claim(self, worker_id: WorkerId) -> tuple[list[Claimed], int]:
+        """Take over free destinations: see the port."""
+        return await self.db.write(lambda unit: leases.claim(unit, worker_id))
 
-        Returns: everything this worker now serves, and how many of them are more than its share.
-        """
+    async def release(self, worker_id: WorkerId, given: Seq[Lease]) -> None:
+        """Hand destinations back."""
+        await self.db.write(lambda unit: leases.release(unit, worker_id, given))
 
-        def work(unit: Unit) -> tuple[list[Claimed], int]:
-            unit.run("delete_expired_workers", (now,))
-            if unit.row("worker_is_alive", (worker_id, now)) is None:
-                return [], 0
-            counts = unit.row("share_counts")
-            assert counts is not None, "a select of two counts has one row"
-            share = -(-counts[0] // max(1, counts[1]))
-            rows = unit.rows("positions", (worker_id,))
-            if share > len(rows) and unit.rows("claim", (worker_id, share - len(rows))):
-                rows = unit.rows("positions", (worker_id,))
-            positions = [_claimed(row) for row in rows]
-            return positions, max(0, len(positions) - share)
+    async def retire(self, worker_id: WorkerId) -> None:
+        """Remove a worker: its leases are free at once."""
+        await self.db.write(lambda unit: leases.retire(unit, worker_id))
 
-        return await self.db.write(work)
-
-    async def settle(self, worker_id: WorkerId, settlements: Seq[Settlement], now: Micros) -> set[Lease]:
-        """Store settlements in one transaction; returns the leases that did not hold, of which nothing is stored."""
-
-        def work(unit: Unit) -> set[Lease]:
-            lost = set()
-            for one in settlements:
-                fence = (one.lease.destination_no, worker_id, one.lease.epoch, now)
-                if unit.row("lease_holds", fence) is None:
-                    lost.add(one.lease)
-                else:
-                    _settle(unit, one, now)
-            return lost
-
-        return await self.db.submit(work, Lane.SETTLEMENT)
+    async def settle(self, worker_id: WorkerId, settlements: Seq[Settlement]) -> list[Settled | None]:
+        """Store settlements in one transaction: see the port."""
+        return await self.db.submit(lambda unit: settle(unit, worker_id, settlements), Lane.SETTLEMENT)
 
     async def due(
         self, destination_no: DestinationNo, now: Micros, limit: int
     ) -> tuple[list[DueRetry], Micros | None]:
         """Return retries that are due, oldest first, and when the next one after now falls due."""
-
-        def work(unit: Unit) -> tuple[list[DueRetry], Micros | None]:
-            rows = unit.rows("due_retries", (destination_no, now, limit))
-            following = unit.row("next_due", (destination_no, now))
-            due = [DueRetry(sequence, attempts, body.encode()) for sequence, attempts, body in rows]
-            return due, following[0] if following is not None else None
-
-        return await self.db.read(work)
+        return await self.db.read(lambda unit: due(unit, destination_no, now, limit))
 
     async def outstanding(self, destination_no: DestinationNo) -> Outstanding:
         """Return the replays under way, oldest first, the numbers of retries and dead letters, and the health."""
-
-        def work(unit: Unit) -> Outstanding:
-            rows = unit.rows("open_replays", (destination_no, OPEN_REPLAYS_MAX))
-            retrying, dead_letters, *health = unit.row("failures_of", (destination_no,)) or (0, 0)
-            return Outstanding([ReplayRange(*row) for row in rows], retrying, dead_letters, Health(*health))
-
-        return await self.db.read(work)
-
-    async def release(self, worker_id: WorkerId, leases: Seq[Lease]) -> None:
-        """Hand destinations back, so that another worker can claim them at once."""
-
-        def work(unit: Unit) -> None:
-            for lease in leases:
-                unit.run("release_lease", (lease.destination_no, worker_id, lease.epoch))
-
-        await self.db.write(work)
-
-    async def retire(self, worker_id: WorkerId) -> None:
-        """Remove a worker: its leases are free at once."""
-        await self.db.write(lambda unit: unit.run("delete_worker", (worker_id,)))
+        return await self.db.read(lambda unit: outstanding(unit, destination_no))
 
 
-def _claimed(row: tuple[Value, ...]) -> Claimed:
-    destination_no, epoch, organization_no, cursor, head, retrying, dead_letters, replaying, *health = row
-    return Claimed(
-        Lease(DestinationNo(destination_no), epoch),  # type: ignore[arg-type] # STRICT tables keep their types
-        OrganizationNo(organization_no),  # type: ignore[arg-type]
-        cursor,  # type: ignore[arg-type]
-        head,  # type: ignore[arg-type]
-        retrying,  # type: ignore[arg-type]
-        dead_letters,  # type: ignore[arg-type]
-        bool(replaying),
-        Health(*health),  # type: ignore[arg-type]
-    )
+def due(
+    unit: Unit, destination_no: DestinationNo, now: Micros, limit: int
+) -> tuple[list[DueRetry], Micros | None]:
+    """Return retries that are due, oldest first, and when the next one after now falls due."""
+    rows = unit.rows("due_retries", (destination_no, now, limit))
+    following = unit.row("next_due", (destination_no, now))
+    found = [DueRetry(sequence, attempts, body.encode()) for sequence, attempts, body in rows]
+    return found, following[0] if following is not None else None
 
 
-def _settle(unit: Unit, one: Settlement, now: Micros) -> None:
-    """Store one destination's settlement; the fence has been passed."""
+def outstanding(unit: Unit, destination_no: DestinationNo) -> Outstanding:
+    """Return the replays under way, oldest first, the numbers of retries and dead letters, and the health."""
+    rows = unit.rows("open_replays", (destination_no, OPEN_REPLAYS_MAX))
+    retrying, dead_letters, *health = unit.row("failures_of", (destination_no,)) or (0, 0)
+    return Outstanding([ReplayRange(*row) for row in rows], retrying, dead_letters, Health(*health))
+
+
+def settle(unit: Unit, worker_id: WorkerId, settlements: Seq[Settlement]) -> list[Settled | None]:
+    """Store settlements, each once, and only where the worker's lease holds.
+
+    The cursor rows are locked first, all of them, in ascending order; leases are judged under these locks, so nobody can
+    take a destination over between the judgement and the commit.
+    Returns: for each settlement the counts afterwards; None where the lease did not hold, and then nothing of it is stored.
+    """
+    order = sorted(range(len(settlements)), key=lambda index: _place(settlements[index]))
+    cursors = {index: unit.row("lock_cursor", (settlements[index].lease.destination_no,)) for index in order}
+    now = unit.now()
+    results: list[Settled | None] = [None] * len(settlements)
+    for index in order:
+        cursor, one = cursors[index], settlements[index]
+        if cursor is not None and _holds(cursor, worker_id, one.lease, now):
+            results[index] = _settle_once(unit, one, cursor, now)
+    return results
+
+
+def _place(one: Settlement) -> tuple[int, int]:
+    """Return where a settlement's cursor row stands in the order of locks."""
+    return one.organization_no, one.lease.destination_no
+
+
+def _holds(cursor: Row, worker_id: WorkerId, lease: Lease, now: Micros) -> bool:
+    """Judge a lease by the cursor row, which is locked."""
+    owner, epoch, expires_at = cursor[:3]
+    return bool(owner == worker_id and epoch == lease.epoch and expires_at is not None and expires_at > now)
+
+
+def _settle_once(unit: Unit, one: Settlement, cursor: Row, now: Micros) -> Settled:
+    """Store a settlement whose lease holds, unless it is stored already: whoever does not know that repeats it."""
+    settlement_no, retrying, dead_letters = cursor[3:]
+    if one.number <= settlement_no:
+        return Settled(retrying, dead_letters)
+    return _settle(unit, one, now)
+
+
+def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
+    """Store one destination's settlement; its lease holds, and it is new."""
     no = one.lease.destination_no
     retrying = dead_letters = 0
     for run in one.runs:
@@ -198,11 +189,11 @@ def _settle(unit: Unit, one: Settlement, now: Micros) -> None:
                 health.last_error_sequence,
                 health.batch_bytes_max,
             ),
-            no,
+            *(one.number, no),
         ),
     )
-    assert counts is not None, "the fence has found the row"
-    one.retrying, one.dead_letters = counts
+    assert counts is not None, "the row is locked"
+    return Settled(*counts)
 
 
 def _upsert_retry(unit: Unit, one: Settlement, retry: RetryRow) -> int:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_stream.domain.attempt import Dead, Delivered, Failure, FailureScope, Retry
-from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
+from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settled, Settlement
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
 from aegis_stream.errors import Unavailable
@@ -155,12 +155,12 @@ class FakeLedger:
         self.broken = False
         self.gone: set[Lease] = set()
 
-    async def settle(self, worker_id, settlements, now):
+    async def settle(self, worker_id, settlements):
         await asyncio.sleep(0)
         if self.broken:
             raise Unavailable("no")
         self.calls.append(list(settlements))
-        return {one.lease for one in settlements if one.lease in self.gone}
+        return [None if one.lease in self.gone else Settled(0, 0) for one in settlements]
 
 
 class FakeForwarder:
@@ -178,13 +178,8 @@ class FakeForwarder:
         self.cursor += 1
         return Settlement(self.lease, OrganizationNo(1), self.cursor, Health())
 
-    def settled(self, settlement):
+    def settled(self, settlement, counts):
         self.stored.append(settlement.cursor)
-
-
-class FakeClock:
-    def now(self):
-        return NOW
 
 
 @pytest.fixture
@@ -202,7 +197,7 @@ def lost():
 @pytest.fixture
 def settler(ledger, lost):
     """Make a settler without a pause."""
-    return Settler(ledger, FakeClock(), WorkerId("wrk_1"), 0.0, lost.extend)
+    return Settler(ledger, WorkerId("wrk_1"), 0.0, lost.extend)
 
 
 async def test_everything_found_goes_into_one_transaction(settler, ledger):

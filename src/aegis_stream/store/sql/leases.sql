@@ -29,8 +29,9 @@ SELECT worker_id FROM workers ORDER BY worker_id;
 SELECT (SELECT count(*) FROM destinations WHERE deleted_at IS NULL), (SELECT count(*) FROM workers);
 
 -- name: claim
--- Take over destinations that nobody living serves; the new epoch shuts out whoever served them before.
-UPDATE cursors SET lease_owner = ?, lease_epoch = lease_epoch + 1
+-- Take over destinations that nobody living serves; the new epoch shuts out whoever served them before, and under it
+-- settlements are numbered anew.
+UPDATE cursors SET lease_owner = ?, lease_epoch = lease_epoch + 1, settlement_no = 0
 WHERE dst_no IN (
     SELECT c.dst_no FROM cursors c JOIN destinations d ON d.dst_no = c.dst_no AND d.deleted_at IS NULL
     WHERE c.lease_owner IS NULL OR c.lease_owner NOT IN (SELECT worker_id FROM workers)
@@ -49,8 +50,3 @@ FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.lease_owner =
 -- name: release_lease
 -- Hand a destination back.
 UPDATE cursors SET lease_owner = NULL WHERE dst_no = ? AND lease_owner = ? AND lease_epoch = ?;
-
--- name: lease_holds
--- One row if this worker still serves the destination under this epoch; fences every settlement.
-SELECT 1 FROM cursors c JOIN workers w ON w.worker_id = c.lease_owner
-WHERE c.dst_no = ? AND c.lease_owner = ? AND c.lease_epoch = ? AND w.expires_at > ?;

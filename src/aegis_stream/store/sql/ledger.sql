@@ -1,11 +1,18 @@
 -- Settlements, and the retries that they leave.
 
+-- name: lock_cursor
+-- Lock a destination's cursor row until the end of the transaction, and return what its lease is judged by: owner, epoch and
+-- when the owner's time is over; then the newest settlement and the counts that belong to it.
+SELECT c.lease_owner, c.lease_epoch, (SELECT w.expires_at FROM workers w WHERE w.worker_id = c.lease_owner),
+       c.settlement_no, c.retrying, c.dead_letters
+FROM cursors c WHERE c.dst_no = ?;
+
 -- name: settle_cursor
 -- The one small write per batch: the watermark moves on, never back, and the counts with it.
 UPDATE cursors SET cursor = max(cursor, ?), delivered = delivered + ?, failed_attempts = failed_attempts + ?,
     retrying = retrying + ?, dead_letters = dead_letters + ?, failures_in_row = ?, window_size = ?, p50_ms = ?, p99_ms = ?,
     last_success_at = ?, last_error_at = ?, last_error_status = ?, last_error_message = ?, last_error_sequence = ?,
-    batch_bytes_max = ?
+    batch_bytes_max = ?, settlement_no = ?
 WHERE dst_no = ?
 RETURNING retrying, dead_letters;
 

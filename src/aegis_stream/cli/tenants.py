@@ -1,4 +1,4 @@
-"""org, key: on the store of the data directory itself, also while the service runs."""
+"""org, key: on the store of the data directory itself; the service may run meanwhile."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -24,12 +24,12 @@ KEYS_LISTED_MAX = 10_000
 
 @click.group()
 def org() -> None:
-    """Organizations."""
+    """Create organizations, in the data directory itself."""
 
 
 @click.group()
 def key() -> None:
-    """API keys of an organization."""
+    """Manage API keys of an organization, in the data directory itself."""
 
 
 @org.command("create")
@@ -49,7 +49,7 @@ def create_organization(
         print_json({"org_id": made.key.org_id, "api_key": made.text})
         return
     click.echo(f"organization  {made.key.org_id}")
-    click.echo(f"admin key     {made.text}   (shown this once; keep it safe)")
+    click.echo(f"admin key     {made.text}   (shown only once; keep it safe)")
 
 
 @key.command("create")
@@ -137,7 +137,7 @@ def _print_made(made: Issued, *, as_json: bool) -> None:
         print_json({"id": made.key.key_id, "scope": made.key.scope.value, "api_key": made.text})
         return
     click.echo(f"key id  {made.key.key_id}   scope {made.key.scope.value}")
-    click.echo(f"key     {made.text}   (shown this once; keep it safe)")
+    click.echo(f"key     {made.text}   (shown only once; keep it safe)")
 
 
 def _run(
@@ -150,6 +150,13 @@ def _run(
     stores = open_stores(settings, make_log(settings))
     for note in stores.notes:
         click.echo(f"first start: {note}", err=True)
+    if stores.notes:
+        folder = settings.store.data_dir.absolute()
+        click.echo(
+            f"keys of {folder} are valid only for a service with this data directory; "
+            "if your service has another one, set AEGIS_DATA_DIR to that and run this again",
+            err=True,
+        )
     try:
         return asyncio.run(use_case(make_store_deps(settings, stores)))
     finally:

@@ -89,7 +89,7 @@ def _greet(stores: Stores, settings: Settings, serving: Serving, port: int) -> N
     lines += [f"  first start: {note}" for note in stores.notes]
     if stores.notes:
         lines += [
-            "  next, in another terminal: make an organization and its key, then a destination:",
+            "  next, in another terminal: create an organization and its key, then a destination:",
             "    aegis org create 'My organization' --id org_my",
             "    export AEGIS_ORG=org_my AEGIS_API_KEY=aegis_sk_…",
             "    aegis destination add https://… --header 'Authorization: Bearer …'",

@@ -69,7 +69,7 @@ def open_stores(
     db = open_database(location, SystemClock(), threads=threads)
     before, after = db.migrate()
     if before == 0:
-        notes.append(f"made {location.path}: events, destinations and keys live here")
+        notes.append(f"created {location.path}, which holds events, destinations and keys")
     elif before != after:
         telemetry.info("store.migrated", before=before, after=after)
     stored_secrets = _open_vault(settings, db, telemetry, notes, check=check_keys)
@@ -118,7 +118,7 @@ def _open_vault(
             )
         if keys.make(SystemRandom()):
             notes.append(
-                f"made {keys.path}: it opens the stored credentials; back it up apart from the database"
+                f"created {keys.path}, which decrypts the stored credentials; back it up apart from the database"
             )
     stored = StoredSecrets(db, Vault(keys, SystemRandom(), telemetry.error))
     if check:
@@ -138,7 +138,7 @@ def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> by
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
         file.write(digest.hex() + "\n")
-    notes.append(f"operator key, shown this once: {key}")
+    notes.append(f"operator key, shown only once: {key}")
     telemetry.info("service.operator_key_made")
     return digest
 

@@ -1,0 +1,125 @@
+"""Reading a log: pages, entries, times."""
+
+import json
+
+import pytest
+
+from aegis_stream.domain.ids import Micros
+from aegis_stream.errors import Unavailable
+from support.clock import T0
+from support.sql import raw
+from support.stores import add_organization, event, events
+
+
+async def test_a_page_holds_neighbours(store, org):
+    """A page begins where it was asked to, has no holes, and ends at the last event wanted."""
+    await store.log.append(org, events(1, 10), T0)
+
+    page = await store.log.page(org, 4, 7, bytes_max=1 << 20, labels=False)
+
+    assert (page.first, page.labels) == (4, None)
+    assert [json.loads(body)["event"]["id"] for body in page.bodies] == ["e4", "e5", "e6", "e7"]
+
+
+async def test_a_page_keeps_to_its_bytes(store, org):
+    """A page holds no more bytes than asked, but always at least one event, so that a reader gets on."""
+    await store.log.append(org, [event(f"e{number}", '"' + "x" * 998 + '"') for number in range(20)], T0)
+
+    sizes = [
+        len((await store.log.page(org, 1, 20, bytes_max=limit, labels=False)).bodies)
+        for limit in (1, 1000, 5500, 20_000)
+    ]
+
+    assert sizes[0] == sizes[1] == 1
+    assert 1 < sizes[2] <= 5
+    assert sizes[3] == 20
+
+
+async def test_a_page_ends_before_a_hole(store, org):
+    """Where a row was removed by hand, a page ends before the hole, and one that would begin in it is an error: bodies are
+    counted off, so a page across a hole would deliver events under the wrong sequences.
+    """
+    await store.log.append(org, events(1, 10), T0)
+    (gone,) = await store.db.read(lambda db: raw(db).row("SELECT position FROM events WHERE event_id = 'e5'"))
+    await store.db.write(lambda db: raw(db).run("DELETE FROM events WHERE position = ?", (gone,)))
+
+    page = await store.log.page(org, 1, 10, bytes_max=1 << 20, labels=True)
+
+    assert [json.loads(body)["event"]["id"] for body in page.bodies] == ["e1", "e2", "e3", "e4"]
+    assert len(page.labels or []) == 4
+    with pytest.raises(Unavailable, match="event 5 is missing"):
+        await store.log.page(org, 5, 10, bytes_max=1 << 20, labels=False)
+
+
+async def test_a_page_beyond_the_head_is_empty(store, org):
+    """There is nothing where nothing was appended yet, and nothing of a neighbouring organization."""
+    other = await add_organization(store, "org_b")
+    await store.log.append(other, events(1, 3), T0)
+
+    page = await store.log.page(org, 1, 10, bytes_max=1000, labels=True)
+
+    assert (page.bodies, page.labels) == ([], [])
+
+
+async def test_labels_belong_to_their_bodies(store, org):
+    """Dataset and decision come in the order of the bodies, and are left out unless asked for."""
+    await store.log.append(
+        org,
+        [event("a", dataset="x"), event("b", dataset="y", decision="BLOCKED"), event("c", dataset="")],
+        T0,
+    )
+
+    page = await store.log.page(org, 1, 3, bytes_max=1 << 20, labels=True)
+
+    assert page.labels == [("x", None), ("y", "BLOCKED"), ("", None)]
+
+
+async def test_bodies_are_kept_byte_for_byte(store, org):
+    """Whatever JSON text goes in comes out to the byte: white space, escapes, every plane of Unicode, line separators."""
+    texts = [
+        ' \t\r\n{ "a" :\r\n\t1 }\n',
+        '{"a":"\\u001e\\u0000\\n\\ud83d\\ude00"}',
+        '{"ä€😀":"\u2028\u2029\x7f\x85\ufeff"}',
+        '{"n":1.0e+2,"n":-0}',
+        '{"a":"\U0010ffff"}',
+    ]
+    await store.log.append(org, [event(f"e{number}", text) for number, text in enumerate(texts)], T0)
+
+    page = await store.log.page(org, 1, len(texts), bytes_max=1 << 20, labels=False)
+    one_by_one = [(await store.log.entry(org, f"e{number}")).body for number in range(len(texts))]
+
+    assert page.bodies == [text.encode() for text in texts]
+    assert one_by_one == texts
+    assert [one.body for one in await store.log.entries(org, 0, 10, 10)] == texts
+
+
+async def test_entries_are_read_in_order(store, org):
+    """A listing takes what lies after one sequence and up to another, in log order, as many as asked."""
+    await store.log.append(org, events(1, 10), T0)
+
+    assert [one.sequence for one in await store.log.entries(org, 3, 8, 100)] == [4, 5, 6, 7, 8]
+    assert [one.sequence for one in await store.log.entries(org, 3, 8, 2)] == [4, 5]
+
+
+async def test_a_time_maps_to_one_place_although_clocks_jump_back(store, org):
+    """Receipt times never go back along the log, so the first event at or after a time is well defined."""
+    for at in (10, 20, 5, 20, 30):
+        await store.log.append(org, [event(f"at-{at}-{await store.log.heads()}")], Micros(at))
+
+    places = [await store.log.sequence_at(org, Micros(at), 1, 5) for at in (0, 10, 11, 20, 21, 30, 31)]
+    times = [one.received_at for one in await store.log.entries(org, 0, 5, 10)]
+
+    assert times == [10, 20, 20, 20, 30]
+    assert places == [1, 1, 2, 2, 5, 5, 6]
+
+
+async def test_changed_tells_of_other_processes(backend, store, org):
+    """The number to look at is another one after somebody else has committed, and the same while nobody has."""
+    other = backend.open()
+    before = store.log.changed()
+    quiet = store.log.changed()
+
+    await other.log.append(org, events(1, 1), T0)
+
+    assert quiet == before
+    assert store.log.changed() != before

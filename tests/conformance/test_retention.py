@@ -1,0 +1,286 @@
+"""What the store forgets, and by which clock."""
+
+import pytest
+
+from aegis_stream.domain.delivery import (
+    AttemptRun,
+    DeadRow,
+    RetryRow,
+)
+from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId
+from aegis_stream.errors import NotFound
+from aegis_stream.ports import Appended
+from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP
+from support.clock import T0
+from support.stores import (
+    ALICE,
+    BOB,
+    DOWN,
+    LEASE_US,
+    SECOND,
+    Store,
+    add_destination,
+    add_organization,
+    event,
+    events,
+    serve,
+    settle,
+    settlement,
+    stored,
+)
+
+# ── retention ──
+
+
+OLD, HORIZON, NEW = T0, Micros(T0 + 1), Micros(T0 + 2)
+
+
+async def sweep(store: Store, horizon: Micros = HORIZON) -> list[int]:
+    """Take all steps of retention there are; return how many rows each removed."""
+    steps = []
+    while removed := await store.retention.step(horizon):
+        steps.append(removed)
+        assert len(steps) < 1000
+    return steps
+
+
+async def test_old_events_go_in_chunks(store, org):
+    """Events beyond their time go, no step removes more than a chunk, and newer ones stay."""
+    await store.log.append(org, events(1, 2 * CHUNK + 500), OLD)
+    await store.log.append(org, events(9001, 10), NEW)
+
+    steps = await sweep(store)
+    _, oldest = await store.directory.organization("org_a")
+
+    assert sum(steps) == 2 * CHUNK + 500
+    assert max(steps) <= CHUNK
+    assert list(await stored(store, org)) == list(range(2 * CHUNK + 501, 2 * CHUNK + 511))
+    assert oldest == 2 * CHUNK + 501
+
+
+async def test_a_removed_log_goes_on_where_it_was(store, org):
+    """When every event has gone, the next one still has the next sequence, and an id that has gone is new again."""
+    await store.log.append(org, events(1, 5), OLD)
+    await sweep(store)
+
+    appended = await store.log.append(org, events(1, 1), NEW)
+
+    assert appended == Appended(6, 1, 6)
+
+
+async def test_what_a_cursor_still_needs_stays(store, org):
+    """Not an event goes that the slowest destination has still to send; when it has, they go."""
+    await add_destination(store, org)
+    await store.log.append(org, events(1, 1500), OLD)
+    lease = await serve(store)
+    await settle(store, settlement(lease, org, 1200))
+
+    await sweep(store)
+    held = await stored(store, org)
+    await settle(store, settlement(lease, org, 1500))
+    await sweep(store)
+
+    assert list(held) == list(range(1201, 1501))
+    assert await stored(store, org) == {}
+
+
+async def test_what_a_replay_still_needs_stays(store, org):
+    """A replay under way holds its range; once it is over, the range goes."""
+    destination = await add_destination(store, org)
+    await store.log.append(org, events(1, 100), OLD)
+    lease = await serve(store)
+    await settle(store, settlement(lease, org, 100))
+    await store.directory.add_replay(destination, ReplayId("rpl_1"), 41, 60, T0)
+
+    await sweep(store)
+    held = await stored(store, org)
+    await settle(store, settlement(lease, org, 100, replays=[(ReplayId("rpl_1"), 60)]))
+    await sweep(store)
+
+    assert list(held) == list(range(41, 101))
+    assert await stored(store, org) == {}
+
+
+async def test_what_retries_and_dead_letters_stand_on_stays(store, org):
+    """The event of a retry or dead letter outlives its neighbours, so that it can be sent; afterwards it goes as well."""
+    destination = await add_destination(store, org)
+    await store.log.append(org, events(1, 50), OLD)
+    lease = await serve(store)
+    await settle(
+        store,
+        settlement(lease, org, 50, retries=[RetryRow(10, 1, T0, DOWN)], dead=[DeadRow(20, 3, T0, DOWN)]),
+    )
+
+    await sweep(store)
+    held = await stored(store, org)
+    due, _ = await store.ledger.due(lease.destination_no, T0, 10)
+    await settle(store, settlement(lease, org, 50, resolved=[10]))
+    await store.directory.purge(destination, None)
+    await store.log.append(org, events(51, 5), OLD)
+    await settle(store, settlement(lease, org, 55))
+    await sweep(store)
+
+    assert held == {10: "e10", 20: "e20"}
+    assert [one.sequence for one in due] == [10]
+    assert await stored(store, org) == {}
+
+
+async def test_organizations_whose_log_is_held_do_not_keep_others_from_being_swept(store, org):
+    """However many logs wait for a slow destination, the old events of the others go all the same."""
+    await add_destination(store, org)
+    held = [org] + [
+        await add_organization(store, f"org_{number}") for number in range(ORGANIZATIONS_PER_SWEEP)
+    ]
+    for one in held[1:]:
+        await add_destination(store, one)
+    free = await add_organization(store, "org_free")
+    for one in (*held, free):
+        await store.log.append(one, events(1, 1), OLD)
+
+    await sweep(store)
+
+    assert await stored(store, held[0]) == {1: "e1"}
+    assert await stored(store, free) == {}
+
+
+async def test_old_attempts_go(store, org):
+    """The attempt log forgets what is beyond its time, in chunks, and keeps the rest."""
+    destination = await add_destination(store, org)
+    lease = await serve(store)
+    runs = [AttemptRun(n, n, 1, "delivered", 202, None, 1, OLD) for n in range(CHUNK + 10)]
+    await settle(store, settlement(lease, org, runs=[*runs, runs[0]._replace(at=NEW)]))
+
+    steps = await sweep(store)
+    left = await store.directory.attempts(destination, state=None, sequence=None, before=2**60, limit=10)
+
+    assert steps == [CHUNK, 10]
+    assert [one.at for one in left] == [NEW]
+
+
+async def test_a_deleted_destination_leaves_nothing_behind(store, org):
+    """Its worker can settle nothing any more, people do not find it, and bit by bit all of its rows go; others' stay."""
+    gone, other = await add_destination(store, org, 1), await add_destination(store, org, 2)
+    await store.log.append(org, events(1, 3), NEW)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    (one, two), _ = await store.ledger.claim(ALICE)
+    runs = [AttemptRun(n, n, 1, "delivered", 202, None, 1, NEW) for n in range(CHUNK + 10)]
+    for claimed in (one, two):
+        found = settlement(
+            claimed.lease, org, 3, runs=runs[: CHUNK + 10 if claimed is one else 1],
+            retries=[RetryRow(1, 1, T0, DOWN)], dead=[DeadRow(2, 3, T0, DOWN)],
+        )  # fmt: skip
+        assert await settle(store, found)
+    await store.directory.add_replay(gone, ReplayId("rpl_1"), 1, 3, T0)
+
+    await store.directory.delete_destination(org, gone.dst_id, T0)
+    passed = await settle(store, settlement(one.lease, org, 3))
+    served, _ = await store.ledger.claim(ALICE)
+    steps = await sweep(store)
+
+    assert not passed
+    assert [claimed.lease for claimed in served] == [two.lease]
+    with pytest.raises(NotFound):
+        await store.directory.destination_of(org, gone.dst_id)
+    assert max(steps) <= CHUNK + 10
+    tables = ("destinations", "cursors", "retries", "dead_letters", "attempts", "replays")
+    assert [store.count(table) for table in tables] == [1, 1, 1, 1, 1, 0]
+    assert (await store.directory.progress(other)).retrying == 1
+
+
+# ── clocks that are wrong ──
+
+
+MINUTE_US, DAY_US = 60 * SECOND, 86_400 * SECOND
+YEAR_US = 365 * DAY_US
+
+
+async def test_retention_s_clock_follows_the_wall_clock_only_as_fast_as_time_passes(store, org):
+    """A wall clock a year ahead, or a year back, moves it by the time that passed and a tenth, and no further."""
+    await store.ledger.enlist(ALICE, YEAR_US)
+    start = await store.retention.advance(ALICE, T0, 0)
+
+    right = await store.retention.advance(ALICE, Micros(T0 + MINUTE_US), MINUTE_US)
+    ahead = await store.retention.advance(ALICE, Micros(T0 + YEAR_US), MINUTE_US)
+    back = await store.retention.advance(ALICE, Micros(T0 - YEAR_US), MINUTE_US)
+
+    assert (start, right) == (T0, T0 + MINUTE_US)
+    assert ahead == right + MINUTE_US * 11 // 10
+    assert back == right
+
+
+async def test_one_worker_keeps_retention_s_clock(backend, store):
+    """While that worker is registered another one moves nothing; afterwards it goes on where the clock stands."""
+    other = backend.open()
+    await store.ledger.enlist(ALICE, LEASE_US)
+    await store.retention.advance(ALICE, T0, 0)
+
+    kept = await other.retention.advance(BOB, Micros(T0 + DAY_US), DAY_US)
+    await store.ledger.retire(ALICE)
+    taken = await other.retention.advance(BOB, Micros(T0 + DAY_US), DAY_US)
+    moved = await other.retention.advance(BOB, Micros(T0 + DAY_US), MINUTE_US)
+
+    assert (kept, taken) == (None, T0), "what passed while another kept it is counted by that one alone"
+    assert moved == T0 + MINUTE_US * 11 // 10
+
+
+async def test_retention_s_clock_begins_no_later_than_the_newest_event(store, org):
+    """A wall clock that is ahead at the first start finds events that were recorded before, and does not outrun them."""
+    await store.log.append(org, events(1, 1), T0)
+
+    assert await store.retention.advance(ALICE, Micros(T0 + YEAR_US), 0) == T0
+
+
+async def clock_that_was_ahead(store: Store, org: OrganizationNo) -> None:
+    """Record 1 to 5 at the right time, 6 to 10 with the clock a year ahead, 11 to 15 a minute after the first."""
+    await store.retention.advance(ALICE, T0, 0)
+    for first, at in ((1, T0), (6, T0 + YEAR_US), (11, T0 + MINUTE_US)):
+        await store.log.append(org, events(first, 5), Micros(at))
+
+
+async def test_events_get_the_right_time_when_the_clock_is_right_again(store, org):
+    """After a clock that was a year ahead the next event has the time of the clock, not that of the event before."""
+    await clock_that_was_ahead(store, org)
+    await store.log.append(org, [event("e1"), event("e16")], Micros(T0 + 2 * MINUTE_US))
+
+    times = [one.received_at - T0 for one in await store.log.entries(org, 0, 99, 99)]
+
+    assert times == [0] * 5 + [YEAR_US] * 5 + [MINUTE_US] * 5 + [2 * MINUTE_US]
+
+
+async def test_times_do_not_go_back_with_a_clock_that_is_wrong_now(store, org):
+    """A clock a year back gives events the time of the one before: only retention's clock can confirm that it is right."""
+    await store.retention.advance(ALICE, T0, 0)
+    await store.log.append(org, events(1, 1), T0)
+    await store.log.append(org, events(2, 1), Micros(T0 - YEAR_US))
+
+    assert [one.received_at for one in await store.log.entries(org, 0, 9, 9)] == [T0, T0]
+
+
+async def test_a_range_by_time_holds_all_events_of_that_time(store, org):
+    """Where times go back, a range by time is the smallest range of the log that misses none."""
+    await clock_that_was_ahead(store, org)
+
+    async def by_time(since: int, until: int) -> tuple[int, int]:
+        first = await store.log.sequence_at(org, Micros(T0 + since), 1, 15)
+        return first, await store.log.last_until(org, Micros(T0 + until), 1, 15)
+
+    assert await by_time(0, 0) == (1, 5)
+    assert await by_time(0, MINUTE_US) == (1, 15)
+    assert await by_time(1, MINUTE_US) == (6, 15)
+    assert await by_time(1, MINUTE_US - 1) == (6, 5), "none"
+    assert await by_time(2 * MINUTE_US, YEAR_US) == (6, 15)
+    assert await by_time(YEAR_US + 1, 2 * YEAR_US) == (16, 15), "none"
+
+
+async def test_events_of_a_clock_that_was_ahead_go_with_those_around_them(store, org):
+    """An event is over its time when a later one is: a wrong time keeps neither itself nor what follows."""
+    await clock_that_was_ahead(store, org)
+
+    removed = [sum(await sweep(store, Micros(T0 + after))) for after in (1, MINUTE_US, MINUTE_US + 1)]
+    _, oldest = await store.directory.organization("org_a")
+    await store.log.append(org, events(16, 1), Micros(T0 + 2 * MINUTE_US))
+
+    assert removed == [5, 0, 10]
+    assert oldest == 16
+    assert store.count("clock_steps") == 0
+    assert list(await stored(store, org)) == [16]

@@ -2,7 +2,6 @@
 
 import ast
 import doctest
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -46,15 +45,3 @@ def test_the_library_needs_the_standard_library_only():
 
     for foreign in ("httptools", "uvloop", "cryptography", "msgspec", "asyncio"):
         assert f"'{foreign}'" not in result.stdout
-
-
-def test_the_example_on_the_documentation_page_works():
-    """The Python code of docs/how-to/receiver.md runs, and the names its prose mentions exist."""
-    page = (SOURCE.parents[2] / "docs" / "how-to" / "receiver.md").read_text()
-    names = {}
-    for block in re.findall(r"```python\n(.*?)```", page, re.DOTALL):
-        exec(block, names)
-
-    assert names["asgi"].intake.verifier is names["verifier"]
-    mentioned = set(re.findall(r"`([A-Z][a-z]\w+)\b", page)) - {"ReceiverOptions"}
-    assert {"Verifier", "Inbox", "BusyError"} <= mentioned <= set(package.__all__)

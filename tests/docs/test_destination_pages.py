@@ -7,8 +7,9 @@ import msgspec
 import pytest
 
 from aegis_stream.api.schemas.destinations import DestinationPatchWrite
-from aegis_stream.domain.event import NewEvent, parse_event
+from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationId
+from aegis_stream.domain.parsing import parse_event
 from aegis_stream.formats import AUTO, choose, resolve
 from support.pages import (
     ROOT,

@@ -34,8 +34,9 @@ from opentelemetry.sdk._logs.export import (
 from opentelemetry.sdk.resources import Resource
 
 from aegis_stream.domain.attempt import Accepted, Failure
-from aegis_stream.domain.event import DEFAULT_LIMITS, NewEvent, parse_event
+from aegis_stream.domain.event import DEFAULT_LIMITS, NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationId
+from aegis_stream.domain.parsing import parse_event
 from aegis_stream.formats import choose
 from aegis_stream.formats.otlp import OTLP_LOGS, encode
 from oracles import ours

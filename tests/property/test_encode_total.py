@@ -7,8 +7,9 @@ import pytest
 from hypothesis import event, given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.domain.event import EventLimits, NewEvent, parse_event
+from aegis_stream.domain.event import EventLimits, NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationId
+from aegis_stream.domain.parsing import parse_event
 from aegis_stream.formats import REGISTRY
 from support.formats import AWKWARD_NAMES, IDS, UNHURRIED
 

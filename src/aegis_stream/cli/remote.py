@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, get_args
 
 import click
 
-from aegis_stream.domain.event import Decision
+from aegis_stream.domain.preflight import Decision
 from aegis_stream.errors import Invalid
 
 from .output import JSON

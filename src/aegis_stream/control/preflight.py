@@ -5,8 +5,9 @@ from typing import NamedTuple
 import msgspec
 from msgspec import UNSET
 
-from aegis_stream.domain.event import PREFLIGHT_DATASET, Preflight
+from aegis_stream.domain.event import PREFLIGHT_DATASET
 from aegis_stream.domain.ids import RANDOM_BYTES, Micros, new_id
+from aegis_stream.domain.preflight import Preflight
 from aegis_stream.domain.times import to_text
 
 from .caller import Caller

@@ -2,8 +2,8 @@
 
 Elasticsearch, Honeycomb, New Relic, OTLP receivers and others read a dotted name as the nested field. What is checked must be
 what they read, so `parse_event` checks the envelope (`@timestamp` and all fields of `event`, `organization` and `aegis`) in its
-nested form, which `nest` returns. The stored bytes stay as they were sent, and dotted names elsewhere (`log.level`) are no
-concern of this module.
+nested form, which `nest` returns. The stored bytes stay as they were sent. Dotted names elsewhere (`log.level`) are not
+checked.
 """
 
 from collections.abc import Mapping
@@ -18,9 +18,9 @@ LEVELS_MAX = 128
 """Most levels that any setting allows."""
 _OBJECTS = ("event", "organization", "aegis")
 _COUNTS = ("aegis", "finding_counts_by_type")
-"""An object whose keys are names of types: a dot in such a name is a part of it."""
+"""An object whose keys are names of types: a dot in such a name is part of the name."""
 _CHECKED = frozenset({("@timestamp",), ("event", "id"), ("event", "dataset"), ("organization", "id")})
-"""Paths with checks of their own; `aegis` is checked as a whole."""
+"""Paths that are checked one by one; `aegis` is checked as a whole."""
 
 _BRACE = ord("{")
 _Path = tuple[str, ...]

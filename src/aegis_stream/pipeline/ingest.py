@@ -6,8 +6,9 @@
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
-from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection, parse_event
+from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection
 from aegis_stream.domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
+from aegis_stream.domain.parsing import parse_event
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, Clock, EventLog, Notifier, Random
 

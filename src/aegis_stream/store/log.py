@@ -10,8 +10,9 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
 from aegis_stream.domain.delivery import Page
-from aegis_stream.domain.event import NewEvent, is_same_submission
+from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
+from aegis_stream.domain.parsing import is_same_submission
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, LogEntry
 

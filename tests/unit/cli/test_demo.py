@@ -6,8 +6,9 @@ import json
 from aegis_stream.cli.demo_events import demo_events
 from aegis_stream.cli.demo_receiver import PAUSE_S, SHOWN_AT_ONCE, Arrivals, print_of
 from aegis_stream.cli.screen import Screen, shorten
-from aegis_stream.domain.event import NewEvent, parse_event
+from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationId
+from aegis_stream.domain.parsing import parse_event
 
 
 def arrival(number):

@@ -19,9 +19,10 @@ from aegis_stream.domain.audit import (
     key_view,
 )
 from aegis_stream.domain.destination import BatchPolicy, Destination, DestinationSpec, Filter
-from aegis_stream.domain.event import RESERVED_DATASETS, NewEvent, parse_event
+from aegis_stream.domain.event import RESERVED_DATASETS, NewEvent
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.domain.organization import ApiKey, Scope
+from aegis_stream.domain.parsing import parse_event
 
 NOW = 1_780_000_000_000_000
 ACTOR = Actor("key_1", "ci", "admin", "192.0.2.7")

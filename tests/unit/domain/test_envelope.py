@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from msgspec import Raw
 
 from aegis_stream.domain.envelope import LEVELS_MAX, has_dotted_names, nest
-from aegis_stream.domain.event import EventLimits, NewEvent, Rejection, is_same_submission, parse_event
+from aegis_stream.domain.event import EventLimits, NewEvent, Rejection
+from aegis_stream.domain.parsing import is_same_submission, parse_event
 from aegis_stream.domain.times import to_text
 from support.api import ORG, SECOND, START
 from support.api import nested as deep

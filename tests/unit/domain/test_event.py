@@ -13,11 +13,9 @@ from aegis_stream.domain.event import (
     EventLimits,
     NewEvent,
     Rejection,
-    _parse_plain,
-    _parse_thoroughly,
-    is_same_submission,
-    parse_event,
 )
+from aegis_stream.domain.parsing import _parse_thoroughly, is_same_submission, parse_event
+from aegis_stream.domain.preflight import parse_compact
 from aegis_stream.domain.times import to_text
 from support.api import ORG, SECOND, START, make_event, make_preflight, nested, to_json
 
@@ -681,7 +679,7 @@ MEMBERS = [
 
 def test_a_compact_preflight_event_goes_the_short_way():
     """What is written without a byte too many is taken in one pass, and comes out as the long way would have it."""
-    short = _parse_plain(PLAIN, ORG)
+    short = parse_compact(PLAIN, ORG)
 
     assert short is not None
     assert short == _parse_thoroughly(PLAIN, ORG, START, lambda: MADE_ID, reserved=False)
@@ -708,7 +706,7 @@ def test_the_short_way_takes_nothing_that_the_long_way_refuses(edits):
     for at, put, cut in edits:
         raw = raw[:at] + put + raw[at + cut :]
 
-    short = _parse_plain(raw, ORG)
+    short = parse_compact(raw, ORG)
 
     if short is not None:
         assert short == _parse_thoroughly(raw, ORG, START, lambda: MADE_ID, reserved=False)
@@ -720,7 +718,7 @@ def test_no_member_more_goes_the_short_way(member):
     """At any place between two members, one more is noticed by the length alone, unless it belongs there."""
     for at in [index for index, byte in enumerate(PLAIN) if byte == ord(",")]:
         raw = PLAIN[:at] + b"," + member + PLAIN[at:]
-        short = _parse_plain(raw, ORG)
+        short = parse_compact(raw, ORG)
 
         assert short is None or not repeats_a_key(raw)
         assert taken_or_refused(raw) == taken_or_refused(raw, thoroughly=True)
@@ -737,7 +735,7 @@ def test_bare_control_characters_are_refused(control):
     """A control character in a string must be escaped; the proof by length stands on that."""
     raw = PLAIN.replace(b"said", b"sa" + control + b"id")
 
-    assert _parse_plain(raw, ORG) is None
+    assert parse_compact(raw, ORG) is None
     assert refused(raw).kind == "malformed"
 
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.domain.event import NewEvent, parse_event
+from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationId
+from aegis_stream.domain.parsing import parse_event
 from aegis_stream.formats import REGISTRY
 from aegis_stream.formats.fields import id_of, message_of, read_all, read_described
 from aegis_stream.formats.flat import flatten

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_stream.domain.destination import BatchPolicy
-from aegis_stream.domain.event import DEFAULT_LIMITS, NewEvent, parse_event
+from aegis_stream.domain.event import DEFAULT_LIMITS, NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationId
+from aegis_stream.domain.parsing import parse_event
 from aegis_stream.formats import REGISTRY, narrowed, overdue, oversize, with_query
 from support.formats import EVENTS, UNHURRIED, WHOLE, events, make_event, read_events, read_ids, stored
 

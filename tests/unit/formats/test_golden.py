@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from aegis_stream.domain.event import NewEvent, parse_event
+from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationId
+from aegis_stream.domain.parsing import parse_event
 from aegis_stream.formats import REGISTRY, Format, with_query
 
 GOLDEN = Path(__file__).parents[2] / "golden"

@@ -5,7 +5,7 @@ from typing import Literal
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from aegis_stream.domain.event import Preflight
+from aegis_stream.domain.preflight import Preflight
 
 from .base import Moment
 

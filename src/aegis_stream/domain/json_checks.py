@@ -67,9 +67,12 @@ def repeated_key(raw: bytes) -> str | None:
     found: list[str] = []
 
     def check(pairs: list[tuple[str, object]]) -> None:
-        names = [name for name, _ in pairs]
-        if len(set(names)) < len(names):
-            found.append(next(name for name in names if names.count(name) > 1))
+        seen: set[str] = set()
+        for name, _ in pairs:
+            if name in seen:
+                found.append(name)
+                break
+            seen.add(name)
 
     json.loads(raw, object_pairs_hook=check, parse_int=len, parse_float=len)
     return found[0][:100] if found else None

@@ -1,6 +1,7 @@
 """Promises of `parse_event`: what is taken, what is refused and why, what is filled in."""
 
 import json
+import time
 
 import pytest
 from hypothesis import given, settings
@@ -473,6 +474,18 @@ def repeats_a_key(raw: bytes) -> bool:
     found: list[bool] = []
     json.loads(raw, object_pairs_hook=lambda pairs: found.append(len(dict(pairs)) < len(pairs)))
     return any(found)
+
+
+def test_a_repeated_key_is_found_in_linear_time():
+    """A repeated key at the end of 25,000 others is named; a search for each key among all others would take seconds."""
+    names = [f"{number:x}" for number in range(25_000)]
+    raw = "{" + ",".join(f'"{name}":1' for name in [*names, names[-1]]) + "}"
+
+    began_s = time.thread_time()
+    rejection = refused(raw.encode())
+
+    assert rejection.field == names[-1]
+    assert time.thread_time() - began_s < 1.0
 
 
 SPELLINGS = ["a", "b", "\\u0061", "\\u0022", '\\"', "\\\\", '\\" :', "é", "\\u00e9", "\\t", ":", ""]

@@ -124,3 +124,19 @@ def test_the_alerts_use_metrics_that_exist():
 def test_a_page_answers_one_question(page):
     """Every page of docs begins with its title and the question that it answers."""
     assert re.match(r"# [^\n]+\n\n[^\n]+\?\n\n", page.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_row_of_a_table_has_its_cells(page):
+    """Every row of a table has as many cells as its head, so that no renderer drops or adds one."""
+    text = re.sub(
+        r"^```[^\n]*\n.*?^```", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL
+    )
+    tables = re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE)
+
+    assert [
+        row
+        for table in tables
+        for row in table.splitlines()
+        if row.replace("\\|", "").count("|") != table.splitlines()[0].replace("\\|", "").count("|")
+    ] == []

@@ -18,7 +18,7 @@ from .domain.attempt import Failure, FailureScope
 from .domain.delivery import Claimed, Lease
 from .domain.destination import HALTED, Destination
 from .domain.endpoint import Route
-from .domain.ids import SECOND, DestinationNo, Micros, OrganizationNo, WorkerId, new_id
+from .domain.ids import SECOND, DestinationNo, Micros, OrganizationNo, WorkerId
 from .errors import AegisError, Unavailable
 from .pipeline.settle import Settler, Settling
 from .pipeline.token_sender import TokenSender
@@ -56,6 +56,7 @@ class WorkerDeps:
     Args:
         listen: opens the bell of a worker: (worker id, what to call with organization and head).
         route_of: destination → where its requests go.
+        new_worker_id: makes an id, which names the node; a worker that lost its leases goes on under another one.
     """
 
     log: EventLog
@@ -68,6 +69,7 @@ class WorkerDeps:
     telemetry: Log
     listen: Callable[[WorkerId, Callable[[int, int], None]], WakeListener]
     route_of: Callable[[Destination], Route]
+    new_worker_id: Callable[[], WorkerId]
     settings: Settings
     look_s: float = LOOK_S
 
@@ -140,8 +142,7 @@ class Worker:
         around.telemetry.info("worker.stopped", worker_id=self.worker_id, lease_lost=self._lost.is_set())
 
     def _begin(self) -> None:
-        random, clock = self.around.random, self.around.clock
-        self.worker_id = WorkerId(new_id("wrk", clock.now(), random.random_bytes(10)))
+        self.worker_id = self.around.new_worker_id()
         self._lost = asyncio.Event()
         for kept in (
             self._forwarders,

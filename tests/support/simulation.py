@@ -26,6 +26,7 @@ from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.settings import Settings
 from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
+from aegis_stream.store.nodes import new_worker_id
 from aegis_stream.store.retention import Retention
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.telemetry import Log
@@ -367,6 +368,7 @@ class Simulation:
                 telemetry=self.telemetry,
                 listen=self.bells.listen,
                 route_of=self.route_of,
+                new_worker_id=lambda: new_worker_id("5141c0de00", self.clock.now(), self.random),
                 settings=self.settings,
                 look_s=self.look_s,
             )

@@ -1,7 +1,9 @@
 """The store: everything that outlives a process.
 
 log.py         the event log: append, pages            (port EventLog)
-ledger.py      leases, settlements, retries, dead letters, replays   (port Ledger)
+leases.py      workers, and the leases by which they serve
+nodes.py       which node a worker runs on
+ledger.py      settlements, retries, replays under way  (port Ledger)
 organizations.py, keys.py, destinations.py, dead_letters.py, replays.py, attempts.py   what people govern: functions of a unit
 directory.py   what a worker looks up about destinations           (port Directory)
 records.py     a destination ↔ its row

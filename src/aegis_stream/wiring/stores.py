@@ -15,6 +15,7 @@ from aegis_stream.store.database import Database
 from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
+from aegis_stream.store.nodes import is_of_node, own_node
 from aegis_stream.store.opening import Location, is_alive, open_database
 from aegis_stream.store.retention import Retention
 from aegis_stream.store.secrets import StoredSecrets, needs_a_key
@@ -35,6 +36,7 @@ class Stores:
     secrets: StoredSecrets
     retention: Retention
     location: Location
+    node: str
     operator_digest: bytes
     notes: tuple[str, ...]
 
@@ -82,6 +84,7 @@ def open_stores(
         stored_secrets,
         Retention(db),
         location,
+        own_node(folder, SystemRandom()),
         operator_digest,
         tuple(notes),
     )
@@ -144,9 +147,9 @@ def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> by
 
 
 async def remove_dead_workers(stores: Stores, telemetry: Log) -> None:
-    """Free what dead workers of this machine still hold, so that nobody waits for their leases to expire."""
+    """Remove the dead workers of this node, so that nobody waits for their leases to expire; those of other nodes expire."""
     with contextlib.suppress(Unavailable):  # a full disk: the leases expire by themselves
         for worker_id in await stores.ledger.workers():
-            if not is_alive(stores.location, worker_id):
+            if is_of_node(worker_id, stores.node) and not is_alive(stores.location, worker_id):
                 await stores.ledger.retire(WorkerId(worker_id))
                 telemetry.info("store.worker_removed", worker_id=worker_id)

@@ -2,6 +2,7 @@
 
 from aegis_stream.pipeline.route import route_of
 from aegis_stream.settings import Settings
+from aegis_stream.store.nodes import new_worker_id
 from aegis_stream.store.opening import open_listener
 from aegis_stream.telemetry import Log
 from aegis_stream.worker import Worker, WorkerDeps
@@ -13,6 +14,7 @@ from .stores import Stores
 
 def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
     """Return a worker on these stores."""
+    clock, random = SystemClock(), SystemRandom()
     return Worker(
         WorkerDeps(
             log=stores.log,
@@ -20,11 +22,12 @@ def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
             directory=stores.directory,
             retention=stores.retention,
             sender=make_sender(settings),
-            clock=SystemClock(),
-            random=SystemRandom(),
+            clock=clock,
+            random=random,
             telemetry=telemetry,
             listen=lambda worker_id, on_ring: open_listener(stores.location, worker_id, on_ring),
             route_of=lambda destination: route_of(destination.spec, settings, destination.org_id),
+            new_worker_id=lambda: new_worker_id(stores.node, clock.now(), random),
             settings=settings,
         )
     )

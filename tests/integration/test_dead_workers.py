@@ -1,0 +1,31 @@
+"""Workers that are gone without a word: who may remove them."""
+
+from aegis_stream import wiring
+from aegis_stream.domain.ids import WorkerId
+from aegis_stream.store.nodes import new_worker_id
+from support.api import FakeLog
+from support.settings import make_settings
+from support.simulation import SeededRandom
+
+HOUR_US = 3_600_000_000
+
+
+async def test_a_node_removes_only_its_own_dead_workers(tmp_path):
+    """A start removes the workers of its node that have no process, and leaves those of other nodes to their leases."""
+    log, clock, random = FakeLog(), wiring.SystemClock(), SeededRandom(1)
+    stores = wiring.open_stores(make_settings(data_dir=tmp_path / "data"), log)
+    dead = new_worker_id(stores.node, clock.now(), random)
+    elsewhere = new_worker_id("0123456789", clock.now(), random)
+    old = WorkerId("wrk_01hzzzzzzzzzzzzzzzzzzzzzzz")  # as version 0.1 named them
+    for worker_id in (dead, elsewhere, old):
+        await stores.ledger.enlist(worker_id, HOUR_US)
+
+    await wiring.remove_dead_workers(stores, log)
+    left = await stores.ledger.workers()
+    stores.close()
+
+    assert left == [elsewhere]
+    assert {values["worker_id"] for _, event, values in log.lines if event == "store.worker_removed"} == {
+        dead,
+        old,
+    }

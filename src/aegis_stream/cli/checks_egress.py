@@ -74,12 +74,12 @@ async def check_destinations(
     findings += [
         _bad(listed(ids), "", text, "change the URL of the destination") for text, ids in refused.items()
     ]
-    look = _Look(settings, connect=connect)
+    checker = _TargetChecker(settings, connect=connect)
     gate = asyncio.Semaphore(AT_ONCE_MAX)
 
     async def judge(target: _Target) -> tuple[str, str] | None:
         async with gate:
-            return await look.fault(target)
+            return await checker.fault(target)
 
     faults = await asyncio.gather(*(judge(one) for one in targets))
     for (target, ids), fault in zip(targets.items(), faults, strict=True):
@@ -100,7 +100,7 @@ async def check_destinations(
     return findings
 
 
-class _Look:
+class _TargetChecker:
     """Checks one target after the other, with the guard and the trusted authorities of deliveries."""
 
     def __init__(self, settings: Settings, *, connect: bool) -> None:

@@ -26,15 +26,15 @@ from .client import Client
 from .demo_events import demo_events
 from .demo_next import say_what_next, write_keys
 from .demo_receiver import Arrivals, Receiving, receiving
-from .demo_service import LOOK_S, StartFailed, local_service, serve_command
+from .demo_service import POLL_S, StartFailed, local_service, serve_command
 from .demo_steps import (
     Account,
-    Stage,
+    DemoContext,
     make_destination,
     make_ingest_key,
     make_organization,
-    press_test,
     send_events,
+    test_destination,
 )
 from .screen import Screen, shorten
 
@@ -52,7 +52,7 @@ def run_demo(settings: Settings, events: Path | None, port: int, config: Path | 
         ended by itself, was rejected or did not arrive. No process is left, and no secret on disk except those of the
         data directory.
     """
-    stage = Stage(
+    context = DemoContext(
         settings,
         Screen(sys.stdout),
         settings.store.data_dir.absolute() / "demo",
@@ -61,9 +61,9 @@ def run_demo(settings: Settings, events: Path | None, port: int, config: Path | 
     all_well = True
     try:
         with ExitStack() as stack:
-            stack.callback(stage.screen.say, "Stopped.")
+            stack.callback(context.screen.say, "Stopped.")
             stack.enter_context(_signals_blocked_at_the_end())
-            running = _play(stage, stack, (events, port, config))
+            running = _play(context, stack, (events, port, config))
             all_well = running.all_arrived
             running.watch()
     except KeyboardInterrupt:
@@ -90,55 +90,57 @@ class _Running:
         """Show what arrives from now on. Raises: StartFailed when service or receiver ends by itself."""
         while self.service.poll() is None and self.receiving.thread.is_alive():
             self.arrivals.settle()
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         who = "the receiver" if self.service.poll() is None else "the service"
         raise StartFailed(f"{who} ended unexpectedly: see the log of the service, {self.log}")
 
 
-def _play(stage: Stage, stack: ExitStack, wishes: tuple[Path | None, int, Path | None]) -> _Running:
+def _play(context: DemoContext, stack: ExitStack, options: tuple[Path | None, int, Path | None]) -> _Running:
     """Do all steps in order; what must be undone at the end goes on the stack."""
-    events, port, config = wishes
-    screen, settings = stage.screen, stage.settings
-    _make_folder(stage)
+    events, port, config = options
+    screen, settings = context.screen, context.settings
+    _make_folder(context)
     source = stack.enter_context(_open_events(events))
     operator_key = settings.secrets.operator_key or new_secret(OPERATOR_KEY_PREFIX, secrets.token_bytes(32))
     bearer = secrets.token_hex(16)
-    arrivals = Arrivals(screen, stage.org_id, time.monotonic)
+    arrivals = Arrivals(screen, context.org_id, time.monotonic)
 
     screen.say("1. Start a receiver with TLS", f"   $ aegis receiver --tls --bearer {shorten(bearer)}")
-    fails: Callable[[], bool] = stage.failing.exists
+    fails: Callable[[], bool] = context.failing.exists
     receiver = stack.enter_context(
-        receiving(arrivals, bearer=bearer, folder=stage.folder / "tls", fails=fails)
+        receiving(arrivals, bearer=bearer, folder=context.folder / "tls", fails=fails)
     )
     screen.say(f"   listens on {receiver.url}", "")
 
     screen.say("2. Start the service", *serve_command(settings, port, config))
-    log = stage.folder / "service.log"
+    log = context.folder / "service.log"
     service = stack.enter_context(local_service(settings, config, operator_key, log))
     service.start(port)
     url = service.wait_for_url(port)
     screen.say(f"   answers on {url}, logs to {log}", "")
 
-    api_key = make_organization(stage, url, operator_key)
-    with Client(url, api_key, stage.org_id) as client:
+    api_key = make_organization(context, url, operator_key)
+    with Client(url, api_key, context.org_id) as client:
         admin = Account(client, shorten(api_key))
-        ingest_key = make_ingest_key(stage, admin)
-        destination = make_destination(stage, admin, receiver, bearer)
-        press_test(stage, admin, destination["id"])
-        all_arrived = send_events(stage, (url, ingest_key), source, arrivals, service.process)
-    write_keys(stage, stack, url, api_key)
-    say_what_next(stage, url, destination["id"], receiver, next(reversed(arrivals.prints), "EVENT_ID"))
+        ingest_key = make_ingest_key(context, admin)
+        destination = make_destination(context, admin, receiver, bearer)
+        test_destination(context, admin, destination["id"])
+        all_arrived = send_events(context, (url, ingest_key), source, arrivals, service.process)
+    write_keys(context, stack, url, api_key)
+    say_what_next(
+        context, url, destination["id"], receiver, next(reversed(arrivals.fingerprints), "EVENT_ID")
+    )
     return _Running(service.process, log, receiver, arrivals, all_arrived)
 
 
-def _make_folder(stage: Stage) -> None:
+def _make_folder(context: DemoContext) -> None:
     try:
-        stage.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        stage.folder.mkdir(mode=0o700, exist_ok=True)
-        stage.failing.unlink(missing_ok=True)
+        context.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        context.folder.mkdir(mode=0o700, exist_ok=True)
+        context.failing.unlink(missing_ok=True)
     except OSError as error:
         raise StartFailed(
-            f"cannot use the data directory {stage.folder.parent}: {error.strerror}; set AEGIS_DATA_DIR to another"
+            f"cannot use the data directory {context.folder.parent}: {error.strerror}; set AEGIS_DATA_DIR to another"
         ) from error
 
 

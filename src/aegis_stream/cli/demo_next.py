@@ -7,37 +7,39 @@ from contextlib import ExitStack
 from urllib.parse import quote
 
 from .demo_receiver import Receiving
-from .demo_steps import Stage
+from .demo_steps import DemoContext
 
 
-def write_keys(stage: Stage, stack: ExitStack, url: str, api_key: str) -> None:
+def write_keys(context: DemoContext, stack: ExitStack, url: str, api_key: str) -> None:
     """Write the key to files that the proposed commands read; the stack removes them."""
     files = {
         "auth-header": f"Authorization: Bearer {api_key}\n",
         "env": f"export AEGIS_URL={url} AEGIS_API_KEY={api_key}\n",
     }
     for name, text in files.items():
-        path = stage.folder / name
+        path = context.folder / name
         path.unlink(missing_ok=True)
         stack.callback(path.unlink, missing_ok=True)
         with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(text)
-    stack.callback(stage.failing.unlink, missing_ok=True)
+    stack.callback(context.failing.unlink, missing_ok=True)
 
 
-def say_what_next(stage: Stage, url: str, destination_id: str, receiver: Receiving, event_id: str) -> None:
+def say_what_next(
+    context: DemoContext, url: str, destination_id: str, receiver: Receiving, event_id: str
+) -> None:
     """Print commands to try.
 
     Args:
         event_id: an event that has arrived.
     """
-    base = f"{url}/api/orgs/{stage.org_id}"
-    header = shlex.quote(f"@{stage.folder / 'auth-header'}")
-    failing, env = shlex.quote(str(stage.failing)), shlex.quote(str(stage.folder / "env"))
+    base = f"{url}/api/orgs/{context.org_id}"
+    header = shlex.quote(f"@{context.folder / 'auth-header'}")
+    failing, env = shlex.quote(str(context.failing)), shlex.quote(str(context.folder / "env"))
     decision = json.dumps({"decision": "BLOCKED", "destination": "VENDOR", "summary": "Two card numbers."})
     redrive = f"{base}/forwarding-destinations/{destination_id}/dead-letters/redrive"
     json_type = "-H 'Content-Type: application/json'"
-    stage.screen.say(
+    context.screen.say(
         f"API documentation: {url}/docs",
         "",
         "Try next, in another terminal:",
@@ -54,8 +56,8 @@ def say_what_next(stage: Stage, url: str, destination_id: str, receiver: Receivi
         "   # let the receiver work again, and redrive the dead letters",
         f"   rm {failing}; curl -sS -X POST {redrive} -H {header} {json_type} -d '{{}}'",
         "   # the same with the command line",
-        f"   . {env}; aegis destination show {destination_id} --org {stage.org_id}",
-        f"   . {env}; aegis event tail --org {stage.org_id}",
+        f"   . {env}; aegis destination show {destination_id} --org {context.org_id}",
+        f"   . {env}; aegis event tail --org {context.org_id}",
         "",
         "Runs until Ctrl-C.",
     )

@@ -27,15 +27,15 @@ PAUSE_S = 1.0
 START_S = 10.0
 
 
-class Print(NamedTuple):
+class Fingerprint(NamedTuple):
     """A short digest of an event: tells whether two events are equal."""
 
     timestamp: str | None
     digest: bytes
 
 
-def print_of(event: dict[str, Any], org_id: str) -> Print:
-    """Return the print of an event as the service stores it, with its organization filled in."""
+def fingerprint_of(event: dict[str, Any], org_id: str) -> Fingerprint:
+    """Return the fingerprint of an event as the service stores it, with its organization filled in."""
     stored = {name: value for name, value in event.items() if name != "@timestamp"}
     if has_only_dotted(stored, "organization"):
         stored["organization.id"] = org_id
@@ -43,11 +43,11 @@ def print_of(event: dict[str, Any], org_id: str) -> Print:
         organization = stored.get("organization")
         stored["organization"] = {"id": org_id} | (organization if isinstance(organization, dict) else {})
     text = json.dumps(stored, sort_keys=True, separators=(",", ":"))
-    return Print(event.get("@timestamp"), hashlib.sha256(text.encode()).digest()[:16])
+    return Fingerprint(event.get("@timestamp"), hashlib.sha256(text.encode()).digest()[:16])
 
 
 class Arrivals(TextIOBase):
-    """Reads the receiver's output: shows the first events of a burst, counts the rest, keeps the print of each.
+    """Reads the receiver's output: shows the first events of a burst, counts the rest, keeps the fingerprint of each.
 
     Args:
         org_id: organization of the events.
@@ -56,7 +56,7 @@ class Arrivals(TextIOBase):
 
     def __init__(self, screen: Screen, org_id: str, now_s: Callable[[], float]) -> None:
         super().__init__()
-        self.prints: dict[str, Print] = {}
+        self.fingerprints: dict[str, Fingerprint] = {}
         self.last_s = now_s()
         self._screen = screen
         self._org_id = org_id
@@ -76,7 +76,7 @@ class Arrivals(TextIOBase):
         if self._unsaid and self._now_s() - self.last_s > PAUSE_S:
             self._progress()
 
-    def begin_anew(self) -> None:
+    def start_new_burst(self) -> None:
         """Start a new burst, without showing the count of the old one."""
         self._in_burst, self._unsaid = 0, False
 
@@ -88,7 +88,7 @@ class Arrivals(TextIOBase):
         self.last_s = now_s
         self._in_burst += 1
         if "event" in line and not line["test"]:
-            self.prints.setdefault(str(line["id"]), print_of(line["event"], self._org_id))
+            self.fingerprints.setdefault(str(line["id"]), fingerprint_of(line["event"], self._org_id))
         if self._in_burst <= SHOWN_AT_ONCE:
             self._said_s = now_s
             self._screen.say("   receiver  " + _shown(line))
@@ -99,7 +99,7 @@ class Arrivals(TextIOBase):
 
     def _progress(self) -> None:
         self._said_s, self._unsaid = self._now_s(), False
-        self._screen.say(f"   receiver  … {len(self.prints):,} events so far")
+        self._screen.say(f"   receiver  … {len(self.fingerprints):,} events so far")
 
 
 def _shown(line: dict[str, Any]) -> str:

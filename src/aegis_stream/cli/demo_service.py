@@ -20,7 +20,7 @@ START_S = 30.0
 """Longest time for the service to start, seconds."""
 STOP_S = 15.0
 """Longest time for the service to stop before it is killed, seconds."""
-LOOK_S = 0.1
+POLL_S = 0.1
 LOG_LINES_SHOWN = 12
 
 
@@ -64,7 +64,7 @@ class LocalService:
             found = re.search(r"^Aegis Audit Stream \S+ on (http://\S+)", text, re.MULTILINE)
             if found and _is_healthy(found[1]):
                 return found[1]
-            time.sleep(LOOK_S)
+            time.sleep(POLL_S)
         raise StartFailed(
             f"the service did not answer on port {wanted_port} within {START_S:g} s: see {self._log}"
         )

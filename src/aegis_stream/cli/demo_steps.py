@@ -13,8 +13,8 @@ from aegis_stream.receiver import event_id
 from aegis_stream.settings import Settings
 
 from .client import Client
-from .demo_receiver import Arrivals, Print, Receiving, print_of
-from .demo_service import LOOK_S, START_S, StartFailed
+from .demo_receiver import Arrivals, Fingerprint, Receiving, fingerprint_of
+from .demo_service import POLL_S, START_S, StartFailed
 from .input_advice import advice_on
 from .screen import Screen, shorten
 from .sending import Dispatch, Line, Summary, read_batches
@@ -27,7 +27,7 @@ RETRY = {"max_attempts": 3, "base_seconds": 2, "multiplier": 2, "max_seconds": 1
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoContext:
     """What all steps use."""
 
     settings: Settings
@@ -48,34 +48,36 @@ class Account(NamedTuple):
     shown_key: str
 
 
-def make_organization(stage: Stage, url: str, operator_key: str) -> str:
+def make_organization(context: DemoContext, url: str, operator_key: str) -> str:
     """Create the organization. Returns: its admin key."""
-    body = {"name": "Demo", "id": stage.org_id}
-    stage.screen.say(
+    body = {"name": "Demo", "id": context.org_id}
+    context.screen.say(
         "3. Create an organization and its admin key, with the operator key",
         *_curl(f"{url}/api/orgs", shorten(operator_key), body),
     )
     with Client(url, operator_key) as operator:
         made = operator.call("POST", "/api/orgs", body=body)
     key: str = made["api_key"]
-    _say_answer(stage, {"org_id": made["org_id"], "api_key": shorten(key)})
+    _say_answer(context, {"org_id": made["org_id"], "api_key": shorten(key)})
     return key
 
 
-def make_ingest_key(stage: Stage, admin: Account) -> str:
+def make_ingest_key(context: DemoContext, admin: Account) -> str:
     """Create a key for events. Returns: its text."""
     body = {"name": "demo", "scope": "ingest"}
     path = admin.client.org_path("api-keys")
-    stage.screen.say(
+    context.screen.say(
         "4. Create a key that can only send events", *_curl(admin.client.url + path, admin.shown_key, body)
     )
     made = admin.client.call("POST", path, body=body)
     key: str = made["api_key"]
-    _say_answer(stage, {"id": made["id"], "scope": made["scope"], "api_key": shorten(key)})
+    _say_answer(context, {"id": made["id"], "scope": made["scope"], "api_key": shorten(key)})
     return key
 
 
-def make_destination(stage: Stage, admin: Account, receiver: Receiving, bearer: str) -> dict[str, Any]:
+def make_destination(
+    context: DemoContext, admin: Account, receiver: Receiving, bearer: str
+) -> dict[str, Any]:
     """Create a destination for the receiver. Returns: it, as the API answers."""
     body = {
         "name": "Demo receiver",
@@ -87,24 +89,24 @@ def make_destination(stage: Stage, admin: Account, receiver: Receiving, bearer: 
     }
     path = admin.client.org_path("forwarding-destinations")
     shown = body | {"auth_header_value": f"Bearer {shorten(bearer)}", "ca_certificate": "-----BEGIN …"}
-    stage.screen.say("5. Create a destination", *_curl(admin.client.url + path, admin.shown_key, shown))
+    context.screen.say("5. Create a destination", *_curl(admin.client.url + path, admin.shown_key, shown))
     made: dict[str, Any] = admin.client.call("POST", path, body=body)
-    _say_answer(stage, {name: made[name] for name in ("id", "url", "status", "auth_header_set")})
+    _say_answer(context, {name: made[name] for name in ("id", "url", "status", "auth_header_set")})
     return made
 
 
-def press_test(stage: Stage, admin: Account, destination_id: str) -> None:
+def test_destination(context: DemoContext, admin: Account, destination_id: str) -> None:
     """Send the test event. Raises: StartFailed when the receiver does not accept it."""
     path = admin.client.org_path("forwarding-destinations", destination_id, "test")
-    stage.screen.say("6. Test the destination", *_curl(admin.client.url + path, admin.shown_key, None))
+    context.screen.say("6. Test the destination", *_curl(admin.client.url + path, admin.shown_key, None))
     answer = admin.client.call("POST", path)
-    _say_answer(stage, answer)
+    _say_answer(context, answer)
     if not answer["ok"]:
         raise StartFailed(f"the receiver did not accept the test event: {answer.get('error')}")
 
 
 def send_events(
-    stage: Stage,
+    context: DemoContext,
     account: tuple[str, str],
     source: BinaryIO,
     arrivals: Arrivals,
@@ -117,57 +119,64 @@ def send_events(
     """
     url, ingest_key = account
     name = getattr(source, "name", "built-in events")
-    stage.screen.say(
+    context.screen.say(
         f"7. Send events: {name}",
-        f"   $ curl -sS {url}/api/orgs/{stage.org_id}/events -H 'Authorization: Bearer {shorten(ingest_key)}' \\",
+        f"   $ curl -sS {url}/api/orgs/{context.org_id}/events -H 'Authorization: Bearer {shorten(ingest_key)}' \\",
         "     -H 'Content-Type: application/x-ndjson' --data-binary @events.ndjson",
     )
-    expected: dict[str, Print] = {}
+    expected: dict[str, Fingerprint] = {}
 
     def expect(lines: list[Line]) -> None:
         for line in lines:
             event = json.loads(line.body)
-            expected.setdefault(str(event_id(event)), print_of(event, stage.org_id))
+            expected.setdefault(str(event_id(event)), fingerprint_of(event, context.org_id))
 
     first_line = b""
-    with Client(url, ingest_key, stage.org_id) as client:
+    with Client(url, ingest_key, context.org_id) as client:
         dispatch = Dispatch(
             client=client,
             retry_for_s=START_S,
             make_id=lambda: f"evt_{uuid.uuid4().hex}",
             now_s=time.monotonic,
             sleep=time.sleep,
-            note=lambda text: stage.screen.say(f"   {text}"),
+            note=lambda text: context.screen.say(f"   {text}"),
             on_stored=expect,
         )
         for batch in read_batches(source):
             first_line = first_line or batch[0].body
             dispatch.send(batch)
     _wait_for(arrivals, expected, service)
-    arrivals.begin_anew()
-    return _compare(stage, dispatch.summary, expected, (arrivals, name, first_line))
+    arrivals.start_new_burst()
+    return _compare(context, dispatch.summary, expected, (arrivals, name, first_line))
 
 
-def _wait_for(arrivals: Arrivals, expected: dict[str, Print], service: subprocess.Popen[bytes]) -> None:
+def _wait_for(arrivals: Arrivals, expected: dict[str, Fingerprint], service: subprocess.Popen[bytes]) -> None:
     began_s = time.monotonic()
-    while len(arrivals.prints) < len(expected) or not expected.keys() <= arrivals.prints.keys():
+    while len(arrivals.fingerprints) < len(expected) or not expected.keys() <= arrivals.fingerprints.keys():
         if time.monotonic() - max(began_s, arrivals.last_s) > SILENCE_S or service.poll() is not None:
             return
-        time.sleep(LOOK_S)
+        time.sleep(POLL_S)
 
 
 def _compare(
-    stage: Stage, summary: Summary, expected: dict[str, Print], came: tuple[Arrivals, str, bytes]
+    context: DemoContext,
+    summary: Summary,
+    expected: dict[str, Fingerprint],
+    came: tuple[Arrivals, str, bytes],
 ) -> bool:
     """Show how many events were sent, stored, and arrived, and how many are equal. Returns and raises as `send_events`."""
     arrivals, name, first_line = came
-    arrived = {event_id: arrivals.prints[event_id] for event_id in expected if event_id in arrivals.prints}
-    equal = sum(_is_same(expected[event_id], print_) for event_id, print_ in arrived.items())
+    arrived = {
+        event_id: arrivals.fingerprints[event_id]
+        for event_id in expected
+        if event_id in arrivals.fingerprints
+    }
+    equal = sum(_is_same(expected[event_id], fingerprint) for event_id, fingerprint in arrived.items())
     counts = (
         f"   sent {summary.sent:,}   stored {len(expected):,}   arrived {len(arrived):,}   equal {equal:,}"
     )
     if not expected:
-        stage.screen.say("", counts, "")
+        context.screen.say("", counts, "")
         reason = advice_on(first_line) or summary.rejected[0].error
         raise StartFailed(f"no event of {name} was stored: {reason}")
     verdict = "all equal"
@@ -175,7 +184,7 @@ def _compare(
         verdict = "NOT ALL ARRIVED: see aegis dead-letter list, and the log of the service"
     elif summary.rejected_total:
         verdict = f"{summary.rejected_total:,} REJECTED"
-    stage.screen.say(
+    context.screen.say(
         "",
         f"{counts}   {verdict}",
         *(f"   line {one.line} was rejected: {one.error}" for one in summary.rejected[:REJECTIONS_SHOWN_MAX]),
@@ -184,7 +193,7 @@ def _compare(
     return verdict == "all equal"
 
 
-def _is_same(sent: Print, came: Print) -> bool:
+def _is_same(sent: Fingerprint, came: Fingerprint) -> bool:
     return sent.digest == came.digest and sent.timestamp in (None, came.timestamp)
 
 
@@ -197,5 +206,5 @@ def _curl(url: str, shown_key: str, body: object | None) -> tuple[str, ...]:
     return first, f"{second} \\", f"     -H 'Content-Type: application/json' -d {shlex.quote(text)}"
 
 
-def _say_answer(stage: Stage, answer: object) -> None:
-    stage.screen.say(f"   {json.dumps(answer, ensure_ascii=False)}", "")
+def _say_answer(context: DemoContext, answer: object) -> None:
+    context.screen.say(f"   {json.dumps(answer, ensure_ascii=False)}", "")

@@ -21,7 +21,7 @@ from .values import Whole
 if TYPE_CHECKING:
     from .client import Client
 
-Destination = Mapping[str, Any]
+DestinationJson = Mapping[str, Any]
 
 DST = click.argument("destination_id", metavar="DST")
 
@@ -239,14 +239,14 @@ def _time(text: str | None, option: str) -> str | None:
     return moment.isoformat()
 
 
-def _show(one: Destination, *, as_json: bool) -> None:
+def _show(one: DestinationJson, *, as_json: bool) -> None:
     if as_json:
         print_json(one)
     else:
         _print_destination(one)
 
 
-def _print_destination(one: Destination) -> None:
+def _print_destination(one: DestinationJson) -> None:
     stats, last_error = one["stats"], one["last_error"]
     header = f"{one['auth_header_name']}: ****" if one["auth_header_set"] else "none"
     if one["oauth2"] is not None:

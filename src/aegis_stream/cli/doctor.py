@@ -35,7 +35,7 @@ def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | N
     problem.
     """
     findings = []
-    for one in _look(context, config, egress=egress):
+    for one in _check(context, config, egress=egress):
         findings.append(one)
         if not as_json:
             _print(one)
@@ -47,7 +47,7 @@ def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | N
     return 1 if problems else 0
 
 
-def _look(context: click.Context, config: Path | None, *, egress: bool) -> Iterator["Finding"]:
+def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iterator["Finding"]:
     """Run one check after the other, as far as possible."""
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
     from aegis_stream.wiring import database_location  # noqa: PLC0415
@@ -76,14 +76,14 @@ def _look(context: click.Context, config: Path | None, *, egress: bool) -> Itera
     yield from checks.check_files(folder, location.path)
     yield from checks.check_disk(folder)
     if location.path.exists():
-        yield from _look_inside(settings, location, egress=egress)
+        yield from _check_database_file(settings, location, egress=egress)
     else:
         yield checks.Finding(
             "database", "note", f"{location.path} does not exist yet", "nothing: the first start creates it"
         )
 
 
-def _look_inside(settings: "Settings", location: "Location", *, egress: bool) -> Iterator["Finding"]:
+def _check_database_file(settings: "Settings", location: "Location", *, egress: bool) -> Iterator["Finding"]:
     """Check the database, its content, and its keys."""
     from aegis_stream.errors import Unavailable  # noqa: PLC0415
     from aegis_stream.store.opening import inspect_database  # noqa: PLC0415
@@ -94,7 +94,7 @@ def _look_inside(settings: "Settings", location: "Location", *, egress: bool) ->
         with inspect_database(location) as inspection:
             yield from check_database(location, inspection)
             if inspection.schema.found == inspection.schema.newest:
-                yield from _look_at_rows(settings, location, inspection, egress=egress)
+                yield from _check_content(settings, location, inspection, egress=egress)
     except Unavailable as error:
         remedy = (
             "run aegis doctor as the user of the service; if the database is damaged, restore the last backup"
@@ -102,7 +102,7 @@ def _look_inside(settings: "Settings", location: "Location", *, egress: bool) ->
         yield Finding("database", "problem", error.message, remedy)
 
 
-def _look_at_rows(
+def _check_content(
     settings: "Settings", location: "Location", inspection: "Inspection", *, egress: bool
 ) -> Iterator["Finding"]:
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415

@@ -4,7 +4,7 @@ import io
 import json
 
 from aegis_stream.cli.demo_events import demo_events
-from aegis_stream.cli.demo_receiver import PAUSE_S, SHOWN_AT_ONCE, Arrivals, print_of
+from aegis_stream.cli.demo_receiver import PAUSE_S, SHOWN_AT_ONCE, Arrivals, fingerprint_of
 from aegis_stream.cli.screen import Screen, shorten
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationId
@@ -82,14 +82,14 @@ def test_failures_are_shown():
     assert "500 on purpose" in stream.getvalue()
 
 
-def test_a_print_is_that_of_the_stored_event():
+def test_a_fingerprint_is_that_of_the_stored_event():
     """An event equals itself with its organization filled in and its members reordered, and no other event."""
     sent = {"event": {"id": "e"}, "n": 1}
     came = {"n": 1, "organization": {"id": "org_a"}, "event": {"id": "e"}}
 
-    assert print_of(sent, "org_a") == print_of(came, "org_a")
-    assert print_of(sent, "org_a") != print_of({**sent, "n": 2}, "org_a")
-    assert print_of(sent, "org_a") != print_of(sent, "org_b")
+    assert fingerprint_of(sent, "org_a") == fingerprint_of(came, "org_a")
+    assert fingerprint_of(sent, "org_a") != fingerprint_of({**sent, "n": 2}, "org_a")
+    assert fingerprint_of(sent, "org_a") != fingerprint_of(sent, "org_b")
 
 
 def test_a_shortened_secret_cannot_be_used():

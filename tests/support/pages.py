@@ -14,7 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from aegis_stream.api.schemas.destinations import DestinationWrite, spec_of
+from aegis_stream.api.schemas.destinations import (
+    DestinationWrite,
+)
+from aegis_stream.api.schemas.specs import spec_of
 from aegis_stream.cli.destination_body import body_of
 from aegis_stream.cli.main import cli
 from aegis_stream.domain.destination import (

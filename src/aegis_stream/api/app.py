@@ -10,9 +10,9 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 
 from aegis_stream import __version__
+from aegis_stream.control import destinations as destination_control
 from aegis_stream.control.audit import RefusalLog
 from aegis_stream.errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
-from aegis_stream.store.destinations import totals
 from aegis_stream.telemetry import METRICS, place_of
 
 from . import dead_letters, deliveries, destinations, events, organizations, replays
@@ -127,7 +127,7 @@ async def readyz(request: AnyRequest) -> dict[str, str]:
     """Tell that the store answers. Raises: Unavailable."""
     try:
         async with asyncio.timeout(2):
-            await control_of(request).db.read(totals)
+            await destination_control.totals(control_of(request))
     except TimeoutError as error:
         raise Unavailable("the store does not answer within 2 s", code="store-slow") from error
     return {"status": "ready"}
@@ -137,19 +137,9 @@ async def readyz(request: AnyRequest) -> dict[str, str]:
 async def metrics(request: AnyRequest) -> str:
     """Write all metrics in Prometheus' text format."""
     service = service_of(request)
-    names = (
-        "destinations",
-        "deliveries_total",
-        "failed_attempts_total",
-        "retrying",
-        "dead_letters",
-        "backlog",
-        "destinations_failing",
-        "destinations_halted",
-    )
+    totals = await destination_control.totals(service.control)
     values: dict[str, list[tuple[str, int]]] = {
-        f"aegis_{name}": [("", value)]
-        for name, value in zip(names, await service.control.db.read(totals), strict=True)
+        f"aegis_{name}": [("", value)] for name, value in totals._asdict().items()
     }
     counts = service.counts
     for name, label, counted in (

@@ -18,9 +18,8 @@ from .schemas.destinations import (
     DestinationPatchWrite,
     DestinationWrite,
     destination_body,
-    patch_of,
-    spec_of,
 )
+from .schemas.specs import patch_of, spec_of
 from .scopes import caller_of
 from .service import control_of
 

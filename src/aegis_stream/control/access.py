@@ -14,12 +14,14 @@ from dataclasses import dataclass, field
 from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
-from aegis_stream.domain.ids import SECOND, Micros, OrganizationId, OrganizationNo
+from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
 from aegis_stream.domain.organization import ApiKey, Scope
 from aegis_stream.domain.rate import Buckets, Rate
 from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
 from aegis_stream.ports import Clock
 from aegis_stream.settings import Settings
+
+from .caller import Principal
 
 REMEMBER_US = 1_000_000
 """How long a good key is accepted without asking the store again, microseconds."""
@@ -29,13 +31,6 @@ REMEMBERED_MAX = 10_000
 GUESSES_TOLD = Rate(1, 60)
 """Log lines about wrong keys: one a minute for each network and kind, or guessing would fill the log."""
 
-ALLOWED: dict[Scope, frozenset[Scope]] = {
-    Scope.ADMIN: frozenset({Scope.ADMIN, Scope.INGEST, Scope.READ}),
-    Scope.INGEST: frozenset({Scope.INGEST}),
-    Scope.READ: frozenset({Scope.READ}),
-}
-"""What a key of each scope may do."""
-
 
 class Keys(Protocol):
     """Where keys are looked up."""
@@ -43,37 +38,6 @@ class Keys(Protocol):
     async def key_by_digest(self, digest: bytes) -> ApiKey | None:
         """Return the key with this SHA-256, or None."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Principal:
-    """Who calls: a key of one organization.
-
-    Args:
-        name: of the key, "" for none.
-    """
-
-    organization_no: OrganizationNo
-    org_id: OrganizationId
-    scope: Scope
-    key_id: str
-    name: str = ""
-
-    def require(self, org_id: str, scope: Scope | None) -> None:
-        """Refuse a call on another organization (as if it did not exist) or beyond the key's scope.
-
-        Args:
-            scope: what the call needs; None where any key of the organization is enough.
-        Raises: NotFound, Denied.
-        """
-        if org_id != self.org_id:
-            raise NotFound(
-                f"organization {org_id[:80]!r} does not exist, or this key belongs to another one: check the id in the URL"
-            )
-        if scope is not None and scope not in ALLOWED[self.scope]:
-            raise Denied(
-                f"this key has scope {self.scope.value}; the call needs scope {scope.value}: use a key with that scope"
-            )
 
 
 @dataclass(frozen=True, slots=True)

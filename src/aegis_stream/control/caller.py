@@ -5,8 +5,46 @@ from dataclasses import dataclass
 from aegis_stream.domain import audit
 from aegis_stream.domain.audit import Actor
 from aegis_stream.domain.ids import OrganizationId, OrganizationNo
+from aegis_stream.domain.organization import Scope
+from aegis_stream.errors import Denied, NotFound
 
-from .access import Principal
+ALLOWED: dict[Scope, frozenset[Scope]] = {
+    Scope.ADMIN: frozenset({Scope.ADMIN, Scope.INGEST, Scope.READ}),
+    Scope.INGEST: frozenset({Scope.INGEST}),
+    Scope.READ: frozenset({Scope.READ}),
+}
+"""What a key of each scope may do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who calls: a key of one organization.
+
+    Args:
+        name: of the key, "" for none.
+    """
+
+    organization_no: OrganizationNo
+    org_id: OrganizationId
+    scope: Scope
+    key_id: str
+    name: str = ""
+
+    def require(self, org_id: str, scope: Scope | None) -> None:
+        """Refuse a call on another organization (as if it did not exist) or beyond the key's scope.
+
+        Args:
+            scope: what the call needs; None where any key of the organization is enough.
+        Raises: NotFound, Denied.
+        """
+        if org_id != self.org_id:
+            raise NotFound(
+                f"organization {org_id[:80]!r} does not exist, or this key belongs to another one: check the id in the URL"
+            )
+        if scope is not None and scope not in ALLOWED[self.scope]:
+            raise Denied(
+                f"this key has scope {self.scope.value}; the call needs scope {scope.value}: use a key with that scope"
+            )
 
 
 @dataclass(frozen=True, slots=True)

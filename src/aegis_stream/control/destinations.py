@@ -31,6 +31,19 @@ class DestinationState(NamedTuple):
     progress: Progress
 
 
+class Totals(NamedTuple):
+    """Sums over all destinations; the names are those of the metrics."""
+
+    destinations: int
+    deliveries_total: int
+    failed_attempts_total: int
+    retrying: int
+    dead_letters: int
+    backlog: int
+    destinations_failing: int
+    destinations_halted: int
+
+
 async def create(deps: ControlDeps, caller: Caller, spec: DestinationSpec) -> DestinationState:
     """Create a destination; it receives events recorded from now on.
 
@@ -76,6 +89,11 @@ async def find(deps: ControlDeps, caller: Caller, dst_id: str) -> Destination:
 async def find_state(deps: ControlDeps, caller: Caller, dst_id: str) -> DestinationState:
     """Return a destination, also one whose secrets do not open (then without them). Raises: NotFound, Unavailable."""
     return await deps.db.read(lambda unit: _state(unit, _find_any(unit, deps, caller, dst_id)))
+
+
+async def totals(deps: ControlDeps) -> Totals:
+    """Return counts of all destinations of all organizations, for metrics. Raises: Unavailable."""
+    return Totals(*await deps.db.read(destinations.totals))
 
 
 async def change(deps: ControlDeps, caller: Caller, dst_id: str, patch: DestinationPatch) -> DestinationState:

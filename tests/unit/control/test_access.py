@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from aegis_stream.control import access as access_module
-from aegis_stream.control.access import ALLOWED, Access, AccessLimits, Principal, Refusal
+from aegis_stream.control.access import Access, AccessLimits, Refusal
+from aegis_stream.control.caller import ALLOWED, Principal
 from aegis_stream.control.keys import Issued
 from aegis_stream.domain.organization import ApiKey, Scope
 from aegis_stream.domain.rate import Rate

@@ -1,12 +1,12 @@
-"""One HTTP/1.1 POST to a checked address: the only way anything leaves the service.
+"""One HTTP/1.1 POST to a checked address: the only way for data to leave the service.
 
-`wiring` makes one AsyncSender; the pipeline sees it as ports.Sender and opens a Channel for each destination. Nothing
+`wiring` makes one AsyncSender; the pipeline sees it as ports.Sender and opens a Channel for each destination. No module
 here knows events, formats, retries or the store: bytes go in, a Response or a Fault comes out, never an exception.
 
     pool.py      AsyncSender, Channel: which connection carries a request
     address_limiter.py  connections and requests to one address
     resolve.py   names to addresses, on threads
-    dial.py      resolve → ask the guard about every address → connect to one of exactly these
+    dial.py      resolve → ask the guard about every address → connect to one of these addresses
     wire.py      one exchange at a time over a connection; reads the answer within bounds
     secure.py    TLS between socket and connection
     head.py      the bytes before the body, made once per route

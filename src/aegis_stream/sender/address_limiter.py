@@ -1,25 +1,25 @@
-"""How much of what leaves goes to one address: its connections, and how often requests begin there.
+"""Limits for one address: how many connections it gets, and how often requests start there.
 
-Called by `pool`. Channels know nothing of each other; but ten thousand destinations with one victim behind them, under
-however many names, are one flood. So connections are counted by the address they were made to. An organization never takes the
-last place at an address: with n organizations there, each may hold one part in n + 1, so that the next one always finds room.
+Called by `pool`. Channels do not know each other, but ten thousand destinations with one host behind them would flood it,
+whatever their names are. So connections are counted by IP address. No organization can take the last place at an address:
+if n organizations have connections there, each may have at most 1/(n + 1) of the places, so the next one always finds room.
 """
 
 from typing import Protocol
 
 PACE_BURST_S = 0.1
-"""Seconds' worth of requests that may begin at once, after a pause."""
+"""After a pause, as many requests as are allowed in this many seconds may start at once."""
 
 
 class Holder(Protocol):
-    """What holds connections: a channel."""
+    """Owner of connections: a channel."""
 
     def give_up_idle(self, limiter: "AddressLimiter") -> bool:
-        """Close a connection to this address that carries nothing; False when there is none."""
+        """Close an idle connection to this address; return False if there is none."""
         ...
 
     def find_room(self) -> None:
-        """A place may have become free: look again."""
+        """Try again: a place may have become free."""
         ...
 
 
@@ -29,11 +29,11 @@ class AddressLimiter:
     Args:
         address: IP address.
         places_max: most connections, shared as above.
-        requests_per_s: most requests that begin in a second; 0 for no limit.
+        requests_per_s: most requests that start in a second; 0 for no limit.
 
     Attributes:
-        paced: there is a limit of requests a second.
-        waiting: organization → those that wait for a place, in their order.
+        paced: requests_per_s is set.
+        waiting: organization → its holders that wait for a place, in their order.
     """
 
     __slots__ = ("_next_s", "_parties", "_places_max", "_step_s", "address", "paced", "waiting")
@@ -49,13 +49,14 @@ class AddressLimiter:
 
     @property
     def empty(self) -> bool:
-        """True when nobody is here or waits to be."""
+        """True if nobody has a connection here or waits for one."""
         return not self._parties and not self.waiting
 
     def enter(self, org_id: str, holder: Holder) -> bool:
-        """Take a place for one more connection; False when the organization holds its part already.
+        """Take a place for one more connection; return False if the organization already has its share.
 
-        What is idle in another channel of the same organization gives way. Whoever got False is told when to look again.
+        Then an idle connection of another channel of the organization is closed first. A holder that got False is told by
+        `find_room` when to try again.
         """
         party = self._parties.get(org_id, {})
         organizations = len(self._parties) + (org_id not in self._parties)
@@ -63,12 +64,12 @@ class AddressLimiter:
         if sum(party.values()) >= part and not any(one.give_up_idle(self) for one in list(party)):
             self.waiting.setdefault(org_id, {})[holder] = None
             return False
-        party = self._parties.setdefault(org_id, {})  # what gave way may have been the last of it
+        party = self._parties.setdefault(org_id, {})  # the closed connection may have been its last one
         party[holder] = party.get(holder, 0) + 1
         return True
 
     def leave(self, org_id: str, holder: Holder) -> None:
-        """Give a place back, and tell the one of each organization that has waited longest."""
+        """Give a place back, and tell the longest waiting holder of each organization."""
         party = self._parties[org_id]
         party[holder] -= 1
         if not party[holder]:
@@ -81,18 +82,18 @@ class AddressLimiter:
             first.find_room()
 
     def stop_waiting(self, org_id: str, holder: Holder) -> None:
-        """Forget one that waits; does nothing for one that does not."""
+        """Forget a waiting holder; does nothing if it does not wait."""
         waiting = self.waiting.get(org_id, {})
         waiting.pop(holder, None)
         if not waiting:
             self.waiting.pop(org_id, None)
 
     def delay_s(self, now_s: float, until_s: float) -> float | None:
-        """Take a turn to begin one more request.
+        """Reserve the next start of a request.
 
         Args:
             now_s, until_s: loop times.
-        Returns: the seconds until that turn, 0 for now; None when there is none before `until_s`, and none is taken.
+        Returns: the seconds until that start, 0 for now; None, with nothing reserved, if it would not be before `until_s`.
         """
         turn_s = max(self._next_s, now_s - PACE_BURST_S)
         if turn_s >= until_s:
@@ -102,11 +103,11 @@ class AddressLimiter:
 
 
 class AddressLimiters:
-    """The limiter at each address.
+    """The limiters of all addresses.
 
     Args:
         places_max: connections to one address at most.
-        requests_per_s: requests that begin at one address in a second, at most; 0 for no limit.
+        requests_per_s: most requests that start at one address in a second; 0 for no limit.
     """
 
     __slots__ = ("_at", "_places_max", "_requests_per_s")
@@ -120,7 +121,7 @@ class AddressLimiters:
         return len(self._at)
 
     def at(self, address: str) -> AddressLimiter:
-        """Return the limiter at an address, a new one if nobody is there."""
+        """Return the limiter of an address, a new one if there is none."""
         limiter = self._at.get(address)
         if limiter is None:
             if len(self._at) >= 2 * self._places_max:

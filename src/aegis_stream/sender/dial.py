@@ -1,8 +1,7 @@
 """From a checked URL to a connection with a checked address.
 
-Called by `pool` when a request finds no idle connection. The guard sees every address that a name has, at every
-connect; the connection is made to one of exactly these addresses and to no name, so that an answer of the name server
-that changes in between changes nothing.
+Called by `pool` when a request finds no idle connection. At every connect the guard checks every address of the name. The
+connection goes to one of these addresses, not to the name, so a later change of the DNS answer has no effect.
 """
 
 import asyncio
@@ -24,26 +23,26 @@ from .secure import SecurePipe
 from .wire import Connection
 
 ADDRESSES_TRIED_MAX = 4
-"""Addresses of a name that one attempt tries; all of them are checked."""
+"""Most addresses of a name that one attempt tries; all addresses are checked."""
 RESOLVED_S = 1.0
-"""Seconds for which a channel uses an answer again: a burst of connects then costs the name server one question."""
+"""How long a channel reuses a DNS answer, seconds: a burst of connects then causes one query."""
 
 _EXPIRED, _NOT_YET_VALID, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 10, 9, 18, 19
 _WRONG_NAME, _WRONG_ADDRESS = 62, 64
-_TOO_WEAK = frozenset({66, 67, 68})  # a key of the server's or of an authority, a signature's digest
+_TOO_WEAK = frozenset({66, 67, 68})  # the key of the server or of an authority, the digest of a signature
 _REACH = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
 class Guard(Protocol):
-    """Who decides whether we may connect."""
+    """Decides which addresses we may connect to."""
 
     def check(self, address: str) -> str | None:
-        """Return None when this IP address may be connected to, else the reason as a clause for a person."""
+        """Return None if we may connect to this IP address, else the reason as a clause for a person."""
         ...
 
 
 class Refused(Exception):
-    """No connection; `pool` turns it into a Fault."""
+    """No connection could be made; `pool` turns this into a Fault."""
 
     def __init__(self, kind: FaultKind, message: str) -> None:
         super().__init__(message)
@@ -55,7 +54,7 @@ Make = Callable[[str, AddressLimiter], Connection]
 
 
 class AddressFull(Exception):
-    """No connection just now: all that the organization may have to the address are there."""
+    """No connection now: the organization already has its share of connections to the address."""
 
     def __init__(self, limiter: AddressLimiter) -> None:
         super().__init__(limiter.address)
@@ -67,7 +66,7 @@ class Dialer:
 
     Args:
         context: how to verify the peer, or None for plain HTTP.
-        timeout_s: the route's, for messages.
+        timeout_s: of the route, for messages.
     """
 
     def __init__(
@@ -86,7 +85,7 @@ class Dialer:
         self._resolver = resolver
         self._limiters = limiters
         self._timeout_s = timeout_s
-        # Messages reach the tenant, who may know the name and must not learn what it resolves to in here.
+        # Tenants read the messages. They know the name, but must not learn what it resolves to in this network.
         self._peer = f"{endpoint.host} port {endpoint.port}"
         self._resolving = asyncio.Lock()
         self._resolved: list[str] = []
@@ -97,9 +96,9 @@ class Dialer:
         """Return a new open connection to an address that the guard has allowed.
 
         Args:
-            make: makes the connection, given the peer's name for messages and the limiter it joins; raises AddressFull.
+            make: makes the connection from the peer's name, for messages, and the limiter of its address; raises AddressFull.
             deadline: loop time by which it must be open.
-        Raises: Refused, saying why not; AddressFull; CancelledError. In each case nothing stays open.
+        Raises: Refused with the reason; AddressFull; CancelledError. In each case no connection stays open.
         """
         addresses = await self._addresses(deadline)
         for address in addresses:
@@ -115,7 +114,7 @@ class Dialer:
         for left in range(len(tried), 1, -1):
             now = loop.time()
             try:
-                # An address that swallows packets leaves the ones after it their share of the time.
+                # An address that drops packets must leave time for the addresses after it.
                 return await self._connect(make, tried[-left], now + (deadline - now) / left)
             except AddressFull:
                 continue
@@ -149,7 +148,7 @@ class Dialer:
         except (
             OSError,
             ValueError,
-        ) as exc:  # ValueError: no name at all, such as one with a label of 64 letters
+        ) as exc:  # ValueError: not a valid name, such as one with a label of 64 letters
             self._unresolved = _resolve_message(host, exc)
 
     async def _connect(self, make: Make, address: str, deadline: float) -> Connection:
@@ -176,14 +175,14 @@ class Dialer:
             _drop(connection, pipe)
             raise
         if connection.dead:
-            # Closed by the peer between its first and our first byte.
+            # The peer closed it before we sent the first byte.
             raise Refused(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
         return connection
 
     def _settle_socket(self, transport: asyncio.BaseTransport, address: str) -> None:
-        """Make sure of where the connection goes, and let small requests leave at once.
+        """Verify where the connection goes, and send small requests without delay.
 
-        Raises: Refused when the other end is not the address that was checked, or is gone already.
+        Raises: Refused if the other end is not the checked address, or has closed already.
         """
         peername = transport.get_extra_info("peername")
         if not peername:
@@ -193,7 +192,7 @@ class Dialer:
             raise Refused(FaultKind.FORBIDDEN, message)
         sock = transport.get_extra_info("socket")
         if sock is not None:
-            with contextlib.suppress(OSError):  # a peer that is gone again shows in the first read
+            with contextlib.suppress(OSError):  # if the peer has closed, the first read shows it
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _refused(self, exc: OSError) -> Refused:

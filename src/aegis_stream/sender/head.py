@@ -1,7 +1,7 @@
 """The bytes of a request before its body.
 
-Called by `pool` once per route and content type. What people typed was checked when it was saved; it is checked again
-here because this is where a line break in a header would become a second request.
+Called by `pool` once per route and content type. User input was checked when it was saved. It is checked again here,
+where a line break in a header would become a second request.
 """
 
 import re
@@ -32,10 +32,10 @@ _OURS = frozenset(
 def build_head(route: Route, user_agent: str, content_type: str, path_suffix: str = "") -> bytes:
     """Return the request's first bytes, up to and including "Content-Length: ".
 
-    `path_suffix` follows the URL's path, before its query. A User-Agent or Content-Type among the route's headers takes the place of ours.
+    `path_suffix` follows the URL's path, before its query. A User-Agent or Content-Type among the route's headers replaces ours.
 
-    Raises: Invalid when a part could end its line or break the framing; no value is repeated in the message.
-    Source: field names and values, RFC 9110 sections 5.1 and 5.5; obs-fold is refused with the line breaks.
+    Raises: Invalid if a part could end its line or break the framing; the message repeats no value.
+    Source: RFC 9110 sections 5.1 and 5.5 for names and values; obs-fold is rejected because it contains a line break.
     """
     endpoint = route.endpoint
     path, mark, query = endpoint.target.partition("?")

@@ -1,10 +1,10 @@
-"""Which connection carries a request.
+"""Channels: which connection carries a request.
 
 Called by the pipeline through ports.Sender and ports.Channel; `wiring` makes the AsyncSender. A channel belongs to one
-route and shares neither connections nor request heads with any other.
+route and shares neither connections nor request heads with another channel.
 
-What happens on the hot path is in Channel.start, Channel.ended and wire.Connection, and it is little on purpose: no task,
-no future, no timer, no lock and one write per request.
+The hot path is Channel.start, Channel.ended and wire.Connection. It does little: no task, no future, no timer, no lock, and
+one write per request.
 """
 
 import asyncio
@@ -28,24 +28,24 @@ from .watch import Watch
 from .wire import Connection
 
 _HEADS_MAX = 16
-"""Content types per channel whose heads are kept; formats have one or two."""
+"""Most request heads that a channel caches, one per content type; formats have one or two."""
 _LOOK_S = 0.5
-"""Seconds after which whoever waits for a connection looks for one all the same."""
+"""Longest wait for a connection without trying again, seconds."""
 _CLOSED = "the channel was closed: the destination was changed or the service is shutting down"
 
 
 @dataclass(frozen=True, slots=True)
 class SenderLimits:
-    """Bounds of each channel, and of all of them together.
+    """Limits of each channel, and of all channels together.
 
     Args:
-        connections_max: most connections, idle ones included; further posts wait for one. The caller bounds its own
-            concurrency below this, so that this is the second fence.
-        idle_max: most connections kept open without work.
-        idle_s: seconds until a connection without work is closed; below the 30 to 60 s after which common servers
-            and load balancers close theirs, so that a race with the peer's own close is rare.
-        address_connections_max: most connections of all channels to one IP address, see `limiter`.
-        address_requests_per_s: most requests that all channels begin at one IP address in a second; 0 for no limit.
+        connections_max: most connections of a channel, including idle ones; further requests wait. The caller limits its
+            own concurrency to less, so this is a second line of defence.
+        idle_max: most idle connections of a channel.
+        idle_s: seconds until an idle connection is closed; less than the 30 to 60 s after which common servers and load
+            balancers close theirs, so that both sides rarely close at the same time.
+        address_connections_max: most connections of all channels to one IP address, see `address_limiter`.
+        address_requests_per_s: most requests of all channels that start at one IP address in a second; 0 for no limit.
     """
 
     connections_max: int = 256
@@ -56,13 +56,13 @@ class SenderLimits:
 
 
 class Exchange(msgspec.Struct, gc=False):
-    """One attempt under way.
+    """One attempt in progress.
 
     Args:
-        began: clock reading that the latency counts from.
+        began: clock reading at the start, for the latency.
         deadline: loop time.
         ended: called with `token` and the answer.
-        fresh: a connection that had carried others was tried already; the next one must be new.
+        fresh: a reused connection failed, so the next one must be new.
     """
 
     request: Request
@@ -79,10 +79,10 @@ class AsyncSender:
     Args:
         user_agent: value of User-Agent.
         guard: asked about every address before every connect.
-        resolver: where addresses come from; the system's resolver by default.
-        trust: whom to trust; the system's authorities by default.
-        clock: seconds that never go back, for latencies alone. The default is exact to the microsecond; uvloop's
-            loop.time() is not. A test with virtual time passes its loop's.
+        resolver: source of addresses; the system's resolver by default.
+        trust: certificate authorities; those of the system by default.
+        clock: monotonic seconds, for latencies only. The default is exact to the microsecond; uvloop's loop.time() is
+            not. A test with virtual time passes the clock of its loop.
     """
 
     def __init__(
@@ -108,12 +108,12 @@ class AsyncSender:
         )
 
     def open(self, route: Route) -> "Channel":
-        """Return a channel for this route; makes no connection yet. Close it when the route is no longer used.
+        """Return a channel for this route; makes no connection yet. The caller closes it when it no longer uses the route.
 
         Called on the event loop.
 
-        Raises: Invalid when a header or the CA certificate cannot be used; Misconfigured when the default authorities
-            cannot be read.
+        Raises: Invalid if a header or the CA certificate cannot be used; Misconfigured if the default authorities cannot
+            be read.
         """
         assert self._resolver is not None
         context = self._trust.context(route.ca_certificate) if route.endpoint.scheme == "https" else None
@@ -134,7 +134,7 @@ class AsyncSender:
         )
 
     def close(self) -> None:
-        """Let the resolver's threads end. Channels are closed by whoever opened them."""
+        """End the resolver's threads. Channels are closed by their openers."""
         if self._own_resolver is not None:
             self._own_resolver.close()
 
@@ -199,9 +199,7 @@ class Channel:
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._connections: set[Connection] = set()
-        self._idle: list[
-            Connection
-        ] = []  # the one used last is taken first, so that the surplus ages and closes
+        self._idle: list[Connection] = []  # last in, first out: unneeded connections grow old and are closed
         self._openings: set[asyncio.Timeout] = set()
         self._dialing = 0
         self._waiting = 0
@@ -210,22 +208,22 @@ class Channel:
         self._head("application/json")
 
     def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
-        """Begin one attempt: send the request; its answer comes by a call.
+        """Start one attempt: send the request; `ended` is called with its answer.
 
-        A reused connection that turns out to be closed, with no byte of an answer seen, is replaced by a fresh one
-        within the same deadline. The peer may then see the request twice, as after any lost answer.
+        If a reused connection turns out to be closed before the first byte of an answer, a new connection replaces it within
+        the same deadline. The peer may then get the request twice, as after any lost answer.
 
         Args:
-            ended: called once as ended(token, answer), later, on the event loop: a Response whatever its status, or a
-                Fault; within the route's timeout_s and a quarter of a second. It may start the next attempt at once.
+            ended: called once as ended(token, answer), later, on the event loop, within the route's timeout_s and a
+                quarter of a second: with a Response of any status, or a Fault. It may start the next attempt.
         Raises: nothing.
         """
         self._start(Exchange(request, self._clock(), self._loop.time() + self._timeout_s, ended, token))
 
     async def post(self, request: Request) -> Answer:
-        """Make one attempt, and wait for its answer as `start` tells it.
+        """Make one attempt and wait for its answer; see `start`.
 
-        Raises: nothing but CancelledError; after cancellation the connection in use is closed.
+        Raises: only CancelledError; after cancellation the connection in use is closed.
         """
         answered: asyncio.Future[Answer] = self._loop.create_future()
         exchange = Exchange(request, self._clock(), self._loop.time() + self._timeout_s, _answer, answered)
@@ -240,7 +238,7 @@ class Channel:
             raise
 
     def close(self) -> None:
-        """Close all connections; an attempt that is under way ends as a Fault of kind CLOSED."""
+        """Close all connections; attempts in progress end as a Fault of kind CLOSED."""
         self._closed = True
         for connection in list(self._connections):
             connection.fail(FaultKind.CLOSED, _CLOSED)
@@ -251,12 +249,12 @@ class Channel:
     # What follows is called by wire.Connection.
 
     def opened(self, connection: Connection) -> None:
-        """Count a connection, and watch its deadlines."""
+        """Add a connection, and watch its deadlines."""
         self._connections.add(connection)
         self._watch.add(connection)
 
     def gone(self, connection: Connection) -> None:
-        """Forget a connection that is closed."""
+        """Remove a closed connection."""
         self._connections.discard(connection)
         self._watch.discard(connection)
         if connection in self._idle:
@@ -265,7 +263,7 @@ class Channel:
         self._room.set()
 
     def ended(self, connection: Connection, exchange: Exchange, answer: Answer | None) -> None:
-        """Put the connection back, and hand the answer on; without one, try again on a fresh connection."""
+        """Reuse the connection, and pass the answer on; without an answer, try again on a new connection."""
         if not connection.dead:
             waiting = connection.limiter.waiting
             if len(self._idle) >= self._idle_max or (waiting and self._org_id in waiting):
@@ -277,26 +275,24 @@ class Channel:
         if answer is not None:
             exchange.ended(exchange.token, answer)
         else:
-            exchange.fresh = (
-                True  # and a fresh connection always has an answer: this ends with the second round
-            )
+            exchange.fresh = True  # a new connection always has an answer, so there is no third try
             self._open_for(exchange)
 
     # What follows is called by address_limiter.AddressLimiter.
 
     def give_up_idle(self, limiter: AddressLimiter) -> bool:
-        """Close a connection to this address that carries nothing; False when there is none."""
+        """Close an idle connection to this address; return False if there is none."""
         idle = next((one for one in self._idle if one.limiter is limiter), None)
         if idle is not None:
             idle.abort()
         return idle is not None
 
     def find_room(self) -> None:
-        """A place may have become free: look again."""
+        """Try again: a place may have become free."""
         self._room.set()
 
     def _start(self, exchange: Exchange) -> "asyncio.Task[None] | None":
-        """Send on an idle connection; without one, begin to open one, which is a task."""
+        """Send on an idle connection; without one, start a task that opens a connection."""
         request = exchange.request
         head = self._heads.get(request.content_type)
         if head is None or not self._idle or request.path_suffix:
@@ -309,7 +305,7 @@ class Channel:
         return None
 
     def _send_in_turn(self, connection: Connection, head: bytes, exchange: Exchange) -> None:
-        """Send when requests to the address may begin again; without a turn in its time, end the exchange unsent."""
+        """Send when the address may get its next request; if that is after the deadline, end the exchange unsent."""
         delay_s = connection.limiter.delay_s(self._loop.time(), exchange.deadline)
         if delay_s is None:
             self._idle.append(connection)
@@ -324,7 +320,7 @@ class Channel:
             self._send_held(connection, head, exchange)
 
     def _send_held(self, connection: Connection, head: bytes, exchange: Exchange) -> None:
-        """Send on a connection that was held back until its turn."""
+        """Send on a connection that waited for the request rate of its address."""
         if self._closed:
             exchange.ended(exchange.token, self._fault(FaultKind.CLOSED, _CLOSED, exchange.began))
         elif connection.dead:
@@ -338,7 +334,7 @@ class Channel:
 
     def _open_for(self, exchange: Exchange) -> "asyncio.Task[None]":
         opening = self._loop.create_task(self._send_fresh(exchange))
-        self._tasks.add(opening)  # the loop itself keeps tasks by weak references only
+        self._tasks.add(opening)  # the loop keeps only weak references to tasks
         opening.add_done_callback(self._tasks.discard)
         return opening
 
@@ -361,9 +357,9 @@ class Channel:
         return Fault(kind, message, max(0, int((self._clock() - began) * 1_000_000)))
 
     async def _take(self, deadline: float, *, fresh: bool) -> Connection:
-        """Return a connection that nobody uses; raise Refused when there is none within the deadline."""
+        """Return an unused connection. Raises: Refused if there is none by the deadline."""
         try:
-            # Without a time of its own: this is what close() ends an opening by.
+            # It has no time limit of its own; close() uses it to end the opening.
             async with asyncio.timeout(None) as opening:
                 self._openings.add(opening)
                 try:
@@ -383,7 +379,7 @@ class Channel:
                 except AddressFull as full:
                     await self._wait_for_room(deadline, full.limiter)
             elif self._idle:
-                self._idle[0].abort()  # the oldest gives way to a fresh one
+                self._idle[0].abort()  # the oldest one is replaced by a new one
             else:
                 await self._wait_for_room(deadline)
         raise Refused(FaultKind.CLOSED, _CLOSED)
@@ -397,7 +393,7 @@ class Channel:
             self._room.set()
 
     async def _wait_for_room(self, deadline: float, limiter: AddressLimiter | None = None) -> None:
-        """Wait until there may be a connection. Raises: Refused at the deadline."""
+        """Wait until a connection may be free. Raises: Refused at the deadline."""
         self._waiting += 1
         try:
             self._room.clear()
@@ -430,7 +426,7 @@ class Channel:
         )
 
     def _head(self, content_type: str, path_suffix: str = "") -> bytes:
-        if path_suffix:  # it names one event: not worth keeping
+        if path_suffix:  # specific to one event, so not worth caching
             return build_head(self._route, self._user_agent, content_type, path_suffix)
         head = self._heads.get(content_type)
         if head is None:

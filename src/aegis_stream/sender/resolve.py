@@ -1,7 +1,7 @@
-"""Names to addresses, on threads of our own.
+"""Names to addresses, on our own threads.
 
-Called by `dial`. The event loop's own resolver is not used: uvloop's runs on four threads shared by everybody, so
-that four destinations with a dead name server would stop the connections of all others.
+Called by `dial`. We do not use the event loop's resolver: in uvloop it has four threads for everything, so four
+destinations with a dead name server would block the connections of all others.
 """
 
 import asyncio
@@ -11,16 +11,16 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Protocol
 
 THREADS_MAX = 32
-"""Look-ups at the same time; a channel has at most one under way, and a thread that waits costs next to nothing."""
+"""Most look-ups at the same time. A channel has at most one, and a waiting thread costs next to nothing."""
 
 
 class Resolver(Protocol):
-    """Where addresses come from."""
+    """Source of addresses."""
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Return the IP addresses of a name as text, best first; empty when there are none.
+        """Return the IP addresses of a name as text, best first; an empty list if there are none.
 
-        Raises: OSError (socket.gaierror among them) when the name does not resolve; CancelledError at the deadline.
+        Raises: OSError (also socket.gaierror) if the name does not resolve; CancelledError at the deadline.
         """
         ...
 
@@ -29,7 +29,7 @@ class ThreadResolver:
     """Asks the system's resolver (hosts file, DNS) on a bounded number of threads.
 
     Args:
-        threads_max: look-ups at the same time; further ones wait, within the deadline of their attempt.
+        threads_max: most look-ups at the same time; others wait, at most until the deadline of their attempt.
     """
 
     def __init__(self, *, threads_max: int = THREADS_MAX) -> None:
@@ -38,12 +38,12 @@ class ThreadResolver:
     async def resolve(self, host: str, port: int) -> list[str]:
         """Return the addresses of a name in the order of RFC 6724, each once.
 
-        Raises: OSError when the name does not resolve. After cancellation the thread finishes by itself.
+        Raises: OSError if the name does not resolve. After cancellation the thread runs to its end.
         """
         look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
         return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
     def close(self) -> None:
-        """Let the threads end; look-ups that have not begun are dropped."""
+        """End the threads; look-ups that have not started are dropped."""
         self._threads.shutdown(wait=False, cancel_futures=True)

@@ -1,10 +1,10 @@
 """TLS between a socket and a connection.
 
-Called by `dial`, which hands it to `wire` in the place of a transport. The standard library does the cryptography; only
-the carrying of bytes is ours, because asyncio's and uvloop's own TLS transports ask OpenSSL once more after every
-read, to be told by an exception that there is nothing: measured, 29 µs of CPU per exchange against 9 µs here.
+Called by `dial`, which passes it to `wire` as the transport. The standard library does the cryptography; we only move the
+bytes. The TLS transports of asyncio and uvloop call OpenSSL once more after every read, which raises an exception when
+there is nothing to read: measured, 29 µs of CPU per exchange against 9 µs here.
 
-A record is taken whole or not at all (OpenSSL's read-ahead is off), so that an empty inbox means: nothing to read.
+OpenSSL reads whole records only (its read-ahead is off), so an empty input buffer means that there is nothing to read.
 """
 
 import asyncio
@@ -14,16 +14,16 @@ from typing import cast
 from .wire import Connection
 
 _READ_BYTES = 64 * 1024  # more than any record holds
-_WRITE_BYTES = 256 * 1024  # encrypted in slices, so that a big body is not held twice in whole
+_WRITE_BYTES = 256 * 1024  # a large body is encrypted in slices, so that no complete second copy of it exists
 
 
 class SecurePipe(asyncio.Protocol):
-    """Carries one connection's bytes through a TLS session; to the connection it is the transport.
+    """Moves one connection's bytes through a TLS session; it is the connection's transport.
 
     Args:
-        connection: gets its transport when the handshake is done and the peer verified, not before.
+        connection: gets its transport only when the handshake is done and the peer is verified.
         context: verifies certificate and name.
-        host: the name to ask for (SNI) and to verify; an IP address is verified as one and not asked for.
+        host: the name to request (SNI) and to verify; an IP address is verified but not requested.
     """
 
     __slots__ = ("_connection", "_in", "_open", "_out", "_ready", "_session", "_transport")
@@ -38,24 +38,23 @@ class SecurePipe(asyncio.Protocol):
         self._open = False
 
     async def handshake(self) -> None:
-        """Agree on keys and verify the peer; nothing of a request is written before this is done.
+        """Do the handshake and verify the peer; no byte of a request is written before it is done.
 
-        Raises: ssl.SSLError (SSLCertVerificationError among them), ConnectionError, CancelledError. The caller then
-            aborts.
+        Raises: ssl.SSLError (also SSLCertVerificationError), ConnectionError, CancelledError. The caller then aborts.
         """
         self._ready = asyncio.get_running_loop().create_future()
         self._step()
         await self._ready
 
     def close(self) -> None:
-        """Close after a handshake that failed; the alert that says why still goes out."""
+        """Close after a failed handshake; the alert with the reason is still sent."""
         if self._transport is not None:
             self._transport.close()
 
     # What follows is called by the connection, as a transport.
 
     def write(self, data: bytes) -> None:
-        """Encrypt and send; a session that is broken ends the exchange."""
+        """Encrypt and send; a broken session ends the exchange."""
         transport = self._transport
         assert transport is not None
         try:
@@ -76,7 +75,7 @@ class SecurePipe(asyncio.Protocol):
             self.write(part)
 
     def get_write_buffer_size(self) -> int:
-        """Return the number of encrypted bytes that wait for the peer."""
+        """Return the number of encrypted bytes that the socket has not accepted yet."""
         return self._transport.get_write_buffer_size() if self._transport is not None else 0
 
     def abort(self) -> None:
@@ -87,11 +86,11 @@ class SecurePipe(asyncio.Protocol):
     # What follows is called by the event loop.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport."""
+        """Store the transport."""
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
-        """Take encrypted bytes."""
+        """Decrypt received bytes and pass them on."""
         self._in.write(data)
         if not self._open:
             self._step()
@@ -110,15 +109,15 @@ class SecurePipe(asyncio.Protocol):
         except ssl.SSLError as exc:
             connection.connection_lost(exc)
         if self._out.pending and not connection.dead:
-            # An answer of TLS itself, such as to a key update.
+            # TLS answers by itself, for example to a key update.
             self._write_out()
 
     def eof_received(self) -> None:
-        """Take the end of the stream; servers that leave without a TLS goodbye are too common to refuse."""
+        """End the connection; servers that omit the TLS close alert are too common to reject."""
         self._lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Take the loss of the socket."""
+        """End the connection because the socket is closed."""
         self._lost(exc)
 
     def _step(self) -> None:

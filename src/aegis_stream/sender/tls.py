@@ -1,7 +1,7 @@
-"""Whom we trust: one SSLContext per trust policy.
+"""Trust: one SSLContext per set of certificate authorities.
 
-Called by `pool` when a channel is opened. There is no way to switch verification off; a destination with a private
-authority names that authority instead.
+Called by `pool` when a channel is opened. Verification cannot be turned off; a destination with a private authority sets
+that authority instead.
 """
 
 import ssl
@@ -9,15 +9,15 @@ import ssl
 from aegis_stream.errors import FieldProblem, Invalid, Misconfigured
 
 CONTEXTS_MAX = 256
-"""Contexts kept for certificates given by destinations; each takes some 50 KiB, so that this is 13 MiB at most."""
+"""Most contexts that are kept for authorities of destinations; each takes some 50 KiB, so at most 13 MiB."""
 
 
 class TrustStore:
-    """Makes and keeps the SSLContexts: TLS 1.2 or newer, certificate and name always verified.
+    """Makes and caches SSLContexts: TLS 1.2 or newer, certificate and name always verified.
 
     Args:
-        ca_bundle: path of a PEM file with the authorities to trust by default, or None for the system's own.
-        contexts_max: most contexts kept; the one not used for longest goes first.
+        ca_bundle: path of a PEM file with the default authorities, or None for those of the system.
+        contexts_max: most contexts kept; the least recently used one is evicted.
     """
 
     def __init__(self, ca_bundle: str | None = None, *, contexts_max: int = CONTEXTS_MAX) -> None:
@@ -26,18 +26,18 @@ class TrustStore:
         self._contexts: dict[str | None, ssl.SSLContext] = {}
 
     def context(self, ca_certificate: str | None) -> ssl.SSLContext:
-        """Return the context for a policy, made on first use.
+        """Return the context for a set of authorities, made on first use.
 
         Args:
             ca_certificate: PEM text of the authorities to trust instead of the default ones, or None.
         Raises:
-            Invalid: when the text holds no usable certificate; the problem's field is "ca_certificate".
-            Misconfigured: when the default bundle cannot be read.
+            Invalid: if the text contains no usable certificate; the problem's field is "ca_certificate".
+            Misconfigured: if the default bundle cannot be read.
         """
         context = self._contexts.pop(ca_certificate, None)
         if context is None:
             context = self._default() if ca_certificate is None else _private(ca_certificate)
-        # Taken out and put back, a dict is ordered by last use.
+        # Removing and adding again keeps the dict in the order of last use.
         self._contexts[ca_certificate] = context
         if len(self._contexts) > self._contexts_max:
             del self._contexts[next(iter(self._contexts))]
@@ -67,7 +67,7 @@ def _strict() -> ssl.SSLContext:
 
 def _private(ca_certificate: str) -> ssl.SSLContext:
     context = _strict()
-    # People often hold only the intermediate that signed their server, and trusting it alone is narrower.
+    # Users often have only the intermediate certificate that signed their server's; trusting it alone is narrower.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
         context.load_verify_locations(cadata=ca_certificate)

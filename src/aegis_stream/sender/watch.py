@@ -1,7 +1,7 @@
 """One timer for the deadlines of all connections.
 
-Called by `pool`. A timer per request would cost more than writing the request does; a look at every connection five
-times a second costs nothing that can be measured.
+Called by `pool`. A timer per request would cost more than writing the request; checking every connection five times a
+second costs too little to measure.
 """
 
 import asyncio
@@ -9,27 +9,27 @@ import math
 from typing import Protocol
 
 PERIOD_S = 0.2
-"""Seconds between two looks; how late a deadline may be noticed, and below the quarter second that ports allows."""
+"""Seconds between two checks, and so how late a deadline may be noticed; `ports` allows a quarter of a second."""
 
 IDLE = math.inf
-"""The deadline of a connection that carries nothing since less than a period."""
+"""Deadline of a connection that became idle after the last check."""
 
 
 class Watched(Protocol):
-    """What has a deadline."""
+    """Something with a deadline."""
 
     deadline: float
 
     def expire(self) -> None:
-        """End what is under way as timed out, or close if nothing is."""
+        """End the current exchange as timed out, or close the connection if it is idle."""
         ...
 
 
 class Watch:
-    """Expires the connections whose deadline has passed; runs only while there are any.
+    """Expires connections whose deadline has passed; the timer runs only while there are connections.
 
     Args:
-        idle_s: seconds after which a connection without work is closed.
+        idle_s: seconds after which an idle connection is closed.
     """
 
     def __init__(self, idle_s: float) -> None:
@@ -38,13 +38,13 @@ class Watch:
         self._timer: asyncio.TimerHandle | None = None
 
     def add(self, watched: Watched) -> None:
-        """Begin to watch; called on the event loop."""
+        """Watch a connection; called on the event loop."""
         self._watched.add(watched)
         if self._timer is None:
             self._set(asyncio.get_running_loop())
 
     def discard(self, watched: Watched) -> None:
-        """Stop watching; does nothing for what is not watched."""
+        """Stop watching; does nothing if it is not watched."""
         self._watched.discard(watched)
         if not self._watched and self._timer is not None:
             self._timer.cancel()
@@ -61,5 +61,5 @@ class Watch:
             if deadline <= now:
                 watched.expire()
             elif deadline == IDLE:
-                # Noted here and not at the end of each request: the hot path then needs no clock for it.
+                # Set here and not at the end of each request, so that the hot path needs no clock.
                 watched.deadline = now + self._idle_s

@@ -1,10 +1,10 @@
 """HTTP/1.1 on one connection: one exchange at a time, every part of the answer bounded.
 
 Called by `pool` (requests) and by the event loop (bytes). This is the one module that knows httptools. It must not know
-addresses, trust or what a destination is; `host` and `peer` are only words for messages.
+addresses, trust or destinations; `host` and `peer` are only texts for messages.
 
-The end of an exchange is a plain call of the owner, made while the answer's bytes are being taken: a future and the task
-waiting for it would cost more than reading the answer does.
+The end of an exchange is a plain call of the owner, made while the answer's bytes are read: a future and a task that waits
+for it would cost more than reading the answer.
 """
 
 import asyncio
@@ -22,19 +22,19 @@ from .address_limiter import AddressLimiter
 from .watch import IDLE
 
 BODY_BYTES_MAX = 16 * 1024
-"""Most of an answer's body that is read, where its route does not say more."""
+"""Most bytes of an answer's body that are read, unless the route allows more."""
 HEAD_BYTES_MAX = 64 * 1024
-"""Most bytes before an answer's body, interim answers included."""
+"""Most bytes before an answer's body, including interim answers."""
 FRAMING_BYTES_MAX = 240 * 1024
-"""Most bytes of an answer beside its body: chunk sizes, extensions and trailers can be far longer than what they carry."""
+"""Most bytes of an answer beside its body: chunk sizes, extensions and trailers can be far longer than the body."""
 HEADER_LINES_MAX = 100
-"""Most header lines, trailers included."""
+"""Most header lines, including trailers."""
 INTERIM_MAX = 10
-"""Most 1xx answers before the real one."""
+"""Most 1xx answers before the final one."""
 JOIN_BYTES_MAX = 64 * 1024
-"""Longest body that is copied behind its head; copying that much is cheaper than a second buffer."""
+"""Longest body that is copied into one buffer with its head; up to here that is cheaper than a second buffer."""
 KNOWN_BYTES_MAX = 4096
-"""Longest answer that is remembered, to be known again when the next one is the same to the byte."""
+"""Longest answer that is remembered, so that an identical next one need not be parsed."""
 
 _NOTED_CHARS_MAX = 128
 _HOST = re.compile(r"[0-9a-z._:-]{1,255}")
@@ -42,21 +42,22 @@ _NOTED_LENGTHS = frozenset(map(len, (b"location", b"retry-after", b"content-leng
 
 
 class _Stop(Exception):
-    """Ends a parse from within a callback; never leaves this module."""
+    """Stops the parser from within a callback; never leaves this module."""
 
 
 class AnswerReader:
-    """Reads one answer after the other from bytes as they come; no I/O.
+    """Reads one answer after the other from incoming bytes; does no I/O.
 
     Args:
-        body_bytes_max: most of a body that is read.
+        body_bytes_max: most bytes of a body that are read.
 
     Attributes:
-        status: status of the newest answer whose head is whole, else 0.
-        started: a byte of the present answer has been seen.
-        keep: the answer is whole, the peer keeps the connection and sent nothing after it.
-        refusal: why this is not an acceptable answer, or None.
-        retry_after: value of Retry-After, shortened.
+        status: status of the newest answer with a complete head, else 0.
+        started: a byte of the current answer has arrived.
+        over: the current answer has ended: complete, truncated at a limit, or rejected.
+        keep: the answer is complete, the peer keeps the connection open, and nothing followed the answer.
+        refusal: why the answer is rejected, or None.
+        retry_after: value of Retry-After, truncated.
         location: value of Location as sent.
     """
 
@@ -95,7 +96,7 @@ class AnswerReader:
         self.on_message_begin()
 
     def begin(self) -> None:
-        """Forget the last answer; what comes next belongs to a new request."""
+        """Forget the last answer; the next bytes answer a new request."""
         self._bytes = 0
         self._interim = 0
         self.started = False
@@ -110,12 +111,12 @@ class AnswerReader:
         return b"".join(self._parts)
 
     def feed(self, data: bytes) -> bool:
-        """Take bytes; return whether the answer is over: whole, cut short by a limit, or refused. Never raises."""
+        """Read bytes; return whether the answer has ended: complete, truncated at a limit, or rejected. Never raises."""
         if not self.started:
             self.started = True
             if data == self._known:
-                # Most answers of a destination are the same to the byte. Between two answers the parser has no memory,
-                # so that it would say of these bytes what it said the last time; and all that stands here already.
+                # Most answers of a destination are identical. The parser keeps no state between answers, so it would
+                # give the result of the last time, which all attributes still have.
                 self.over = self.keep = True
                 return True
             self._known = b""
@@ -137,7 +138,7 @@ class AnswerReader:
         return self.over
 
     def end(self) -> bool:
-        """Take the end of the stream; return whether that makes the answer whole."""
+        """Handle the end of the stream; return whether it completes the answer."""
         if self._head_done and not self._framed and not self.over:
             self.over = True
         return self.over
@@ -154,7 +155,7 @@ class AnswerReader:
     def _broken(self, exc: Exception) -> bool:
         self.keep = False
         if self.over:
-            # Junk after a whole answer, or our own _Stop in httptools' clothes.
+            # Junk after a complete answer, or our own _Stop, which httptools has wrapped.
             return True
         return self._refuse(f"the answer is not HTTP/1.1: {_clause(exc)}")
 
@@ -164,10 +165,10 @@ class AnswerReader:
         self.over = True
         return True
 
-    # What follows is called by httptools, in this order; raising stops it.
+    # httptools calls the following methods, in this order; an exception stops it.
 
     def on_message_begin(self) -> None:
-        """Begin an answer, or notice that there is something after the answer."""
+        """Start an answer, or notice bytes after the end of one."""
         if self.over:
             self.keep = False
             raise _Stop
@@ -181,7 +182,7 @@ class AnswerReader:
         self.location: str | None = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Count a header or trailer line, and note the few we look at."""
+        """Count a header or trailer line, and store the few that we use."""
         self._lines += 1
         if self._lines > HEADER_LINES_MAX:
             self._refuse(f"the answer has more than {HEADER_LINES_MAX} headers")
@@ -191,7 +192,7 @@ class AnswerReader:
 
     def _note(self, name: bytes, value: bytes) -> None:
         if name in (b"content-length", b"transfer-encoding"):
-            # A transfer coding that does not end in chunked is delimited by the end of the connection.
+            # A transfer coding that does not end in chunked ends with the connection.
             self._framed = name == b"content-length" or value.lower().rstrip().endswith(b"chunked")
         elif name == b"retry-after":
             self.retry_after = value[:_NOTED_CHARS_MAX].decode("latin-1")
@@ -199,7 +200,7 @@ class AnswerReader:
             self.location = value.decode("latin-1")
 
     def on_headers_complete(self) -> None:
-        """Note the status."""
+        """Store the status."""
         self.status = self._status()
         if self.status < 100:
             self._refuse("the answer is not HTTP/1.1: its status is below 100")
@@ -207,7 +208,7 @@ class AnswerReader:
         self._head_done = True
 
     def on_body(self, data: bytes) -> None:
-        """Keep the body's beginning."""
+        """Store the beginning of the body."""
         room = self._body_bytes_max - self._body_bytes
         self._body_bytes += len(data)
         self._parts.append(data if len(data) <= room else data[:room])
@@ -216,7 +217,7 @@ class AnswerReader:
             raise _Stop
 
     def on_message_complete(self) -> None:
-        """End the answer, unless it is an interim one."""
+        """End the answer, unless it is an interim answer."""
         status = self.status
         if status >= 200:
             self.keep = self._keep_alive()
@@ -232,23 +233,22 @@ class AnswerReader:
 
 
 class Owner(Protocol):
-    """Whom a connection tells what becomes of it and of its exchanges."""
+    """Gets told what happens to a connection and to its exchanges."""
 
     def opened(self, connection: "Connection") -> None:
-        """Note a connection that can carry a request."""
+        """The connection can carry a request."""
         ...
 
     def gone(self, connection: "Connection") -> None:
-        """Forget a connection; called once."""
+        """The connection is closed; called once."""
         ...
 
     def ended(self, connection: "Connection", exchange: Any, answer: Answer | None) -> None:
-        """Take the end of an exchange; called once for each, unless the connection was aborted.
+        """The exchange has ended; called once for each, unless the connection was aborted.
 
         Args:
-            exchange: what was given to `send`.
-            answer: None if this was a reused connection that the peer had closed, so that the request may be tried on a
-                fresh one.
+            exchange: as passed to `send`.
+            answer: None if the peer had closed a reused connection, so that the request may be tried on a new one.
         """
         ...
 
@@ -257,17 +257,17 @@ class Connection(asyncio.Protocol):
     """One connection to a destination.
 
     Args:
-        owner: told when the connection opens, when an exchange has ended, and when the connection is gone.
+        owner: told when the connection opens, when an exchange ends, and when the connection is closed.
         clock: seconds, for latencies only.
         host: host of the URL, for a Location without one.
-        peer: the peer in messages, "hook.example port 443".
-        limiter: what else leads to the same address; only the owner's to use.
+        peer: the peer in messages, such as "hook.example port 443".
+        limiter: of the connection's address; only for the owner's use.
         answer_bytes_max: most bytes of an answer's body that are read.
 
     Attributes:
-        exchange: what is under way, None for nothing.
-        deadline: loop time at which what is under way, or an idle connection, ends; kept up by the Watch.
-        dead: closed or about to be; carries nothing any more.
+        exchange: the current exchange, or None.
+        deadline: loop time at which the exchange times out or the idle connection is closed; the Watch checks it.
+        dead: closed or about to be closed; cannot be used again.
     """
 
     __slots__ = (
@@ -313,15 +313,15 @@ class Connection(asyncio.Protocol):
     def send(
         self, head: bytes, body: bytes, began: float, deadline: float, timeout_s: float, exchange: object
     ) -> None:
-        """Write one request; the connection must be alive and without another exchange.
+        """Write one request; the connection must be open and idle.
 
         Args:
             head: up to and including "Content-Length: ".
             body: bytes of the request after its head.
-            began: clock reading that the latency counts from.
+            began: clock reading at the start of the attempt, for the latency.
             deadline: loop time.
-            timeout_s: seconds, for the message.
-            exchange: handed to the owner when the exchange has ended; never None.
+            timeout_s: seconds, for messages.
+            exchange: passed to the owner when the exchange ends; never None.
         """
         transport = self._transport
         assert transport is not None
@@ -336,24 +336,24 @@ class Connection(asyncio.Protocol):
             transport.writelines((b"%b%d\r\n\r\n" % (head, len(body)), body))
 
     def abort(self) -> None:
-        """Close at once; an exchange under way is left to its caller. Does nothing the second time."""
+        """Close at once, without ending the current exchange. Does nothing the second time."""
         if not self.dead:
             self.dead = True
             self.deadline = IDLE
             self._owner.gone(self)
-            # Not close(): with TLS that waits up to 30 s for the peer's goodbye.
+            # Not close(): with TLS it waits up to 30 s for the peer's close alert.
             if self._transport is not None:
                 self._transport.abort()
 
     def fail(self, kind: FaultKind, message: str) -> None:
-        """End the exchange under way, if any, as a Fault, and close."""
+        """End the current exchange, if any, as a Fault, and close."""
         exchange, self.exchange = self.exchange, None
         self.abort()
         if exchange is not None:
             self._owner.ended(self, exchange, Fault(kind, message, self._elapsed_us()))
 
     def expire(self) -> None:
-        """End what is under way as timed out, or close if nothing is."""
+        """End the current exchange as timed out, or close the idle connection."""
         within = f"within {self._timeout_s:g} s"
         if self._reader.started:
             message = f"the answer was not complete {within}"
@@ -363,11 +363,11 @@ class Connection(asyncio.Protocol):
             message = f"no answer {within}"
         self.fail(FaultKind.TIMEOUT, message)
 
-    # What follows is called by the event loop.
+    # The event loop calls the following methods.
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Take the transport; after an abort during connecting, close it."""
-        # uvloop's transports are not of asyncio's classes, so that a cast is all that can be said.
+        """Store the transport, or close it if the connection was aborted meanwhile."""
+        # uvloop's transports do not inherit from asyncio's classes, hence the cast.
         self._transport = cast(asyncio.Transport, transport)
         if self.dead:
             self._transport.abort()
@@ -375,18 +375,18 @@ class Connection(asyncio.Protocol):
             self._owner.opened(self)
 
     def data_received(self, data: bytes) -> None:
-        """Take bytes of the answer; bytes that nobody asked for end the connection."""
+        """Read bytes of the answer; bytes without a request end the connection."""
         if self.exchange is None:
             self.abort()
         elif self._reader.feed(data):
             self._finish()
 
     def eof_received(self) -> None:
-        """Take the end of the stream: it may be what ends the answer."""
+        """Handle the end of the stream, which may complete the answer."""
         self.connection_lost(None)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """End the exchange under way by what has been read of its answer."""
+        """End the current exchange by what has arrived of its answer."""
         if self.exchange is None:
             self.abort()
         elif exc is None and self._reader.end():
@@ -407,7 +407,7 @@ class Connection(asyncio.Protocol):
         reader = self._reader
         self.deadline = IDLE
         self._fresh = False
-        # An answer that overtakes its request: the rest is still being written and may never be read.
+        # If the answer came before the request was written, the peer may never read the rest of it.
         if not reader.keep or self._transport is None or self._transport.get_write_buffer_size():
             self.abort()
         answer: Answer
@@ -436,6 +436,6 @@ def _location_host(location: str, host: str) -> str | None:
 
 
 def _clause(exc: Exception) -> str:
-    # OpenSSL's and llhttp's own words are fixed texts; nothing that the peer sent is in them.
+    # Messages of OpenSSL and llhttp are fixed texts and contain nothing that the peer sent.
     reason = getattr(exc, "reason", None) or (exc.args[0] if exc.args else "unreadable")
     return str(reason).replace("_", " ").lower()

@@ -1,7 +1,7 @@
 """The error tree: what can go wrong for a caller, by kind, with a stable code.
 
-Every layer raises these and nothing else across its border; `api/app.py` alone turns them into HTTP statuses, and
-`docs/reference/errors.md` has a row for every code. A refused delivery is not an error: it is an Outcome.
+No layer raises anything else across its border. `api/app.py` alone maps them to HTTP statuses, and
+`docs/reference/errors.md` has a row for every code. A failed delivery is not an error but an Outcome.
 """
 
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ class FieldProblem:
 
     Args:
         field: dotted path of the field as the caller wrote it, "" for the whole body.
-        message: what is wrong and the way out; never repeats a secret.
+        message: what is wrong and what to do; never repeats a secret.
     """
 
     field: str
@@ -21,12 +21,12 @@ class FieldProblem:
 
 
 class AegisError(Exception):
-    """Something the caller has to know about.
+    """An error that the caller must handle or report.
 
     Args:
-        message: one sentence for a person: what is wrong and the way out; never repeats a secret.
+        message: one sentence for a person: what is wrong and what to do; never repeats a secret.
         code: stable slug, lower case with dashes.
-        problems: the fields that are wrong, where fields are.
+        problems: the wrong fields, if the error is about fields.
     """
 
     code = "internal"
@@ -42,55 +42,55 @@ class AegisError(Exception):
 
 
 class Invalid(AegisError):
-    """The input is not acceptable as it is; the same call will fail again."""
+    """The input is invalid; the same call will fail again."""
 
     code = "invalid"
 
 
 class Malformed(Invalid):
-    """The body cannot even be read: not JSON, not UTF-8, or not what its encoding says."""
+    """The body cannot be read: not JSON, not UTF-8, or not in its declared encoding."""
 
     code = "malformed"
 
 
 class TooLarge(Invalid):
-    """The input is larger than a stated limit."""
+    """The input exceeds a limit."""
 
     code = "too-large"
 
 
 class Unsupported(Invalid):
-    """The input comes in a media type or encoding that is not taken."""
+    """The media type or encoding of the input is not supported."""
 
     code = "unsupported-media-type"
 
 
 class Unauthenticated(AegisError):
-    """No key, or a key that opens nothing."""
+    """No key, or an unknown, revoked or expired one."""
 
     code = "unauthenticated"
 
 
 class Denied(AegisError):
-    """A good key without the scope for this call."""
+    """A valid key whose scope does not allow this call."""
 
     code = "denied"
 
 
 class NotFound(AegisError):
-    """No such object, or one of another organization: the two cannot be told apart."""
+    """The object does not exist, or belongs to another organization: callers cannot tell which."""
 
     code = "not-found"
 
 
 class Conflict(AegisError):
-    """The call contradicts what is stored."""
+    """The call conflicts with what is stored."""
 
     code = "conflict"
 
 
 class Limited(AegisError):
-    """Too much at once; the same call will do later.
+    """A limit is reached; the same call will succeed later.
 
     Args:
         retry_after_s: seconds to wait, at least 1.
@@ -118,6 +118,6 @@ class Unavailable(AegisError):
 
 
 class Misconfigured(AegisError):
-    """The service cannot start as it is configured; the message names the setting and the way out."""
+    """The service cannot start with this configuration; the message names the setting and what to do."""
 
     code = "misconfigured"

@@ -1,9 +1,8 @@
-"""May we connect there? The rules, as a table and the few lines that read it.
+"""Which addresses may we connect to? The rules as a table, and the code that applies it.
 
-Called with a destination's host when it is written, and with every address a name resolves to before each connection: the
-answer for one moment says nothing about the next. It must not resolve, connect, or know who asks. What a refusal says is
-shown to the tenant, so it names the rule and never the address: the guard must not tell strangers what internal names
-resolve to.
+Called with a destination's host when the destination is saved, and with every address of a name before each connection,
+since a name may resolve differently each time. It must not resolve, connect, or know the caller. Tenants see why an address
+is forbidden, so the text names the rule and never the address: tenants must not learn what internal names resolve to.
 """
 
 from collections.abc import Iterable
@@ -31,18 +30,18 @@ METADATA_NAMES: Final = frozenset(
         "rancher-metadata",
     }
 )
-"""Names under which clouds serve credentials to their machines; refused with everything below them, never allowable."""
+"""Names of the metadata services of clouds; they and all names below them are forbidden and cannot be allowed."""
 
 INTERNAL_SUFFIXES: Final = (".localhost", ".local", ".internal")
-"""Endings of names that mean something on one machine or in one network only. Source: RFC 6761, RFC 6762, ICANN 2024-07-29."""
+"""Endings of names that are valid on one machine or in one network only. Source: RFC 6761, RFC 6762, ICANN 2024-07-29."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """One range that is forbidden.
+    """One forbidden range.
 
     Args:
-        name: what lives there, as a refusal calls it.
+        name: the use of the range, for messages.
         network: the range.
         allowable: an operator may list it in AEGIS_ALLOWED_NETWORKS.
     """
@@ -52,13 +51,13 @@ class Rule:
     allowable: bool
 
     def refusal(self) -> str:
-        """Return the clause that names this rule and the way out, fit to follow the words for what was judged."""
+        """Return a clause that names this rule and how to allow it; it reads on from the host or address."""
         way_out = _ALLOW_ADDRESS if self.allowable else _NO_WAY
         return f"points to {self.name} ({self.network}), which is forbidden; {way_out}"
 
 
-# Our own table, because ipaddress.is_global changes between Python releases and calls 64:ff9b::a9fe:a9fe global. In a table the
-# first rule that matches decides: metadata comes first, and what is not to be allowed before what may be.
+# We have our own table because ipaddress.is_global changes between Python releases and calls 64:ff9b::a9fe:a9fe global. The
+# first matching rule decides: metadata comes first, and rules that cannot be allowed come before those that can.
 # Source: the IANA special-purpose address registries for IPv4 and IPv6; the metadata addresses from the clouds' own manuals.
 
 IPV4_RULES: Final = (
@@ -92,12 +91,12 @@ IPV6_RULES: Final = (
     Rule("cloud metadata of Scaleway", IPv6Network("fd00:42::42/128"), False),
     Rule("link-local and cloud metadata", IPv6Network("fe80::/10"), False),
     Rule("multicast", IPv6Network("ff00::/8"), False),
-    # What follows leads to an IPv4 address by way of some translator or tunnel. None of it can be allowed, so that an
-    # IPv4 address cannot be had in IPv6 spelling on easier terms than in its own.
+    # The next ranges reach an IPv4 address through a translator or tunnel. They cannot be allowed: otherwise IPv6 would be
+    # a way around the rules of the IPv4 address.
     Rule("NAT64 of one site, reaching any IPv4 address", IPv6Network("64:ff9b:1::/48"), False),
     Rule("6to4, reaching any IPv4 address", IPv6Network("2002::/16"), False),
     Rule("Teredo, reaching any IPv4 address", IPv6Network("2001::/32"), False),
-    Rule("loopback", IPv6Network("::1/128"), True),  # here, since the next rule holds it too
+    Rule("loopback", IPv6Network("::1/128"), True),  # before the next rule, which contains it
     Rule("unspecified, IPv4-compatible and IPv4-translated", IPv6Network("::/8"), False),
     Rule("discarded traffic", IPv6Network("100::/64"), False),
     Rule("private network", IPv6Network("fc00::/7"), True),
@@ -106,7 +105,7 @@ IPV6_RULES: Final = (
     Rule("documentation", IPv6Network("2001:db8::/32"), True),
     Rule("documentation", IPv6Network("3fff::/20"), True),
     Rule("segment routing", IPv6Network("5f00::/16"), True),
-    # The rest of IPv6 outside 2000::/3, the only part that is given out to the public.
+    # All of IPv6 outside 2000::/3, the only part that is assigned to the public.
     Rule("not public", IPv6Network("::/3"), True),
     Rule("not public", IPv6Network("4000::/2"), True),
     Rule("not public", IPv6Network("8000::/1"), True),
@@ -122,23 +121,24 @@ _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 @dataclass(frozen=True, slots=True)
 class NetGuard:
-    """The rules, and the exceptions an operator made from them.
+    """The rules, and the operator's exceptions.
 
     Args:
-        allowed_networks: what may be reached although it is not public. Each entry allows addresses of its own family; IPv4
-            inside NAT64 or IPv4-mapped IPv6 goes by the IPv4 entries. No entry opens a rule that is not allowable.
+        allowed_networks: networks that are allowed although they are not public. An entry covers addresses of its own
+            family; IPv4 inside NAT64 or IPv4-mapped IPv6 is covered by IPv4 entries. No entry overrides a rule that is
+            not allowable.
     """
 
     allowed_networks: tuple[Network, ...] = ()
 
     def check(self, address: str) -> str | None:
-        """Judge one IP address, as typed or as resolved.
+        """Check one IP address, typed or resolved.
 
         Args:
             address: without brackets, port or zone.
-        Returns: None if we may connect; else one clause about it, such as "points to loopback (127.0.0.0/8), which is
-            forbidden; …": it names the rule and says how an operator can allow it, or that nobody can. Total: what
-            cannot be read is forbidden.
+        Returns: None if we may connect; else a clause such as "points to loopback (127.0.0.0/8), which is
+            forbidden; …", which names the rule and how an operator can allow it, or that it cannot be allowed. Total: an
+            unreadable address is forbidden.
         """
         try:
             parsed = ip_address(address)
@@ -151,11 +151,11 @@ class NetGuard:
         return self._judge_ipv6(parsed)
 
     def check_all(self, addresses: Iterable[str]) -> str | None:
-        """Judge everything a name resolves to: one forbidden address among good ones refuses them all.
+        """Check all addresses of a name: one forbidden address makes the name forbidden.
 
         Args:
-            addresses: every answer, IPv4 and IPv6.
-        Returns: None if there is at least one address and each may be connected to; else the first refusal.
+            addresses: all answers, IPv4 and IPv6.
+        Returns: None if there is at least one address and all are allowed; else the clause about the first forbidden one.
         """
         verdicts = [self.check(address) for address in addresses]
         if not verdicts:
@@ -163,21 +163,21 @@ class NetGuard:
         return next((verdict for verdict in verdicts if verdict is not None), None)
 
     def check_host(self, endpoint: Endpoint) -> str | None:
-        """Judge the host of a checked URL before anything is resolved.
+        """Check the host of a parsed URL before it is resolved.
 
         Args:
-            endpoint: as parse_url made it.
-        Returns: for an address what check says; for a name None if it may be resolved, else one clause as above. None does
-            not mean that its addresses may be connected to.
+            endpoint: from parse_url.
+        Returns: for an address the result of `check`; for a name None if it may be resolved, else a clause as above. None
+            does not mean that its addresses are allowed.
         """
         if endpoint.is_address:
             return self.check(endpoint.host)
-        # An Endpoint's host has no such dot and no capitals. A slip there must not become a hole here.
+        # parse_url has already removed dot and capitals; the check does not rely on it.
         name = endpoint.host.lower().rstrip(".")
         if any(name == metadata or name.endswith(f".{metadata}") for metadata in METADATA_NAMES):
             return f"is the name of a cloud metadata service, which is forbidden; {_NO_WAY}"
         if self.allowed_networks:
-            return None  # there are internal destinations here; their addresses decide
+            return None  # internal destinations are allowed; their addresses decide
         if "." not in name:
             return f"is a host name without a dot, which is forbidden; write the full name, or {_ALLOW_NAME}"
         if name.endswith(INTERNAL_SUFFIXES):
@@ -188,7 +188,7 @@ class NetGuard:
     def _judge_ipv6(self, address: IPv6Address) -> str | None:
         embedded = IPv4Address(int(address) & 0xFFFF_FFFF)
         if address in _NAT64:
-            # Decoded, not refused: in an IPv6-only network with DNS64 every IPv4 destination looks like this.
+            # Decoded, not forbidden: in an IPv6-only network with DNS64 every IPv4 destination has such an address.
             return self._judge(embedded, IPV4_RULES)
         if address in _IPV4_MAPPED:
             return self._judge(embedded, IPV4_RULES) or self._judge_spelling(embedded)
@@ -198,7 +198,7 @@ class NetGuard:
         return refusal
 
     def _judge_spelling(self, mapped: IPv4Address) -> str | None:
-        # A public address in this spelling comes from no resolver of ours, only from someone who tries doors.
+        # A resolver never returns a public address in this form, so somebody tries to get around the guard.
         if self._is_allowed(mapped):
             return None
         return f"points to an IPv4-mapped address ({_IPV4_MAPPED}), which is forbidden; write the IPv4 address itself"
@@ -217,8 +217,8 @@ def parse_networks(text: str) -> tuple[Network, ...]:
     """Read the setting AEGIS_ALLOWED_NETWORKS.
 
     Args:
-        text: networks in CIDR notation or single addresses, separated by commas; blanks around them do not matter.
-    Returns: the networks in the order written; none for blank text.
+        text: networks in CIDR notation or single addresses, separated by commas; blanks around them are ignored.
+    Returns: the networks in their order; none for blank text.
     Raises:
         Invalid: an item is not a network; the message repeats the item.
     """
@@ -229,7 +229,7 @@ def parse_networks(text: str) -> tuple[Network, ...]:
 
 def _parse_network(item: str) -> Network:
     address, slash, prefix = item.partition("/")
-    # ip_network would also take netmasks and zones, with which a slip of the pen allows more than was meant.
+    # ip_network also accepts netmasks and zones, where a typing error could allow more than intended.
     if "%" in address or (slash and not (prefix.isascii() and prefix.isdigit())):
         raise _not_a_network(item)
     try:

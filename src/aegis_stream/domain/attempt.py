@@ -3,8 +3,8 @@
     answer (Response | Fault)  ── formats.interpret ──►  verdict per event (Accepted | Failure)
     verdict                    ── decide ─────────────►  outcome (Delivered | Retry | Dead)
 
-Everything here is a value and every function is total: a refused delivery is never an exception. What is made for every
-delivery is a msgspec Struct: made in C, it costs a tenth of a frozen dataclass.
+Everything here is a value, and every function is total: a failed delivery is never an exception. Types that are made for
+every delivery are msgspec Structs, which cost a tenth of a frozen dataclass.
 """
 
 import enum
@@ -16,18 +16,18 @@ import msgspec
 from .ids import SECOND, Micros
 
 RETRY_AFTER_MAX_S = 3600
-"""Longest Retry-After we follow, seconds: a destination must not park its events for days by one header."""
+"""Longest Retry-After that we honour, seconds: one header must not delay events for days."""
 
 
 class FaultKind(enum.StrEnum):
     """Why there was no usable answer."""
 
     DNS = "dns"  # the name did not resolve
-    FORBIDDEN = "forbidden"  # the guard refused the address
+    FORBIDDEN = "forbidden"  # the guard forbids the address
     CONNECT = "connect"  # refused or unreachable
     TLS = "tls"  # no trusted session
-    TIMEOUT = "timeout"  # the attempt's time was over
-    CLOSED = "closed"  # the peer closed before its answer was whole
+    TIMEOUT = "timeout"  # the attempt took too long
+    CLOSED = "closed"  # the peer closed before its answer was complete
     PROTOCOL = "protocol"  # what came back was not HTTP/1.1
 
 
@@ -50,10 +50,10 @@ class Response(msgspec.Struct, frozen=True, gc=False):
 
     Args:
         status: 100–999, as the peer sent it.
-        body: at most 16 KiB of the answer's body, never decompressed.
-        latency_us: microseconds from the first byte written (or the connection begun) to the end of the answer.
+        body: the beginning of the answer's body, at most Route.answer_bytes_max bytes, never decompressed.
+        latency_us: microseconds from the start of the attempt to the end of the answer.
         retry_after: value of Retry-After as sent, if any.
-        location_host: host of Location, if any: where a redirect pointed that we did not follow.
+        location_host: host of Location, if any: the target of a redirect, which we do not follow.
         failure: what the answer means, where the sender knows it whatever the format; None where the format interprets it.
     """
 
@@ -70,7 +70,7 @@ class Fault:
     """No usable answer.
 
     Args:
-        kind: what kind of thing went wrong.
+        kind: what went wrong.
         message: one clause for a person, without secrets: "connection refused by 192.0.2.7 port 443".
         latency_us: microseconds from the start of the attempt to the fault.
         failure: as for Response.
@@ -96,10 +96,10 @@ class Accepted(msgspec.Struct, frozen=True, gc=False):
     """The destination has the event.
 
     Args:
-        overload: it took the event and said that it is close to its limits: send more slowly.
-        warning: what a person should know although the event is there, in words that help.
-        ack_id: the number under which the destination will say later that it has stored the event; None where its
-            answer is its word.
+        overload: it accepted the event and reports that it is close to its limits: send more slowly.
+        warning: what a person should know although the event was accepted, and what to do about it.
+        ack_id: the number with which the destination later confirms that it has stored the event; None if its answer is
+            the confirmation.
     """
 
     status_code: int | None = None
@@ -114,16 +114,16 @@ class Failure:
 
     Args:
         scope: about the destination (all events would fail) or about this one event.
-        message: why, in words that help: what was answered and what to do about it.
-        status_code: HTTP status, or None when there was no answer.
+        message: for a person: what was answered, and what to do about it.
+        status_code: HTTP status, or None if there was no answer.
         retry_after_s: seconds the destination asked us to wait (already bounded), or None.
         fix_needed: a person must change something (credentials, URL, certificate) before an attempt can succeed.
         overload: the destination said or showed that it is too busy (429, 503, timeout).
-        permanent: the same event will be refused the same way: no further attempt is made.
-        unjudged: the answer says nothing about this event, and something about those before it in the same request: it
-            may be sent again at once, without counting an attempt. Such events are the last ones of a request, and never
-            all of them, so that sending again ends.
-        bug: it is a bug of ours, in the format: the log says so.
+        permanent: the event would be rejected again, so no further attempt is made.
+        unjudged: the answer covers only earlier events of the request. This event may be sent again at once without
+            counting an attempt. Only the last events of a request can be unjudged, and never all of them, so that sending
+            again comes to an end.
+        bug: our format has a bug; it is logged.
     """
 
     scope: FailureScope
@@ -149,7 +149,7 @@ class RetryPolicy:
         base_seconds: delay before the second attempt, 0.001–86,400.
         multiplier: growth of the delay from attempt to attempt, 1–10.
         max_seconds: longest delay, base_seconds–604,800.
-        jitter: share of the delay that chance moves it by, either way, 0–1.
+        jitter: share of the delay by which it is randomly shortened or lengthened, 0–1.
     """
 
     max_attempts: int = 3
@@ -162,16 +162,16 @@ class RetryPolicy:
         """Return the delay after attempt number `attempt` (from 1): base · multiplier^(attempt-1), ± jitter.
 
         Args:
-            chance: in [0, 1), rolled by the caller.
+            chance: random number in [0, 1) from the caller.
         Returns: seconds, at most max_seconds · (1 + jitter); never negative.
         """
-        # The exponent is clamped so that a long series of attempts cannot overflow a float.
+        # The exponent is limited so that many attempts cannot overflow a float.
         delay = min(self.max_seconds, self.base_seconds * self.multiplier ** min(attempt - 1, 64))
         return delay * (1 + self.jitter * (2 * chance - 1))
 
 
 class Delivered(msgspec.Struct, frozen=True, gc=False):
-    """The event is with the destination."""
+    """The destination has the event."""
 
     status_code: int | None = None
 
@@ -186,7 +186,7 @@ class Retry:
 
 @dataclass(frozen=True, slots=True)
 class Dead:
-    """No attempt is left, or none can help: the event becomes a dead letter."""
+    """No attempt is left, or none would succeed: the event becomes a dead letter."""
 
     failure: Failure
 
@@ -195,13 +195,13 @@ Outcome = Delivered | Retry | Dead
 
 
 def decide(verdict: Verdict, attempt: int, policy: RetryPolicy, *, now: Micros, chance: float) -> Outcome:
-    """Turn what one attempt came to into what happens next.
+    """Decide what happens after one attempt.
 
     Args:
         attempt: number of the attempt just made, from 1.
-        chance: in [0, 1), rolled by the caller.
+        chance: random number in [0, 1) from the caller.
     Returns: Delivered, Retry with now < at, or Dead. Total; raises nothing.
-    Source: Retry-After, RFC 9110 section 10.2.3; it can only lengthen the delay, and by an hour at most.
+    Source: Retry-After, RFC 9110 section 10.2.3; it can only lengthen the delay, to at most an hour.
     """
     match verdict:
         case Accepted():

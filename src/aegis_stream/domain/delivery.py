@@ -8,18 +8,18 @@ from .destination import Health
 from .ids import DestinationNo, Micros, OrganizationNo, ReplayId
 
 RUN_LENGTH_MAX = 16_384
-"""Longest run in the attempt log; the search for the attempts of one event looks that far."""
+"""Longest run in the attempt log; the search for the attempts of one event covers that many."""
 AUTO_REDRIVE_MAX = 1000
-"""Dead letters that one settlement makes pending; the rest follow with the next ones."""
+"""Most dead letters that one settlement redrives; later settlements redrive the others."""
 
 
 class Page(NamedTuple):
     """Neighbouring events of one organization's log.
 
     Args:
-        first: sequence of bodies[0]; the others follow without holes.
+        first: sequence of bodies[0]; the others follow without gaps.
         bodies: stored bytes.
-        labels: (dataset, decision) of each, or None where nobody asked for them.
+        labels: (dataset, decision) of each, or None if they were not requested.
     """
 
     first: int
@@ -28,7 +28,7 @@ class Page(NamedTuple):
 
 
 class Lease(NamedTuple):
-    """The right to serve a destination, good while the epoch is the store's newest."""
+    """The right to serve a destination; valid while its epoch is the newest in the store."""
 
     destination_no: DestinationNo
     epoch: int
@@ -57,7 +57,7 @@ class DueRetry(NamedTuple):
 
 
 class ReplayRange(NamedTuple):
-    """A replay that is under way: events after `cursor` up to `last` are still to be sent."""
+    """A replay in progress: events after `cursor` up to `last` are still to be sent."""
 
     replay_id: ReplayId
     first: int

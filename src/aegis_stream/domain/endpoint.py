@@ -1,6 +1,6 @@
 """Where a request goes: the parts of a checked URL, and the route to them.
 
-The parser that makes an Endpoint from what a person typed is `parse_url`; nothing else makes one.
+Only `parse_url` makes an Endpoint, from what a user typed.
 """
 
 from dataclasses import dataclass, field
@@ -8,14 +8,14 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """The parts of a destination's URL after checking.
+    """The parts of a destination's checked URL.
 
     Args:
         scheme: "https" or "http".
         host: ASCII host name in lower case without trailing dot, or an IP address without brackets.
         port: 1–65535.
-        target: path and query as they go into the request line, always beginning with "/".
-        is_address: the host is an IP address, so there is nothing to resolve.
+        target: path and query for the request line; begins with "/".
+        is_address: the host is an IP address and need not be resolved.
     """
 
     scheme: str
@@ -26,7 +26,7 @@ class Endpoint:
 
     @property
     def host_header(self) -> str:
-        """Value of the Host header: brackets around IPv6, the port only where it is not the scheme's own."""
+        """Value of the Host header: IPv6 in brackets; the port only if it is not the default of the scheme."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         default = 443 if self.scheme == "https" else 80
         return host if self.port == default else f"{host}:{self.port}"
@@ -34,18 +34,18 @@ class Endpoint:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """Everything about a destination that a connection and a request head depend on.
+    """Everything about a destination that its connections and request heads depend on.
 
-    Two routes share nothing: each is opened as a channel of its own, with its own connections.
+    Two routes share nothing: each gets its own channel with its own connections.
 
     Args:
         endpoint: where to.
-        headers: extra request headers, already checked; the secret among them.
+        headers: additional request headers, already checked; they contain the secret.
         ca_certificate: PEM text of the authorities to trust instead of the configured ones, or None.
         timeout_s: seconds for a whole attempt, from connect to the end of the answer.
         answer_bytes_max: most bytes of an answer's body that are read.
-        org_id: on whose behalf; what organizations share of an address is divided by it.
-        grant: what gets the token that the requests carry; None where they carry none.
+        org_id: the organization; the places of an address are shared between organizations.
+        grant: how to get the token of the requests; None if they carry none.
     """
 
     endpoint: Endpoint
@@ -68,7 +68,7 @@ class Grant:
 
     Args:
         route: to the token endpoint.
-        form: the body of the request, with the client's secret in it.
+        form: the body of the request; contains the client's secret.
     """
 
     route: Route

@@ -1,4 +1,4 @@
-"""Identifiers: what they look like and how new ones are made from given time and chance."""
+"""Identifiers: their form, and how new ones are made from a given time and random bytes."""
 
 import base64
 import re
@@ -16,7 +16,7 @@ OrganizationNo = NewType("OrganizationNo", int)
 DestinationNo = NewType("DestinationNo", int)
 """The store's short number of a destination; never leaves the service."""
 Sequence = NewType("Sequence", int)
-"""Position of an event in its organization's log: 1, 2, 3 … without holes."""
+"""Position of an event in its organization's log: 1, 2, 3 … without gaps."""
 Micros = NewType("Micros", int)
 """Microseconds since 1970-01-01 UTC."""
 
@@ -24,7 +24,7 @@ SECOND = 1_000_000
 """Microseconds in a second."""
 
 RANDOM_BYTES = 10
-"""Bytes of chance in an identifier: 80 bits, as in a ULID."""
+"""Random bytes in an identifier: 80 bits, as in a ULID."""
 
 _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"  # Crockford's, lower case: no i, l, o, u
 _ORGANIZATION_ID = re.compile(r"org_[A-Za-z0-9_-]{1,60}")

@@ -1,6 +1,6 @@
-"""OAuth 2.0 client credentials: how a destination's requests come by a token that expires.
+"""OAuth 2.0 client credentials: how a destination's requests get an expiring token.
 
-Source: RFC 6749, sections 4.4 and 2.3.1. The token itself is fetched and kept by `pipeline/token_sender.py`.
+Source: RFC 6749, sections 4.4 and 2.3.1. The token is fetched and cached by `pipeline/token_sender.py`.
 """
 
 import re
@@ -15,19 +15,19 @@ CLIENT_ID_CHARACTERS_MAX = 1024
 CLIENT_SECRET_CHARACTERS_MAX = 4096
 SCOPE_CHARACTERS_MAX = 2048
 TOKEN_HEADER = "Authorization"  # noqa: S105 - a name
-"""The header in which a token travels."""
+"""The header that carries the token."""
 
 _SCOPES = re.compile(r"(?:[!#-\[\]-~]+(?: [!#-\[\]-~]+)*)?")  # RFC 6749 appendix A.4
 
 
 @dataclass(frozen=True, slots=True)
 class OAuth2:
-    """Where a destination's tokens come from, and for what.
+    """Where a destination's tokens come from, and for which scope.
 
     Args:
-        token_url: of the token endpoint; judged as the destination's own URL is.
-        client_secret: "" for one that is not known, which no destination may have.
-        scope: as the token endpoint wants it; "" for none.
+        token_url: URL of the token endpoint; checked like the URL of the destination.
+        client_secret: "" if it is unknown, which `oauth2_problems` rejects.
+        scope: as the token endpoint requires it; "" for none.
     """
 
     token_url: str
@@ -36,7 +36,7 @@ class OAuth2:
     scope: str = ""
 
     def form(self) -> bytes:
-        """Return what is POSTed to the token endpoint, as application/x-www-form-urlencoded."""
+        """Return the body of the token request, as application/x-www-form-urlencoded."""
         fields = {
             "grant_type": "client_credentials",
             "client_id": self.client_id,
@@ -46,7 +46,7 @@ class OAuth2:
 
 
 def oauth2_problems(oauth2: OAuth2 | None, auth_header_name: str | None) -> list[FieldProblem]:
-    """Check all but the URL, and that there is no auth header beside it. No value is repeated in a message."""
+    """Check everything but the URL, and that there is no auth header as well. No message repeats a value."""
     if oauth2 is None:
         return []
     problems = []

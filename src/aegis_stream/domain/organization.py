@@ -12,9 +12,9 @@ OPERATOR_KEY_PREFIX = "aegis_op"
 class Scope(enum.StrEnum):
     """What a key may do."""
 
-    ADMIN = "admin"  # all of one organization
-    INGEST = "ingest"  # events in
-    READ = "read"  # look, change nothing
+    ADMIN = "admin"  # everything in one organization
+    INGEST = "ingest"  # submit events
+    READ = "read"  # read only
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,12 +34,12 @@ class Organization:
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """A key as it is stored: its text is known only to its holder.
+    """A key as stored; only its holder knows its text.
 
     Args:
         digest: SHA-256 of the key's text, 32 bytes.
-        hint: the last four characters, so that a person can tell keys apart.
-        expires_at: the key opens nothing from then on; None for never.
+        hint: the last four characters of the text, so that a person can tell keys apart.
+        expires_at: the key is invalid from then on; None for never.
     """
 
     key_id: KeyId

@@ -1,9 +1,9 @@
-"""Values that must not stand in the free text of a preflight event: cards, social security numbers, accounts, keys.
+"""Values that the free text of a preflight event must not contain: card and account numbers, social security numbers, keys.
 
-Preflight events promise counts of findings, never the values found. `find` looks for what has a shape of its own and, where
-there is one, a checksum, so that ordinary numbers and identifiers pass. It is no data loss prevention: a name or a password
-without a shape passes too. Called for every preflight event, so a text without anything suspicious costs next to nothing,
-and no text costs more than a few milliseconds.
+Preflight events promise counts of findings, never the values found. `find` looks for values with a fixed shape and, if the
+kind has one, a checksum, so that ordinary numbers and identifiers pass. It is no data loss prevention: a name or a password
+passes. It is called for every preflight event, so an ordinary text costs next to nothing, and no text costs more than a few
+milliseconds.
 """
 
 import math
@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 TEXT_CHARACTERS_MAX = 4096
-"""Longest text that is looked at; a summary is far shorter, and what is not looked at cannot be let in."""
+"""Longest text that is searched and so accepted; a summary is far shorter."""
 
 CARD = "a card number"
 SSN = "a social security number"
@@ -23,11 +23,11 @@ SECRET = "a secret key"  # noqa: S105 - the name of a kind
 PRIVATE_KEY = "a private key"
 TOO_LONG = f"more than {TEXT_CHARACTERS_MAX} characters"
 DIGITS_MAX = 256
-"""Most digits of a text: fifty numbers of five; each number costs a look, and a summary counts, it does not list."""
+"""Most digits of a text, such as fifty numbers of five: every number costs time, and a summary counts instead of listing."""
 TOO_MANY_DIGITS = f"more than {DIGITS_MAX} digits"
 
 DIGITS_MIN = 9
-"""Fewest digits of any number that is looked for: those of a social security number."""
+"""Fewest digits of any number that is searched for: those of a social security number."""
 ENTROPY_MIN = 3.5
 """Bits a character of a token without a known prefix must have: words have 2 to 3, random letters and digits 4 and more."""
 
@@ -39,7 +39,7 @@ _INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
 _RUN = re.compile(r"[0-9](?:[ \-./_]{0,2}[0-9])*")
 _GROUP = re.compile("[0-9]+")
 _GROUPS_MAX = 5
-"""Groups in which a card number is written at most: four of four, and the rest of nineteen."""
+"""Most groups of digits in a card number: four groups of four, and the rest of nineteen digits."""
 _SSN = re.compile(
     r"(?<![0-9\-])(?!000|666|9)[0-9]{3}([ \-.])(?!00)[0-9]{2}\1(?!0000)[0-9]{4}(?![0-9\-])"
     r"|(?i:ssn|social security)[^0-9\n]{0,20}(?!000|666|9)[0-9]{3}(?!00)[0-9]{2}(?!0000)[0-9]{4}(?![0-9])"
@@ -90,9 +90,9 @@ _IBAN_LENGTHS = {
 
 
 def find(text: str) -> str | None:
-    """Return what must not be in a text, with its article, or None where there is nothing.
+    """Return the kind of value that the text must not contain ("a card number"), or None.
 
-    The value is not returned, so that no message can repeat it. Total.
+    The value itself is not returned, so no message can repeat it. Total.
     """
     if len(text) > TEXT_CHARACTERS_MAX:
         return TOO_LONG
@@ -119,7 +119,7 @@ def _find_number(text: str) -> str | None:
 
 
 def _windows(run: str) -> Iterator[str]:
-    """Yield what may be one number: neighbouring groups of a run of digits, 13 to 19 digits together."""
+    """Yield possible card numbers: neighbouring groups of a run of digits, 13 to 19 digits together."""
     groups = _GROUP.findall(run)
     ends = [0, *accumulate(len(group) for group in groups)]
     digits = "".join(groups)
@@ -159,7 +159,7 @@ def _has_secret(text: str) -> bool:
 
 
 def _is_random(token: str) -> bool:
-    """Tell whether a token is of capitals, small letters and digits without an order; identifiers have no capitals."""
+    """Tell whether a token looks random: capitals, small letters, digits, and enough entropy. Our identifiers have no capitals."""
     if not (any(map(str.isupper, token)) and any(map(str.islower, token)) and any(map(str.isdigit, token))):
         return False
     size = len(token)

@@ -1,7 +1,7 @@
-"""How often something may happen: token buckets that know no clock and need no task to fill them.
+"""Rate limits: token buckets without a clock and without a task that refills them.
 
-`access` keeps them for keys and addresses, the API for test events. A bucket is one number, the time at which it is full
-again, so that taking from it costs a few hundred nanoseconds and a table of them is bounded by its length.
+`access` uses them for keys and addresses, the API for test events. A bucket is one number, the time at which it is full
+again. So taking a token costs a few hundred nanoseconds, and the size of a table is limited by its number of buckets.
 """
 
 from collections.abc import Hashable
@@ -11,20 +11,20 @@ from typing import Generic, TypeVar
 from .ids import SECOND, Micros
 
 BUCKETS_MAX = 10_000
-"""Buckets kept in one table; beyond it the one made first goes, and with it what was taken from it."""
+"""Most buckets of one table; beyond it the oldest bucket is evicted, and its key starts with a full one."""
 SLACK_US = 1.0
-"""What sums of fractions may be off by: a time in microseconds is exact to a quarter of one."""
+"""Rounding error to tolerate, microseconds: a float holds today's times to a quarter of one."""
 
 K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """So many in a span of time, all at once or spread over it.
+    """A number of events in a span of time, at once or spread over it.
 
     Args:
-        count: how many, at least 1: what a full bucket holds.
-        per_s: seconds in which an empty bucket fills up again.
+        count: tokens in a full bucket, at least 1.
+        per_s: seconds in which an empty bucket is refilled.
     """
 
     count: int
@@ -32,10 +32,10 @@ class Rate:
 
 
 class Buckets(Generic[K]):
-    """One bucket for each key, all of one rate.
+    """One bucket for each key, all with the same rate.
 
     Args:
-        count_max: buckets kept at most.
+        count_max: most buckets kept.
     """
 
     __slots__ = ("_count_max", "_full_at", "_one_us", "_whole_us")
@@ -50,9 +50,9 @@ class Buckets(Generic[K]):
         return len(self._full_at)
 
     def take(self, key: K, now: Micros) -> float:
-        """Take one from a bucket, if there is one in it.
+        """Take a token from a bucket if there is one.
 
-        Returns: 0 when it was taken, else the microseconds until there is one, and nothing was taken.
+        Returns: 0 if a token was taken, else the microseconds until there is one.
         """
         full_at = self._full_at.get(key)
         lacking = self._one_us if full_at is None else self._lacking(full_at, now) + self._one_us
@@ -64,7 +64,7 @@ class Buckets(Generic[K]):
         return 0.0
 
     def wait(self, key: K, now: Micros) -> float:
-        """Return the microseconds until there is one in a bucket, 0 for now; takes nothing."""
+        """Return the microseconds until a bucket has a token, 0 if it has one; takes nothing."""
         full_at = self._full_at.get(key)
         if full_at is None:
             return 0.0
@@ -72,7 +72,7 @@ class Buckets(Generic[K]):
         return beyond if beyond > SLACK_US else 0.0
 
     def _lacking(self, full_at: float, now: Micros) -> float:
-        """Return how far a bucket is from full, in microseconds of filling."""
+        """Return how many microseconds of refilling a bucket lacks."""
         lacking = full_at - now
-        # Further from full than empty: the clock was set back, and nobody shall wait for it to catch up.
+        # It cannot lack more than a whole bucket: the clock was set back, and nobody must wait until it catches up.
         return lacking if 0 < lacking <= self._whole_us + SLACK_US else 0.0

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from .ids import SECOND, Micros
 
 MICROS_MAX = Micros(253_402_300_799_999_999)
-"""The last microsecond of the year 9999, beyond which RFC 3339 has no spelling."""
+"""The last microsecond of the year 9999; RFC 3339 cannot express later times."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -16,6 +16,6 @@ def to_text(at: Micros) -> str:
 
 
 def from_datetime(moment: datetime) -> Micros:
-    """Turn a datetime with a time zone into microseconds, exactly (no float on the way)."""
+    """Convert a datetime with a time zone to microseconds, exactly: no float is involved."""
     delta = moment - _EPOCH
     return Micros((delta.days * 86_400 + delta.seconds) * SECOND + delta.microseconds)

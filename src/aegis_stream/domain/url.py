@@ -1,8 +1,8 @@
-"""From the URL a person typed to an Endpoint, or to a sentence that says what to change.
+"""From the URL that a user typed to an Endpoint, or to a message that says what to change.
 
-Called wherever a destination is written, and nowhere after that: the sender gets the Endpoint. The parser is our own and
-strict, because every difference between two parsers is a way around the guard. It must not know which addresses and names
-are forbidden: that is `netguard`'s. A URL can embed a secret, so no message here repeats more of it than the host.
+Called when a destination is saved; the sender gets the Endpoint. The parser is our own and strict, because any difference
+between two parsers is a way around the guard. It does not know which addresses and names are forbidden: `netguard` does. A
+URL can contain a secret, so a message repeats at most its host.
 """
 
 import unicodedata
@@ -15,7 +15,7 @@ from aegis_stream.errors import FieldProblem, Invalid
 from .endpoint import Endpoint
 
 URL_CHARS_MAX: Final = 2048
-"""Longest URL we take, characters; what browsers, proxies and address bars have settled on."""
+"""Longest URL, characters: the common limit of browsers and proxies."""
 
 HOST_CHARS_MAX: Final = 253
 """Longest host name, characters. Source: RFC 1035 section 2.3.4, less the root label and the first length octet."""
@@ -39,10 +39,10 @@ REFUSED_PORTS: Final[dict[int, str]] = {
     6668: "IRC", 6669: "IRC", 6679: "IRC", 6697: "IRC", 8883: "MQTT", 9042: "Cassandra", 9092: "Kafka",
     11211: "memcached", 27017: "MongoDB", 27018: "MongoDB", 27019: "MongoDB", 61613: "STOMP", 61616: "OpenWire",
 }  # fmt: skip  # a table of ninety pairs, one a line, hides what is missing
-"""Ports where another protocol listens, which might take our bytes for commands of its own.
+"""Ports of other protocols, which might interpret our bytes as their commands.
 
 Source: the port blocking list of the Fetch standard (fetch.spec.whatwg.org, "bad port"), without 10080, where log collectors
-listen, and with the ports of databases and message brokers. A deny list, because SIEMs listen anywhere.
+listen, and with the ports of databases and message brokers. A deny list, because SIEMs use any port.
 """
 
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
@@ -50,7 +50,7 @@ _DIGITS: Final = frozenset("0123456789")
 _HEX_DIGITS: Final = _DIGITS | frozenset("abcdef")
 _LABEL_CHARS: Final = _DIGITS | frozenset("abcdefghijklmnopqrstuvwxyz-_")
 _IDEOGRAPHIC_FULL_STOP: Final = "\u3002"  # a dot for IDNA (RFC 3490 section 3.1), but not for NFKC
-# Letters and marks by category that show nothing on the screen.
+# Letters and marks by category, but invisible on the screen.
 _BLANK_LETTERS: Final = frozenset("\u115f\u1160\u17b4\u17b5\u180f")
 
 # Invisible, but part of the spelling in Persian and Indic names. Source: RFC 5892 appendix A.1 and A.2.
@@ -58,16 +58,16 @@ _JOINERS: Final = dict.fromkeys((0x200C, 0x200D))
 
 
 def parse_url(text: str, *, allow_http: bool) -> Endpoint:
-    """Check the URL of a destination and take it apart.
+    """Check the URL of a destination and split it.
 
     Args:
-        text: what a person typed, not trimmed.
-        allow_http: the operator permits plain http.
-    Returns: an Endpoint whose host is a lower-case ASCII name or a canonical IP address. Which host it is has not been
-        judged: ask `NetGuard.check_host`.
+        text: as typed, not trimmed.
+        allow_http: the operator allows plain http.
+    Returns: an Endpoint whose host is a lower-case ASCII name or a canonical IP address. Whether the host is allowed has
+        not been checked: see `NetGuard.check_host`.
     Raises:
-        Invalid: the URL breaks a rule; its code says which kind of rule, and one problem for the field "url" repeats
-            nothing of the URL but its host.
+        Invalid: the URL breaks a rule. The code names the kind of rule; the problem is for the field "url" and repeats at
+            most the host of the URL.
     Source: RFC 3986, read narrowly; rows 1-10 and 20 of the attack table.
     """
     _refuse_unreadable(text)
@@ -84,7 +84,7 @@ def _refuse(message: str, *, code: str) -> NoReturn:
 
 
 def _refuse_unreadable(text: str) -> None:
-    """Refuse what parsers disagree about before anything is split."""
+    """Reject characters about which parsers disagree, before anything is split."""
     if not text:
         _refuse(
             "the URL is missing: write one such as https://siem.example.com/ingest", code="url-unreadable"
@@ -171,7 +171,7 @@ def _read_port(text: str) -> int:
 
 
 def _read_host(text: str) -> tuple[str, bool]:
-    """Bring the host to its one spelling.
+    """Bring the host into its canonical form.
 
     Returns: (host, whether it is an IP address).
     """
@@ -209,8 +209,8 @@ def _read_ipv6(text: str) -> str:
 
 
 def _read_ipv4(text: str) -> str:
-    # From the text as typed, not from its normal form: nobody writes an address in full-width or circled digits in good
-    # faith. IPv4Address takes four decimal numbers without leading zeros and nothing else, in every Python we support.
+    # Uses the text as typed, not its normal form: full-width or circled digits in an address are an attempt to deceive.
+    # IPv4Address accepts only four decimal numbers without leading zeros, in every Python version that we support.
     try:
         return str(IPv4Address(text.lower()))
     except ValueError:
@@ -221,7 +221,7 @@ def _read_ipv4(text: str) -> str:
 
 
 def _is_numeric(label: str) -> bool:
-    """Whether resolvers might take a host that ends in this label for an IPv4 address.
+    """Tell whether resolvers could interpret a host that ends in this label as an IPv4 address.
 
     Source: "ends in a number" of the URL standard (url.spec.whatwg.org): 127.1, 0x7f.1, 2130706433, 0177.0.0.1.
     """
@@ -229,16 +229,16 @@ def _is_numeric(label: str) -> bool:
 
 
 def _fold(text: str) -> str:
-    """Lower case and compatibility forms resolved, so that everything below judges what a resolver would see.
+    """Return the lower-case text without compatibility forms, as a resolver would see it.
 
-    Character by character, since str.lower() makes a Greek final sigma of a capital one at the end of a word.
+    Character by character, because str.lower() turns a capital sigma at the end of a word into a final sigma.
     """
     composed = unicodedata.normalize("NFKC", text).replace(_IDEOGRAPHIC_FULL_STOP, ".")
     return "".join(char.lower() for char in composed)
 
 
 def _encode_label(label: str) -> str:
-    """Turn one folded label into ASCII, or refuse it."""
+    """Encode one folded label in ASCII, or reject it."""
     ascii_label = label if label.isascii() else _to_punycode(label)
     if not ascii_label:
         _refuse(
@@ -258,17 +258,17 @@ def _encode_label(label: str) -> str:
 
 
 def _to_punycode(label: str) -> str:
-    """Encode an international label where IDNA 2003 and IDNA 2008 agree about it; refuse it where they do not.
+    """Encode an international label if IDNA 2003 and IDNA 2008 agree about it; otherwise reject it.
 
-    They disagree about sharp s, final sigma and Cherokee, for instance, which lead different programs to different hosts. The xn-- form
-    is always taken, and means one host.
+    They disagree about sharp s, final sigma and Cherokee, for example, so programs would connect to different hosts. The
+    xn-- form is always accepted and means one host.
     """
     try:
         settled = label.casefold() == label and idna.nameprep(label) == label
         if settled and all(_is_visible_letter(char) for char in label):
             return idna.ToASCII(label).decode("ascii")
     except UnicodeError:
-        pass  # too long, forbidden, or mixed writing directions: the same way out as below
+        pass  # too long, forbidden, or mixed writing directions: the message below applies
     _refuse(
         "the host contains characters that programs read differently: write it in its xn-- form",
         code="url-host",
@@ -282,9 +282,9 @@ def _is_visible_letter(char: str) -> bool:
 
 
 def _check_punycode(label: str) -> None:
-    """Refuse an xn-- label that does not stand for one international label in its normal form.
+    """Reject an xn-- label that does not encode an international label in normal form.
 
-    Such a label is a disguise at best: xn--localhost- spells an ASCII name for a resolver that decodes it.
+    Such a label hides another name: a resolver that decodes xn--localhost- finds an ASCII name.
     """
     try:
         decoded = label[4:].encode("ascii").decode("punycode")

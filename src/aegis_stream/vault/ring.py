@@ -1,8 +1,8 @@
-"""Master keys: the newest, which seals, and older ones, which still open; where they are kept.
+"""Master keys: the newest one seals, older ones still open; and where they are stored.
 
-A ring is text: each key 32 bytes as base64, the newest first, with commas, blanks or line breaks between. A key is known by
-its id, four bytes that say nothing about it. A file can be read again while the service runs, and is only ever replaced
-whole; what came by the environment stays as it was when the process began.
+A ring is text: keys of 32 bytes as base64, the newest first, separated by commas, blanks or line breaks. A key has an id of
+four bytes that reveals nothing about it. A file can be read again while the service runs, and is always replaced as a
+whole; a ring from the environment stays the same for the life of the process.
 """
 
 import base64
@@ -23,7 +23,7 @@ from aegis_stream.ports import Random
 MASTER_KEY_BYTES = 32
 KEY_ID_BYTES = 4
 KEYS_MAX = 16
-"""Keys of one ring at most: the newest and those of rotations that were never tidied up."""
+"""Most keys of a ring: the newest, and older ones that were never removed after a rotation."""
 _FILE_BYTES_MAX = 65_536
 _MAKE_ONE = "make one with `openssl rand -base64 32`"
 
@@ -40,7 +40,7 @@ class MasterKey:
 
     @property
     def key_id(self) -> bytes:
-        """Four bytes that tell master keys apart and say nothing about them."""
+        """Four bytes that tell master keys apart and reveal nothing about them."""
         return hashlib.sha256(b"aegis master key id" + self.secret).digest()[:KEY_ID_BYTES]
 
 
@@ -49,7 +49,7 @@ Ring = tuple[MasterKey, ...]
 
 
 class KeySource(Protocol):
-    """Where the ring is kept; `setting` is how a person calls that place."""
+    """Where the ring is stored; `setting` names that place for a person."""
 
     @property
     def setting(self) -> str:
@@ -57,13 +57,13 @@ class KeySource(Protocol):
         ...
 
     def read(self) -> Ring:
-        """Return the ring as it is now. Raises: Misconfigured when there is none that can be used."""
+        """Return the current ring. Raises: Misconfigured if there is no usable one."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class GivenKeys:
-    """A ring that came with the environment or the configuration: the same for as long as the process lives."""
+    """A ring from the environment or the configuration: the same for the life of the process."""
 
     ring: Ring
     setting: str = "AEGIS_MASTER_KEY"
@@ -75,7 +75,7 @@ class GivenKeys:
 
 @dataclass(frozen=True, slots=True)
 class KeyFile:
-    """A ring in a file that its owner alone may touch."""
+    """A ring in a file that only its owner may read."""
 
     path: Path
 
@@ -85,7 +85,7 @@ class KeyFile:
         return str(self.path)
 
     def read(self) -> Ring:
-        """Return the ring. Raises: Misconfigured when the file is missing, open to others, or holds no key."""
+        """Return the ring. Raises: Misconfigured if the file is missing, readable by others, or contains no key."""
         try:
             with self.path.open("rb") as file:
                 if stat.S_IMODE(os.fstat(file.fileno()).st_mode) & 0o077:
@@ -98,21 +98,21 @@ class KeyFile:
         return parse_ring(text.decode("ascii", "replace"), self.setting)
 
     def make(self, random: Random) -> bool:
-        """Make the file with a new key, unless it is there. Returns: whether it was made just now. Raises: Misconfigured."""
+        """Create the file with a new key unless it exists. Returns: whether it was created. Raises: Misconfigured."""
         if self.path.exists():
             return False
         with locked(self.path.parent, wait=True):
             if self.path.exists():
-                return False  # another process was quicker
+                return False  # another process created it first
             self.write((new_key(random),))
         return True
 
     def write(self, ring: Ring) -> None:
-        """Replace the file whole; it is durable when this returns, and after a kill it is the old one or the new one.
+        """Replace the file as a whole: durable when this returns; after a kill it is the old or the new one.
 
-        Raises: Misconfigured when it cannot be written.
+        Raises: Misconfigured if it cannot be written.
         """
-        target = self.path.resolve()  # not the link that may lead there
+        target = self.path.resolve()  # a symbolic link must stay a link
         fresh = target.with_name(f".{target.name}.new")
         text = "".join(base64.b64encode(one.secret).decode() + "\n" for one in ring)
         try:
@@ -129,7 +129,7 @@ class KeyFile:
 
 
 def parse_ring(text: str, setting: str) -> Ring:
-    """Read a ring as configured, the newest key first.
+    """Read a configured ring, the newest key first.
 
     Raises: Misconfigured naming the setting, never repeating its value.
     """
@@ -146,9 +146,9 @@ def parse_ring(text: str, setting: str) -> Ring:
 
 
 def new_key(random: Random, ring: Ring = ()) -> MasterKey:
-    """Make a key whose id no key of the ring has."""
+    """Make a key with an id that no key of the ring has."""
     taken = {one.key_id for one in ring}
-    for _ in range(2):  # an id is taken once in four thousand million times
+    for _ in range(2):  # an id is already used once in four thousand million times
         key = MasterKey(random.random_bytes(MASTER_KEY_BYTES))
         if key.key_id not in taken:
             return key
@@ -157,9 +157,9 @@ def new_key(random: Random, ring: Ring = ()) -> MasterKey:
 
 @contextlib.contextmanager
 def locked(folder: Path, *, wait: bool) -> Iterator[None]:
-    """Be the only one who changes keys in a folder; the kernel lets go when the process dies.
+    """Hold the lock for changes of the keys in a folder; the kernel releases it when the process dies.
 
-    Raises: Unavailable when another process does it and `wait` is False. Misconfigured when there is no such folder.
+    Raises: Unavailable if another process holds it and `wait` is False. Misconfigured if there is no such folder.
     """
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -189,7 +189,7 @@ def _decode(word: str, name: str) -> MasterKey:
 
 
 def _owner_of(path: Path) -> tuple[int, int] | None:
-    """Return user and group of a file that is there and not ours: root may turn the keys of a service without root."""
+    """Return user and group of an existing file that is not ours: root may rotate the keys of a service that is not root's."""
     try:
         found = path.stat()
     except FileNotFoundError:
@@ -200,7 +200,7 @@ def _owner_of(path: Path) -> tuple[int, int] | None:
 def _write_durably(path: Path, text: str, owner: tuple[int, int] | None) -> None:
     handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
     with os.fdopen(handle, "w") as file:
-        os.fchmod(handle, 0o600)  # also where a kill left a file of this name
+        os.fchmod(handle, 0o600)  # also if a killed process left a file of this name
         if owner is not None:
             os.fchown(handle, *owner)
         file.write(text)

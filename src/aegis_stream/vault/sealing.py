@@ -4,11 +4,11 @@ A record is
 
     version (1 byte) · key id (4) · nonce (12) · wrapped data key (32 + 16) · nonce (12) · ciphertext and tag
 
-Both layers are bound to version and place (organization, destination, field), so that a record moved to another row does
-not open. The place is not secret; it is not stored in the record. Version 1 was bound to destination and field alone; it
-still opens, and every change and every rotation seals it anew as version 2.
-Source: NIST SP 800-38D for AES-GCM; 96-bit nonces from the system's random source, one data key per secret, so that no
-key comes near the limit of 2^32 uses.
+Both layers are bound to version and place (organization, destination, field), so a record that is moved to another row
+cannot be decrypted. The place is not secret and not stored in the record. Version 1 was bound to destination and field
+only; it can still be decrypted, and every change and every rotation seals it again as version 2.
+Source: NIST SP 800-38D for AES-GCM; 96-bit nonces from the system's random source, and one data key per secret, so that
+no key comes near the limit of 2^32 uses.
 """
 
 import itertools
@@ -27,11 +27,11 @@ from .ring import KEY_ID_BYTES, MASTER_KEY_BYTES, KeySource, MasterKey, Ring
 _FIRST, _CURRENT = b"\x01", b"\x02"
 _NONCE, _WRAPPED = 12, MASTER_KEY_BYTES + 16
 _ALARMS_MAX = 1000
-"""Places whose alarm is remembered, so that each is sounded once."""
+"""Most places whose alarm is remembered, so that each is logged once."""
 
 
 class _Record(NamedTuple):
-    """A sealed record, taken apart."""
+    """The parts of a sealed record."""
 
     version: bytes
     key_id: bytes
@@ -43,11 +43,11 @@ class _Record(NamedTuple):
 
 @dataclass(slots=True)
 class Vault:
-    """Seals and opens secrets (port Sealer); for all threads of a process.
+    """Seals and opens secrets (port Sealer); safe for all threads of a process.
 
     Args:
-        keys: where the ring is kept; read again when a record or the store names a key that is not known.
-        alarm: called with a log event and its values when a record does not open; once for each place.
+        keys: where the ring is stored; read again when a record or the store names an unknown key.
+        alarm: called with a log event and its values when a record cannot be decrypted, once for each place.
     """
 
     keys: KeySource
@@ -61,23 +61,23 @@ class Vault:
 
     @property
     def newest(self) -> bytes:
-        """Id of the first key of the ring."""
+        """Id of the newest key of the ring."""
         return self._ring[0].key_id
 
     def holds(self, key_id: bytes) -> bool:
-        """Tell whether a master key is there, after another look where it is kept."""
+        """Tell whether the ring has a master key; reads the ring again if not."""
         return self._find(key_id) is not None
 
     def stamp(self, key_id: bytes) -> bytes:
-        """Return how every record begins that is sealed now under a master key."""
+        """Return the first bytes of every record that is now sealed with a master key."""
         return _CURRENT + key_id
 
     def seal(self, secret: str, place: Place, key_id: bytes | None = None) -> bytes:
-        """Encrypt a secret; the record opens only in the same place.
+        """Encrypt a secret; the record can be decrypted only in the same place.
 
         Args:
-            key_id: which master key; None for the newest of the ring.
-        Raises: Unavailable when that key is not there.
+            key_id: of the master key; None for the newest of the ring.
+        Raises: Unavailable if the ring does not have that key.
         """
         key = self._ring[0] if key_id is None else self._find(key_id)
         if key is None:
@@ -98,12 +98,12 @@ class Vault:
     def open(self, sealed: bytes, place: Place) -> str:
         """Decrypt a record.
 
-        Raises: Unavailable when its master key is not there, it is damaged, or it belongs to another place.
+        Raises: Unavailable if its master key is missing, it is damaged, or it belongs to another place.
         """
         return self._open(sealed, place)[1]
 
     def rewrap(self, sealed: bytes, place: Place, key_id: bytes) -> bytes:
-        """Bring a record that opens under another master key; its ciphertext stays, but for version 1, which is sealed anew.
+        """Return a record under another master key. Its ciphertext stays the same, except for version 1, which is sealed again.
 
         Raises: Unavailable as `open` and `seal` do.
         """
@@ -144,7 +144,7 @@ class Vault:
             try:
                 self._ring = self.keys.read()
             except Misconfigured:
-                return None  # what cannot be read now holds no key; the ring that we have goes on
+                return None  # the ring that we have stays in use
             found = _pick(self._ring, key_id)
         return found
 
@@ -161,7 +161,7 @@ class Vault:
 
 
 def _read(sealed: bytes) -> _Record:
-    """Take a record apart; of one that was cut, parts are short or empty."""
+    """Split a record into its parts; those of a truncated record are short or empty."""
     ends = list(itertools.accumulate((1, KEY_ID_BYTES, _NONCE, _WRAPPED, _NONCE)))
     version, key_id, outer, wrapped, inner = (
         sealed[start:end] for start, end in itertools.pairwise([0, *ends])
@@ -170,7 +170,7 @@ def _read(sealed: bytes) -> _Record:
 
 
 def _decrypt(record: _Record, key: MasterKey, place: Place) -> tuple[bytes, str] | None:
-    """Return data key and secret; None when a layer does not open."""
+    """Return data key and secret; None if a layer cannot be decrypted."""
     bound = _bound(record.version, place)
     try:
         data_key = AESGCM(key.secret).decrypt(record.outer, record.wrapped, bound)
@@ -180,7 +180,7 @@ def _decrypt(record: _Record, key: MasterKey, place: Place) -> tuple[bytes, str]
 
 
 def _bound(version: bytes, place: Place) -> bytes:
-    """What a record is bound to. Ids hold no |, so no two places read alike."""
+    """Return the associated data of a record. Ids contain no |, so two places never have the same."""
     if version == _FIRST:
         return f"{place.dst_id}|{place.field}".encode()
     return version + f"{place.org_id}|{place.dst_id}|{place.field}".encode()

@@ -140,3 +140,11 @@ def test_every_row_of_a_table_has_its_cells(page):
         for row in table.splitlines()
         if row.replace("\\|", "").count("|") != table.splitlines()[0].replace("\\|", "").count("|")
     ] == []
+
+
+def test_the_glossary_is_sorted():
+    """Each word stands once in the glossary, in the order of the alphabet."""
+    words = re.findall(r"^\| ([a-z][^|]*) \|", read("docs/glossary.md").partition("| --- |")[2], re.MULTILINE)
+
+    assert len(words) > 40
+    assert words == sorted(set(words))

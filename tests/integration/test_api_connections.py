@@ -349,7 +349,7 @@ async def test_nothing_is_left_of_closed_connections():
 
 def test_two_listeners_share_no_room():
     """Each listener counts its own connections."""
-    first, second = bounded_http(SMALL), bounded_http(SMALL)
+    first, second = bounded_http(SMALL.api), bounded_http(SMALL.api)
 
     assert first.room is not second.room
     assert issubclass(first, BoundedHttp)

@@ -3,7 +3,7 @@
 import pytest
 
 from aegis_stream.domain.event import DEFAULT_LIMITS
-from aegis_stream.settings import Settings
+from aegis_stream.settings import IngestSettings
 from aegis_stream.wiring.service import event_limits
 from support.api import make_event, make_lines, nested, open_world, problem_of
 
@@ -83,4 +83,4 @@ async def test_requests_of_a_key(tmp_path):
 
 def test_the_limits_of_an_event_are_those_of_the_settings():
     """Without settings an event may be as large and as odd as the settings say by default."""
-    assert event_limits(Settings()) == DEFAULT_LIMITS
+    assert event_limits(IngestSettings()) == DEFAULT_LIMITS

@@ -13,13 +13,13 @@ from aegis_stream.control.access import Access, AccessLimits
 from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.rate import Rate
 from aegis_stream.errors import Unauthenticated
-from aegis_stream.settings import Settings
+from aegis_stream.settings import RateSettings
 from aegis_stream.store.keys import StoredKeys
 from support.api import OPERATOR_KEY, ORG, Caller, make_event, open_world, problem_of
 
 KEYS = "/api-keys"
 PATH = "/forwarding-destinations"
-DEFAULTS = AccessLimits.of(Settings())
+DEFAULTS = AccessLimits.of(RateSettings())
 ENOUGH = replace(DEFAULTS, failures=Rate(10_000, 60))
 
 

@@ -134,7 +134,7 @@ def running(folder) -> Iterator[Running]:
             config = uvicorn.Config(
                 world.app,
                 port=0,
-                http=bounded_http(world.settings),
+                http=bounded_http(world.settings.api),
                 interface="asgi3",
                 lifespan="off",
                 ws="none",

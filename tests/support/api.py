@@ -473,7 +473,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         user_agent=wiring.USER_AGENT, guard=NetGuard(settings.egress.allowed_networks), trust=_TRUST
     )
     sender = FakeSender(real_sender)
-    access = Access(StoredKeys(stores.db), clock, stores.operator_digest, AccessLimits.of(settings))
+    access = Access(StoredKeys(stores.db), clock, stores.operator_digest, AccessLimits.of(settings.rates))
     control = ControlDeps(
         db=stores.db,
         clock=clock,
@@ -489,7 +489,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
             random,
             notifier,
             settings.ingest.queue_bytes_max,
-            event_limits(settings),
+            event_limits(settings.ingest),
         ),
         access=access,
         sender=sender,

@@ -57,7 +57,7 @@ class Server:
         self.scopes: list[dict] = []
         self.received_bytes = 0
         self.gate = asyncio.Event()
-        self.protocol = self._counting(bounded_http(settings))
+        self.protocol = self._counting(bounded_http(settings.api))
         config = uvicorn.Config(
             self.app,
             http=self.protocol,

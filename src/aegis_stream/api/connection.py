@@ -17,7 +17,7 @@ import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from aegis_stream.sender.watch import IDLE, Watch
-from aegis_stream.settings import Settings
+from aegis_stream.settings import ApiSettings
 
 from .problems import plain_problem
 
@@ -57,19 +57,19 @@ class Room:
     waiting: "dict[BoundedHttp, None]" = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: Settings) -> "Room":
+    def of(cls, settings: ApiSettings) -> "Room":
         """Return room as configured."""
         return cls(
-            settings.api.connections_max,
-            settings.api.header_bytes_max,
-            settings.api.headers_max,
-            settings.api.header_timeout_seconds,
-            settings.api.body_timeout_seconds,
-            Watch(settings.api.keep_alive_seconds),
+            settings.connections_max,
+            settings.header_bytes_max,
+            settings.headers_max,
+            settings.header_timeout_seconds,
+            settings.body_timeout_seconds,
+            Watch(settings.keep_alive_seconds),
         )
 
 
-def bounded_http(settings: Settings) -> type[HttpToolsProtocol]:
+def bounded_http(settings: ApiSettings) -> type[HttpToolsProtocol]:
     """Return the protocol of one listener, for uvicorn's `http`."""
     return type("BoundedHttp", (BoundedHttp,), {"room": Room.of(settings)})
 

@@ -147,7 +147,7 @@ def _run(
     from aegis_stream.wiring import make_log, make_store_deps, open_stores  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
-    stores = open_stores(settings, make_log(settings))
+    stores = open_stores(settings, make_log(settings.telemetry))
     for note in stores.notes:
         click.echo(f"first start: {note}", err=True)
     if stores.notes:

@@ -38,7 +38,7 @@ def rotate(context: click.Context, drop_old: bool, as_json: bool, config: Path |
     from aegis_stream.wiring import make_log, make_rotation, open_stores  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
-    stores = open_stores(settings, make_log(settings))
+    stores = open_stores(settings, make_log(settings.telemetry))
     try:
         rotation = make_rotation(settings, stores)
         if drop_old:
@@ -70,7 +70,7 @@ def reset(context: click.Context, yes: bool, as_json: bool, config: Path | None)
 
     confirm("Delete every destination whose credential does not open?", yes=yes)
     settings, _ = read_settings(context, config)
-    stores = open_stores(settings, make_log(settings), check_keys=False)
+    stores = open_stores(settings, make_log(settings.telemetry), check_keys=False)
     try:
         rotation = make_rotation(settings, stores)
         done, lost = asyncio.run(rotation.reset(_tell))

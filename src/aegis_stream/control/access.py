@@ -19,7 +19,7 @@ from aegis_stream.domain.organization import ApiKey, Scope
 from aegis_stream.domain.rate import Buckets, Rate
 from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
 from aegis_stream.ports import Clock
-from aegis_stream.settings import Settings
+from aegis_stream.settings import RateSettings
 
 from .caller import Principal
 
@@ -57,13 +57,13 @@ class AccessLimits:
     tests: Rate
 
     @classmethod
-    def of(cls, settings: Settings) -> "AccessLimits":
+    def of(cls, rates: RateSettings) -> "AccessLimits":
         """Return the limits as configured; limits by the second allow bursts of two seconds' worth."""
         return cls(
-            ingest=Rate(2 * settings.rates.key_ingest_per_second, 2),
-            calls=Rate(2 * settings.rates.key_calls_per_second, 2),
-            failures=Rate(settings.rates.failed_keys_per_minute, 60),
-            tests=Rate(settings.rates.tests_per_minute, 60),
+            ingest=Rate(2 * rates.key_ingest_per_second, 2),
+            calls=Rate(2 * rates.key_calls_per_second, 2),
+            failures=Rate(rates.failed_keys_per_minute, 60),
+            tests=Rate(rates.tests_per_minute, 60),
         )
 
 
@@ -103,7 +103,7 @@ class Access:
     keys: Keys
     clock: Clock
     operator_digest: bytes = field(repr=False)
-    limits: AccessLimits = field(default_factory=lambda: AccessLimits.of(Settings()))
+    limits: AccessLimits = field(default_factory=lambda: AccessLimits.of(RateSettings()))
     watch: Watch | None = field(default=None, repr=False)
     on_guess: Callable[[str, str], None] | None = field(default=None, repr=False)
     _known: dict[str, tuple[Micros, Principal]] = field(default_factory=dict, repr=False)

@@ -41,7 +41,7 @@ def run_api(settings: Settings, inherited: Inherited) -> None:
     Raises: Misconfigured when what should be inherited is not there.
     """
     raise_rlimits(settings.api.connections_max)
-    telemetry = make_log(settings)
+    telemetry = make_log(settings.telemetry)
     try:
         listener = socket.socket(fileno=inherited.listener_fd)
     except OSError as error:
@@ -70,7 +70,7 @@ async def _answer(
     app = create_app(make_service(settings, stores, telemetry, notifier, counts))
     if settings.telemetry.metrics_port:
         app, _ = app.split_metrics()  # the supervisor alone listens there, and sums up for all
-    server = make_http(app, settings)
+    server = make_http(app, settings.api)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(server.serve(sockets=[listener]))
         freeze()

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from aegis_stream.api.connection import bounded_http
-from aegis_stream.settings import Settings
+from aegis_stream.settings import ApiSettings
 
 
 class _Server(uvicorn.Server):
@@ -17,7 +17,7 @@ class _Server(uvicorn.Server):
         yield
 
 
-def make_http(app: object, settings: Settings) -> uvicorn.Server:
+def make_http(app: object, settings: ApiSettings) -> uvicorn.Server:
     """Return an HTTP server for an ASGI application; its caller brings the listener."""
     config = uvicorn.Config(
         app,  # type: ignore[arg-type] # an ASGI application
@@ -30,7 +30,7 @@ def make_http(app: object, settings: Settings) -> uvicorn.Server:
         access_log=False,
         server_header=False,
         date_header=False,
-        forwarded_allow_ips=[str(one) for one in settings.api.trusted_proxies],
+        forwarded_allow_ips=[str(one) for one in settings.trusted_proxies],
         timeout_graceful_shutdown=5,
         limit_concurrency=None,
         backlog=2048,

@@ -41,7 +41,7 @@ def run_server(settings: Settings, serving: Serving) -> None:
     Raises: Misconfigured when it cannot start.
     """
     raise_rlimits(settings.api.connections_max)
-    telemetry = make_log(settings)
+    telemetry = make_log(settings.telemetry)
     listeners = _listen_all(serving.host, serving.port, serving.api_processes)
     stores = open_stores(settings, telemetry)
     try:
@@ -108,8 +108,8 @@ async def _serve(
     metrics_server = None
     if settings.telemetry.metrics_port:
         app, metrics_app = app.split_metrics()
-        metrics_server = make_http(metrics_app, settings)
-    server = make_http(app, settings)
+        metrics_server = make_http(metrics_app, settings.api)
+    server = make_http(app, settings.api)
     await remove_dead_workers(stores, telemetry)
     async with asyncio.TaskGroup() as tasks:
         for child in _children(serving, stores, telemetry, listeners, counts_fd):

@@ -6,7 +6,7 @@ import sys
 import time
 
 from aegis_stream.domain.ids import Micros
-from aegis_stream.settings import Settings
+from aegis_stream.settings import TelemetrySettings
 from aegis_stream.telemetry import Log
 
 
@@ -30,9 +30,9 @@ class SystemRandom:
         return secrets.token_bytes(count)
 
 
-def make_log(settings: Settings) -> Log:
+def make_log(settings: TelemetrySettings) -> Log:
     """Return the log as configured."""
-    form = settings.telemetry.log_format
+    form = settings.log_format
     if form == "auto":
         form = "console" if sys.stderr.isatty() else "json"
-    return Log(form, settings.telemetry.log_level)
+    return Log(form, settings.log_level)

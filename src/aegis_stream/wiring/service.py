@@ -10,7 +10,7 @@ from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Notifier
 from aegis_stream.sender import ThreadResolver
-from aegis_stream.settings import Settings
+from aegis_stream.settings import IngestSettings, RateSettings, Settings
 from aegis_stream.store.keys import StoredKeys
 from aegis_stream.telemetry import Log
 
@@ -37,7 +37,7 @@ def make_service(
         StoredKeys(stores.db),
         clock,
         stores.operator_digest,
-        share_of_limits(settings, counts.processes),
+        share_of_limits(settings.rates, counts.processes),
         on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
     )
     control = ControlDeps(
@@ -50,7 +50,12 @@ def make_service(
         sealer=stores.secrets.sealer,
         log=stores.log,
         ingest=Ingest(
-            stores.log, clock, random, notifier, settings.ingest.queue_bytes_max, event_limits(settings)
+            stores.log,
+            clock,
+            random,
+            notifier,
+            settings.ingest.queue_bytes_max,
+            event_limits(settings.ingest),
         ),
         access=access,
         sender=make_sender(settings),
@@ -62,19 +67,19 @@ def make_service(
     return Service(control, counts, telemetry)
 
 
-def event_limits(settings: Settings) -> EventLimits:
+def event_limits(settings: IngestSettings) -> EventLimits:
     """Return how large and how odd an event may be."""
     return EventLimits(
-        settings.ingest.event_bytes_max,
-        settings.ingest.json_depth_max,
-        settings.ingest.number_digits_max,
-        settings.ingest.privacy_check,
+        settings.event_bytes_max,
+        settings.json_depth_max,
+        settings.number_digits_max,
+        settings.privacy_check,
     )
 
 
-def share_of_limits(settings: Settings, processes: int) -> AccessLimits:
+def share_of_limits(rates: RateSettings, processes: int) -> AccessLimits:
     """Return the limits of one of several API processes: each counts by itself, and together they keep to the settings."""
-    whole = AccessLimits.of(settings)
+    whole = AccessLimits.of(rates)
 
     def share(rate: Rate) -> Rate:
         return Rate(max(1, rate.count // processes), rate.per_s)

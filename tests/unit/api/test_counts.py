@@ -95,7 +95,7 @@ def test_api_processes_share_the_limits_of_calls():
         key_ingest_per_second=300, key_calls_per_second=30, failed_keys_per_minute=9, tests_per_minute=2
     )
 
-    limits = share_of_limits(settings, 3)
+    limits = share_of_limits(settings.rates, 3)
 
     assert [one.count for one in (limits.ingest, limits.calls, limits.failures, limits.tests)] == [
         200,

@@ -13,7 +13,7 @@ from aegis_stream.control.keys import Issued
 from aegis_stream.domain.organization import ApiKey, Scope
 from aegis_stream.domain.rate import Rate
 from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
-from aegis_stream.settings import Settings
+from aegis_stream.settings import RateSettings
 from support.api import ORG, SECOND, START, FakeClock
 
 TOKEN, OPERATOR = "aegis_sk_good", "aegis_op_operator-of-the-tests"
@@ -57,7 +57,7 @@ class FakeWatch:
 def make_access(*keys: ApiKey, **limits: Rate) -> tuple[Access, FakeKeys, FakeClock]:
     """Build access to some keys, with limits other than the defaults."""
     table, clock = FakeKeys(*keys), FakeClock()
-    limited = replace(AccessLimits.of(Settings()), **limits)
+    limited = replace(AccessLimits.of(RateSettings()), **limits)
     return Access(table, clock, digest(OPERATOR), limited), table, clock
 
 

@@ -1,6 +1,6 @@
 """Destinations: what a user configures, how it is checked, how it is shown.
 
-The URL is parsed by `domain/url.py` and judged by `netguard.py`; here is everything else about a destination.
+`domain/url.py` parses the URL and `netguard.py` checks its host; everything else about a destination is here.
 """
 
 import re
@@ -17,15 +17,15 @@ from .visible import visible_fault
 NAME_CHARACTERS_MAX = 200
 HEADER_VALUE_CHARACTERS_MAX = 8192
 HEADERS_MAX = 10
-"""Further headers of a destination: those that are known want one or two."""
+"""Most additional headers of a destination; known destinations need one or two."""
 MASK = "****"
 HALTED = "a bug in Aegis Audit Stream stops the delivery"
-"""How the last error of a destination begins that a bug has halted."""
+"""Beginning of the last error of a destination that a bug has halted."""
 
 Compression = Literal["none", "gzip", "zstd"]
-"""How request bodies are compressed: "none", or what stands in Content-Encoding."""
+"""How request bodies are compressed: "none", or the value of Content-Encoding."""
 Headers = tuple[tuple[str, str], ...]
-"""Names and values, in the order in which they are sent."""
+"""(name, value) pairs, in the order in which they are sent."""
 
 _TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}")  # RFC 9110 section 5.6.2
 _NO_NAME = "must be a header name: letters, digits and -, such as Authorization"
@@ -53,36 +53,36 @@ _FRAMING_HEADERS = frozenset(
         *("x-aegis-signature", "date", "via", "forwarded"),
     }
 )
-"""Headers that frame the request or speak for the service; a user's header must not be one of them."""
+"""Headers that frame the request or identify the service; users cannot set them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events a destination wants; an empty tuple means all."""
+    """Which events a destination gets; an empty tuple means all."""
 
     datasets: tuple[str, ...] = ()
     decisions: tuple[str, ...] = ()
 
     def wants(self, dataset: str, decision: str | None) -> bool:
-        """Tell whether an event with these labels is to be delivered."""
+        """Tell whether an event with this dataset and decision is delivered."""
         return (not self.datasets or dataset in self.datasets) and (
             not self.decisions or decision in self.decisions
         )
 
     @property
     def wants_all(self) -> bool:
-        """True when nothing is filtered out."""
+        """True if no event is filtered out."""
         return not self.datasets and not self.decisions
 
 
 @dataclass(frozen=True, slots=True)
 class BatchPolicy:
-    """How many events travel together, for formats that batch.
+    """How many events a request has, for formats that batch.
 
     Args:
         max_events: 1–10,000.
         max_bytes: bytes of request body before compression, 1,000–10,000,000.
-        max_wait_ms: longest a lone event waits for company, 0–60,000.
+        max_wait_ms: longest wait of an event for others to fill the batch, 0–60,000.
     """
 
     max_events: int = 500
@@ -92,13 +92,13 @@ class BatchPolicy:
 
 @dataclass(frozen=True, slots=True)
 class DestinationSpec:
-    """What the user wrote, checked and with defaults in place.
+    """What the user configured, checked and with defaults.
 
     Args:
-        format: as asked for; "auto" is resolved by `formats`.
-        compression: which ones a format can have is known to `formats`.
-        headers: further ones beside the auth header; their values are as secret as its value.
-        oauth2: where the auth header's tokens come from; None where there are none.
+        format: as configured; `formats` resolves "auto".
+        compression: `formats` knows which ones a format supports.
+        headers: headers in addition to the auth header; their values are secret, too.
+        oauth2: where the tokens of the auth header come from; None if it has no tokens.
     """
 
     url: str = field(repr=False)
@@ -117,16 +117,16 @@ class DestinationSpec:
 
     @property
     def header_names(self) -> list[str]:
-        """Names of the further headers, which may be shown."""
+        """Names of the additional headers; unlike the values they may be shown."""
         return [name for name, _ in self.headers]
 
 
 @dataclass(frozen=True, slots=True)
 class Destination:
-    """A destination as it is stored, with its place in the store.
+    """A destination as stored.
 
     Args:
-        damaged: its secrets do not open; they are empty in `spec`.
+        damaged: its secrets cannot be decrypted; they are empty in `spec`.
     """
 
     no: DestinationNo
@@ -140,21 +140,21 @@ class Destination:
     damaged: bool = False
 
     def with_spec(self, spec: DestinationSpec, updated_at: Micros) -> "Destination":
-        """Return the same destination configured otherwise."""
+        """Return the same destination with another configuration."""
         return replace(self, spec=spec, updated_at=updated_at)
 
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """How a destination fares: written by its worker at every settlement, shown to people.
+    """Health of a destination: written by its worker at every settlement, shown to people.
 
     Args:
         failures_in_row: failures about the destination since its last success.
         window_size: the adaptive window at the last settlement, 0 for none yet.
         p50_ms: median latency of recent attempts, milliseconds; None before the first.
         p99_ms: 99th percentile likewise.
-        last_error_sequence: the event that met the newest failure.
-        batch_bytes_max: bytes of events in a request that the destination takes at most, as its 413s tell; None for not known.
+        last_error_sequence: sequence of the event with the newest failure.
+        batch_bytes_max: most bytes of events in a request, learned from the destination's 413s; None if unknown.
     """
 
     failures_in_row: int = 0
@@ -171,7 +171,7 @@ class Health:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a destination has come, in counts that people see."""
+    """Progress of a destination, in the counts that people see."""
 
     start_sequence: int
     cursor: int
@@ -185,9 +185,9 @@ class Progress:
 
 
 def auth_header_problems(name: str | None, value: str | None) -> list[FieldProblem]:
-    """Check the auth header: both or neither, a token that frames nothing, visible ASCII.
+    """Check the auth header: name and value both or neither, an allowed name, a value of visible ASCII.
 
-    Source: RFC 9110 sections 5.1 and 5.5. The value is never repeated in a message.
+    Source: RFC 9110 sections 5.1 and 5.5. No message repeats the value.
     """
     problems = []
     if (name is None) != (value is None):
@@ -201,9 +201,9 @@ def auth_header_problems(name: str | None, value: str | None) -> list[FieldProbl
 
 
 def header_problems(headers: Headers, auth_header_name: str | None) -> list[FieldProblem]:
-    """Check the further headers: each as the auth header is, none of them twice or the auth header once more.
+    """Check the additional headers: each like the auth header, none of them twice, none equal to the auth header.
 
-    A value is never repeated in a message, nor what is no name: it may be a value in the wrong place.
+    No message repeats a value, nor an invalid name: it may be a value in the wrong place.
     """
     if len(headers) > HEADERS_MAX:
         return [
@@ -238,7 +238,7 @@ def _name_fault(name: str) -> str | None:
 
 
 def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
-    """Check names, batch and retry settings against their ranges."""
+    """Check name, compression, batch, retry and filter against their ranges."""
     batch, retry = spec.batch, spec.retry
     checks = (
         (
@@ -273,9 +273,10 @@ def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
 
 
 def mask_url(url: str) -> str:
-    """Hide the part of a URL that is a credential: all after the host but the first path segment and the last four characters.
+    """Hide the part of a URL that may be a credential: everything after the host except the first path segment and the last four
+    characters.
 
-    Short tails are hidden whole, or the last four characters would be most of the secret.
+    Of a short rest all is hidden, because the last four characters would be most of the secret.
     """
     scheme, mark, rest = url.partition("://")
     place = min((found for found in (rest.find("/"), rest.find("?")) if found >= 0), default=len(rest))

@@ -1,7 +1,7 @@
 """Formats: how events become requests, and what an answer says about each event.
 
-A format is a pair of pure functions and the limits of its destinations. One file per family, one line per format in
-REGISTRY; `choose` finds the one that suits a URL where the user asked for "auto".
+A format is a pair of pure functions and the limits of its destinations. Each family has a file, each format a line in
+REGISTRY; for "auto", `choose` finds the format that fits the URL.
 """
 
 from .axiom import AXIOM
@@ -65,14 +65,14 @@ REGISTRY: dict[str, Format] = {
         SENTINEL,
     )
 }
-"""Every format by its name."""
+"""All formats by name."""
 
 AUTO = "auto"
 
 
 def resolve(name: str, url: str) -> Format:
-    """Return the format to use: the one asked for, or for "auto" the one that suits the URL.
+    """Return the format of this name, or for "auto" the one that fits the URL.
 
-    Raises: KeyError when there is no such format.
+    Raises: KeyError if there is no such format.
     """
     return choose(url).format if name == AUTO else REGISTRY[name]

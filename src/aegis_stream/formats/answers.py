@@ -1,4 +1,4 @@
-"""What formats share in reading answers: a 2xx whose body is not the one that the contract has is no success."""
+"""How formats read answers: a 2xx counts as success only if its body is what the destination's contract says."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,11 +12,11 @@ from .status import by_status, is_page
 
 T = TypeVar("T")
 USUAL_SUCCESSES = frozenset({200, 201, 202, 204})
-"""The 2xx that say that something was taken, where a contract names none: 207 and 260 hide losses."""
+"""2xx that mean that the events were accepted, if a contract does not say which do; 207 and 260 hide losses."""
 
 
 def read_answer(decode: Callable[[bytes], T], answer: Response) -> T | None:
-    """Return the answer's body as what the contract has there, or None: cut short, empty, another service's."""
+    """Decode the answer's body by the contract; None if it is truncated, empty, or another service's."""
     try:
         return decode(answer.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -24,10 +24,10 @@ def read_answer(decode: Callable[[bytes], T], answer: Response) -> T | None:
 
 
 def unread(answer: Response, whose: str) -> Failure:
-    """Return the failure of a 2xx that does not say what became of the events: not known is not delivered.
+    """Return the failure for a 2xx that does not say whether the events were stored: unknown counts as not delivered.
 
     Args:
-        whose: whose answer was expected, as in "Splunk".
+        whose: the expected sender of the answer, such as "Splunk".
     """
     if is_page(answer.body):
         why, fix_needed = f"with a web page instead of an answer from {whose}: check the URL", True
@@ -47,7 +47,7 @@ def unread(answer: Response, whose: str) -> Failure:
 
 
 def refused(answer: Answer, count: int) -> Verdict:
-    """Judge by status as `by_status` does, but what is refused for its content is refused for good."""
+    """Judge by status like `by_status`, but an event that is rejected for its content is not retried."""
     verdict = by_status(answer, count)
     if isinstance(verdict, Failure) and verdict.scope is FailureScope.EVENT:
         return replace(verdict, permanent=True)
@@ -55,5 +55,5 @@ def refused(answer: Answer, count: int) -> Verdict:
 
 
 def is_success(answer: Answer) -> TypeGuard[Response]:
-    """Tell whether there is an answer with a 2xx; the formats then look into its body."""
+    """Tell whether there is an answer with a 2xx; formats then read its body."""
     return isinstance(answer, Response) and 200 <= answer.status < 300

@@ -1,4 +1,4 @@
-"""Axiom ingest, `/v1/datasets/<dataset>/ingest` or `/v1/ingest/<dataset>`: an event a line; the answer counts what was taken."""
+"""Axiom ingest, `/v1/datasets/<dataset>/ingest` or `/v1/ingest/<dataset>`: an event a line; the answer counts the stored events."""
 
 from typing import Annotated
 
@@ -11,7 +11,7 @@ from .format import Format
 from .plain import encode_lines
 
 ANSWER_BYTES_MAX = 192 * 1024
-"""Bytes of an answer that are read: it lists every event that failed, with the reason."""
+"""Most bytes of an answer that are read; it lists every failed event with the reason."""
 
 _Count = Annotated[int, msgspec.Meta(ge=0)]
 
@@ -25,9 +25,9 @@ _decode = msgspec.json.Decoder(_Reply).decode
 
 
 def interpret(answer: Answer, count: int) -> Verdict:
-    """Take a 2xx for a success when it counts every event as ingested and none as failed.
+    """Count a 2xx as success if it reports every event as ingested and none as failed.
 
-    Which one failed Axiom does not say; only smaller requests can tell, and they repeat what was ingested.
+    Axiom does not say which event failed. Only smaller requests can show that, and they send the ingested events again.
     """
     if not is_success(answer):
         return refused(answer, count)

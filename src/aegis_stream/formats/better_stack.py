@@ -1,4 +1,4 @@
-"""Better Stack logs (Logtail): an array of events, each with `dt`, the only place where Better Stack looks for a time."""
+"""Better Stack logs (Logtail): an array of events, each with `dt`, from which alone Better Stack reads the time."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -25,7 +25,7 @@ _read = msgspec.json.Decoder(_Event).decode
 
 
 def encode(bodies: Sequence[bytes]) -> Request:
-    """Send an array; an event that has a `dt` of its own keeps it."""
+    """Send an array; an event with its own `dt` keeps it."""
     return Request(b"[" + b",".join([_log_of(body) for body in bodies]) + b"]")
 
 

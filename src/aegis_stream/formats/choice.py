@@ -1,7 +1,7 @@
-"""Which format suits a URL: what `auto` becomes, and why.
+"""Which format fits a URL: what `auto` becomes, and why.
 
-`auto` is `json`, one event as it is stored, unless the URL is one where that would be refused or would lose something behind a
-2xx. Paths decide before hosts, because collectors of one kind stand on any host.
+`auto` becomes `json`, one event as stored, unless the destination at that URL would reject it or lose something behind a 2xx.
+Paths are checked before hosts, because collectors run on any host.
 """
 
 import re
@@ -23,7 +23,7 @@ from .splunk import SPLUNK_HEC
 
 
 class Choice(NamedTuple):
-    """A format, and the clause that says why: for people, without anything secret of the URL."""
+    """A format and the reason for it, a clause for people that contains no secret of the URL."""
 
     format: Format
     reason: str
@@ -59,7 +59,7 @@ _RULES: tuple[tuple[str, str, Format, str], ...] = (
     (_NEW_RELIC_HOST, r"/log/v1", NEW_RELIC, "host and path are those of New Relic's Log API"),
     (_BETTER_STACK_HOST, r"", BETTER_STACK, "the host is one of Better Stack's"),
 )
-"""(host, end of the path, format, reason); the first one that fits."""
+"""(host, end of the path, format, reason); the first match decides."""
 _COMPILED = tuple(
     (re.compile(host), re.compile(f".*{path}"), Choice(format_, reason))
     for host, path, format_, reason in _RULES
@@ -68,7 +68,7 @@ _DEFAULT = Choice(JSON, "no other format is known for this URL: each event is se
 
 
 def choose(url: str) -> Choice:
-    """Return the format that suits a URL, and why. Total: any text has one; query and port do not matter."""
+    """Return the format that fits a URL, and why. Total: every text has one; query and port are ignored."""
     authority, _, rest = url.partition("://")[2].partition("?")[0].partition("/")
     host, path = authority.partition(":")[0].lower(), f"/{rest}".rstrip("/")
     for of_host, of_path, choice in _COMPILED:

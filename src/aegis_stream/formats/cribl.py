@@ -1,6 +1,6 @@
 """Cribl Stream and Edge, HTTP Bulk API source, `/cribl/_bulk`: an event a line, with `_time` beside its members.
 
-Cribl takes the time of an event from `_time` alone, in seconds; `@timestamp` stays a field.
+Cribl reads the time of an event only from `_time`, in seconds; `@timestamp` stays a field.
 """
 
 from collections.abc import Sequence
@@ -24,12 +24,12 @@ _read = msgspec.json.Decoder(_Event).decode
 
 
 def encode(bodies: Sequence[bytes]) -> Request:
-    """Send events as lines; one that has a `_time` of its own keeps it."""
+    """Send events as lines; an event with its own `_time` keeps it."""
     return Request(b"".join([_line_of(body) + b"\n" for body in bodies]), "application/x-ndjson")
 
 
 def interpret(answer: Answer, count: int) -> Verdict:
-    """Judge by status; a web page is no answer of Cribl's."""
+    """Judge by status; a web page is not an answer from Cribl."""
     if not is_success(answer):
         return refused(answer, count)
     if answer.status not in USUAL_SUCCESSES or is_page(answer.body):

@@ -1,7 +1,7 @@
-"""Datadog logs intake v2, `/api/v2/logs`: an array of events, each with the texts that Datadog looks for.
+"""Datadog logs intake v2, `/api/v2/logs`: an array of events, each with the texts that Datadog requires.
 
-Datadog shows `message` and reads `ddsource` and `service` as texts. Where an ECS object has the name of a reserved attribute
-(`service`, `host`, `source`), it becomes `ecs_service` and so on, and keeps its content.
+Datadog shows `message` and reads `ddsource` and `service` as texts. An ECS object with the name of a reserved attribute
+(`service`, `host`, `source`) is renamed to `ecs_service` and so on; its content stays.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from .fields import SOURCE, Described, message_of, splice
 from .format import Format
 
 AGE_MAX_S = 18 * 3600
-"""A log whose date is older is dropped after the 202."""
+"""Datadog drops a log with an older date after the 202."""
 
 _RESERVED = ("service", "host", "source", "status", "hostname", "ddsource", "ddtags")
 
@@ -42,7 +42,7 @@ _ADDED = b'"ddsource":"aegis","service":"%s"' % SOURCE.encode()
 
 
 def encode(bodies: Sequence[bytes]) -> Request:
-    """Send an array; the members of each event stay as they are but for those that have a reserved name."""
+    """Send an array; the members of each event stay the same, except those with a reserved name."""
     return Request(b"[" + b",".join([_log_of(body) for body in bodies]) + b"]")
 
 
@@ -75,7 +75,7 @@ def _log_of(body: bytes) -> bytes:
 
 
 def _renamed(body: bytes, message: Raw | bytes) -> bytes:
-    """Write the object anew with other names for members that have a reserved one; their values stay as they are."""
+    """Rename members that have a reserved name; their values stay the same."""
     members = _read_members(body)
     taken = set(members)
     renamed: dict[str, Raw] = {}

@@ -1,8 +1,8 @@
 """Elasticsearch, OpenSearch, VictoriaLogs and others with a `_bulk` URL; and single documents by `_doc` and `_create`.
 
-Every event is a `create` under its own event.id: data streams take nothing else, and what is sent twice is there once (409). An
-answer of `_bulk` is read item by item, because its 200 says nothing; `filter_path` leaves out of it all but what is read here,
-above all the reasons of errors, which can repeat a piece of the event.
+Every event is a `create` with its event.id: data streams accept nothing else, and an event that is sent twice is stored once
+(409). The answer of `_bulk` is read item by item, because it is 200 even if all items failed. `filter_path` omits everything
+that we do not read, above all the reasons of errors, which can repeat parts of the event.
 """
 
 import hashlib
@@ -22,19 +22,19 @@ from .fields import id_of, one_line, text_of
 from .format import Format
 
 ID_BYTES_MAX = 512
-"""Longest `_id`, bytes of UTF-8; a longer one fails the whole request."""
+"""Longest `_id`, bytes of UTF-8; a longer one makes the whole request fail."""
 EVENTS_MAX = 1000
-"""Most events in a request: what an answer says about so many stays below the limit of what is read of it."""
+"""Most events in a request, so that the answer about all of them is shorter than ANSWER_BYTES_MAX."""
 ANSWER_BYTES_MAX = 192 * 1024
-"""Bytes of an answer that are read: 110 for each event when all fail, 230 where `filter_path` is not understood."""
+"""Most bytes of an answer that are read: 110 for each event if all fail, 230 if `filter_path` is ignored."""
 
 _DOTS = frozenset({".", ".."})
-"""Ids that would be steps in a path, however they are spelled there."""
+"""Ids that would be path segments with a meaning of their own, even percent-encoded."""
 _ITEMS_BEGIN = re.compile(r'"items"\s*:\s*\[')
 _BETWEEN_ITEMS = re.compile(r"\s*,?\s*")
 _STORED = frozenset({"created", "updated"})
 _CREATED = frozenset({"created", None})
-"""Results beside a 201; VictoriaLogs has none."""
+"""Results that come with a 201; VictoriaLogs sends none."""
 _FAILURE_STORE = "stored in the failure store, not in the data stream: check there what the mapping or the pipeline rejects"
 _BAD_REQUEST = Failure(
     FailureScope.DESTINATION,
@@ -48,7 +48,7 @@ _Status = Annotated[int, msgspec.Meta(ge=100, le=999)]
 
 
 class _Item(msgspec.Struct, gc=False):
-    """What became of one event. VictoriaLogs tells the status alone."""
+    """The result of one event. VictoriaLogs sends only the status."""
 
     status: _Status
     result: str | None = None
@@ -70,7 +70,7 @@ _decode_document = msgspec.json.Decoder(_Document).decode
 
 
 def encode_bulk(bodies: Sequence[bytes]) -> Request:
-    """Send each event as an action line with its id and a line of its own."""
+    """Send each event as two lines: the action with its id, and the event."""
     parts: list[bytes | msgspec.Raw] = []
     for body in bodies:
         parts += (b'{"create":{"_id":', _id_of(body), b"}}\n", one_line(body), b"\n")
@@ -78,13 +78,13 @@ def encode_bulk(bodies: Sequence[bytes]) -> Request:
 
 
 def encode_document(bodies: Sequence[bytes]) -> Request:
-    """Send one event as it is stored; the destination makes an id for it."""
+    """Send one event as stored; the destination makes an id for it."""
     (body,) = bodies
     return Request(body)
 
 
 def encode_create(bodies: Sequence[bytes]) -> Request:
-    """Send one event under its own id, which stands in the path."""
+    """Send one event with its id in the path."""
     (body,) = bodies
     document_id = text_of(_id_of(body))
     if document_id in _DOTS:
@@ -93,12 +93,12 @@ def encode_create(bodies: Sequence[bytes]) -> Request:
 
 
 def interpret_bulk(answer: Answer, count: int) -> Verdict | list[Verdict]:
-    """Judge every event by its own item; an event without one is not known to be delivered.
+    """Judge every event by its item; an event without an item counts as not delivered.
 
-    The lines of a request are ours, so a 400 to the request as a whole, in the destination's own words, is about the URL.
+    We wrote the lines of the request, so a 400 to the whole request that Elasticsearch itself sent is about the URL.
 
-    Of an answer that is cut short, the items that came whole count and the other events are unjudged: they can be sent again
-    at once, since their ids keep them from being stored twice.
+    In a truncated answer the complete items count, and the other events are unjudged: they can be sent again at once, because
+    their ids prevent a second copy.
     """
     if not is_success(answer):
         named = named_failure(answer, alone=False)
@@ -121,7 +121,7 @@ def interpret_bulk(answer: Answer, count: int) -> Verdict | list[Verdict]:
 
 
 def interpret_document(answer: Answer, count: int) -> Verdict:
-    """Judge a single document: 201 created, or 409 for one that is there already."""
+    """Judge a single document: 201 created, or 409 if it is already there."""
     if isinstance(answer, Response) and answer.status == 409:
         return Accepted(409)
     if not is_success(answer):
@@ -142,10 +142,10 @@ def interpret_document(answer: Answer, count: int) -> Verdict:
 
 
 def _id_of(body: bytes) -> bytes | msgspec.Raw:
-    """Return event.id as a JSON string that fits into `_id`; of a longer one its SHA-256, so that it stays the same."""
+    """Return event.id as a JSON string that fits into `_id`; the SHA-256 of a longer one, which is always the same."""
     raw = id_of(body)
     if len(raw) <= ID_BYTES_MAX:
-        return raw  # no spelling in JSON is shorter than the UTF-8 it stands for
+        return raw  # JSON is never shorter than the UTF-8 that it encodes
     text = text_of(raw).encode()
     return raw if len(text) <= ID_BYTES_MAX else b'"%s"' % _hashed(text).encode()
 
@@ -155,7 +155,7 @@ def _hashed(document_id: bytes) -> str:
 
 
 def _items_of(items: list[dict[str, _Item]]) -> list[_Item]:
-    """Take the items out of their wrapping, {"create": …}; up to the first that has none."""
+    """Unwrap the items from {"create": …}, up to the first that is not wrapped."""
     found: list[_Item] = []
     for one in items:
         if len(one) != 1:
@@ -165,7 +165,7 @@ def _items_of(items: list[dict[str, _Item]]) -> list[_Item]:
 
 
 def _whole_items(body: bytes, count: int) -> list[_Item]:
-    """Return the items at the beginning of a cut answer that came whole, `count` of them and one more at most."""
+    """Return the complete items at the beginning of a truncated answer, at most `count` + 1."""
     text = body.decode("utf-8", "replace")
     begin = _ITEMS_BEGIN.search(text)
     if begin is None:

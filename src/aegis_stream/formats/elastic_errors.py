@@ -1,7 +1,7 @@
 """What an error of Elasticsearch or OpenSearch is about, and what to do about it.
 
-Errors are told apart by their type and the type of their cause. Their reasons are not read: they repeat pieces of the event,
-and a peer's words stand in no message of ours.
+Errors are distinguished by their type and the type of their cause. Their reasons are not read: they repeat parts of the
+event, and our messages never contain text from a peer.
 """
 
 import msgspec
@@ -12,7 +12,7 @@ _FIX_STATUSES = frozenset({401, 403, 404})
 _FIELD = "a field does not fit the mapping"
 _PIPELINE = "an ingest pipeline rejects it"
 _REFUSED_BY_HAND = "fail_processor_exception"
-"""What a pipeline says that refuses an event on purpose: always a 500, and always the same for the same event."""
+"""Error of a pipeline that rejects an event on purpose: always a 500, and always the same for the same event."""
 _ABOUT_EVENT = {
     "document_parsing_exception": _FIELD,
     "mapper_parsing_exception": _FIELD,
@@ -24,7 +24,7 @@ _ABOUT_EVENT = {
 _CAUSES = {
     "max_bytes_length_exceeded_exception": "a text has more than 32766 bytes, the limit of its field's type: shorten it, or change the mapping",
 }
-"""Causes that say more than the type of the error about an event."""
+"""Causes that say more about an event than the type of the error."""
 _ABOUT_DESTINATION = {
     "index_not_found_exception": "the index does not exist: check the URL",
     "index_closed_exception": "the index is closed: open it",
@@ -37,17 +37,17 @@ _ABOUT_DESTINATION = {
     "circuit_breaking_exception": "the cluster is short of memory",
     "unavailable_shards_exception": "no shard of the index is available for writing",
 }
-"""What is known about the types of errors; another type is not repeated in a message."""
+"""Known types of errors; a message never repeats an unknown type."""
 
 
 class Cause(msgspec.Struct, gc=False):
-    """What an error came from."""
+    """The cause of an error."""
 
     type: str | None = None
 
 
 class Error(msgspec.Struct, gc=False):
-    """An error, as it stands in an item of `_bulk` and in an answer about a whole request."""
+    """An error in an item of `_bulk`, or in an answer about a whole request."""
 
     type: str | None = None
     caused_by: Cause | None = None
@@ -61,14 +61,14 @@ _decode_whole = msgspec.json.Decoder(_Whole).decode
 
 
 def failure_of(status: int, error: Error | str | None) -> Failure:
-    """Return what a refused event came to.
+    """Return the failure of a rejected event.
 
-    The type of the error decides where it is known: an index that is closed answers 400 for every event, and a pipeline that
-    refuses one event answers 500. Otherwise the status decides.
+    A known type of error decides: a closed index answers 400 for every event, and a pipeline that rejects one event answers
+    500. Otherwise the status decides.
 
     Args:
         status: 400–999, of the event's item or of the answer.
-        error: of the same; a text in old versions.
+        error: from the same place; a text in old versions.
     """
     kind, cause = _types(error)
     if kind in _ABOUT_DESTINATION:
@@ -80,12 +80,12 @@ def failure_of(status: int, error: Error | str | None) -> Failure:
 
 
 def named_failure(answer: Answer, *, alone: bool) -> Failure | None:
-    """Return what a request that was refused as a whole came to, or None where its error's type says no more than its status.
+    """Return the failure of a request that was rejected as a whole, or None if the error says no more than the status.
 
     Args:
-        alone: the request is one event, so that its error may be about the event.
+        alone: the request has one event, so the error may be about the event.
     """
-    # With 429 and from 502 on there may be a Retry-After, which goes with the status.
+    # 429 and 502 and above may come with a Retry-After, which `by_status` reads.
     if not isinstance(answer, Response) or not 400 <= answer.status <= 500 or answer.status == 429:
         return None
     try:

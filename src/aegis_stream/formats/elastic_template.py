@@ -1,8 +1,9 @@
-"""The index template for a data stream of audit events in Elasticsearch or OpenSearch, which `aegis` prints; nothing here sends it.
+"""The index template for a data stream of audit events in Elasticsearch or OpenSearch. `aegis` prints it; nothing here sends it.
 
-Events of sixty products in one data stream are of sixty shapes: as fields of their own, their keys exceed every limit of fields,
-and what is an object in one event and a text in the next is refused. So an object that the Elastic Common Schema does not
-know is one field, in which every value can be searched by its path; the objects it knows have fields with types.
+Events of sixty products in one data stream have sixty shapes. If every key were a field, they would exceed any limit of
+fields, and a key that is an object in one event and a text in another would make the second event fail. So an object that the
+Elastic Common Schema does not define is one field, in which values can be searched by path; the objects that it defines have
+typed fields.
 """
 
 import re
@@ -13,7 +14,7 @@ Flavor = Literal["elasticsearch", "opensearch"]
 PATTERN = "logs-aegis.*-*"
 """Data streams named by event.dataset, as in logs-aegis.preflight-default."""
 PRIORITY = 250
-"""Above 200, which the vendor's own templates for logs-*-* have at most; the highest one wins."""
+"""Above 200, the highest priority of the vendor's templates for logs-*-*; the highest one wins."""
 
 _KEYWORD = {"type": "keyword", "ignore_above": 1024}
 _ENVELOPE: dict[str, tuple[str, ...]] = {
@@ -24,32 +25,32 @@ _ENVELOPE: dict[str, tuple[str, ...]] = {
         *("input_type", "actor_id"),
     ),
 }
-"""Objects that events have for sure, or that are ours, with their words."""
+"""Objects that all events have, or that are ours, with their fields."""
 _SCHEMA = (
     *("client", "cloud", "cloud.account", "destination", "ecs", "error", "file", "group", "host", "host.os"),
     *("http", "http.request", "http.response", "log", "network", "observer", "process", "related", "rule"),
     *("server", "service", "source", "threat", "trace", "transaction", "url", "user", "user.effective"),
     *("user.target", "user_agent"),
 )
-"""Objects of the Elastic Common Schema that audit events use, version 9: they keep fields of their own, which can be counted and,
-as addresses, be searched by network."""
+"""Objects of the Elastic Common Schema, version 9, that audit events use. They keep separate fields, which can be aggregated and, as
+addresses, be searched by network."""
 _DECIMALS = "".join(f"[.{'S' * count}]" for count in range(9, 0, -1))
 _TIMES = f"strict_date_optional_time||uuuu-MM-dd[' ']['T']['t']HH:mm:ss{_DECIMALS}[XXX]['z']"
-"""Every spelling of a time that ingest takes, but for more than nine decimals and zones beyond 18 hours."""
+"""All time formats that ingest accepts, except more than nine decimals and zones beyond 18 hours."""
 
 
 def index_template(pattern: str = PATTERN, flavor: Flavor = "elasticsearch") -> dict[str, Any]:
     """Return the body of `PUT _index_template/<name>` for a data stream of events.
 
-    Elasticsearch from 8.13 on and OpenSearch from 2.7 on take it.
+    For Elasticsearch 8.13 or newer and OpenSearch 2.7 or newer.
 
     Args:
-        pattern: names of the data streams that get it.
-        flavor: for whose types and settings.
+        pattern: names of the data streams that use it.
+        flavor: whose types and settings.
     """
     flat = _flat(flavor)
     properties: dict[str, Any] = {
-        # A malformed value is refused here and ignored elsewhere: data streams have no events without a time.
+        # A malformed value is an error here and ignored elsewhere: a data stream requires a time.
         "@timestamp": {"type": "date", "format": _TIMES, "ignore_malformed": False},
         "message": {"type": "text"} if flavor == "opensearch" else {"type": "match_only_text"},
     }
@@ -81,10 +82,10 @@ def index_template(pattern: str = PATTERN, flavor: Flavor = "elasticsearch") -> 
 
 
 def _flat(flavor: Flavor) -> dict[str, Any]:
-    """Return the mapping of an object as one field."""
+    """Return the mapping of an object that is one field."""
     if flavor == "opensearch":
         return {"type": "flat_object"}
-    # An event is nested up to 32 levels deep; without a limit of length, one long text would refuse its event.
+    # Events have up to 32 levels. Without a limit of length, one long text would make its event fail.
     return {"type": "flattened", "ignore_above": 1024, "depth_limit": 32}
 
 
@@ -96,7 +97,7 @@ def _settings(flavor: Flavor) -> dict[str, Any]:
 
 
 def _dynamic_templates(flat: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return what becomes of fields that are not named; the first one that fits decides."""
+    """Return the mappings of fields that are not named; the first match decides."""
     known = "|".join(re.escape(name) for name in _SCHEMA)
     return [
         {
@@ -123,6 +124,6 @@ def _dynamic_templates(flat: dict[str, Any]) -> list[dict[str, Any]]:
                 "mapping": {"type": "double"},
             }
         },
-        # A number here and a text there is no conflict between words.
+        # As keywords, a number in one event and a text in another do not conflict.
         {"everything_else": {"match_mapping_type": "*", "mapping": dict(_KEYWORD)}},
     ]

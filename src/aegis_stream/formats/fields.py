@@ -1,4 +1,4 @@
-"""What formats read of a stored event, and how they put something beside it without writing it anew.
+"""What formats read of a stored event, and how they add members without changing its bytes.
 
 Every stored event is a JSON object with `@timestamp` (RFC 3339), `event.id` and `organization.id`: ingest ensures that. A field
 of the envelope may be nested or have a dotted name (`"event.id"`), never both; see `domain.envelope`. Strings are taken as raw
@@ -16,9 +16,9 @@ from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import MICROS_MAX, from_datetime
 
 SOURCE = "aegis-audit-stream"
-"""By what name the service calls itself where a destination wants one."""
+"""The name of the service, for destinations that require one."""
 NANOS_MAX = 2**63 - 1
-"""Latest time that nanoseconds in 64 bits can tell, in the year 2262."""
+"""Latest time in nanoseconds that fits 64 bits, in the year 2262."""
 
 _Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
@@ -46,7 +46,7 @@ class _Summary(msgspec.Struct, gc=False):
 
 
 class Described(msgspec.Struct, gc=False):
-    """What says in words what happened: all raw, since only `event` is sure to have its shape."""
+    """Fields that describe the event in words: raw, since only `event` is certain to have the right type."""
 
     event: _Event | UnsetType = UNSET
     message: Raw | UnsetType = UNSET
@@ -90,13 +90,13 @@ def nanos_of(body: bytes) -> int:
 
 
 def message_of(described: Described) -> Raw | bytes:
-    """Return one line for a person as a JSON string: the message, the summary of a decision, the action, or the dataset."""
+    """Return a line for a person as a JSON string: the message, the summary of a decision, the action, or the dataset."""
     summary: Raw | UnsetType = UNSET
     if not _is_text(described.message) and described.aegis is not UNSET:
         try:
             summary = _read_summary(described.aegis).summary
         except msgspec.ValidationError:
-            summary = UNSET  # only preflight events are sure to have an object there
+            summary = UNSET  # only preflight events are certain to have an object there
     event = described.event if described.event is not UNSET else _Event()
     for one in (
         described.message,
@@ -113,12 +113,12 @@ def message_of(described: Described) -> Raw | bytes:
 
 
 def text_of(raw: Raw | bytes) -> str:
-    """Return what a raw JSON string says."""
+    """Decode a raw JSON string."""
     return msgspec.json.decode(raw, type=str)
 
 
 def read_all(body: bytes) -> dict[str, Any]:
-    """Return the whole event as Python values; a number that no double can hold comes as its digits, as text."""
+    """Return the whole event as Python values; a number beyond the range of a double becomes a text of its digits."""
     try:
         return _read_all(body)
     except msgspec.ValidationError:
@@ -127,7 +127,7 @@ def read_all(body: bytes) -> dict[str, Any]:
 
 
 def splice(members: bytes, body: bytes) -> bytes:
-    """Put members in front of those of an event, whose bytes stay as they are.
+    """Insert members before those of an event, whose bytes stay the same.
 
     Args:
         members: without braces: b'"a":1,"b":2'.
@@ -136,7 +136,7 @@ def splice(members: bytes, body: bytes) -> bytes:
 
 
 def one_line(body: bytes) -> bytes:
-    """Return an event without line breaks: between tokens they become spaces, and within strings JSON does not allow them."""
+    """Return an event without line breaks: they become spaces between tokens; JSON does not allow them in strings."""
     return body.replace(b"\n", b" ").replace(b"\r", b" ") if b"\n" in body or b"\r" in body else body
 
 

@@ -1,4 +1,4 @@
-"""Nested objects as flat attributes with dotted names, for destinations whose records are flat."""
+"""Nested objects as flat attributes with dotted names, for destinations with flat records."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,8 +7,8 @@ from typing import Any
 def flatten(members: dict[str, Any]) -> dict[str, Any]:
     """Return dotted name → scalar, list or empty object.
 
-    Where two paths have one name ({"a.b": 1, "a": {"b": 2}}), the one that is spelled with a dot ends in "_": nothing is lost,
-    nothing stands twice, and event.id is always the event's.
+    If two paths have the same name ({"a.b": 1, "a": {"b": 2}}), "_" is appended to the one that is written with a dot. So
+    nothing is lost, every name is unique, and event.id is always the id that was checked.
     """
     flat: dict[str, Any] = {}
     dotted: list[tuple[str, Any]] = []
@@ -26,7 +26,7 @@ def flatten(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def _leaves(members: dict[str, Any], prefix: str, *, is_path: bool) -> Iterator[tuple[str, Any, bool]]:
-    """Yield (dotted name, value, whether every dot of the name is a step into an object)."""
+    """Yield (dotted name, value, whether every dot of the name separates an object from its member)."""
     for name, value in members.items():
         still_path = is_path and "." not in name
         if isinstance(value, dict) and value:

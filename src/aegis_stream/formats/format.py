@@ -1,4 +1,4 @@
-"""What a format is: a pair of pure functions, and the limits of the destinations it is for, as data."""
+"""What a format is: a pair of pure functions, and the limits of its destinations as data."""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -11,23 +11,23 @@ from .fields import micros_of
 from .status import by_status
 
 ANSWER_BYTES_MAX = 16 * 1024
-"""Bytes of an answer's body that suffice where it speaks about the request as a whole."""
+"""Most bytes of an answer's body that are read if it is about the request as a whole."""
 
 _UNREADABLE_STATUSES = frozenset({400, 406, 415})
-"""What receivers answer to a body that they cannot read."""
+"""Statuses for a body that the receiver cannot read."""
 
 BODY_BYTES_MAX = 16 * 1024 * 1024
-"""Bytes of a body where the contract has no limit: beyond what any batch policy allows."""
+"""Limit of a body if the contract has none; larger than any batch policy allows."""
 
 
 @dataclass(frozen=True, slots=True)
 class Acks:
-    """How a destination is asked whether it has stored what it accepted (`Accepted.ack_id`).
+    """How to ask a destination whether it has stored the events that it accepted (`Accepted.ack_id`).
 
     Args:
-        path: where, on the destination's host; with the query of its URL.
-        encode_question: numbers → request; pure.
-        confirmed: (answer, numbers) → those whose events are stored. Total.
+        path: path on the destination's host; the query of its URL is added.
+        encode_question: ack ids → request; pure.
+        confirmed: (answer, ack ids) → those whose events are stored. Total.
     """
 
     path: str
@@ -37,25 +37,25 @@ class Acks:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """How events travel to one kind of destination.
+    """How events are sent to one kind of destination.
 
     Args:
-        name: what the user writes as `format`.
-        encode: stored bodies → request, in their order. Pure; as many bodies as events_max at most.
-        interpret: (answer, number of events) → a verdict for each event, or one verdict for all of them. Total: any
-            status, any bytes. An answer that is cut short is never a success.
-        batches: more than one event may travel in a request.
-        frame_bytes: bytes that each event adds to the body beside its own.
-        growth: bytes of body for a byte of event, as a rule; what turns out longer is caught by `oversize`.
+        name: the value of `format`.
+        encode: stored bodies → request, in their order. Pure; gets at most events_max bodies.
+        interpret: (answer, number of events) → a verdict for each event, or one verdict for all. Total: any status, any
+            bytes. A truncated answer is never a success.
+        batches: a request may have more than one event.
+        frame_bytes: bytes that an event adds to the body beside its own.
+        growth: usual bytes of body per byte of event; `oversize` catches requests that turn out longer.
         events_max: most events in a request.
         body_bytes_max: most bytes of a request body before compression.
-        event_bytes_max: most bytes of one event as it is sent; None where only the body's limit counts.
-        answer_bytes_max: bytes of an answer's body that must be read for `interpret` to know about every event.
-        query: parameters that the URL gets where it does not name them itself.
-        compressions: values of `compression`, beside "none", that every destination of the format takes without loss.
-        age_max_s: events older than this are dropped behind a 2xx, seconds; None where age does not matter.
-        in_order: one request at a time: the destination refuses what comes long after something newer.
-        acks: how to ask about what was accepted; None where an answer is the destination's last word.
+        event_bytes_max: most bytes of one event as sent; None if only the body has a limit.
+        answer_bytes_max: bytes of an answer's body that `interpret` needs to judge every event.
+        query: parameters that are added to the URL unless it has them.
+        compressions: values of `compression`, beside "none", that all destinations of the format support.
+        age_max_s: the destination drops older events behind a 2xx, seconds; None if age does not matter.
+        in_order: send one request at a time: the destination rejects an event that is much older than the newest one.
+        acks: how to ask about accepted events; None if the answer is the confirmation.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Format:
 
 
 def narrowed(policy: BatchPolicy, format_: Format) -> BatchPolicy:
-    """Return the batch policy a destination can have with this format: the user's, within the format's limits."""
+    """Return the user's batch policy, reduced to the format's limits."""
     return replace(
         policy,
         max_events=min(policy.max_events, format_.events_max) if format_.batches else 1,
@@ -85,9 +85,9 @@ def narrowed(policy: BatchPolicy, format_: Format) -> BatchPolicy:
 
 
 def oversize(format_: Format, request: Request, count: int) -> Failure | None:
-    """Return why a request must not be sent because of its size, or None.
+    """Return a failure if a request is too large to be sent, or None.
 
-    Like a 413 the failure is about the event: a batch is halved, and an event that is alone is given up.
+    Like a 413, the failure is about the event: a batch is halved, and a single event becomes a dead letter.
     """
     alone = count == 1
     limit = (format_.event_bytes_max if alone else None) or format_.body_bytes_max
@@ -102,7 +102,7 @@ def oversize(format_: Format, request: Request, count: int) -> Failure | None:
 
 
 def compression_problem(format_: Format, compression: Compression) -> str | None:
-    """Return why requests of a format are not to be compressed so, and what may be chosen instead, or None."""
+    """Return why a format does not support this compression, and what to choose instead, or None."""
     if compression == "none" or compression in format_.compressions:
         return None
     allowed = " or ".join(sorted(format_.compressions))
@@ -113,9 +113,9 @@ def compression_problem(format_: Format, compression: Compression) -> str | None
 
 
 def when_compressed(format_: Format, compression: Compression) -> Format:
-    """Return the format of a destination whose requests are compressed: where they cannot be read, that may be the reason.
+    """Return the format of a destination with compressed requests: if it cannot read them, the message mentions compression.
 
-    Unless the format has found another one in the answer, and so says more than the status does.
+    Not if the format found another reason in the answer, beyond the status.
     """
     if compression == "none":
         return format_
@@ -131,7 +131,7 @@ def when_compressed(format_: Format, compression: Compression) -> Format:
 
 
 def _is_unread(verdict: Failure, answer: Answer, count: int) -> bool:
-    """Tell whether a body may not have been read: a status that says so, and no more is known than the status."""
+    """Tell whether the receiver may be unable to read the body: the status says so, and nothing else is known."""
     by_status_alone = by_status(answer, count)
     return (
         verdict.status_code in _UNREADABLE_STATUSES
@@ -141,10 +141,10 @@ def _is_unread(verdict: Failure, answer: Answer, count: int) -> bool:
 
 
 def overdue(format_: Format, oldest: bytes, now: Micros) -> str | None:
-    """Return what to tell a person when an event is too old for the destination to keep it, or None.
+    """Return a warning if the destination would drop the oldest event of the backlog because of its age, or None.
 
     Args:
-        oldest: the event that is longest in the backlog, as stored.
+        oldest: the first event of the backlog, as stored.
         now: microseconds since 1970.
     """
     if format_.age_max_s is None or now - micros_of(oldest) <= format_.age_max_s * SECOND:
@@ -154,10 +154,10 @@ def overdue(format_: Format, oldest: bytes, now: Micros) -> str | None:
 
 
 def with_query(format_: Format, target: str) -> str:
-    """Add the format's parameters to a request target; what the user wrote into the URL stays as it is.
+    """Add the format's parameters to a request target; parameters from the user's URL stay the same.
 
     Args:
-        target: path and query, beginning with "/", as `Endpoint.target` has it.
+        target: path and query, beginning with "/", like `Endpoint.target`.
     """
     path, _, query = target.partition("?")
     named = {pair.partition("=")[0] for pair in query.split("&")}

@@ -1,4 +1,4 @@
-"""Honeycomb events, `/1/batch/<dataset>`: an array of times with flat fields; the answer has a status for each of them."""
+"""Honeycomb events, `/1/batch/<dataset>`: an array of times with flat fields; the answer has a status for each event."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any

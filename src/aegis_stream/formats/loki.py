@@ -1,9 +1,9 @@
 """Grafana Loki, `/loki/api/v1/push`: one stream, each event a line under its time in nanoseconds.
 
-All events of a request are one stream, because of a request with several Loki's ingester tells the error of the last one alone:
-what it refuses of the others is gone behind a 204. So the dataset is no label; like all else it is in the line. Nor is it
-structured metadata, which Loki 2.9 and older schemas refuse. A line is the event as stored, so that the same event sent twice is
-the same line, which Loki keeps once. Success is 204 and nothing else.
+All events of a request are in one stream. For a request with several streams, Loki's ingester reports only the error of the
+last one, and lines of the others that it rejects are lost behind a 204. So the dataset is no label; it is in the line like all
+other fields. It is no structured metadata either: Loki 2.9 and older schemas reject that. A line is the event as stored, so an
+event that is sent twice is the same line, which Loki stores once. Only 204 is success.
 
 Source: `instance.Push` and `stream.validateEntries` of Loki 3.7.8's ingester.
 """
@@ -21,7 +21,7 @@ from .fields import SOURCE, nanos_of
 from .format import Format
 
 STATUS_BLOCKED = 260
-"""What Loki answers by default to a tenant or stream whose ingestion is blocked."""
+"""Loki's default status for a tenant or stream whose ingestion is blocked."""
 
 _PUSH = b'{"streams":[{"stream":{"service_name":"%s"},"values":[%s]}]}'
 _REFUSED = (
@@ -32,14 +32,14 @@ _encode = msgspec.json.encode
 
 
 def encode(bodies: Sequence[bytes]) -> Request:
-    """Send one stream, with the oldest event first: Loki holds every line against the newest before it."""
+    """Send one stream, the oldest event first: Loki compares every line with the newest one before it."""
     timed = sorted([(nanos_of(body), body) for body in bodies], key=itemgetter(0))
     entries = [b'["%d",%s]' % (nanos, _encode(body.decode())) for nanos, body in timed]
     return Request(_PUSH % (SOURCE.encode(), b",".join(entries)))
 
 
 def interpret(answer: Answer, count: int) -> Verdict:
-    """Judge by status: 204 alone is success, and 260 is Loki's way to say that it blocks what is sent."""
+    """Judge by status: only 204 is success, and 260 means that Loki blocks ingestion."""
     if not is_success(answer):
         verdict = refused(answer, count)
         if isinstance(verdict, Failure) and verdict.status_code == 400:

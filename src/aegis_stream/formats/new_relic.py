@@ -1,7 +1,7 @@
 """New Relic Log API, US and EU: one block of logs with flat attributes, epoch milliseconds and arrays joined to texts.
 
-Everything that New Relic would drop in silence is written otherwise: arrays, nested objects, reserved names, more attributes
-than it keeps. What has no place among the attributes travels as JSON text in `aegis.more`.
+Everything that New Relic would drop silently is converted: arrays, nested objects, reserved names, and more attributes than
+it keeps. What does not fit into the attributes is sent as JSON text in `aegis.more`.
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from .flat import flatten
 from .format import Format
 
 ATTRIBUTES_MAX = 250
-"""Attributes of a log, of the 255 that New Relic keeps: `message`, `timestamp` and the common ones count as well."""
+"""Most attributes of a log. New Relic keeps 255, including `message`, `timestamp` and the common ones."""
 NAME_BYTES_MAX = 255
 EXACT_MAX = 2**53
-"""Whole numbers up to here are exact in a double; larger ones travel as text."""
+"""Integers up to here are exact in a double; larger ones are sent as text."""
 AGE_MAX_S = 48 * 3600
-"""A log whose timestamp is older may be dropped after the 202."""
+"""New Relic may drop a log with an older timestamp after the 202."""
 MORE = "aegis.more"
 
 _RESERVED = frozenset({"eventType", "accountId", "timestamp", "message", MORE})
@@ -42,7 +42,7 @@ def encode(bodies: Sequence[bytes]) -> Request:
 
 
 def interpret(answer: Answer, count: int) -> Verdict:
-    """Judge by status; success is a 202 with an empty body or New Relic's own object. What it drops later, it does not say."""
+    """Judge by status; success is a 202 with an empty body or New Relic's object. It does not report what it drops later."""
     if not is_success(answer):
         return refused(answer, count)
     if answer.status == 202 and (not answer.body.strip() or read_answer(_decode_reply, answer) is not None):
@@ -64,13 +64,13 @@ def _log_of(body: bytes) -> bytes:
 
 
 def _attributes_of(flat: dict[str, Any]) -> tuple[dict[str, str | int | float | bool], dict[str, Any]]:
-    """Return attributes that New Relic keeps, and what is left over."""
+    """Return the attributes that New Relic keeps, and the rest."""
     attributes: dict[str, str | int | float | bool] = {}
     more: dict[str, Any] = {}
     for name, value in flat.items():
         kept = f"ecs.{name}" if name in _RESERVED or name.startswith("entity.") else name
         if value is None or value == {}:
-            continue  # an attribute that is absent says the same
+            continue  # the same as no attribute
         if kept in attributes or len(attributes) >= ATTRIBUTES_MAX or len(kept.encode()) > NAME_BYTES_MAX:
             more[name] = value
         else:
@@ -87,14 +87,14 @@ def _attribute(value: Any) -> str | int | float | bool:
 
 
 def _joined(values: list[Any]) -> str:
-    """Join texts with commas; anything that could not be told apart again is written as JSON."""
+    """Join texts with commas; anything ambiguous is written as JSON."""
     if all(isinstance(one, str) and one and "," not in one for one in values):
         return ",".join(values)
     return msgspec.json.encode(values).decode()
 
 
 def _plain(message: str) -> str:
-    """Keep New Relic from reading a message that is JSON as further attributes."""
+    """Prevent New Relic from parsing a message that is JSON into attributes."""
     return f"message: {message}" if message.lstrip()[:1] in ("{", "[") else message
 
 

@@ -1,7 +1,7 @@
 """OTLP/HTTP logs in JSON, `/v1/logs`: OpenTelemetry collectors and the destinations that speak their protocol.
 
-A success can hide records that were rejected, without saying which. What the protocol forbids to retry is given up at once:
-everything but 429, 502, 503, 504 and a lost connection. What somebody must fix first (401, 403, 404 …) waits.
+A success can hide rejected records, without saying which. The protocol allows retries only after 429, 502, 503, 504 and a lost
+connection; other failures are dead-lettered at once, unless a person must fix something first (401, 403, 404 …).
 """
 
 import re
@@ -22,10 +22,10 @@ from .status import by_status
 SEVERITY_INFO = 9
 INT_MIN, INT_MAX = -(2**63), 2**63 - 1
 RETRIED = frozenset({429, 502, 503, 504})
-"""The only statuses after which the protocol allows another attempt."""
+"""The only statuses after which the protocol allows a retry."""
 
 _FINER = re.compile(r"\.\d{6}\d*[1-9]")
-"""A time that microseconds do not tell."""
+"""A time with more precision than microseconds."""
 _WARNING = "the receiver accepted the events with a warning: check its log"
 _BEGIN = (
     b'{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"%s"}}]},'
@@ -51,9 +51,9 @@ def encode(bodies: Sequence[bytes]) -> Request:
 
 
 def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
-    """Judge by status and partialSuccess; which records were rejected the answer does not say.
+    """Judge by status and partialSuccess, which does not say which records were rejected.
 
-    So all events of such a request count as failed, and none is sent again by itself: the protocol forbids it.
+    So all events of such a request count as failed, and none is retried: the protocol forbids it.
     """
     if not is_success(answer):
         return _failed(answer, count)
@@ -75,7 +75,7 @@ def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
 
 
 def _failed(answer: Answer, count: int) -> Verdict:
-    """Judge by status; what may not be retried and is nobody's to fix first is given up."""
+    """Judge by status; a failure that may not be retried and needs no fix is permanent."""
     verdict = by_status(answer, count)
     if isinstance(verdict, Failure) and isinstance(answer, Response):
         return replace(verdict, permanent=answer.status not in RETRIED and not verdict.fix_needed)
@@ -83,7 +83,7 @@ def _failed(answer: Answer, count: int) -> Verdict:
 
 
 def _rejected(reply: _Reply) -> int | None:
-    """Return how many records were rejected; None when it is no number of records. JSON writes 64 bits as text."""
+    """Return how many records were rejected; None if it is not a count. JSON has 64-bit integers as text."""
     partial = reply.partial_success
     number = partial.rejected_log_records if partial is not None else None
     if isinstance(number, str):
@@ -111,7 +111,7 @@ def _record_of(body: bytes) -> bytes:
 
 
 def _is_whole(timestamp: str, nanos: int) -> bool:
-    """Tell whether the record's time is the event's: not a bound of what it can tell, nor rounded to microseconds."""
+    """Tell whether the record's time equals the event's: within the limits, and not rounded to microseconds."""
     return 0 < nanos < NANOS_MAX and _FINER.search(timestamp) is None
 
 
@@ -120,7 +120,7 @@ def _pairs(members: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _free(members: dict[str, Any]) -> str:
-    """Return a name for the member whose name is empty, which the protocol has for no key; receivers drop it in silence."""
+    """Return a name for the member with an empty name, which the protocol does not allow; receivers drop it silently."""
     name = "_"
     while name in members:
         name += "_"
@@ -128,7 +128,7 @@ def _free(members: dict[str, Any]) -> str:
 
 
 def _value(value: Any) -> dict[str, Any]:
-    """Write a value of JSON as an AnyValue: 64-bit numbers as text, null as a value without a kind."""
+    """Convert a JSON value to an AnyValue: 64-bit integers as text, null as a value without a kind."""
     match value:
         case None:
             return {}

@@ -1,7 +1,7 @@
-"""The plain JSON family: one event, events as lines, events as an array. Stored bytes are never written anew.
+"""The plain JSON family: one event, events as lines, events as an array. Stored bytes are sent unchanged.
 
-The content type is exactly `application/json` without parameters: Fluent Bit up to 4.2 refuses a charset, and the
-contract with every destination promises it.
+The content type is exactly `application/json` without parameters: Fluent Bit up to 4.2 rejects a charset, and the contract
+with destinations promises it.
 """
 
 from collections.abc import Sequence
@@ -31,7 +31,7 @@ _decode_otlp = msgspec.json.Decoder(_OtlpReply).decode
 
 
 def interpret(answer: Answer, count: int) -> Verdict:
-    """Judge by status; a success in the words of OTLP comes with a warning, since there it says that no event was kept."""
+    """Judge by status; an OTLP success gets a warning, since an OTLP receiver drops events that are not OTLP."""
     verdict = by_status(answer, count)
     if (
         isinstance(answer, Response)
@@ -44,16 +44,16 @@ def interpret(answer: Answer, count: int) -> Verdict:
 
 
 def encode_single(bodies: Sequence[bytes]) -> Request:
-    """Send one event as it is stored, byte for byte."""
+    """Send one event as stored, byte for byte."""
     (body,) = bodies
     return Request(body)
 
 
 def encode_lines(bodies: Sequence[bytes]) -> Request:
-    """Send events as lines, each ended by a newline.
+    """Send events as lines, each with a newline at its end.
 
-    White space between tokens may contain line breaks in what a user submitted; there (and only there) they become
-    spaces, which changes no value: within strings JSON does not allow them.
+    Submitted white space between tokens may contain line breaks; they become spaces. That changes no value, since JSON does
+    not allow line breaks in strings.
     """
     together = b"".join(bodies)
     if b"\n" in together or b"\r" in together:

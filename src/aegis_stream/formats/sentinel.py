@@ -1,7 +1,8 @@
 """Microsoft Sentinel, Logs Ingestion API, `/dataCollectionRules/<rule>/streams/<stream>`: an array of rows with few, fixed columns.
 
-What is no array is answered 204 and stored nowhere; columns that the rule does not declare are dropped in silence, and a field
-above 64 KB is cut. So a row has the same columns whatever the event has, and what is too long for one travels in pieces.
+Sentinel answers 204 to a body that is not an array, and stores nothing. It drops columns that the rule does not declare, and
+truncates a field above 64 KB, both silently. So all rows have the same columns, and an event that is too long for a column is
+sent in pieces.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,11 +19,11 @@ from .fields import micros_of, read_all
 from .format import Format
 
 COLUMN_BYTES_MAX = 64_000
-"""Most bytes of a column; a longer field is cut behind the 204."""
+"""Most bytes of a column; a longer field is truncated behind the 204."""
 COLUMNS = ("event", "organization", "aegis")
-"""Members that are columns of their own, of the type dynamic; `message` is one of the type string."""
+"""Members with a column of the type dynamic; `message` has one of the type string."""
 MORE = "more"
-"""The column of all other members: the rule cannot know their names."""
+"""The column for all other members, whose names the rule cannot know."""
 
 _read_members = msgspec.json.Decoder(dict[str, Raw]).decode
 
@@ -33,7 +34,7 @@ def encode(bodies: Sequence[bytes]) -> Request:
 
 
 def interpret(answer: Answer, count: int) -> Verdict:
-    """Judge by status: 204 alone is success."""
+    """Judge by status: only 204 is success."""
     if not is_success(answer):
         return refused(answer, count)
     return Accepted(204) if answer.status == 204 else unread(answer, "the Logs Ingestion API")
@@ -70,7 +71,7 @@ def _columns(body: bytes) -> dict[str, Raw]:
 
 
 def _pieces(body: bytes) -> Iterator[str]:
-    """Cut the event as it is stored into texts that fit a column each, between two characters."""
+    """Split the event as stored, between characters, into texts that fit a column."""
     place = 0
     while place < len(body):
         end = min(place + COLUMN_BYTES_MAX, len(body))

@@ -1,7 +1,7 @@
 """Splunk HTTP Event Collector, `/services/collector[/event]`: events one after the other, each in an envelope with its time.
 
-The code in the answer's body decides, not the status: 24 and 25 come with 200. `source` is ours; index, host and sourcetype are
-left to the token. Where the token has indexer acknowledgement, the answer carries an ackId: `splunk_ack` asks about it.
+The code in the answer's body decides, not the status: 24 and 25 come with 200. We set `source`; index, host and sourcetype come
+from the token. If the token has indexer acknowledgement, the answer has an ackId, about which `splunk_ack` asks.
 """
 
 from collections.abc import Sequence
@@ -28,7 +28,7 @@ from .status import retry_after_seconds
 
 CODE_SUCCESS = 0
 CODES_FULL = frozenset({24, 25})
-"""Taken, but a queue (24) or the place for acknowledgements (25) is nearly full."""
+"""Accepted, but a queue (24) or the store of acknowledgements (25) is nearly full."""
 _ADVICE_TOKEN = (
     "the token is missing, wrong or disabled: set auth_header_value to Splunk, a space and the token"  # noqa: S105 - advice
 )
@@ -41,7 +41,7 @@ _TO_FIX = {
     16: "Splunk does not allow tokens in the URL: send the token in auth_header_value",
     17: "the URL is that of the health check: end it with /services/collector/event",
 }
-"""Codes about the token or the URL. Code 7 is one of them, since we name no index."""
+"""Codes about the token or the URL. Code 7 is one of them, since we do not set an index."""
 _BAD_EVENT = {
     5: "no data",
     6: "Splunk cannot read the event's format",
@@ -74,7 +74,7 @@ _decode = msgspec.json.Decoder(_Reply).decode
 
 
 def encode(bodies: Sequence[bytes]) -> Request:
-    """Send each event as it is stored in an envelope with its time, one envelope after the other."""
+    """Send each event as stored, in an envelope with its time, one envelope after the other."""
     parts: list[bytes] = []
     for body in bodies:
         parts += (f'{{"time":{seconds_of(body)},"source":"{SOURCE}","event":'.encode(), body, b"}")
@@ -82,7 +82,7 @@ def encode(bodies: Sequence[bytes]) -> Request:
 
 
 def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
-    """Judge by the code in the body; where there is none, a 2xx is not known to be a success."""
+    """Judge by the code in the body; without a code a 2xx does not count as success."""
     if isinstance(answer, Fault):
         return refused(answer, count)
     reply = read_answer(_decode, answer)
@@ -99,7 +99,7 @@ def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
 
 
 def _from_first_bad(reply: _Reply, answer: Response, count: int) -> Verdict | list[Verdict]:
-    """Judge a request that Splunk read up to an event it refused: what comes before is in, what follows was not looked at."""
+    """Judge a request that Splunk read up to a rejected event: earlier events are stored, later ones were not read."""
     bad = Failure(
         FailureScope.EVENT,
         _message(answer, reply.code, _BAD_EVENT[reply.code]),

@@ -1,7 +1,7 @@
-"""Splunk's indexer acknowledgement: asking whether what was accepted has been indexed.
+"""Splunk's indexer acknowledgement: asking whether accepted events have been indexed.
 
-HEC says yes before an event enters the pipeline. A token with acknowledgement adds an ackId to its answer
-(`Accepted.ack_id`); until it is confirmed, the events of that request are accepted, not delivered.
+HEC answers before an event enters the pipeline. With acknowledgement, its answer has an ackId (`Accepted.ack_id`); until that
+is confirmed, the events of the request are accepted but not delivered.
 """
 
 from collections.abc import Iterable
@@ -13,9 +13,9 @@ from aegis_stream.domain.attempt import Answer, Request
 from .answers import is_success, read_answer
 
 ACK_PATH = "/services/collector/ack"
-"""Where to ask, on the destination's host, with the query of its URL: the channel is part of an ackId."""
+"""Path on the destination's host; the query of its URL is added, since an ackId belongs to a channel."""
 ASK_IDS_MAX = 1000
-"""Most numbers in one question."""
+"""Most ackIds in one question."""
 
 
 class _Acks(msgspec.Struct, gc=False):
@@ -31,7 +31,7 @@ def encode_question(ack_ids: Iterable[int]) -> Request:
 
 
 def confirmed(answer: Answer, ack_ids: Iterable[int]) -> frozenset[int]:
-    """Return the ackIds whose events are indexed; of the others nothing is known yet. Splunk confirms each only once."""
+    """Return the ackIds whose events are indexed; the others are undecided. Splunk confirms each ackId only once."""
     if not is_success(answer):
         return frozenset()
     reply = read_answer(_decode, answer)

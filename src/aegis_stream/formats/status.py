@@ -1,4 +1,4 @@
-"""What an answer says by its status alone: success, or whose fault it is and what to do about it."""
+"""What the status of an answer says: success, or what failed and what to do about it."""
 
 from aegis_stream.domain.attempt import (
     RETRY_AFTER_MAX_S,
@@ -13,9 +13,9 @@ from aegis_stream.domain.attempt import (
 )
 
 _EVENT_STATUSES = frozenset({400, 413, 422})
-"""Statuses about the body that was sent: another event may well be taken."""
+"""Statuses about the sent body: another event may be accepted."""
 _FIX_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 410, 415})
-"""Statuses that stay until somebody changes something."""
+"""Statuses that do not go away until a person changes something."""
 _OVERLOAD_STATUSES = frozenset({429, 503})
 _PAGE_STARTS = frozenset({b"<", b" ", b"\t", b"\r", b"\n"})
 
@@ -42,7 +42,7 @@ _ODD_SUCCESSES = {
     207: "answered 207, which may hide failures that this format cannot read; any 2xx counts as delivered",
     260: "answered 260, which means that Loki blocks ingestion; any 2xx counts as delivered: choose format loki",
 }
-"""Successes by the contract of the plain formats that hide a loss elsewhere."""
+"""Successes for the plain formats that other products use to report a loss."""
 _PAGE = "answered {} with a web page: check that the URL is that of a receiver; any 2xx counts as delivered"
 _ACCEPTED = {status: Accepted(status, warning=_ODD_SUCCESSES.get(status)) for status in range(200, 300)}
 _FAULT_ADVICE = {
@@ -53,9 +53,9 @@ _FAULT_ADVICE = {
 
 
 def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the signature of every interpret
-    """Judge all events of a request alike: 2xx is success, everything else a failed attempt.
+    """Give all events of a request the same verdict: 2xx is success, everything else a failed attempt.
 
-    Total: any status from 0 to 999 and any fault has a verdict. A 2xx that looks like no receiver's comes with a warning.
+    Total: every status from 0 to 999 and every fault has a verdict. A 2xx with a web page gets a warning.
     """
     if isinstance(answer, Fault):
         advice = _FAULT_ADVICE.get(answer.kind)
@@ -83,14 +83,14 @@ def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the sign
 
 
 def is_page(body: bytes) -> bool:
-    """Tell whether an answer's body is HTML or XML, which no destination's contract has."""
+    """Tell whether an answer's body is HTML or XML, which no destination sends on purpose."""
     return body[:1] in _PAGE_STARTS and body.lstrip()[:1] == b"<"
 
 
 def retry_after_seconds(text: str | None) -> float | None:
-    """Read a Retry-After of whole seconds, bounded by an hour; anything else counts as absent.
+    """Read a Retry-After in seconds, at most an hour; anything else counts as absent.
 
-    The other form, a date, would need the destination's clock and ours to agree; a wrong one must not park events.
+    A date is ignored: it would need both clocks to agree, and a wrong clock must not delay events.
     Source: RFC 9110 section 10.2.3.
     """
     digits = text.strip(" \t") if text is not None else ""

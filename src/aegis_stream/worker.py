@@ -12,7 +12,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from .delivery.attempts import Outbound
-from .delivery.forwarder import Forwarder, Forwarding
+from .delivery.forwarder import Forwarder
+from .delivery.forwarding import Forwarding
 from .delivery.pages import SharedPages
 from .domain.attempt import Failure, FailureScope
 from .domain.delivery import Claimed, Lease
@@ -171,6 +172,7 @@ class Worker:
             ledger=around.ledger,
             outbound=Outbound(self._sender, around.route_of, spawn),
             clock=around.clock,
+            time=asyncio.get_running_loop().time,
             random=around.random,
             settler=self._settler,
             telemetry=around.telemetry,
@@ -350,10 +352,10 @@ class Worker:
         """Let forwarders go that had nothing to do for a while; their place in the log is kept."""
         now_s = asyncio.get_running_loop().time()
         for no, forwarder in list(self._forwarders.items()):
-            if not forwarder.idle or forwarder.retries.next_due is not None:
+            if not forwarder.idle or forwarder.agenda.retries.next_due is not None:
                 self._idle_since_s.pop(no, None)
             elif now_s - self._idle_since_s.setdefault(no, now_s) >= IDLE_KEPT_S:
-                self._positions[no] = forwarder.position()
+                self._positions[no] = forwarder.account.position()
                 forwarder.close()
                 del self._forwarders[no], self._idle_since_s[no]
 
@@ -388,7 +390,7 @@ class Worker:
         """Serve a destination again that a bug has halted, from where the store has it."""
         if self._halted.get(no) is forwarder:
             del self._halted[no]
-            self._positions[no] = forwarder.settled_position()
+            self._positions[no] = forwarder.account.stored_position()
             self._load(no)
 
     def _on_lost(self, forwarders: list[Settling]) -> None:

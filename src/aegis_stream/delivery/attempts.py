@@ -1,13 +1,15 @@
 """The attempts of one destination that are under way: encode → compress → send → interpret (steps 5 to 7).
 
-`deliver` chooses what to send and records what it came to; everything between is here. Nothing is awaited between an answer and
-the call that records it.
+The forwarder chooses what to send and records what it came to; everything between is here. Nothing is awaited between an answer
+and the call that records it.
 """
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple
+
+import msgspec
 
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Fault, Request, Verdict
 from aegis_stream.domain.destination import Compression, Destination
@@ -45,36 +47,39 @@ class Outbound:
     threads: Executor = field(default_factory=make_threads)
 
 
-class Listener(Protocol):
-    """Who is told what becomes of attempts, some of it within the call that begins one."""
+class Judged(msgspec.Struct, gc=False):
+    """An attempt that ended: what its answer means, one verdict for all events or one for each."""
 
-    def ended(self, work: Work, verdicts: Verdict | list[Verdict], latency_us: int) -> None:
-        """Record what an attempt came to, and go on."""
-        ...
+    work: Work
+    verdicts: Verdict | list[Verdict]
+    latency_us: int
 
-    def look_at_age(self, oldest: bytes) -> None:
-        """Look whether an event that is about to be sent is too old for its destination."""
-        ...
 
-    def unsent(self, works: Iterable[Work]) -> None:
-        """Take back what was not sent, or of which nothing is known: nothing has failed, and it is to be sent."""
-        ...
+class Unsent(NamedTuple):
+    """Work that was not sent, or of which nothing is known: nothing has failed, and it must be sent.
 
-    def wake(self) -> None:
-        """Look whether there is room for more."""
-        ...
+    Without any work: an attempt goes on, and there is room for another one.
+    """
 
-    def met_bug(self, error: Exception) -> None:
-        """Take note of an error that must not happen."""
-        ...
+    works: Sequence[Work]
+
+
+class Bug(NamedTuple):
+    """An attempt that ended by an error that must not happen."""
+
+    error: Exception
+
+
+Ended = Judged | Unsent | Bug
 
 
 @dataclass(slots=True, eq=False)
 class Attempts:
-    """What is under way to one destination.
+    """The attempts in flight to one destination.
 
     Args:
-        live: where what is new comes from; everything else goes beside it.
+        live: the log after the cursor; the work of every other source goes beside it.
+        on_ended: told of each attempt that ends, some within `begin`.
 
     Attributes:
         format: of attempts that begin now; those under way end in the one that they began in.
@@ -87,7 +92,7 @@ class Attempts:
     outbound: Outbound
     destination: Destination
     live: LiveSource
-    listener: Listener
+    on_ended: Callable[[Ended], None]
     format: Format = field(init=False)
     flying: dict[Work, Format] = field(default_factory=dict)
     beside: int = 0
@@ -98,10 +103,8 @@ class Attempts:
     _compressing: int = 0
     _compression: Compression = "none"
     _attempt_s_max: float = 0.0
-    _ended: Callable[[Work, Verdict | list[Verdict], int], None] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._ended = self.listener.ended
         self._resolve()
 
     @property
@@ -110,21 +113,19 @@ class Attempts:
         return not (self.flying or self._confirmations)
 
     def begin(self, work: Work) -> None:
-        """Make one attempt; the listener is told what it came to."""
+        """Make one attempt; `on_ended` is told what it came to."""
         format_ = self.format
         self.flying[work] = format_
         self.beside += work.source is not self.live
         channel = self._channel or self._open_channel()
         if isinstance(channel, Failure):
             self._land(work)
-            self._ended(work, channel, 0)
+            self.on_ended(Judged(work, channel, 0))
             return
         request = request_of(format_, work.bodies)
         if isinstance(request, Failure):
             self._refuse(work, request)
             return
-        if format_.age_max_s is not None:
-            self.listener.look_at_age(work.bodies[0])
         if self._compression == "none":
             channel.start(request, self._answered, work)
         elif len(request.body) <= INLINE_BYTES_MAX:
@@ -136,17 +137,21 @@ class Attempts:
         if channel.waits:
             self._look_whether_full()
 
-    def reconfigure(self, destination: Destination) -> None:
-        """Begin everything from now on as the destination is now; what is under way ends as it began."""
+    def reconfigure(self, destination: Destination) -> list[Work]:
+        """Begin everything from now on as the destination is now; what is in flight ends as it began.
+
+        Returns: work that waited for its confirmation. Nobody knows what becomes of it, so it must be sent again.
+        """
+        unknown: list[Work] = []
         self.destination = destination
         if self._channel is not None and not self.flying:
             self._channel.close()
         self._channel = None
         if self._confirmations is not None:
-            # Nobody knows what becomes of what the destination, as it was, has not confirmed: it is sent again.
-            self.listener.unsent(self._confirmations.give_up())
+            unknown = self._confirmations.give_up()
             self._confirmations = None
         self._resolve()
+        return unknown
 
     def close(self) -> None:
         """Close the connections: what is under way ends without an answer, and is not recorded."""
@@ -156,6 +161,10 @@ class Attempts:
         if self._channel is not None:
             self._channel.close()
             self._channel = None
+
+    def parked(self, work: Work) -> None:
+        """Learn that the work of an attempt, whose source was the live one, now belongs to the retries."""
+        self.beside += work in self.flying
 
     def longest_s(self) -> dict[Work, float]:
         """Return what is under way, with the seconds within which each must have ended."""
@@ -173,9 +182,9 @@ class Attempts:
         """End an attempt before anything is sent: some event of it cannot be."""
         self._land(work)
         if len(work.sequences) > 1:
-            self.listener.unsent(work.halves())
+            self.on_ended(Unsent(work.halves()))
         else:
-            self._ended(work, failure, 0)
+            self.on_ended(Judged(work, failure, 0))
 
     async def _compress_and_start(self, channel: Channel, work: Work, request: Request) -> None:
         """Go on with an attempt whose body is large; its time begins with sending."""
@@ -183,7 +192,7 @@ class Attempts:
             request = await compressed_beside(request, self._compression, self.outbound.threads)
         except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
             self._land(work)
-            self.listener.met_bug(error)
+            self.on_ended(Bug(error))
             return
         finally:
             self._compressing -= 1
@@ -191,11 +200,11 @@ class Attempts:
         if self.stopped or channel is not self._channel:
             # Stopped or configured otherwise meanwhile. Nothing was sent, so nothing has failed: it begins anew, if ever.
             self._land(work)
-            self.listener.unsent([work])
+            self.on_ended(Unsent([work]))
         else:
             channel.start(request, self._answered, work)
             self._look_whether_full()
-        self.listener.wake()
+            self.on_ended(Unsent(()))
 
     def _answered(self, work: Work, answer: Answer) -> None:
         format_ = self._land(work)
@@ -209,16 +218,16 @@ class Attempts:
             if acks is not None and isinstance(verdicts, Accepted) and verdicts.ack_id is not None:
                 self._await_confirmation(acks, work, verdicts, answer.latency_us)
             else:
-                self._ended(work, verdicts, answer.latency_us)
+                self.on_ended(Judged(work, verdicts, answer.latency_us))
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
-            self.listener.met_bug(error)
+            self.on_ended(Bug(error))
 
     def _confirmed(self, work: Work, verdict: Verdict, latency_us: int) -> None:
         self._look_whether_full()
         try:
-            self._ended(work, verdict, latency_us)
+            self.on_ended(Judged(work, verdict, latency_us))
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
-            self.listener.met_bug(error)
+            self.on_ended(Bug(error))
 
     def _land(self, work: Work) -> Format:
         """End an attempt; returns the format it was made in, which may be another one than the destination has now."""

@@ -14,6 +14,8 @@ from aegis_stream.telemetry import Log
 
 QUANTILES_PAUSE_US = SECOND
 """Shortest time between two computations of p50 and p99."""
+BATCH_BYTES_MIN = 1000
+"""A batch that is found too large is not made smaller than this; the limit of `batch.max_bytes` is the same."""
 WARNING_PAUSE_US = 3600 * SECOND
 """Time until the same warning is said again."""
 WARNINGS_MAX = 1024
@@ -119,6 +121,31 @@ class HealthTracker:
         """Say in the log what a person should know although events arrive; the same thing once an hour."""
         if self.warnings.is_due(self.ids["destination_id"], warning, now):
             self.telemetry.warning("destination.warning", **self.ids, reason=warning)
+
+    def too_large(self, size: int, bytes_max: int, now: Micros) -> bool:
+        """Note that a request with so many bytes of events was too large.
+
+        Args:
+            bytes_max: most bytes of events a request may have at present.
+        Returns: whether it is less from now on.
+        """
+        less = max(BATCH_BYTES_MIN, size // 2)
+        if less >= bytes_max:
+            return False
+        self.health = replace(self.health, batch_bytes_max=less)
+        self.warned(
+            f"a request with {size} bytes of events was too large: requests get {less} at most until the destination is changed",
+            now,
+        )
+        return True
+
+    def full(self, dead_letters: int, retrying: int, now: Micros) -> None:
+        """Warn that so many events have failed that nothing new is sent."""
+        self.warned(
+            f"{dead_letters} dead letters and {retrying} retries reach AEGIS_DEAD_LETTERS_MAX: redrive or purge dead letters; "
+            "until then new events wait in the log",
+            now,
+        )
 
     def take_stock(
         self, latencies_us: Seq[int], failures_in_row: int, window: float, now: Micros, now_s: float

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
-from aegis_stream.domain.delivery import DueRetry, Page, ReplayRange, RetryRow
+from aegis_stream.domain.delivery import DueRetry, Page, RetryRow
 from aegis_stream.domain.destination import Filter
-from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
+from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, ReplayId
 from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.settle import Watermark
 from aegis_stream.ports import Clock, Ledger
@@ -163,7 +163,7 @@ class LiveSource(RangeSource):
 class ReplaySource(RangeSource):
     """A range of the log that is sent once more, beside the live one."""
 
-    replay: ReplayRange | None = None
+    replay_id: ReplayId = field(kw_only=True)
 
 
 @dataclass(slots=True, eq=False)
@@ -173,24 +173,25 @@ class RetrySource:
     Args:
         next_due: when to look again; None when no retry is known.
         busy: sequences that were handed out and are not settled yet; their rows say nothing until then.
+        rows: what was read and not handed out yet.
     """
 
     ledger: Ledger
     destination_no: DestinationNo
     next_due: Micros | None = None
     busy: set[int] = field(default_factory=set)
-    _due: deque[DueRetry] = field(default_factory=deque)
+    rows: deque[DueRetry] = field(default_factory=deque)
     _reading: bool = False
     _settled_meanwhile: set[int] = field(default_factory=set)
 
     @property
     def at_hand(self) -> bool:
         """True when `take` has something."""
-        return bool(self._due)
+        return bool(self.rows)
 
     def wants_rows(self, now: Micros) -> bool:
         """True when something has fallen due that was not read."""
-        return not self._reading and not self._due and self.next_due is not None and self.next_due <= now
+        return not self._reading and not self.rows and self.next_due is not None and self.next_due <= now
 
     async def refill(self, now: Micros) -> None:
         """Read what is due. Raises: Unavailable."""
@@ -208,8 +209,8 @@ class RetrySource:
         finally:
             self._reading = False
         # What was settled while the rows were read may be among them as it was before.
-        known = {retry.sequence for retry in self._due} | self.busy | self._settled_meanwhile
-        self._due.extend(row for row in rows if row.sequence not in known)
+        known = {retry.sequence for retry in self.rows} | self.busy | self._settled_meanwhile
+        self.rows.extend(row for row in rows if row.sequence not in known)
         if len(rows) == limit:
             self.look_by(now)
         if following is not None:
@@ -221,15 +222,15 @@ class RetrySource:
 
     def take(self, limits: Limits) -> Work | None:
         """Return retries that are at the same attempt, for one request."""
-        if not self._due:
+        if not self.rows:
             return None
-        attempts, size = self._due[0].attempts, 0
+        attempts, size = self.rows[0].attempts, 0
         taken: list[DueRetry] = []
-        while self._due and self._due[0].attempts == attempts and len(taken) < limits.events_max:
-            size += len(self._due[0].body) + limits.frame_bytes
+        while self.rows and self.rows[0].attempts == attempts and len(taken) < limits.events_max:
+            size += len(self.rows[0].body) + limits.frame_bytes
             if size > limits.bytes_max and taken:
                 break
-            taken.append(self._due.popleft())
+            taken.append(self.rows.popleft())
         taken.sort()
         sequences = [retry.sequence for retry in taken]
         self.busy.update(sequences)
@@ -252,7 +253,7 @@ class RetrySource:
 
     def give_back(self) -> None:
         """Forget what was read, and look again at once: somebody else changed the rows."""
-        self._due.clear()
+        self.rows.clear()
         self.next_due = Micros(0)
 
 

@@ -8,6 +8,7 @@ import msgspec
 
 from aegis_stream.domain.destination import BatchPolicy
 from aegis_stream.domain.ids import Micros
+from aegis_stream.formats import Format, narrowed
 
 
 class Work(msgspec.Struct, eq=False, gc=False):
@@ -30,6 +31,10 @@ class Work(msgspec.Struct, eq=False, gc=False):
     def halves(self) -> "tuple[Work, Work]":
         """Split a batch, to find the event that the destination refuses."""
         return self.split(len(self.sequences) // 2)
+
+    def bytes_with(self, frame_bytes: int) -> int:
+        """Return the bytes of its events, with what the format adds to each."""
+        return sum(map(len, self.bodies)) + len(self.bodies) * frame_bytes
 
     def split(self, middle: int) -> "tuple[Work, Work]":
         """Split a batch before its event number `middle`, from 0; neither part is empty."""
@@ -67,6 +72,8 @@ class Limits:
     frame_bytes: int = 0
 
     @classmethod
-    def of(cls, batch: BatchPolicy, *, batches: bool, frame_bytes: int) -> "Limits":
-        """Return the limits of a destination; one event where its format does not batch."""
-        return cls(batch.max_events, batch.max_bytes, frame_bytes) if batches else cls(1, batch.max_bytes)
+    def of(cls, batch: BatchPolicy, format_: Format, learned_bytes_max: int | None = None) -> "Limits":
+        """Return the limits of a destination: the user's, the format's, and what the destination was found to accept."""
+        batch = narrowed(batch, format_)
+        bytes_max = min(batch.max_bytes, learned_bytes_max or batch.max_bytes)
+        return cls(batch.max_events, bytes_max, format_.frame_bytes if format_.batches else 0)

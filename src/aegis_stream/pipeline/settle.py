@@ -196,12 +196,14 @@ class Settler:
         async with self._busy:
             self._wake.clear()
             dirty, self._dirty = self._dirty, {}
-            held = {forwarder for forwarder, _ in self._carried}
+            held = {settlement.lease for _, settlement in self._carried}
             batch = self._carried
             for forwarder in dirty:
-                if forwarder in held:
-                    self._dirty[forwarder] = None  # one settlement of a destination after the other
+                if forwarder.lease in held:
+                    # One settlement of a destination after the other, even if a bug gave it a second forwarder meanwhile.
+                    self._dirty[forwarder] = None
                 elif (settlement := forwarder.take_settlement()) is not None:
+                    held.add(forwarder.lease)
                     self._number += 1
                     settlement.number = self._number
                     batch.append((forwarder, settlement))

@@ -229,7 +229,7 @@ def test_what_waits_is_bounded(sim, monkeypatch):
 def test_one_request_that_waits_holds_nobody_back(sim, monkeypatch):
     """A request without confirmation is parked when many after it are stored: the cursor moves on, and nothing is lost."""
     monkeypatch.setattr(sources, "SPAN_MAX", 100)
-    monkeypatch.setattr("aegis_stream.delivery.forwarder.SPAN_MAX", 100)
+    monkeypatch.setattr("aegis_stream.delivery.agenda.SPAN_MAX", 100)
     splunk = sim.receiver
     sim.start()
     stuck = sim.append(10)

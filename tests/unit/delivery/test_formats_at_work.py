@@ -252,7 +252,7 @@ def test_a_413_lowers_the_size_of_requests_for_good(make, spoken):
     assert 2500 <= learned <= 5000
     assert sim.progress().health.batch_bytes_max == learned
     said = [values["reason"] for name, values in sim.telemetry.lines if name == "destination.warning"]
-    assert any(f"from now on it gets {learned} at most" in one for one in said)
+    assert any(f"requests get {learned} at most" in one for one in said)
 
 
 def test_a_change_of_the_destination_forgets_how_much_it_takes(make, spoken):

@@ -1,6 +1,7 @@
 """What is sent next: promises of delivery/sources.py about ranges of the log, shared pages, and retries."""
 
 import asyncio
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -14,6 +15,7 @@ from aegis_stream.domain.delivery import DueRetry, Page, RetryRow
 from aegis_stream.domain.destination import BatchPolicy, Filter
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
+from aegis_stream.formats import REGISTRY
 from aegis_stream.pipeline.settle import Watermark
 
 ORG = OrganizationNo(1)
@@ -261,8 +263,11 @@ def test_limits_of_a_format_that_does_not_batch():
     """One event travels alone where the format has no way to put two together."""
     batch = BatchPolicy(500, 1000, 200)
 
-    assert Limits.of(batch, batches=False, frame_bytes=7).events_max == 1
-    assert Limits.of(batch, batches=True, frame_bytes=7) == Limits(500, 1000, 7)
+    one_by_one = replace(REGISTRY["ndjson"], batches=False, frame_bytes=7)
+    together = replace(REGISTRY["ndjson"], batches=True, frame_bytes=7)
+    assert Limits.of(batch, one_by_one).events_max == 1
+    assert Limits.of(batch, together) == Limits(500, 1000, 7)
+    assert Limits.of(batch, together, 900) == Limits(500, 900, 7)
 
 
 # ── shared pages ──
@@ -486,7 +491,7 @@ async def test_many_retries_come_in_portions():
 
     while True:
         await source.refill(NOW)
-        assert len(source._due) <= 2 * DUE_MAX
+        assert len(source.rows) <= 2 * DUE_MAX
         work = source.take(ONE)
         if work is None:
             break

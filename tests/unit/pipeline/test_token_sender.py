@@ -265,7 +265,7 @@ def test_a_request_is_made_twice_at_most(sim):
 
 def test_an_attempt_that_takes_four_times_as_long_is_not_made_twice(sim, monkeypatch):
     """What has moved to the retries, because others have overtaken it, is not sent again before token and attempt must have ended."""
-    monkeypatch.setattr("aegis_stream.delivery.forwarder.SPAN_MAX", 10)
+    monkeypatch.setattr("aegis_stream.delivery.agenda.SPAN_MAX", 10)
     sim.start()
     sim.append(1)
     sim.advance(1)

@@ -1,0 +1,145 @@
+"""What a destination owes the store: outcomes that are not stored yet, its cursor, its health. The settler talks to it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from aegis_stream.domain.attempt import Delivered
+from aegis_stream.domain.delivery import Claimed, Lease, Settled, Settlement
+from aegis_stream.domain.ids import Micros
+from aegis_stream.pipeline.pacing import Pacing
+from aegis_stream.pipeline.settle import Findings
+
+from .agenda import Agenda
+from .attempts import Attempts
+from .forwarding import Forwarding
+from .health import HealthTracker
+from .recovery import Recovery
+from .sources import RangeSource
+from .weigh import Weighed
+from .work import Work
+
+UNSETTLED_MAX = 65_536
+"""Attempts whose outcome waits to be stored; at so many, nothing new is begun until the store takes them."""
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """The outcomes of one destination; implements pipeline.settle.Settling.
+
+    Args:
+        on_settled: called when a settlement is stored.
+
+    Attributes:
+        retrying, dead_letters: how many there are in the store.
+        findings: what is not in the store yet.
+    """
+
+    claimed: Claimed
+    shared: Forwarding
+    agenda: Agenda
+    attempts: Attempts
+    pacing: Pacing
+    recovery: Recovery
+    tracker: HealthTracker
+    on_settled: Callable[[], None]
+    retrying: int = field(init=False)
+    dead_letters: int = field(init=False)
+    _cursor: int = field(init=False)
+    findings: Findings = field(default_factory=Findings)
+    _is_marked: bool = False  # the settler knows already; so that an event costs one look, not a call
+    _watermarks: list[int] = field(default_factory=list)  # as of the last settlement
+
+    def __post_init__(self) -> None:
+        self.retrying, self.dead_letters = self.claimed.retrying, self.claimed.dead_letters
+        self._cursor = self.claimed.cursor
+
+    @property
+    def lease(self) -> Lease:
+        """The lease under which everything here is settled."""
+        return self.claimed.lease
+
+    @property
+    def died(self) -> int:
+        """Dead letters, those included that are not stored yet."""
+        return self.dead_letters + len(self.findings.dead)
+
+    def note_delivered(self, work: Work, status_code: int | None, latency_us: int) -> None:
+        """Note first attempts of neighbouring events that all succeeded: the hot path."""
+        self.findings.delivered.append((work.first, work.last, status_code, latency_us))
+        work.source.complete(work)
+        if not self._is_marked:
+            self.mark()
+
+    def note(self, weighed: Weighed, latency_us: int, now: Micros) -> None:
+        """Note the outcome of every event that has one."""
+        work = weighed.done
+        if work is None:
+            return
+        findings, is_range = self.findings, isinstance(work.source, RangeSource)
+        for sequence, outcome in zip(work.sequences, weighed.outcomes, strict=True):
+            if is_range and isinstance(outcome, Delivered):
+                findings.note_delivered(sequence, sequence, outcome.status_code, latency_us)
+            else:
+                findings.note(sequence, work.attempt, outcome, latency_us, now)
+        work.source.complete(work)
+        self.mark()
+
+    def mark(self) -> None:
+        """Tell the settler that there is something to store."""
+        self._is_marked = True
+        self.shared.settler.mark(self)
+
+    def mark_if_moved(self) -> None:
+        """Have the cursor stored when it moved without an attempt, over events that the filter leaves out."""
+        if self._watermarks != self.agenda.watermarks():
+            self.mark()
+
+    def take_settlement(self) -> Settlement | None:
+        """Return what became certain since the last call."""
+        self._is_marked = False
+        now = self.shared.clock.now()
+        self._park(now)
+        findings, self.findings = self.findings, Findings()
+        health = self.tracker.take_stock(
+            findings.latencies_us(), self.pacing.failures_in_row, self.pacing.window, now, self.shared.time()
+        )
+        self._watermarks = self.agenda.watermarks()
+        settlement = Settlement(
+            self.lease, self.claimed.organization_no, self.agenda.live.watermark.value, health
+        )
+        findings.write(settlement, now)
+        settlement.replays = [(one.replay_id, one.watermark.value) for one in self.agenda.replays]
+        settlement.redrive_died_by = self.recovery.take()
+        return settlement
+
+    def settled(self, settlement: Settlement, counts: Settled) -> None:
+        """Learn that a settlement is stored, and what the destination has now."""
+        self._cursor = settlement.cursor
+        self.retrying, self.dead_letters = counts
+        self.agenda.settled(settlement)
+        if settlement.redrive_died_by is not None:
+            self.agenda.retries.look_by(self.shared.clock.now())
+            if self.recovery.under_way:
+                self.mark()
+        self.on_settled()
+
+    def stored_position(self) -> Claimed:
+        """Return the position as the store has it: what was found out since is found out again."""
+        return replace(self.claimed, cursor=self._cursor, dead_letters=self.dead_letters)
+
+    def position(self) -> Claimed:
+        """Return the position of an idle destination, for the next forwarder under this lease."""
+        return replace(
+            self.claimed,
+            cursor=self.agenda.live.watermark.value,
+            retrying=0,
+            dead_letters=self.dead_letters,
+            replaying=False,
+            health=self.tracker.health,
+        )
+
+    def _park(self, now: Micros) -> None:
+        """Store slow attempts as retries when they hold the cursor."""
+        for work, rows in self.agenda.park(self.attempts, now).items():
+            self.attempts.parked(work)
+            self.findings.retries.update((row.sequence, row) for row in rows)

@@ -1,4 +1,4 @@
-"""Promises of the guard: where we connect, where never, and what an operator can change. Rows are those of the attack table."""
+"""Promises of the guard: which addresses are allowed, which never, and what an operator can change. Rows are those of the attack table."""
 
 import re
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address, ip_network
@@ -188,13 +188,13 @@ UNREADABLE = [
 
 @pytest.mark.parametrize("address", PUBLIC)
 def test_public_addresses(address):
-    """We may connect to public addresses, up to the very edge of each forbidden range."""
+    """Public addresses are allowed, up to the edge of each forbidden range."""
     assert STRICT.check(address) is None
 
 
 @pytest.mark.parametrize("address, networks", ALLOWABLE)
 def test_rows_7_to_19_closed_until_listed(address, networks):
-    """An address that is not public is refused with the way out, and allowed once its network is listed."""
+    """An address that is not public is forbidden with the fix, and allowed once its network is listed."""
     refusal = STRICT.check(address)
 
     assert refusal is not None
@@ -206,7 +206,7 @@ def test_rows_7_to_19_closed_until_listed(address, networks):
 
 @pytest.mark.parametrize("address", NEVER)
 def test_rows_7_to_19_closed_for_good(address):
-    """Metadata, link-local, multicast and what leads to any IPv4 address stay refused though everything is listed."""
+    """Metadata, link-local, multicast and ranges that reach any IPv4 address stay forbidden even if everything is listed."""
     for guard in (STRICT, EVERYTHING):
         refusal = guard.check(address)
         assert refusal is not None
@@ -220,7 +220,7 @@ def test_rows_7_to_19_closed_for_good(address):
     ids=lambda rule: str(rule.network),
 )
 def test_listing_a_closed_network_by_name_does_not_open_it(rule):
-    """Not even the exact range in AEGIS_ALLOWED_NETWORKS opens a rule that is closed for good."""
+    """A rule that cannot be allowed stays, even if AEGIS_ALLOWED_NETWORKS has exactly its range."""
     guard = NetGuard((rule.network,))
     last = rule.network[-1]
 
@@ -229,7 +229,7 @@ def test_listing_a_closed_network_by_name_does_not_open_it(rule):
 
 @pytest.mark.parametrize("rule", IPV4_RULES + IPV6_RULES, ids=lambda rule: str(rule.network))
 def test_a_refusal_names_its_rule_and_the_way_out(rule):
-    """A refusal says which rule it is, by name and range, and how an operator can allow it, or that nobody can."""
+    """The text names the rule and its range, and how an operator can allow it, or that it cannot be allowed."""
     address = next(
         str(one)
         for one in (rule.network[-1], rule.network[0])
@@ -250,14 +250,14 @@ def rules_of(address):
 
 @pytest.mark.parametrize("text", UNREADABLE, ids=ascii)
 def test_row_20_what_cannot_be_read_is_refused(text):
-    """A text that is not exactly one IP address is refused, never let through."""
+    """A text that is not exactly one IP address is forbidden."""
     assert STRICT.check(text) is not None
     assert EVERYTHING.check(text) is not None
 
 
 @pytest.mark.parametrize("address", ["::ffff:8.8.8.8", "::ffff:808:808"])
 def test_row_16_mapped_is_blocked_as_a_block(address):
-    """A public IPv4 address in IPv4-mapped spelling is refused, and the message asks for the IPv4 address."""
+    """A public IPv4 address in IPv4-mapped spelling is forbidden, and the text asks for the IPv4 address."""
     assert "write the IPv4 address itself" in (STRICT.check(address) or "")
     assert NetGuard((ip_network("::/0"),)).check(address) is not None
 
@@ -270,18 +270,18 @@ def test_row_17_public_nat64():
 
 @pytest.mark.parametrize("address", ["64:ff9b::7f00:1", "64:ff9b::a00:1", "::ffff:10.0.0.1"])
 def test_rows_16_and_17_ipv6_entries_do_not_open_ipv4(address):
-    """Listing IPv6 networks, even all of them, opens no IPv4 address in IPv6 spelling."""
+    """Listing IPv6 networks, even all of them, allows no IPv4 address in IPv6 spelling."""
     assert NetGuard(parse_networks("::/0, 64:ff9b::/96, ::ffff:0:0/96")).check(address) is not None
 
 
 def test_row_16_isatap_to_public_ipv4():
-    """An ISATAP address goes by its prefix when what it embeds is harmless."""
+    """An ISATAP address is judged by its prefix if the embedded address is harmless."""
     assert STRICT.check("2606:4700::5efe:808:808") is None
     assert STRICT.check("fd00::5efe:808:808") is not None
 
 
 def test_row_16_isatap_to_metadata_under_a_private_prefix():
-    """An ISATAP address that embeds metadata is refused, also when both its prefix and everything else is listed."""
+    """An ISATAP address that embeds metadata is forbidden, even if everything is listed."""
     assert STRICT.check("fd00::5efe:a9fe:a9fe") is not None
     assert CANNOT in (EVERYTHING.check("fd00::5efe:a9fe:a9fe") or "")
 
@@ -299,12 +299,12 @@ def test_row_16_isatap_to_metadata_under_a_private_prefix():
     ],
 )
 def test_row_21_one_bad_answer_refuses_the_name(answers, allowed):
-    """A name that resolves to one forbidden address among public ones, or to none at all, is refused whole."""
+    """A name with one forbidden address among public ones, or without an address, is forbidden."""
     assert (STRICT.check_all(answers) is None) is allowed
 
 
 def test_row_22_each_verdict_stands_alone():
-    """The guard remembers nothing: an address that was allowed before a flip does not carry the next one through."""
+    """The guard keeps no state: an address that was allowed before does not help the next one."""
     verdicts = [
         STRICT.check_all([answer]) is None
         for answer in ("8.8.8.8", "127.0.0.1", "8.8.8.8", "169.254.169.254")
@@ -315,13 +315,13 @@ def test_row_22_each_verdict_stands_alone():
 
 @pytest.mark.parametrize("name", ["127.0.0.1.nip.io", "169-254-169-254.nip.io", "lvh.me", "localtest.me"])
 def test_row_23_wildcard_names_are_denied_by_address(name):
-    """Names of wildcard services may be resolved; it is the address that is refused."""
+    """Names of wildcard services may be resolved; their addresses are checked."""
     assert STRICT.check_host(make_endpoint(name)) is None
     assert STRICT.check_all(["127.0.0.1"]) is not None
 
 
 def test_row_24_own_address():
-    """Our own address on loopback or in a private network is refused unless the operator lists its network."""
+    """Our own address on loopback or in a private network is forbidden unless the operator lists its network."""
     assert STRICT.check_host(make_endpoint("127.0.0.1", is_address=True)) is not None
     assert (
         NetGuard(parse_networks("127.0.0.0/8")).check_host(make_endpoint("127.0.0.1", is_address=True))
@@ -334,7 +334,7 @@ def test_row_24_own_address():
     ["localhost", "LOCALHOST", "localhost.", "a.localhost", "a.b.localhost", "printer.local", "vault.internal", "collector", "a_b"],
 )  # fmt: skip
 def test_row_10_local_names(name):
-    """A name that means something inside only is refused with the way out, and left to its addresses once networks are listed."""
+    """An internal name is forbidden with the fix; once networks are listed, its addresses decide."""
     assert CAN in (STRICT.check_host(make_endpoint(name)) or "")
     assert NetGuard(parse_networks("10.0.0.0/8")).check_host(make_endpoint(name)) is None
 
@@ -366,7 +366,7 @@ def test_public_names_may_be_resolved(name):
     ],
 )
 def test_row_13_metadata_names(name):
-    """The names of metadata services stay refused whatever is listed, before anything is resolved."""
+    """Names of metadata services are forbidden before they are resolved, whatever is listed."""
     for guard in (STRICT, EVERYTHING):
         assert CANNOT in (guard.check_host(make_endpoint(name)) or "")
 
@@ -387,7 +387,7 @@ def test_row_13_metadata_names(name):
     ids=ascii,
 )
 def test_what_the_parser_takes_the_guard_refuses(url):
-    """A URL that is well formed and leads inside gets past the parser and not past the guard."""
+    """A well-formed URL of an internal host passes the parser and not the guard."""
     assert STRICT.check_host(parse_url(url, allow_http=False)) is not None
 
 
@@ -405,7 +405,7 @@ def test_what_the_parser_takes_the_guard_refuses(url):
     ],
 )
 def test_reads_the_setting(text, networks):
-    """AEGIS_ALLOWED_NETWORKS is a list of networks and addresses with commas between, blank for none."""
+    """AEGIS_ALLOWED_NETWORKS is a list of networks and addresses, separated by commas; blank means none."""
     assert parse_networks(text) == tuple(ip_network(network) for network in networks)
 
 
@@ -416,7 +416,7 @@ def test_reads_the_setting(text, networks):
     ids=ascii,
 )  # fmt: skip
 def test_a_wrong_network_is_named(item):
-    """A wrong item is refused by name, among right ones too, and the setting is named with it."""
+    """A wrong item, also among valid ones, is rejected with the item and the setting."""
     with pytest.raises(Invalid, match=re.escape(repr(item))) as caught:
         parse_networks(f"10.0.0.0/8, {item}")
 
@@ -426,19 +426,19 @@ def test_a_wrong_network_is_named(item):
 
 @pytest.mark.parametrize("text", ["10.0.0.0/8,", ",", "10.0.0.0/8,,::1"])
 def test_an_empty_item_is_a_slip(text):
-    """Nothing between two commas is refused: something may be missing there."""
+    """An empty item between two commas is rejected: something may be missing."""
     with pytest.raises(Invalid, match="'' is not a network"):
         parse_networks(text)
 
 
 def test_host_bits_are_a_slip():
-    """A network with bits beyond its prefix is refused with the network it would be, since the writer meant one or the other."""
+    """A network with bits beyond its prefix is rejected, and the message shows the network that was probably meant."""
     with pytest.raises(Invalid, match=r"'10.1.2.3/8' has bits set beyond its prefix; write 10.0.0.0/8"):
         parse_networks("10.1.2.3/8")
 
 
 def test_refusals_do_not_tell_what_a_name_resolved_to():
-    """A refusal names the range and never the address, so that the guard is no window on internal names."""
+    """The text names the range and never the address, so that it reveals nothing about internal names."""
     for address in ("10.11.12.13", "fd12:3456::789", "::ffff:10.11.12.13", "64:ff9b::10.11.12.13"):
         refusal = STRICT.check(address) or ""
         assert "11.12.13" not in refusal
@@ -488,7 +488,7 @@ GUARDS = st.lists(NETWORKS, max_size=4).map(
 @settings(deadline=None)
 @given(INTERESTING_IPV4, GUARDS)
 def test_no_spelling_is_easier_than_the_plain_one(ipv4, guard):
-    """Whatever is listed, an IPv4 address refused in its own spelling is refused in every IPv6 spelling."""
+    """Whatever is listed, a forbidden IPv4 address is forbidden in every IPv6 spelling."""
     plain = guard.check(str(ipv4))
 
     for name, spelling in embeddings(ipv4).items():
@@ -507,7 +507,7 @@ METADATA_IPV4 = [rule.network for rule in IPV4_RULES if "metadata" in rule.name]
 @settings(deadline=None)
 @given(st.sampled_from(METADATA_IPV4).flatmap(lambda network: st.ip_addresses(v=4, network=network)), GUARDS)
 def test_metadata_can_be_had_in_no_spelling(ipv4, guard):
-    """Whatever is listed, an address of a cloud's metadata is refused for good, as itself and embedded in any way."""
+    """Whatever is listed, a metadata address is forbidden, itself and embedded in any way."""
     for spelling in (ipv4, *embeddings(ipv4).values()):
         assert CANNOT in (guard.check(str(spelling)) or ""), spelling
 
@@ -521,7 +521,7 @@ STRICTER_IPV4 = [
 @settings(deadline=None)
 @given(INTERESTING_IPV4)
 def test_agrees_with_the_standard_library_about_ipv4(ipv4):
-    """An IPv4 address is allowed exactly where the standard library calls it global, but for four ranges that we name."""
+    """An IPv4 address is allowed exactly if the standard library calls it global, except in four named ranges."""
     expected = ipv4.is_global and not any(ipv4 in network for network in STRICTER_IPV4)
 
     assert (STRICT.check(str(ipv4)) is None) is expected
@@ -540,7 +540,7 @@ INTERESTING_IPV6 = st.one_of(
 @settings(deadline=None)
 @given(INTERESTING_IPV6)
 def test_agrees_with_the_standard_library_about_ipv6(ipv6):
-    """An IPv6 address that any method of the standard library calls special is refused, and so is what it embeds, if that is."""
+    """An IPv6 address is forbidden if the standard library calls it special in any way, or an address that it embeds."""
     special = (
         ipv6.is_private
         or ipv6.is_link_local
@@ -571,7 +571,7 @@ def test_nat64_is_the_plain_address(ipv4, guard):
 @settings(deadline=None)
 @given(st.ip_addresses(), GUARDS)
 def test_agrees_with_the_standard_library_where_that_is_strict(address, guard):
-    """With nothing listed nothing is allowed that the standard library calls private, NAT64 apart; listing only ever opens."""
+    """With nothing listed, no address is allowed that the standard library calls private, except NAT64; listing only adds."""
     if STRICT.check(str(address)) is None:
         assert guard.check(str(address)) is None
         assert address.is_global or address in IPv6Network("64:ff9b::/96")
@@ -588,7 +588,7 @@ def test_agrees_with_the_standard_library_where_that_is_strict(address, guard):
     GUARDS,
 )
 def test_any_text_gets_a_verdict(text, guard):
-    """The guard is total: any text is refused with a clause, or is an address in its plain spelling; never an exception."""
+    """The guard is total: any text is an address in plain spelling or forbidden with a clause; it never raises."""
     verdict = guard.check(text)
 
     if verdict is None:

@@ -1,4 +1,4 @@
-"""Promises of `decide` and RetryPolicy: when an attempt is repeated, and when it is given up."""
+"""Promises of `decide` and RetryPolicy: when an event is retried, and when it is dead-lettered."""
 
 import pytest
 from hypothesis import given, settings
@@ -42,7 +42,7 @@ def make_failure(**changes) -> Failure:
 
 
 def test_what_was_accepted_is_delivered():
-    """An accepted event is delivered at whatever attempt, with the status that was answered."""
+    """An accepted event is delivered, at any attempt, with the answer's status."""
     for attempt in (1, 3, 99):
         assert decide(Accepted(204), attempt, RetryPolicy(), now=START, chance=0.5) == Delivered(204)
 
@@ -60,7 +60,7 @@ def test_the_default_schedule(attempt, chance, seconds):
 
 
 def test_the_third_attempt_is_the_last():
-    """With the defaults an event that failed a third time is dead, and keeps why."""
+    """With the defaults an event is dead after its third failure, with the reason."""
     failure = make_failure(scope=FailureScope.EVENT)
 
     assert decide(failure, 3, RetryPolicy(), now=START, chance=0.5) == Dead(failure)
@@ -84,7 +84,7 @@ def test_retry_after_does_not_add_an_attempt():
 
 
 def test_the_delay_stops_growing():
-    """The delay grows by the multiplier up to max_seconds, and stays there for attempts without number."""
+    """The delay grows by the multiplier up to max_seconds, and stays there for any number of attempts."""
     policy = RetryPolicy(max_attempts=20, base_seconds=1, multiplier=10, max_seconds=500, jitter=0)
 
     delays = [policy.delay_seconds(attempt, 0.5) for attempt in (1, 2, 3, 4, 64, 65, 10_000)]
@@ -104,7 +104,7 @@ def test_without_jitter_chance_changes_nothing():
     failure=FAILURES, attempt=st.integers(1, 100), policy=POLICIES, now=st.integers(0, 2**52), chance=CHANCES
 )
 def test_decide_is_bounded(failure, attempt, policy, now, chance):
-    """Every failure is retried later than now and within the policy's longest delay (or Retry-After), or dead; never else."""
+    """Every failure is either retried, later than now and within the longest delay or Retry-After, or dead."""
     outcome = decide(failure, attempt, policy, now=now, chance=chance)
 
     if attempt >= policy.max_attempts:
@@ -120,7 +120,7 @@ def test_decide_is_bounded(failure, attempt, policy, now, chance):
 @settings(deadline=None)
 @given(policy=POLICIES, attempt=st.integers(1, 1000), chance=CHANCES)
 def test_jitter_is_bounded(policy, attempt, chance):
-    """Chance moves the delay by at most the jitter's share of it, either way, and never below zero."""
+    """Jitter lengthens or shortens the delay by at most its share, and never below zero."""
     delay = policy.delay_seconds(attempt, chance)
     middle = policy.delay_seconds(attempt, 0.5)
 
@@ -131,5 +131,5 @@ def test_jitter_is_bounded(policy, attempt, chance):
 @settings(deadline=None)
 @given(policy=POLICIES, attempt=st.integers(1, 100))
 def test_the_delay_never_shrinks_from_attempt_to_attempt(policy, attempt):
-    """Without chance each delay is at least as long as the one before."""
+    """Without jitter each delay is at least as long as the one before."""
     assert policy.delay_seconds(attempt, 0.5) <= policy.delay_seconds(attempt + 1, 0.5)

@@ -1,4 +1,4 @@
-"""Promises of the events that tell what was done: their shape, and that no secret is in them."""
+"""Promises of admin events: their shape, and that they contain no secret."""
 
 import json
 from dataclasses import fields, replace
@@ -83,7 +83,7 @@ def test_an_event_tells_who_did_what_to_what():
 
 
 def test_a_failure_has_its_reason():
-    """What did not succeed says so, and why."""
+    """The event of a failed action says so, with the reason."""
     event = make_event(AdminAction("destination_test", "destination", "dst_1", failure="answered 500"))[
         "event"
     ]
@@ -101,13 +101,13 @@ def test_a_failure_has_its_reason():
     ],
 )
 def test_says_where_a_call_came_from(actor, source):
-    """An address is told as an IP address where it is one, and cut where it is long."""
+    """The source is an IP address if it is one; a long text is truncated."""
     assert make_event(AdminAction("key_revoke", "api_key", "key_1"), actor).get("source") == source
 
 
 @pytest.mark.parametrize("action", sorted(ACTIONS))
 def test_every_action_is_fit_for_the_log(action):
-    """The event of every action is taken as one of the service's own and never from outside, with values that ECS knows."""
+    """The event of every action is accepted from the service and rejected from clients; its values are those of ECS."""
     category, kind, words = ACTIONS[action]
     body = admin_event(
         AdminAction(action, "destination", "dst_1", '\u2028 "x"'),
@@ -129,7 +129,7 @@ def test_every_action_is_fit_for_the_log(action):
 
 
 def test_a_destination_is_shown_without_its_secrets():
-    """URL, credential and certificate are there only as masked, as there or not, and as a fingerprint."""
+    """The URL is masked, the credential is shown only as set or not, the certificate as a fingerprint."""
     view = destination_view(SPEC)
 
     assert "c4n4ry" not in repr(view)
@@ -144,7 +144,7 @@ def test_a_destination_is_shown_without_its_secrets():
 
 
 def test_every_field_of_a_destination_is_shown_or_hidden_on_purpose():
-    """A new field of a destination has to be decided about: shown in these events, or only named when it changes."""
+    """Every field of a destination is either shown in these events or only named when it changes; a new one must be assigned."""
     assert set(_SHOWN) | HIDDEN == {one.name for one in fields(DestinationSpec)}
     assert not set(_SHOWN) & HIDDEN
 
@@ -177,7 +177,7 @@ def test_every_field_of_a_destination_is_shown_or_hidden_on_purpose():
     ids=str,
 )
 def test_a_change_tells_what_changed_and_nothing_else(changes, before, after):
-    """Of a change the fields that changed are named, with how they were and are; secrets only by name."""
+    """The event of a change has the changed fields with their old and new values; of secrets only the names."""
     admin_action = destination_change("destination_change", SPEC, make_destination(replace(SPEC, **changes)))
 
     assert (admin_action.changed, admin_action.before, admin_action.after) == (tuple(changes), before, after)
@@ -185,7 +185,7 @@ def test_a_change_tells_what_changed_and_nothing_else(changes, before, after):
 
 
 def test_a_changed_url_is_told_although_its_mask_is_the_same():
-    """Where only the masked part of a URL changed, it is named as changed."""
+    """A URL that changed only in its masked part is named as changed."""
     other = replace(SPEC, url=SPEC.url.replace("InThe", "OfThe"))
 
     admin_action = destination_change("destination_change", SPEC, make_destination(other))
@@ -214,7 +214,7 @@ def test_no_change_of_any_field_shows_a_secret(name):
 
 
 def test_a_key_is_shown_without_its_text():
-    """Of a key there are name, scope and end, not even the last characters of its text."""
+    """The event of a key has its name, scope and expiry, and no part of its text."""
     key = ApiKey("key_1", 7, "org_abc", "ci", Scope.READ, b"c4n4ry" * 5 + b"xx", "x7Qa", NOW, NOW)
 
     event = make_event(key_action("key_create", key, after=key_view(key)))

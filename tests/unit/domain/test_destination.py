@@ -84,7 +84,7 @@ def test_a_filter_knows_that_it_filters_nothing():
     ids=lambda value: ascii(value)[:30],
 )
 def test_checks_the_auth_header(name, value, wrong):
-    """Name and value both or neither, a token that frames nothing, visible ASCII; and no message repeats the value."""
+    """Name and value are set both or neither, the name is allowed, the value is visible ASCII; no message repeats the value."""
     problems = auth_header_problems(name, value)
 
     assert fields(problems) == wrong
@@ -135,14 +135,14 @@ def test_checks_further_headers(headers, wrong):
 
 
 def test_without_an_auth_header_every_name_is_free():
-    """Authorization is a further header like others where no auth header has the name."""
+    """Authorization is allowed as an additional header if it is not the auth header."""
     assert header_problems((("Authorization", SECRET),), None) == []
 
 
 @settings(deadline=None)
 @given(st.text(max_size=40))
 def test_no_header_value_that_passes_can_split_a_request(value):
-    """Whatever value passes has only visible ASCII and blanks inside, so that it stays on its line."""
+    """An accepted value has only visible ASCII and inner blanks, so it stays on one line."""
     problems = auth_header_problems("X-Key", value)
     assert bool(header_problems((("X-Key", value),), None)) == bool(problems)
     if not problems:
@@ -190,7 +190,7 @@ def test_no_header_value_that_passes_can_split_a_request(value):
     ids=lambda value: repr(value)[:50],
 )
 def test_checks_every_range(changes, wrong):
-    """Each setting has its range, both ends included, and is named when it is outside."""
+    """Every setting has a range that includes both ends; a value outside is rejected by the setting's name."""
     assert fields(policy_problems(DestinationSpec(URL, **changes))) == wrong
 
 
@@ -223,7 +223,7 @@ def test_masks_a_url_that_is_the_credential(url, masked):
     tail=st.text("0123456789/?=&", min_size=1, max_size=60),
 )
 def test_a_mask_never_shows_more_than_four_characters_of_the_tail(first, separator, tail):
-    """Whatever follows the first segment, at most its last four characters are seen."""
+    """Of everything after the first segment at most the last four characters are shown."""
     masked = mask_url(f"https://h.example/{first}{separator}{tail}")
 
     shown = masked.removeprefix(f"https://h.example/{first}{separator}").removeprefix(MASK)
@@ -233,7 +233,7 @@ def test_a_mask_never_shows_more_than_four_characters_of_the_tail(first, separat
 
 
 def test_secrets_are_not_in_the_repr():
-    """A spec that ends up in a traceback or a log shows neither URL nor credential nor headers."""
+    """The repr of a spec, as in a traceback or a log, shows neither URL nor credential nor headers."""
     spec = DestinationSpec(
         "https://h.example/c4n4ry-url", "Authorization", SECRET, headers=(("X-Key", "c4n4ry"),)
     )

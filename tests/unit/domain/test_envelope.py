@@ -189,7 +189,7 @@ def test_names_that_mean_one_thing_are_taken(event):
     ids=json.dumps,
 )
 def test_names_with_an_empty_part_are_rejected(event):
-    """A dot too many in a name of the envelope is rejected: some receivers skip it, and some do not."""
+    """An extra dot in a name of the envelope is rejected: some receivers skip it, others do not."""
     rejection = parse(dump(event))
 
     assert isinstance(rejection, Rejection)
@@ -198,7 +198,7 @@ def test_names_with_an_empty_part_are_rejected(event):
 
 @pytest.mark.parametrize("spelling", [nested, dotted])
 def test_type_names_may_have_dots(spelling):
-    """A dot in the name of a finding's type is a part of the name, compact or not."""
+    """A dot in the name of a finding's type is part of the name, on the fast path and on the other."""
     event = changed(PREFLIGHT, ("aegis", "finding_counts_by_type"), {"US.SSN": 1, "US": 2})
 
     assert isinstance(parse(dump(event)), NewEvent)
@@ -206,7 +206,7 @@ def test_type_names_may_have_dots(spelling):
 
 
 def test_dots_count_as_depth():
-    """A dotted name is as deep as the field it means, and a name of a hundred thousand dots costs nothing."""
+    """A dotted name counts as deep as the nested field, and a name with a hundred thousand dots is rejected quickly."""
     limits = EventLimits(depth_max=8)
     at_most = {"event.a.b.c.d.e.f.g": 1}
     too_deep = {"event.a.b.c.d.e.f.g.h": 1}
@@ -284,7 +284,7 @@ def test_fills_in_beside_what_is_there(event, filled):
 @settings(max_examples=300)
 @given(st.data())
 def test_dots_are_found_where_they_are(data):
-    """The look for dotted names says yes exactly when nesting would change the envelope."""
+    """`has_dotted_names` is true exactly if nesting changes the envelope."""
     event = data.draw(EVENTS)
     raw = data.draw(spellings(event))
     spelled = json.loads(raw)

@@ -1,4 +1,4 @@
-"""Promises of `parse_event`: what is taken, what is refused and why, what is filled in."""
+"""Promises of `parse_event`: what is accepted, what is rejected and why, what is filled in."""
 
 import json
 import time
@@ -31,14 +31,14 @@ def parse(raw: bytes, now: int = START, **options) -> NewEvent | Rejection:
 
 
 def taken(raw: bytes, **options) -> NewEvent:
-    """Return the event; fail if it is refused."""
+    """Return the event; fail if it is rejected."""
     event = parse(raw, **options)
     assert isinstance(event, NewEvent), event
     return event
 
 
 def refused(raw: bytes) -> Rejection:
-    """Return the rejection; fail if the event is taken."""
+    """Return the rejection; fail if the event is accepted."""
     rejection = parse(raw)
     assert isinstance(rejection, Rejection), rejection
     assert rejection.message
@@ -61,7 +61,7 @@ def refused(raw: bytes) -> Rejection:
     ids=["plain", "preflight", "blanks", "spellings", "values"],
 )
 def test_a_complete_event_is_kept_to_the_byte(raw):
-    """An event that has @timestamp, event.id and organization.id is stored as it came."""
+    """An event with @timestamp, event.id and organization.id is stored byte for byte."""
     event = taken(raw)
 
     assert event.body == raw.decode()
@@ -89,7 +89,7 @@ def test_tells_what_filters_look_at():
     ],
 )
 def test_takes_times_with_a_zone(timestamp):
-    """Any RFC 3339 time is taken and kept in its own spelling."""
+    """Any RFC 3339 time is accepted and keeps its spelling."""
     assert timestamp in taken(make_event(timestamp=timestamp)).body
 
 
@@ -117,7 +117,7 @@ def test_fills_in_all_that_is_missing():
     ],
 )
 def test_fills_in_only_what_is_missing(changes, missing):
-    """What is missing is filled in, and nothing else is touched."""
+    """Only missing fields are filled in."""
     complete = json.loads(make_event())
 
     filled = json.loads(taken(make_event(**changes, x=1)).body)
@@ -132,7 +132,7 @@ def test_fills_in_only_what_is_missing(changes, missing):
 
 
 def test_filling_in_keeps_the_spelling_of_values():
-    """Where something is filled in, every value that came keeps its bytes: numbers, escapes, blanks within."""
+    """If something is filled in, every submitted value keeps its bytes: numbers, escapes, inner blanks."""
     raw = rb'{"n":1.50e+01,"s":"\u00e9\/","big":123456789012345678901234567890,"o":{ "b" :1, "a":[ ] },"event":{"x":-0.0}}'
 
     body = taken(raw).body
@@ -148,7 +148,7 @@ def test_filling_in_keeps_the_spelling_of_values():
 
 
 def test_ids_are_made_only_when_needed():
-    """An event with an id does not use up another."""
+    """No id is made for an event that has one."""
 
     def never():
         raise AssertionError("not needed")
@@ -169,7 +169,7 @@ def test_empty_parts_are_filled_in():
 
 @pytest.mark.parametrize("over", [0, 1])
 def test_limits_the_size(over):
-    """The largest event is 256 KiB; one byte more is too large, in words that name the limit."""
+    """An event of 256 KiB is accepted; one byte more is too large, and the message names the limit."""
     raw = make_event(size_bytes=EVENT_BYTES_MAX + over)
 
     if over:
@@ -182,7 +182,7 @@ def test_limits_the_size(over):
 @pytest.mark.parametrize("complete", [True, False], ids=["complete", "filled in"])
 @pytest.mark.parametrize("kind", ["arrays", "objects", "mixed"])
 def test_limits_the_depth(over, complete, kind):
-    """An event may be 32 levels deep, itself the first of them, whether of arrays or of objects."""
+    """An event may have 32 levels of arrays or objects, itself the first."""
     value = nested(JSON_DEPTH_MAX - 1 + over)
     text = to_json(value)
     if kind == "objects":
@@ -205,13 +205,13 @@ def test_brackets_in_strings_are_no_depth():
 
 
 def test_wide_events_are_not_deep():
-    """Many objects beside each other are not nested."""
+    """The number of objects in an array does not count as depth."""
     assert taken(make_event(x=[{"a": [number]} for number in range(1000)]))
 
 
 @pytest.mark.parametrize("depth", [33, 1000, 100_000])
 def test_absurd_depth_is_refused_without_recursion(depth):
-    """However deep an item is, closed or not, it is refused and not crashed upon."""
+    """Events of any depth, closed or not, are rejected without a crash."""
     for raw in (b"[" * depth, b'{"a":' * depth, b"[" * depth + b"]" * depth):
         assert isinstance(parse(raw), Rejection)
 
@@ -256,7 +256,7 @@ def test_absurd_depth_is_refused_without_recursion(depth):
     ids=ascii,
 )
 def test_refuses_what_is_not_json(raw):
-    """What is not JSON in UTF-8 is malformed, wherever in the event it stands."""
+    """An event that is not JSON in UTF-8 is malformed, wherever the error is."""
     assert refused(raw).kind == "malformed"
 
 
@@ -293,7 +293,7 @@ def test_refuses_json_that_is_no_object(raw):
     ids=ascii,
 )
 def test_refuses_wrong_types_by_field(raw, field):
-    """A field of the envelope that has another type or value than it must is named."""
+    """A field of the envelope with a wrong type or value is rejected by its name."""
     assert (refused(raw).kind, refused(raw).field) == ("invalid", field)
 
 
@@ -309,7 +309,7 @@ def test_takes_any_printable_id(text):
     "text", ["", "x" * 257, "a\nb", "a\x00b", "\x7f", "a\u200bb", "a\u202eb", "\ue000", "a\u00a0b"], ids=ascii
 )
 def test_refuses_unprintable_ids(text):
-    """An id that is empty, too long, or has characters that cannot be seen is refused."""
+    """An id that is empty, too long, or has invisible characters is rejected."""
     assert refused(make_event(text)).field == "event.id"
 
 
@@ -326,7 +326,7 @@ def test_refuses_unprintable_ids(text):
     ids=ascii,
 )
 def test_takes_any_dataset(text):
-    """Any dataset of printable characters is welcome, with its own fields."""
+    """Any dataset of printable characters is accepted, with its own fields."""
     assert taken(make_event(dataset=text, aegis={"anything": FINDING})).dataset == text
 
 
@@ -353,7 +353,7 @@ def test_refuses_reserved_and_unprintable_datasets(text):
 
 
 def test_the_service_itself_may_use_reserved_datasets():
-    """What the service makes may be in a reserved dataset."""
+    """The service's own events may have a reserved dataset."""
     assert taken(make_event(dataset="aegis.audit_stream.test"), reserved=True)
 
 
@@ -368,7 +368,7 @@ def test_the_service_itself_may_use_reserved_datasets():
     ids=["organization", "timestamp", "decision", "unknown key"],
 )
 def test_a_rejection_names_the_event(raw):
-    """A refused event is named by its own id, where that can be read."""
+    """A rejected event is named by its own id if that can be read."""
     assert refused(raw).event_id == "evt_9"
 
 
@@ -376,7 +376,7 @@ def test_a_rejection_names_the_event(raw):
 
 
 def test_takes_a_full_preflight_event():
-    """All documented fields of a preflight decision are taken."""
+    """All documented fields of a preflight decision are accepted."""
     assert taken(
         make_preflight(
             decision="ALLOWED_WITH_MASKING",
@@ -416,7 +416,7 @@ def test_takes_a_full_preflight_event():
     ids=json.dumps,
 )
 def test_a_preflight_event_is_checked_strictly(aegis, field):
-    """Counts, never values: wrong types and unknown keys of `aegis` are refused without repeating a finding."""
+    """Wrong types and unknown keys of `aegis` are rejected without repeating a finding."""
     rejection = refused(make_preflight(**aegis))
 
     assert rejection.field == field
@@ -427,7 +427,7 @@ def test_a_preflight_event_is_checked_strictly(aegis, field):
     "raw", [make_event(dataset="aegis.preflight"), make_event(dataset="aegis.preflight", aegis=[])]
 )
 def test_a_preflight_event_needs_its_aegis_object(raw):
-    """An event of dataset aegis.preflight without an `aegis` object is refused."""
+    """An event of dataset aegis.preflight without an `aegis` object is rejected."""
     assert refused(raw).field == "aegis"
 
 
@@ -465,12 +465,12 @@ def test_a_preflight_event_needs_its_aegis_object(raw):
     ],
 )
 def test_refuses_repeated_keys(raw):
-    """A key that stands twice is refused: another parser would see the one that we did not check."""
+    """A key that appears twice is rejected: another parser would read the one that we did not check."""
     assert refused(raw).kind in ("malformed", "invalid")
 
 
 def repeats_a_key(raw: bytes) -> bool:
-    """Tell by the standard library whether a key stands twice in one object, at any depth."""
+    """Tell with the standard library whether a key appears twice in one object, at any depth."""
     found: list[bool] = []
     json.loads(raw, object_pairs_hook=lambda pairs: found.append(len(dict(pairs)) < len(pairs)))
     return any(found)
@@ -510,7 +510,7 @@ SPELLED = st.recursive(
 @settings(max_examples=1500)
 @given(SPELLED, SPELLED)
 def test_refuses_repeated_keys_wherever_and_however_they_are_spelled(first, second):
-    """An event is refused for a repeated key when and only when there is one, at any depth and in any spelling."""
+    """An event is rejected for a repeated key if and only if it has one, at any depth and in any spelling."""
     raw = f'{{"event":{{"id":"e1","x":{first}}},"y": {second}}}'.encode()
 
     result = parse(raw)
@@ -522,7 +522,7 @@ def test_refuses_repeated_keys_wherever_and_however_they_are_spelled(first, seco
 
 
 def test_the_same_bytes_are_the_same_submission():
-    """A repeated complete event is the same; one that differs by a byte is not."""
+    """A repeated complete event is the same submission; one that differs by a byte is not."""
     event = taken(make_event(x=1))
 
     assert is_same_submission(event, event.body)
@@ -534,7 +534,7 @@ def test_the_same_bytes_are_the_same_submission():
     "changes", [{}, {"timestamp": None}, {"org_id": None}, {"timestamp": None, "org_id": None}]
 )
 def test_a_filled_in_time_does_not_make_it_another_submission(changes):
-    """Where we filled in the time, the same request a minute later is the same submission, another one is not."""
+    """If we filled in the time, the same request a minute later is the same submission, and a different one is not."""
     first = taken(make_event(**changes, x=1))
 
     again = taken(make_event(**changes, x=1), now=START + 60 * SECOND)
@@ -545,7 +545,7 @@ def test_a_filled_in_time_does_not_make_it_another_submission(changes):
 
 
 def test_an_event_with_another_time_of_its_own_is_another_submission():
-    """Two times that were both given are compared."""
+    """Two submitted times are compared."""
     first = taken(make_event(timestamp="2026-05-15T10:00:00Z", org_id=None))
     second = taken(make_event(timestamp="2026-05-15T11:00:00Z", org_id=None))
 
@@ -553,7 +553,7 @@ def test_an_event_with_another_time_of_its_own_is_another_submission():
 
 
 def test_any_stored_body_can_be_compared_with():
-    """Comparing with a stored event that lacks what we fill in is no error."""
+    """Comparing with a stored event that lacks the fields we fill in raises no error."""
     event = taken(make_event(timestamp=None))
 
     assert not is_same_submission(event, '{"event":{"id":"evt_1"}}')
@@ -643,7 +643,7 @@ def test_any_object_is_kept(extra, inner, spelling, missing):
     | st.sampled_from([b'"', b"\\", b"{", b"}", b",", b":", b"0", b"e", b"-", b"\\u", b"\x1e"]),
 )
 def test_whatever_is_taken_is_json(raw, at, cut, put):
-    """However an event is damaged, it is refused, or it is still valid JSON without control characters, and no error escapes."""
+    """A damaged event is rejected or still valid JSON without control characters; no exception escapes."""
     at %= len(raw)
     damaged = raw[:at] + put + raw[at + cut :]
 
@@ -657,7 +657,7 @@ def test_whatever_is_taken_is_json(raw, at, cut, put):
 @settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_answered(raw):
-    """parse_event raises nothing, whatever it is given."""
+    """parse_event raises nothing for any bytes."""
     assert isinstance(parse(raw), NewEvent | Rejection)
 
 
@@ -691,7 +691,7 @@ MEMBERS = [
 
 
 def test_a_compact_preflight_event_goes_the_short_way():
-    """What is written without a byte too many is taken in one pass, and comes out as the long way would have it."""
+    """A compact event takes the fast path, with the same result as without it."""
     short = parse_compact(PLAIN, ORG)
 
     assert short is not None
@@ -728,7 +728,7 @@ def test_the_short_way_takes_nothing_that_the_long_way_refuses(edits):
 
 @pytest.mark.parametrize("member", MEMBERS)
 def test_no_member_more_goes_the_short_way(member):
-    """At any place between two members, one more is noticed by the length alone, unless it belongs there."""
+    """An additional member anywhere changes the length, so the fast path rejects it, unless it is an allowed field."""
     for at in [index for index, byte in enumerate(PLAIN) if byte == ord(",")]:
         raw = PLAIN[:at] + b"," + member + PLAIN[at:]
         short = parse_compact(raw, ORG)
@@ -738,14 +738,14 @@ def test_no_member_more_goes_the_short_way(member):
 
 
 def taken_or_refused(raw: bytes, *, thoroughly: bool = False) -> NewEvent | Rejection:
-    """Parse by both ways, or by the long one alone."""
+    """Parse with the fast path, or without it."""
     parse_it = _parse_thoroughly if thoroughly else parse_event
     return parse_it(raw, ORG, START, lambda: MADE_ID, reserved=False)
 
 
 @pytest.mark.parametrize("control", [bytes([code]) for code in range(0x20)])
 def test_bare_control_characters_are_refused(control):
-    """A control character in a string must be escaped; the proof by length stands on that."""
+    """A control character in a string must be escaped; the comparison of lengths relies on it."""
     raw = PLAIN.replace(b"said", b"sa" + control + b"id")
 
     assert parse_compact(raw, ORG) is None
@@ -763,7 +763,7 @@ def with_number(text: str) -> bytes:
 @pytest.mark.parametrize(("over", "wanted"), [(-1, NewEvent), (0, NewEvent), (1, Rejection)])
 @pytest.mark.parametrize("shape", ["{0}", "-{0}", "{0}.5", "1.{0}", "{0}e5", "1e-{0}"])
 def test_limits_the_length_of_numbers(over, wanted, shape):
-    """A number has as many characters as it may have, and not one more, however it is written."""
+    """The limit on the length of a number is exact, however the number is written."""
     most = DEFAULT_LIMITS.number_digits_max
     digits = "7" * (most + over - len(shape.format("")))
     parsed = parse(with_number(shape.format(digits)))
@@ -775,13 +775,13 @@ def test_limits_the_length_of_numbers(over, wanted, shape):
 
 
 def test_digits_in_strings_are_no_number():
-    """A string of a thousand digits is a string."""
+    """The limit on numbers does not apply to a string of digits."""
     assert taken(make_event(x="7" * 1000)).event_id
 
 
 @pytest.mark.parametrize(("depth", "wanted"), [(7, NewEvent), (8, NewEvent), (9, Rejection)])
 def test_a_set_depth_is_kept(depth, wanted):
-    """The depth that is set is the one that counts."""
+    """The configured depth is the limit."""
     raw = make_event(x=nested(depth - 1))
 
     assert isinstance(parse(raw, limits=EventLimits(depth_max=8)), wanted)
@@ -789,7 +789,7 @@ def test_a_set_depth_is_kept(depth, wanted):
 
 @pytest.mark.parametrize(("over", "wanted"), [(-1, NewEvent), (0, NewEvent), (1, Rejection)])
 def test_a_set_size_is_kept(over, wanted):
-    """The size that is set is the one that counts, for events that go the short way too."""
+    """The configured size is the limit, also on the fast path."""
     limits = EventLimits(bytes_max=len(PLAIN) - over)
 
     assert isinstance(parse(PLAIN, limits=limits), wanted)
@@ -805,7 +805,7 @@ SUMMARIES = {
 @pytest.mark.parametrize("spaced", [False, True])
 @pytest.mark.parametrize("kind", SUMMARIES)
 def test_a_summary_with_a_value_is_refused(kind, spaced):
-    """What was found does not belong into a summary: it is refused by its kind, and not repeated; unless that is switched off."""
+    """A summary with a finding is rejected with the kind of the finding and not its value, unless the check is off."""
     raw = make_preflight("pflt_9", summary=SUMMARIES[kind])
     if spaced:
         raw = raw.replace(b'{"', b'{ "', 1)
@@ -818,5 +818,5 @@ def test_a_summary_with_a_value_is_refused(kind, spaced):
 
 
 def test_what_is_no_summary_is_left_alone():
-    """The actor may be called what he is called: only the summary is looked at."""
+    """Only the summary is searched; an actor's id may look like a finding."""
     assert taken(make_preflight(actor_id=SUMMARIES["a card number"]))

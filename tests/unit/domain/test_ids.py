@@ -25,7 +25,7 @@ def test_an_id_is_url_safe_and_of_fixed_length(now, chance):
 @settings(deadline=None)
 @given(first=MICROS, second=MICROS, one=CHANCE, other=CHANCE)
 def test_ids_sort_by_time(first, second, one, other):
-    """Of two ids from different milliseconds the later is the greater, whatever chance says."""
+    """Of two ids from different milliseconds the later one sorts after the earlier one, whatever the random bytes are."""
     earlier, later = sorted([first // 1000, second // 1000])
     if earlier < later:
         assert new_id("x", earlier * 1000, one) < new_id("x", later * 1000, other)
@@ -34,7 +34,7 @@ def test_ids_sort_by_time(first, second, one, other):
 @settings(deadline=None)
 @given(now=MICROS, one=CHANCE, other=CHANCE)
 def test_ids_keep_all_their_chance(now, one, other):
-    """Two ids of the same moment are equal only if chance was equal: none of its 80 bits is lost."""
+    """Two ids of the same moment are equal only if all 80 random bits are."""
     assert (new_id("x", now, one) == new_id("x", now, other)) == (one == other)
 
 
@@ -59,7 +59,7 @@ def test_takes_organization_ids(text):
     ["", "org_", "abc", "ORG_a", "org_a b", "org_a/b", "org_é", "org_a\n", "org_" + "a" * 61, " org_a"],
 )
 def test_refuses_other_organization_ids(text):
-    """Anything else is none."""
+    """Anything else is not an organization's id."""
     assert not is_organization_id(text)
 
 
@@ -73,7 +73,7 @@ def test_writes_times_as_the_contract_shows_them():
 @settings(deadline=None)
 @given(MICROS)
 def test_times_come_back_exactly(at):
-    """A time that was written is read as the same microsecond."""
+    """A written time is read back to the same microsecond."""
     assert from_datetime(datetime.fromisoformat(to_text(at))) == at
 
 

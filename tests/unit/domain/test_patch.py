@@ -64,7 +64,7 @@ def origin(url: str) -> str:
 
 @given(patches(), st.booleans())
 def test_a_stored_credential_never_follows_to_another_host(patch, oauth2):
-    """Whatever else a patch changes: at another scheme, host or port nothing is left of the stored credentials."""
+    """If a patch changes scheme, host or port, no stored credential stays, whatever else it changes."""
     before = stored(oauth2=oauth2)
 
     after = apply_patch(before, patch)
@@ -82,7 +82,7 @@ def test_a_stored_credential_never_follows_to_another_host(patch, oauth2):
 
 @given(patches(), st.booleans())
 def test_what_a_patch_gives_is_taken_and_the_rest_stays(patch, oauth2):
-    """A field that a patch gives is as given; at the same host every other field is as it was."""
+    """A patch sets the fields that it gives; all other fields stay the same as long as the host does."""
     before = stored(oauth2=oauth2)
 
     after = apply_patch(before, patch)
@@ -104,7 +104,7 @@ def test_what_a_patch_gives_is_taken_and_the_rest_stays(patch, oauth2):
     "url", ["https://siem.example.com:x/", "ftp://siem.example.com/", "", "https://[::1/"]
 )
 def test_a_url_that_cannot_be_read_counts_as_another_host(url):
-    """Of a URL that cannot be read nobody knows where it leads, so no stored credential goes there."""
+    """An unreadable URL gets no stored credential, because its host is unknown."""
     after = apply_patch(stored(), DestinationPatch(url=url))
 
     assert (after.url, after.auth_header_name, after.auth_header_value, after.headers) == (

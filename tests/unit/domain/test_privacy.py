@@ -117,7 +117,7 @@ def test_finds_a_card_number(number, separator, frame):
 
 
 def test_finds_amex_in_its_own_groups():
-    """Four, six and five digits are a card number too."""
+    """A card number in groups of four, six and five digits is found."""
     number = CARDS["amex"]
 
     assert find(f"{number[:4]} {number[4:10]} {number[10:]}") == CARD
@@ -125,7 +125,7 @@ def test_finds_amex_in_its_own_groups():
 
 @pytest.mark.parametrize("number", CARDS.values(), ids=CARDS)
 def test_a_wrong_check_digit_is_no_card(number):
-    """Of the ten numbers that differ in the last digit, one is a card number."""
+    """Of ten numbers that differ only in the last digit exactly one is a card number."""
     found = [find(f"number {number[:-1]}{digit}") for digit in string.digits]
 
     assert found.count(CARD) == 1
@@ -133,7 +133,7 @@ def test_a_wrong_check_digit_is_no_card(number):
 
 @pytest.mark.parametrize("digits, found", [(12, None), (13, CARD), (19, CARD), (20, None)])
 def test_a_card_has_13_to_19_digits(digits, found):
-    """Numbers shorter or longer than a card's pass, whatever their check digit."""
+    """Numbers shorter or longer than a card number pass, whatever their check digit."""
     assert find(luhn("4" + "12345678901234567890"[: digits - 2])) == found
 
 
@@ -166,7 +166,7 @@ def test_finds_an_iban(iban, write, frame):
 
 @pytest.mark.parametrize("iban", IBANS.values(), ids=IBANS)
 def test_a_wrong_check_sum_is_no_iban(iban):
-    """Of all check digits one pair is right."""
+    """Exactly one pair of check digits is valid."""
     found = [find(f"{iban[:2]}{check:02d}{iban[4:]}") for check in range(2, 99)]
 
     assert found.count(IBAN) == 1
@@ -175,24 +175,24 @@ def test_a_wrong_check_sum_is_no_iban(iban):
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 @pytest.mark.parametrize("frame", ["{}", "found {} in prompt", "key='{}'", "({})"])
 def test_finds_a_secret_key(secret, frame):
-    """Keys are found by the beginnings that their makers give them, and random tokens by a name before them."""
+    """Keys are found by their vendors' prefixes, and random tokens by a name before them."""
     assert find(frame.format(secret)) == SECRET
 
 
 @pytest.mark.parametrize("kind", ["", "RSA ", "EC ", "OPENSSH ", "ENCRYPTED "])
 def test_finds_a_private_key(kind):
-    """The first line of a private key is enough."""
+    """The first line of a private key is enough to be found."""
     assert find(f"prompt had -----BEGIN {kind}PRIVATE" + " KEY-----") == PRIVATE_KEY
 
 
 @pytest.mark.parametrize("text", ORDINARY)
 def test_lets_ordinary_text_pass(text):
-    """Words, counts, identifiers, times, addresses and phone numbers are no findings."""
+    """Words, counts, identifiers, times, addresses and phone numbers are not findings."""
     assert find(text) is None
 
 
 def test_identifiers_pass_one_and_all():
-    """Identifiers as this service makes them never look like anything else."""
+    """The service's own identifiers are never reported as a finding."""
     dice = random.Random(7)
     letters = "0123456789abcdefghjkmnpqrstvwxyz"
 
@@ -203,26 +203,26 @@ def test_identifiers_pass_one_and_all():
 
 @pytest.mark.parametrize("size, found", [(TEXT_CHARACTERS_MAX, None), (TEXT_CHARACTERS_MAX + 1, TOO_LONG)])
 def test_a_text_that_is_too_long_is_refused(size, found):
-    """What is longer than can be looked at is refused, for what is in it cannot be known."""
+    """A text that is too long to be searched is rejected."""
     assert find("x" * size) == found
 
 
 @pytest.mark.parametrize("count, found", [(DIGITS_MAX, None), (DIGITS_MAX + 1, TOO_MANY_DIGITS)])
 def test_a_text_with_too_many_digits_is_refused(count, found):
-    """A text that lists numbers without end is refused rather than looked through."""
+    """A text with very many numbers is rejected without searching it."""
     assert find("1, " * count) == found
 
 
 @given(st.text(max_size=300))
 @example("\ufdfa" * TEXT_CHARACTERS_MAX)
 def test_is_total(text):
-    """Any text has an answer."""
+    """Every text gets a result, and no exception."""
     assert find(text) in (None, CARD, SSN, IBAN, SECRET, PRIVATE_KEY, TOO_MANY_DIGITS)
 
 
 @given(st.text(st.characters(codec="ascii", exclude_characters=string.digits + "-"), max_size=300))
 def test_text_without_digits_passes(text):
-    """Where there is no digit and no line of hyphens there is nothing to find."""
+    """A text without digits and without a line of hyphens has no findings."""
     assert find(text) is None
 
 
@@ -232,7 +232,7 @@ def test_text_without_digits_passes(text):
     st.text(st.characters(codec="ascii", categories=["Lu", "Ll", "Zs"]), max_size=60),
 )
 def test_finds_values_among_words(value, before, after):
-    """Whatever words stand around it, a value is found, and not repeated."""
+    """A finding is found between any words, and its value is not repeated."""
     found = find(f"{before} , {value} , {after}")
 
     assert found is not None
@@ -258,7 +258,7 @@ def test_finds_values_among_words(value, before, after):
     ],
 )
 def test_no_text_takes_long(piece):
-    """Text made to keep a search busy has its answer at once, a hundred times over."""
+    """Texts that are made to slow the search down are searched a hundred times quickly."""
     whole = (piece * TEXT_CHARACTERS_MAX)[: TEXT_CHARACTERS_MAX - 1] + "1"
 
     assert {find(whole) for _ in range(100)} <= {None, SSN, SECRET, TOO_MANY_DIGITS}

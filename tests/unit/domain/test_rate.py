@@ -1,4 +1,4 @@
-"""Promises of rates: how many pass, when the next one does, and that clocks and tables do no harm."""
+"""Promises of rate limits: how many pass, when the next one passes, and how they behave when clocks jump or tables are full."""
 
 import pytest
 from hypothesis import given
@@ -12,7 +12,7 @@ SECOND = 1_000_000
 
 @pytest.mark.parametrize("count, per_s", [(1, 1), (3, 1), (7, 60), (300, 60), (50_000, 1), (2, 0.5)])
 def test_a_full_bucket_holds_its_count(count, per_s):
-    """As many as the rate says pass at once, and not one more."""
+    """Exactly as many as the rate allows pass at once."""
     buckets = Buckets(Rate(count, per_s))
 
     passed = [buckets.take("key", NOW) == 0 for _ in range(count + 3)]
@@ -21,7 +21,7 @@ def test_a_full_bucket_holds_its_count(count, per_s):
 
 
 def test_the_wait_is_the_time_until_the_next_one():
-    """What is refused is told how long to wait; a moment before it is refused again, then it passes."""
+    """A rejected call gets the time to wait: a moment earlier it is rejected again, then it passes."""
     buckets = Buckets(Rate(4, 2))
     for _ in range(4):
         buckets.take("key", NOW)
@@ -35,7 +35,7 @@ def test_the_wait_is_the_time_until_the_next_one():
 
 
 def test_looking_takes_nothing():
-    """Asking for the wait leaves the bucket as it is, full and empty."""
+    """Asking for the wait does not change a bucket."""
     buckets = Buckets(Rate(2))
 
     before = [buckets.wait("key", NOW) for _ in range(5)]
@@ -49,14 +49,14 @@ def test_looking_takes_nothing():
 
 
 def test_buckets_are_apart():
-    """What one key takes, no other lacks."""
+    """Keys do not share buckets."""
     buckets = Buckets(Rate(1))
 
     assert [buckets.take(key, NOW) == 0 for key in ("one", "other", "one")] == [True, True, False]
 
 
 def test_a_bucket_fills_up_and_not_beyond():
-    """After a long rest a bucket is full, and holds no more than that."""
+    """After a long pause a bucket is full, and not more than full."""
     buckets = Buckets(Rate(3))
     for _ in range(3):
         buckets.take("key", NOW)
@@ -67,7 +67,7 @@ def test_a_bucket_fills_up_and_not_beyond():
 
 
 def test_a_clock_set_back_stops_nobody():
-    """When the clock goes back an hour, nobody has to wait for that hour."""
+    """If the clock is set back an hour, nobody has to wait that hour."""
     buckets = Buckets(Rate(3))
     for _ in range(3):
         buckets.take("key", NOW)
@@ -77,7 +77,7 @@ def test_a_clock_set_back_stops_nobody():
 
 
 def test_the_table_is_bounded():
-    """However many keys come, only so many buckets are kept; the newest are among them."""
+    """The number of buckets is limited, and the newest are kept."""
     buckets = Buckets(Rate(1), count_max=3)
 
     for number in range(100):
@@ -93,7 +93,7 @@ def test_the_table_is_bounded():
     steps=st.lists(st.integers(0, 3 * SECOND), max_size=60),
 )
 def test_never_more_than_the_rate_in_any_span(count, per_s, steps):
-    """Whatever the arrivals, within any stretch of time no more pass than a full bucket and what flowed in meanwhile."""
+    """For any arrivals, at most a full bucket plus the refill of the period pass in any period."""
     buckets, now, passed = Buckets(Rate(count, per_s)), NOW, []
     for step in steps:
         now += step

@@ -1,4 +1,4 @@
-"""Promises of `parse_url`: what it takes, what it refuses, and what it never says. Rows are those of the attack table."""
+"""Promises of `parse_url`: what it accepts, what it rejects, and what it never repeats. Rows are those of the attack table."""
 
 import ipaddress
 import unicodedata
@@ -17,7 +17,7 @@ CANARY = "s3cr3t-c4n4ry"
 
 
 def rejection(text: str, *, allow_http: bool = False) -> str:
-    """Return the message with which a URL is refused; fail if it is not."""
+    """Return the message of a rejected URL; fail if it is accepted."""
     with pytest.raises(Invalid) as caught:
         parse_url(text, allow_http=allow_http)
     (problem,) = caught.value.problems
@@ -28,7 +28,7 @@ def rejection(text: str, *, allow_http: bool = False) -> str:
 
 
 def host_of(text: str) -> str:
-    """Return the host that a URL leads to."""
+    """Return the host of a URL."""
     return parse_url(text, allow_http=False).host
 
 
@@ -66,14 +66,14 @@ def host_of(text: str) -> str:
     ],
 )
 def test_takes_a_url_apart(text, scheme, host, port, target, is_address):
-    """A good URL becomes its parts: host folded, default port filled in, path and query exactly as typed."""
+    """A valid URL is split: host in lower case, default port filled in, path and query exactly as typed."""
     endpoint = parse_url(text, allow_http=True)
 
     assert endpoint == Endpoint(scheme=scheme, host=host, port=port, target=target, is_address=is_address)
 
 
 def test_row_1_http_needs_the_operator():
-    """Plain http is refused with the setting that allows it, and taken where the operator has set it."""
+    """Plain http is rejected with the setting that allows it, and accepted if the operator has set it."""
     assert "AEGIS_ALLOW_HTTP=true" in rejection("http://siem.example.com/")
 
     assert parse_url("http://siem.example.com:8080/", allow_http=True).port == 8080
@@ -106,7 +106,7 @@ def test_row_1_http_needs_the_operator():
 )
 @pytest.mark.parametrize("allow_http", [False, True])
 def test_row_2_only_https(text, allow_http):
-    """Any other scheme, however it is spelled, is refused, also where http is allowed."""
+    """Any other scheme in any spelling is rejected, also if http is allowed."""
     rejection(text, allow_http=allow_http)
 
 
@@ -125,12 +125,12 @@ def test_row_2_only_https(text, allow_http):
     ],
 )
 def test_row_3_incomplete_long_or_with_fragment(text, says):
-    """A URL without host, with a fragment or over 2048 characters is refused with the reason."""
+    """A URL without host, with a fragment or over 2048 characters is rejected with the reason."""
     assert says in rejection(text)
 
 
 def test_row_3_longest_url_is_taken():
-    """A URL of exactly 2048 characters is taken."""
+    """A URL of exactly 2048 characters is accepted."""
     head = "https://h.example/"
 
     assert (
@@ -152,7 +152,7 @@ def test_row_3_longest_url_is_taken():
     ],
 )
 def test_row_4_userinfo(text):
-    """Credentials in front of the host are refused, and the message tells where they belong."""
+    """Credentials before the host are rejected, and the message says where to set them."""
     assert "auth_header_name and auth_header_value" in rejection(text)
 
 
@@ -166,7 +166,7 @@ def test_row_4_userinfo(text):
     ids=lambda char: f"U+{ord(char):04X}",
 )  # fmt: skip
 def test_row_5_unreadable_characters(where, char):
-    """Backslashes, controls, blanks and invisible characters are refused wherever they stand."""
+    """Backslashes, control characters, blanks and invisible characters are rejected anywhere in the URL."""
     rejection(where.format(char))
 
 
@@ -175,7 +175,7 @@ def test_row_5_unreadable_characters(where, char):
     [r"https://evil.com\.good.com/", r"https:\\h.example/", r"https://good.example\@evil.example/", " https://h.example/", "https://h.example/\n"],
 )  # fmt: skip
 def test_row_5_no_trimming_and_no_repair(text):
-    """A backslash is not taken for a slash, and blanks around the URL are not trimmed."""
+    """A backslash is not read as a slash, and blanks around the URL are not trimmed."""
     rejection(text)
 
 
@@ -183,7 +183,7 @@ def test_row_5_no_trimming_and_no_repair(text):
     "char", ["\u00e4", "\u2044", "\u4e2d", "\U0001f512"], ids=lambda char: f"U+{ord(char):04X}"
 )
 def test_path_and_query_are_ascii(char):
-    """Other characters than visible ASCII in path and query are refused, with the way out."""
+    """Path and query with other characters than visible ASCII are rejected with the fix."""
     for text in (f"https://h.example/{char}", f"https://h.example/?{char}"):
         assert "percent-encode" in rejection(text)
 
@@ -208,13 +208,13 @@ def test_path_and_query_are_ascii(char):
     ],
 )
 def test_row_6_port_is_a_number(port):
-    """A port that is not a plain number from 1 to 65535 is refused."""
+    """A port that is not a plain number from 1 to 65535 is rejected."""
     rejection(f"https://h.example:{port}/")
 
 
 @pytest.mark.parametrize("port", [22, 25, 53, 110, 143, 445, 3306, 5432, 6379, 11211, *sorted(REFUSED_PORTS)])
 def test_row_6_ports_of_other_protocols(port):
-    """A port where another protocol listens is refused by name, for names and addresses alike."""
+    """The port of another protocol is rejected with the protocol's name, for host names and addresses."""
     assert f"port {port} belongs to another protocol ({REFUSED_PORTS[port]})" in rejection(
         f"https://h.example:{port}/"
     )
@@ -226,7 +226,7 @@ def test_row_6_ports_of_other_protocols(port):
     "port", [1024, 80, 443, 1514, 3000, 3100, 4318, 5044, 5140, 5601, 6514, 8000, 8080, 8088, 8443, 9000, 9200, 9243, 9428, 9880, 10080, 12201, 12202, 13000, 65535]
 )  # fmt: skip
 def test_row_6_ports_of_collectors(port):
-    """The ports where SIEMs and collectors listen are taken, 10080 among them."""
+    """Ports of SIEMs and collectors are accepted, including 10080."""
     assert parse_url(f"https://h.example:{port}/", allow_http=False).port == port
 
 
@@ -255,13 +255,13 @@ def test_row_6_ports_of_collectors(port):
     ],
 )
 def test_rows_7_and_8_ipv4_has_one_spelling(host):
-    """Whatever a resolver might take for an IPv4 address is refused unless it is a plain dotted quad."""
+    """Anything that a resolver might interpret as an IPv4 address is rejected unless it is a plain dotted quad."""
     assert "four decimal numbers" in rejection(f"https://{host}/")
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "0.0.0.0", "127.255.255.254", "169.254.169.254"])
 def test_row_7_dotted_quads_are_left_to_the_guard(host):
-    """A dotted quad is recognised as an address, so that the guard judges it as one."""
+    """A dotted quad is recognised as an address, so that the guard checks it as one."""
     endpoint = parse_url(f"https://{host}/", allow_http=False)
 
     assert (endpoint.host, endpoint.is_address) == (host, True)
@@ -284,7 +284,7 @@ def test_row_7_dotted_quads_are_left_to_the_guard(host):
     ids=ascii,
 )
 def test_row_9_addresses_in_disguise(host):
-    """Digits and dots from elsewhere in Unicode make no address, public or not."""
+    """Digits and dots from other parts of Unicode are not accepted as an address, public or not."""
     rejection(f"https://{host}/")
 
 
@@ -310,7 +310,7 @@ def test_row_9_addresses_in_disguise(host):
     ids=ascii,
 )
 def test_row_9_names_are_folded_then_encoded(typed, host):
-    """An international name becomes its punycode, a homograph shows as one, a disguised ASCII name loses its disguise."""
+    """An international name becomes punycode, which shows homographs; a disguised ASCII name becomes plain ASCII."""
     assert host_of(f"https://{typed}/") == host
 
 
@@ -346,7 +346,7 @@ def test_row_9_names_are_folded_then_encoded(typed, host):
     ids=ascii,
 )
 def test_row_9_doubtful_international_names(host):
-    """A name that folds into a delimiter, that programs read differently, or that is no genuine punycode is refused."""
+    """A name that folds into a delimiter, that programs read differently, or that is not valid punycode is rejected."""
     rejection(f"https://{host}/")
 
 
@@ -356,18 +356,18 @@ def test_row_9_doubtful_international_names(host):
     ids=ascii,
 )  # fmt: skip
 def test_row_10_empty_labels_and_trailing_dots(host):
-    """A trailing dot or an empty label is refused, so that every name has one spelling."""
+    """A trailing dot or an empty label is rejected, so that every name has one spelling."""
     rejection(f"https://{host}/")
 
 
 def test_row_10_trailing_dot_is_named():
-    """Whoever writes a trailing dot is told that it is the dot."""
+    """The message about a trailing dot names the dot."""
     assert "remove the dot" in rejection("https://h.example./")
 
 
 @pytest.mark.parametrize("char", list("%!$&'()*+,;=~<>\"^`{|}]"))
 def test_host_alphabet(char):
-    """A host is letters, digits, hyphens, underscores and dots; percent-encoding in it is not decoded but refused."""
+    """A host has letters, digits, hyphens, underscores and dots; percent-encoding in it is rejected, not decoded."""
     rejection(f"https://h{char}31.example/")
 
 
@@ -415,7 +415,7 @@ def test_host_length():
     ids=ascii,
 )
 def test_row_20_brackets(authority):
-    """Brackets hold an IPv6 address without zone and nothing else, and must be closed."""
+    """Brackets must be closed and contain exactly an IPv6 address without a zone."""
     rejection(f"https://{authority}/")
 
 
@@ -438,7 +438,7 @@ def test_row_20_brackets(authority):
     ids=lambda text: ascii(text)[:40],
 )
 def test_messages_repeat_no_secret(text):
-    """A refusal repeats nothing of the URL in which a secret can stand, nor does the exception or its cause."""
+    """A rejection, its exception and its cause repeat no part of the URL that can contain a secret."""
     with pytest.raises(Invalid) as caught:
         parse_url(text, allow_http=False)
 
@@ -463,7 +463,7 @@ NEARLY_URLS = st.builds(
 @settings(deadline=None)
 @given(st.one_of(ANYTHING, NEARLY_URLS), st.booleans())
 def test_any_text_is_taken_whole_or_refused(text, allow_http):
-    """Any text whatever gives Invalid or an Endpoint fit for a request line, and the same one when written out again."""
+    """Any text gives Invalid or an Endpoint that fits a request line; the Endpoint's URL parses to the same Endpoint."""
     try:
         endpoint = parse_url(text, allow_http=allow_http)
     except Invalid:
@@ -487,7 +487,7 @@ def test_any_text_is_taken_whole_or_refused(text, allow_http):
 @settings(deadline=None)
 @given(st.ip_addresses())
 def test_every_address_is_recognised(address):
-    """Every IP address in its usual spelling is taken and recognised as that address."""
+    """Every IP address in its usual spelling is accepted and recognised."""
     host = f"[{address}]" if address.version == 6 else str(address)
 
     endpoint = parse_url(f"https://{host}/", allow_http=False)
@@ -499,7 +499,7 @@ def test_every_address_is_recognised(address):
 @settings(deadline=None)
 @given(st.text(st.characters(categories=["Ll", "Lo", "Lu"], max_codepoint=0xFFFF), min_size=1, max_size=12))
 def test_agrees_with_idna_2008(label):
-    """An international name that is taken leads where a current IDNA library says it leads, if that has an opinion."""
+    """An accepted international name has the encoding of a current IDNA library, if that encodes it."""
     idna = pytest.importorskip("idna")
     try:
         ours = host_of(f"https://{label}.example/")
@@ -513,7 +513,7 @@ def test_agrees_with_idna_2008(label):
 @settings(deadline=None)
 @given(st.text(st.characters(), min_size=1, max_size=8))
 def test_no_host_hides_a_delimiter(label):
-    """No character folds into one that would end the host for the next parser."""
+    """No character folds into a delimiter that would end the host for another parser."""
     try:
         host = host_of(f"https://a{label}b.example/")
     except Invalid:

@@ -1,4 +1,4 @@
-"""Promises of axiom: a success is one when the answer counts every event."""
+"""Promises of axiom: an answer is a success only if it counts every event."""
 
 import json
 

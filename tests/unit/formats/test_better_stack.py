@@ -18,7 +18,7 @@ from support.formats import make_event, stored
     ],
 )
 def test_every_event_has_its_time(timestamp, dt):
-    """`dt` stands in front of the event's own bytes, in the one spelling that is surely understood."""
+    """`dt` is inserted before the event's own bytes, in a format that Better Stack certainly reads."""
     body = stored({**make_event(), "@timestamp": timestamp})
 
     request = encode([body, body])
@@ -29,7 +29,7 @@ def test_every_event_has_its_time(timestamp, dt):
 
 
 def test_a_time_of_its_own_is_kept():
-    """An event that has a dt already is sent as it is."""
+    """An event that has a dt is sent as stored."""
     event = make_event(dt="2026-05-15T10:00:00Z")
 
     assert json.loads(encode([stored(event)]).body) == [event]
@@ -48,7 +48,7 @@ def test_a_time_of_its_own_is_kept():
     ],
 )
 def test_an_error_is_told_apart(status, scope, permanent, fix_needed):
-    """406 is about an event, 402 and 403 wait for somebody, and a 200 is not Better Stack's."""
+    """406 is about an event, 402 and 403 need a person, and a 200 is not from Better Stack."""
     verdict = interpret(Response(status, b"", 100), 3)
 
     assert isinstance(verdict, Failure)

@@ -1,4 +1,4 @@
-"""Promises of `auto`: the URL decides, the reason is said, and json is what it is where nothing else is needed."""
+"""Promises of `auto`: the URL decides, there is a reason, and the default is json."""
 
 import pytest
 from hypothesis import given, settings
@@ -78,7 +78,7 @@ CHOSEN = [
 
 @pytest.mark.parametrize("name, url", CHOSEN)
 def test_the_url_decides(name, url):
-    """Each of these URLs has the format that its destination's contract asks for."""
+    """Each of these URLs gets the format of its destination's contract."""
     assert resolve(AUTO, url).name == name
     assert choose(url).format.name == name
 
@@ -86,13 +86,13 @@ def test_the_url_decides(name, url):
 @pytest.mark.parametrize("url", sorted({url for _, url in CHOSEN}))
 @pytest.mark.parametrize("name", ["json", "ndjson", "splunk_hec"])
 def test_the_choice_can_be_overridden(name, url):
-    """A format that is asked for by name is that one, whatever the URL."""
+    """A format that is chosen by name is used for any URL."""
     assert resolve(name, url).name == name
 
 
 @pytest.mark.parametrize("name, url", CHOSEN)
 def test_says_why(name, url):
-    """The reason is a clause for a person, and repeats nothing of the URL but what the contract has in it."""
+    """The reason is a clause for a person, and repeats only those parts of the URL that the contract defines."""
     reason = choose(url).reason
 
     assert 20 < len(reason) < 120
@@ -107,14 +107,14 @@ def test_a_path_for_something_else_is_told(what):
 
 
 def test_every_format_but_the_plain_ones_can_be_chosen():
-    """No contract is out of reach of auto; ndjson and json_array are for those who ask for them."""
+    """`auto` can choose every format except ndjson and json_array, which must be set."""
     assert {name for name, _ in CHOSEN} == set(REGISTRY) - {"ndjson", "json_array"}
 
 
 @settings(UNHURRIED)
 @given(st.text(max_size=80) | st.text(alphabet=":/?@[]._abulk", max_size=80).map("https://h/".__add__))
 def test_any_text_has_a_format(text):
-    """Whatever is asked about, there is a format and a reason."""
+    """Every text gets a format and a reason."""
     choice = choose(text)
 
     assert choice.format.name in REGISTRY

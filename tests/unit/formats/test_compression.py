@@ -1,4 +1,4 @@
-"""What formats say of compression: which they take, and how they read answers to compressed requests."""
+"""Compression: which ones formats support, and how they read answers to compressed requests."""
 
 import pytest
 
@@ -9,7 +9,7 @@ from aegis_stream.formats import REGISTRY, compression_problem, when_compressed
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
 def test_a_format_takes_what_it_declares(name, compression):
-    """None is always taken; another one only where the format has it, and else the reason names format and way out."""
+    """`none` is always allowed, another one only if the format supports it; otherwise the reason names the format and the fix."""
     format_ = REGISTRY[name]
 
     problem = compression_problem(format_, compression)
@@ -21,7 +21,7 @@ def test_a_format_takes_what_it_declares(name, compression):
 
 
 def test_without_compression_a_format_is_itself():
-    """What is sent as it is needs no other reading of answers."""
+    """Without compression, answers are read as usual."""
     assert when_compressed(REGISTRY["json"], "none") is REGISTRY["json"]
 
 
@@ -36,7 +36,7 @@ def test_without_compression_a_format_is_itself():
     ids=repr,
 )
 def test_only_the_words_for_what_was_not_read_are_others(name, answer):
-    """Compressed or not, an answer means the same for every event; a refusal as unreadable says how to turn it off."""
+    """Compression does not change the verdict; if the body could not be read, the message says how to turn it off."""
     plain = REGISTRY[name].interpret(answer, 1)
 
     verdict = when_compressed(REGISTRY[name], "gzip").interpret(answer, 1)
@@ -58,7 +58,7 @@ FACTS = ("scope", "status_code", "retry_after_s", "fix_needed", "overload", "per
 
 
 def test_verdicts_of_single_events_stay_as_they_are():
-    """Where an answer judges each event, its body was read."""
+    """If an answer has a result for each event, the body was read, and the message does not mention compression."""
     bulk = REGISTRY["elastic_bulk"]
     body = b'{"errors":true,"items":[{"create":{"status":400}},{"create":{"status":201,"result":"created"}}]}'
     answer = Response(200, body, 1)
@@ -80,7 +80,7 @@ def test_verdicts_of_single_events_stay_as_they_are():
     ],
 )
 def test_where_the_reason_is_known_compression_is_not_blamed(name, status, body):
-    """A 400 whose reason the format has found says that one alone."""
+    """A 400 whose reason the format knows has only that reason."""
     answer = Response(status, body, 1)
 
     verdict = when_compressed(REGISTRY[name], "gzip").interpret(answer, 1)

@@ -8,7 +8,7 @@ from support.formats import make_event, stored
 
 
 def test_every_line_has_its_time():
-    """`_time` stands in front of the event's own bytes, in seconds; line breaks between tokens become spaces."""
+    """`_time` in seconds is inserted before the event's own bytes; line breaks between tokens become spaces."""
     body = (
         b'{\n"@timestamp":"2026-05-15T10:33:21.456789Z","event":{"id":"a"},"organization":{"id":"org_abc"}}'
     )
@@ -22,7 +22,7 @@ def test_every_line_has_its_time():
 
 @pytest.mark.parametrize("value", [1.5, "1.5", None])
 def test_a_time_of_its_own_is_kept(value):
-    """An event that has a _time already is sent as it is: the same name twice would leave open which one counts."""
+    """An event that has a _time is sent as stored: with two of them it would be open which one counts."""
     body = stored(make_event(_time=value))
 
     assert encode([body]).body == body + b"\n"

@@ -1,4 +1,4 @@
-"""Promises of datadog: every log has its texts, no ECS field is lost to a reserved name, and a 2xx is read."""
+"""Promises of datadog: every log has its texts, no ECS field is lost because of a reserved name, and the body of a 2xx is read."""
 
 import json
 
@@ -67,14 +67,14 @@ def test_a_reserved_name_gives_way(name, value):
 
 @pytest.mark.parametrize("value", [{"text": "x"}, ["x"], None, 7, ""])
 def test_a_message_that_is_no_text_gives_way(value):
-    """What stands under `message` without being a text is kept under ecs_message."""
+    """A `message` that is not a text is sent as ecs_message."""
     log = log_of(make_event(message=value))
 
     assert (log["message"], log["ecs_message"]) == ("crm.audit", value)
 
 
 def test_no_name_is_taken_twice():
-    """Where ecs_service is taken as well, the next free name is used."""
+    """If ecs_service exists, too, the next free name is used."""
     log = log_of(make_event(service={"name": "a"}, ecs_service="b", ecs_ecs_service="c"))
 
     assert (log["ecs_ecs_ecs_service"], log["ecs_service"], log["ecs_ecs_service"]) == (
@@ -110,7 +110,7 @@ def test_no_member_is_lost(batch):
     ],
 )
 def test_a_success_has_datadogs_body(status, body, delivered):
-    """A 2xx without Datadog's object, or with errors in it, is not known to be a success."""
+    """A 2xx without Datadog's object, or with errors in it, does not count as success."""
     verdict = interpret(Response(status, body, 100), 3)
 
     assert verdict == Accepted(status) if delivered else isinstance(verdict, Failure)
@@ -130,14 +130,14 @@ def test_a_success_has_datadogs_body(status, body, delivered):
     ],
 )
 def test_an_error_is_told_apart(status, scope, permanent):
-    """400 and 413 are about the events and for good; everything else comes again."""
+    """400 and 413 are about the events and permanent; everything else is retried."""
     verdict = interpret(Response(status, b'{"errors":[{"detail":"x"}]}', 100), 3)
 
     assert (verdict.scope, verdict.permanent) == (scope, permanent)
 
 
 def test_keeps_the_limits_of_the_intake():
-    """At most 1,000 logs and 5 MB a request; the largest event stays below 1 MB; older than 18 hours is warned about."""
+    """A request has at most 1,000 logs and 5 MB, an event less than 1 MB; there is a warning about logs older than 18 hours."""
     format_ = REGISTRY["datadog"]
 
     assert (format_.events_max, format_.body_bytes_max, format_.event_bytes_max) == (

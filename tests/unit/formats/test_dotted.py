@@ -69,7 +69,7 @@ def _ordered(value):
 
 @pytest.mark.parametrize("name", sorted(set(REGISTRY) - set(REWRITING)))
 def test_an_event_sent_whole_keeps_its_bytes(name):
-    """Where events travel as they are stored, an event with dots does so too."""
+    """A format that sends events as stored sends an event with dotted names as stored, too."""
     body = dump(spell(EVENT, dotted))
     request = REGISTRY[name].encode([body])
 
@@ -98,7 +98,7 @@ def test_the_message_is_found_by_its_dotted_name(missing, message):
 
 
 def test_an_older_event_with_both_spellings_keeps_the_nested_one():
-    """Version 0.1 accepted a field in both spellings: what is nested was checked, so it is what receivers get."""
+    """Version 0.1 accepted a field in both spellings and checked the nested one, so receivers get the nested one first."""
     body = dump(EVENT | {"event.id": "forged", "organization.id": "org_other", "aegis.summary": "forged"})
 
     flat = flatten(read_all(body))

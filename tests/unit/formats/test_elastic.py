@@ -206,7 +206,7 @@ def test_an_answer_about_the_largest_batch_is_read_whole(item):
     ],
 )
 def test_an_item_decides_about_its_event(item, delivered, scope, permanent, fix_needed, overload):
-    """201 and 409 are there; 429 and 5xx come again; what the mapping refuses and what a pipeline drops is given up."""
+    """201 and 409 are delivered, 429 and 5xx are retried; an event that the mapping rejects or a pipeline drops is dead-lettered."""
     verdicts = interpret_bulk(answer_of(CREATED, {"create": item}, CREATED), 3)
 
     assert verdicts == interpret_bulk(answer_of(CREATED, {"index": item}, CREATED), 3)
@@ -248,7 +248,7 @@ def test_an_item_decides_about_its_event(item, delivered, scope, permanent, fix_
 )
 @pytest.mark.parametrize("interpret", ["bulk", "document"])
 def test_a_refusal_says_why_in_our_words(interpret, error, said):
-    """The type of an error, and of what caused it, chooses the message; nothing of the destination's own words is in it."""
+    """The type of an error and of its cause selects the message, which contains no text of the destination."""
     if interpret == "bulk":
         (verdict,) = interpret_bulk(answer_of({"create": {"status": 400, "error": error}}), 1)
     else:
@@ -262,13 +262,13 @@ def test_a_refusal_says_why_in_our_words(interpret, error, said):
 
 
 def test_a_batch_that_was_taken_whole_has_one_verdict():
-    """When every event is created, one verdict speaks for all, which costs the pipeline least."""
+    """If all events are created, there is one verdict for all, which is cheapest for the pipeline."""
     assert interpret_bulk(answer_of(*[CREATED] * 500), 500) == Accepted(201)
 
 
 @pytest.mark.parametrize("errors", [True, False])
 def test_items_decide_and_not_the_summary(errors):
-    """`errors` is not looked at: false hides what went to the failure store, true says nothing about the others."""
+    """`errors` is ignored: false hides events in the failure store, and true says nothing about the other events."""
     verdicts = interpret_bulk(answer_of(CREATED, MALFORMED, errors=errors), 2)
 
     assert isinstance(verdicts[0], Accepted)
@@ -276,7 +276,7 @@ def test_items_decide_and_not_the_summary(errors):
 
 
 def test_the_failure_store_is_a_delivery_with_a_warning():
-    """An event in the failure store is with the destination, but not where it is looked for: it says so."""
+    """An event in the failure store is delivered, with a warning that says where it is."""
     used = {"create": {"result": "created", "failure_store": "used", "status": 201}}
 
     verdicts = interpret_bulk(answer_of(CREATED, used), 2)
@@ -288,7 +288,7 @@ def test_the_failure_store_is_a_delivery_with_a_warning():
 @pytest.mark.parametrize("spaces", [(",", ":"), (", ", " : ")])
 @pytest.mark.parametrize("items", [[CREATED] * 4, [CONFLICT, CREATED, MALFORMED, BUSY]])
 def test_of_a_cut_answer_the_whole_items_count(spaces, items):
-    """Wherever an answer is cut, an event whose item came whole has its verdict, and the others are not known."""
+    """Of a truncated answer, events with a complete item have their verdicts, and the others are unjudged."""
     body = json.dumps({"took": 3, "errors": True, "items": items}, separators=spaces).encode()
     whole = interpret_bulk(Response(200, body, 100), 4)
     whole = whole if isinstance(whole, list) else [whole] * 4
@@ -311,7 +311,7 @@ def test_of_a_cut_answer_the_whole_items_count(spaces, items):
 
 
 def test_a_cut_answer_about_an_old_batch_makes_progress():
-    """A batch that is there already is settled over a few answers, however little of each is read."""
+    """A batch that is stored already is settled after a few answers, even if each is truncated."""
     answers, left = 0, 500
     while left and answers < 20:
         body = answer_of(*[CONFLICT] * left).body[: 16 * 1024]
@@ -328,7 +328,7 @@ def test_a_cut_answer_about_an_old_batch_makes_progress():
     [(2, []), (2, [CREATED] * 3), (1, [CREATED, MALFORMED])],
 )
 def test_an_answer_about_other_events_delivers_nothing(count, items):
-    """No items, or more than there were events: what became of ours is not known, also where the answer is cut."""
+    """If an answer has no items, or more than there were events, no event counts as delivered, also if it is truncated."""
     answer = answer_of(*items)
 
     for body in (answer.body, answer.body[:-1], answer.body + b"}"):
@@ -374,7 +374,7 @@ def test_a_request_that_is_refused_whole(status, body, scope, fix_needed):
 
 
 def test_a_blocked_cluster_is_no_wrong_credential():
-    """A 403 whose error is a block says so; the advice of the status alone would send people to look at the credential."""
+    """A 403 because of a block says so, instead of the advice to check the credential."""
     blocked = Response(403, b'{"error":{"type":"cluster_block_exception"},"status":403}', 100)
 
     for verdict in (interpret_bulk(blocked, 500), interpret_document(blocked, 1)):
@@ -383,7 +383,7 @@ def test_a_blocked_cluster_is_no_wrong_credential():
 
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_pause_that_is_asked_for_is_kept(status):
-    """Where an answer may have Retry-After, its error's type does not push that aside."""
+    """The type of an error does not override the Retry-After of an answer."""
     busy = Response(status, b'{"error":{"type":"es_rejected_execution_exception"}}', 100, retry_after="7")
 
     for verdict in (interpret_bulk(busy, 500), interpret_document(busy, 1)):
@@ -409,7 +409,7 @@ def test_a_pause_that_is_asked_for_is_kept(status):
     ],
 )
 def test_a_single_document_is_judged_by_its_result(status, body, delivered, hint):
-    """`created` and a conflict with the event's own id are delivered; dropped, replaced and unread are not."""
+    """`created` and a conflict with the event's own id are delivered; a dropped, replaced or unreadable result is not."""
     verdict = interpret_document(Response(status, body, 100), 1)
 
     assert isinstance(verdict, Accepted) == delivered
@@ -426,7 +426,7 @@ def mappings_of(template):
 
 @pytest.mark.parametrize("flavor, kind", [("elasticsearch", "flattened"), ("opensearch", "flat_object")])
 def test_objects_of_any_shape_are_one_field(flavor, kind):
-    """However many types of findings and keys of vendors there are, the template maps each such object as one field."""
+    """The template maps each object of finding types or vendor keys as one field, however many keys it has."""
     template = index_template(flavor=flavor)
     mappings = mappings_of(template)
     by_name = {name: rule for one in mappings["dynamic_templates"] for name, rule in one.items()}
@@ -438,7 +438,7 @@ def test_objects_of_any_shape_are_one_field(flavor, kind):
 
 
 def test_the_objects_of_the_schema_keep_their_fields():
-    """The first rule takes the schema's objects, by their whole path, and no vendor's object that begins or ends like one."""
+    """The first rule matches objects of the schema by their complete path, and no vendor object with a similar name."""
     ((name, rule),) = mappings_of(index_template())["dynamic_templates"][0].items()
 
     assert (name, rule["mapping"]) == ("objects_of_the_schema", {"type": "object"})
@@ -450,7 +450,7 @@ def test_the_objects_of_the_schema_keep_their_fields():
 
 
 def test_only_elasticsearch_ignores_what_exceeds_the_limit_of_fields():
-    """OpenSearch refuses a template with a setting that it does not know."""
+    """The OpenSearch template has no setting that OpenSearch would reject as unknown."""
     limits = {
         flavor: index_template(flavor=flavor)["template"]["settings"]["index"]["mapping"].get("total_fields")
         for flavor in ("elasticsearch", "opensearch")
@@ -460,7 +460,7 @@ def test_only_elasticsearch_ignores_what_exceeds_the_limit_of_fields():
 
 
 def test_the_template_is_for_data_streams_of_ecs_events():
-    """It makes data streams of the given names, wins over the vendor's own, and knows the fields that events must have."""
+    """The template is for data streams of the given names, has priority over the vendor's, and maps the fields that all events have."""
     template = index_template("logs-mine-*")
     properties = mappings_of(template)["properties"]
 

@@ -22,7 +22,7 @@ RENAMING = {"datadog"}
 @settings(UNHURRIED, max_examples=25)
 @given(event=events())
 def test_the_drawn_events_are_fit_for_the_log(event):
-    """What the other promises here are tested with is what ingest takes, to the byte."""
+    """The events drawn for these tests are accepted by ingest byte for byte."""
     taken = parse_event(stored(event), OrganizationId("org_abc"), Micros(0), lambda: "none")
 
     assert isinstance(taken, NewEvent), taken
@@ -33,7 +33,7 @@ def test_the_drawn_events_are_fit_for_the_log(event):
 @settings(UNHURRIED, max_examples=25)
 @given(batch=EVENTS, indent=st.none() | st.integers(0, 2))
 def test_every_event_travels_once_and_in_order(name, batch, indent):
-    """Whatever events travel together, their receiver reads the same ones, each once, in their order."""
+    """The receiver of a request reads exactly the events that were encoded, each once, in their order."""
     batch = batch if REGISTRY[name].batches else batch[:1]
 
     request = REGISTRY[name].encode([stored(one, indent) for one in batch])
@@ -71,14 +71,14 @@ def test_the_bytes_of_an_event_are_embedded(name):
 
 @pytest.mark.parametrize("name", SINGLE)
 def test_a_format_that_does_not_batch_takes_one_event(name):
-    """A format for single events refuses two rather than losing one."""
+    """A format for single events raises an error for two, instead of losing one."""
     with pytest.raises(ValueError):
         REGISTRY[name].encode([stored(make_event("a")), stored(make_event("b"))])
 
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_the_largest_event_fits(name):
-    """An event of the largest size that ingest takes is below the format's own limits, quotes and all."""
+    """The largest event that ingest accepts is below the format's limits after encoding."""
     body = stored(make_event(message=""))
     body = body.replace(
         b'"message": ""', b'"message": "' + b'\\"' * ((DEFAULT_LIMITS.bytes_max - len(body)) // 2) + b'"'
@@ -112,7 +112,7 @@ def test_a_policy_is_only_narrowed(name):
 
 
 def test_an_oversize_request_says_what_to_do_with_it():
-    """A batch that is too large is about its events, so that it is halved; an event that is too large is given up at once."""
+    """A batch that is too large is halved; an event that is too large is dead-lettered at once."""
     format_ = REGISTRY["new_relic"]
     request = format_.encode([stored(make_event(message="x" * 200_000))] * 6)
 
@@ -148,7 +148,7 @@ def test_a_format_without_parameters_leaves_the_url_alone():
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_a_backlog_that_is_too_old_is_remarked_upon(name):
-    """Where a destination drops old events behind a 2xx, an event one microsecond older than that is told; no other."""
+    """If a destination drops old events behind a 2xx, there is a warning about an event one microsecond too old, and about no other."""
     format_, event = REGISTRY[name], stored(make_event())
     at = 1_778_841_201_456_789
     last = at + (format_.age_max_s or 10**9) * 1_000_000
@@ -159,7 +159,7 @@ def test_a_backlog_that_is_too_old_is_remarked_upon(name):
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_the_limits_of_a_format_make_sense(name):
-    """Limits are positive, an event's is not above a body's, and only zstd-proven formats have it."""
+    """Limits are positive, an event's is at most the body's, and only formats that were tested with zstd have it."""
     format_ = REGISTRY[name]
 
     assert format_.name == name
@@ -171,7 +171,7 @@ def test_the_limits_of_a_format_make_sense(name):
 
 
 def sorted_by_stream(name, values):
-    """Return values as they are; for Loki, whose streams stand one after the other, in any one order."""
+    """Return the values; for Loki, whose order is by time, sorted."""
     return sorted(values) if name == "loki" else list(values)
 
 

@@ -1,4 +1,4 @@
-"""Promises of the plain formats: requests are the stored bytes, and the status alone decides."""
+"""Promises of the plain formats: requests are the stored bytes, and only the status decides."""
 
 import pytest
 from hypothesis import given, settings
@@ -44,7 +44,7 @@ def test_one_event_travels_as_it_is_stored():
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_every_format_is_found_by_its_name(name):
-    """A format that is asked for by name is that one, whatever the URL."""
+    """A format that is chosen by name is used for any URL."""
     assert resolve(name, "https://h.example/").name == name
 
 

@@ -33,7 +33,7 @@ def test_an_event_is_a_time_and_flat_fields():
 
 
 def test_every_event_has_a_verdict_of_its_own():
-    """202 delivers, 400 is given up, 429 and 500 come again, in the order of the request."""
+    """202 is delivered, 400 is dead-lettered, 429 and 500 are retried, in the order of the request."""
     body = json.dumps([{"status": one} for one in (202, 400, 429, 500)]).encode()
 
     accepted, refused, limited, failed = interpret(Response(200, body, 100), 4)
@@ -49,5 +49,5 @@ def test_every_event_has_a_verdict_of_its_own():
     [b"[]", b'[{"status":202}]', b'[{"status":202},{"status":202},{"status":202}]', b'[{"error":"x"}]'],
 )
 def test_results_of_other_events_deliver_nothing(body):
-    """As many results as there are events, or it is not known what became of any of them."""
+    """If the number of results differs from the number of events, none counts as delivered."""
     assert isinstance(interpret(Response(200, body, 100), 2), Failure)

@@ -1,4 +1,4 @@
-"""Promises of every format about answers: total, never a success without a reason, and an end to sending again."""
+"""Promises of every format about answers: total, no success without proof, and retries come to an end."""
 
 import pytest
 from hypothesis import given, settings
@@ -94,7 +94,7 @@ def judged(name: str, answer: Answer, count: int) -> list[Verdict]:
 @settings(UNHURRIED, max_examples=150)
 @given(answer=ANSWERS, count=st.integers(1, 5))
 def test_every_answer_has_verdicts_that_can_be_stored(name, answer, count):
-    """Any status with any bytes is judged for every event, with a status code of three digits and words of our own."""
+    """Any status with any bytes gives a verdict for every event, with a three-digit status code and our own text."""
     count = count if REGISTRY[name].batches else 1
 
     verdicts = judged(name, answer, count)
@@ -130,7 +130,7 @@ def test_sending_again_what_was_not_judged_ends(name, answer, count):
     body=BODIES.filter(lambda one: b'"invalid-event-number"' not in one),
 )
 def test_no_body_makes_another_status_a_success(name, status, body):
-    """Whatever the body says, a status other than a 2xx (and 409 of a document with its id) delivers nothing."""
+    """With any body, only a 2xx (or a 409 of a document with its id) delivers."""
     verdicts = judged(name, Response(status, body, 100), 3 if REGISTRY[name].batches else 1)
 
     assert not any(isinstance(one, Accepted) for one in verdicts)
@@ -148,7 +148,7 @@ def test_the_contracts_own_success_is_one(name):
 
 @pytest.mark.parametrize("name", [one for one in CONTRACTS if SUCCESSES[one][1] and one != "elastic_bulk"])
 def test_a_cut_answer_is_no_success(name):
-    """However an answer is cut short, nothing counts as delivered; elastic_bulk, with its items, has a test of its own."""
+    """A truncated answer delivers nothing; elastic_bulk, with its items, has a test of its own."""
     status, body = SUCCESSES[name]
 
     for end in range(1, len(body)):
@@ -163,7 +163,7 @@ def test_a_cut_answer_is_no_success(name):
     "page", [b"<!doctype html><title>Sign in</title>", b"\n\t <html></html>", b"<?xml?><a/>"]
 )
 def test_a_web_page_is_no_success(name, status, page):
-    """A login page or a proxy's greeting with a 2xx delivers nothing, and says that the URL is the thing to look at."""
+    """A login page or a proxy's page with a 2xx delivers nothing, and the message says to check the URL."""
     verdicts = judged(name, Response(status, page, 100), 3 if REGISTRY[name].batches else 1)
 
     assert all(isinstance(one, Failure) and one.fix_needed and "web page" in one.message for one in verdicts)
@@ -172,7 +172,7 @@ def test_a_web_page_is_no_success(name, status, page):
 @pytest.mark.parametrize("name", CONTRACTS)
 @pytest.mark.parametrize("status", [203, 205, 207, 226, 260])
 def test_a_success_that_no_contract_knows_is_none(name, status):
-    """A 2xx that the destination's contract does not have delivers nothing when it comes without a body."""
+    """A 2xx that is not in the destination's contract delivers nothing if it has no body."""
     verdicts = judged(name, Response(status, b"", 100), 3 if REGISTRY[name].batches else 1)
 
     assert not any(isinstance(one, Accepted) for one in verdicts)
@@ -180,7 +180,7 @@ def test_a_success_that_no_contract_knows_is_none(name, status):
 
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 def test_the_body_of_an_answer_is_never_repeated(name):
-    """What a peer writes into its answer stands in no message: it could be a piece of an event, or a secret."""
+    """No message contains text from an answer: it could be a part of an event, or a secret."""
     bodies = [
         b'{"text":"c4n4ry","code":6,"error":"c4n4ry"}',
         b'{"error":{"type":"c4n4ry","reason":"c4n4ry"},"status":400}',
@@ -199,7 +199,7 @@ def test_the_body_of_an_answer_is_never_repeated(name):
 @pytest.mark.parametrize("name", sorted(REGISTRY))
 @pytest.mark.parametrize("kind", list(FaultKind))
 def test_a_fault_is_tried_again(name, kind):
-    """Without an answer every event of the request is tried again, whatever the format."""
+    """Without an answer every event of the request is retried, with any format."""
     for one in judged(name, Fault(kind, "it went wrong", 100), 3 if REGISTRY[name].batches else 1):
         assert isinstance(one, Failure)
         assert not one.permanent
@@ -209,7 +209,7 @@ def test_a_fault_is_tried_again(name, kind):
 @pytest.mark.parametrize("name", CONTRACTS)
 @pytest.mark.parametrize("status", [401, 403, 404, 302])
 def test_what_somebody_must_fix_waits(name, status):
-    """A wrong credential or URL costs no event: nothing is refused for good, and the destination needs somebody."""
+    """A wrong credential or URL costs no event: nothing is permanent, and the destination needs a person."""
     for one in judged(name, Response(status, b"", 100), 3 if REGISTRY[name].batches else 1):
         assert isinstance(one, Failure)
         assert (one.fix_needed, one.permanent, one.scope) == (True, False, "destination")
@@ -218,7 +218,7 @@ def test_what_somebody_must_fix_waits(name, status):
 @pytest.mark.parametrize("name", CONTRACTS)
 @pytest.mark.parametrize("status", [400, 413, 422])
 def test_what_is_refused_for_its_content_is_refused_for_good(name, status):
-    """A refusal of the content is about the events, and a single event is not sent again."""
+    """A rejection of the content is about the events, and a single event is not retried."""
     for one in judged(name, Response(status, b"", 100), 1):
         assert isinstance(one, Failure)
         assert (one.permanent, one.scope) == (True, "event")
@@ -227,7 +227,7 @@ def test_what_is_refused_for_its_content_is_refused_for_good(name, status):
 @pytest.mark.parametrize("name", CONTRACTS)
 @pytest.mark.parametrize("status", [429, 503])
 def test_a_busy_destination_is_given_time(name, status):
-    """429 and 503 are tried again no earlier than the destination asks, and more slowly."""
+    """429 and 503 are retried no earlier than the destination asks, and sending slows down."""
     for one in judged(name, Response(status, b"", 100, "30"), 3 if REGISTRY[name].batches else 1):
         assert isinstance(one, Failure)
         assert (one.overload, one.retry_after_s, one.permanent) == (True, 30, False)
@@ -237,7 +237,7 @@ def test_a_busy_destination_is_given_time(name, status):
 
 
 def test_a_permanent_failure_is_dead_at_once():
-    """What will be refused the same way again becomes a dead letter after its first attempt."""
+    """An event that would be rejected again becomes a dead letter after its first attempt."""
     policy = RetryPolicy(max_attempts=3)
 
     once = decide(Failure("event", "no", permanent=True), 1, policy, now=Micros(0), chance=0.5)
@@ -248,7 +248,7 @@ def test_a_permanent_failure_is_dead_at_once():
 
 
 def test_a_warning_does_not_keep_an_event_from_being_delivered():
-    """An event that is there is delivered, whatever was remarked upon."""
+    """An accepted event is delivered, also with a warning."""
     verdict = Accepted(201, overload=True, warning="look", ack_id=7)
 
     assert decide(verdict, 1, RetryPolicy(), now=Micros(0), chance=0.5) == Delivered(201)

@@ -1,4 +1,4 @@
-"""Promises of loki: few labels, one line an event, and 204 alone is success."""
+"""Promises of loki: few labels, one line per event, and only 204 is success."""
 
 import json
 
@@ -37,7 +37,7 @@ def test_all_events_are_one_stream():
 
 
 def test_the_oldest_line_is_the_first():
-    """A line that is far older than another of its request goes before it, since Loki refuses it behind it."""
+    """A much older line is sent before the newer ones of its request, since Loki rejects it after them."""
     times = ["2026-05-15T10:00:00Z", "2026-05-15T07:00:00Z", "2026-05-15T11:00:00+02:00"]
 
     (stream,) = streams_of(*[{**make_event(), "@timestamp": one} for one in times])
@@ -46,7 +46,7 @@ def test_the_oldest_line_is_the_first():
 
 
 def test_no_label_grows_with_the_events():
-    """Neither event.id nor any other value of its own makes a label."""
+    """Neither event.id nor any other value of an event becomes a label."""
     found = streams_of(*[make_event(f"evt_{number}", user={"id": f"user_{number}"}) for number in range(50)])
 
     assert len(found) == 1
@@ -70,7 +70,7 @@ def test_a_time_is_a_text_of_nanoseconds(timestamp, nanos):
 
 
 def test_an_event_is_always_the_same_line():
-    """Sent again in another batch, an event has the same labels, time and line, so that Loki keeps it once."""
+    """An event that is sent again in another batch has the same labels, time and line, so Loki stores it once."""
     event, other = make_event("a", message="ä\n"), make_event("b", event={"id": "b", "dataset": "iam"})
 
     (alone,), (together,) = streams_of(event), streams_of(event, other)
@@ -95,7 +95,7 @@ def test_an_event_is_always_the_same_line():
     ],
 )
 def test_204_alone_is_success(status, delivered, scope, permanent, fix_needed):
-    """260 is Loki's way to block, 200 is somebody else; a 400 is halved, since a repeated line is kept once."""
+    """260 means that Loki blocks, 200 is not from Loki; a batch with a 400 is halved, since Loki stores a repeated line once."""
     verdict = interpret(Response(status, b"", 100), 3)
 
     if delivered:
@@ -112,7 +112,7 @@ def test_a_blocked_tenant_is_told_so():
 
 
 def test_a_refused_line_is_told_why():
-    """A 400 of Loki's is about the age, the order or the length of lines, which the message says; nothing sends people to the URL."""
+    """The message about a 400 from Loki names age, order and length of lines, and not the URL."""
     verdict = interpret(Response(400, b"entry too far behind", 100), 1)
 
     assert verdict.message.startswith("answered 400: Loki rejected the line")

@@ -1,4 +1,4 @@
-"""Promises of new_relic: nothing that New Relic drops in silence is sent in the shape that it drops."""
+"""Promises of new_relic: nothing is sent in a form that New Relic drops silently."""
 
 import json
 
@@ -82,7 +82,7 @@ def test_nothing_is_left_out(value):
 
 @pytest.mark.parametrize("name", ["eventType", "accountId", "entity.guid", "timestamp"])
 def test_a_reserved_name_gives_way(name):
-    """What New Relic keeps for itself travels behind ecs."""
+    """Members with names that New Relic reserves are prefixed with ecs."""
     attributes = log_of(make_event(**{name: "mine"}))["attributes"]
 
     assert attributes[f"ecs.{name}"] == "mine"
@@ -124,7 +124,7 @@ def test_a_name_that_is_too_long_travels_in_a_text(name, kept):
 
 @pytest.mark.parametrize("message", ['{"a": 1}', ' ["x"]'])
 def test_a_message_that_is_json_stays_a_line(message):
-    """New Relic would take a message that is JSON apart and put its members over ours."""
+    """A message that is JSON gets a prefix: New Relic would parse it, and its members would replace ours."""
     assert log_of(make_event(message=message))["message"] == f"message: {message}"
 
 
@@ -157,7 +157,7 @@ def test_every_value_travels(event):
     ],
 )
 def test_only_new_relics_202_is_a_success(status, body, delivered):
-    """A 202 with New Relic's object, or without a body, delivers; any other 2xx is another service's."""
+    """A 202 with New Relic's object, or without a body, delivers; any other 2xx is from another service."""
     verdict = interpret(Response(status, body, 100), 3)
 
     assert verdict == Accepted(202) if delivered else isinstance(verdict, Failure)

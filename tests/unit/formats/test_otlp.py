@@ -209,7 +209,7 @@ def test_a_success_rejects_nothing(status, body):
 
 
 def test_a_remark_is_a_warning():
-    """A message without rejected records is told, and everything is delivered."""
+    """A message without rejected records is a warning, and everything is delivered."""
     verdict = interpret(Response(200, b'{"partialSuccess":{"errorMessage":"old field"}}', 100), 3)
 
     assert isinstance(verdict, Accepted)
@@ -219,7 +219,7 @@ def test_a_remark_is_a_warning():
 @pytest.mark.parametrize("rejected", [b"1", b'"1"', b"3", b'"3"', b'"18446744073709551615"'])
 @pytest.mark.parametrize("count", [1, 3])
 def test_rejected_records_are_never_delivered(rejected, count):
-    """Which records were rejected is not said, and none may be sent again: all are given up, none is halved away."""
+    """If records were rejected, all are dead-lettered and the batch is not halved: the answer does not say which, and retries are forbidden."""
     body = b'{"partialSuccess":{"rejectedLogRecords":%s,"errorMessage":"x"}}' % rejected
 
     verdicts = interpret(Response(200, body, 100), count)
@@ -242,7 +242,7 @@ def test_a_count_that_is_none_is_no_success(body):
 
 @pytest.mark.parametrize("status", [*range(100, 200), *range(400, 600)])
 def test_only_what_the_protocol_allows_is_tried_again(status):
-    """429, 502, 503 and 504 come again, what somebody must fix waits, and everything else is given up at once."""
+    """429, 502, 503 and 504 are retried, failures that need a fix wait, and everything else is dead-lettered at once."""
     verdict = interpret(Response(status, b"", 100, "5"), 3)
 
     assert isinstance(verdict, Failure)

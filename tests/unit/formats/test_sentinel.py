@@ -1,4 +1,4 @@
-"""Promises of sentinel: an array of rows whose columns a rule can declare, with nothing that Sentinel would cut or drop."""
+"""Promises of sentinel: an array of rows with declared columns, with nothing that Sentinel would truncate or drop."""
 
 import json
 
@@ -60,7 +60,7 @@ def test_every_member_has_its_place_in_a_declared_column(batch):
 @settings(UNHURRIED, max_examples=30)
 @given(st.sampled_from(["message", "aegis", "vendor"]), st.text(min_size=1), st.integers(0, 3))
 def test_what_is_too_long_for_a_column_travels_in_pieces(name, text, filler):
-    """No column is longer than Sentinel keeps, no character is cut in two, and the whole event can be put together again."""
+    """No column is longer than Sentinel keeps, no character is split, and the event can be reassembled."""
     long = "x" * filler + (text + "😀é") * (COLUMN_BYTES_MAX // 2)
     event = make_event(**{name: long[: COLUMN_BYTES_MAX + 10]})
 
@@ -74,7 +74,7 @@ def test_what_is_too_long_for_a_column_travels_in_pieces(name, text, filler):
 
 
 def test_a_column_of_the_longest_length_stays():
-    """Exactly the longest column is sent as it is."""
+    """A column of exactly the limit is sent as it is."""
     text = "x" * (COLUMN_BYTES_MAX - 2)
 
     (fits,), (longer,) = rows_of(make_event(message=text)), rows_of(make_event(message=text + "x"))
@@ -84,14 +84,14 @@ def test_a_column_of_the_longest_length_stays():
 
 
 def test_a_message_that_is_no_text_is_not_lost():
-    """The column message is a string; what is none goes where everything else is."""
+    """The column message is a string; another type goes into the column more."""
     (row,) = rows_of(make_event(message={"text": "object"}))
 
     assert (row["more"], "message" in row) == ({"message": {"text": "object"}}, False)
 
 
 def test_204_alone_is_success():
-    """Any other 2xx is not Sentinel's."""
+    """Any other 2xx is not from Sentinel."""
     assert interpret(Response(204, b"", 100), 3) == Accepted(204)
     assert isinstance(interpret(Response(200, b"{}", 100), 3), Failure)
     assert isinstance(interpret(Response(202, b"", 100), 3), Failure)
@@ -109,7 +109,7 @@ def test_204_alone_is_success():
     ],
 )
 def test_an_error_is_told_apart(status, scope, permanent, fix_needed):
-    """An expired token waits for somebody; what does not fit the columns is about the event."""
+    """An expired token needs a person; a row that does not fit the columns is about the event."""
     verdict = interpret(Response(status, b"", 100), 3)
 
     assert isinstance(verdict, Failure)

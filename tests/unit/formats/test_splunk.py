@@ -76,7 +76,7 @@ def test_envelopes_stand_one_after_the_other():
     ],
 )
 def test_the_code_decides(code, status, scope, permanent, fix_needed, overload):
-    """Tokens and URLs wait for somebody, events that Splunk cannot read are given up, and everything else comes again."""
+    """Wrong tokens and URLs need a person, events that Splunk cannot read are dead-lettered, and everything else is retried."""
     verdict = interpret(answer_of(code, status), 3)
 
     assert isinstance(verdict, Failure)
@@ -96,7 +96,7 @@ def test_a_full_queue_takes_events_and_asks_for_less(code, overload):
     [(0, 0, 3), (1, 1, 2), (3, 3, 0)],
 )
 def test_a_batch_is_resumed_where_splunk_stopped(number, accepted, unjudged):
-    """What stands before the event that was refused is in, that event is given up, and the rest may be sent at once."""
+    """Events before the rejected one are delivered, that one is dead-lettered, and the rest may be sent at once."""
     verdicts = interpret(answer_of(6, 400, **{"invalid-event-number": number}), 4)
 
     assert verdicts[:accepted] == [Accepted(200)] * accepted
@@ -109,7 +109,7 @@ def test_a_batch_is_resumed_where_splunk_stopped(number, accepted, unjudged):
 
 @pytest.mark.parametrize("number", [None, -1, 4, 10**30])
 def test_a_refusal_without_a_place_is_about_the_batch(number):
-    """Where no event of ours is named, the batch is halved to find it."""
+    """If the answer names no event of the batch, the batch is halved."""
     members = {} if number is None else {"invalid-event-number": number}
 
     verdict = interpret(answer_of(6, 400, **members), 4)
@@ -136,7 +136,7 @@ def test_a_wait_that_splunk_asks_for_is_kept():
     ],
 )
 def test_without_a_code_nothing_is_delivered(answer, scope, overload):
-    """What a proxy or a load balancer answers in Splunk's place is judged by its status, and a 2xx is no success."""
+    """An answer from a proxy or load balancer is judged by its status, and a 2xx is not a success."""
     verdict = interpret(answer, 2)
 
     assert isinstance(verdict, Failure)
@@ -148,7 +148,7 @@ def test_without_a_code_nothing_is_delivered(answer, scope, overload):
 
 @pytest.mark.parametrize("code", [0, 24])
 def test_an_answer_carries_the_number_to_ask_about(code):
-    """A token with indexer acknowledgement answers with an ackId, which the verdict hands on."""
+    """With indexer acknowledgement the verdict has the answer's ackId."""
     assert interpret(answer_of(code, ackId=12), 3).ack_id == 12
 
 
@@ -173,6 +173,6 @@ def test_asks_about_what_was_accepted():
     ],
 )
 def test_only_what_is_indexed_is_confirmed(status, body, expected):
-    """An ackId counts when a 2xx says true about it; of everything else nothing is known yet."""
+    """An ackId is confirmed only if a 2xx says true about it."""
     assert confirmed(Response(status, body, 100), [3, 12]) == expected
     assert confirmed(Fault(FaultKind.CLOSED, "gone", 100), [3, 12]) == frozenset()

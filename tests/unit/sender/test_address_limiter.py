@@ -1,4 +1,4 @@
-"""Who gets a place at an address, and when a request may begin there: without connections, loop or clock."""
+"""Who gets a place at an address, and when a request may start there; without connections, loop or clock."""
 
 import pytest
 from hypothesis import given
@@ -36,7 +36,7 @@ def fill(limiter: AddressLimiter, holder: FakeHolder) -> int:
 
 @pytest.mark.parametrize(("places", "part"), [(2, 1), (3, 1), (4, 2), (100, 50), (2048, 1024)])
 def test_an_organization_alone_gets_half(places, part):
-    """However many channels it opens, one organization leaves half of the places to those who are yet to come."""
+    """An organization gets at most half of the places, however many channels it opens."""
     limiter = AddressLimiter("192.0.2.1", places, 0)
 
     assert fill(limiter, FakeHolder()) == part
@@ -45,7 +45,7 @@ def test_an_organization_alone_gets_half(places, part):
 
 @given(st.integers(2, 40), st.lists(st.sampled_from("abcdef"), max_size=200))
 def test_nobody_is_shut_out(places, askers):
-    """An organization that has no connection at an address always gets one, whoever came before it and in whatever number."""
+    """An organization without a connection at an address always gets one, however many others have connections."""
     limiter, holders = AddressLimiter("192.0.2.1", places, 0), {}
     for name in askers:
         holder = holders.setdefault(name, FakeHolder(name))
@@ -57,7 +57,7 @@ def test_nobody_is_shut_out(places, askers):
 
 @given(st.integers(4, 64), st.integers(1, 8))
 def test_places_are_bounded(places, organizations):
-    """Organizations that all take what they can get hold n parts of at most 1/2, 1/3 … of the places, in the order they came."""
+    """If all organizations take as much as they can, they get at most 1/2, 1/3 … of the places, in the order of arrival."""
     limiter = AddressLimiter("192.0.2.1", places, 0)
 
     taken = [fill(limiter, FakeHolder(f"org_{number}")) for number in range(organizations)]
@@ -66,7 +66,7 @@ def test_places_are_bounded(places, organizations):
 
 
 def test_idle_connections_give_way():
-    """Where an organization has all its places, a connection of another channel that carries nothing is closed for the new one."""
+    """If an organization has its share of places, an idle connection of another channel is closed for the new one."""
     limiter = AddressLimiter("192.0.2.1", 4, 0)
     lazy, eager = FakeHolder(), FakeHolder()
     assert fill(limiter, lazy) == 2
@@ -78,7 +78,7 @@ def test_idle_connections_give_way():
 
 
 def test_the_one_that_waited_longest_is_told():
-    """A place that becomes free is offered in the order of waiting, and to each organization that waits."""
+    """A free place is offered to each waiting organization, in the order of waiting."""
     limiter = AddressLimiter("192.0.2.1", 4, 0)
     busy, first, second = FakeHolder(), FakeHolder(), FakeHolder()
     fill(limiter, busy)
@@ -95,7 +95,7 @@ def test_the_one_that_waited_longest_is_told():
 
 
 def test_requests_begin_no_faster_than_the_limit():
-    """A burst is a tenth of a second's worth; then one request each step, and who would wait too long is refused a turn."""
+    """A burst is the rate of a tenth of a second; then requests start one by one, and one that would wait too long is rejected."""
     limiter = AddressLimiter("192.0.2.1", 10, 50)
 
     delays = [limiter.delay_s(100.0, 101.0) for _ in range(10)]
@@ -108,7 +108,7 @@ def test_requests_begin_no_faster_than_the_limit():
 
 
 def test_crowds_of_one_address_are_one():
-    """All channels that connect to an address meet in one limiter, and addresses that nobody is at are forgotten."""
+    """All channels share the limiter of an address, and limiters of unused addresses are removed."""
     limiters = AddressLimiters(2)
     kept, holder = limiters.at("192.0.2.1"), FakeHolder()
     kept.enter("org_a", holder)

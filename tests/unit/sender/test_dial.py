@@ -1,4 +1,4 @@
-"""From name to connection, with an event loop that is told how each connect ends."""
+"""From name to connection, with an event loop whose connects have scripted results."""
 
 import asyncio
 import errno
@@ -96,7 +96,7 @@ async def dial(answer, *, timeout_s: float = 10.0, context: ssl.SSLContext | Non
 
 
 def make_dialer(endpoint, context, resolver, timeout_s) -> Dialer:
-    """Build a dialer that may go everywhere."""
+    """Build a dialer with a guard that allows everything."""
     return Dialer(
         endpoint,
         context,
@@ -108,7 +108,7 @@ def make_dialer(endpoint, context, resolver, timeout_s) -> Dialer:
 
 
 def make(peer: str, limiter: AddressLimiter) -> Connection:
-    """Build a connection that nobody owns."""
+    """Build a connection with an owner that does nothing."""
     if limiter.address in FULL:
         raise AddressFull(limiter)
     return Connection(FakeOwner(), lambda: 0.0, host="hook.test", peer=peer, limiter=limiter)
@@ -122,7 +122,7 @@ async def refusal(answer, **kwargs) -> Refused:
 
 
 async def test_address_that_swallows_packets_leaves_time_for_the_next(connects):
-    """A first address that never answers takes its share of the time, not all of it."""
+    """A first address that never answers uses only its share of the time."""
     tried = connects({"192.0.2.1": None, "192.0.2.2": ("192.0.2.2", 80)})
 
     connection = await dial(["192.0.2.1", "192.0.2.2"], timeout_s=0.2)
@@ -132,7 +132,7 @@ async def test_address_that_swallows_packets_leaves_time_for_the_next(connects):
 
 
 async def test_addresses_tried_are_bounded(connects):
-    """A name with very many addresses does not make one attempt a scan."""
+    """An attempt tries only a few of a name's many addresses."""
     addresses = [f"192.0.2.{i}" for i in range(1, 100)]
     tried = connects(dict.fromkeys(addresses, ConnectionRefusedError()))
 
@@ -144,7 +144,7 @@ async def test_addresses_tried_are_bounded(connects):
 
 @pytest.mark.parametrize("peer", [("192.0.2.9", 80), ("nonsense", 80)])
 async def test_another_peer_than_the_checked_one_is_refused(connects, peer):
-    """A connection whose other end is not the address that was checked is closed before anything is written."""
+    """A connection to another address than the checked one is closed before anything is written."""
     connects({"192.0.2.1": peer})
 
     refused = await refusal(["192.0.2.1"])
@@ -154,7 +154,7 @@ async def test_another_peer_than_the_checked_one_is_refused(connects, peer):
 
 
 async def test_peer_without_a_name_has_gone(connects):
-    """A socket that has no other end any more is a failed connect, not a forbidden address."""
+    """A socket without a peer is a failed connect, not a forbidden address."""
     connects({"192.0.2.1": ()})
 
     refused = await refusal(["192.0.2.1"])
@@ -183,7 +183,7 @@ async def test_spelling_of_an_address_does_not_matter(connects):
     ],
 )
 async def test_failed_connects_are_told_in_words(connects, error, message):
-    """Each way a connect fails has its sentence, with host and port."""
+    """Every kind of failed connect has a message with host and port."""
     connects({"192.0.2.1": error})
 
     refused = await refusal(["192.0.2.1"])
@@ -204,7 +204,7 @@ async def test_connect_that_hangs_is_a_timeout(connects):
 
 
 async def test_name_server_trouble_is_told_apart():
-    """A name server that gives no answer is not the same as a name that is not there."""
+    """A name server that does not answer is told apart from a name that does not exist."""
     busy = await refusal(socket.gaierror(socket.EAI_AGAIN, "x"))
     absent = await refusal(socket.gaierror(socket.EAI_NONAME, "x"))
 
@@ -214,7 +214,7 @@ async def test_name_server_trouble_is_told_apart():
 
 
 async def test_failed_look_up_is_shared_by_a_burst():
-    """Posts that fail for the same name at the same time ask once."""
+    """Simultaneous posts that fail for the same name cause one look-up."""
     resolver = FakeResolver(OSError())
     endpoint = Endpoint("http", "hook.test", 80, "/", is_address=False)
     dialer = make_dialer(endpoint, None, resolver, 1.0)
@@ -237,7 +237,7 @@ async def test_peer_that_hangs_up_at_once_is_told(connects, monkeypatch):
 
 
 async def test_a_crowded_address_is_passed_over_for_the_next(connects):
-    """Where an organization has all its places at one address of a name, the next address is tried."""
+    """If an organization has its share at one address of a name, the next address is tried."""
     tried = connects({"192.0.2.2": ("192.0.2.2", 80)})
 
     connection = await dial([FULL[0], "192.0.2.2"])

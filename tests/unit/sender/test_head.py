@@ -36,7 +36,7 @@ def test_a_header_of_the_route_takes_the_place_of_ours():
 
 @pytest.mark.parametrize("value", ["a\r\nX: b", "a\nb", "a\rb", "a\r\n b", "a\x00b", "\x7f", "\ud800"])
 def test_values_cannot_end_their_line(value):
-    """No line break, fold, NUL or other control character reaches the wire, and the message keeps the value to itself."""
+    """No line break, fold, NUL or other control character is sent, and the message does not repeat the value."""
     with pytest.raises(Invalid) as caught:
         build_head(make_route(("X-Key", value)), "Aegis/1", "application/json")
 
@@ -61,13 +61,13 @@ def test_values_cannot_end_their_line(value):
     ],
 )
 def test_names_are_tokens_and_not_ours(name):
-    """A name is a token and not one by which the request is framed."""
+    """A header name is a token and not one that frames the request."""
     with pytest.raises(Invalid):
         build_head(make_route((name, "v")), "Aegis/1", "application/json")
 
 
 def test_no_header_is_sent_twice():
-    """Of two headers with one name, in capitals or not, receivers would take either: the head is refused."""
+    """Two headers with the same name, ignoring case, are rejected: receivers could use either."""
     with pytest.raises(Invalid) as caught:
         build_head(make_route(("X-Key", "c4n4ry"), ("x-key", "w")), "Aegis/1", "application/json")
 
@@ -83,7 +83,7 @@ def test_targets_are_checked(target):
 
 @pytest.mark.parametrize(("agent", "content_type"), [("a\r\nb: c", "x/y"), ("a", "x/y\r\nb: c")])
 def test_our_own_values_are_checked(agent, content_type):
-    """User agent and content type are no way in either."""
+    """User-Agent and Content-Type cannot break the head either."""
     with pytest.raises(Invalid):
         build_head(make_route(), agent, content_type)
 
@@ -98,7 +98,7 @@ def test_our_own_values_are_checked(agent, content_type):
     ],
 )
 def test_a_suffix_follows_the_path(target, line):
-    """What a request adds to the path stands before the URL's query, and nothing else of the head is different."""
+    """The path suffix is put before the URL's query and changes nothing else of the head."""
     route = make_route(("Authorization", "Bearer t"), target=target)
 
     head = build_head(route, "Aegis/1", "application/json", "/a%20b")
@@ -124,7 +124,7 @@ def test_a_suffix_follows_the_path(target, line):
     ],
 )
 def test_suffixes_are_checked(suffix):
-    """What stands in an event is no way into the request line, and the message keeps it to itself."""
+    """An event's content cannot break the request line, and the message does not repeat it."""
     with pytest.raises(Invalid) as caught:
         build_head(make_route(), "Aegis/1", "application/json", suffix)
 
@@ -149,7 +149,7 @@ def test_any_suffix_leaves_one_request_line_or_is_refused(suffix):
 
 @given(st.lists(st.tuples(st.text(max_size=20), st.text(max_size=20)), max_size=4))
 def test_any_headers_make_exactly_their_lines_or_are_refused(headers):
-    """Whatever the headers, a head that is made has one line for each and no more."""
+    """For any headers, the head has exactly one line for each."""
     try:
         head = build_head(make_route(*headers), "Aegis/1", "application/json")
     except Invalid:

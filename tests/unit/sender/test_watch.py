@@ -70,7 +70,7 @@ def loop(monkeypatch) -> FakeLoop:
 
 
 def test_deadlines_are_noticed_within_a_period(loop):
-    """What is due expires at most a period late, what is not stays."""
+    """A connection expires at most a period after its deadline, and not before."""
     watch = Watch(25.0)
     soon, later = FakeWatched(watch, loop.now + 1.0), FakeWatched(watch, loop.now + 9.0)
     watch.add(soon)
@@ -112,7 +112,7 @@ def test_no_connections_no_timer(loop):
 
 
 def test_the_last_expiry_stops_the_timer(loop):
-    """A watch that empties itself while looking leaves no timer behind."""
+    """If all connections expire in one check, no timer is left."""
     watch = Watch(25.0)
     watch.add(FakeWatched(watch, loop.now))
 

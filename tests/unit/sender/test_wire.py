@@ -1,4 +1,4 @@
-"""The reader of answers and the connection, fed by hand: no socket, no event loop but for futures."""
+"""The answer reader and the connection, fed by hand: no socket, and an event loop only for futures."""
 
 import asyncio
 import itertools
@@ -106,14 +106,14 @@ def summary(reader: AnswerReader) -> tuple:
 
 
 def test_whole_answer_is_read_and_the_connection_kept():
-    """An answer with a length is whole at its last byte, and nothing speaks against the next request."""
+    """An answer with a length is complete at its last byte, and the connection can be reused."""
     reader = read(OK)
 
     assert summary(reader) == (True, None, True, 202, b"hi", None, None)
 
 
 def test_reader_serves_one_answer_after_the_other():
-    """What one answer said is not remembered in the next."""
+    """No attribute of an answer carries over to the next one."""
     reader = read(b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 1\r\n\r\nx")
     assert (reader.status, reader.retry_after) == (429, "7")
 
@@ -138,7 +138,7 @@ VALID = [
 
 @given(st.sampled_from(VALID), st.lists(st.integers(0, 400), max_size=12))
 def test_splits_do_not_matter(answer, cuts):
-    """However the network cuts an answer up, it is read the same."""
+    """An answer is read alike however the network splits it."""
     whole = summary(read(answer))
 
     edges = [0, *sorted(min(cut, len(answer)) for cut in cuts), len(answer)]
@@ -150,7 +150,7 @@ def test_splits_do_not_matter(answer, cuts):
 
 @given(st.lists(st.binary(min_size=1, max_size=200), max_size=10))
 def test_arbitrary_bytes_never_raise(pieces):
-    """No bytes make the reader raise, and after the end of the stream it has made up its mind or wants no more."""
+    """No bytes make the reader raise, and it has a result at the end of the stream."""
     reader = read(*pieces)
     reader.end()
 
@@ -181,7 +181,7 @@ FRAGMENTS = [
 
 @given(st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=12), st.integers(1, 9))
 def test_shuffled_grammar_never_raises(fragments, size):
-    """Nearly right answers in any order and any pieces never raise and never keep the connection by mistake."""
+    """Nearly valid answers in any order and any pieces never raise and never keep a connection that must be closed."""
     data = b"".join(fragments)
     reader = read(*(data[i : i + size] for i in range(0, len(data), size)))
     reader.end()
@@ -216,7 +216,7 @@ def test_shuffled_grammar_never_raises(fragments, size):
 )
 @pytest.mark.parametrize("size", [1 << 20, 997])
 def test_ambiguous_or_endless_answers_are_refused(answer, size):
-    """What two readers could read differently, or what does not end, is no answer."""
+    """An ambiguous or endless answer is rejected."""
     reader = read(*(answer[i : i + size] for i in range(0, len(answer), size)))
 
     assert reader.over
@@ -233,7 +233,7 @@ def test_ambiguous_or_endless_answers_are_refused(answer, size):
     [OK, b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", b"HTTP/1.1 304 Not\r\nContent-Length: 5\r\n\r\n"],
 )
 def test_bytes_after_the_answer_spend_the_connection(answer, junk):
-    """The answer counts, what follows it does not, and the next request goes elsewhere."""
+    """An answer with bytes after it counts, but its connection is not reused."""
     expected = read(answer)
 
     reader = read(answer + junk)
@@ -244,7 +244,7 @@ def test_bytes_after_the_answer_spend_the_connection(answer, junk):
 
 
 def test_body_is_cut_at_the_limit():
-    """A body of exactly 16 KiB is whole; of one more, its beginning is the answer and the connection is spent."""
+    """A body of exactly 16 KiB is complete; a longer one is truncated and its connection is not reused."""
     head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
 
     exact = read(head % BODY_BYTES_MAX + b"x" * BODY_BYTES_MAX)
@@ -261,7 +261,7 @@ def test_body_is_cut_at_the_limit():
 
 @pytest.mark.parametrize("limit", [0, 1, 100, 192 * 1024])
 async def test_each_connection_has_a_limit_of_its_own(limit):
-    """A body up to the limit of its connection is whole; of one more byte, its beginning counts and the connection is spent."""
+    """A body up to the connection's limit is complete; a longer one is truncated and the connection is not reused."""
     exact, longer = (make_connection(answer_bytes_max=limit)[0] for _ in range(2))
     answers = [send(exact), send(longer)]
 
@@ -275,7 +275,7 @@ async def test_each_connection_has_a_limit_of_its_own(limit):
 
 
 async def test_a_limit_holds_for_every_answer_of_a_connection():
-    """A connection that is used again reads as much of the next answer as of the first."""
+    """A reused connection reads as much of the next answer as of the first."""
     connection, _, _ = make_connection(answer_bytes_max=50_000)
     for size in (50_000, 3, 50_000):
         answer = send(connection)
@@ -320,7 +320,7 @@ def test_end_of_stream(answer, whole):
 
 
 async def test_one_write_per_request():
-    """Head, length and body leave in one piece."""
+    """Head, length and body are written in one piece."""
     connection, transport, owner = make_connection()
 
     future = send(connection, b'{"a":1}')
@@ -332,7 +332,7 @@ async def test_one_write_per_request():
 
 
 async def test_big_body_is_written_whole():
-    """A body too big to copy follows its head unchanged."""
+    """A body that is too large to copy is written after its head."""
     connection, transport, _ = make_connection()
     body = bytes(range(256)) * 1024
 
@@ -342,7 +342,7 @@ async def test_big_body_is_written_whole():
 
 
 async def test_bytes_on_an_idle_connection_close_it():
-    """Bytes that nobody asked for are never read as the next request's answer."""
+    """Bytes without a request are never read as the next request's answer."""
     connection, transport, owner = make_connection()
 
     connection.data_received(OK)
@@ -351,7 +351,7 @@ async def test_bytes_on_an_idle_connection_close_it():
 
 
 async def test_answer_before_the_request_was_written_spends_the_connection():
-    """An answer that overtakes its request counts, and the connection is closed."""
+    """An answer that comes before its request is written counts, and the connection is closed."""
     connection, _, _ = make_connection(unsent=1)
 
     future = send(connection)
@@ -373,7 +373,7 @@ async def test_answer_before_the_request_was_written_spends_the_connection():
     ],
 )
 async def test_redirect_names_its_host_only(location, host):
-    """Of a redirect's target, the host is told and nothing that may hold a secret."""
+    """Of a redirect's target only the host is reported, and nothing that may contain a secret."""
     connection, _, _ = make_connection()
 
     future = send(connection)
@@ -383,7 +383,7 @@ async def test_redirect_names_its_host_only(location, host):
 
 
 async def test_location_of_a_success_is_ignored():
-    """A 201 with a Location is a success that points nowhere."""
+    """A 201 with a Location is a success, and the Location is ignored."""
     connection, _, _ = make_connection()
 
     future = send(connection)
@@ -393,7 +393,7 @@ async def test_location_of_a_success_is_ignored():
 
 
 async def test_upgrade_is_answered_and_not_reused():
-    """101 is a status like another, of a connection that is no HTTP any more."""
+    """101 is an ordinary status, and its connection is not reused."""
     connection, _, _ = make_connection()
 
     future = send(connection)
@@ -404,7 +404,7 @@ async def test_upgrade_is_answered_and_not_reused():
 
 
 async def test_reused_connection_closed_without_a_byte_asks_for_another():
-    """None, and no Fault, is the result on a connection that had served before."""
+    """If the peer closed a reused connection, the result is None, not a Fault."""
     connection, _, _ = make_connection()
     first = send(connection)
     connection.data_received(OK)
@@ -418,7 +418,7 @@ async def test_reused_connection_closed_without_a_byte_asks_for_another():
 
 
 async def test_fresh_connection_closed_without_a_byte_is_a_fault():
-    """A peer that hangs up on a first request has done so on purpose."""
+    """If the peer closes a new connection without an answer, the result is a Fault."""
     connection, _, _ = make_connection()
 
     future = send(connection)
@@ -429,7 +429,7 @@ async def test_fresh_connection_closed_without_a_byte_is_a_fault():
 
 
 async def test_reused_connection_closed_within_the_answer_is_a_fault():
-    """After one byte of an answer the request is not sent again behind the caller's back."""
+    """After one byte of an answer the request is not sent again silently."""
     connection, _, _ = make_connection()
     first = send(connection)
     connection.data_received(OK)
@@ -466,7 +466,7 @@ async def test_expiry_says_what_was_missing(unsent, data, words):
 
 
 async def test_events_after_the_end_are_harmless():
-    """An exchange has one end, and what the loop may still report about a dead connection raises nothing."""
+    """An exchange ends once, and later callbacks of the loop about a dead connection raise nothing."""
     connection, _, owner = make_connection()
     send(connection)
     connection.abort()
@@ -482,7 +482,7 @@ async def test_events_after_the_end_are_harmless():
 
 @given(st.lists(st.binary(min_size=1, max_size=60) | st.sampled_from(FRAGMENTS), max_size=8), st.booleans())
 def test_every_exchange_ends(pieces, lost):
-    """Whatever comes, once the stream has ended the exchange has exactly one result."""
+    """For any bytes, the exchange has exactly one result at the end of the stream."""
 
     async def run() -> Answer | None:
         connection, _, _ = make_connection()

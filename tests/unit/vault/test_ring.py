@@ -1,4 +1,4 @@
-"""Promises of the ring: what is taken for master keys, and a file of them that is whole at any moment."""
+"""Promises of the ring: what a master key is, and a key file that is complete at any moment."""
 
 import base64
 import fcntl
@@ -18,7 +18,7 @@ KEY, OTHER_KEY = MasterKey(bytes(range(32))), MasterKey(bytes(range(1, 33)))
 
 
 def text_of(*keys: MasterKey, between: str = ",") -> str:
-    """Write keys as a person does."""
+    """Write keys as an operator would."""
     return between.join(base64.b64encode(one.secret).decode() for one in keys)
 
 
@@ -50,7 +50,7 @@ def test_reads_a_master_key(text):
 
 @pytest.mark.parametrize("between", [",", ", ", "\n", "\r\n", " "], ids=ascii)
 def test_reads_several_keys_in_their_order(between):
-    """Keys stand with commas, blanks or line breaks between, the newest first; one that stands twice counts once."""
+    """Keys are separated by commas, blanks or line breaks, the newest first; a repeated key counts once."""
     assert parse_ring(text_of(KEY, OTHER_KEY, KEY, between=between), "X") == (KEY, OTHER_KEY)
 
 
@@ -70,7 +70,7 @@ def test_reads_several_keys_in_their_order(between):
     ids=ascii,
 )
 def test_refuses_what_is_no_master_key(text):
-    """Anything else is refused by the setting's name, with the command that makes one, and is not repeated."""
+    """Anything else is rejected with the setting's name and the command that makes a key; the message does not repeat it."""
     with pytest.raises(Misconfigured, match="AEGIS_MASTER_KEY") as caught:
         parse_ring(text, "AEGIS_MASTER_KEY")
     assert "openssl rand -base64 32" in str(caught.value)
@@ -78,13 +78,13 @@ def test_refuses_what_is_no_master_key(text):
 
 
 def test_says_which_of_several_keys_is_wrong():
-    """Among several keys the wrong one is named by its place."""
+    """A wrong key among several is named by its position."""
     with pytest.raises(Misconfigured, match="key 2 of AEGIS_MASTER_KEY"):
         parse_ring(text_of(KEY) + ",c4n4ry", "AEGIS_MASTER_KEY")
 
 
 def test_refuses_a_master_key_with_stray_characters():
-    """A key with characters that base64 does not have is refused: they would be dropped, and another key be used."""
+    """A key with characters outside base64 is rejected: a lenient decoder would drop them and use another key."""
     text = text_of(KEY)
 
     with pytest.raises(Misconfigured):
@@ -92,7 +92,7 @@ def test_refuses_a_master_key_with_stray_characters():
 
 
 def test_takes_a_bounded_number_of_keys():
-    """A ring has a limit, and says what to leave out."""
+    """A ring has a limit, and the message says what to remove."""
     keys = [MasterKey(bytes([number]) * 32) for number in range(KEYS_MAX + 1)]
 
     assert len(parse_ring(text_of(*keys[:-1]), "X")) == KEYS_MAX
@@ -101,7 +101,7 @@ def test_takes_a_bounded_number_of_keys():
 
 
 def test_a_new_key_has_an_id_of_its_own():
-    """Chance that gives a known key once more is not believed."""
+    """A random source that returns a known key again is an error."""
 
     class Stuck(FakeRandom):
         def random_bytes(self, count: int) -> bytes:
@@ -132,7 +132,7 @@ def test_makes_the_master_key_file_once(tmp_path):
 
 
 def test_processes_that_start_at_once_make_one_key(tmp_path):
-    """Whoever comes second reads the key of the first: never half a file, never a second key."""
+    """Of two processes that create the file, the second reads the first one's key: never half a file, never a second key."""
     program = (
         "import secrets, sys; from pathlib import Path; from aegis_stream.vault import KeyFile\n"
         "class Random:\n random_bytes = staticmethod(secrets.token_bytes)\n"
@@ -148,7 +148,7 @@ def test_processes_that_start_at_once_make_one_key(tmp_path):
 
 
 def test_whoever_starts_while_another_makes_the_key_waits_for_it(tmp_path, monkeypatch):
-    """A start that finds another one at it waits and takes its key, instead of failing."""
+    """A start waits while another process creates the key, and then uses that key."""
     asked, made, flock = threading.Event(), [], fcntl.flock
 
     def ask(handle: int, how: int) -> None:
@@ -170,7 +170,7 @@ def test_whoever_starts_while_another_makes_the_key_waits_for_it(tmp_path, monke
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o620])
 def test_refuses_a_master_key_file_that_others_can_touch(file, mode):
-    """A file that others may read or write is refused, with the command that mends it."""
+    """A file that others may read or write is rejected with the command that fixes it."""
     file.path.chmod(mode)
 
     with pytest.raises(Misconfigured, match="chmod 600"):
@@ -179,7 +179,7 @@ def test_refuses_a_master_key_file_that_others_can_touch(file, mode):
 
 @pytest.mark.parametrize("content", [b"", b"\n", b"c4n4ry\n", b"\xff\xfe\0"])
 def test_refuses_a_master_key_file_without_a_key(file, content):
-    """A file that holds no key is refused by its path, and nothing of it is repeated."""
+    """A file without a key is rejected with its path; the message does not repeat its content."""
     file.path.write_bytes(content)
 
     with pytest.raises(Misconfigured, match=r"master\.key") as caught:
@@ -188,7 +188,7 @@ def test_refuses_a_master_key_file_without_a_key(file, content):
 
 
 def test_a_missing_file_is_named(tmp_path):
-    """A key file that is not there is said to be missing, with its path."""
+    """The message about a missing key file has its path."""
     with pytest.raises(Misconfigured, match=r"gone\.key cannot be read: No such file"):
         KeyFile(tmp_path / "gone.key").read()
 
@@ -203,7 +203,7 @@ def test_reads_what_it_wrote(file):
 
 
 def test_a_reader_never_sees_half_a_file(file):
-    """While the ring is written over and over, each look finds a whole one."""
+    """While the ring is replaced again and again, every read gets a complete one."""
     rings = [(KEY,), (OTHER_KEY, KEY)]
     stop = threading.Event()
 
@@ -224,7 +224,7 @@ def test_a_reader_never_sees_half_a_file(file):
 
 
 def test_what_a_kill_left_behind_does_not_stop_the_next_write(file):
-    """A temporary file of an earlier attempt, with whatever mode, is written over and ends with mode 0600."""
+    """A temporary file of an earlier attempt, of any mode, is overwritten and gets mode 0600."""
     left = file.path.with_name(".master.key.new")
     left.write_text("half a k")
     left.chmod(0o644)
@@ -236,7 +236,7 @@ def test_what_a_kill_left_behind_does_not_stop_the_next_write(file):
 
 
 def test_writes_where_a_link_leads(tmp_path, file):
-    """A link to the file stays a link: the file that it leads to is replaced."""
+    """A symbolic link stays a link: its target is replaced."""
     link = KeyFile(tmp_path / "link.key")
     link.path.symlink_to(file.path)
 
@@ -247,7 +247,7 @@ def test_writes_where_a_link_leads(tmp_path, file):
 
 
 def test_a_file_that_cannot_be_written_stays_as_it_was(file, monkeypatch):
-    """Where writing fails the old ring stays, nothing is left behind, and the message says how to do it by hand."""
+    """If writing fails, the old ring stays, no file is left, and the message says how to do it by hand."""
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
@@ -261,7 +261,7 @@ def test_a_file_that_cannot_be_written_stays_as_it_was(file, monkeypatch):
 
 
 def test_one_at_a_time_changes_keys(tmp_path):
-    """While one process changes keys in a folder another is turned away; afterwards it may."""
+    """While one process changes keys in a folder, another gets an error; afterwards it succeeds."""
     with (
         locked(tmp_path, wait=False),
         pytest.raises(Unavailable, match="another process"),
@@ -274,6 +274,6 @@ def test_one_at_a_time_changes_keys(tmp_path):
 
 
 def test_a_folder_that_is_not_there_is_named(tmp_path):
-    """Without the folder there is a line that names it."""
+    """The message about a missing folder names it."""
     with pytest.raises(Misconfigured, match="nowhere"), locked(tmp_path / "nowhere", wait=False):
         pass

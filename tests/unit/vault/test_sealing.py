@@ -1,4 +1,4 @@
-"""Promises of the vault: what is sealed opens in its own place with its own key, and nowhere else."""
+"""Promises of the vault: a sealed secret can be opened only in its own place with its own key."""
 
 import contextlib
 
@@ -55,14 +55,14 @@ class ChangingKeys:
 @settings(deadline=None)
 @given(secret=st.text(max_size=200), org=st.text(max_size=60), field=st.text(max_size=60))
 def test_opens_what_it_sealed(secret, org, field):
-    """Any secret comes back, from another vault with the same key as well."""
+    """Any secret can be opened again, also by another vault with the same key."""
     place = Place(org, "dst_1", field)
 
     assert make_vault().open(make_vault().seal(secret, place), place) == secret
 
 
 def test_the_record_does_not_show_the_secret():
-    """Neither secret nor place nor master key stand in the record."""
+    """The record contains neither secret nor place nor master key."""
     sealed = make_vault().seal(SECRET, PLACE)
 
     assert b"c4n4ry" not in sealed
@@ -71,7 +71,7 @@ def test_the_record_does_not_show_the_secret():
 
 
 def test_the_same_secret_is_sealed_otherwise_each_time():
-    """Two records of one secret have nothing in common but version and key id, so that equal secrets cannot be told."""
+    """Two records of the same secret share only version and key id, so that equal secrets cannot be recognised."""
     vault = make_vault()
 
     one, other = vault.seal(SECRET, PLACE), vault.seal(SECRET, PLACE)
@@ -94,7 +94,7 @@ def test_the_same_secret_is_sealed_otherwise_each_time():
     ids=str,
 )
 def test_fails_closed_in_another_place(place):
-    """A record moved to another organization, destination or field does not open, and the error names no secret."""
+    """A record that is moved to another organization, destination or field cannot be opened, and the error names no secret."""
     sealed = make_vault().seal(SECRET, PLACE)
 
     with pytest.raises(Unavailable) as caught:
@@ -104,7 +104,7 @@ def test_fails_closed_in_another_place(place):
 
 
 def test_a_missing_key_is_named():
-    """A record of a master key that is not there is told apart from a damaged one, with the way out."""
+    """A record of a missing master key has another error than a damaged one, with the fix."""
     sealed = make_vault(OTHER_KEY).seal(SECRET, PLACE)
 
     with pytest.raises(Unavailable, match="AEGIS_MASTER_KEY") as caught:
@@ -113,7 +113,7 @@ def test_a_missing_key_is_named():
 
 
 def test_a_forged_key_id_does_not_help():
-    """A record of another master key does not open when its key id is exchanged for ours."""
+    """A record of another master key cannot be opened even if its key id is replaced with ours."""
     sealed = make_vault(OTHER_KEY).seal(SECRET, PLACE)
 
     with pytest.raises(Unavailable):
@@ -123,7 +123,7 @@ def test_a_forged_key_id_does_not_help():
 @settings(deadline=None)
 @given(at=st.integers(0, 10_000), bits=st.integers(1, 255))
 def test_a_damaged_byte_is_noticed_wherever_it_is(at, bits):
-    """A record with any byte changed does not open: version and key id are part of what is checked."""
+    """A record with any changed byte cannot be opened, including version and key id."""
     sealed = bytearray(make_vault().seal(SECRET, PLACE))
     sealed[at % len(sealed)] ^= bits
 
@@ -143,14 +143,14 @@ def test_a_record_cut_anywhere_is_noticed():
 @settings(deadline=None)
 @given(st.binary(max_size=150))
 def test_any_bytes_fail_closed(record):
-    """Whatever lies in the store, opening it is an Unavailable at worst."""
+    """Opening any bytes raises at most Unavailable."""
     for sealed in (record, b"\x01" + KEY.key_id + record, b"\x02" + KEY.key_id + record):
         with pytest.raises(Unavailable):
             make_vault().open(sealed, PLACE)
 
 
 def test_wrapped_keys_cannot_be_exchanged_between_records():
-    """The data key of one record does not open the ciphertext of another."""
+    """The data key of one record cannot open the ciphertext of another."""
     vault = make_vault()
     one, other = vault.seal("one", PLACE), vault.seal("two", PLACE)
 
@@ -169,7 +169,7 @@ def test_the_key_is_not_in_the_repr():
 
 
 def test_opens_records_of_version_one():
-    """What the version before has sealed still opens, for its destination and field alone."""
+    """A record of the previous version can be opened, only for its destination and field."""
     sealed = seal_as_version_one(SECRET)
 
     assert make_vault().open(sealed, PLACE) == SECRET
@@ -179,7 +179,7 @@ def test_opens_records_of_version_one():
 
 
 def test_a_record_cannot_be_taken_back_to_version_one():
-    """A record of today with the version byte of yesterday does not open, or its organization would not be checked."""
+    """A current record with the previous version's byte cannot be opened; otherwise its organization would not be checked."""
     sealed = make_vault().seal(SECRET, PLACE)
 
     alike = Place(
@@ -194,7 +194,7 @@ def test_a_record_cannot_be_taken_back_to_version_one():
 
 
 def test_opens_with_any_key_of_the_ring_and_seals_with_the_first():
-    """During a rotation old records open, and new ones stand under the new key."""
+    """During a rotation old records can be opened, and new ones are sealed with the new key."""
     old = make_vault(OTHER_KEY).seal(SECRET, PLACE)
     vault = make_vault(KEY, OTHER_KEY)
 
@@ -205,7 +205,7 @@ def test_opens_with_any_key_of_the_ring_and_seals_with_the_first():
 
 @pytest.mark.parametrize("seal", [seal_as_version_one, lambda secret: make_vault().seal(secret, PLACE)])
 def test_a_rewrapped_record_needs_the_new_key_alone(seal):
-    """Brought under another key, a record opens without the old one, in its place and in no other."""
+    """A rewrapped record can be opened without the old key, in its own place only."""
     sealed = make_vault(OTHER_KEY, KEY).rewrap(seal(SECRET), PLACE, OTHER_KEY.key_id)
 
     assert make_vault(OTHER_KEY).open(sealed, PLACE) == SECRET
@@ -216,7 +216,7 @@ def test_a_rewrapped_record_needs_the_new_key_alone(seal):
 
 
 def test_a_record_that_does_not_open_is_not_rewrapped():
-    """Damage is not sealed in again under a new key as if it were sound, wherever in the record it is."""
+    """A damaged record cannot be rewrapped, wherever the damage is."""
     sealed = make_vault().seal(SECRET, PLACE)
 
     for at in range(len(sealed)):
@@ -226,7 +226,7 @@ def test_a_record_that_does_not_open_is_not_rewrapped():
 
 
 def test_looks_again_for_a_key_that_it_does_not_know():
-    """A record under a new key opens in a process that began before there was that key, and so does sealing under it."""
+    """A process that started before a key existed can open records of that key and seal with it."""
     keys = ChangingKeys(KEY)
     vault = Vault(keys, FakeRandom())
     sealed = make_vault(OTHER_KEY).seal(SECRET, PLACE)
@@ -239,7 +239,7 @@ def test_looks_again_for_a_key_that_it_does_not_know():
 
 
 def test_a_key_that_stays_unknown_fails_closed_with_one_alarm():
-    """Where another look does not find the key, nothing opens and nothing is sealed, and the log has one alarm for each place."""
+    """If the ring still lacks the key after a second read, nothing is opened or sealed, and each place is logged once."""
     heard = []
     vault = make_vault(alarm=lambda name, **values: heard.append((name, values)))
     sealed = make_vault(OTHER_KEY).seal(SECRET, PLACE)
@@ -258,7 +258,7 @@ def test_a_key_that_stays_unknown_fails_closed_with_one_alarm():
 
 
 def test_a_moved_record_sounds_an_alarm():
-    """A record in a foreign place is an alarm in the log, which names the place; once it opens again, the next one is new."""
+    """A record in another place is logged with the place; after it could be opened again, the next failure is logged, too."""
     heard = []
     vault = make_vault(alarm=lambda name, **values: heard.append((name, values["org_id"])))
     ours, theirs = vault.seal(SECRET, PLACE), vault.seal(SECRET, PLACE._replace(org_id="org_2"))
@@ -271,7 +271,7 @@ def test_a_moved_record_sounds_an_alarm():
 
 
 def test_goes_on_with_its_keys_while_their_place_cannot_be_read():
-    """Keys that are known stay in use when the file is gone; one that is not known is unknown, and no other error."""
+    """If the file is gone, known keys stay in use, and an unknown key is reported as unknown."""
     keys = ChangingKeys(KEY)
     vault = Vault(keys, FakeRandom())
     sealed, other = vault.seal(SECRET, PLACE), make_vault(OTHER_KEY).seal(SECRET, PLACE)
@@ -285,7 +285,7 @@ def test_goes_on_with_its_keys_while_their_place_cannot_be_read():
 
 
 def test_alarms_are_bounded():
-    """A store full of foreign records fills neither memory nor log."""
+    """Many foreign records fill neither memory nor log."""
     heard = []
     vault = make_vault(alarm=lambda name, **values: heard.append(name))
 

@@ -722,7 +722,7 @@ def test_the_command_says_what_it_did_and_what_is_next(tmp_path, folder, monkeyp
     again = run_aegis(monkeypatch, capsys, "vault", "rotate", "--drop-old", "--json")
 
     assert (done.status, dropped.status, again.status) == (0, 0, 0)
-    assert "2 destinations brought under it" in done.stdout
+    assert "2 destinations sealed with it" in done.stdout
     assert "aegis vault rotate --drop-old" in done.stdout
     assert "2 of 2 destinations" in done.stderr
     assert dropped.stdout.startswith("removed ")

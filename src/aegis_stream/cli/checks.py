@@ -220,7 +220,7 @@ def check_keys(keys: KeySource, vault: Vault, inspection: Inspection) -> Iterato
         return
     if not inspection.opens_sentinel(vault, sealing):
         yield Finding(
-            "master key", "problem", f"credentials are encrypted with key {sealing.key_id.hex()}, which is not in {keys.setting}",
+            "master key", "problem", f"credentials are sealed with key {sealing.key_id.hex()}, which is not in {keys.setting}",
             "restore that key from its backup; if there is no backup, see `aegis vault reset --help`",
         )  # fmt: skip
         return
@@ -239,7 +239,7 @@ def check_keys(keys: KeySource, vault: Vault, inspection: Inspection) -> Iterato
     old_form = inspection.count_to_rewrap(vault.stamp(sealing.key_id))
     if old_form and sealing.rewrapped_at is not None:
         yield Finding(
-            "master key", "note", f"{old_form} destinations are encrypted in the form of an older version, not bound to their organization",
+            "master key", "note", f"{old_form} destinations are sealed in the form of an older version, not bound to their organization",
             "run `aegis vault rotate`",
         )  # fmt: skip
 

@@ -25,6 +25,8 @@ from .checks import Finding, listed
 RESOLVE_TIMEOUT_S = 5.0
 AT_ONCE_MAX = 16
 """Destinations that are checked at the same time."""
+_NOT_TLS = frozenset({"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"})
+"""OpenSSL's reasons when the answer to a handshake is not TLS."""
 
 
 class _Target(NamedTuple):
@@ -146,10 +148,7 @@ class _TargetChecker:
                     "set ca_certificate to the certificate of its authority",
                 )
             except ssl.SSLError as error:
-                fault = (
-                    f"no TLS session: {error.reason or 'the handshake failed'}",
-                    "check the port, and the certificate of the receiver",
-                )
+                fault = _fault_of_tls(error)
             except OSError as error:
                 text = os.strerror(error.errno).lower() if error.errno else "the connection was lost"
                 fault = (
@@ -175,6 +174,18 @@ class _TargetChecker:
         writer.close()
         with contextlib.suppress(OSError):  # the connection was open: how it closes does not matter
             await writer.wait_closed()
+
+
+def _fault_of_tls(error: ssl.SSLError) -> tuple[str, str]:
+    if error.reason in _NOT_TLS:
+        return (
+            "no TLS session: the receiver speaks http, not https",
+            "check the port, or the scheme of the URL",
+        )
+    return (
+        f"no TLS session: {error.reason or 'the handshake failed'}",
+        "check the port, and the certificate of the receiver",
+    )
 
 
 def _bad(ids: str, where: str, detail: str, remedy: str) -> Finding:

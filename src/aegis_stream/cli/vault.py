@@ -1,4 +1,4 @@
-"""vault: the master key, on the store of the data directory itself, also while the service runs."""
+"""vault: the master key, on the store of the data directory itself; the service may run meanwhile."""
 
 import asyncio
 import sys
@@ -17,23 +17,24 @@ if TYPE_CHECKING:
 
 @click.group()
 def vault() -> None:
-    """The master key that seals stored credentials."""
+    """Rotate or reset the master key, which seals stored credentials."""
 
 
 @vault.command("rotate")
 @click.option(
     "--drop-old",
     is_flag=True,
-    help="Only remove older keys that nothing stands under any more from the key file.",
+    help="Only remove older keys from the key file, if no credential needs them any more.",
 )
 @JSON
 @CONFIG
 @click.pass_context
 def rotate(context: click.Context, drop_old: bool, as_json: bool, config: Path | None) -> int:
-    """Bring all credentials under a new master key, while the service runs; run again what was interrupted.
+    """Seal all credentials with a new master key.
 
-    A new key is made in the key file. Where the key comes by AEGIS_MASTER_KEY, put the new one and a comma in front of the
-    old one, restart the service with it, and run this with the same variable.
+    The service may run meanwhile. If a rotation was interrupted, run it again. The new key is created in the key file. If
+    the key is in AEGIS_MASTER_KEY, put the new one and a comma in front of the old one, restart the service with it, and run
+    this with the same variable.
     """
     from aegis_stream.wiring import make_log, make_rotation, open_stores  # noqa: PLC0415
 
@@ -61,14 +62,14 @@ def rotate(context: click.Context, drop_old: bool, as_json: bool, config: Path |
 @CONFIG
 @click.pass_context
 def reset(context: click.Context, yes: bool, as_json: bool, config: Path | None) -> int:
-    """Begin anew after a master key was lost or records were damaged: deletes what nobody can open any more.
+    """Delete destinations whose credentials cannot be decrypted.
 
-    Events stay. What is printed of each deleted destination is what is needed to make it anew, and to replay to it what the old
-    one had not sent.
+    Use this after a master key was lost or records were damaged. Events are kept. For each deleted destination it prints
+    what you need to create it again, and to replay to it what the old one had not sent.
     """
     from aegis_stream.wiring import make_log, make_rotation, open_stores  # noqa: PLC0415
 
-    confirm("Delete every destination whose credential does not open?", yes=yes)
+    confirm("Delete every destination whose credential cannot be decrypted?", yes=yes)
     settings, _ = read_settings(context, config)
     stores = open_stores(settings, make_log(settings.telemetry), check_keys=False)
     try:
@@ -81,7 +82,7 @@ def reset(context: click.Context, yes: bool, as_json: bool, config: Path | None)
         return 0
     for one in lost:
         click.echo(
-            f"deleted  {one.dst_id} of {one.org_id}; replay to its successor from sequence {one.cursor + 1}"
+            f"deleted  {one.dst_id} of {one.org_id}; replay to its replacement from sequence {one.cursor + 1}"
         )
     _print_rotated(done, rotation.keys.setting)
     return 0
@@ -89,21 +90,21 @@ def reset(context: click.Context, yes: bool, as_json: bool, config: Path | None)
 
 def _print_rotated(done: "Rotated", setting: str) -> None:
     click.echo(
-        f"master key {done.key_id} {'made' if done.made else 'found'} in {setting}; it seals from now on"
+        f"master key {done.key_id} {'created' if done.made else 'found'} in {setting}; it seals credentials from now on"
     )
-    click.echo(f"{done.rewrapped} destinations brought under it")
+    click.echo(f"{done.rewrapped} destinations sealed with it")
     if done.made:
-        click.echo(f"back {setting} up now, apart from the database")
+        click.echo(f"back up {setting} now, apart from the database")
     if done.broken:
         click.echo(
-            "these have a credential that does not open, and stay as they are: put the key back that is missing, or give them "
-            "up with `aegis vault reset`: " + ", ".join(done.broken),
+            f"cannot decrypt the credentials of {', '.join(done.broken)}, which are unchanged: restore the missing key, or delete "
+            "these destinations with `aegis vault reset`",
             err=True,
         )
     elif done.old:
         click.echo(
-            f"nothing stands under {', '.join(done.old)} any more: keep it for as long as backups from before, then "
-            "`aegis vault rotate --drop-old`, or leave it out where it is given"
+            f"no credential needs {', '.join(done.old)} any more: keep it while you keep backups from before, then run "
+            "`aegis vault rotate --drop-old`, or remove it from AEGIS_MASTER_KEY"
         )
 
 
@@ -111,10 +112,10 @@ def _print_dropped(dropped: tuple[str, ...], *, as_json: bool) -> None:
     if as_json:
         print_json({"dropped": dropped})
     else:
-        click.echo(f"removed {', '.join(dropped)}" if dropped else "there is no older key")
+        click.echo(f"removed {', '.join(dropped)}" if dropped else "there is no older key to remove")
 
 
 def _tell(done: int, total: int) -> None:
-    """Say how far it is: one moving line on a terminal, else a line for each step."""
+    """Report progress: one line that is overwritten on a terminal, else a line for each step."""
     begin, end = ("\r", done >= total) if sys.stderr.isatty() else ("", True)
     click.echo(f"{begin}{done} of {total} destinations", err=True, nl=end)

@@ -33,7 +33,7 @@ class SecretSettings:
     """Keys of the service itself."""
 
     master_key: Annotated[str | None, Secret("AEGIS_MASTER_KEY")] = field(default=None, repr=False)
-    """32 bytes in base64 that encrypt the stored credentials; None for master_key_file."""
+    """32 bytes in base64 that seal the stored credentials; None for master_key_file."""
     master_key_file: Annotated[Path | None, FilePath("AEGIS_MASTER_KEY_FILE")] = None
     """File with the master key; None for the generated master.key in data_dir."""
     operator_key: Annotated[

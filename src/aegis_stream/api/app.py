@@ -1,4 +1,4 @@
-"""The ASGI application: the hot path in front, the routes behind, and the one place where errors become HTTP."""
+"""The ASGI application: the hot path in front, the routes behind, and the mapping of errors to HTTP."""
 
 import asyncio
 from dataclasses import dataclass
@@ -56,11 +56,11 @@ class Application:
             if org_id is not None:
                 await self.ingest(org_id, scope, receive, send)
                 return
-        await self.routes(scope, receive, send)  # type: ignore[arg-type] # ASGI's types, written in two ways
+        await self.routes(scope, receive, send)  # type: ignore[arg-type] # two spellings of ASGI's types
 
 
 def create_app(service: Service) -> Application:
-    """Put the application together."""
+    """Build the application."""
     routes = Litestar(
         route_handlers=[*DOCUMENTED, healthz, readyz, metrics, docs, openapi_json],
         state=State({"service": service}),
@@ -74,7 +74,7 @@ def create_app(service: Service) -> Application:
         request_max_body_size=service.control.settings.api.call_bytes_max,
         guards=[gate],
         before_request=before_request,
-        openapi_config=None,  # the framework's own pages load scripts from elsewhere
+        openapi_config=None,  # the framework's own pages load scripts from other hosts
         logging_config=None,
         debug=False,
     )
@@ -85,7 +85,7 @@ def create_app(service: Service) -> Application:
 
 
 def make_ingest(service: Service) -> IngestEndpoint:
-    """Put the hot path together."""
+    """Build the hot path."""
 
     def on_bug(path: str, error: Exception) -> tuple[int, dict[str, str], bytes]:
         return _bug_problem(service, path, error)
@@ -118,24 +118,26 @@ def document() -> dict[str, Any]:
 
 @get("/healthz", include_in_schema=False, sync_to_thread=False)
 def healthz() -> dict[str, str]:
-    """Tell that the process answers."""
+    """Report that the process answers."""
     return {"status": "ok", "version": __version__}
 
 
 @get("/readyz", include_in_schema=False)
 async def readyz(request: AnyRequest) -> dict[str, str]:
-    """Tell that the store answers. Raises: Unavailable."""
+    """Report that the store answers. Raises: Unavailable."""
     try:
         async with asyncio.timeout(2):
             await destination_control.totals(control_of(request))
     except TimeoutError as error:
-        raise Unavailable("the store does not answer within 2 s", code="store-slow") from error
+        raise Unavailable(
+            "the store did not answer within 2 s: check the load of its disk", code="store-slow"
+        ) from error
     return {"status": "ready"}
 
 
 @get("/metrics", include_in_schema=False, media_type="text/plain; version=0.0.4")
 async def metrics(request: AnyRequest) -> str:
-    """Write all metrics in Prometheus' text format."""
+    """Return all metrics in the text format of Prometheus."""
     service = service_of(request)
     totals = await destination_control.totals(service.control)
     values: dict[str, list[tuple[str, int]]] = {
@@ -156,7 +158,7 @@ async def metrics(request: AnyRequest) -> str:
 
 @get("/docs", include_in_schema=False, media_type="text/html", sync_to_thread=False)
 def docs() -> Response[str]:
-    """Show the API's documentation; made here, so that it needs nothing from elsewhere."""
+    """Show the documentation of the API; it loads nothing from other hosts."""
     policy = "default-src 'none'; style-src 'unsafe-inline'"
     return Response(
         docs_page(document()), media_type="text/html", headers={"content-security-policy": policy}
@@ -174,33 +176,37 @@ def _ours(_: AnyRequest, error: AegisError) -> Response[bytes]:
 
 
 def _frameworks(request: AnyRequest, error: HTTPException) -> Response[bytes]:
-    """Say in our words what the framework found wrong."""
+    """Reword an error of the framework."""
     if isinstance(error, ValidationException):
         return _ours(request, _as_invalid(error))
     if error.status_code == 400:
         cause = error.__cause__
-        reason = "it is missing" if cause is None or isinstance(cause, KeyError) else str(cause)
-        return _ours(request, Malformed(f"the body cannot be read: {reason}"))
+        reason = "it is empty" if cause is None or isinstance(cause, KeyError) else str(cause)
+        return _ours(request, Malformed(f"the body cannot be read: {reason}: send a JSON object"))
     path, method = request.url.path[:200], request.method
     bytes_max = control_of(request).settings.api.call_bytes_max
     code, title, detail = {
-        404: ("no-such-path", "Not found", f"there is nothing at {path}: see /docs"),
-        405: ("method-not-allowed", "Method not allowed", f"{method} is not for this path: see /docs"),
-        413: ("too-large", "Too large", f"the body is larger than {bytes_max} bytes"),
-    }.get(error.status_code, ("request", "The request is not acceptable", str(error.detail)[:200]))
+        404: ("no-such-path", "Not found", f"the API has no path {path}: see /docs"),
+        405: ("method-not-allowed", "Method not allowed", f"this path does not support {method}: see /docs"),
+        413: (
+            "too-large",
+            "Too large",
+            f"the body is larger than {bytes_max} bytes, the limit of this call: send less",
+        ),
+    }.get(error.status_code, ("request", "Request rejected", str(error.detail)[:200]))
     status, headers, body = plain_problem(error.status_code, code, title, detail)
     headers |= dict(error.headers or {})
     if "allow" in headers and IngestEndpoint.org_of({"method": "POST", "path": path.rstrip("/")}) is not None:
-        headers["allow"] += ", POST"  # the framework does not know of the call in front of it
+        headers["allow"] += ", POST"  # the framework does not know the ingest call in front of it
     return _response((status, headers, body))
 
 
 def _unreadable(request: AnyRequest, error: UnicodeDecodeError) -> Response[bytes]:
-    return _ours(request, Malformed(f"the body is not UTF-8 (byte {error.start})"))
+    return _ours(request, Malformed(f"the body is not UTF-8 (byte {error.start}): encode it as UTF-8"))
 
 
 def _too_deep(request: AnyRequest, _: RecursionError) -> Response[bytes]:
-    return _ours(request, Malformed("the body is nested too deeply: no call needs more than a few levels"))
+    return _ours(request, Malformed("the body is nested too deeply: no call needs more than 5 levels"))
 
 
 def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
@@ -208,24 +214,29 @@ def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
 
 
 def _bug_problem(service: Service, path: str, error: Exception) -> tuple[int, dict[str, str], bytes]:
-    """Log an error that must not happen: its kind and place, never its text, which may hold what a user sent."""
+    """Log an unexpected error: its kind and place, never its text, which may contain what a user sent."""
     service.telemetry.error(
         "service.failed", path=path[:200], kind=type(error).__name__, place=place_of(error)
     )
-    return plain_problem(500, "internal", "Internal error", "this is a bug: the service's log says more")
+    return plain_problem(
+        500,
+        "internal",
+        "Internal error",
+        "this is a bug: the service's log has the details; please report it",
+    )
 
 
 def _as_invalid(error: ValidationException) -> Invalid:
-    """Turn the framework's list of complaints into field problems."""
+    """Turn the framework's list of errors into field problems."""
     problems = []
     extra = error.extra if isinstance(error.extra, list) else []
     for one in extra:
-        message = str(one.get("message", "is not valid"))
+        message = str(one.get("message", "is invalid"))
         key = str(one.get("key", "") or "").removeprefix("data.")
         if "unknown field" in message:
             unknown = message.partition("`")[2].partition("`")[0]
             key = f"{key}.{unknown}" if key and key != "data" else unknown
-            message = "is not a field of this call: leave it out, or see /docs for its spelling"
+            message = "is not a field of this call: omit it, or see /docs for its spelling"
         elif "missing required field" in message:
             missing = message.partition("`")[2].partition("`")[0]
             key, message = missing, "is required"
@@ -236,11 +247,9 @@ def _as_invalid(error: ValidationException) -> Invalid:
         )
     if not extra or any(one.get("message") == "'data'" for one in extra):
         return Malformed(
-            "the body is missing or not a JSON object: send one with Content-Type: application/json"
+            "the body is missing, or is not a JSON object: send one with Content-Type: application/json"
         )
-    detail = (
-        "; ".join(f"{one.field} {one.message}".lstrip() for one in problems) or "the request is not valid"
-    )
+    detail = "; ".join(f"{one.field} {one.message}".lstrip() for one in problems) or "the request is invalid"
     return Invalid(detail, problems=tuple(problems))
 
 

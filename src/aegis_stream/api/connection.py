@@ -111,8 +111,8 @@ class BoundedHttp(HttpToolsProtocol):
                 *plain_problem(
                     503,
                     "too-many-connections",
-                    "Not available now",
-                    f"{room.connections_max} connections are open and at work: try again in a moment",
+                    "Service unavailable",
+                    f"{room.connections_max} connections are open, the limit: try again in a moment",
                 )
             )
             return
@@ -147,7 +147,7 @@ class BoundedHttp(HttpToolsProtocol):
                     408,
                     "too-slow",
                     "Too slow",
-                    f"the {what} of the request did not arrive in time: send it at once",
+                    f"the {what} of the request did not arrive in time: send it without pauses",
                 )
             )
         else:
@@ -223,7 +223,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._refused:
             return
         if len(self.headers) > room.headers_max:
-            self._refuse_head("more than", room.headers_max, "headers")
+            self._refuse_head("longer than", room.headers_max, "headers")
             return
         if self._head_bytes + self._chunk_bytes > room.header_bytes_max:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
@@ -284,7 +284,9 @@ class BoundedHttp(HttpToolsProtocol):
         """Answer what is not HTTP."""
         del msg
         self._refuse(
-            *plain_problem(400, "malformed", "The body cannot be read", "this is not a request of HTTP/1.1")
+            *plain_problem(
+                400, "malformed", "The request cannot be read", "this is not a valid HTTP/1.1 request"
+            )
         )
 
     def _refuse_head(self, what: str, limit: int, unit: str) -> None:
@@ -293,7 +295,7 @@ class BoundedHttp(HttpToolsProtocol):
                 431,
                 "head-too-large",
                 "Head too large",
-                f"the head of the request has {what} {limit} {unit}: send less",
+                f"the head of the request is {what} {limit} {unit}, the limit: send fewer or shorter headers",
             )
         )
 

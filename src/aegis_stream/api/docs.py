@@ -1,4 +1,4 @@
-"""What every route says of itself in the OpenAPI document: errors with examples, in one place."""
+"""The errors of every route in the OpenAPI document, with examples."""
 
 from litestar.openapi.datastructures import ResponseSpec
 from litestar.openapi.spec import Example
@@ -6,56 +6,61 @@ from litestar.openapi.spec import Example
 from .problems import MEDIA_TYPE, TYPE_BASE, FieldError, Problem
 
 _EXAMPLES = {
-    400: Problem(TYPE_BASE + "malformed", "The body cannot be read", 400, "the body is not JSON"),
+    400: Problem(
+        TYPE_BASE + "malformed",
+        "The body cannot be read",
+        400,
+        "the body cannot be read: JSON is malformed: invalid character (byte 0)",
+    ),
     401: Problem(
         TYPE_BASE + "unknown-key",
         "Not authenticated",
         401,
-        "this API key is not known: it may be mistyped, revoked or expired",
+        "unknown API key: it may be mistyped, revoked or expired",
     ),
     403: Problem(
         TYPE_BASE + "denied",
-        "Not allowed",
+        "Forbidden",
         403,
-        "this key has scope read; the call needs admin: use another key",
+        "this key has scope read; the call needs scope admin: use a key with that scope",
     ),
     404: Problem(
         TYPE_BASE + "not-found", "Not found", 404, "there is no destination 'dst_…' in this organization"
     ),
     409: Problem(
         TYPE_BASE + "organization-exists",
-        "Contradicts what is stored",
+        "Conflict",
         409,
-        "there is an organization org_abc already: choose another id",
+        "organization org_abc exists already: choose another id",
     ),
     413: Problem(
         TYPE_BASE + "too-large",
         "Too large",
         413,
-        "the body is larger than 10485760 bytes (after decompression): send smaller batches",
+        "the body is larger than 10485760 bytes, the limit before and after decompression: send smaller batches",
     ),
     415: Problem(
         TYPE_BASE + "unsupported-media-type",
         "Unsupported media type",
         415,
-        "send application/json or application/x-ndjson",
+        "Content-Type 'text/plain' is not supported: send application/json or application/x-ndjson",
     ),
     422: Problem(
         TYPE_BASE + "invalid",
-        "Not acceptable as it is",
+        "Invalid request",
         422,
         "url: must begin with https://",
         [FieldError("url", "must begin with https://")],
     ),
     429: Problem(
         TYPE_BASE + "rate-limited",
-        "Too much at once",
+        "Too many requests",
         429,
-        "this key may call 2000 times in 2 s: spread the calls, or send events in batches",
+        "too many calls with this key; the limit is 2000 in 2 s: slow down, or send events in batches",
     ),
     503: Problem(
         TYPE_BASE + "store-full",
-        "Not available now",
+        "Service unavailable",
         503,
         "the disk is full: nothing was stored; free some space",
     ),

@@ -1,7 +1,7 @@
 """The hot path: POST /api/orgs/{org_id}/events (step 1).
 
-A bare ASGI handler, in front of the framework: authenticate, read the body with a limit, cut it into raw items, record
-them, answer. The items' bytes are not written anew; they are decoded once, for the fields of the envelope.
+A bare ASGI handler in front of the framework: authenticate, read the body within its limits, split it into raw items, record
+them, answer. The bytes of an item are stored as sent; they are decoded once, to read the fields of the envelope.
 """
 
 import asyncio
@@ -32,9 +32,9 @@ from .counts import IngestCounts
 from .problems import problem_of
 
 RATIO_FROM_BYTES = 1024 * 1024
-"""Up to this size a body may be compressed to any ratio."""
+"""Up to this decompressed size a body may have any compression ratio."""
 ZSTD_STEP_BYTES = 256
-"""Compressed bytes unpacked at once: a block of 4 bytes may become 128 KiB, so a step grows to 8 MiB at most."""
+"""Compressed bytes per step: a block of 4 bytes may become 128 KiB, so a step yields 8 MiB at most."""
 JSON_TYPES = frozenset({"application/json", ""})
 LINES_TYPES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
@@ -55,13 +55,13 @@ _JSON_HEADERS = [(b"content-type", b"application/json")]
 
 @dataclass(frozen=True, slots=True)
 class RequestBounds:
-    """How large and how slow a request may be; the settings say why.
+    """Limits of a request in size and time; the settings give the reasons.
 
     Args:
         bytes_max: of the body, before and after decompression.
         events_max: in one request.
         timeout_s: longest time for the body to arrive, seconds.
-        ratio_max: bytes that a compressed byte may become, once the body is longer than RATIO_FROM_BYTES.
+        ratio_max: most bytes that one compressed byte may become, in bodies longer than RATIO_FROM_BYTES.
     """
 
     bytes_max: int
@@ -72,10 +72,10 @@ class RequestBounds:
 
 @dataclass(slots=True)
 class IngestEndpoint:
-    """Answers ingest requests; `org_of` tells whether a request is one.
+    """Answers ingest requests; `org_of` tells whether a request is one of them.
 
     Args:
-        on_bug: told of what must not happen: (path, error) → the answer.
+        on_bug: called with path and error when something raises that must not; returns the answer.
     """
 
     access: Access
@@ -103,8 +103,8 @@ class IngestEndpoint:
             status, named, body = problem_of(error)
             headers = [(name.encode(), value.encode()) for name, value in named.items()]
             if isinstance(error, TooLarge | Unavailable):
-                headers.append((b"connection", b"close"))  # what is left of the body is not worth reading
-        except Exception as error:  # noqa: BLE001 - the last resort: said in the log, and in a problem of its own
+                headers.append((b"connection", b"close"))  # the rest of the body is not read
+        except Exception as error:  # noqa: BLE001 - the last resort: logged, and answered as an internal error
             status, named, body = self.on_bug(scope["path"], error)
             headers = [(name.encode(), value.encode()) for name, value in named.items()]
         self.counts.answered(status)
@@ -131,7 +131,7 @@ class IngestEndpoint:
         media = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
         if media not in JSON_TYPES and media not in LINES_TYPES:
             raise Unsupported(
-                f"Content-Type {media[:100]!r} is not taken: send application/json or application/x-ndjson"
+                f"Content-Type {media[:100]!r} is not supported: send application/json or application/x-ndjson"
             )
         bounds = self.bounds
         if length is not None and length.isdigit() and int(length) > bounds.bytes_max:
@@ -167,7 +167,7 @@ def answer(recorded: Recorded) -> bytes:
 async def read_body(receive: Receive, bounds: RequestBounds) -> bytes:
     """Read a request body within its bounds.
 
-    Raises: TooLarge. Malformed when the client went away or took too long.
+    Raises: TooLarge. Malformed when the client closed the connection or took too long.
     """
     message = await receive()
     if message["type"] == "http.request" and not message.get("more_body"):
@@ -181,7 +181,7 @@ async def read_body(receive: Receive, bounds: RequestBounds) -> bytes:
         async with asyncio.timeout(bounds.timeout_s):
             while True:
                 if message["type"] == "http.disconnect":
-                    raise Malformed("the connection ended before the body did")
+                    raise Malformed("the connection was closed before the end of the body")
                 chunks.append(message.get("body", b""))
                 size += len(chunks[-1])
                 if size > bounds.bytes_max:
@@ -190,11 +190,13 @@ async def read_body(receive: Receive, bounds: RequestBounds) -> bytes:
                     return b"".join(chunks)
                 message = await receive()
     except TimeoutError:
-        raise Malformed(f"the body took longer than {bounds.timeout_s:g} s to arrive") from None
+        raise Malformed(
+            f"the body did not arrive within {bounds.timeout_s:g} s: send it without pauses"
+        ) from None
 
 
 def _split(body: bytes, bounds: RequestBounds, *, lines: bool) -> list[bytes]:
-    """Cut a body into raw items. Raises: Malformed, TooLarge, Invalid."""
+    """Split a body into raw items. Raises: Malformed, TooLarge, Invalid."""
     if lines:
         items = [stripped for line in body.split(b"\n") if (stripped := line.strip())]
     elif body.lstrip(b" \t\r\n")[:1] == b"[":
@@ -203,13 +205,13 @@ def _split(body: bytes, bounds: RequestBounds, *, lines: bool) -> list[bytes]:
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             reason = str(error).partition(" - at `$")[0]
             raise Malformed(
-                f"the body is not a JSON array: {reason}", problems=(FieldProblem("", reason),)
+                f"the body is not a valid JSON array: {reason}", problems=(FieldProblem("", reason),)
             ) from error
     else:
         items = [stripped] if (stripped := body.strip()) else []
     if not items:
         raise Invalid(
-            "the body has no events: send a JSON object, an array, or NDJSON",
+            "the body contains no events: send a JSON object, an array or NDJSON",
             problems=(FieldProblem("", "no events"),),
         )
     if len(items) > bounds.events_max:
@@ -220,7 +222,7 @@ def _split(body: bytes, bounds: RequestBounds, *, lines: bool) -> list[bytes]:
 
 
 def _decompress(body: bytes, encoding: bytes, bounds: RequestBounds) -> bytes:
-    """Undo Content-Encoding, stopping at the limit: a bomb costs no more than a full request.
+    """Decompress a body, stopping at the limit, so that a decompression bomb costs no more than a full request.
 
     Raises: Malformed, Unsupported, TooLarge.
     """
@@ -229,7 +231,7 @@ def _decompress(body: bytes, encoding: bytes, bounds: RequestBounds) -> bytes:
         return body
     if name not in ("gzip", "zstd"):
         raise Unsupported(
-            f"Content-Encoding {name[:100]!r} is not taken: send gzip, zstd or none",
+            f"Content-Encoding {name[:100]!r} is not supported: send gzip, zstd or none",
             code="unsupported-encoding",
         )
     by_ratio = max(RATIO_FROM_BYTES, len(body) * bounds.ratio_max)
@@ -239,24 +241,28 @@ def _decompress(body: bytes, encoding: bytes, bounds: RequestBounds) -> bytes:
             inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
             whole = inflater.decompress(body, most + 1)
             if len(whole) <= most and (not inflater.eof or inflater.unused_data):
-                raise Malformed("the body is not one whole gzip member")
+                raise Malformed(
+                    "the gzip body is truncated, or bytes follow its end: send one complete gzip member"
+                )
         else:
             whole = _unpack_zstd(body, most)
     except (zlib.error, zstandard.ZstdError) as error:
-        raise Malformed(f"the body is not {name}: {error}") from error
+        raise Malformed(f"the body is not valid {name}: {error}") from error
     if len(whole) > most == bounds.bytes_max:
         raise _body_too_large(bounds)
     if len(whole) > most:
         raise TooLarge(
-            f"the body grows more than {bounds.ratio_max}-fold in decompression: send smaller batches, or less compressed"
+            f"the body grows more than {bounds.ratio_max} times in decompression, the limit: send smaller batches, or compress less"
         )
     return whole
 
 
 def _unpack_zstd(body: bytes, most: int) -> bytes:
-    """Decompress whole zstd frames, a few bytes at a time so that a bomb is noticed before it has grown. Raises: Malformed."""
+    """Decompress zstd frames a few bytes at a time, so that a bomb is noticed before it grows. Raises: Malformed."""
     whole, place = bytearray(), 0
-    window = max(most, 1 << 23)  # what every encoder may use by default (RFC 8878 section 3.1.1.1.2)
+    window = max(
+        most, 1 << 23
+    )  # the window that every encoder may use by default (RFC 8878 section 3.1.1.1.2)
     frame = zstandard.ZstdDecompressor(max_window_size=window).decompressobj()
     while place < len(body) and len(whole) <= most:
         piece = body[place : place + ZSTD_STEP_BYTES]
@@ -267,11 +273,11 @@ def _unpack_zstd(body: bytes, most: int) -> bytes:
             if place < len(body):
                 frame = zstandard.ZstdDecompressor(max_window_size=window).decompressobj()
     if len(whole) <= most and not frame.eof:
-        raise Malformed("the body is not one whole zstd frame after the other: its end is missing")
+        raise Malformed("the zstd body is truncated: send the complete body again")
     return bytes(whole)
 
 
 def _body_too_large(bounds: RequestBounds) -> TooLarge:
     return TooLarge(
-        f"the body is larger than {bounds.bytes_max} bytes (after decompression): send smaller batches"
+        f"the body is larger than {bounds.bytes_max} bytes, the limit before and after decompression: send smaller batches"
     )

@@ -1,4 +1,4 @@
-"""The one map from our errors to HTTP: status, headers, problem+json (RFC 9457)."""
+"""Errors → HTTP: status, headers and problem+json (RFC 9457), in one table."""
 
 from typing import Any
 
@@ -21,24 +21,24 @@ from aegis_stream.errors import (
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "https://aegis-audit-stream.invalid/problems/"
 
-# The first class that fits decides, so the narrow ones stand above the wide ones.
+# The first class that matches decides, so subclasses stand above their base classes.
 STATUSES: tuple[tuple[type[AegisError], int, str], ...] = (
     (Malformed, 400, "The body cannot be read"),
     (TooLarge, 413, "Too large"),
     (Unsupported, 415, "Unsupported media type"),
-    (Invalid, 422, "Not acceptable as it is"),
+    (Invalid, 422, "Invalid request"),
     (Unauthenticated, 401, "Not authenticated"),
-    (Denied, 403, "Not allowed"),
+    (Denied, 403, "Forbidden"),
     (NotFound, 404, "Not found"),
-    (Conflict, 409, "Contradicts what is stored"),
-    (Limited, 429, "Too much at once"),
-    (Unavailable, 503, "Not available now"),
+    (Conflict, 409, "Conflict"),
+    (Limited, 429, "Too many requests"),
+    (Unavailable, 503, "Service unavailable"),
     (AegisError, 500, "Internal error"),
 )
 
 
 class FieldError(msgspec.Struct):
-    """One thing that is wrong with one field."""
+    """One problem of one field."""
 
     field: str
     message: str
@@ -71,6 +71,6 @@ def problem_of(error: AegisError) -> tuple[int, dict[str, str], bytes]:
 
 
 def plain_problem(status: int, code: str, title: str, detail: str) -> tuple[int, dict[str, str], bytes]:
-    """Return status, headers and body for what the framework found wrong: no such path, no such method."""
+    """Return status, headers and body for an error that is not an AegisError, such as an unknown path."""
     body: Any = Problem(TYPE_BASE + code, title, status, detail)
     return status, {"content-type": MEDIA_TYPE}, msgspec.json.encode(body)

@@ -39,7 +39,7 @@ async def decode_strict(request: Request[Any, Any, Any], data: T) -> T:
         message = message.replace("`", "").replace("Expected", "expected")
         raise Invalid(f"{field} {message}", problems=(FieldProblem(field, message),)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Malformed(f"the body cannot be read: {error}") from error
+        raise Malformed(f"the body is not valid JSON: {error}") from error
 
 
 def moment(value: datetime | str | None, field: str) -> Micros | None:

@@ -1,6 +1,6 @@
-"""Who may call what: one table of every call, and the gate that reads it before anything else of a request is looked at.
+"""Who may call what: one table of all calls, and the gate that checks it before anything else of a request is read.
 
-The application does not start while the table and the routes differ, so a new route cannot be open by accident.
+The application does not start while table and routes differ, so that no new route can be open by accident.
 """
 
 import enum
@@ -25,7 +25,7 @@ class Right(enum.StrEnum):
 
     OPEN = "open"  # no key
     OPERATOR = "operator"  # the operator key, and no other
-    ANY = "any"  # any key of the organization in the path
+    ANY = "any"  # any key of the organization in the URL
     ADMIN = "admin"  # a key of it with this scope; admin includes the two below
     INGEST = "ingest"
     READ = "read"
@@ -36,7 +36,7 @@ _KEYS = ORGANIZATION + "/api-keys"
 _ALL = ORGANIZATION + "/forwarding-destinations"
 _ONE = _ALL + "/{destination_id}"
 INGEST_CALL = ("POST", ORGANIZATION + "/events")
-"""The one call that is answered in front of the framework."""
+"""The one call that does not reach the framework."""
 
 RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/healthz"): Right.OPEN,
@@ -73,11 +73,11 @@ RIGHTS: dict[tuple[str, str], Right] = {
 """Every call, and what it needs."""
 
 SCOPES = {Right.ANY: None, Right.ADMIN: Scope.ADMIN, Right.INGEST: Scope.INGEST, Right.READ: Scope.READ}
-"""The scope that a right asks of a key of the organization."""
+"""The scope that a right requires of a key; None for any."""
 
 
 def calls_of(routes: Litestar) -> set[tuple[str, str]]:
-    """Return every call that the framework answers; OPTIONS, which it adds itself, tells methods and nothing else."""
+    """Return every call that the framework answers, without OPTIONS, which it adds itself."""
     return {
         (method, route.path_format)
         for route in routes.routes
@@ -87,7 +87,7 @@ def calls_of(routes: Litestar) -> set[tuple[str, str]]:
 
 
 def check_rights(routes: Litestar) -> None:
-    """Refuse to start with a call that the table does not know, or a row without its call. Raises: RuntimeError."""
+    """Check that every call has its row in the table, and every row its call. Raises: RuntimeError."""
     answered = calls_of(routes) | {INGEST_CALL}
     lacking, idle = answered - RIGHTS.keys(), RIGHTS.keys() - answered
     if lacking or idle:
@@ -107,10 +107,10 @@ def queries_of(routes: Litestar) -> dict[tuple[str, str], frozenset[str]]:
 
 
 async def before_request(request: Request[Any, Any, Any]) -> Response[None] | None:
-    """Answer OPTIONS with the methods of a path, of which the framework knows only some; refuse a query that is not understood.
+    """Answer OPTIONS with all methods of a path, of which the framework knows only some; reject an unknown query parameter.
 
     Returns: None for every other call, which then goes on.
-    Raises: Invalid when a query parameter is not one of the call's, or stands twice.
+    Raises: Invalid when a query parameter does not belong to the call, or appears twice.
     """
     scope = request.scope
     if request.method == "OPTIONS":
@@ -124,9 +124,9 @@ def _check_query(request: Request[Any, Any, Any], known: frozenset[str]) -> None
     seen: set[str] = set()
     for name, _ in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
         if name not in known:
-            message = "is no query parameter of this call: leave it out, or see /docs for its spelling"
+            message = "is not a query parameter of this call: omit it, or see /docs for its spelling"
         elif name in seen:
-            message = "stands twice in the query: which one counts is not defined"
+            message = "appears twice in the query: send it once"
         else:
             seen.add(name)
             continue
@@ -134,12 +134,12 @@ def _check_query(request: Request[Any, Any, Any], known: frozenset[str]) -> None
 
 
 def allowed_methods(path: str) -> str:
-    """Return the value of an Allow header for a path as it stands in the table."""
+    """Return the value of an Allow header for a path as it is written in the table."""
     return ", ".join(sorted({method for method, one in RIGHTS if one == path} | {"OPTIONS"}))
 
 
 async def admit(access: Access, connection: AnyConnection) -> None:
-    """Let a call pass that its key may make, and note who calls; runs before the body is read.
+    """Check that the key of a call allows it, and note who calls; runs before the body is read.
 
     Raises: Unauthenticated, NotFound (another organization's), Denied (scope), Limited, Unavailable.
     """
@@ -170,10 +170,10 @@ def caller_of(request: Request[Any, Any, Any]) -> Caller:
 
 
 def address_of(connection: AnyConnection) -> str | None:
-    """Return the address of the client, None where the server does not tell."""
+    """Return the address of the client, None when unknown."""
     return connection.client.host if connection.client is not None else None
 
 
 async def gate(connection: AnyConnection, _: BaseRouteHandler) -> None:
-    """Guard every route, as the framework calls it."""
+    """Check every call; the framework calls this guard."""
     await admit(connection.app.state.service.control.access, connection)

@@ -1,4 +1,4 @@
-"""One service for the trials of a test process: each has an organization of its own."""
+"""One service for all trials of a test process; each trial has its own organization."""
 
 from collections.abc import Iterator
 
@@ -10,6 +10,6 @@ from support.service import RunningService, running_service
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """Return a running service whose retries nobody has to wait for."""
+    """Return a running service with very short retry delays."""
     with running_service(tmp_path_factory.mktemp("contract"), **QUICK) as running:
         yield running

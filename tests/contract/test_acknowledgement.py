@@ -1,4 +1,4 @@
-"""Splunk's indexer acknowledgement through the whole service: an event is delivered when it is indexed, and no earlier.
+"""Splunk's indexer acknowledgement through the whole service: an event is delivered only when it is indexed.
 
 What becomes of a request that is never confirmed takes minutes: tests/unit/pipeline/test_confirm.py has it on a clock of its own.
 """
@@ -22,7 +22,7 @@ TOKEN = "value-of-SPLUNK_HEC_TOKEN"
 
 
 def test_events_are_delivered_when_they_are_indexed(service: RunningService) -> None:
-    """While Splunk says "not yet" its events are on their way, neither delivered nor sent again; once it has confirmed them they are delivered."""
+    """While Splunk says "not yet", events are neither delivered nor sent again; when it confirms them, they are delivered."""
     with trial(service, "splunk", target=TARGET, has_acks=True, ack_after=10**6) as one:
         stub = one.stub
         assert isinstance(stub, Splunk)
@@ -39,7 +39,7 @@ def test_events_are_delivered_when_they_are_indexed(service: RunningService) -> 
 
 
 def test_every_event_is_delivered_once(service: RunningService) -> None:
-    """All events arrive, each once, although the first questions about them are answered with a no."""
+    """All events arrive once, although the first questions about them are answered with no."""
     stub = Splunk(token=TOKEN, has_acks=True, ack_after=1)
     with serving(stub), session(service) as client:
         events = audit_events(client.organization.org_id)
@@ -57,7 +57,7 @@ def test_every_event_is_delivered_once(service: RunningService) -> None:
 
 
 def test_a_question_goes_where_the_events_went(service: RunningService) -> None:
-    """It is a POST of JSON with the ackIds, to the path for questions, with the channel of the URL, the credential and the headers, never compressed."""
+    """The question is a POST of JSON with the ackIds, to the ack path, with the URL's channel, the credential and the headers, never compressed."""
     fields = {"headers": {"X-Route": "one"}, "compression": "gzip"}
     with trial(service, "splunk", target=TARGET, fields=fields, has_acks=True) as one:
         stub = one.stub
@@ -77,7 +77,7 @@ def test_a_question_goes_where_the_events_went(service: RunningService) -> None:
 
 
 def test_what_is_lost_before_it_is_indexed_is_never_delivered(service: RunningService) -> None:
-    """Of two requests of which one is lost behind its 200, only the events of the other one count as delivered."""
+    """If one of two requests is lost behind its 200, only the events of the other one count as delivered."""
     with trial(service, "splunk", target=TARGET, has_acks=True) as one:
         stub = one.stub
         assert isinstance(stub, Splunk)
@@ -102,7 +102,7 @@ def test_what_is_lost_before_it_is_indexed_is_never_delivered(service: RunningSe
 def test_a_token_with_acknowledgement_wants_a_channel(
     target: str, code: int, service: RunningService
 ) -> None:
-    """Without a channel, or with one that is no GUID, the destination fails and says what to put into the URL; with one, everything arrives."""
+    """Without a channel, or with one that is not a GUID, the destination fails and says what to add to the URL; with one, everything arrives."""
     with trial(service, "splunk", target=target, has_acks=True) as one:
         one.record(3)
         assert one.wait() == {"delivered": 0, "dead": 3}
@@ -121,7 +121,7 @@ def test_a_token_with_acknowledgement_wants_a_channel(
 
 
 def test_a_token_without_acknowledgement_is_not_asked(service: RunningService) -> None:
-    """Where the answer has no ackId it is Splunk's word, also with a channel in the URL."""
+    """An answer without an ackId counts as delivered, also with a channel in the URL."""
     with trial(service, "splunk", target=TARGET) as one:
         stub = one.stub
         assert isinstance(stub, Splunk)

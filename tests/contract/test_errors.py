@@ -1,4 +1,4 @@
-"""What destinations answer when something is wrong, in their contracts' words, and what becomes of the events then.
+"""What destinations answer if something is wrong, by their contracts, and what happens to the events.
 
 Nothing is lost: a credential is corrected and what waited arrives; a busy destination is asked again; a request that is too
 large is cut; an event that is refused stands alone in the end. What arrives twice does so only where a destination keeps both.
@@ -59,7 +59,7 @@ def stored_once(one: Trial) -> bool:
     ],
 )
 def test_a_wrong_credential_loses_nothing(name: str, status: int, service: RunningService) -> None:
-    """While the credential is wrong the destination is failing and says so; when it is right everything arrives, each event once."""
+    """With a wrong credential the destination is failing and says so; when it is corrected, every event arrives once."""
     with trial(service, name, fields={"auth_header_value": "wrong"}) as one:
         one.record(3)
         assert one.wait() == {"delivered": 0, "dead": 3}
@@ -78,7 +78,7 @@ def test_a_wrong_credential_loses_nothing(name: str, status: int, service: Runni
 
 
 def test_a_backlog_waits_in_the_log_for_the_right_credential(service: RunningService) -> None:
-    """Of many events only a few are tried with a wrong credential; the others keep all their attempts."""
+    """With a wrong credential only a few of many events are attempted; the others keep all their attempts."""
     batch = {"max_events": 1, "max_wait_ms": 0}
     with trial(service, "cribl", fields={"auth_header_value": "wrong", "batch": batch}) as one:
         one.record(400)
@@ -128,7 +128,7 @@ def test_a_backlog_waits_in_the_log_for_the_right_credential(service: RunningSer
 def test_what_somebody_must_fix_waits_for_it(
     name: str, reply: Reply, words: str, service: RunningService
 ) -> None:
-    """An answer about the destination costs no event: what was given up is redriven when the destination is well again."""
+    """An answer about the destination costs no event: dead letters are redriven when the destination recovers."""
     with trial(service, name) as one:
         one.stub.script(*[reply] * 3)
         one.record(3)
@@ -146,7 +146,7 @@ def test_what_somebody_must_fix_waits_for_it(
 
 @pytest.mark.parametrize("name", BATCHING + SINGLE)
 def test_a_busy_destination_is_asked_again(name: str, service: RunningService) -> None:
-    """What is refused because there is too much is sent again, and is there once."""
+    """Events that are rejected because of overload are sent again, and stored once."""
     with trial(service, name) as one:
         busy = one.stub.busy
         one.stub.script(Reply(busy.status, busy.body))
@@ -173,7 +173,7 @@ def test_a_busy_destination_is_asked_again(name: str, service: RunningService) -
     ],
 )
 def test_a_passing_fault_costs_nothing(name: str, fault: str, service: RunningService) -> None:
-    """What a destination cannot take at one moment, all or a half of it, it has a moment later, and once."""
+    """Events that a destination cannot store now, all or half of them, are stored later, once."""
     with trial(service, name) as one:
         one.stub.fail(fault, times=1)
         one.record(4)
@@ -183,7 +183,7 @@ def test_a_passing_fault_costs_nothing(name: str, fault: str, service: RunningSe
 
 
 def test_a_warning_of_the_receiver_is_in_the_log(service: RunningService) -> None:
-    """An OTLP receiver that took everything and has something to say about it is heard."""
+    """The warning of an OTLP receiver that accepted everything is shown."""
     with trial(service, "otlp") as one:
         one.stub.fail("warn")
         one.record(4)
@@ -195,7 +195,7 @@ def test_a_warning_of_the_receiver_is_in_the_log(service: RunningService) -> Non
 
 @pytest.mark.parametrize("name", ["new-relic", "sentinel", "otlp", "splunk", "datadog"])
 def test_retry_after_is_kept(name: str, service: RunningService) -> None:
-    """With a Retry-After the next attempt is no earlier than it says, and nothing is given up."""
+    """With a Retry-After the next attempt is no earlier, and no event is dead-lettered."""
     with trial(service, name) as one:
         busy = one.stub.busy
         one.stub.script(Reply(busy.status, busy.body, (("Retry-After", "120"),)))
@@ -218,7 +218,7 @@ def test_retry_after_is_kept(name: str, service: RunningService) -> None:
 
 @pytest.mark.parametrize("name", BATCHING)
 def test_a_request_that_is_too_large_is_cut(name: str, service: RunningService) -> None:
-    """Events of a request that is too large arrive in smaller ones; one that is too large by itself is a dead letter."""
+    """Events of a too large request arrive in smaller requests; an event that alone is too large is a dead letter."""
     with trial(service, name) as one:
         one.stub.body_bytes_max = 6000  # type: ignore[misc]
         one.record(COUNT)
@@ -256,7 +256,7 @@ def test_a_request_that_is_too_large_is_cut(name: str, service: RunningService) 
 def test_a_refused_event_stands_alone_in_the_end(
     name: str, requests_max: int, may_repeat: bool, service: RunningService
 ) -> None:
-    """One event of 64 that is refused is found within few requests and is a dead letter; all others are delivered."""
+    """One rejected event of 64 is found with few requests and becomes a dead letter; all others are delivered."""
     with trial(service, name, refused_ids={POISON}) as one:
         record_with_poison(one, name)
 
@@ -269,7 +269,7 @@ def test_a_refused_event_stands_alone_in_the_end(
 
 
 def record_with_poison(one: Trial, name: str) -> None:
-    """Record 64 events, one of which the destination will refuse; they are in the log at once."""
+    """Record 64 events in one request, one of which the destination will reject."""
     if name != "fluentd":
         one.record(COUNT)
         return
@@ -283,7 +283,7 @@ def record_with_poison(one: Trial, name: str) -> None:
 
 
 def test_logstash_does_not_keep_an_event_from_the_others(service: RunningService) -> None:
-    """Where Logstash answers 500 because of one event of 64, that one is a dead letter after its attempts; the others arrive, and so does what follows."""
+    """If Logstash answers 500 because of one event of 64, that one is a dead letter after its attempts; the others and later events arrive."""
     with trial(service, "logstash", refused_ids={POISON}) as one:
         one.record(COUNT)
         assert one.wait() == {"delivered": COUNT - 1, "dead": 1}
@@ -297,7 +297,7 @@ def test_logstash_does_not_keep_an_event_from_the_others(service: RunningService
 
 
 def test_a_line_far_behind_is_told_why(service: RunningService) -> None:
-    """What Loki refuses for its place in time is a dead letter, says so and blames nothing else; the newer ones arrive, also in one request."""
+    """An event that Loki rejects because of its age is a dead letter with that reason; newer ones arrive, also in the same request."""
     with trial(service, "loki", fields={"compression": "gzip"}) as one:
         one.record(1)
         assert one.wait() == {"delivered": 1, "dead": 0}
@@ -312,7 +312,7 @@ def test_a_line_far_behind_is_told_why(service: RunningService) -> None:
 
 
 def test_rejected_records_are_for_a_person_to_look_at(service: RunningService) -> None:
-    """OTLP says how many records it rejected, not which, and forbids to send them again: all are dead letters, as the page says."""
+    """OTLP says how many records were rejected, not which, and forbids retries: all are dead letters, as the page says."""
     with trial(service, "otlp", refused_ids={POISON}) as one:
         one.record(COUNT)
 
@@ -323,7 +323,7 @@ def test_rejected_records_are_for_a_person_to_look_at(service: RunningService) -
 
 
 def test_a_dataset_without_room_for_fields_refuses_and_loses_nothing(service: RunningService) -> None:
-    """Where a dataset of Axiom has all the fields it can have, events with further ones are dead letters, and the others arrive."""
+    """If an Axiom dataset is at its limit of fields, events with new fields are dead letters, and the others arrive."""
     with trial(service, "axiom", fields_max=7) as one:
         one.record(3)
         one.record(3, first=3, vendor={"a": 1, "b": 2, "c": 3})
@@ -338,7 +338,7 @@ def test_a_dataset_without_room_for_fields_refuses_and_loses_nothing(service: Ru
 
 @pytest.mark.parametrize("name", [name for name in BATCHING if name != "otlp"])
 def test_a_failure_inside_repeats_what_was_stored_at_most(name: str, service: RunningService) -> None:
-    """A 500 after half of the events were stored loses none; only that half is there twice, unless the destination dedupes."""
+    """A 500 after half of the events were stored loses none; that half is stored twice, unless the destination dedupes."""
     with trial(service, name) as one:
         one.stub.fail("partial_500", times=1)
         one.record(4)
@@ -350,7 +350,7 @@ def test_a_failure_inside_repeats_what_was_stored_at_most(name: str, service: Ru
 
 
 def test_otlp_is_not_asked_again_after_a_500(service: RunningService) -> None:
-    """The protocol forbids another attempt after a 500: dead letters after the first one; a 503 is tried again."""
+    """The protocol forbids a retry after a 500, so events are dead-lettered at once; a 503 is retried."""
     with trial(service, "otlp") as one:
         one.stub.fail("partial_500", times=1)
         one.record(4)
@@ -365,7 +365,7 @@ def test_otlp_is_not_asked_again_after_a_500(service: RunningService) -> None:
 
 @pytest.mark.parametrize("name", BATCHING + SINGLE)
 def test_a_lost_answer_repeats_unless_the_destination_dedupes(name: str, service: RunningService) -> None:
-    """When the answer is lost after everything was stored, everything is sent again: at most one copy more, never one less."""
+    """If the answer is lost after everything was stored, everything is sent again: at most one more copy, never one fewer."""
     with trial(service, name) as one:
         one.stub.fail("lose_answer", times=1)
         one.record(4)
@@ -382,7 +382,7 @@ def test_a_lost_answer_repeats_unless_the_destination_dedupes(name: str, service
 
 @pytest.mark.parametrize("name", CONFIGURED | OTHER_FORMS)
 def test_a_test_event_arrives(name: str, service: RunningService) -> None:
-    """At every destination of the guide the test says that it is well, and its event is there."""
+    """For every destination of the guide the test button reports success, and its event is stored."""
     with trial(service, name) as one:
         told = one.test()
 
@@ -431,7 +431,7 @@ def test_a_test_event_arrives(name: str, service: RunningService) -> None:
 def test_a_test_sees_through_a_hidden_failure(
     name: str, reply: Reply, words: str, service: RunningService
 ) -> None:
-    """A 2xx that hides a failure makes the test say that it is not well, and why."""
+    """If a 2xx hides a failure, the test button reports the failure and its reason."""
     with trial(service, name) as one:
         one.stub.script(reply)
 

@@ -1,4 +1,4 @@
-"""All events arrive at every destination of the guide, complete and unchanged in that destination's own terms.
+"""All events arrive at every destination of the guide, complete and unchanged by that destination's rules.
 
 One service and one organization for all of them, so every event goes to every destination at once. The stubs are written from
 the destinations' contracts; what each of them has stored at the end is compared with what was recorded.
@@ -37,7 +37,7 @@ class Arrived(dict[str, tuple[Stub, dict[str, Any]]]):
 
 
 def recent(events: dict[str, bytes]) -> dict[str, bytes]:
-    """Return the events as if they had happened in the last hours, as those of a running service have."""
+    """Return the events with times in the last hours, like those of a running service."""
     begin = datetime.now(UTC) - timedelta(seconds=APART_S * len(events))
     found = {}
     for number, (event_id, body) in enumerate(events.items()):
@@ -81,7 +81,7 @@ def arrived(tmp_path_factory: pytest.TempPathFactory) -> Arrived:
 
 
 def ended(client: Client, dst_id: str, count: int) -> dict[str, Any]:
-    """Wait until nothing is on its way to a destination any more; returns it as it is read."""
+    """Wait until a destination has no pending events; return it as the API shows it."""
 
     def look() -> dict[str, Any] | None:
         shown: dict[str, Any] = client.request("GET", f"/forwarding-destinations/{dst_id}")
@@ -113,7 +113,7 @@ def test_everything_is_stored_in_the_destinations_own_terms(name: str, arrived: 
 
 
 def test_every_page_of_the_guide_is_here() -> None:
-    """Each page about a destination is replayed to a stub, but for those about receivers of one's own."""
+    """Every page about a destination has a stub, except those about custom receivers."""
     assert {one.page for one in CONFIGURED.values() if one.page} == set(page_names()) - {"generic-https"}
 
 

@@ -1,4 +1,4 @@
-"""The 25 known cases in which a 2xx does not mean stored, one by one, against stubs that really lose what the contracts say.
+"""The 25 known cases in which a 2xx does not mean stored, one by one, against stubs that lose events as the contracts say.
 
 A loss is impossible: what is sent is stored, and sent otherwise it would be lost. Or it is detected: nothing counts as delivered
 that is not stored. Or it is a limit: it happens, and a page says so. docs/reference/hidden-losses.md says which.
@@ -47,7 +47,7 @@ def is_lost_behind_success(one: Trial) -> None:
 
 
 def is_stored(one: Trial) -> None:
-    """Check that three events are stored, and delivered without a word."""
+    """Check that three events are stored, and delivered without a warning."""
     one.record(3)
 
     assert one.wait() == ALL
@@ -81,7 +81,7 @@ def only_e1_is_dead(one: Trial, code: int, words: str) -> None:
 
 
 def sentinel_array(service: RunningService) -> None:
-    """1: an array in declared columns; sent as it is, an event is answered 204 and stored nowhere."""
+    """1: an array in declared columns; an event sent as it is would be answered 204 and not stored."""
     with_version = Sentinel.target + "?api-version=2023-01-01"
     with trial(service, "sentinel", target=with_version, fields={"format": "json"}) as one:
         is_lost_behind_success(one)
@@ -166,7 +166,7 @@ def fluent_bit_one_array(service: RunningService) -> None:
 
 
 def cribl_path(service: RunningService) -> None:
-    """8: another path fakes success; a bulk answer without items is seen through."""
+    """8: another path answers a false success; a bulk answer without items is detected."""
     with trial(service, "cribl", target="/elastic/_doc_", fields={"format": "json"}) as one:
         is_lost_behind_success(one)
         page_says("cribl", "Other paths of Cribl's Elasticsearch source answer success and store nothing")
@@ -179,7 +179,7 @@ def cribl_path(service: RunningService) -> None:
 
 
 def elastic_items(service: RunningService) -> None:
-    """9: an item that failed inside of a 200 is a dead letter, and the others are delivered."""
+    """9: an item that failed inside a 200 is a dead letter, and the others are delivered."""
     with trial(service, "elasticsearch", refused_ids={"e1"}) as one:
         only_e1_is_dead(one, 400, "a field does not fit the mapping")
         assert len(one.stub.requests) == 1
@@ -219,7 +219,7 @@ def splunk_after_the_answer(service: RunningService) -> None:
 
 
 def splunk_nearly_full(service: RunningService) -> None:
-    """13: codes 24 and 25 take the events, and less is sent at a time."""
+    """13: codes 24 and 25 accept the events, and smaller windows are used."""
     sizes = []
     for fault in (None, "nearly_full"):
         with trial(service, "splunk") as one:
@@ -296,7 +296,7 @@ def loki_blocked(service: RunningService) -> None:
 
 
 def axiom_counts(service: RunningService) -> None:
-    """18: what is counted as failed is a dead letter; no text is so long that it is replaced."""
+    """18: an event that is counted as failed is a dead letter; no text is so long that it is replaced."""
     with trial(service, "axiom", refused_ids={"e1"}) as one:
         only_e1_is_dead(one, 200, "rejected 1 of 1 events")
     with trial(service, "axiom") as one:
@@ -357,7 +357,7 @@ def better_stack_time(service: RunningService) -> None:
 
 
 def victorialogs_lines(service: RunningService) -> None:
-    """22: every line is valid; invalid ones would be skipped behind a 200, and an empty 200 is seen through."""
+    """22: every line is valid; invalid ones would be skipped behind a 200; an empty 200 is detected."""
     with trial(service, "victorialogs", target="/insert/jsonline", fields={"format": "elastic_bulk"}) as one:
         assert one.post(as_lines(TRIPLE[:1]) + b"{\n" + as_lines(TRIPLE[1:])) == 200
         assert one.stub.ids() == IDS

@@ -34,7 +34,7 @@ class FakeGuard:
 
 
 class FakeResolver:
-    """Answers what it was told to, one answer after the other; the last one for ever."""
+    """Gives the configured answers one after the other, and then repeats the last one."""
 
     def __init__(self, *answers: list[str] | Exception) -> None:
         self.answers = list(answers)
@@ -136,7 +136,7 @@ async def open_channel(
 
 
 async def test_connection_is_reused():
-    """Posts one after the other travel over one connection, each with exactly the headers promised."""
+    """Sequential posts use one connection, each with exactly the promised headers."""
     async with serving(answering(OK)) as server, open_channel(server.port) as channel:
         answers = [await channel.post(REQUEST) for _ in range(5)]
 
@@ -161,7 +161,7 @@ async def test_content_type_belongs_to_the_request():
 
 
 async def test_path_suffix_belongs_to_the_request():
-    """A suffix stands in the request line of its request alone, on a new connection and on a kept one."""
+    """A path suffix is only in the request line of its own request, on a new and on a reused connection."""
     plain, suffixed = Request(b"x"), Request(b"x", path_suffix="/evt%201")
     other = Request(b"x", path_suffix="/evt_2")
     async with serving(answering(OK)) as server, open_channel(server.port) as channel:
@@ -193,7 +193,7 @@ async def test_path_suffix_survives_a_stale_connection():
 
 
 async def test_answers_are_read_as_far_as_the_route_says():
-    """Of a long answer as many bytes are read as the destination's format must know, beyond the usual 16 KiB."""
+    """Of a long answer as many bytes are read as the format needs, also beyond the usual 16 KiB."""
     body = b"y" * 100_000
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body) + body
     async with serving(answering(answer)) as server:
@@ -229,7 +229,7 @@ async def test_posts_at_the_same_time_have_connections_of_their_own():
 
 
 async def test_stale_connection_is_replaced_unseen():
-    """A connection that the peer closed after its answer costs the next post nothing but a new connection."""
+    """After the peer closed a connection, the next post succeeds on a new one."""
     async with serving(answering(OK, close=True)) as server, open_channel(server.port) as channel:
         answers = [await channel.post(REQUEST) for _ in range(5)]
 
@@ -238,7 +238,7 @@ async def test_stale_connection_is_replaced_unseen():
 
 
 async def test_stale_is_tried_once_only():
-    """A peer that answers once and then hangs up on every connection is asked twice, not for ever."""
+    """A peer that answers once and then closes every connection is tried twice, not endlessly."""
     served = 0
 
     def make(server: Server) -> Handler:
@@ -263,7 +263,7 @@ async def test_stale_is_tried_once_only():
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_redirect_is_not_followed(status):
-    """A redirect is an answer; its host is told, and nobody is asked there."""
+    """A redirect is an answer with the target's host, and the target gets no request."""
     answer = (
         b"HTTP/1.1 %d Go\r\nLocation: http://else.example/?k=secret\r\nContent-Length: 0\r\n\r\n" % status
     )
@@ -278,7 +278,7 @@ async def test_redirect_is_not_followed(status):
 
 
 async def test_big_body_is_cut_and_the_connection_closed():
-    """Of an endless body 16 KiB are read; the status counts and the peer is hung up on."""
+    """Of an endless body 16 KiB are read; the status counts and the connection is closed."""
 
     def make(server: Server) -> Handler:
         async def handle(reader, writer) -> None:
@@ -340,7 +340,7 @@ async def test_drip_fed_answer_meets_the_deadline(prefix, drip):
 
 
 async def test_peer_that_never_reads_meets_the_deadline():
-    """A request that the peer does not take ends with the attempt's time, and its memory is let go."""
+    """A request that the peer does not read ends at the attempt's deadline, and its memory is released."""
     with socket.socket() as listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         listener.bind(("127.0.0.1", 0))
@@ -366,7 +366,7 @@ async def test_what_follows_an_answer_is_nobodys_answer(junk):
 
 
 async def test_bytes_on_an_idle_connection_close_it():
-    """An answer that nobody asked for closes the connection before it can be taken for one."""
+    """An answer without a request closes the connection, so it is never read as another request's answer."""
     go = asyncio.Event()
 
     def make(server: Server) -> Handler:
@@ -401,7 +401,7 @@ async def test_bytes_on_an_idle_connection_close_it():
     ],
 )
 async def test_odd_answers_are_answers(answer, status):
-    """Unusual statuses and framings are told as they are, twice in a row."""
+    """Unusual statuses and framings are reported unchanged, twice in a row."""
     once = b"HTTP/1.0" in answer
     async with serving(answering(answer, close=once)) as server, open_channel(server.port) as channel:
         answers = [await channel.post(REQUEST) for _ in range(2)]
@@ -421,7 +421,7 @@ async def test_odd_answers_are_answers(answer, status):
     ],
 )
 async def test_hostile_answers_are_faults(answer):
-    """What is not one clear answer is a PROTOCOL fault and the end of its connection."""
+    """An ambiguous answer is a PROTOCOL fault, and its connection is closed."""
     async with serving(answering(answer)) as server, open_channel(server.port) as channel:
         faults = [await channel.post(REQUEST) for _ in range(2)]
 
@@ -430,7 +430,7 @@ async def test_hostile_answers_are_faults(answer):
 
 
 async def test_refused_connection_is_told():
-    """Nobody listening is a fault that names address and port, and no secret."""
+    """A refused connection is a fault that names address and port, and no secret."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         port = unused.getsockname()[1]
@@ -454,7 +454,7 @@ async def test_the_next_address_is_tried():
 
 
 async def test_forbidden_address_is_not_connected_to():
-    """The guard's reason is told, and the server sees nothing, for an address as for a name."""
+    """The fault has the guard's reason, and the server gets nothing, for an address and for a name."""
     guard = FakeGuard("127.0.0.1")
     async with serving(answering(OK)) as server:
         async with open_channel(server.port, guard=guard) as channel:
@@ -473,7 +473,7 @@ async def test_forbidden_address_is_not_connected_to():
     "addresses", [["127.0.0.1", "127.0.0.2"], ["127.0.0.2", "127.0.0.1"], ["127.0.0.1"] * 9 + ["127.0.0.2"]]
 )
 async def test_one_forbidden_address_denies_all(addresses):
-    """A name with an allowed and a forbidden address is connected to at neither."""
+    """A name with an allowed and a forbidden address is not connected to."""
     async with (
         serving(answering(OK)) as server,
         open_channel(
@@ -487,7 +487,7 @@ async def test_one_forbidden_address_denies_all(addresses):
 
 
 async def test_every_connect_asks_the_guard():
-    """Addresses are vetted at each connect, also those that were allowed before."""
+    """Addresses are checked at each connect, also those that were allowed before."""
     guard = FakeGuard()
     resolver = FakeResolver(["127.0.0.1"])
     async with (
@@ -504,7 +504,7 @@ async def test_every_connect_asks_the_guard():
 
 
 async def test_a_name_is_never_resolved_behind_the_guards_back():
-    """A resolver's answer that is no address is refused instead of being resolved by the loop."""
+    """A resolver's answer that is not an address is forbidden, not resolved by the loop."""
     async with open_channel(1, host="hook.test", resolver=FakeResolver(["localhost"])) as channel:
         fault = await channel.post(REQUEST)
 
@@ -561,7 +561,7 @@ async def test_burst_of_connects_asks_the_name_server_once():
 
 
 async def test_many_content_types_are_bounded():
-    """However many content types there are, a channel keeps the heads of a few."""
+    """A channel caches only a few heads, however many content types there are."""
     async with serving(answering(OK)) as server, open_channel(server.port) as channel:
         for i in range(40):
             assert (await channel.post(Request(b"x", f"a/{i}"))).status == 202
@@ -570,7 +570,7 @@ async def test_many_content_types_are_bounded():
 
 
 async def test_stale_connection_gives_way_at_the_bound():
-    """A fresh connection is made also where idle ones fill the bound."""
+    """A new connection can be made although idle ones use up the limit."""
 
     def make(server: Server) -> Handler:
         async def handle(reader, writer) -> None:
@@ -615,7 +615,7 @@ async def test_cancelled_post_closes_its_connection():
 
 
 async def test_close_ends_what_is_under_way():
-    """Posts that wait for an answer, for a name or for a turn end as CLOSED, and so do later ones."""
+    """After close, posts that wait for an answer, a name or a connection end as CLOSED, and so do later ones."""
 
     class Slow:
         async def resolve(self, host: str, port: int) -> list[str]:
@@ -638,7 +638,7 @@ async def test_close_ends_what_is_under_way():
 
 
 async def test_connections_have_a_bound():
-    """More posts than connections wait for their turn, and all are served."""
+    """With more posts than connections the others wait, and all are served."""
     async with (
         serving(answering(OK)) as server,
         open_channel(server.port, limits=SenderLimits(connections_max=3, idle_max=2)) as channel,
@@ -663,7 +663,7 @@ async def test_waiting_for_a_turn_meets_the_deadline():
 
 
 async def test_idle_connection_is_closed():
-    """A connection without work is closed after its time."""
+    """An idle connection is closed after idle_s."""
     async with (
         serving(answering(OK)) as server,
         open_channel(server.port, limits=SenderLimits(idle_s=0.1)) as channel,
@@ -675,7 +675,7 @@ async def test_idle_connection_is_closed():
 
 
 async def test_truncated_answer_is_a_fault():
-    """An answer shorter than it said is no answer."""
+    """An answer shorter than its Content-Length is a fault."""
     answer = b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi"
     async with serving(answering(answer, close=True)) as server, open_channel(server.port) as channel:
         fault = await channel.post(REQUEST)
@@ -684,7 +684,7 @@ async def test_truncated_answer_is_a_fault():
 
 
 async def test_no_message_holds_a_secret():
-    """Faults and what stands for a channel in a log tell neither the query nor a header's value."""
+    """Faults and the repr of a channel contain neither the query nor a header's value."""
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         async with open_channel(unused.getsockname()[1]) as channel:
@@ -694,7 +694,7 @@ async def test_no_message_holds_a_secret():
 
 
 async def test_bad_header_is_refused_at_open():
-    """A route that cannot be written is refused before there is a channel."""
+    """A route that cannot be written is rejected before a channel is opened."""
     sender = AsyncSender(user_agent="Aegis/1", guard=FakeGuard())
     endpoint = Endpoint("http", "127.0.0.1", 80, "/", is_address=True)
 

@@ -1,4 +1,4 @@
-"""The sender over TLS: whom it trusts, and that nothing leaves before it does."""
+"""The sender over TLS: which peers it trusts, and that it sends nothing to others."""
 
 import asyncio
 import contextlib
@@ -152,7 +152,7 @@ async def post(
 
 
 async def test_given_authority_is_trusted(tmp_path):
-    """With the authority's certificate, requests of any size arrive whole over one connection."""
+    """With the authority's certificate, requests of any size arrive complete over one connection."""
     authority = Authority(tmp_path)
     big = Request(bytes(range(256)) * 4096)
     async with serving(authority.server_context()) as server:
@@ -164,7 +164,7 @@ async def test_given_authority_is_trusted(tmp_path):
 
 
 async def test_host_sni_and_address_agree(tmp_path):
-    """Host header and SNI hold the name, the guard was asked about the address connected to."""
+    """Host header and SNI have the name, and the guard checked the address of the connection."""
     authority = Authority(tmp_path)
     async with serving(authority.server_context()) as server:
         await post(server.port, ca=authority.pem)
@@ -174,7 +174,7 @@ async def test_host_sni_and_address_agree(tmp_path):
 
 
 async def test_address_is_verified_as_one(tmp_path):
-    """A URL with an address wants a certificate for the address, and asks for no name."""
+    """A URL with an address requires a certificate for the address, and sends no SNI."""
     authority = Authority(tmp_path)
     async with serving(authority.server_context()) as server:
         good = await post(server.port, ca=authority.pem, host="127.0.0.1")
@@ -211,7 +211,7 @@ async def test_untrusted_peer_gets_no_byte(tmp_path, names, days, trusted, messa
 
 
 async def test_self_signed_peer_is_refused_by_default(tmp_path):
-    """Without a certificate given, a peer that signed for itself is refused, and the message says the way out."""
+    """Without ca_certificate a self-signed peer is rejected, and the message says what to do."""
     authority = Authority(tmp_path)
     path = tmp_path / "self.pem"
     private = authority.key.private_bytes(
@@ -231,7 +231,7 @@ async def test_self_signed_peer_is_refused_by_default(tmp_path):
 
 
 async def test_old_tls_is_refused(tmp_path):
-    """TLS 1.1 is not spoken."""
+    """TLS 1.1 is not used."""
     authority = Authority(tmp_path)
     context = authority.server_context()
     with pytest.warns(DeprecationWarning, match="TLSv1_1"):
@@ -244,7 +244,7 @@ async def test_old_tls_is_refused(tmp_path):
 
 
 async def test_tls_1_2_is_spoken(tmp_path):
-    """TLS 1.2 is good enough."""
+    """TLS 1.2 is accepted."""
     authority = Authority(tmp_path)
     context = authority.server_context()
     context.maximum_version = ssl.TLSVersion.TLSv1_2
@@ -274,7 +274,7 @@ async def test_plain_peer_is_told_apart(tmp_path):
 
 @pytest.mark.parametrize("hang_up", [True, False])
 async def test_handshake_that_does_not_come_about(tmp_path, hang_up):
-    """A peer that hangs up or says nothing during the handshake is a fault in time, and the connection is let go."""
+    """A peer that closes or sends nothing during the handshake is a fault by the deadline, and the connection is closed."""
     ended = asyncio.Event()
 
     async def serve(reader, writer) -> None:
@@ -307,7 +307,7 @@ async def test_answer_spread_over_records_is_whole(tmp_path):
 
 
 async def test_second_answer_in_a_record_of_its_own_is_dropped(tmp_path):
-    """What follows an answer over TLS is nobody's answer either."""
+    """Bytes after an answer over TLS are not read as an answer either."""
     authority = Authority(tmp_path)
     async with serving(authority.server_context(), OK + OK) as server:
         answers = await post(server.port, ca=authority.pem, requests=(REQUEST, REQUEST))
@@ -352,7 +352,7 @@ def test_bad_certificate_text_is_refused_at_open(text):
 
 
 def test_contexts_are_kept_by_policy(tmp_path):
-    """One context per text, and no more of them than the bound; the one not used for longest goes."""
+    """There is one context per text, up to the limit; the least recently used one is evicted."""
     first, second, third = (Authority(tmp_path).pem for _ in range(3))
     trust = TrustStore(contexts_max=2)
 

@@ -1,4 +1,4 @@
-"""A destination on loopback that keeps every request, decoded, and answers what the test wrote into its script.
+"""A destination on loopback that stores every request, decoded, and gives the scripted answers.
 
     with capturing() as capture:
         capture.answer(Said(202, b"{}"))
@@ -51,7 +51,7 @@ class Capture:
     _script: list[Said] = field(default_factory=lambda: [Said()])
 
     def answer(self, *script: Said) -> None:
-        """Answer these, one after the other, and the last one for ever."""
+        """Give these answers one after the other, and then repeat the last one."""
         self._script = list(script)
 
     def taken(self) -> list[Sent]:

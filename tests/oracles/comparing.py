@@ -1,4 +1,4 @@
-"""Two requests compared place by place; every difference must be one that a table explains, and every row of it must hold.
+"""Two requests compared place by place: a table must explain every difference, and every row of it must apply.
 
 A place is a path such as `headers.content-type` or `body[].create._index`: all elements of an array are one place.
 """
@@ -86,7 +86,7 @@ def lines_of(body: bytes) -> dict[str, Any]:
 
 
 def times_of(body: bytes, name: str) -> list[float]:
-    """Return the times that the elements of an array have under a name, seconds since 1970, however they are spelled."""
+    """Return the times under a name in the elements of an array, seconds since 1970, in any format."""
     return [datetime.fromisoformat(one[name]).timestamp() for one in json.loads(body)]
 
 

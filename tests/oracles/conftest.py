@@ -1,4 +1,4 @@
-"""A destination to capture what is sent, and an environment that no client of a vendor takes orders from."""
+"""A destination that captures requests, and an environment without variables that vendor clients read."""
 
 import os
 from collections.abc import Iterator
@@ -12,7 +12,7 @@ _TAKEN_OUT = ("AXIOM_", "DD_", "OTEL_", "ELASTIC", "NEW_RELIC_", "http_proxy", "
 
 @pytest.fixture(scope="module", autouse=True)
 def own_environment() -> Iterator[None]:
-    """Take out the variables that clients read: keys, addresses and proxies of whoever runs the tests."""
+    """Remove the variables that clients read: keys, addresses and proxies of the developer."""
     with pytest.MonkeyPatch.context() as patch:
         for name in os.environ:
             if name.lower().startswith(tuple(one.lower() for one in _TAKEN_OUT)):

@@ -1,4 +1,4 @@
-"""The events that are sent by a vendor's client and by us."""
+"""The events that a vendor's client and we send."""
 
 import json
 from collections.abc import Callable
@@ -24,12 +24,12 @@ PLAIN = [body for body in [*GOLDEN, *CORPUS] if is_plain(body)]
 
 
 def read(bodies: list[bytes]) -> list[Any]:
-    """Return events as a program has them that would hand them to a client."""
+    """Return events as a program would pass them to a client."""
     return [json.loads(body) for body in bodies]
 
 
 def picked(is_carried: Callable[[Any], bool]) -> list[bytes]:
-    """Return the plain events that a client can carry as they are: most of all."""
+    """Return the events that a client can send unchanged, which are most."""
     bodies = [body for body, event in zip(PLAIN, read(PLAIN), strict=True) if is_carried(event)]
     assert len(bodies) > len(PLAIN) / 2, f"only {len(bodies)} of {len(PLAIN)}"
     return bodies
@@ -44,6 +44,6 @@ def line_of(event: dict[str, Any]) -> str:
 
 
 def is_flat(event: dict[str, Any]) -> bool:
-    """Tell whether an event can be flattened with dots alone: no two members have one name then."""
+    """Tell whether an event can be flattened with dots only, without two members of the same name."""
     names = [".".join(path) for path, _ in leaves(event)]
     return len(names) == len(set(names))

@@ -1,4 +1,4 @@
-"""What our service sends for events to a destination, and what it makes of the answer: all but store and schedule is real.
+"""What our service sends for events, and how it judges the answer: everything but store and schedule is real.
 
 The route is the one that the service makes of a destination's settings, the sender the one of `wiring`, the body the format's.
 """

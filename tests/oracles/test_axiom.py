@@ -1,4 +1,4 @@
-"""Axiom's own client as an oracle: it sends the same lines to the same place, and counts what was taken as we do."""
+"""Axiom's own client as an oracle: it sends the same lines to the same URL, and counts accepted events as we do."""
 
 import json
 from collections.abc import Iterator
@@ -67,7 +67,7 @@ def test_the_request_is_the_clients(capture, client):
 
 
 def test_the_request_to_an_edge_is_the_clients(capture, edge_client):
-    """Likewise at the address of a region, whose path is another."""
+    """The same at the address of a region, which has another path."""
     capture.answer(counted(3, 0))
 
     edge_client.ingest_events(DATASET, read(PLAIN[:3]), OPTIONS)
@@ -91,7 +91,7 @@ def test_auto_knows_the_addresses(client):
 @settings(UNHURRIED, max_examples=40)
 @given(count=st.integers(1, 6), ingested=st.integers(0, 7), failed=st.integers(0, 3))
 def test_counts_are_read_as_the_client_reads_them(capture, client, count, ingested, failed):
-    """All events of a request are delivered exactly where the client's status has all as ingested and none as failed."""
+    """All events of a request are delivered exactly if the client's status reports all as ingested and none as failed."""
     events = [make_event(f"evt_{number}") for number in range(count)]
     capture.answer(counted(ingested, failed))
 
@@ -106,7 +106,7 @@ def test_counts_are_read_as_the_client_reads_them(capture, client, count, ingest
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 413, 422, 429])
 def test_errors_are_errors_to_both(capture, client, status):
-    """Where the client raises, nothing is delivered."""
+    """If the client raises, nothing is delivered."""
     capture.answer(Said(status, b'{"message":"refused"}'))
 
     with pytest.raises(AxiomError) as raised:

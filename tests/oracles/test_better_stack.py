@@ -55,7 +55,7 @@ def send_theirs(capture: Capture, events: Sequence[dict[str, Any]]) -> None:
 
 
 def as_record(event: dict[str, Any]) -> logging.LogRecord:
-    """Return what a program hands to the client for an event: its members beside those of the record."""
+    """Return what a program passes to the client for an event: its members beside those of the record."""
     at = datetime.fromisoformat(event["@timestamp"]).timestamp()
     record = {"msg": event.get("message", line_of(event)), "created": at, "levelname": "INFO", "levelno": 20}
     return logging.makeLogRecord({name: one for name, one in event.items() if name != "message"} | record)
@@ -81,7 +81,7 @@ def test_the_request_is_the_clients(capture):
 
 
 def as_json(body: bytes) -> bytes:
-    """Return the client's array as JSON, without what is the logging module's."""
+    """Return the client's array as JSON, without the members of the logging module."""
     return json.dumps(
         [
             {name: value for name, value in one.items() if name not in OF_RECORDS}
@@ -92,7 +92,7 @@ def as_json(body: bytes) -> bytes:
 
 @pytest.mark.parametrize("status", [200, 202, 204, 402, 403, 406, 413, 429])
 def test_what_the_client_does_not_repeat_is_an_answer_to_us(capture, status):
-    """The client sends a batch once whatever is answered below 500; we take 202 alone for delivered, and do not lose the rest."""
+    """The client sends a batch once for any answer below 500; for us only 202 is delivered, and the rest is not lost."""
     capture.answer(Said(status, b""))
 
     send_theirs(capture, [make_event(message="hello")])

@@ -1,4 +1,4 @@
-"""What the comparisons stand on: no difference slips through, and a request is captured however it travels."""
+"""The comparisons themselves: no difference is missed, and a request is captured in any encoding."""
 
 import gzip
 import http.client
@@ -33,14 +33,14 @@ OTHERS = {
 
 @pytest.mark.parametrize("place", sorted(OTHERS))
 def test_a_difference_is_found_at_its_place(place):
-    """Whatever is other in one of two requests is told, with its place."""
+    """Every difference between two requests is reported with its place."""
     found = unexplained(SENT, OTHERS[place], json.loads, ())
 
     assert place in {one.partition(":")[0] for one in found}
 
 
 def test_the_same_is_no_difference():
-    """How a segment is percent-encoded, and headers of the connection, are none."""
+    """Percent-encoding of a segment and headers of the connection are not differences."""
     same = SENT._replace(path="/%61%2Fb/c", headers={**SENT.headers, "host": "i", "content-length": "17"})
 
     assert unexplained(SENT, same, json.loads, ()) == []
@@ -50,7 +50,7 @@ def test_the_same_is_no_difference():
     "left, right", [(1, True), (1, 1.0), (0, False), ("1", 1), (None, ABSENT), ([], {}), ("", None)]
 )
 def test_values_of_two_types_are_two_values(left, right):
-    """What Python takes for equal is not the same in JSON."""
+    """Values that are equal in Python but not in JSON are different."""
     assert list(differences(left, right)) == [("", left, right)]
 
 
@@ -66,12 +66,12 @@ def test_values_of_two_types_are_two_values(left, right):
     ids=["its values", "any values", "another value", "nothing there", "another place"],
 )
 def test_a_row_explains_what_it_says(row, is_explained):
-    """A row stands for one place and the values it names, and for no other."""
+    """A row explains one place with its values, and no other."""
     assert (unexplained(SENT, OTHERS["method"], json.loads, (row,)) == []) == is_explained
 
 
 def test_a_row_that_explains_nothing_is_told():
-    """A difference that is gone leaves no row behind."""
+    """A row whose difference is gone is reported."""
     row = Row("method", ANY, ANY, "")
 
     assert unexplained(SENT, SENT, json.loads, (row,)) == ["no difference at method"]

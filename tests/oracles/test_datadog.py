@@ -51,7 +51,7 @@ def client(capture: Capture) -> Iterator[LogsApi]:
 
 
 def as_item(event: dict[str, Any]) -> HTTPLogItem:
-    """Return what a program hands to the client for an event, with the texts that our page names beside it."""
+    """Return what a program passes to the client for an event, with the additional texts of our page."""
     described = {"ddsource": "aegis", "service": "aegis-audit-stream", "message": line_of(event)}
     return HTTPLogItem(**(event | described))
 
@@ -77,20 +77,20 @@ def is_unnamed(event: dict[str, Any]) -> bool:
 @settings(UNHURRIED, max_examples=60)
 @given(drawn=EVENTS)
 def test_the_model_reads_every_log(drawn):
-    """The client's model of a log, which checks types, takes whatever event we send, and has every value of it."""
+    """The client's model of a log, which checks types, accepts every event that we send, and has all its values."""
     for log in json.loads(encode([stored(event) for event in drawn]).body):
         assert HTTPLogItem(**log).to_dict() == log
 
 
 def test_the_model_reads_the_logs_of_products():
-    """Likewise for events in the shapes of products, and those of the golden files."""
+    """The same for events in the shapes of products, and those of the golden files."""
     for log in json.loads(encode([*GOLDEN, *CORPUS]).body):
         assert HTTPLogItem(**log).to_dict() == log
 
 
 @pytest.mark.parametrize("name", ["service", "hostname", "ddsource", "ddtags"])
 def test_the_model_refuses_what_we_rename(name):
-    """An object under a name that Datadog reads as text is refused by the model as it is, and taken as we send it."""
+    """The model rejects an object under a name that Datadog reads as text, and accepts it as we send it."""
     event = make_event(**{name: {"name": "crm"}})
 
     with pytest.raises(ApiTypeError):
@@ -101,7 +101,7 @@ def test_the_model_refuses_what_we_rename(name):
 
 @pytest.mark.parametrize("status", [200, 202, 400, 401, 403, 408, 413, 429, 500, 503])
 def test_answers_are_judged_as_the_client_judges_them(capture, client, status):
-    """The events are delivered where the client returns, and are not where it raises."""
+    """The events are delivered exactly if the client returns and does not raise."""
     capture.answer(
         Said(status, b"{}" if status < 300 else b'{"errors":[{"status":"4xx","title":"refused"}]}')
     )
@@ -120,7 +120,7 @@ def test_answers_are_judged_as_the_client_judges_them(capture, client, status):
 
 
 def test_errors_in_a_success_are_no_success(capture, client):
-    """A 2xx with errors is returned by the client for its caller to read; we have read it, and it is a failure."""
+    """The client leaves a 2xx with errors to its caller; for us it is a failure."""
     capture.answer(Said(202, b'{"errors":[{"title":"refused"}]}'))
 
     assert client.submit_log(HTTPLog([as_item(make_event())]))["errors"]

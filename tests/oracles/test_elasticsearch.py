@@ -81,7 +81,7 @@ def answered_items(*names: str) -> Said:
 
 
 def actions(bodies: list[bytes]) -> list[dict[str, Any]]:
-    """Return what a program hands to the bulk helpers for these events."""
+    """Return what a program passes to the bulk helpers for these events."""
     return [{"_op_type": "create", "_id": event["event"]["id"], "_source": event} for event in read(bodies)]
 
 
@@ -121,7 +121,7 @@ def test_bulk_is_the_clients_request(capture, client):
     ids=["key", "basic", "bearer"],
 )
 def test_every_credential_is_spelled_as_by_the_client(capture, given_to_them, given_to_us):
-    """Each of the three kinds of credential that the page names makes the header that the client makes of it."""
+    """Each of the three kinds of credential on the page gives the same header as the client."""
     capture.answer(answered_items("created"))
     with Elasticsearch(capture.url, max_retries=0, **given_to_them) as one:
         helpers.bulk(one, actions(PLAIN[:1]), index=INDEX)
@@ -148,7 +148,7 @@ def test_a_document_is_the_clients_request(capture, client):
 @example(event_id="crm/7/ü")
 @example(event_id="a b?c#d%2F&e=+;,*~'\"\\")
 def test_a_creation_is_the_clients_request(capture, client, event_id):
-    """elastic_create sends what `create` sends, to the same path whatever the id is spelled with."""
+    """elastic_create sends what `create` sends, to the same path for any id."""
     capture.answer(answered(201, {"result": "created"}))
     event = make_event(event_id)
 
@@ -168,7 +168,7 @@ def test_a_creation_is_the_clients_request(capture, client, event_id):
     ids=["dot", "dots", "long"],
 )
 def test_an_id_that_cannot_stand_in_a_path_is_hashed(capture, client, event_id, why):
-    """The client sends every id as it is; we send those that would not arrive by their SHA-256, and nothing else differs."""
+    """The client sends every id unchanged; we replace ids that would not arrive with their SHA-256, and nothing else differs."""
     capture.answer(answered(201, {"result": "created"}))
     event = make_event(event_id)
 
@@ -182,7 +182,7 @@ def test_an_id_that_cannot_stand_in_a_path_is_hashed(capture, client, event_id, 
 @settings(UNHURRIED, max_examples=40)
 @given(names=st.lists(st.sampled_from(sorted(ITEMS)), min_size=1, max_size=8))
 def test_bulk_answers_are_judged_as_the_client_judges_them(capture, client, names):
-    """Item by item we call delivered what the helpers call ok, but for the rows of JUDGED_OTHERWISE."""
+    """An item is delivered exactly if the helpers call it ok, except for the rows of JUDGED_OTHERWISE."""
     bodies = [stored(make_event(f"evt_{number}")) for number in range(len(names))]
     capture.answer(answered_items(*names))
 
@@ -200,7 +200,7 @@ def test_bulk_answers_are_judged_as_the_client_judges_them(capture, client, name
 
 
 def test_bulk_sends_again_what_the_client_sends_again(capture, client):
-    """Of a batch the helpers repeat the events that were refused for being too many; we repeat these, and what is down or to be mended."""
+    """The helpers retry events that were rejected because of overload; we retry these, and those of an outage or a wrong configuration."""
     names = sorted(ITEMS)
     bodies = [stored(make_event(name)) for name in names]
     capture.answer(answered_items(*names), answered_items("created"))
@@ -228,7 +228,7 @@ def test_bulk_sends_again_what_the_client_sends_again(capture, client):
 @pytest.mark.parametrize("status", [201, 400, 401, 403, 404, 409, 413, 429, 500, 503])
 @pytest.mark.parametrize("path", [DOC_PATH, CREATE_PATH], ids=["doc", "create"])
 def test_documents_are_judged_as_the_client_judges_them(capture, client, path, status):
-    """A document is delivered where the client does not raise; 409 alone is an error to it, and delivered before to us."""
+    """A document is delivered exactly if the client does not raise, except 409: an error for the client, an earlier delivery for us."""
     content = (
         {"result": "created"} if status == 201 else {"error": {"type": "some_exception"}, "status": status}
     )

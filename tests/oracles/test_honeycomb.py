@@ -1,4 +1,4 @@
-"""Honeycomb's own client as an oracle: the same array, and the same verdict on every event of it."""
+"""Honeycomb's own client as an oracle: the same array, and the same verdict on every event."""
 
 import contextlib
 import json
@@ -63,7 +63,7 @@ def send_theirs(capture: Capture, events: Sequence[dict[str, Any]]) -> list[int]
 
 
 def as_fields(event: dict[str, Any]) -> dict[str, Any]:
-    """Return what a program hands to the client for an event, flattened by the rules of our page."""
+    """Return what a program passes to the client for an event, flattened by the rules of our page."""
     return {".".join(path): as_field(value) for path, value in leaves(event)}
 
 
@@ -95,7 +95,7 @@ def test_the_request_is_the_clients(capture):
 @settings(UNHURRIED, max_examples=25)
 @given(statuses=st.lists(st.sampled_from([200, 201, 202, 400, 413, 429, 500]), min_size=1, max_size=5))
 def test_every_event_is_judged_as_the_client_judges_it(capture, statuses):
-    """The status of each event is the one that the client reports for it, and the 2xx among them are delivered."""
+    """Each event has the status that the client reports for it, and is delivered if that is a 2xx."""
     events = [make_event(f"evt_{number}") for number in range(len(statuses))]
     capture.answer(answered(statuses))
 

@@ -1,4 +1,4 @@
-"""New Relic's own client as an oracle: one block of logs, in the same envelope, with the types of values that it keeps."""
+"""New Relic's own client as an oracle: one block of logs in the same envelope, with the types of values that it keeps."""
 
 import json
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ def client(capture: Capture) -> Iterator[LogClient]:
 
 
 def as_log(event: dict[str, Any]) -> Log:
-    """Return what a program hands to the client for an event, flattened by the rules of our page."""
+    """Return what a program passes to the client for an event, flattened by the rules of our page."""
     attributes = {
         ".".join(path): as_attribute(value) for path, value in leaves(event) if value not in (None, {})
     }
@@ -91,7 +91,7 @@ def test_the_request_is_the_clients(capture, client):
 @settings(UNHURRIED, max_examples=60)
 @given(drawn=EVENTS)
 def test_every_log_is_one_that_the_client_could_have_made(drawn):
-    """The client's own type of a log, made from the parts of any that we send, is that log: whole milliseconds, a text, and scalars."""
+    """Every log that we send equals the client's type of a log made from its parts: whole milliseconds, a text, and scalars."""
     ((block),) = json.loads(encode([stored(event) for event in drawn]).body)
 
     for log in block["logs"]:
@@ -105,7 +105,7 @@ def test_every_log_is_one_that_the_client_could_have_made(drawn):
 
 @pytest.mark.parametrize("status", [200, 201, 202, 204, 400, 403, 408, 413, 429, 500, 503])
 def test_answers_are_judged_as_the_client_judges_them(capture, client, status):
-    """The events are delivered where the client's response is ok, but for the successes that the Log API does not give."""
+    """The events are delivered exactly if the client's response is ok, except for successes that the Log API never sends."""
     capture.answer(Said(status, b'{"requestId":"r"}'))
 
     response = client.send_batch([as_log(make_event())])

@@ -1,4 +1,4 @@
-"""OpenTelemetry's own exporter and messages as oracles: our JSON is what they read strictly, and says what they would say."""
+"""OpenTelemetry's own exporter and messages as oracles: they read our JSON strictly, and it says what they would say."""
 
 import base64
 import json
@@ -100,7 +100,7 @@ def content_of(body: bytes) -> dict[str, Any]:
 
 
 def as_record(event: dict[str, Any]) -> LogRecord:
-    """Return what a program hands to the SDK for an event, flattened by the rules of our page."""
+    """Return what a program passes to the SDK for an event, flattened by the rules of our page."""
     since = datetime.fromisoformat(event["@timestamp"]) - EPOCH
     attributes = {".".join(path): value for path, value in leaves(event) if path != ("@timestamp",)}
     if attributes.get("message"):
@@ -134,7 +134,7 @@ def recorded(events: Sequence[dict[str, Any]]) -> Sequence[ReadableLogRecord]:
 
 @pytest.fixture(scope="module")
 def exporter(capture: Capture) -> Iterator[OTLPLogExporter]:
-    """Return OpenTelemetry's exporter of logs. It gives up rather than wait a second to try again."""
+    """Return OpenTelemetry's exporter of logs; it fails instead of waiting a second before a retry."""
     headers = dict([AUTH])
     one = OTLPLogExporter(f"{capture.url}/{DEFAULT_LOGS_EXPORT_PATH}", headers=headers, timeout=0.75)
     yield one
@@ -156,7 +156,7 @@ def test_the_request_is_the_exporters(capture, exporter):
 
 
 def test_a_member_without_a_name_is_sent(capture, exporter):
-    """The SDK leaves out an attribute whose name is empty; we give it a name, since nothing of an event is left out."""
+    """The SDK omits an attribute with an empty name; we give it a name, since we omit nothing."""
     event = make_event() | {"": "nameless"}
     capture.answer(Said())
 
@@ -185,7 +185,7 @@ def test_every_request_is_read_strictly(drawn):
 
 
 def test_the_requests_of_products_are_read_strictly():
-    """Likewise for events in the shapes of products, and those of the golden files, odd numbers and all."""
+    """The same for events in the shapes of products, and those of the golden files, including odd numbers."""
     bodies = [*GOLDEN, *CORPUS]
 
     message = strictly(encode(bodies).body)
@@ -223,7 +223,7 @@ def test_the_deepest_event_is_within_the_depth_of_messages(shapes):
     is_verbose=st.booleans(),
 )
 def test_partial_success_is_read_as_the_messages_read_it(capture, rejected, warning, is_verbose):
-    """Records are delivered exactly where the protocol's own message of the answer has none as rejected; its words are a warning."""
+    """Records are delivered exactly if the protocol's message reports none as rejected; its text is a warning."""
     reply = ExportLogsServiceResponse()
     if rejected is not None:
         reply.partial_success.rejected_log_records = rejected
@@ -248,7 +248,7 @@ STATUSES = [*range(200, 205), 207, 300, 302, 304, *range(400, 418), 422, 429, 43
 
 @pytest.mark.parametrize("status", STATUSES)
 def test_answers_are_judged_as_the_exporter_judges_them(capture, exporter, status):
-    """What the exporter takes for success is delivered, and what it sends again is sent again, but for the statuses named above."""
+    """What the exporter counts as success is delivered, and what it retries is retried, except for the statuses above."""
     capture.answer(Said(status, b"{}", (("Retry-After", "0"),)), Said(200))
     result = exporter.export(recorded([make_event()]))
     requests = len(capture.taken())

@@ -1,4 +1,4 @@
-"""Certificates for receivers of tests, good ones and some that nobody should accept."""
+"""Certificates for the receivers of tests: valid ones, and some that nobody should accept."""
 
 import datetime as dt
 import ssl
@@ -81,7 +81,7 @@ def _builder(
 
 
 def _signed_by_sha1(certificate: x509.Certificate, key: rsa.RSAPrivateKey) -> bytes:
-    """Sign a certificate anew; the library at hand makes none by SHA-1 any more."""
+    """Sign a certificate again with SHA-1, which our library no longer supports."""
     body = certificate.tbs_certificate_bytes
     weak = body.replace(_SHA256_RSA, _SHA1_RSA, 1)
     signature = key.sign(weak, padding.PKCS1v15(), hashes.SHA1())

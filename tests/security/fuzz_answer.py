@@ -33,7 +33,7 @@ def run_one(data: bytes) -> None:
 
 
 def answers_of(data: bytes) -> list[list[bytes]]:
-    """Turn each byte into something: a fragment, a cut, the end of an answer, many bytes, or itself.
+    """Turn each byte into a fragment, a cut, the end of an answer, many bytes, or itself.
 
     The parser is C, whose branches the fuzzer does not see: without fragments it would never get past a status line.
     """

@@ -1,4 +1,4 @@
-"""What must hold of the reader of answers whatever a receiver sends; for tests by chance and for the fuzzer.
+"""What must hold for the answer reader whatever a receiver sends; for random tests and for the fuzzer.
 
 An answer is told by what a Connection would make of it: read piece by piece, ended by the end of the stream if nothing else
 ends it. What is checked needs no second opinion about what the right answer would be.
@@ -65,7 +65,7 @@ def check(answers: Sequence[Pieces], make: Callable[[], AnswerReader] = AnswerRe
 
 
 def check_told(told: Told, whole: bytes) -> None:
-    """Check that an answer is made of what came, and is within its bounds."""
+    """Check that an answer consists of received bytes and is within its limits."""
     refusal, status, body, retry_after, location = told
     if refusal is not None:
         assert refusal.isprintable()

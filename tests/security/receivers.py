@@ -1,4 +1,4 @@
-"""Receivers on loopback that do with a connection whatever a test tells them, and a sender to post to them.
+"""Receivers on loopback with scripted connections, and a sender to post to them.
 
     async with receiving(script) as receiver, posting(receiver.port) as channel:
         answer = await channel.post(REQUEST)
@@ -64,7 +64,7 @@ class Peer:
             await asyncio.sleep(0)
 
     async def give_for_ever(self, piece: bytes) -> None:
-        """Write the same again and again until the connection is closed, which ends the script."""
+        """Write the same bytes again and again until the connection is closed, which ends the script."""
         while True:
             await self.give(piece)
             await asyncio.sleep(0)  # drain() by itself never lets anybody else run while there is room
@@ -98,7 +98,7 @@ class Receiver:
         return [body for _, _, body in self.taken]
 
     async def until_ended(self, connections: int) -> None:
-        """Wait until so many connections are over; without a limit of its own, since tests move the clock."""
+        """Wait until so many connections are over; without a timeout, since tests move the clock."""
         async with self.changed:
             await self.changed.wait_for(lambda: self.ended >= connections)
 
@@ -143,7 +143,7 @@ async def receiving(
 
 
 class Names:
-    """A resolver that answers from a table, one answer after the other; the last one for ever.
+    """A resolver that gives the answers of a table one after the other, and then repeats the last one.
 
     Args:
         answers: the answers to the look-ups, whatever the name.
@@ -168,7 +168,7 @@ def make_route(
     ca: str | None = None,
     timeout_s: float = 10.0,
 ) -> Route:
-    """Build a route as a destination's would be."""
+    """Build a route like that of a destination."""
     endpoint = Endpoint(scheme, host, port, "/in?token=c4n4ry", is_address=host[0].isdigit())
     return Route(endpoint, (("Authorization", secret),), ca, timeout_s)
 
@@ -182,7 +182,7 @@ async def posting(
     trust: TrustStore | None = None,
     **route: object,
 ) -> AsyncIterator[Channel]:
-    """Open a channel of a sender of its own; a host name resolves to loopback unless `names` says otherwise."""
+    """Open a channel of a new sender; a host name resolves to loopback unless `names` says otherwise."""
     sender = AsyncSender(
         user_agent="Aegis/1", guard=guard, resolver=names or Names(["127.0.0.1"]), trust=trust or TrustStore()
     )
@@ -196,7 +196,7 @@ async def posting(
 
 
 class Skipper:
-    """Moves the event loop's clock on, so that a deadline passes without anybody waiting for it."""
+    """Advances the event loop's clock, so that a deadline passes without waiting."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -209,5 +209,5 @@ class Skipper:
         return self._real() + self._ahead_s
 
     def skip(self, seconds: float) -> None:
-        """Let time pass at once; what falls due happens in the loop's next rounds."""
+        """Advance the time at once; due callbacks run in the next iterations of the loop."""
         self._ahead_s += seconds

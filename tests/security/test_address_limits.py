@@ -1,4 +1,4 @@
-"""Many destinations, one victim: however many channels and names lead to an address, what reaches it is bounded."""
+"""Many destinations, one victim: the load on an address is limited, however many channels and names point to it."""
 
 import asyncio
 import contextlib
@@ -16,7 +16,7 @@ OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 
 class Victim:
-    """Takes requests, and answers when it is told to."""
+    """Reads requests, and answers when told to."""
 
     def __init__(self) -> None:
         self.open = self.most = self.requests = 0
@@ -79,13 +79,13 @@ async def opening(port: int, limits: SenderLimits, *, timeout_s: float = 10.0):
 
 
 async def until(condition) -> None:
-    """Let the loop run until something is true; the test's own time limit ends it otherwise."""
+    """Run the loop until a condition is true; otherwise the test's timeout ends it."""
     while not condition():
         await asyncio.sleep(0.001)  # between two looks, not instead of one
 
 
 async def test_connections_to_one_address_are_bounded_across_destinations():
-    """Thirty channels under thirty names get four connections of eight places, another organization gets in, and all arrive."""
+    """Thirty channels with thirty names get four of eight places, another organization still gets one, and all requests arrive."""
     limits = SenderLimits(address_connections_max=8)
     async with victim() as receiver, opening(receiver.port, limits) as open_channel:
         flood = [
@@ -107,7 +107,7 @@ async def test_connections_to_one_address_are_bounded_across_destinations():
 
 
 async def test_a_crowded_address_is_named_as_the_reason():
-    """An attempt that found no place within its time says so, in words that name neither address nor other destinations."""
+    """An attempt that got no place in time says so, without naming the address or other destinations."""
     limits = SenderLimits(address_connections_max=2)
     async with victim() as receiver, opening(receiver.port, limits, timeout_s=0.3) as open_channel:
         first = asyncio.create_task(open_channel("org_a").post(REQUEST))
@@ -122,7 +122,7 @@ async def test_a_crowded_address_is_named_as_the_reason():
 
 
 async def test_requests_to_one_address_are_paced_across_destinations():
-    """Requests beyond the rate wait for their turn, on whatever channel; one that would wait beyond its time fails unsent."""
+    """Requests above the rate wait, on any channel; one that would wait beyond its deadline fails unsent."""
     async with victim() as receiver:
         receiver.answers.set()
         async with opening(receiver.port, SenderLimits(address_requests_per_s=100)) as open_channel:
@@ -146,7 +146,7 @@ async def test_requests_to_one_address_are_paced_across_destinations():
 
 
 async def test_what_waits_for_its_turn_ends_with_its_channel():
-    """A channel that is closed while a request waits for its turn ends the request, and nothing of it is sent later."""
+    """Closing a channel ends a waiting request, and nothing of it is sent later."""
     async with victim() as receiver:
         receiver.answers.set()
         async with opening(receiver.port, SenderLimits(address_requests_per_s=2)) as open_channel:

@@ -1,4 +1,4 @@
-"""Any bytes, cut anywhere, as an answer: to the reader by itself, and to a channel over a socket."""
+"""Any bytes, split anywhere, as an answer: to the reader alone, and to a channel over a socket."""
 
 import asyncio
 import itertools
@@ -23,7 +23,7 @@ KEPT = [
 
 @st.composite
 def cut_answers(draw: st.DrawFn) -> list[bytes]:
-    """Bytes that resemble an answer more or less, in pieces."""
+    """Bytes that more or less resemble an answer, in pieces."""
     whole = b"".join(
         draw(st.lists(st.one_of(st.sampled_from(FRAGMENTS), st.binary(max_size=40)), max_size=10))
     )
@@ -41,12 +41,12 @@ def cut_answers(draw: st.DrawFn) -> list[bytes]:
 @example([[KEPT[3]], [KEPT[0]], [KEPT[3]], [b"HTTP/1.1 429 Slow\r\n\r\n"]])
 @example([[KEPT[0]], [KEPT[0], b"x"]])
 def test_a_reader_reads_what_came_and_nothing_else(answers):
-    """Whatever comes, the reader never raises, neither cuts nor earlier answers change what an answer says, and it is made of what came."""
+    """For any bytes the reader never raises; an answer depends neither on how it is split nor on earlier answers, and consists of received bytes."""
     check(answers)
 
 
 class Stale(AnswerReader):
-    """A reader that tells the second answer's status as the first one's."""
+    """A reader that reports the first answer's status for the second."""
 
     def feed(self, data: bytes) -> bool:
         over = super().feed(data)
@@ -56,7 +56,7 @@ class Stale(AnswerReader):
 
 
 class Hasty(AnswerReader):
-    """A reader that takes every piece for a whole answer."""
+    """A reader that treats every piece as a complete answer."""
 
     def feed(self, data: bytes) -> bool:
         super().feed(data)
@@ -65,7 +65,7 @@ class Hasty(AnswerReader):
 
 
 class Inventive(AnswerReader):
-    """A reader that makes an answer of nothing."""
+    """A reader that invents an answer."""
 
     def end(self) -> bool:
         self.status = 202
@@ -74,7 +74,7 @@ class Inventive(AnswerReader):
 
 @pytest.mark.parametrize("reader", [Stale, Hasty, Inventive])
 def test_the_check_can_fail(reader):
-    """Readers that mix up answers, depend on how they are cut, or make them up are found out."""
+    """The checks detect readers that mix up answers, depend on how they are split, or invent them."""
     with pytest.raises(AssertionError):
         check([[KEPT[3]], [KEPT[0][:20], KEPT[0][20:]], []], reader)
 
@@ -129,7 +129,7 @@ async def exchange(before: bytes | None, pieces: list[bytes], *, closes: bool) -
 @example(KEPT[0], [KEPT[0], KEPT[1]], False)
 @example(None, [b"HTTP/1.1 200 OK\r\n\r\n", b"hi"], True)
 def test_a_channel_gives_each_request_its_own_answer(before, pieces, closes):
-    """Whatever bytes come for a request, its post ends, with what was sent for it or a fault, and the next one gets its own answer."""
+    """For any bytes a post ends with its own answer or a fault, and the next post gets its own answer."""
     two, three = asyncio.run(exchange(before, pieces, closes=closes))
 
     if isinstance(two, Fault):

@@ -1,4 +1,4 @@
-"""Rows 1–20 of the attack table: what must not become a destination, and must not be reached if it is one all the same.
+"""Rows 1–20 of the attack table: URLs that cannot be saved as a destination, and that are not connected to if one was saved anyway.
 
 Each attack is named "row N: input". It is tried in two places, which know nothing of each other: where a destination is
 written, through the API, and where a connection is made, as if the URL had come into the store past the API, or under
@@ -72,12 +72,12 @@ CODES = {
 
 
 def code_of(attack: Attack) -> str:
-    """Return the code of the problem with which an attack is refused."""
+    """Return the error code with which an attack is rejected."""
     return next((code for code, words in CODES.items() if attack.says in words), "forbidden-address")
 
 
 def unreadable(row: int, says: str, *urls: str) -> list[Attack]:
-    """URLs that the parser refuses."""
+    """URLs that the parser rejects."""
     return [Attack(row, url, says) for url in urls]
 
 
@@ -166,7 +166,7 @@ NAMES = [
 
 
 def addresses(row: int, rule: str, way_out: str, *spelled: str) -> list[Attack]:
-    """Addresses that one rule of the guard refuses, as hosts of URLs."""
+    """Addresses that a rule of the guard forbids, as hosts of URLs."""
     hosts = (f"[{one}]" if ":" in one else one for one in spelled)
     return [Attack(row, f"https://{host}/in", rule, way_out) for host in hosts]
 
@@ -235,7 +235,7 @@ BY_GUARD = [*(one for one, _ in NAMES), *ADDRESSES]
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def place(tmp_path_factory):
-    """The application, a tenant and its destination, once for all: what is refused leaves nothing behind."""
+    """The application, a tenant and its destination, shared by all tests: a rejected URL leaves no state."""
     async with open_world(tmp_path_factory.mktemp("world")) as world:
         tenant = await world.make_organization()
         yield world, tenant, await world.make_destination(tenant)
@@ -250,7 +250,7 @@ def body_of(attack: Attack) -> dict:
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("attack", [*UNREADABLE, *BY_GUARD], ids=str)
 async def test_refused_when_it_is_saved(place, attack):
-    """Written as a destination's URL, new or changed, it is 422 with its code for the field url, the rule and the way out; nothing is stored."""
+    """As the URL of a new or changed destination it is 422 with its code for the field url, the rule and the fix; nothing is stored."""
     _, tenant, destination_id = place
     admin = tenant.admin
     before = (await admin.get(PATH)).json()
@@ -270,7 +270,7 @@ async def test_refused_when_it_is_saved(place, attack):
 @pytest.mark.asyncio(loop_scope="module")
 @pytest.mark.parametrize("attack", ADDRESSES, ids=str)
 async def test_refused_when_a_name_leads_there_as_it_is_saved(place, attack):
-    """Behind a name of the best repute the address is refused by the same rule, and the name's address is not told."""
+    """Behind an ordinary name the address is forbidden by the same rule, and the answer does not reveal the address."""
     world, tenant, _ = place
     address = parse_url(attack.url, allow_http=False).host
     world.resolver.addresses["siem.example.net"] = [address]
@@ -288,7 +288,7 @@ async def test_refused_when_a_name_leads_there_as_it_is_saved(place, attack):
 
 @pytest.mark.parametrize("attack", UNREADABLE, ids=str)
 def test_refused_again_before_it_is_sent(attack):
-    """A URL that came into the store all the same has no route: there is nothing that a connection could be made to."""
+    """A URL that got into the store anyway has no route, so no connection can be made."""
     with pytest.raises(Invalid) as caught:
         route_of(DestinationSpec(url=attack.url), Settings())
 
@@ -300,7 +300,7 @@ def test_refused_again_before_it_is_sent(attack):
 @pytest.mark.parametrize("attack", ADDRESSES, ids=str)
 @pytest.mark.parametrize("named", [False, True], ids=["as host", "behind a name"])
 async def test_refused_again_when_it_is_connected_to(attack, named):
-    """As the host or behind a name, nothing is sent: the attempt ends as forbidden by that rule, and somebody must act."""
+    """As the host or behind a name, nothing is sent: the attempt ends as forbidden by that rule and needs a person."""
     endpoint = parse_url(attack.url, allow_http=False)
     names = Names([endpoint.host])
     if named:
@@ -315,13 +315,13 @@ async def test_refused_again_when_it_is_connected_to(attack, named):
     "attack, address", NAMES, ids=lambda value: str(value) if isinstance(value, Attack) else ""
 )
 async def test_refused_again_when_a_local_name_is_connected_to(attack, address):
-    """A name that means something inside only ends at what it resolves to."""
+    """An internal name is forbidden by what it resolves to."""
     await assert_forbidden(parse_url(attack.url, allow_http=False), Names([address]), None)
 
 
 @pytest.mark.parametrize("attack", ANSWERS, ids=str)
 async def test_refused_when_a_resolver_says_so(attack):
-    """What is no plain address is not connected to and not resolved once more, whoever gave it as an answer."""
+    """An answer of the resolver that is not a plain address is neither connected to nor resolved again."""
     endpoint = parse_url("https://siem.example.net/in", allow_http=False)
 
     await assert_forbidden(endpoint, Names([attack.url]), None)
@@ -330,7 +330,7 @@ async def test_refused_when_a_resolver_says_so(attack):
 
 
 async def assert_forbidden(endpoint: Endpoint, names: Names, attack: Attack | None) -> None:
-    """Post, and check that nothing was sent and that the failure is one that waits for a person."""
+    """Post, and check that nothing was sent and that the failure needs a person."""
     sender = AsyncSender(user_agent="Aegis/1", guard=NetGuard(), resolver=names)
     channel = sender.open(Route(endpoint, (), None, 10.0))
     with wiretap.listening() as tap:
@@ -350,7 +350,7 @@ async def assert_forbidden(endpoint: Endpoint, names: Names, attack: Attack | No
 
 
 def test_a_forbidden_address_is_no_network_error():
-    """One forbidden address is an outage at once, which waits for a person; one refused connection may be chance."""
+    """A forbidden address is an outage at once, which needs a person; a single refused connection is not."""
     judge = resolve("json", "https://siem.example.net/in").interpret
     forbidden, refused = Pacing(64), Pacing(64)
 
@@ -363,7 +363,7 @@ def test_a_forbidden_address_is_no_network_error():
 @pytest.mark.parametrize("attack", [one for one in ADDRESSES if one.way_out == NEVER], ids=str)
 @pytest.mark.parametrize("networks", ["10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7", "0.0.0.0/0,::/0"])
 def test_row_13_never_stays_never(attack, networks):
-    """What cannot be allowed stays refused where private networks, or all networks there are, have been listed."""
+    """Rules that cannot be allowed stay, even if private networks or all networks are listed."""
     host = parse_url(attack.url, allow_http=False).host
 
     assert NEVER in (NetGuard(parse_networks(networks)).check(host) or "")
@@ -371,7 +371,7 @@ def test_row_13_never_stays_never(attack, networks):
 
 @pytest.mark.parametrize("attack", [one for one in ADDRESSES if one.way_out == ALLOWABLE], ids=str)
 def test_the_way_out_is_one(attack):
-    """Where a refusal says that an operator can allow the address, listing all networks allows it."""
+    """If the text says that an operator can allow the address, listing all networks allows it."""
     host = parse_url(attack.url, allow_http=False).host
 
     assert NetGuard(parse_networks("0.0.0.0/0,::/0")).check(host) is None
@@ -389,7 +389,7 @@ def test_the_way_out_is_one(attack):
     ids=ascii,
 )  # fmt: skip
 async def test_what_is_public_can_be_saved(place, url):
-    """Public names and addresses are taken, on the ports where collectors listen: the table forbids nothing beyond itself."""
+    """Public names and addresses are accepted, on the ports of collectors: nothing outside the table is forbidden."""
     _, tenant, _ = place
 
     answer = await tenant.admin.post(PATH, json={"url": url})
@@ -399,7 +399,7 @@ async def test_what_is_public_can_be_saved(place, url):
 
 
 async def test_the_wiretap_hears():
-    """A connect that is made is heard, and one that leads away from this machine is stopped: silence means something."""
+    """The tap sees every connect and stops those that leave this machine, so an empty tap proves that nothing was sent."""
 
     async def answer_one(peer):
         await peer.take()

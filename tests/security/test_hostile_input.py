@@ -1,4 +1,4 @@
-"""Rows 38–43 and 45 of the attack table: what a caller writes into headers, bodies and names, through the real API.
+"""Rows 38–43 and 45 of the attack table: hostile headers, bodies and names, through the real API.
 
 What tests/integration has of these rows is not repeated here:
 rows 38–40 in test_api_destinations.py (test_refuses_a_header_…), row 41 in test_api_ingest.py (test_refuses_a_single_event_…,
@@ -58,7 +58,7 @@ BREAKS = [
 
 @pytest.mark.parametrize("text", BREAKS, ids=lambda text: f"row 38: {ascii(text)[1:-1]}")
 async def test_no_header_breaks_out_of_its_line(world, text):
-    """Line breaks, folds and NUL in a header's name or value are refused when saved, by field, and again when encoded."""
+    """Line breaks, folds and NUL in a header's name or value are rejected by field when saved, and again when encoded."""
     tenant = await world.make_organization()
 
     value = await tenant.admin.post(
@@ -115,7 +115,7 @@ async def test_no_header_of_ours_is_overridden(world, name, spell):
 
 
 async def test_headers_are_few_and_bounded(world):
-    """Row 40: two hundred headers, or one of 64 KiB, are refused by field."""
+    """Row 40: two hundred headers, or one of 64 KiB, are rejected by field."""
     tenant = await world.make_organization()
 
     many = await tenant.admin.post(
@@ -171,7 +171,7 @@ def event_with(member: bytes) -> bytes:
     ],
 )  # fmt: skip
 async def test_what_parsers_read_differently_is_not_taken(world, body, status):
-    """Row 41: JSON that is none, or that two parsers read in two ways where it matters, is refused, alone and in an array, and not stored."""
+    """Row 41: invalid JSON, or JSON that two parsers read differently, is rejected, alone and in an array, and not stored."""
     tenant = await world.make_organization()
 
     alone = await tenant.ingest.send(body)
@@ -200,7 +200,7 @@ async def test_what_parsers_read_differently_is_not_taken(world, body, status):
     ],
 )  # fmt: skip
 async def test_a_destination_that_cannot_be_read_is_malformed(world, body):
-    """Row 41: a configuration that is no JSON is 400, and nothing is stored."""
+    """Row 41: a configuration that is not JSON is 400, and nothing is stored."""
     tenant = await world.make_organization()
 
     answer = await tenant.admin.post(PATH, content=body, headers=JSON)
@@ -213,7 +213,7 @@ async def test_a_destination_that_cannot_be_read_is_malformed(world, body):
 
 
 async def test_a_million_lines_are_refused_at_once(world):
-    """Row 42: a batch of a million lines is 413 by its number, and none of them is stored."""
+    """Row 42: a batch of a million lines is 413 because of the count, and no line is stored."""
     tenant = await world.make_organization()
 
     answer = await tenant.ingest.send(b"{}\n" * 1_000_000, "application/x-ndjson")
@@ -239,7 +239,7 @@ MEMORY_BYTES_MAX = 64 * 1024 * 1024
 
 
 def gzip_bomb() -> bytes:
-    """Return 2 GiB of zeros in 2 MiB: the same block two thousand times, each of which unpacks by itself."""
+    """Return 2 GiB of zeros in 2 MiB: the same block two thousand times, each of which can be decompressed on its own."""
     packer = zlib.compressobj(9, wbits=16 + zlib.MAX_WBITS)
     head = packer.compress(b" ") + packer.flush(zlib.Z_FULL_FLUSH)
     block = packer.compress(b" " * 1024 * 1024) + packer.flush(zlib.Z_FULL_FLUSH)
@@ -254,7 +254,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"], ids=lambda one: f"row 43: {one}")
 async def test_a_bomb_costs_no_more_than_a_full_request(world, encoding):
-    """Row 43: a body that would unpack to gigabytes is 413 as soon as it is too large, and takes little memory until then."""
+    """Row 43: a body that would decompress to gigabytes is 413 as soon as it is too large, and uses little memory until then."""
     tenant = await world.make_organization()
 
     tracemalloc.start()
@@ -273,7 +273,7 @@ async def test_a_bomb_costs_no_more_than_a_full_request(world, encoding):
     "encoding", ["gzip, gzip", "gzip, zstd", "deflate", "br", "compress"], ids=lambda one: f"row 43: {one}"
 )
 async def test_no_other_encoding_is_undone(world, encoding):
-    """Row 43: layers of compression, and kinds for which there is no bound here, are 415 and stay packed."""
+    """Row 43: several layers of compression, and encodings without a limit here, are 415 and are not decompressed."""
     tenant = await world.make_organization()
 
     answer = await tenant.ingest.send(BOMBS["gzip"][:1000], encoding=encoding)
@@ -292,7 +292,7 @@ TEXTS = [
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: f"row 45: {text}")
 async def test_text_is_only_text(world, text):
-    """Row 45: what is code somewhere is a name here: stored, found and shown as it is, and a wildcard for nothing."""
+    """Row 45: text that is code elsewhere is a plain name here: stored, found and shown unchanged, and never a wildcard."""
     tenant = await world.make_organization()
     await tenant.ingest.send(
         make_array([make_event(text, dataset=text), make_event("other", dataset="other")])
@@ -312,7 +312,7 @@ async def test_text_is_only_text(world, text):
 
 @pytest.mark.parametrize("text", TEXTS, ids=lambda text: f"row 45: {text}")
 async def test_text_is_no_identifier(world, text):
-    """Row 45: in the place of an identifier, a cursor or a number, the same text finds nothing, and breaks nothing."""
+    """Row 45: the same text as an identifier, a cursor or a number finds nothing and causes no error."""
     tenant = await world.make_organization()
     destination_id = await world.make_destination(tenant)
     await world.send_events(tenant, 2)
@@ -337,7 +337,7 @@ async def test_text_is_no_identifier(world, text):
 
 
 async def test_a_name_with_a_control_character_is_refused(world):
-    """Row 45: NUL and escape sequences, which end up in terminals and logs, are in no name that people see."""
+    """Row 45: NUL and escape sequences are rejected in every name that people see in terminals and logs."""
     tenant = await world.make_organization()
 
     for text in ("a\0b", "\x1b[31mred", "a\r\nb", "\u202eabc"):

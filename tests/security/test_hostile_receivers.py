@@ -1,4 +1,4 @@
-"""Rows 25–26 and 30–37 of the attack table: receivers that answer whatever they like, through the sender as everybody uses it.
+"""Rows 25–26 and 30–37 of the attack table: receivers with arbitrary answers, through the ordinary sender.
 
 A hostile receiver may end its own attempt in any way but these: an exception, an attempt without end, memory without
 bound, a second host, or an answer given to the wrong request. What bytes in pieces do to the reader is tried with chance in
@@ -41,7 +41,7 @@ judge = resolve("json", "https://siem.example.net/in").interpret
 
 
 def answering(first: bytes, *, close: bool = False) -> Script:
-    """Give these bytes for the first request of all, and afterwards answer each request with its own body."""
+    """Answer the first request with these bytes, and every later one with its own body."""
 
     async def script(peer: Peer) -> None:
         while True:
@@ -57,7 +57,7 @@ def answering(first: bytes, *, close: bool = False) -> Script:
 
 
 async def try_answer(first: bytes, *, close: bool = False) -> tuple[Answer, Response, int]:
-    """Post twice to a receiver that answers the first request so.
+    """Post twice to a receiver that answers the first request with these bytes.
 
     Returns: both answers, and on which connection the second request arrived.
     """
@@ -97,7 +97,7 @@ def failure(answer: Answer) -> Failure:
     ids=lambda value: ascii(value)[1:-1] if value else "nothing",
 )
 async def test_a_redirect_is_not_followed(status, location, host):
-    """Row 25: a redirect is a failed attempt that says where it pointed, by host alone; nobody is asked there."""
+    """Row 25: a redirect is a failed attempt that names only the host of its target; the target gets no request."""
     async with receiving(answering(OK), address="127.0.0.7") as decoy:
         target = location.format(port=decoy.port).encode("latin-1")
         with wiretap.listening() as tap:
@@ -138,7 +138,7 @@ async def test_a_redirect_is_not_followed(status, location, host):
     ],
 )  # fmt: skip
 async def test_a_success_is_a_success(answer):
-    """Row 26: with a status of 2xx the event is taken, whatever the rest of the answer would make a browser do."""
+    """Row 26: a 2xx delivers the event, whatever a browser would do with the rest of the answer."""
     with wiretap.listening() as tap:
         first, _, connection = await try_answer(answer)
 
@@ -211,7 +211,7 @@ NO_ANSWERS = [
 
 @pytest.mark.parametrize("answer", JUNK)
 async def test_what_follows_an_answer_ends_the_connection(answer):
-    """Row 30: the answer counts, what follows it is nobody's, and the next request goes out on another connection."""
+    """Row 30: the answer counts, bytes after it are dropped, and the next request uses another connection."""
     first, _, connection = await try_answer(answer)
 
     assert isinstance(first, Response)
@@ -222,7 +222,7 @@ async def test_what_follows_an_answer_ends_the_connection(answer):
 
 @pytest.mark.parametrize("answer", NO_ANSWERS)
 async def test_what_is_not_one_clear_answer_is_none(answer):
-    """Rows 30 and 31: an answer that two readers could read in two ways, or beyond its bounds, is a failed attempt to be repeated, on another connection."""
+    """Rows 30 and 31: an ambiguous or too large answer is a failed attempt, which is retried on another connection."""
     first, _, connection = await try_answer(answer)
 
     assert isinstance(first, Fault)
@@ -242,7 +242,7 @@ async def test_what_is_not_one_clear_answer_is_none(answer):
 )
 @pytest.mark.parametrize("read", [True, False], ids=["after reading", "before reading"])
 async def test_no_answer_is_made_of_an_earlier_one(first, read):
-    """Row 30: a receiver that answers one request and hangs up on the next has not answered the next, whatever it said before."""
+    """Row 30: if a receiver answers one request and closes on the next, the next one has no answer."""
 
     async def script(peer: Peer) -> None:
         await peer.take()
@@ -264,7 +264,7 @@ async def test_no_answer_is_made_of_an_earlier_one(first, read):
 
 
 async def test_an_answer_before_the_request_is_nobodys():
-    """Row 30: what a receiver says before it was asked is not taken for an answer to a request that comes later."""
+    """Row 30: bytes that a receiver sends before a request are not read as its answer."""
     asked = asyncio.Event()
 
     async def script(peer: Peer) -> None:
@@ -290,7 +290,7 @@ async def test_an_answer_before_the_request_is_nobodys():
 
 
 def endless(beginning: bytes, piece: bytes) -> Script:
-    """Answer the first request with this beginning and then the same piece for ever; every later one with its body."""
+    """Answer the first request with this beginning and then the same piece endlessly; every later one with its body."""
 
     async def script(peer: Peer) -> None:
         body = await peer.take()
@@ -325,7 +325,7 @@ FLOODS = [
 
 @pytest.mark.parametrize("beginning, piece, status", FLOODS)
 async def test_what_has_no_end_is_cut(beginning, piece, status):
-    """Rows 31 and 32: of what never ends a bounded part is read, the receiver is hung up on, and the next request is in step."""
+    """Rows 31 and 32: of an endless answer a limited part is read, the connection is closed, and the next request gets its own answer."""
     async with receiving(endless(beginning, piece)) as receiver, posting(receiver.port) as channel:
         one = await channel.post(Request(b"one"))
         await receiver.until_ended(1)
@@ -344,7 +344,7 @@ async def test_what_has_no_end_is_cut(beginning, piece, status):
 
 @pytest.mark.parametrize("beginning, piece, status", FLOODS)
 async def test_what_has_no_end_costs_little_memory(beginning, piece, status):
-    """Rows 31 and 32: however much a receiver sends, reading it takes a few MiB at most."""
+    """Rows 31 and 32: reading an answer of any size uses at most a few MiB."""
     async with receiving(endless(beginning, piece)) as receiver, posting(receiver.port) as channel:
         tracemalloc.start()
         try:
@@ -373,7 +373,7 @@ async def test_what_has_no_end_costs_little_memory(beginning, piece, status):
     ],
 )
 async def test_drip_feeding_ends_with_the_attempt(beginning, piece):
-    """Row 34: whatever still comes, once every two seconds, the attempt is over after its ten, and nothing more is read."""
+    """Row 34: an attempt ends after ten seconds, although a byte comes every two seconds, and nothing more is read."""
     clock = Skipper()
     dripped = 0
 
@@ -404,7 +404,7 @@ async def test_drip_feeding_ends_with_the_attempt(beginning, piece):
 
 
 async def test_a_receiver_that_never_reads_ends_with_the_attempt():
-    """Row 35: a request that nobody takes is over after its time, however large it is, and the connection is let go."""
+    """Row 35: a request that the receiver does not read ends at its deadline, however large it is, and the connection is closed."""
     clock = Skipper()
     there = asyncio.Event()
 
@@ -447,7 +447,7 @@ def bombs() -> list:
 @pytest.mark.parametrize("coding", ["content-encoding", "transfer-encoding"])
 @pytest.mark.parametrize("name, body", bombs())
 async def test_what_is_compressed_stays_compressed(coding, name, body):
-    """Row 33: a compressed body is kept as it came, cut where every body is cut, and never unpacked."""
+    """Row 33: a compressed body is kept as received, truncated like every body, and never decompressed."""
     encoding = name if " m" not in name else "gzip"
     if coding == "content-encoding":
         head = b"HTTP/1.1 200 OK\r\nContent-Encoding: %b\r\nContent-Length: %d\r\n\r\n" % (
@@ -472,7 +472,7 @@ async def test_what_is_compressed_stays_compressed(coding, name, body):
 
 
 async def test_an_echo_of_our_request_is_shown_to_nobody(tmp_path):
-    """Row 36: a receiver that sends our own request back, in status line, headers and body, gets no secret shown or kept."""
+    """Row 36: if a receiver echoes our request in status line, headers and body, no secret is shown or stored."""
 
     async def script(peer: Peer) -> None:
         body = await peer.take()
@@ -509,7 +509,7 @@ async def test_an_echo_of_our_request_is_shown_to_nobody(tmp_path):
 
 @pytest.mark.parametrize("status", [200, 302, 400, 401, 429, 500, 503, 999])
 async def test_what_is_kept_of_an_echo_is_status_and_class(status):
-    """Row 36: the verdict that is stored and shown as last_error holds nothing of what the receiver wrote."""
+    """Row 36: the verdict that is stored and shown as last_error contains no text of the receiver."""
 
     async def script(peer: Peer) -> None:
         await peer.take()
@@ -543,7 +543,7 @@ ECHOES = [
 @pytest.mark.parametrize("name", sorted(REGISTRY), ids=lambda name: f"row 36: {name}")
 @pytest.mark.parametrize("status", [200, 202, 207, 302, 400, 401, 413, 429, 500, 503])
 def test_no_format_keeps_what_a_receiver_wrote(name, status):
-    """Row 36: whatever form of error a receiver dresses an echo in, no verdict of any format holds a word of it."""
+    """Row 36: no verdict of any format contains an echo, whatever form of error the receiver uses."""
     for echo in ECHOES:
         body = echo if isinstance(echo, str) else json.dumps(echo)
 
@@ -567,7 +567,7 @@ def test_no_format_keeps_what_a_receiver_wrote(name, status):
     ],
 )  # fmt: skip
 async def test_a_strange_status_is_a_failed_attempt(answer, status):
-    """Row 37: an unusual status is told as it is, asks for nothing that we would do, and the next request is in step."""
+    """Row 37: an unusual status is reported unchanged and has no effect, and the next request gets its own answer."""
     first, _, _ = await try_answer(answer)
 
     assert isinstance(first, Response)
@@ -576,7 +576,7 @@ async def test_a_strange_status_is_a_failed_attempt(answer, status):
 
 
 async def test_an_upgrade_is_not_taken_part_in():
-    """Row 37: after a 101 the connection speaks another protocol, and carries no request of ours any more."""
+    """Row 37: a connection is not reused after a 101, because it speaks another protocol."""
     first, _, connection = await try_answer(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
     )
@@ -592,7 +592,7 @@ async def test_an_upgrade_is_not_taken_part_in():
     ids=ascii,
 )
 async def test_an_answer_that_breaks_off_is_none(cut):
-    """Row 37: an answer whose end is missing is no success, whatever its status line promised."""
+    """Row 37: a truncated answer is not a success, whatever its status is."""
     first, _, connection = await try_answer(cut, close=True)
 
     assert isinstance(first, Fault)
@@ -600,7 +600,7 @@ async def test_an_answer_that_breaks_off_is_none(cut):
 
 
 def test_uvloop_does_the_same():
-    """On uvloop, on which the service runs, what is endless, doubled or no answer at all ends alike."""
+    """On uvloop, which the service uses, endless, duplicate and missing answers end in the same way."""
 
     async def run() -> None:
         for one in JUNK:

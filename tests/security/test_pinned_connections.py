@@ -1,4 +1,4 @@
-"""Rows 27–29 of the attack table: whom a connection is made to, whom it takes the peer for, and who may use it.
+"""Rows 27–29 of the attack table: where a connection goes, how its peer is verified, and who may use it.
 
 Row 27 is mostly in tests/integration/test_sender_tls.py: unknown authority, self-signed, another name, expired, TLS 1.1, no
 way to switch verification off. Here is what is missing there.
@@ -28,14 +28,14 @@ async def answer_all(peer: Peer) -> None:
 
 
 class AskedGuard:
-    """The real guard, which notes what it was asked."""
+    """The real guard, which records what it was asked."""
 
     def __init__(self, networks: str) -> None:
         self._guard = NetGuard(parse_networks(networks))
         self.asked: list[str] = []
 
     def check(self, address: str) -> str | None:
-        """Judge, and note."""
+        """Check, and record."""
         self.asked.append(address)
         return self._guard.check(address)
 
@@ -52,7 +52,7 @@ class AskedGuard:
     ],
 )
 async def test_a_flawed_certificate_gets_no_byte(tmp_path, flaw, says):
-    """A certificate of the right authority for the right name, with a flaw, ends the attempt before any byte of the request."""
+    """A flawed certificate, although of the right authority and name, ends the attempt before any byte of the request."""
     authority = Authority(tmp_path)
     async with (
         receiving(answer_all, context=authority.server_context(HOST, **flaw)) as flawed,
@@ -73,7 +73,7 @@ async def test_a_flawed_certificate_gets_no_byte(tmp_path, flaw, says):
     "version", [ssl.TLSVersion.TLSv1, ssl.TLSVersion.TLSv1_1], ids=["row 27: TLS 1.0", "row 27: TLS 1.1"]
 )
 async def test_old_tls_gets_no_byte(tmp_path, version):
-    """A receiver that speaks TLS 1.0 or 1.1 only gets nothing, also when its certificate is good."""
+    """A receiver that supports only TLS 1.0 or 1.1 gets nothing, even with a valid certificate."""
     authority = Authority(tmp_path)
     context = authority.server_context(HOST)
     with pytest.warns(DeprecationWarning, match="TLSv1"):
@@ -93,7 +93,7 @@ async def test_old_tls_gets_no_byte(tmp_path, version):
 
 
 async def test_host_name_and_address_agree():
-    """Row 28: over plain HTTP, Host holds the name, and the connection goes to the one address that the guard has judged."""
+    """Row 28: over plain HTTP, Host has the name, and the connection goes to the address that the guard checked."""
     sockets = []
 
     async def script(peer: Peer) -> None:
@@ -114,7 +114,7 @@ async def test_host_name_and_address_agree():
 
 
 async def test_host_sni_certificate_and_address_agree(tmp_path):
-    """Row 28: over TLS, Host, SNI and the verified certificate hold the name, and the address is the one that was judged."""
+    """Row 28: over TLS, Host, SNI and the verified certificate have the name, and the connection goes to the checked address."""
     authority = Authority(tmp_path)
     sockets = []
 
@@ -147,7 +147,7 @@ async def test_host_sni_certificate_and_address_agree(tmp_path):
 
 
 async def test_a_certificate_for_another_name_at_the_right_address_is_refused(tmp_path):
-    """Row 28: the judged address with a certificate for another name, such as the name of its machine, is not the peer."""
+    """Row 28: a checked address with a certificate for another name, such as that of its machine, is rejected."""
     authority = Authority(tmp_path)
     context = authority.server_context("machine-7.example.net", "example.net")
     async with (
@@ -165,7 +165,7 @@ async def test_a_certificate_for_another_name_at_the_right_address_is_refused(tm
 
 
 async def test_destinations_share_no_connection():
-    """Row 29: two destinations at one receiver, even two with the same route, have connections of their own, and credentials never mix."""
+    """Row 29: two destinations at one receiver, even with the same route, use separate connections, and credentials never mix."""
     async with receiving(answer_all) as receiver:
         sender = AsyncSender(user_agent="Aegis/1", guard=NetGuard(parse_networks("127.0.0.1/32")))
         routes = [make_route(receiver.port, secret=secret) for secret in ("one", "two", "two")]
@@ -184,7 +184,7 @@ async def test_destinations_share_no_connection():
 
 
 async def test_trust_is_not_shared(tmp_path):
-    """Row 29: a connection verified under one destination's authority carries nothing for one that trusts another authority."""
+    """Row 29: a connection that was verified with one destination's authority is not used for another destination's authority."""
     authority, other = Authority(tmp_path), Authority(tmp_path, "Another authority")
     async with (
         receiving(answer_all, context=authority.server_context(HOST)) as receiver,

@@ -1,4 +1,4 @@
-"""Rows 21–24 of the attack table: names that lead inside, now or at the next look, and the way back into ourselves.
+"""Rows 21–24 of the attack table: names that resolve to internal addresses, now or later, and the service as its own destination.
 
 127.0.0.2 stands for a public address: it is the one that the guard of these tests allows. 127.0.0.1 is the inside.
 """
@@ -27,7 +27,7 @@ OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n"
 
 
 async def answer_once(peer: Peer) -> None:
-    """Answer one request and hang up, so that every attempt connects anew."""
+    """Answer one request and close, so that every attempt makes a new connection."""
     await peer.take()
     await peer.give(OK)
 
@@ -57,7 +57,7 @@ async def answer_all(peer: Peer) -> None:
     ids=lambda answers: f"row 21: {', '.join(answers[-2:])}",
 )
 async def test_one_forbidden_address_refuses_the_name(answers):
-    """A name with one address inside is connected to at none of its addresses, wherever in the answer that one stands."""
+    """No address of a name is connected to if one of them is internal, wherever it is in the answer."""
     names = Names(answers)
     async with (
         receiving(answer_all, address=PUBLIC) as public,
@@ -87,7 +87,7 @@ async def test_one_forbidden_address_refuses_the_name(answers):
     ids=lambda answers: f"row 22: {' → '.join('+'.join(one) for one in answers)}",
 )
 async def test_a_name_that_flips_never_leads_inside(answers):
-    """However a name flips between attempts, each attempt goes to the public address or nowhere, and nothing goes inside."""
+    """However a name changes between attempts, each attempt goes to the public address or nowhere."""
     names = Names(*answers)
     attempts = 2 * len(answers)
     clock = Skipper()
@@ -110,7 +110,7 @@ async def test_a_name_that_flips_never_leads_inside(answers):
 
 
 async def test_a_name_is_looked_up_once_and_connected_to_as_vetted():
-    """Row 22, a time to live of 0: between the guard's look and the connect nobody asks again, so nothing can flip there."""
+    """Row 22, a TTL of 0: there is no look-up between the guard's check and the connect, so the address cannot change."""
     names = Names([PUBLIC], [INSIDE])
     async with (
         receiving(answer_all, address=PUBLIC) as public,
@@ -127,7 +127,7 @@ async def test_a_name_is_looked_up_once_and_connected_to_as_vetted():
 
 
 async def test_a_kept_connection_stays_where_it_was_vetted():
-    """Row 22: a name that flips while a connection is kept open moves nothing: the next request goes where the first went."""
+    """Row 22: if a name changes while a connection is open, the next request goes to the same peer as the first."""
     names = Names([PUBLIC], [INSIDE])
     async with (
         receiving(answer_all, address=PUBLIC) as public,
@@ -141,7 +141,7 @@ async def test_a_kept_connection_stays_where_it_was_vetted():
 
 
 async def test_public_when_saved_private_when_tested(tmp_path):
-    """Row 22: a name that was public when it was saved and leads inside at the test is refused there, and its address is not told."""
+    """Row 22: a name that was public when it was saved and is internal at the test is forbidden, and its address is not revealed."""
     async with open_world(tmp_path) as world:
         tenant = await world.make_organization()
         destination_id = await world.make_destination(tenant)
@@ -165,7 +165,7 @@ async def test_public_when_saved_private_when_tested(tmp_path):
 
 
 class Real:
-    """The real sender in a simulated world, with the route that the service makes of a destination."""
+    """The real sender in a simulated world, with the route that the service makes from a destination."""
 
     def __init__(self, spec: DestinationSpec, names: Names, simulation: Simulation) -> None:
         self._spec = spec
@@ -174,7 +174,7 @@ class Real:
         )
 
     def open(self, _: object):
-        """Return a channel; raises Invalid when the URL is no longer allowed."""
+        """Return a channel; raises Invalid if the URL is no longer allowed."""
         return self._sender.open(route_of(self._spec, Settings()))
 
 
@@ -192,7 +192,7 @@ class Real:
     ids=["row 11: flipped", "row 13: flipped", "row 13", "row 17", "row 8", "row 1", "row 2"],
 )
 def test_a_destination_that_leads_inside_is_flagged_and_sends_nothing(tmp_path, url, address, says):
-    """In the store all the same, a forbidden destination is failing with the rule as its reason, and no attempt sends anything."""
+    """A forbidden destination that got into the store is failing with the rule as its reason, and no attempt sends anything."""
     spec = DestinationSpec(url=url)
     simulation = Simulation(tmp_path, spec=spec)
     names = Names([address])
@@ -236,7 +236,7 @@ def test_a_destination_that_leads_inside_is_flagged_and_sends_nothing(tmp_path, 
     ids=lambda value: f"row 23: {value}" if value[0].isalpha() or "." in value else "",
 )
 async def test_wildcard_names_are_refused_by_address(tmp_path, name, address):
-    """A public name whose zone answers with addresses inside is refused when it is saved, and again when connected to."""
+    """A public name that resolves to internal addresses is rejected when it is saved, and again at every connect."""
     async with open_world(tmp_path) as world:
         tenant = await world.make_organization()
         world.resolver.addresses[name] = [address]
@@ -258,7 +258,7 @@ async def test_wildcard_names_are_refused_by_address(tmp_path, name, address):
     "url", ["http://127.0.0.1:8700/api/orgs/org_abc/events", "http://localhost:8700/", "http://[::1]:8700/"]
 )
 async def test_our_own_address_is_refused_until_its_network_is_allowed(tmp_path, url):
-    """Row 24: the service itself is no destination, unless the operator has allowed the network that it listens in."""
+    """Row 24: the service cannot be its own destination, unless the operator has allowed its network."""
     names = {"localhost": ["127.0.0.1"]}
     async with open_world(tmp_path / "strict", allow_http=True) as world:
         tenant = await world.make_organization()
@@ -277,7 +277,7 @@ async def test_our_own_address_is_refused_until_its_network_is_allowed(tmp_path,
 
 @pytest.mark.parametrize("name", ["json", "ndjson", "json_array"])
 async def test_a_loop_into_ourselves_ends_at_once(tmp_path, name):
-    """Row 24: events that a delivery brings back to their own organization are duplicates by their ids, and nothing follows."""
+    """Row 24: events that a delivery sends back to their organization are duplicates by their ids, so the loop ends."""
     async with open_world(tmp_path) as world:
         tenant = await world.make_organization()
         await tenant.ingest.send(make_event(None, org_id=None))  # id and organization are filled in
@@ -300,7 +300,7 @@ async def test_a_loop_into_ourselves_ends_at_once(tmp_path, name):
 
 
 async def test_no_loop_goes_through_two_organizations(tmp_path):
-    """Row 24: an event names its organization, and another one does not take it, nor anybody a test event."""
+    """Row 24: an event names its organization, so another one rejects it; test events are always rejected."""
     async with open_world(tmp_path) as world:
         tenant, other = await world.make_organization(), await world.make_organization("org_other")
         destination_id = await world.make_destination(tenant, format="json")

@@ -1,4 +1,4 @@
-"""A token endpoint is one more place that a tenant names: guarded at every connection, never followed elsewhere, read within limits.
+"""A token endpoint is configured by a tenant, too: guarded at every connection, without redirects, read within limits.
 
 127.0.0.2 stands for a public address: it is the one that the guard of these tests allows. 127.0.0.1 is the inside.
 """
@@ -30,7 +30,7 @@ NO_CONTENT = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 def granting(life_s: int) -> Script:
-    """Return a token endpoint that gives out one token a connection."""
+    """Return a token endpoint that issues one token per connection."""
 
     async def give(peer: Peer) -> None:
         await peer.take()
@@ -41,7 +41,7 @@ def granting(life_s: int) -> Script:
 
 
 def saying(answer: bytes) -> Script:
-    """Return a receiver that answers each request so."""
+    """Return a receiver that answers every request with these bytes."""
 
     async def say(peer: Peer) -> None:
         while True:
@@ -75,7 +75,7 @@ async def fetching(
     "answers", [[INSIDE], [PUBLIC, INSIDE], [PUBLIC, "10.0.0.7"], ["169.254.169.254"]], ids=" + ".join
 )
 async def test_a_token_endpoint_inside_gets_no_byte(answers):
-    """Rows 11 to 21: a token endpoint whose name has an address inside is connected to at none, and nothing is sent anywhere."""
+    """Rows 11 to 21: no address of a token endpoint is connected to if one of them is internal, and nothing is sent anywhere."""
     async with (
         receiving(granting(3600), address=PUBLIC) as public,
         receiving(granting(3600), address=INSIDE, port=public.port) as inside,
@@ -91,7 +91,7 @@ async def test_a_token_endpoint_inside_gets_no_byte(answers):
 
 
 async def test_a_token_endpoint_that_flips_is_refused_at_the_renewal():
-    """Row 22: the guard is asked at every connection: a name that leads inside when a token is renewed gets no secret there."""
+    """Row 22: the guard checks every connection: a name that is internal when a token is renewed gets no secret."""
     names, clock = Names([PUBLIC], [INSIDE]), Skipper()
     async with (
         receiving(granting(60), address=PUBLIC) as public,
@@ -111,7 +111,7 @@ async def test_a_token_endpoint_that_flips_is_refused_at_the_renewal():
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_of_a_token_endpoint_is_not_followed(status):
-    """Row 26: wherever a token endpoint points, nobody goes there, and the client's secret least of all."""
+    """Row 26: a redirect of a token endpoint is not followed, so its target never gets the client's secret."""
     async with (
         receiving(granting(3600), address=PUBLIC) as elsewhere,
         receiving(saying(NO_CONTENT), address=PUBLIC) as destination,
@@ -143,7 +143,7 @@ ANSWERS = {
 
 @pytest.mark.parametrize("answer", ANSWERS.values(), ids=ANSWERS)
 async def test_a_hostile_answer_is_no_token(answer):
-    """Of an answer 16 KiB are read; what is no token is a failure that repeats nothing of it, and nothing is sent."""
+    """At most 16 KiB of an answer are read; without a token it is a failure that repeats nothing of it, and nothing is sent."""
     async with (
         receiving(saying(answer), address=PUBLIC) as endpoint,
         receiving(saying(NO_CONTENT), address=PUBLIC) as destination,
@@ -158,7 +158,7 @@ async def test_a_hostile_answer_is_no_token(answer):
 
 
 async def test_an_answer_that_never_ends_is_over_in_time():
-    """A token endpoint that sends for ever, or nothing, holds an attempt for the deadline of a request."""
+    """A token endpoint that sends endlessly, or nothing, delays an attempt at most until the deadline of a request."""
 
     async def never_end(peer: Peer) -> None:
         await peer.take()
@@ -178,7 +178,7 @@ async def test_an_answer_that_never_ends_is_over_in_time():
 
 
 async def test_a_token_goes_to_its_destination_alone():
-    """The token endpoint gets the form and no token, the destination the token and no form."""
+    """Only the token endpoint gets the form, and only the destination gets the token."""
     async with (
         receiving(granting(3600), address=PUBLIC) as endpoint,
         receiving(saying(NO_CONTENT), address=PUBLIC) as destination,
@@ -195,7 +195,7 @@ async def test_a_token_goes_to_its_destination_alone():
 
 
 async def test_a_token_endpoint_public_when_saved_private_when_tested(tmp_path):
-    """Row 22: a token endpoint that leads inside at the test is refused there; its address is not told, and nothing is sent."""
+    """Row 22: a token endpoint that is internal at the test is forbidden; its address is not revealed, and nothing is sent."""
     async with open_world(tmp_path) as world:
         tenant = await world.make_organization()
         client = {"token_url": "https://login.example.net/token", "client_id": "c", "client_secret": "s"}

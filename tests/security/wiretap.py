@@ -1,4 +1,4 @@
-"""What this process connects to and looks up, as the interpreter itself reports it: the proof that nothing was sent.
+"""What this process connects to and looks up, as reported by the interpreter: the proof that nothing was sent.
 
     with wiretap.listening() as tap:
         answer = await channel.post(request)

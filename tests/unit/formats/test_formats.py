@@ -116,7 +116,7 @@ def test_every_fault_has_a_verdict(kind):
     ],
 )
 def test_tells_whose_fault_it_is(status, scope, fix_needed, overload):
-    """400, 413 and 422 are about the event; 429 and 503 are overload; redirects and refusals need somebody to act."""
+    """400, 413 and 422 are about the event; 429 and 503 are overload; redirects and rejected credentials need a person."""
     verdict = by_status(Response(status, b"", 100), 1)
 
     assert (verdict.scope, verdict.fix_needed, verdict.overload) == (scope, fix_needed, overload)
@@ -135,7 +135,7 @@ def test_tells_whose_fault_it_is(status, scope, fix_needed, overload):
     ],
 )
 def test_tells_which_faults_stay(kind, fix_needed, overload):
-    """A certificate or a forbidden address stays until somebody acts; a timeout is overload."""
+    """A bad certificate or a forbidden address needs a person; a timeout is overload."""
     verdict = by_status(Fault(kind, "x", 0), 1)
 
     assert (verdict.fix_needed, verdict.overload) == (fix_needed, overload)
@@ -168,14 +168,14 @@ def test_tells_which_faults_stay(kind, fix_needed, overload):
     ids=ascii,
 )
 def test_reads_retry_after(text, seconds):
-    """Whole seconds count, bounded by an hour; anything else is as if it were not there."""
+    """Whole seconds count, at most an hour; anything else counts as absent."""
     assert retry_after_seconds(text) == seconds
 
 
 @settings(UNHURRIED)
 @given(st.text(max_size=30))
 def test_any_retry_after_is_bounded(text):
-    """Whatever a peer writes, it is nothing or 0 to 3600 seconds."""
+    """For any text the result is None or 0 to 3600 seconds."""
     found = retry_after_seconds(text)
 
     assert found is None or 0 <= found <= 3600
@@ -205,7 +205,7 @@ def test_a_failure_says_what_to_do(status, hint):
 
 
 def test_the_body_of_an_answer_is_never_repeated():
-    """What a peer writes into its answer stands in no message."""
+    """No message contains text from an answer."""
     for status in range(0, 1000, 7):
         assert "c4n4ry" not in repr(by_status(Response(status, b"c4n4ry", 100), 1))
 
@@ -224,7 +224,7 @@ def test_the_body_of_an_answer_is_never_repeated():
     ],
 )
 def test_a_success_that_looks_odd_comes_with_a_warning(status, body, hint):
-    """A 2xx is a success whatever it says; a web page, a 207 or a 260 is remarked upon."""
+    """A 2xx is a success with any body; a web page, a 207 or a 260 gets a warning."""
     verdict = by_status(Response(status, body, 100), 1)
 
     assert isinstance(verdict, Accepted)
@@ -247,7 +247,7 @@ def test_a_success_that_looks_odd_comes_with_a_warning(status, body, hint):
     ],
 )
 def test_a_success_of_an_otlp_receiver_comes_with_a_warning(name, body, is_warned):
-    """Events that are not OTLP are a success there, and gone: it counts as delivered, and the warning says which format to take."""
+    """An OTLP receiver answers success and drops other events: they count as delivered, and the warning says which format to use."""
     verdict = REGISTRY[name].interpret(Response(200, body, 100), 1)
 
     assert isinstance(verdict, Accepted)
@@ -257,7 +257,7 @@ def test_a_success_of_an_otlp_receiver_comes_with_a_warning(name, body, is_warne
 
 @pytest.mark.parametrize("name", PLAIN)
 def test_a_failure_in_the_words_of_otlp_is_a_failure(name):
-    """What is refused is not delivered, whatever the body."""
+    """A rejected request delivers nothing, whatever its body."""
     answer = Response(400, b'{"partialSuccess":{}}', 100)
 
     assert REGISTRY[name].interpret(answer, 1) == by_status(answer, 1)

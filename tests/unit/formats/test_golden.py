@@ -1,4 +1,4 @@
-"""Golden files: what each format sends for the same few events, to the byte.
+"""Golden files: what each format sends for the same few events, byte for byte.
 
 tests/golden/events.txt has the events, an empty line between them; tests/golden/<format>/request.http has what goes out: the
 request line, the content type, an empty line, and the body. After a change that is meant, `python tests/unit/formats/test_golden.py` writes them anew, and the
@@ -23,7 +23,7 @@ def read_events() -> list[bytes]:
 
 
 def request_of(format_: Format) -> bytes:
-    """Return what a format sends: all events, or the first one where it sends them one by one."""
+    """Return what a format sends: all events, or only the first if it sends them one by one."""
     events = read_events()
     request = format_.encode(events if format_.batches else events[:1])
     path, mark, query = with_query(format_, "/in").partition("?")
@@ -32,7 +32,7 @@ def request_of(format_: Format) -> bytes:
 
 
 def test_the_events_are_fit_for_the_log():
-    """The golden events are ones that ingest takes, to the byte."""
+    """Ingest accepts the golden events byte for byte."""
     for event in read_events():
         taken = parse_event(event, OrganizationId("org_abc"), Micros(0), lambda: "none")
         assert isinstance(taken, NewEvent), taken
@@ -46,7 +46,7 @@ def test_the_request_is_the_golden_one(name):
 
 
 def test_no_golden_file_is_left_over():
-    """There is a golden file for every format, and for nothing else."""
+    """Every format has a golden file, and there are no others."""
     assert {one.parent.name for one in GOLDEN.glob("*/request.http")} == set(REGISTRY)
 
 

@@ -574,7 +574,7 @@ async def test_a_damaged_record_keeps_its_key_and_stops_nobody_else(tmp_path):
         rotation = wiring.make_rotation(settings, stores)
 
         done = await rotation.rotate(silent)
-        with pytest.raises(Conflict, match="records still stand under"):
+        with pytest.raises(Conflict, match="records are still sealed with"):
             await rotation.drop_old()
         again = await rotation.rotate(silent)
         await Directory.of(stores).delete_destination(no, done.broken[0], NOW)
@@ -656,7 +656,7 @@ async def test_a_lost_key_costs_its_destinations_and_nothing_else(tmp_path):
         await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
         rotation = wiring.make_rotation(settings, stores)
         old = rotation.keys.read()
-        with pytest.raises(Conflict, match="nothing to give up"):
+        with pytest.raises(Conflict, match="nothing to delete"):
             await rotation.reset(silent)
         stores.db.write_now(lambda db: raw(db).run("UPDATE cursors SET cursor = 41 WHERE dst_no <= 50"))
         rotation.keys.write((new := wiring.make_rotation(settings, stores)._add_new(old))[:2])

@@ -1,8 +1,8 @@
-"""One client's connection, with limits on what it may send before there is a request, and on how slowly.
+"""One client's connection: limits on the head of a request, and on slow and idle clients.
 
-uvicorn speaks HTTP/1.1 here but bounds neither the head of a request nor the time it takes, and waits for ever for who
-sends half of one. `bounded_http` makes the protocol that `serving` gives it. Full up, it closes the connection that has had
-no request for longest, so that idle clients never keep working ones out.
+uvicorn's HTTP/1.1 limits neither the size of a head nor the time it takes, and waits for ever for the rest of a request.
+`bounded_http` returns the protocol class that `serving` gives to uvicorn. When all connections are in use, the one that has
+been idle for longest is closed, so that idle clients never lock out working ones.
 
 A request that offers another protocol (`Upgrade`, as Java's HttpClient and `curl --http2` send it) is an ordinary request: the
 offer is ignored, as RFC 9110 section 7.8 allows. httptools cannot do that by itself: it skips the body of such a request and
@@ -22,7 +22,7 @@ from aegis_stream.settings import ApiSettings
 from .problems import plain_problem
 
 NEVER = 1e18
-"""The deadline of a connection whose client owes nothing: the answer is ours to give."""
+"""The deadline of a connection that waits for our answer, not for its client."""
 _LINE = {
     400: "Bad Request",
     405: "Method Not Allowed",
@@ -33,7 +33,7 @@ _LINE = {
 
 
 class Stage(Enum):
-    """What the client is to send."""
+    """What the client sends next."""
 
     HEAD = "head"
     BODY = "body"
@@ -42,10 +42,10 @@ class Stage(Enum):
 
 @dataclass(slots=True)
 class Room:
-    """What all connections of one listener share.
+    """What the connections of one listener share.
 
     Args:
-        waiting: those without a request under way, longest first.
+        waiting: connections without a request in progress, longest idle first.
     """
 
     connections_max: int
@@ -58,7 +58,7 @@ class Room:
 
     @classmethod
     def of(cls, settings: ApiSettings) -> "Room":
-        """Return room as configured."""
+        """Return the limits of the settings."""
         return cls(
             settings.connections_max,
             settings.header_bytes_max,
@@ -70,15 +70,15 @@ class Room:
 
 
 def bounded_http(settings: ApiSettings) -> type[HttpToolsProtocol]:
-    """Return the protocol of one listener, for uvicorn's `http`."""
+    """Return the protocol class of one listener, for uvicorn's option `http`."""
     return type("BoundedHttp", (BoundedHttp,), {"room": Room.of(settings)})
 
 
 class BoundedHttp(HttpToolsProtocol):
-    """HTTP/1.1 with limits; everything else is uvicorn's.
+    """HTTP/1.1 with limits; the rest is uvicorn's.
 
     Args:
-        deadline: loop time by which the client must have sent, or taken, what it owes.
+        deadline: loop time by which the client must have sent its request, or received its answer.
     """
 
     room: Room
@@ -98,7 +98,7 @@ class BoundedHttp(HttpToolsProtocol):
     # ── the connection ──
 
     def connection_made(self, transport: Any) -> None:
-        """Take a connection, if there is room or room can be made."""
+        """Accept a connection, if necessary in place of an idle one."""
         room = self.room
         if len(self.connections) >= room.connections_max and room.waiting:
             next(iter(room.waiting)).leave()
@@ -124,7 +124,7 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def leave(self) -> None:
-        """Close a connection that has no request under way, to make room."""
+        """Close an idle connection, to make room."""
         self._forget()
         self.connections.discard(self)
         self.transport.close()
@@ -139,7 +139,7 @@ class BoundedHttp(HttpToolsProtocol):
             return
         if self.flow.write_paused:
             self._refused = True
-            self.transport.abort()  # it does not even take what it has been sent
+            self.transport.abort()  # it does not even read its answer
         elif self._begun or self._stage is Stage.BODY:
             what = "head" if self._stage is Stage.HEAD else "body"
             self._refuse(
@@ -165,7 +165,7 @@ class BoundedHttp(HttpToolsProtocol):
         if self._stage is Stage.NOTHING or self._refused:
             return
         if not self._moved:
-            # Nothing came of it: a head, or trailers, that do not end.
+            # The parser reported nothing: a head, or trailers, without an end.
             self._head_bytes += len(data)
             if self._head_bytes > self.room.header_bytes_max:
                 self._refuse_head("larger than", self.room.header_bytes_max, "bytes")
@@ -218,7 +218,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._begun = False
 
     def on_headers_complete(self) -> None:
-        """Begin to answer a request, unless its head is beyond a limit."""
+        """Begin to answer a request, unless its head exceeds a limit."""
         room = self.room
         if self._refused:
             return
@@ -246,7 +246,7 @@ class BoundedHttp(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """End a request: from here on the client only waits."""
+        """End a request: from now on the client waits for the answer."""
         if not (self._refused or self._offers_upgrade):
             self._stage, self._moved, self._head_bytes = Stage.NOTHING, True, 0
             self.deadline = IDLE if self.cycle.response_complete else NEVER
@@ -255,9 +255,9 @@ class BoundedHttp(HttpToolsProtocol):
     # ── what leaves ──
 
     def on_response_complete(self) -> None:
-        """End an answer: the connection is idle, or has the rest of a body to send that nobody wants.
+        """End an answer: the connection is idle, or still has to send the rest of a body that nobody reads.
 
-        In place of uvicorn's own, which sets a timer for each idle connection; here one watch looks after all.
+        Replaces uvicorn's own, which sets a timer for each idle connection; here one watch checks all of them.
         """
         self.server_state.total_requests += 1
         if self._refused or self.transport.is_closing():
@@ -271,17 +271,17 @@ class BoundedHttp(HttpToolsProtocol):
             self.deadline = IDLE
 
     def pause_writing(self) -> None:
-        """Begin to wait for a client that does not take its answer."""
+        """Note that the client does not read its answer."""
         super().pause_writing()
         self.deadline = self.loop.time() + self.room.body_timeout_s
 
     def resume_writing(self) -> None:
-        """Go on with a client that takes its answer."""
+        """Note that the client reads its answer again."""
         super().resume_writing()
         self.deadline = IDLE if self.cycle.response_complete else NEVER
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is not HTTP."""
+        """Answer a request that is not HTTP."""
         del msg
         self._refuse(
             *plain_problem(
@@ -309,7 +309,7 @@ class BoundedHttp(HttpToolsProtocol):
         self._refuse(status, {**headers, "allow": "GET, POST, PATCH, DELETE"}, body)
 
     def _refuse(self, status: int, headers: dict[str, str], body: bytes) -> None:
-        """Answer in the application's stead, and close; nothing more of this connection is looked at."""
+        """Answer in place of the application, and close; nothing more of this connection is read."""
         if self._refused:
             return
         self._refused = True

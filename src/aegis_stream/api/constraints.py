@@ -1,7 +1,7 @@
-"""What the OpenAPI document says of values beyond their types: ranges and shapes that the calls hold to.
+"""Ranges and shapes of values in the OpenAPI document.
 
-The checks themselves are elsewhere and have better words; this says the same to programs. tests/integration/test_openapi_fuzz.py
-makes calls from the document, within these limits and beyond them, and compares.
+The checks are elsewhere, with better texts; this repeats them for programs. tests/integration/test_openapi_fuzz.py makes calls
+from the document, within these limits and beyond them, and compares.
 """
 
 from typing import Any
@@ -90,13 +90,13 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "decision": {"enum": list(DECISIONS)},
 }
 OPTIONAL_BODIES = ("/dead-letters/redrive", "/rotate")
-"""Calls that may come without a body, by the end of their path."""
+"""Calls whose body is optional, by the end of their path."""
 CURSORS = {"events": _NUMBER_CURSOR, "dead-letters": _NUMBER_CURSOR, "deliveries": _ATTEMPT_CURSOR}
-"""Cursors that are numbers, by the last word of the path."""
+"""Cursors that are numbers, by the last part of the path."""
 
 
 def add_constraints(document: dict[str, Any]) -> None:
-    """Put the constraints into an OpenAPI document. Raises: KeyError when something of these tables is not in it."""
+    """Add the constraints to an OpenAPI document. Raises: KeyError when it lacks something of these tables."""
     schemas = document["components"]["schemas"]
     for name in STRICT:
         schemas[name]["additionalProperties"] = False
@@ -118,13 +118,13 @@ def add_constraints(document: dict[str, Any]) -> None:
 
 
 def _narrow(schema: dict[str, Any], constraint: dict[str, Any]) -> None:
-    """Constrain a value, of several kinds the one that is not null."""
+    """Constrain a value; of several kinds, the one that is not null."""
     kinds = [one for one in schema.get("oneOf", [schema]) if one.get("type") != "null"]
     kinds[0].update(constraint)
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a query parameter's schema without null, which cannot be written in a query: it is left out instead."""
+    """Return a query parameter's schema without null, which a query cannot express: the parameter is omitted instead."""
     kinds = [one for one in schema.get("oneOf", []) if one.get("type") != "null"]
     if len(kinds) == 1:
         return dict(kinds[0])

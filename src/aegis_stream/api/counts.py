@@ -1,7 +1,7 @@
-"""What /metrics tells of ingest, summed over all API processes of one `aegis serve`.
+"""Counts of ingest for /metrics, summed over all API processes of one `aegis serve`.
 
-The processes share a piece of memory: a slot of 64-bit numbers for each. A process writes to its own slot alone, so nothing is
-locked, and one that is started again goes on counting where the one before it stopped.
+The processes share memory: a slot of 64-bit numbers for each. A process writes to its own slot only, so nothing is locked, and
+a restarted process continues the counts of the one before it.
 """
 
 import mmap
@@ -12,7 +12,7 @@ from aegis_stream.errors import Misconfigured
 from .problems import STATUSES
 
 COUNTED = (202, *sorted({status for _, status, _ in STATUSES}))
-"""The statuses that are counted by name; all others count as "other"."""
+"""Statuses with a count of their own; all others count as "other"."""
 LABELS = (*map(str, COUNTED), "other")
 RESULTS = ("accepted", "duplicate", "rejected")
 SLOT = len(LABELS) + len(RESULTS)
@@ -25,7 +25,7 @@ _ACCEPTED, _DUPLICATE, _REJECTED = range(len(LABELS), SLOT)
 
 
 def share_counts(processes: int) -> int:
-    """Make memory for so many processes, all numbers 0; returns its file descriptor, which children may inherit."""
+    """Create memory for a number of processes, all counts 0; returns its file descriptor, which children may inherit."""
     fd = os.memfd_create("aegis-ingest-counts")
     os.ftruncate(fd, processes * SLOT_BYTES)
     return fd
@@ -42,8 +42,8 @@ def open_counts(fd: int, slot: int) -> "IngestCounts":
         raise Misconfigured(f"the counters (descriptor {fd}) cannot be opened: {error}") from error
     if len(memory) % SLOT_BYTES or not 0 <= slot < len(memory) // SLOT_BYTES:
         raise Misconfigured(
-            f"the counters (descriptor {fd}, {len(memory)} bytes) have no slot {slot} of {SLOT_BYTES} bytes: they were "
-            "made by another version; restart the service"
+            f"the counters (descriptor {fd}, {len(memory)} bytes) have no slot {slot} of {SLOT_BYTES} bytes: another "
+            "version created them: restart the service"
         )
     return IngestCounts(memory, slot)
 
@@ -52,7 +52,7 @@ class IngestCounts:
     """Counts for one process, reads for all.
 
     Args:
-        memory: as long as all slots; None for memory that nobody else sees.
+        memory: of all slots; None for memory of this process alone.
     """
 
     __slots__ = ("_all", "_own", "processes")
@@ -76,7 +76,7 @@ class IngestCounts:
             own[_REJECTED] += rejected
 
     def requests(self) -> dict[str, int]:
-        """Return requests by status, of all processes; statuses that were never answered are left out."""
+        """Return requests by status, of all processes; without statuses that were never sent."""
         return {label: count for place, label in enumerate(LABELS) if (count := self._sum(place))}
 
     def events(self) -> dict[str, int]:

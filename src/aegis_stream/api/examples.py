@@ -1,4 +1,4 @@
-"""An example of every call for the OpenAPI document: what is sent, and what comes back. Checked against the document by a test."""
+"""An example of every call for the OpenAPI document: request and answer. A test checks them against the document."""
 
 from typing import Any
 
@@ -163,11 +163,11 @@ EXAMPLES: dict[tuple[str, str], tuple[Any, Any]] = {
         },
     ),
 }
-"""(method, path) → example of the body sent, example of the answer; None where there is no body."""
+"""(method, path) → example of the request body, example of the answer; None where there is no body."""
 
 
 def add_examples(document: dict[str, Any]) -> None:
-    """Put the examples into an OpenAPI document. Raises: KeyError when a call of this table is not in it."""
+    """Add the examples to an OpenAPI document. Raises: KeyError when it lacks a call of this table."""
     for (method, path), (sent, answered) in EXAMPLES.items():
         operation = document["paths"][path][method]
         if sent is not None:

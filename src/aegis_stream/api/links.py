@@ -1,4 +1,4 @@
-"""Which answer of the OpenAPI document leads to which call: what was made can be read, changed, ended."""
+"""Links of the OpenAPI document: which call can follow which answer."""
 
 from typing import Any
 
@@ -33,11 +33,11 @@ LINKS: dict[tuple[str, str, str], tuple[str, str, tuple[tuple[str, str], ...]]] 
         (("get", "/api/orgs/{org_id}/events/{event_id}"),),
     ),
 }
-"""Answer → the parameter that it gives, where in the answer that is, and the calls that take it."""
+"""Answer → the parameter it provides, its place in the answer, and the calls that take it."""
 
 
 def add_links(document: dict[str, Any]) -> None:
-    """Put the links into an OpenAPI document. Raises: KeyError when a call of the table is not in it."""
+    """Add the links to an OpenAPI document. Raises: KeyError when it lacks a call of the table."""
     for (method, path, status), (parameter, place, calls) in LINKS.items():
         links = document["paths"][path][method]["responses"][status].setdefault("links", {})
         for to_method, to_path in calls:

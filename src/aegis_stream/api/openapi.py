@@ -1,7 +1,7 @@
-"""The OpenAPI document's missing piece, and a page to read it.
+"""The OpenAPI document, and a page to read it.
 
-Ingest stands in front of the framework, so it describes itself here. The page is made from the document on the server:
-no script, nothing loaded from elsewhere, so it works where the service runs without the internet.
+The framework describes its routes; ingest, which is in front of it, is described here. The page is rendered on the server, without
+scripts and without anything from other hosts, so that it works without the internet.
 """
 
 import html
@@ -57,13 +57,13 @@ INGEST_PATH = "/api/orgs/{org_id}/events"
 
 
 def make_document(handlers: Sequence[Any]) -> dict[str, Any]:
-    """Write the OpenAPI document of these routes and of ingest, as plain JSON."""
+    """Return the OpenAPI document of these routes and of ingest, as plain JSON."""
     described = Litestar(
         route_handlers=handlers,
         openapi_config=OpenAPIConfig(
             title="Aegis Audit Stream",
             version=__version__,
-            description="Audit events in, delivered to every destination: at least once, durably, observably, fast.",
+            description="Records audit events and delivers each of them to every destination: at least once, durably, observably, fast.",
             components=Components(
                 security_schemes={
                     "key": SecurityScheme(type="http", scheme="bearer", description="An API key")
@@ -85,13 +85,13 @@ def describe_ingest(document: OpenAPI) -> None:
     """Add POST …/events to the document."""
     paths = document.paths if document.paths is not None else {}
     item = paths.setdefault(INGEST_PATH, PathItem())
-    schema = Schema(type="object")  # type: ignore[arg-type] # the enum's own spelling
+    schema = Schema(type="object")  # type: ignore[arg-type] # the spelling of the enum's value
     item.post = Operation(
         operation_id="RecordEvents",
         tags=["Events"],
         summary="Record events",
-        description="Record one event (an object) or many (an array, or NDJSON), also with Content-Encoding gzip or zstd. "
-        "The answer comes when they are durable. Missing @timestamp, event.id and organization.id are filled in.",
+        description="Record one event (an object) or many (an array, or NDJSON); Content-Encoding may be gzip or zstd. "
+        "The call answers when they are durable. Missing @timestamp, event.id and organization.id are added.",
         parameters=[Parameter("org_id", "path", schema=Schema(type="string"), required=True)],  # type: ignore[arg-type]
         request_body=RequestBody(
             content={
@@ -131,7 +131,7 @@ def describe_ingest(document: OpenAPI) -> None:
 
 
 def docs_page(document: dict[str, Any]) -> str:
-    """Write the document as a page of HTML."""
+    """Render the document as a page of HTML."""
     info = document["info"]
     sections: dict[str, list[str]] = {}
     for path, item in document["paths"].items():
@@ -183,7 +183,7 @@ def _content(content: dict[str, Any], document: dict[str, Any]) -> str:
 
 
 def _outline(schema: dict[str, Any], document: dict[str, Any], depth: int) -> Any:
-    """Show the shape that a schema describes: names and types."""
+    """Outline what a schema describes: names and types."""
     if "$ref" in schema:
         name = schema["$ref"].rpartition("/")[2]
         schema = document["components"]["schemas"][name]

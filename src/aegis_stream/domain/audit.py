@@ -1,7 +1,7 @@
-"""What is done to destinations and keys, as events of the organization's own log: who, what, to what, before and after.
+"""Administrative actions as events of the organization's own log: who did what, to what, before and after.
 
-Shaped by the Elastic Common Schema. No secret is in them: a URL is always masked, a credential and a key's text are never
-there, and where such a field changed its name stands under `changed`. docs/reference/audit.md describes them.
+In the shape of the Elastic Common Schema. They contain no secret: a URL is always masked, a credential and the text of a key
+are omitted, and when such a field changed, its name is in `changed`. docs/reference/audit.md describes them.
 """
 
 import hashlib
@@ -21,11 +21,11 @@ from .times import to_text
 ADMIN_DATASET = "aegis.audit_stream.admin"
 
 ACTIONS: dict[str, tuple[str, str, str]] = {
-    "key_create": ("iam", "creation", "made key"),
+    "key_create": ("iam", "creation", "created key"),
     "key_revoke": ("iam", "deletion", "revoked key"),
     "key_rotate": ("iam", "change", "rotated key"),
-    "sign_in_refuse": ("authentication", "denied", "was refused with key"),
-    "destination_create": ("configuration", "creation", "made destination"),
+    "sign_in_refuse": ("authentication", "denied", "was rejected with key"),
+    "destination_create": ("configuration", "creation", "created destination"),
     "destination_change": ("configuration", "change", "changed destination"),
     "destination_pause": ("configuration", "change", "paused destination"),
     "destination_resume": ("configuration", "change", "resumed destination"),
@@ -35,25 +35,25 @@ ACTIONS: dict[str, tuple[str, str, str]] = {
     "replay_cancel": ("configuration", "end", "cancelled a replay to destination"),
     "dead_letters_redrive": ("configuration", "start", "redrove dead letters of destination"),
     "dead_letters_purge": ("configuration", "deletion", "purged dead letters of destination"),
-    "vault_rotate": ("configuration", "change", "sealed credentials under a new master key in organization"),
+    "vault_rotate": ("configuration", "change", "sealed credentials with a new master key in organization"),
 }
-"""Every action: its ECS category and type, and the words between who did it and what to."""
+"""Every action: its ECS category and type, and its words in the message between actor and target."""
 
 _SHOWN = (
     *("name", "enabled", "format", "filter", "batch", "retry"),
     *("auth_header_name", "compression"),
 )
-"""Fields of a destination that are shown as they are; of others only that they changed."""
+"""Fields of a destination that are shown; of the others only that they changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who does something.
+    """Who performs an action.
 
     Args:
         id: the key's id, "operator" or "command_line".
-        role: the key's scope, or the id again.
-        address: where the call came from, None where that is not known.
+        role: the key's scope; for others the id.
+        address: where the call came from; None when unknown.
     """
 
     id: str
@@ -67,15 +67,15 @@ COMMAND_LINE = Actor("command_line", "aegis command line", "command_line")
 
 @dataclass(frozen=True, slots=True)
 class AdminAction:
-    """What was done.
+    """An administrative action.
 
     Args:
         action: one of ACTIONS.
-        kind, id, name: what it was done to.
-        before, after: how that was and is, secrets left out; None where there is nothing to tell.
-        changed: names of the fields that changed, those of secrets included.
-        count: how many were concerned: events, dead letters, credentials.
-        failure: why it did not succeed; None where it did.
+        kind, id, name: the target.
+        before, after: the target before and after, without secrets; None where there is nothing to show.
+        changed: names of the fields that changed, including those of secrets.
+        count: number of events, dead letters or credentials concerned; None where there is none.
+        failure: why it failed; None when it succeeded.
     """
 
     action: str
@@ -92,7 +92,7 @@ class AdminAction:
 def admin_event(
     admin_action: AdminAction, actor: Actor, *, org_id: OrganizationId, event_id: str, now: Micros
 ) -> str:
-    """Write the event that tells of an admin action, as JSON text."""
+    """Return the event of an administrative action, as JSON text."""
     category, kind, words = ACTIONS[admin_action.action]
     audit: dict[str, Any] = {
         "target": {"type": admin_action.kind, "id": admin_action.id, "name": admin_action.name}
@@ -126,12 +126,12 @@ def admin_event(
 
 
 def destination_action(action: str, destination: Destination, **details: Any) -> AdminAction:
-    """Return an admin action done to a destination; `details` are further fields of AdminAction."""
+    """Return an action on a destination; `details` are further fields of AdminAction."""
     return AdminAction(action, "destination", destination.dst_id, destination.spec.name, **details)
 
 
 def destination_change(action: str, before: DestinationSpec, after: Destination) -> AdminAction:
-    """Return the admin action that made a destination what it is: only what changed is told."""
+    """Return the action that changed a destination, with the fields that changed."""
     changed = tuple(
         one.name for one in fields(before) if getattr(before, one.name) != getattr(after.spec, one.name)
     )
@@ -154,7 +154,7 @@ _VIEWED_AS = {
 
 
 def destination_view(spec: DestinationSpec) -> dict[str, Any]:
-    """Show a destination without what opens it: its URL masked, its credential only as there or not, headers by name."""
+    """Show a destination without secrets: its URL masked, whether there is a credential, headers by name."""
     pem = spec.ca_certificate
     return {
         "url": mask_url(spec.url),
@@ -177,12 +177,12 @@ def _oauth2_view(oauth2: OAuth2 | None) -> dict[str, str] | None:
 
 
 def key_action(action: str, key: ApiKey, **details: Any) -> AdminAction:
-    """Return an admin action done to a key; `details` are further fields of AdminAction."""
+    """Return an action on a key; `details` are further fields of AdminAction."""
     return AdminAction(action, "api_key", key.key_id, key.name, **details)
 
 
 def key_view(key: ApiKey) -> dict[str, Any]:
-    """Show a key without its text."""
+    """Show a key, without its text."""
     expires_at = to_text(key.expires_at) if key.expires_at is not None else None
     return {"id": key.key_id, "name": key.name, "scope": key.scope.value, "expires_at": expires_at}
 

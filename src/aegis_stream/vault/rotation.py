@@ -1,8 +1,8 @@
-"""All records under a new master key, while the service runs; killed at any point, and run again.
+"""Rotation of the master key while the service runs; it may be killed at any point, and run again.
 
-The order is what makes that safe: the new key is durable where the keys are kept before the database names it, the database
-names it before anything is sealed under it, and an old key goes only when no record stands under it. Running processes look
-for a key that they do not know where the keys are kept.
+The order makes that safe: the new key is durable in the place of the keys before the database names it, the database names it
+before anything is sealed with it, and an old key is removed only when no record needs it. A running process that meets an
+unknown key reads the place of the keys again.
 """
 
 from collections.abc import Callable
@@ -20,18 +20,18 @@ from aegis_stream.store.secrets import Record, SealingKey, StoredSecrets
 from .ring import KEYS_MAX, KeyFile, KeySource, MasterKey, Ring, locked, new_key
 
 Told = Callable[[int, int], None]
-"""Called with how many destinations are done, and how many there are to do."""
+"""Called with the number of destinations that are done, and the number in all."""
 
 
 class Rotated(NamedTuple):
-    """What a rotation came to.
+    """The result of a rotation.
 
     Args:
         key_id: the master key that seals now.
-        made: it was made just now.
-        rewrapped: destinations whose records came under it.
-        broken: ids of destinations with a record that does not open; it stays as it is, and so does its key.
-        old: ids of the older keys that are still kept.
+        made: it was created by this rotation.
+        rewrapped: destinations whose records were sealed with it.
+        broken: ids of destinations with a record that cannot be decrypted; the record and its key are kept.
+        old: ids of the older keys that are kept.
     """
 
     key_id: str
@@ -43,12 +43,12 @@ class Rotated(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """Turns master keys.
+    """Rotates master keys.
 
     Args:
-        keys: where they are kept.
-        folder: of the data; its lock stands for keys that lie in no file.
-        record: tells organizations what is done to them; None where nobody is told.
+        keys: the place of the keys.
+        folder: of the data; rotations lock it where the keys are not in a file.
+        record: appends audit events; None for none.
     """
 
     keys: KeySource
@@ -60,37 +60,37 @@ class Rotation:
     record: Record | None = None
 
     async def rotate(self, told: Told) -> Rotated:
-        """Make a new master key, or take the one that stands first; bring all records under it.
+        """Create a new master key, or take the first one if it is new; seal all records with it.
 
-        A rotation that was killed is finished, without another key.
-        Raises: Misconfigured when there is no new key and none can be made here. Unavailable.
+        A rotation that was interrupted is finished, without another key.
+        Raises: Misconfigured when there is no new key and none can be created here. Unavailable.
         """
         with locked(self._place(), wait=False):
             ring, row = self.keys.read(), await self._sealing_key()
             made = ring[0].key_id == row.key_id and row.rewrapped_at is not None
             if made:
                 ring = self._add_new(ring)
-            rewrapped, broken = await self._bring_under(ring[0], told)
+            rewrapped, broken = await self._seal_all(ring[0], told)
         return Rotated(ring[0].key_id.hex(), made, rewrapped, broken, _old(ring))
 
     async def drop_old(self) -> tuple[str, ...]:
-        """Remove the older master keys that no record stands under, from the file where they are kept.
+        """Remove older master keys from the key file, unless a record needs them.
 
-        Returns: the ids of the keys that went.
-        Raises: Conflict when records still stand under one, or the newest key does not seal yet.
-            Misconfigured when the keys lie in no file.
+        Returns: the ids of the removed keys.
+        Raises: Conflict when a record needs one of them, or the newest key does not seal yet.
+            Misconfigured when the keys are not in a file.
         """
         with locked(self._place(), wait=False):
             ring, row = self.keys.read(), await self._sealing_key()
             if ring[0].key_id != row.key_id:
                 raise Conflict(
-                    f"the newest master key ({ring[0].key_id.hex()}) does not seal yet: run `aegis vault rotate` first"
+                    f"the newest master key ({ring[0].key_id.hex()}) is not in use yet: run `aegis vault rotate` first"
                 )
             in_use = await self.secrets.keys_in_use()
             needed = [one.key_id.hex() for one in ring[1:] if one.key_id in in_use]
             if needed:
                 raise Conflict(
-                    f"records still stand under master key {', '.join(needed)}: run `aegis vault rotate` first"
+                    f"records are still sealed with master key {', '.join(needed)}: run `aegis vault rotate` first"
                 )
             if len(ring) > 1:
                 self._write(ring[:1])
@@ -99,9 +99,9 @@ class Rotation:
         return _old(ring)
 
     async def reset(self, told: Told) -> tuple[Rotated, list[Lost]]:
-        """Begin anew where a master key was lost or records were damaged: delete what nobody can open, rotate the rest.
+        """After the loss of a master key or damage to records: delete what cannot be decrypted, rotate the rest.
 
-        Raises: Conflict when everything opens. Misconfigured as `rotate` does.
+        Raises: Conflict when everything can be decrypted. Misconfigured as `rotate` does.
         """
         with locked(self._place(), wait=False):
             ring, made = self.keys.read(), False
@@ -110,16 +110,16 @@ class Rotation:
                 made = isinstance(self.keys, KeyFile) and await self.secrets.knows(ring[0].key_id)
                 ring = self._add_new(ring) if made else ring
                 await self.secrets.begin(ring[0].key_id, self.clock.now())
-            lost = await self._give_up()
+            lost = await self._delete_unreadable()
             if not lost and not is_missing:
                 raise Conflict(
-                    "every credential opens, and no master key is missing: there is nothing to give up"
+                    "every credential can be decrypted, and no master key is missing: there is nothing to delete"
                 )
-            rewrapped, broken = await self._bring_under(ring[0], told)
+            rewrapped, broken = await self._seal_all(ring[0], told)
         return Rotated(ring[0].key_id.hex(), made, rewrapped, broken, _old(ring)), lost
 
-    async def _bring_under(self, key: MasterKey, told: Told) -> tuple[int, tuple[str, ...]]:
-        """Bring all records under a key. Returns: how many destinations came, and which did not."""
+    async def _seal_all(self, key: MasterKey, told: Told) -> tuple[int, tuple[str, ...]]:
+        """Seal all records with a key. Returns: the number of destinations done, and the ids of those that cannot be decrypted."""
         await self.secrets.begin(key.key_id, self.clock.now())
         total = await self.secrets.count_to_rewrap(key.key_id)
         done, broken, after_no = 0, list[str](), 0
@@ -131,31 +131,31 @@ class Rotation:
             await self.secrets.finish(key.key_id, self.clock.now())
         return done, tuple(broken)
 
-    async def _give_up(self) -> list[Lost]:
+    async def _delete_unreadable(self) -> list[Lost]:
         lost, after_no = list[Lost](), 0
         while True:
-            last_no, some = await self.db.write(partial(self._give_up_step, after_no))
+            last_no, some = await self.db.write(partial(self._delete_step, after_no))
             lost += some
             if last_no is None:
                 return lost
             after_no = last_no
 
-    def _give_up_step(self, after_no: int, unit: Unit) -> tuple[int | None, list[Lost]]:
+    def _delete_step(self, after_no: int, unit: Unit) -> tuple[int | None, list[Lost]]:
         return delete_unreadable(unit, self.secrets.sealer, after_no, self.clock.now(), self.record)
 
     async def _is_missing_a_key(self) -> bool:
-        """Tell whether a master key is needed that is not there."""
+        """Tell whether a master key is missing that something needs."""
         return not all(self.secrets.sealer.holds(one) for one in await self.secrets.keys_needed())
 
     async def _sealing_key(self) -> SealingKey:
         row = await self.secrets.sealing_key()
-        assert row is not None, "the start notes one"
+        assert row is not None, "every start stores one"
         return row
 
     def _add_new(self, ring: Ring) -> Ring:
         if len(ring) == KEYS_MAX:
             raise Misconfigured(
-                f"{self.keys.setting} holds {KEYS_MAX} keys already: run `aegis vault rotate --drop-old` first"
+                f"{self.keys.setting} holds {KEYS_MAX} keys, the limit: run `aegis vault rotate --drop-old` first"
             )
         grown = (new_key(self.random, ring), *ring)
         self._write(grown)
@@ -164,9 +164,9 @@ class Rotation:
     def _write(self, ring: Ring) -> None:
         if not isinstance(self.keys, KeyFile):
             raise Misconfigured(
-                f"the master key comes from {self.keys.setting}, which only you can change: put a new key "
+                f"the master key is in {self.keys.setting}, which only you can change: put a new key "
                 "(`openssl rand -base64 32`) and a comma in front of the old one, restart the service with it, "
-                "run `aegis vault rotate`, and then leave the old key out"
+                "run `aegis vault rotate`, then remove the old key"
             )
         self.keys.write(ring)
 

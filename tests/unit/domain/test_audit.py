@@ -60,7 +60,7 @@ def test_an_event_tells_who_did_what_to_what():
 
     assert make_event(admin_action) == {
         "@timestamp": "2026-05-28T20:26:40.000000Z",
-        "message": "ci made key collector",
+        "message": "ci created key collector",
         "event": {
             "id": "adm_1",
             "kind": "event",

@@ -5,7 +5,7 @@ from collections.abc import Sequence as Seq
 from typing import Any, NamedTuple, Protocol
 
 from .domain.attempt import Answer, Request
-from .domain.delivery import Claimed, DueRetry, Lease, Outstanding, Page, Settled, Settlement
+from .domain.delivery import Claimed, DestinationKey, DueRetry, Lease, Outstanding, Page, Settled, Settlement
 from .domain.destination import Destination
 from .domain.endpoint import Route
 from .domain.event import NewEvent
@@ -100,13 +100,11 @@ class Ledger(Protocol):
         """
         ...
 
-    async def due(
-        self, destination_no: DestinationNo, now: Micros, limit: int
-    ) -> tuple[list[DueRetry], Micros | None]:
+    async def due(self, key: DestinationKey, now: Micros, limit: int) -> tuple[list[DueRetry], Micros | None]:
         """Return retries that are due, oldest first, and when the next one after now falls due."""
         ...
 
-    async def outstanding(self, destination_no: DestinationNo) -> Outstanding:
+    async def outstanding(self, key: DestinationKey) -> Outstanding:
         """Return the replays under way and the numbers of retries and dead letters."""
         ...
 

@@ -270,11 +270,14 @@ class Worker:
 
     async def _activate(self, no: DestinationNo) -> None:
         """Read a destination's configuration; make its forwarder if it has work, or tell it what changed."""
-        around = self.around
+        around, claimed = self.around, self._positions.get(no)
+        if claimed is None:
+            del self._loading[no]
+            return
         try:
             destination = await around.directory.destination(no)
-            outstanding = await around.ledger.outstanding(no)
-            due = await around.ledger.due(no, around.clock.now(), 1)
+            outstanding = await around.ledger.outstanding(claimed.key)
+            due = await around.ledger.due(claimed.key, around.clock.now(), 1)
         except (
             AegisError
         ) as error:  # this destination alone is not served; the next change or look tries again

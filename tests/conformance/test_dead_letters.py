@@ -3,6 +3,7 @@
 from aegis_stream.domain.delivery import (
     AUTO_REDRIVE_MAX,
     DeadRow,
+    DestinationKey,
     RetryRow,
 )
 from aegis_stream.domain.ids import Micros
@@ -40,9 +41,9 @@ async def test_redrive_makes_dead_letters_pending_at_once(store, org):
     before = (await store.directory.destination(lease.destination_no)).revision
 
     some = await store.directory.redrive(destination, ["e2", "e5", "nobody"], Micros(T0 + 5))
-    due_some, _ = await store.ledger.due(lease.destination_no, Micros(T0 + 5), 10)
+    due_some, _ = await store.ledger.due(DestinationKey(org, lease.destination_no), Micros(T0 + 5), 10)
     rest = await store.directory.redrive(destination, None, Micros(T0 + 6))
-    due_all, _ = await store.ledger.due(lease.destination_no, Micros(T0 + 6), 10)
+    due_all, _ = await store.ledger.due(DestinationKey(org, lease.destination_no), Micros(T0 + 6), 10)
     progress = await store.directory.progress(destination)
     changes = await store.directory.changed_since(before)
 
@@ -97,7 +98,7 @@ async def test_redriving_an_event_that_a_replay_retries_keeps_one_row(store, org
     await settle(store, settlement(lease, org, 1, retries=[RetryRow(1, 2, Micros(T0 + 99), DOWN)]))
 
     await store.directory.redrive(destination, None, Micros(T0 + 5))
-    due, _ = await store.ledger.due(lease.destination_no, Micros(T0 + 5), 10)
+    due, _ = await store.ledger.due(DestinationKey(org, lease.destination_no), Micros(T0 + 5), 10)
     progress = await store.directory.progress(destination)
 
     assert [(one.sequence, one.attempts) for one in due] == [(1, 0)]

@@ -8,6 +8,7 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.ids import Micros, ReplayId
 from aegis_stream.errors import NotFound
 from aegis_stream.store.ledger import OPEN_REPLAYS_MAX
+from aegis_stream.store.records import key_of
 from support.clock import T0
 from support.stores import add_destination, events, serve, settle, settlement
 
@@ -17,13 +18,13 @@ async def test_a_replay_moves_on_and_ends(store, org):
     destination = await add_destination(store, org)
     await store.log.append(org, events(1, 9), T0)
     lease = await serve(store)
-    no, replay = lease.destination_no, ReplayId("rpl_1")
+    replay = ReplayId("rpl_1")
     await store.directory.add_replay(destination, replay, 3, 7, T0)
 
-    at_start = (await store.ledger.outstanding(no)).replays
+    at_start = (await store.ledger.outstanding(key_of(destination))).replays
     await settle(store, settlement(lease, org, replays=[(replay, 5)]))
     await settle(store, settlement(lease, org, replays=[(replay, 4)]))
-    half_way = (await store.ledger.outstanding(no)).replays
+    half_way = (await store.ledger.outstanding(key_of(destination))).replays
     covering = [await store.directory.replay_cursor(destination, sequence) for sequence in (2, 3, 7, 8)]
     await settle(store, settlement(lease, org, replays=[(replay, 7)]), now=T0 + 9)
     [row] = await store.directory.replays_of(destination, "~", 10)
@@ -31,7 +32,7 @@ async def test_a_replay_moves_on_and_ends(store, org):
     assert at_start == [ReplayRange(replay, 3, 2, 7)]
     assert half_way == [ReplayRange(replay, 3, 5, 7)]
     assert covering == [None, 5, 5, None]
-    assert (await store.ledger.outstanding(no)).replays == []
+    assert (await store.ledger.outstanding(key_of(destination))).replays == []
     assert tuple(row) == (replay, 3, 7, 7, T0, T0 + 9)
 
 
@@ -55,7 +56,7 @@ async def test_a_cancelled_replay_stays_where_it_is(store, org):
 
     await store.directory.cancel_replay(destination, "rpl_1", Micros(T0 + 1))
 
-    assert (await store.ledger.outstanding(destination.no)).replays == []
+    assert (await store.ledger.outstanding(key_of(destination))).replays == []
     for replay_id in ("rpl_1", "rpl_2"):
         with pytest.raises(NotFound):
             await store.directory.cancel_replay(destination, replay_id, Micros(T0 + 2))
@@ -68,6 +69,6 @@ async def test_a_bounded_number_of_replays_run_beside_each_other(store, org):
     for number in range(OPEN_REPLAYS_MAX + 2):
         await store.directory.add_replay(destination, ReplayId(f"rpl_{number:02}"), 1, 1, Micros(T0 + number))
 
-    running = (await store.ledger.outstanding(destination.no)).replays
+    running = (await store.ledger.outstanding(key_of(destination))).replays
 
     assert [one.replay_id for one in running] == [f"rpl_{number:02}" for number in range(OPEN_REPLAYS_MAX)]

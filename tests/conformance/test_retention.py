@@ -5,6 +5,7 @@ import pytest
 from aegis_stream.domain.delivery import (
     AttemptRun,
     DeadRow,
+    DestinationKey,
     RetryRow,
 )
 from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId
@@ -113,7 +114,7 @@ async def test_what_retries_and_dead_letters_stand_on_stays(store, org):
 
     await sweep(store)
     held = await stored(store, org)
-    due, _ = await store.ledger.due(lease.destination_no, T0, 10)
+    due, _ = await store.ledger.due(DestinationKey(org, lease.destination_no), T0, 10)
     await settle(store, settlement(lease, org, 50, resolved=[10]))
     await store.directory.purge(destination, None)
     await store.log.append(org, events(51, 5), OLD)

@@ -8,6 +8,7 @@ from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.domain.delivery import (
     AttemptRun,
     DeadRow,
+    DestinationKey,
     DueRetry,
     RetryRow,
 )
@@ -74,7 +75,7 @@ async def test_a_retry_lives_from_failure_to_outcome(store, org):
             failed_attempts=3,
         ),
     )
-    first_look = await store.ledger.due(no, Micros(T0 + 20), 10)
+    first_look = await store.ledger.due(DestinationKey(org, no), Micros(T0 + 20), 10)
     await settle(
         store,
         settlement(
@@ -90,7 +91,7 @@ async def test_a_retry_lives_from_failure_to_outcome(store, org):
     await settle(
         store, settlement(lease, org, 3, dead=[DeadRow(3, 3, Micros(T0 + 60), POISON)], failed_attempts=1)
     )
-    second_look = await store.ledger.due(no, Micros(T0 + 30), 10)
+    second_look = await store.ledger.due(DestinationKey(org, no), Micros(T0 + 30), 10)
     state = await store.directory.retry_of(destination, 1)
     progress = await store.directory.progress(destination)
 
@@ -117,7 +118,7 @@ async def test_due_retries_come_oldest_first_and_no_more_than_asked(store, org):
     rows = [RetryRow(n, 1, Micros(T0 + 100 - n), None) for n in range(1, 6)]
     await settle(store, settlement(lease, org, 5, retries=rows))
 
-    due, following = await store.ledger.due(lease.destination_no, Micros(T0 + 200), 2)
+    due, following = await store.ledger.due(DestinationKey(org, lease.destination_no), Micros(T0 + 200), 2)
 
     assert [one.sequence for one in due] == [5, 4]
     assert following is None

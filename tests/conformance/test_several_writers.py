@@ -110,9 +110,7 @@ async def test_a_settlement_s_leases_are_judged_under_the_locks_of_all_its_curso
     assert [one.organization_no for one in claimed] != [one.organization_no for one in order]
     assert watched.db.lanes == [Lane.SETTLEMENT]
     assert names == ["lock_cursor"] * 3 + ["settle_cursor"] * 3
-    assert [values for name, values in watched.db.calls if name == "lock_cursor"] == [
-        one.lease.destination_no for one in order
-    ]
+    assert [value for name, value in watched.db.calls if name == "lock_cursor"] == [one.key for one in order]
 
 
 async def test_a_takeover_waits_for_a_settlement_that_is_being_committed(backend, store, org):

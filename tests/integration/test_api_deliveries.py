@@ -8,6 +8,7 @@ from aegis_stream.domain.attempt import FailureScope
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, RetryRow
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import to_text
+from aegis_stream.store.records import key_of
 from support.api import SECOND, START, make_event, make_failure, make_preflight, open_world, problem_of
 
 PATH = "/forwarding-destinations"
@@ -185,7 +186,7 @@ async def test_redrives_dead_letters(world, body, redriven):
     assert [one["sequence"] for one in left] == [one for one in (1, 2, 3) if one not in redriven]
     assert await counts(tenant, destination_id) == (len(redriven), 3 - len(redriven))
     destination = await world.stored(tenant, destination_id)
-    due, _ = await world.stores.ledger.due(destination.no, world.clock.now(), 10)
+    due, _ = await world.stores.ledger.due(key_of(destination), world.clock.now(), 10)
     assert [(one.sequence, one.attempts) for one in due] == [(one, 0) for one in redriven]
     assert world.notifier.changes == rings + 1
 

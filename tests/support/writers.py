@@ -41,7 +41,7 @@ class RunsTwice:
 
 @dataclass
 class WatchedUnit:
-    """A unit of work that notes its calls: the statement, or "append", and the first value."""
+    """A unit of work that notes its calls: the statement, or "append", and its values."""
 
     unit: Unit
     calls: list[tuple[str, Any]]
@@ -52,7 +52,7 @@ class WatchedUnit:
             return method
 
         def call(first: Any, values: Any = (), *rest: Any) -> Any:
-            noted = ("append", first) if name == "append" else (first, values[0] if values else None)
+            noted = ("append", first) if name == "append" else (first, values)
             self.calls.append(noted)
             return method(first, values, *rest)
 

@@ -56,7 +56,7 @@ class Agenda:
             pages, claimed.organization_no, wanted, claimed.head, Watermark(claimed.cursor)
         )
         # It looks once in any case: a redrive may be what woke this destination.
-        self.retries = RetrySource(ledger, claimed.lease.destination_no, next_due=Micros(0))
+        self.retries = RetrySource(ledger, claimed.key, next_due=Micros(0))
         self.replays: list[ReplaySource] = []
 
     @property

@@ -8,9 +8,9 @@ from collections import deque
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
-from aegis_stream.domain.delivery import DueRetry, Page, RetryRow
+from aegis_stream.domain.delivery import DestinationKey, DueRetry, Page, RetryRow
 from aegis_stream.domain.destination import Filter
-from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, ReplayId
+from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId
 from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.settle import Watermark
 from aegis_stream.ports import Clock, Ledger
@@ -177,7 +177,7 @@ class RetrySource:
     """
 
     ledger: Ledger
-    destination_no: DestinationNo
+    key: DestinationKey
     next_due: Micros | None = None
     busy: set[int] = field(default_factory=set)
     rows: deque[DueRetry] = field(default_factory=deque)
@@ -202,7 +202,7 @@ class RetrySource:
         due_before, self.next_due = self.next_due, None
         try:
             limit = DUE_MAX + len(self.busy)
-            rows, following = await self.ledger.due(self.destination_no, now, limit)
+            rows, following = await self.ledger.due(self.key, now, limit)
         except BaseException:
             self.look_by(due_before or now)
             raise

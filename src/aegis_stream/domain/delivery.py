@@ -27,6 +27,13 @@ class Page(NamedTuple):
     labels: list[tuple[str, str | None]] | None
 
 
+class DestinationKey(NamedTuple):
+    """What the rows of a destination are found by: the organization first, since a store may keep its rows together."""
+
+    organization_no: OrganizationNo
+    destination_no: DestinationNo
+
+
 class Lease(NamedTuple):
     """The right to serve a destination; valid while its epoch is the newest in the store."""
 
@@ -46,6 +53,11 @@ class Claimed:
     dead_letters: int
     replaying: bool
     health: Health
+
+    @property
+    def key(self) -> DestinationKey:
+        """What its rows are found by."""
+        return DestinationKey(self.organization_no, self.lease.destination_no)
 
 
 class DueRetry(NamedTuple):
@@ -138,6 +150,11 @@ class Settlement:
     failed_attempts: int = 0
     redrive_died_by: Micros | None = None
     number: int = 0
+
+    @property
+    def key(self) -> DestinationKey:
+        """What the destination's rows are found by."""
+        return DestinationKey(self.organization_no, self.lease.destination_no)
 
 
 class Settled(NamedTuple):

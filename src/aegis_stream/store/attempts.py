@@ -7,6 +7,7 @@ from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.ids import Micros
 
 from .database import Unit
+from .records import key_of
 
 
 class AttemptRow(NamedTuple):
@@ -52,14 +53,14 @@ def list_of(unit: Unit, destination: Destination, query: AttemptQuery) -> list[A
     state, sequence, before, limit = query
     pattern = state or "%"
     if sequence is None:
-        rows = unit.rows("attempts_before", (destination.no, before, pattern, limit))
+        rows = unit.rows("attempts_before", (*key_of(destination), before, pattern, limit))
     else:
         bounds = (sequence, sequence + RUN_LENGTH_MAX, sequence)
-        rows = unit.rows("attempts_of_event", (destination.no, *bounds, before, pattern, limit))
+        rows = unit.rows("attempts_of_event", (*key_of(destination), *bounds, before, pattern, limit))
     return [AttemptRow(*row) for row in rows]
 
 
 def find_retry(unit: Unit, destination: Destination, sequence: int) -> RetryState | None:
     """Return the pending retry of one event, or None."""
-    row = unit.row("retry_of", (destination.no, sequence))
+    row = unit.row("retry_of", (*key_of(destination), sequence))
     return RetryState(*row) if row is not None else None

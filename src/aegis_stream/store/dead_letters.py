@@ -9,6 +9,7 @@ from aegis_stream.domain.ids import Micros
 from .database import Unit
 from .destinations import touch
 from .ledger import redrive_these
+from .records import key_of
 
 
 class DeadLetter(NamedTuple):
@@ -25,7 +26,7 @@ class DeadLetter(NamedTuple):
 
 def list_of(unit: Unit, destination: Destination, after: int, limit: int) -> list[DeadLetter]:
     """Return dead letters of a destination with a sequence above `after`, in log order."""
-    rows = unit.rows("dead_letters_of", (destination.no, after, limit))
+    rows = unit.rows("dead_letters_of", (*key_of(destination), after, limit))
     return [DeadLetter(*row) for row in rows]
 
 
@@ -40,18 +41,18 @@ def redrive(unit: Unit, destination: Destination, event_ids: Seq[str] | None, no
 
     Returns: how many dead letters were redriven.
     """
-    no = destination.no
+    key = key_of(destination)
     if event_ids is None:
-        counts = unit.row("count_redrivable", (no,))
+        counts = unit.row("count_redrivable", key)
         assert counts is not None, "a count has one row"
         moved, retrying_already = counts
-        unit.run("insert_redriven", (now, no))
-        unit.run("delete_dead_letters_of", (no,))
+        unit.run("insert_redriven", (now, *key))
+        unit.run("delete_dead_letters_of", key)
         made = moved - retrying_already
     else:
         sequences = _sequences(unit, destination, event_ids)
-        moved, made = redrive_these(unit, no, destination.organization_no, sequences, now)
-    unit.run("count_redriven", (moved, made, no))
+        moved, made = redrive_these(unit, key, sequences, now)
+    unit.run("count_redriven", (moved, made, *key))
     touch(unit, destination)
     return int(moved)
 
@@ -59,15 +60,15 @@ def redrive(unit: Unit, destination: Destination, event_ids: Seq[str] | None, no
 def purge(unit: Unit, destination: Destination, event_id: str | None) -> int:
     """Delete dead letters for good: all, or that of one event. Returns how many."""
     if event_id is None:
-        purged = unit.run("delete_dead_letters_of", (destination.no,))
+        purged = unit.run("delete_dead_letters_of", key_of(destination))
     else:
         sequences = _sequences(unit, destination, [event_id])
-        purged = sum(unit.run("delete_dead_letter", (destination.no, one)) for one in sequences)
-    unit.run("count_purged", (purged, destination.no))
+        purged = sum(unit.run("delete_dead_letter", (*key_of(destination), one)) for one in sequences)
+    unit.run("count_purged", (purged, *key_of(destination)))
     touch(unit, destination)
     return purged
 
 
 def _sequences(unit: Unit, destination: Destination, event_ids: Seq[str]) -> list[int]:
-    rows = [unit.row("dead_letter_by_event", (destination.no, event_id)) for event_id in event_ids]
+    rows = [unit.row("dead_letter_by_event", (*key_of(destination), event_id)) for event_id in event_ids]
     return [row[0] for row in rows if row is not None]

@@ -18,7 +18,7 @@ from aegis_stream.ports import Sealer
 from .database import Row, Unit
 from .ledger import redrive_some
 from .organizations import id_of
-from .records import open_destination, seal_spec, spec_text
+from .records import key_of, open_destination, seal_spec, spec_text
 from .secrets import Record, sealing_key
 
 LOOKED_AT = 50
@@ -110,12 +110,12 @@ def change(
     )
     unit.run("update_destination", values)
     if replace(spec, enabled=found.spec.enabled) != found.spec:
-        unit.run("clear_failures", (found.no,))
+        unit.run("clear_failures", key_of(found))
         if probe:
             moved, made = redrive_some(
-                unit, found.no, organization_no, scope=FailureScope.DESTINATION, died_by=now, limit=1
+                unit, key_of(found), scope=FailureScope.DESTINATION, died_by=now, limit=1
             )
-            unit.run("count_redriven", (moved, made, found.no))
+            unit.run("count_redriven", (moved, made, *key_of(found)))
     return Changed(found.spec, find(unit, sealer, organization_no, found.dst_id))
 
 
@@ -139,7 +139,7 @@ def delete_unreadable(
     lost = []
     for row in rows:
         if _open(row, sealer).damaged:
-            cursor = unit.row("progress", (row[0],))
+            cursor = unit.row("progress", (row[2], row[0]))
             _mark_deleted(unit, row[2], row[0], now)
             lost.append(Lost(row[3], row[1], cursor[1] if cursor is not None else 0))
             if record is not None:
@@ -183,7 +183,7 @@ def changed_since(unit: Unit, revision: int) -> list[tuple[DestinationNo, int]]:
 
 def progress(unit: Unit, destination: Destination) -> Progress:
     """Return how far a destination has come. Raises: NotFound."""
-    row = unit.row("progress", (destination.no,))
+    row = unit.row("progress", key_of(destination))
     if row is None:
         raise _not_found(destination.dst_id)
     start, cursor, head, delivered, failed, retrying, dead_letters = row[:7]
@@ -226,7 +226,7 @@ def _sealed(
 
 def _mark_deleted(unit: Unit, organization_no: int, destination_no: int, now: Micros) -> None:
     unit.run("mark_destination_deleted", (now, next_revision(unit), organization_no, destination_no))
-    unit.run("void_lease", (destination_no,))
+    unit.run("void_lease", (organization_no, destination_no))
 
 
 def _not_found(dst_id: str) -> NotFound:

@@ -51,7 +51,7 @@ def claim(unit: Unit, worker_id: WorkerId) -> tuple[list[Claimed], int]:
 def release(unit: Unit, worker_id: WorkerId, leases: Seq[Lease]) -> None:
     """Hand destinations back, so that another worker can claim them at once."""
     for lease in sorted(leases):
-        unit.run("release_lease", (lease.destination_no, worker_id, lease.epoch))
+        unit.run("release_lease", (worker_id, lease.destination_no, lease.epoch))
 
 
 def retire(unit: Unit, worker_id: WorkerId) -> None:

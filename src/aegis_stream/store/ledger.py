@@ -12,6 +12,7 @@ from aegis_stream.domain.delivery import (
     AUTO_REDRIVE_MAX,
     Claimed,
     DeadRow,
+    DestinationKey,
     DueRetry,
     Lease,
     Outstanding,
@@ -21,11 +22,10 @@ from aegis_stream.domain.delivery import (
     Settlement,
 )
 from aegis_stream.domain.destination import Health
-from aegis_stream.domain.ids import DestinationNo, Micros, WorkerId
+from aegis_stream.domain.ids import Micros, WorkerId
 
 from . import leases
 from .database import Database, Lane, Row, Unit
-from .log import position
 
 OPEN_REPLAYS_MAX = 16
 """Replays of one destination that run beside each other; more wait for their turn."""
@@ -67,31 +67,27 @@ class StoredLedger:
         """Store settlements in one transaction: see the port."""
         return await self.db.submit(lambda unit: settle(unit, worker_id, settlements), Lane.SETTLEMENT)
 
-    async def due(
-        self, destination_no: DestinationNo, now: Micros, limit: int
-    ) -> tuple[list[DueRetry], Micros | None]:
+    async def due(self, key: DestinationKey, now: Micros, limit: int) -> tuple[list[DueRetry], Micros | None]:
         """Return retries that are due, oldest first, and when the next one after now falls due."""
-        return await self.db.read(lambda unit: due(unit, destination_no, now, limit))
+        return await self.db.read(lambda unit: due(unit, key, now, limit))
 
-    async def outstanding(self, destination_no: DestinationNo) -> Outstanding:
+    async def outstanding(self, key: DestinationKey) -> Outstanding:
         """Return the replays under way, oldest first, the numbers of retries and dead letters, and the health."""
-        return await self.db.read(lambda unit: outstanding(unit, destination_no))
+        return await self.db.read(lambda unit: outstanding(unit, key))
 
 
-def due(
-    unit: Unit, destination_no: DestinationNo, now: Micros, limit: int
-) -> tuple[list[DueRetry], Micros | None]:
+def due(unit: Unit, key: DestinationKey, now: Micros, limit: int) -> tuple[list[DueRetry], Micros | None]:
     """Return retries that are due, oldest first, and when the next one after now falls due."""
-    rows = unit.rows("due_retries", (destination_no, now, limit))
-    following = unit.row("next_due", (destination_no, now))
+    rows = unit.rows("due_retries", (*key, now, limit))
+    following = unit.row("next_due", (*key, now))
     found = [DueRetry(sequence, attempts, body.encode()) for sequence, attempts, body in rows]
     return found, following[0] if following is not None else None
 
 
-def outstanding(unit: Unit, destination_no: DestinationNo) -> Outstanding:
+def outstanding(unit: Unit, key: DestinationKey) -> Outstanding:
     """Return the replays under way, oldest first, the numbers of retries and dead letters, and the health."""
-    rows = unit.rows("open_replays", (destination_no, OPEN_REPLAYS_MAX))
-    retrying, dead_letters, *health = unit.row("failures_of", (destination_no,)) or (0, 0)
+    rows = unit.rows("open_replays", (*key, OPEN_REPLAYS_MAX))
+    retrying, dead_letters, *health = unit.row("failures_of", key) or (0, 0)
     return Outstanding([ReplayRange(*row) for row in rows], retrying, dead_letters, Health(*health))
 
 
@@ -102,8 +98,8 @@ def settle(unit: Unit, worker_id: WorkerId, settlements: Seq[Settlement]) -> lis
     take a destination over between the judgement and the commit.
     Returns: for each settlement the counts afterwards; None where the lease did not hold, and then nothing of it is stored.
     """
-    order = sorted(range(len(settlements)), key=lambda index: _place(settlements[index]))
-    cursors = {index: unit.row("lock_cursor", (settlements[index].lease.destination_no,)) for index in order}
+    order = sorted(range(len(settlements)), key=lambda index: settlements[index].key)
+    cursors = {index: unit.row("lock_cursor", settlements[index].key) for index in order}
     now = unit.now()
     results: list[Settled | None] = [None] * len(settlements)
     for index in order:
@@ -111,11 +107,6 @@ def settle(unit: Unit, worker_id: WorkerId, settlements: Seq[Settlement]) -> lis
         if cursor is not None and _holds(cursor, worker_id, one.lease, now):
             results[index] = _settle_once(unit, one, cursor, now)
     return results
-
-
-def _place(one: Settlement) -> tuple[int, int]:
-    """Return where a settlement's cursor row stands in the order of locks."""
-    return one.organization_no, one.lease.destination_no
 
 
 def _holds(cursor: Row, worker_id: WorkerId, lease: Lease, now: Micros) -> bool:
@@ -134,13 +125,13 @@ def _settle_once(unit: Unit, one: Settlement, cursor: Row, now: Micros) -> Settl
 
 def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
     """Store one destination's settlement; its lease holds, and it is new."""
-    no = one.lease.destination_no
+    key = one.key
     retrying = dead_letters = 0
     for run in one.runs:
         unit.run(
             "insert_attempt",
             (
-                no,
+                *key,
                 run.first,
                 run.last,
                 run.attempt,
@@ -154,17 +145,16 @@ def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
     for retry in one.retries:
         retrying += _upsert_retry(unit, one, retry)
     for sequence in one.resolved:
-        retrying -= unit.run("delete_retry", (no, sequence))
+        retrying -= unit.run("delete_retry", (*key, sequence))
     for dead in one.dead:
-        retrying -= unit.run("delete_retry", (no, dead.sequence))
+        retrying -= unit.run("delete_retry", (*key, dead.sequence))
         dead_letters += _upsert_dead(unit, one, dead)
     for replay_id, cursor in one.replays:
-        unit.run("advance_replay", (cursor, cursor, now, replay_id, no))
+        unit.run("advance_replay", (cursor, cursor, now, *key, replay_id))
     if one.redrive_died_by is not None:
         moved, made = redrive_some(
             unit,
-            no,
-            one.organization_no,
+            key,
             scope=FailureScope.DESTINATION,
             died_by=one.redrive_died_by,
             limit=AUTO_REDRIVE_MAX,
@@ -189,7 +179,7 @@ def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
                 health.last_error_sequence,
                 health.batch_bytes_max,
             ),
-            *(one.number, no),
+            *(one.number, *key),
         ),
     )
     assert counts is not None, "the row is locked"
@@ -206,34 +196,26 @@ def _upsert_retry(unit: Unit, one: Settlement, retry: RetryRow) -> int:
             failure.status_code if failure else None,
             _short(failure.message) if failure else None,
         ),
-        *(one.lease.destination_no, retry.sequence),
+        *(*one.key, retry.sequence),
     )
     if unit.run("update_retry", values):
         return 0
-    return unit.run("insert_retry", (*values, one.organization_no))
+    return unit.run("insert_retry", values)
 
 
 def _upsert_dead(unit: Unit, one: Settlement, dead: DeadRow) -> int:
     """Write a dead letter; returns 1 when it is a new one."""
-    no, failure = one.lease.destination_no, dead.failure
-    replaced = unit.run("delete_dead_letter", (no, dead.sequence))
+    failure = dead.failure
+    replaced = unit.run("delete_dead_letter", (*one.key, dead.sequence))
     values = (
-        *(
-            no,
-            dead.sequence,
-            dead.attempts,
-            str(failure.scope),
-            failure.status_code,
-            _short(failure.message),
-            dead.dead_at,
-        ),
-        position(one.organization_no, dead.sequence),
+        *(*one.key, dead.sequence, dead.attempts),
+        *(str(failure.scope), failure.status_code, _short(failure.message), dead.dead_at),
     )
     return unit.run("insert_dead_letter", values) - replaced
 
 
 def redrive_some(
-    unit: Unit, no: int, organization_no: int, *, scope: str, died_by: Micros, limit: int
+    unit: Unit, key: DestinationKey, *, scope: str, died_by: Micros, limit: int
 ) -> tuple[int, int]:
     """Make dead letters pending again: a retry with no attempt made, due at once.
 
@@ -243,24 +225,22 @@ def redrive_some(
         limit: most to move.
     Returns: how many dead letters moved, and how many retries are new; the caller adds them to the counts.
     """
-    sequences = [row[0] for row in unit.rows("dead_letters_for_redrive", (no, died_by, scope, limit))]
-    return redrive_these(unit, no, organization_no, sequences, died_by)
+    sequences = [row[0] for row in unit.rows("dead_letters_for_redrive", (*key, died_by, scope, limit))]
+    return redrive_these(unit, key, sequences, died_by)
 
 
-def redrive_these(
-    unit: Unit, no: int, organization_no: int, sequences: Seq[int], now: Micros
-) -> tuple[int, int]:
+def redrive_these(unit: Unit, key: DestinationKey, sequences: Seq[int], now: Micros) -> tuple[int, int]:
     """Make these dead letters pending again.
 
     Returns: how many dead letters there were, and how many retries are new (a replay may have left one of the same event).
     """
     moved = made = 0
     for sequence in sequences:
-        if unit.run("delete_dead_letter", (no, sequence)):
+        if unit.run("delete_dead_letter", (*key, sequence)):
             moved += 1
-            fresh = (0, now, None, None, no, sequence)
+            fresh = (0, now, None, None, *key, sequence)
             if not unit.run("update_retry", fresh):
-                made += unit.run("insert_retry", (*fresh, organization_no))
+                made += unit.run("insert_retry", fresh)
     return moved, made
 
 

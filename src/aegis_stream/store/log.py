@@ -18,8 +18,6 @@ from aegis_stream.ports import Appended, LogEntry
 
 from .database import Database, Duplicate, HeadMoved, Lane, Unit, Value
 
-SEQUENCE_BITS = 40
-"""Room for 10^12 events in each of four million organizations: 35 years at 1,000 events a second for one of them."""
 RECORD_SEPARATOR = b"\x1e"
 EVENT_VALUES = 4
 """Values of one event that is appended: id, dataset, decision, body."""
@@ -28,16 +26,6 @@ CLOCK_STEP_US = 5 * 60 * SECOND
 
 Within that, events get the time of the one before. Clocks of machines that share a store differ by less.
 """
-
-
-def position(organization_no: int, sequence: int) -> int:
-    """Return where an event lies in the log table."""
-    return organization_no << SEQUENCE_BITS | sequence
-
-
-def sequence_of(place: int) -> int:
-    """Return the sequence of a position."""
-    return place & ((1 << SEQUENCE_BITS) - 1)
 
 
 @dataclass(slots=True)
@@ -136,22 +124,19 @@ class StoredLog:
         row = await self.db.read(lambda unit: unit.row("event_by_id", (organization_no, event_id)))
         if row is None:
             return None
-        place, received_at, dataset, decision, body = row
-        return LogEntry(sequence_of(place), event_id, Micros(received_at), dataset, decision, body)
+        sequence, *rest = row
+        return LogEntry(sequence, event_id, *rest)
 
     async def entries(
         self, organization_no: OrganizationNo, after: int, last: int, limit: int
     ) -> list[LogEntry]:
         """Return events with after < sequence <= last in log order, at most `limit`."""
-        low, high = position(organization_no, after), position(organization_no, last)
-        rows = await self.db.read(lambda unit: unit.rows("events_after", (low, high, limit)))
-        return [LogEntry(sequence_of(place), *rest) for place, *rest in rows]
+        values = (organization_no, after, last, limit)
+        return [LogEntry(*row) for row in await self.db.read(lambda unit: unit.rows("events_after", values))]
 
     async def event_ids(self, organization_no: OrganizationNo, first: int, last: int) -> dict[int, str]:
         """Return the ids of the events in a range, by sequence; those that retention removed are missing."""
-        low, high = position(organization_no, first), position(organization_no, last)
-        rows = await self.db.read(lambda unit: unit.rows("event_ids", (low, high)))
-        return {sequence_of(place): event_id for place, event_id in rows}
+        return dict(await self.db.read(lambda unit: unit.rows("event_ids", (organization_no, first, last))))
 
     async def sequence_at(self, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
         """Return the sequence of the first event received at or after a time; head + 1 when there is none.
@@ -261,7 +246,7 @@ def _append_checked(unit: Unit, one: _Append) -> Appended:
     values: list[Value] = []
     for index, event in enumerate(one.events):
         row = unit.row("event_by_id", (organization_no, event.event_id))
-        known = (sequence_of(row[0]), row[4]) if row is not None else seen.get(event.event_id)
+        known = (row[0], row[4]) if row is not None else seen.get(event.event_id)
         if known is None:
             values += (event.event_id, event.dataset, event.decision, event.body)
             seen[event.event_id] = (-len(values) // EVENT_VALUES, event.body)
@@ -288,7 +273,7 @@ def _first_at(unit: Unit, organization_no: OrganizationNo, stretch: tuple[int, i
     low, high = stretch[0], stretch[1] + 1
     while low < high:
         middle = (low + high) // 2
-        row = unit.row("received_at", (position(organization_no, middle),))
+        row = unit.row("received_at", (organization_no, middle))
         if row is not None and row[0] < at:
             low = middle + 1
         else:
@@ -300,38 +285,38 @@ def _read_page(
     unit: Unit, organization_no: int, span: tuple[int, int], bytes_max: int, *, labels: bool
 ) -> Page:
     first, last = span
-    low, high = position(organization_no, first), position(organization_no, last)
     while True:
-        row = unit.row("page_size", (low, high))
+        row = unit.row("page_size", (organization_no, first, last))
         count, size = row if row is not None else (0, 0)
-        if size <= bytes_max or low == high:
+        if size <= bytes_max or first == last:
             break
-        high = low + (high - low) // 2  # large events: half as many, as often as it takes
+        last = first + (last - first) // 2  # large events: half as many, as often as it takes
     if count == 0:
         return Page(first, [], [] if labels else None)
-    if count != high - low + 1:
-        high = _before_hole(unit, low, high)
-    row = unit.row("page_bodies", (low, high))
+    if count != last - first + 1:
+        last = _before_hole(unit, organization_no, first, last)
+    stretch = (organization_no, first, last)
+    row = unit.row("page_bodies", stretch)
     assert row is not None, "an aggregate without grouping has one row"
     bodies = row[0].split(RECORD_SEPARATOR)
     if not labels:
         return Page(first, bodies, None)
-    return Page(first, bodies, [(one[0], one[1]) for one in unit.rows("page_labels", (low, high))])
+    return Page(first, bodies, [(one[0], one[1]) for one in unit.rows("page_labels", stretch)])
 
 
-def _before_hole(unit: Unit, low: int, high: int) -> int:
-    """Return the last position before a hole. A page's bodies are counted off, so one with a hole would be misread.
+def _before_hole(unit: Unit, organization_no: int, first: int, last: int) -> int:
+    """Return the last sequence before a hole. A page's bodies are counted off, so one with a hole would be misread.
 
     Raises: Unavailable when the first event itself is missing: somebody has removed rows by hand, or the file is damaged.
     """
-    expected = low
-    for place, _ in unit.rows("event_ids", (low, high)):
-        if place != expected:
+    expected = first
+    for sequence, _ in unit.rows("event_ids", (organization_no, first, last)):
+        if sequence != expected:
             break
         expected += 1
-    if expected == low:
+    if expected == first:
         raise Unavailable(
-            f"event {sequence_of(low)} is missing in the log: restore the database from a backup",
+            f"event {first} is missing in the log: restore the database from a backup",
             code="log-damaged",
         )
     return expected - 1

@@ -3,6 +3,7 @@
 import msgspec
 
 from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.delivery import DestinationKey
 from aegis_stream.domain.destination import (
     BatchPolicy,
     Compression,
@@ -60,6 +61,11 @@ def seal_spec(
         sealer.seal(secret, Place(org_id, dst_id, field), key_id) if secret is not None else None
         for field, secret in zip(SEALED, secrets, strict=True)
     )
+
+
+def key_of(destination: Destination) -> DestinationKey:
+    """Return what the rows of a destination are found by."""
+    return DestinationKey(destination.organization_no, destination.no)
 
 
 def open_destination(row: Row, sealer: Sealer | None) -> Destination:

@@ -9,6 +9,7 @@ from aegis_stream.errors import Conflict, NotFound
 from .database import Unit
 from .destinations import touch
 from .organizations import oldest_sequence
+from .records import key_of
 
 
 class ReplayRow(NamedTuple):
@@ -38,7 +39,7 @@ def add(unit: Unit, destination: Destination, replay: NewReplay, now: Micros, *,
     Returns: how many events it covers; what retention has removed meanwhile is left out, and of 0 nothing is stored.
     Raises: Conflict when `count_max` replays are running.
     """
-    if len(unit.rows("open_replays", (destination.no, count_max))) >= count_max:
+    if len(unit.rows("open_replays", (*key_of(destination), count_max))) >= count_max:
         raise Conflict(
             f"{count_max} replays to this destination are running; the limit is {count_max}: wait for one, or cancel one",
             code="too-many-replays",
@@ -46,24 +47,24 @@ def add(unit: Unit, destination: Destination, replay: NewReplay, now: Micros, *,
     begin = max(replay.first, oldest_sequence(unit, destination.organization_no))
     if replay.last < begin:
         return 0
-    unit.run("insert_replay", (replay.replay_id, destination.no, begin, replay.last, begin - 1, now))
+    unit.run("insert_replay", (*key_of(destination), replay.replay_id, begin, replay.last, begin - 1, now))
     touch(unit, destination)
     return replay.last - begin + 1
 
 
 def cancel(unit: Unit, destination: Destination, replay_id: str, now: Micros) -> None:
     """Stop a replay where it is. Raises: NotFound when it is not running."""
-    if not unit.run("cancel_replay", (now, destination.no, replay_id)):
+    if not unit.run("cancel_replay", (now, *key_of(destination), replay_id)):
         raise NotFound(f"no replay {replay_id[:80]!r} is running: it may have finished, or been cancelled")
     touch(unit, destination)
 
 
 def list_of(unit: Unit, destination: Destination, before: str, limit: int) -> list[ReplayRow]:
     """Return replays of a destination with an id below `before`, newest first."""
-    return [ReplayRow(*row) for row in unit.rows("replays_of", (destination.no, before, limit))]
+    return [ReplayRow(*row) for row in unit.rows("replays_of", (*key_of(destination), before, limit))]
 
 
 def cursor_over(unit: Unit, destination: Destination, sequence: int) -> int | None:
     """Return the cursor of the newest replay that covers an event, or None."""
-    row = unit.row("replay_over", (destination.no, sequence, sequence))
+    row = unit.row("replay_over", (*key_of(destination), sequence, sequence))
     return row[0] if row is not None else None

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from aegis_stream.domain.ids import Micros, WorkerId
 
 from .database import Database, Unit
-from .log import position
 
 CHUNK = 1000
 """Rows that one transaction removes at most."""
@@ -104,16 +103,13 @@ def _forget_prefix(unit: Unit, organization_no: int, stretch: tuple[int, int], h
     last = min(limit, oldest + CHUNK - 1)
     # Beyond that times never go back: the chunk is whole when its last event is old enough; else a smaller one may be.
     while last > surely_old:
-        row = unit.row("received_at", (position(organization_no, last),))
+        row = unit.row("received_at", (organization_no, last))
         if row is None or row[0] < horizon:
             break
         last = oldest + (last - oldest) // 2 if last > oldest else oldest - 1
     if last < oldest:
         return 0
-    kept = (organization_no, last)
-    removed = unit.run(
-        "delete_events", (position(organization_no, 1), position(organization_no, last), *kept, *kept)
-    )
+    removed = unit.run("delete_events", (organization_no, 1, last))
     unit.run("advance_oldest", (last + 1, organization_no))
     unit.run("delete_clock_steps", (organization_no, last + 1))
     return removed
@@ -126,8 +122,8 @@ def _forget_attempts(unit: Unit, horizon: Micros) -> int:
 def _forget_deleted(unit: Unit) -> int:
     """Remove what deleted destinations left, attempts first and the destination itself last."""
     removed = 0
-    for (no,) in unit.rows("deleted_destinations", (ORGANIZATIONS_PER_SWEEP,)):
-        removed += unit.run("delete_attempts_of", (no, CHUNK))
+    for key in unit.rows("deleted_destinations", (ORGANIZATIONS_PER_SWEEP,)):
+        removed += unit.run("delete_attempts_of", (*key, CHUNK))
         if removed >= CHUNK:
             break
         for name in (
@@ -139,5 +135,5 @@ def _forget_deleted(unit: Unit) -> int:
             "delete_cursor",
             "delete_destination",
         ):
-            removed += unit.run(name, (no,))
+            removed += unit.run(name, key)
     return removed

@@ -7,6 +7,7 @@ import pytest
 from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.errors import Invalid
+from aegis_stream.store.records import key_of
 from support.settings import make_settings
 from support.simulation import Running, Simulation, status
 
@@ -53,7 +54,7 @@ def test_a_replay_sends_its_range_once_more(make):
     sim.advance(5)
 
     assert {one for one, count in sim.receiver.accepted.items() if count == 2} == set(ids[10:20])
-    assert sim.run(sim.ledger.outstanding(sim.destination.no)).replays == []
+    assert sim.run(sim.ledger.outstanding(key_of(sim.destination))).replays == []
     assert sim.progress().delivered == 60
 
 
@@ -88,7 +89,7 @@ def test_a_replay_outlives_its_worker(make):
 
     assert 0 < half_way < 300
     assert all(sim.receiver.accepted[one] >= 2 for one in ids)
-    assert sim.run(sim.ledger.outstanding(sim.destination.no)).replays == []
+    assert sim.run(sim.ledger.outstanding(key_of(sim.destination))).replays == []
 
 
 def test_a_cancelled_replay_sends_no_more(make):
@@ -127,7 +128,7 @@ def test_a_replay_does_not_delay_new_events(make):
     sim.advance(1.1)
 
     assert all(sim.receiver.accepted[one] for one in fresh)
-    assert sim.run(sim.ledger.outstanding(sim.destination.no)).replays != []
+    assert sim.run(sim.ledger.outstanding(key_of(sim.destination))).replays != []
 
 
 def test_retries_have_a_quarter_of_the_window(make):
@@ -284,7 +285,7 @@ def test_a_replay_that_has_ended_does_not_begin_again(make):
     ids = sim.append(50)
     sim.advance(5)
     replay(sim, 11, 20)
-    before = sim.run(sim.ledger.outstanding(sim.destination.no))
+    before = sim.run(sim.ledger.outstanding(key_of(sim.destination)))
     sim.advance(5)
     (forwarder,) = worker.worker._forwarders.values()
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from aegis_stream.delivery.pages import PAGE_EVENTS_MAX, PAGES_SHARED_MAX, SharedPages
 from aegis_stream.delivery.sources import DUE_MAX, SPAN_MAX, RangeSource, RetrySource, due_in_seconds
 from aegis_stream.delivery.work import Limits, Work
-from aegis_stream.domain.delivery import DueRetry, Page, RetryRow
+from aegis_stream.domain.delivery import DestinationKey, DueRetry, Page, RetryRow
 from aegis_stream.domain.destination import BatchPolicy, Filter
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
@@ -402,7 +402,7 @@ class FakeRows:
 def make_retries(rows: dict[int, tuple[int, int]]) -> tuple[FakeRows, RetrySource]:
     """Build a table of retries and the source that reads it."""
     table = FakeRows(rows)
-    return table, RetrySource(table, DestinationNo(1), NOW)
+    return table, RetrySource(table, DestinationKey(OrganizationNo(1), DestinationNo(1)), NOW)
 
 
 async def test_retries_come_when_they_are_due():

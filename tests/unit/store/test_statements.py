@@ -27,6 +27,20 @@ def schema():
     connection.close()
 
 
+@pytest.fixture(scope="module")
+def plain_schema():
+    """Make an empty database whose log is keyed as the shared statements say: by organization and sequence."""
+    connection = apsw.Connection(":memory:")
+    for _, text in migrations():
+        connection.execute(text)
+    connection.execute(
+        "DROP TABLE events; CREATE TABLE events (org_no INTEGER NOT NULL, sequence INTEGER NOT NULL, event_id TEXT NOT NULL, "
+        "received_at INTEGER NOT NULL, dataset TEXT NOT NULL, decision TEXT, body TEXT NOT NULL, PRIMARY KEY (org_no, sequence))"
+    )
+    yield connection
+    connection.close()
+
+
 def test_none_is_lost_in_reading():
     """Every statement of the files is found under its name, and no name stands twice."""
     names = re.findall(r"^-- name: (\w+)$", "".join(SOURCES.values()), re.MULTILINE)
@@ -64,15 +78,65 @@ def test_an_overlay_adds_no_statement():
         load(overlay)
 
 
+def prepare(connection, text):
+    """Prepare a statement; assert that it is one, and that as many values are bound as it says."""
+    prepared = apsw.ext.query_info(connection, text)
+    numbered, others = set(re.findall(r"\?\d+", text)), re.findall(r"\?(?!\d)", text)
+
+    assert prepared.query_remaining is None, "one statement under one name"
+    assert prepared.bindings_count == len(numbered) + len(others)
+
+
 @pytest.mark.parametrize("name", sorted(load()))
 def test_each_fits_the_schema(schema, name):
-    """Each statement can be prepared against the schema as the migrations leave it, as shared and as SQLite words it."""
-    for text in {load()[name], statements()[name]}:
-        prepared = apsw.ext.query_info(schema, text)
+    """Each statement, as SQLite words it, can be prepared against the schema as the migrations leave it."""
+    prepare(schema, statements()[name])
 
-        assert prepared.query_remaining is None, "one statement under one name"
-        numbered, others = set(re.findall(r"\?\d+", text)), re.findall(r"\?(?!\d)", text)
-        assert prepared.bindings_count == len(numbered) + len(others)
+
+@pytest.mark.parametrize("name", sorted(load()))
+def test_each_shared_text_fits_a_plain_schema(plain_schema, name):
+    """Each statement, as it is shared, can be prepared where organization and sequence are the key of the log."""
+    prepare(plain_schema, load()[name])
+
+
+HOT = {"events", "cursors", "attempts", "retries", "dead_letters", "replays"}
+"""Tables whose rows a distributed database keeps with their organization."""
+ACROSS = {
+    "heads", "claim", "positions", "release_lease", "worker_states", "count_unserved", "totals", "failing_destinations",
+    "organizations_with_old_events", "delete_attempts",
+}  # fmt: skip
+"""Statements that are about all organizations, or about all that a worker serves; none is on the path of an event."""
+
+
+@pytest.mark.parametrize("name", sorted(set(load()) - ACROSS))
+def test_each_names_its_organization(name):
+    """A statement that touches a table of the hot path says of which organization, so that one shard can answer it."""
+    text = load()[name]
+    tables = set(re.findall(r"\b(?:FROM|JOIN|INTO|UPDATE)\s+(\w+)", text))
+
+    if tables & HOT:
+        assert re.search(r"\borg_no = \?|\(org_no, |, org_no, |SELECT \?, org_no", text)
+
+
+@pytest.mark.parametrize("table", sorted(HOT - {"events", "attempts"}))
+def test_each_table_of_the_hot_path_is_keyed_by_organization_first(schema, table):
+    """The first column of the primary key is the organization."""
+    key = {row[5]: row[1] for row in schema.execute(f"PRAGMA table_info({table})") if row[5]}
+
+    assert key[1] == "org_no"
+
+
+def test_indexes_begin_with_the_organization(schema):
+    """So do indexes of these tables, but for those that find a worker's destinations, and what is over its time."""
+    first = {}
+    for table in HOT:
+        for _, index, *_ in schema.execute(f"PRAGMA index_list({table})"):
+            first[index] = next(iter(schema.execute(f"PRAGMA index_info({index})")))[2]
+
+    assert {index for index, column in first.items() if column != "org_no"} == {
+        "cursors_by_owner",
+        "attempts_by_time",
+    }
 
 
 @pytest.mark.parametrize("name", sorted(load()))

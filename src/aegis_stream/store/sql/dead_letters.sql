@@ -2,43 +2,43 @@
 
 -- name: insert_dead_letter
 -- All attempts are used up.
-INSERT INTO dead_letters (dst_no, sequence, org_no, event_id, attempts, scope, status_code, message, dead_at)
-SELECT ?, ?, org_no, event_id, ?, ?, ?, ?, ? FROM events WHERE position = ?;
+INSERT INTO dead_letters (org_no, dst_no, sequence, event_id, attempts, scope, status_code, message, dead_at)
+SELECT org_no, ?2, sequence, event_id, ?4, ?5, ?6, ?7, ?8 FROM events WHERE org_no = ?1 AND sequence = ?3;
 
 -- name: delete_dead_letter
 -- The event is on its way again, or purged.
-DELETE FROM dead_letters WHERE dst_no = ? AND sequence = ?;
+DELETE FROM dead_letters WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: dead_letters_of
 -- Dead letters of a destination in log order.
 SELECT sequence, event_id, attempts, scope, status_code, message, dead_at FROM dead_letters
-WHERE dst_no = ? AND sequence > ? ORDER BY sequence LIMIT ?;
+WHERE org_no = ? AND dst_no = ? AND sequence > ? ORDER BY sequence LIMIT ?;
 
 -- name: dead_letter_by_event
 -- One dead letter by the event's id.
-SELECT sequence FROM dead_letters WHERE dst_no = ? AND event_id = ?;
+SELECT sequence FROM dead_letters WHERE org_no = ? AND dst_no = ? AND event_id = ?;
 
 -- name: dead_letters_for_redrive
 -- Dead letters to send once more, in log order; those that died after the redrive began wait for the next one.
-SELECT sequence FROM dead_letters WHERE dst_no = ? AND dead_at <= ? AND scope LIKE ? ORDER BY sequence LIMIT ?;
+SELECT sequence FROM dead_letters WHERE org_no = ? AND dst_no = ? AND dead_at <= ? AND scope LIKE ? ORDER BY sequence LIMIT ?;
 
 -- name: count_redrivable
 -- How many dead letters a destination has, and how many of their events have a retry already (a replay may leave one).
 SELECT count(*), count(r.sequence) FROM dead_letters d
-LEFT JOIN retries r ON r.dst_no = d.dst_no AND r.sequence = d.sequence
-WHERE d.dst_no = ?;
+LEFT JOIN retries r ON r.org_no = d.org_no AND r.dst_no = d.dst_no AND r.sequence = d.sequence
+WHERE d.org_no = ? AND d.dst_no = ?;
 
 -- name: insert_redriven
 -- Make every dead letter of a destination pending again: no attempt made, due at once.
-INSERT INTO retries (dst_no, sequence, org_no, attempts, due_at)
-SELECT dst_no, sequence, org_no, 0, ? FROM dead_letters WHERE dst_no = ? ORDER BY sequence
-ON CONFLICT (dst_no, sequence) DO UPDATE
+INSERT INTO retries (org_no, dst_no, sequence, attempts, due_at)
+SELECT org_no, dst_no, sequence, 0, ? FROM dead_letters WHERE org_no = ? AND dst_no = ? ORDER BY sequence
+ON CONFLICT (org_no, dst_no, sequence) DO UPDATE
 SET attempts = 0, due_at = excluded.due_at, status_code = NULL, message = NULL;
 
 -- name: count_redriven
 -- Dead letters that became pending.
-UPDATE cursors SET dead_letters = dead_letters - ?, retrying = retrying + ? WHERE dst_no = ?;
+UPDATE cursors SET dead_letters = dead_letters - ?, retrying = retrying + ? WHERE org_no = ? AND dst_no = ?;
 
 -- name: count_purged
 -- Dead letters that were thrown away.
-UPDATE cursors SET dead_letters = dead_letters - ? WHERE dst_no = ?;
+UPDATE cursors SET dead_letters = dead_letters - ? WHERE org_no = ? AND dst_no = ?;

@@ -21,7 +21,7 @@ WHERE org_no = ? AND dst_no = ? AND deleted_at IS NULL;
 
 -- name: clear_failures
 -- After a change of configuration the next attempt is made at once, and what it takes is found out anew.
-UPDATE cursors SET failures_in_row = 0, batch_bytes_max = NULL WHERE dst_no = ?;
+UPDATE cursors SET failures_in_row = 0, batch_bytes_max = NULL WHERE org_no = ? AND dst_no = ?;
 
 -- name: mark_destination_deleted
 -- From here on the destination is gone for people; its worker learns of it by the revision.
@@ -30,7 +30,7 @@ WHERE org_no = ? AND dst_no = ?;
 
 -- name: void_lease
 -- Whoever serves the destination can settle nothing any more.
-UPDATE cursors SET lease_owner = NULL, lease_epoch = lease_epoch + 1 WHERE dst_no = ?;
+UPDATE cursors SET lease_owner = NULL, lease_epoch = lease_epoch + 1 WHERE org_no = ? AND dst_no = ?;
 
 -- name: touch_destination
 -- Tell the worker that something about a destination changed.
@@ -74,5 +74,5 @@ SELECT dst_no, revision FROM destinations WHERE revision > ? ORDER BY revision L
 SELECT c.start_sequence, c.cursor, o.head, c.delivered, c.failed_attempts, c.retrying, c.dead_letters,
        c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
        c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max,
-       (SELECT e.event_id FROM events e WHERE e.position = c.org_no * 1099511627776 + c.last_error_sequence)
-FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.dst_no = ?;
+       (SELECT e.event_id FROM events e WHERE e.org_no = c.org_no AND e.sequence = c.last_error_sequence)
+FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.org_no = ? AND c.dst_no = ?;

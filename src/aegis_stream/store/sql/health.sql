@@ -10,12 +10,12 @@ SELECT coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN 1 ELSE 0 END), 0),
        coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN o.head - c.cursor ELSE 0 END), 0),
        coalesce(sum(CASE WHEN d.deleted_at IS NULL AND c.failures_in_row > 0 THEN 1 ELSE 0 END), 0),
        coalesce(sum(CASE WHEN d.deleted_at IS NULL AND c.failures_in_row > 0 AND c.last_error_message LIKE ? THEN 1 ELSE 0 END), 0)
-FROM cursors c JOIN organizations o ON o.org_no = c.org_no JOIN destinations d ON d.dst_no = c.dst_no;
+FROM cursors c JOIN organizations o ON o.org_no = c.org_no JOIN destinations d ON d.org_no = c.org_no AND d.dst_no = c.dst_no;
 
 -- name: failing_destinations
 -- Destinations whose newest attempts failed, with the reason.
 SELECT d.dst_id, o.org_id, c.last_error_message
-FROM cursors c JOIN destinations d ON d.dst_no = c.dst_no JOIN organizations o ON o.org_no = c.org_no
+FROM cursors c JOIN destinations d ON d.org_no = c.org_no AND d.dst_no = c.dst_no JOIN organizations o ON o.org_no = c.org_no
 WHERE d.deleted_at IS NULL AND d.paused = 0 AND c.failures_in_row > 0
 ORDER BY d.dst_no;
 
@@ -26,7 +26,7 @@ FROM workers w ORDER BY w.worker_id;
 
 -- name: count_unserved
 -- Destinations that no registered worker serves.
-SELECT count(*) FROM destinations d JOIN cursors c ON c.dst_no = d.dst_no
+SELECT count(*) FROM destinations d JOIN cursors c ON c.org_no = d.org_no AND c.dst_no = d.dst_no
 WHERE d.deleted_at IS NULL AND (c.lease_owner IS NULL OR c.lease_owner NOT IN (SELECT worker_id FROM workers));
 
 -- name: newest_time

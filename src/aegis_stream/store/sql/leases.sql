@@ -32,8 +32,8 @@ SELECT (SELECT count(*) FROM destinations WHERE deleted_at IS NULL), (SELECT cou
 -- Take over destinations that nobody living serves; the new epoch shuts out whoever served them before, and under it
 -- settlements are numbered anew.
 UPDATE cursors SET lease_owner = ?, lease_epoch = lease_epoch + 1, settlement_no = 0
-WHERE dst_no IN (
-    SELECT c.dst_no FROM cursors c JOIN destinations d ON d.dst_no = c.dst_no AND d.deleted_at IS NULL
+WHERE (org_no, dst_no) IN (
+    SELECT c.org_no, c.dst_no FROM cursors c JOIN destinations d ON d.org_no = c.org_no AND d.dst_no = c.dst_no AND d.deleted_at IS NULL
     WHERE c.lease_owner IS NULL OR c.lease_owner NOT IN (SELECT worker_id FROM workers)
     ORDER BY c.dst_no LIMIT ?
 )
@@ -42,11 +42,11 @@ RETURNING dst_no, lease_epoch;
 -- name: positions
 -- What a worker serves and how far each has come.
 SELECT c.dst_no, c.lease_epoch, c.org_no, c.cursor, o.head, c.retrying, c.dead_letters,
-       EXISTS (SELECT 1 FROM replays p WHERE p.dst_no = c.dst_no AND p.finished_at IS NULL),
+       EXISTS (SELECT 1 FROM replays p WHERE p.org_no = c.org_no AND p.dst_no = c.dst_no AND p.finished_at IS NULL),
        c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
        c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max
 FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.lease_owner = ?;
 
 -- name: release_lease
 -- Hand a destination back.
-UPDATE cursors SET lease_owner = NULL WHERE dst_no = ? AND lease_owner = ? AND lease_epoch = ?;
+UPDATE cursors SET lease_owner = NULL WHERE lease_owner = ? AND dst_no = ? AND lease_epoch = ?;

@@ -5,7 +5,7 @@
 -- when the owner's time is over; then the newest settlement and the counts that belong to it.
 SELECT c.lease_owner, c.lease_epoch, (SELECT w.expires_at FROM workers w WHERE w.worker_id = c.lease_owner),
        c.settlement_no, c.retrying, c.dead_letters
-FROM cursors c WHERE c.dst_no = ?;
+FROM cursors c WHERE c.org_no = ? AND c.dst_no = ?;
 
 -- name: settle_cursor
 -- The one small write per batch: the watermark moves on, never back, and the counts with it.
@@ -13,42 +13,42 @@ UPDATE cursors SET cursor = max(cursor, ?), delivered = delivered + ?, failed_at
     retrying = retrying + ?, dead_letters = dead_letters + ?, failures_in_row = ?, window_size = ?, p50_ms = ?, p99_ms = ?,
     last_success_at = ?, last_error_at = ?, last_error_status = ?, last_error_message = ?, last_error_sequence = ?,
     batch_bytes_max = ?, settlement_no = ?
-WHERE dst_no = ?
+WHERE org_no = ? AND dst_no = ?
 RETURNING retrying, dead_letters;
 
 -- name: insert_attempt
 -- Attempts with one result.
-INSERT INTO attempts (dst_no, first_sequence, last_sequence, attempt, state, status_code, message, latency_us, at)
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?);
+INSERT INTO attempts (org_no, dst_no, first_sequence, last_sequence, attempt, state, status_code, message, latency_us, at)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_retry
 -- Another attempt failed; there is one to come.
-UPDATE retries SET attempts = ?, due_at = ?, status_code = ?, message = ? WHERE dst_no = ? AND sequence = ?;
+UPDATE retries SET attempts = ?, due_at = ?, status_code = ?, message = ? WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: insert_retry
 -- A first attempt failed; there are more to come.
-INSERT INTO retries (attempts, due_at, status_code, message, dst_no, sequence, org_no) VALUES (?, ?, ?, ?, ?, ?, ?);
+INSERT INTO retries (attempts, due_at, status_code, message, org_no, dst_no, sequence) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: delete_retry
 -- Delivered at last, or dead.
-DELETE FROM retries WHERE dst_no = ? AND sequence = ?;
+DELETE FROM retries WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: due_retries
 -- Events whose next attempt is due, oldest first.
 SELECT r.sequence, r.attempts, e.body FROM retries r
-JOIN events e ON e.position = r.org_no * 1099511627776 + r.sequence
-WHERE r.dst_no = ? AND r.due_at <= ? ORDER BY r.due_at, r.sequence LIMIT ?;
+JOIN events e ON e.org_no = r.org_no AND e.sequence = r.sequence
+WHERE r.org_no = ? AND r.dst_no = ? AND r.due_at <= ? ORDER BY r.due_at, r.sequence LIMIT ?;
 
 -- name: next_due
 -- When the next retry of a destination falls due.
-SELECT min(due_at) FROM retries WHERE dst_no = ? AND due_at > ?;
+SELECT min(due_at) FROM retries WHERE org_no = ? AND dst_no = ? AND due_at > ?;
 
 -- name: retry_of
 -- The retry of one event, if it has one.
-SELECT attempts, due_at, status_code, message FROM retries WHERE dst_no = ? AND sequence = ?;
+SELECT attempts, due_at, status_code, message FROM retries WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: failures_of
 -- How many retries and dead letters a destination has, and how it fares.
 SELECT c.retrying, c.dead_letters, c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
        c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max
-FROM cursors c WHERE c.dst_no = ?;
+FROM cursors c WHERE c.org_no = ? AND c.dst_no = ?;

@@ -25,39 +25,39 @@ SELECT sequence FROM clock_steps WHERE org_no = ? AND sequence > ? AND sequence 
 -- name: insert_event
 -- Append events: the sequence before the first, organization and time are given once, the rest for each. The store repeats
 -- the last group, counting up from + 1; a second use of an id is refused by events_by_id.
-INSERT INTO events (position, org_no, received_at, event_id, dataset, decision, body) VALUES (?2 * 1099511627776 + ?1 + 1, ?2, ?3, ?, ?, ?, ?);
+INSERT INTO events (sequence, org_no, received_at, event_id, dataset, decision, body) VALUES (?1 + 1, ?2, ?3, ?, ?, ?, ?);
 
 -- name: event_by_id
 -- One event of an organization by its own id.
-SELECT position, received_at, dataset, decision, body FROM events WHERE org_no = ? AND event_id = ?;
+SELECT sequence, received_at, dataset, decision, body FROM events WHERE org_no = ? AND event_id = ?;
 
 -- name: page_size
 -- How many events lie in a range, and how many bytes they have.
-SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM events WHERE position BETWEEN ? AND ?;
+SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ?;
 
 -- name: page_bodies
 -- All bodies of a range in one value, in order, with a record separator between: a byte that JSON text cannot hold.
 -- One row instead of a thousand: the reading thread gives up the interpreter lock once instead of a thousand times. The
 -- order is that of the inner query; an ORDER BY within the aggregate sorts what is sorted, at three times the cost.
 SELECT CAST(group_concat(body, char(30)) AS BLOB)
-FROM (SELECT body FROM events WHERE position BETWEEN ? AND ? ORDER BY position);
+FROM (SELECT body FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence);
 
 -- name: page_labels
 -- What filters look at, for a range of the log.
-SELECT dataset, decision FROM events WHERE position BETWEEN ? AND ? ORDER BY position;
+SELECT dataset, decision FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence;
 
 -- name: events_after
 -- Events of a range for people to read.
-SELECT position, event_id, received_at, dataset, decision, body FROM events
-WHERE position > ? AND position <= ? ORDER BY position LIMIT ?;
+SELECT sequence, event_id, received_at, dataset, decision, body FROM events
+WHERE org_no = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?;
 
 -- name: event_ids
 -- Ids of a range of events.
-SELECT position, event_id FROM events WHERE position BETWEEN ? AND ? ORDER BY position;
+SELECT sequence, event_id FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence;
 
 -- name: received_at
--- When the event at a position was received.
-SELECT received_at FROM events WHERE position = ?;
+-- When an event was received.
+SELECT received_at FROM events WHERE org_no = ? AND sequence = ?;
 
 -- name: heads
 -- Newest sequence of every organization that has grown past nothing.

@@ -2,28 +2,28 @@
 
 -- name: insert_replay
 -- A range to be sent once more.
-INSERT INTO replays (replay_id, dst_no, first_sequence, last_sequence, cursor, created_at) VALUES (?, ?, ?, ?, ?, ?);
+INSERT INTO replays (org_no, dst_no, replay_id, first_sequence, last_sequence, cursor, created_at) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: advance_replay
 -- A replay moves on, and is finished when it reaches its end.
 UPDATE replays SET cursor = max(cursor, ?), finished_at = CASE WHEN ? >= last_sequence THEN coalesce(finished_at, ?) ELSE finished_at END
-WHERE replay_id = ? AND dst_no = ?;
+WHERE org_no = ? AND dst_no = ? AND replay_id = ?;
 
 -- name: open_replays
 -- Replays that are under way.
 SELECT replay_id, first_sequence, cursor, last_sequence FROM replays
-WHERE dst_no = ? AND finished_at IS NULL ORDER BY created_at, replay_id LIMIT ?;
+WHERE org_no = ? AND dst_no = ? AND finished_at IS NULL ORDER BY created_at, replay_id LIMIT ?;
 
 -- name: replays_of
 -- All replays of a destination, newest first.
 SELECT replay_id, first_sequence, cursor, last_sequence, created_at, finished_at FROM replays
-WHERE dst_no = ? AND replay_id < ? ORDER BY replay_id DESC LIMIT ?;
+WHERE org_no = ? AND dst_no = ? AND replay_id < ? ORDER BY replay_id DESC LIMIT ?;
 
 -- name: cancel_replay
 -- End a replay where it is.
-UPDATE replays SET finished_at = ? WHERE dst_no = ? AND replay_id = ? AND finished_at IS NULL;
+UPDATE replays SET finished_at = ? WHERE org_no = ? AND dst_no = ? AND replay_id = ? AND finished_at IS NULL;
 
 -- name: replay_over
 -- The newest unfinished replay that covers an event, if any.
 SELECT cursor FROM replays
-WHERE dst_no = ? AND first_sequence <= ? AND last_sequence >= ? ORDER BY created_at DESC LIMIT 1;
+WHERE org_no = ? AND dst_no = ? AND first_sequence <= ? AND last_sequence >= ? ORDER BY created_at DESC LIMIT 1;

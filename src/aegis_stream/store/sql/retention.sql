@@ -18,9 +18,9 @@ SELECT max(last_received_at) FROM organizations WHERE head > 0;
 -- Where there may be something to remove: the oldest event is old enough, or it is older than one that is.
 SELECT o.org_no, o.oldest, o.head FROM organizations o
 WHERE o.head >= o.oldest AND o.org_no > ?2 AND (
-    EXISTS (SELECT 1 FROM events e WHERE e.position = o.org_no * 1099511627776 + o.oldest AND e.received_at < ?1)
+    EXISTS (SELECT 1 FROM events e WHERE e.org_no = o.org_no AND e.sequence = o.oldest AND e.received_at < ?1)
     OR EXISTS (
-        SELECT 1 FROM clock_steps s JOIN events e ON e.position = s.org_no * 1099511627776 + s.sequence
+        SELECT 1 FROM clock_steps s JOIN events e ON e.org_no = s.org_no AND e.sequence = s.sequence
         WHERE s.org_no = o.org_no AND s.sequence > o.oldest AND e.received_at < ?1
     )
 )
@@ -28,24 +28,24 @@ ORDER BY o.org_no LIMIT ?3;
 
 -- name: last_old_step
 -- The newest place where times go back to one that is old enough: all before it is older.
-SELECT max(s.sequence) FROM clock_steps s JOIN events e ON e.position = s.org_no * 1099511627776 + s.sequence
+SELECT max(s.sequence) FROM clock_steps s JOIN events e ON e.org_no = s.org_no AND e.sequence = s.sequence
 WHERE s.org_no = ? AND s.sequence > ? AND e.received_at < ?;
 
 -- name: needed_from
 -- The oldest sequence that some destination of the organization has still to send.
 SELECT min(needed) FROM (
-    SELECT min(c.cursor) + 1 AS needed FROM cursors c JOIN destinations d ON d.dst_no = c.dst_no
+    SELECT min(c.cursor) + 1 AS needed FROM cursors c JOIN destinations d ON d.org_no = c.org_no AND d.dst_no = c.dst_no
     WHERE c.org_no = ? AND d.deleted_at IS NULL
     UNION ALL
-    SELECT min(p.cursor) + 1 FROM replays p JOIN destinations d ON d.dst_no = p.dst_no
-    WHERE d.org_no = ? AND d.deleted_at IS NULL AND p.finished_at IS NULL
+    SELECT min(p.cursor) + 1 FROM replays p JOIN destinations d ON d.org_no = p.org_no AND d.dst_no = p.dst_no
+    WHERE p.org_no = ? AND d.deleted_at IS NULL AND p.finished_at IS NULL
 );
 
 -- name: delete_events
 -- Remove a prefix of the log, but for the events that retries and dead letters still stand on.
-DELETE FROM events WHERE position BETWEEN ? AND ?
-    AND position NOT IN (SELECT r.org_no * 1099511627776 + r.sequence FROM retries r WHERE r.org_no = ? AND r.sequence <= ?)
-    AND position NOT IN (SELECT d.org_no * 1099511627776 + d.sequence FROM dead_letters d WHERE d.org_no = ? AND d.sequence <= ?);
+DELETE FROM events WHERE org_no = ?1 AND sequence BETWEEN ?2 AND ?3
+    AND sequence NOT IN (SELECT r.sequence FROM retries r WHERE r.org_no = ?1 AND r.sequence <= ?3)
+    AND sequence NOT IN (SELECT d.sequence FROM dead_letters d WHERE d.org_no = ?1 AND d.sequence <= ?3);
 
 -- name: advance_oldest
 -- Remember where the log now begins.
@@ -61,37 +61,37 @@ DELETE FROM attempts WHERE attempt_no IN (SELECT attempt_no FROM attempts WHERE 
 
 -- name: deleted_destinations
 -- Destinations that are gone for people and still have rows.
-SELECT dst_no FROM destinations WHERE deleted_at IS NOT NULL LIMIT ?;
+SELECT org_no, dst_no FROM destinations WHERE deleted_at IS NOT NULL LIMIT ?;
 
 -- name: delete_attempts_of
 -- Attempts of a deleted destination, a bounded number at a time.
-DELETE FROM attempts WHERE attempt_no IN (SELECT attempt_no FROM attempts WHERE dst_no = ? LIMIT ?);
+DELETE FROM attempts WHERE attempt_no IN (SELECT attempt_no FROM attempts WHERE org_no = ? AND dst_no = ? LIMIT ?);
 
 -- name: delete_retries_of
 -- Retries of a deleted destination.
-DELETE FROM retries WHERE dst_no = ?;
+DELETE FROM retries WHERE org_no = ? AND dst_no = ?;
 
 -- name: delete_dead_letters_of
 -- Dead letters of a deleted destination.
-DELETE FROM dead_letters WHERE dst_no = ?;
+DELETE FROM dead_letters WHERE org_no = ? AND dst_no = ?;
 
 -- name: delete_replays_of
 -- Replays of a deleted destination.
-DELETE FROM replays WHERE dst_no = ?;
+DELETE FROM replays WHERE org_no = ? AND dst_no = ?;
 
 -- name: keep_delivered
 -- What a destination that goes had delivered stays in the counter that people watch.
-UPDATE meta SET value = value + coalesce((SELECT delivered FROM cursors WHERE dst_no = ?), 0) WHERE name = 'delivered_by_deleted';
+UPDATE meta SET value = value + coalesce((SELECT delivered FROM cursors WHERE org_no = ? AND dst_no = ?), 0) WHERE name = 'delivered_by_deleted';
 
 -- name: keep_failed_attempts
 -- Its failed attempts likewise.
-UPDATE meta SET value = value + coalesce((SELECT failed_attempts FROM cursors WHERE dst_no = ?), 0)
+UPDATE meta SET value = value + coalesce((SELECT failed_attempts FROM cursors WHERE org_no = ? AND dst_no = ?), 0)
 WHERE name = 'failed_attempts_by_deleted';
 
 -- name: delete_cursor
 -- The cursor of a deleted destination.
-DELETE FROM cursors WHERE dst_no = ?;
+DELETE FROM cursors WHERE org_no = ? AND dst_no = ?;
 
 -- name: delete_destination
 -- The last of a deleted destination.
-DELETE FROM destinations WHERE dst_no = ?;
+DELETE FROM destinations WHERE org_no = ? AND dst_no = ?;

@@ -50,7 +50,7 @@ class Rule:
     network: Network
     allowable: bool
 
-    def refusal(self) -> str:
+    def reason(self) -> str:
         """Return a clause that names this rule and how to allow it; it reads on from the host or address."""
         way_out = _ALLOW_ADDRESS if self.allowable else _NO_WAY
         return f"points to {self.name} ({self.network}), which is forbidden; {way_out}"
@@ -192,10 +192,10 @@ class NetGuard:
             return self._judge(embedded, IPV4_RULES)
         if address in _IPV4_MAPPED:
             return self._judge(embedded, IPV4_RULES) or self._judge_spelling(embedded)
-        refusal = self._judge(address, IPV6_RULES)
-        if refusal is None and _is_isatap(address):
+        reason = self._judge(address, IPV6_RULES)
+        if reason is None and _is_isatap(address):
             return self._judge(embedded, IPV4_RULES)
-        return refusal
+        return reason
 
     def _judge_spelling(self, mapped: IPv4Address) -> str | None:
         # A resolver never returns a public address in this form, so somebody tries to get around the guard.
@@ -207,7 +207,7 @@ class NetGuard:
         rule = next((rule for rule in rules if address in rule.network), None)
         if rule is None or (rule.allowable and self._is_allowed(address)):
             return None
-        return rule.refusal()
+        return rule.reason()
 
     def _is_allowed(self, address: Address) -> bool:
         return any(address in network for network in self.allowed_networks)

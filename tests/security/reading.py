@@ -37,8 +37,8 @@ def read(reader: AnswerReader, pieces: Pieces) -> Told | None:
     else:
         if not reader.end():
             return None
-    if reader.refusal is not None:
-        return reader.refusal, 0, b"", None, None  # the rest is told to nobody
+    if reader.rejection is not None:
+        return reader.rejection, 0, b"", None, None  # the rest is told to nobody
     return None, reader.status, reader.body, reader.retry_after, reader.location
 
 

@@ -238,7 +238,7 @@ def test_a_refusal_names_its_rule_and_the_way_out(rule):
 
     refusal = STRICT.check(address)
 
-    assert refusal == rule.refusal()
+    assert refusal == rule.reason()
     assert f"{rule.name} ({rule.network})" in refusal
     assert (CAN in refusal, CANNOT in refusal) == (rule.allowable, not rule.allowable)
 

@@ -17,7 +17,7 @@ _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 
 
-def refuse_shape(raw: bytes, limits: EventLimits) -> Rejection | None:
+def check_shape(raw: bytes, limits: EventLimits) -> Rejection | None:
     """Reject an event that is too large, too deep or has absurdly long numbers, before any parser reads it."""
     if len(raw) > limits.bytes_max:
         return Rejection(

@@ -23,7 +23,7 @@ from .event import (
     Rejection,
 )
 from .ids import Micros, OrganizationId
-from .json_checks import decode_whole, refuse_shape, repeated_key
+from .json_checks import check_shape, decode_whole, repeated_key
 from .preflight import Timestamp, check_preflight, parse_compact
 from .times import to_text
 
@@ -87,9 +87,9 @@ def _parse_thoroughly(
     limits: EventLimits = DEFAULT_LIMITS,
 ) -> NewEvent | Rejection:
     """Check any event step by step, and say what is wrong with it."""
-    refusal = refuse_shape(raw, limits)
-    if refusal is not None:
-        return refusal
+    rejection = check_shape(raw, limits)
+    if rejection is not None:
+        return rejection
     try:
         text = raw.decode()
         reading = _read_envelope(raw, limits)
@@ -102,12 +102,12 @@ def _parse_thoroughly(
     event_id = event.id if event is not UNSET else UNSET
     dataset = event.dataset if event is not UNSET and event.dataset is not UNSET else ""
     named = organization.id if organization is not UNSET else UNSET
-    refusal = _refuse_fields(event_id, dataset, reserved=reserved, id_needed=make_id is None)
-    if refusal is None and named is not UNSET and named != organization_id:
+    rejection = _check_fields(event_id, dataset, reserved=reserved, id_needed=make_id is None)
+    if rejection is None and named is not UNSET and named != organization_id:
         message = "does not match the organization in the URL: omit it or correct it"
-        refusal = Rejection(event_id or None, "organization.id", message)
-    if refusal is not None:
-        return refusal
+        rejection = Rejection(event_id or None, "organization.id", message)
+    if rejection is not None:
+        return rejection
     decision: str | None = None
     if dataset == PREFLIGHT_DATASET:
         preflight = check_preflight(_decode_members(as_read).get("aegis", UNSET), limits)
@@ -165,7 +165,7 @@ def _read_envelope(raw: bytes, limits: EventLimits) -> tuple[_Envelope, bytes] |
     return _decode_envelope(as_read), as_read
 
 
-def _refuse_fields(
+def _check_fields(
     event_id: str | UnsetType, dataset: str, *, reserved: bool, id_needed: bool
 ) -> Rejection | None:
     if event_id is UNSET and id_needed:

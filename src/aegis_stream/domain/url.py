@@ -23,7 +23,7 @@ HOST_CHARS_MAX: Final = 253
 LABEL_CHARS_MAX: Final = 63
 """Longest part of a host name, characters. Source: RFC 1035 section 2.3.4."""
 
-REFUSED_PORTS: Final[dict[int, str]] = {
+FORBIDDEN_PORTS: Final[dict[int, str]] = {
     1: "tcpmux", 7: "echo", 9: "discard", 11: "systat", 13: "daytime", 15: "netstat", 17: "qotd", 19: "chargen",
     20: "FTP data", 21: "FTP", 22: "SSH", 23: "Telnet", 25: "SMTP", 37: "time", 42: "name", 43: "whois", 53: "DNS",
     69: "TFTP", 77: "RJE", 79: "finger", 87: "ttylink", 95: "supdup", 101: "hostname", 102: "ISO-TSAP", 103: "X.400",
@@ -70,7 +70,7 @@ def parse_url(text: str, *, allow_http: bool) -> Endpoint:
             most the host of the URL.
     Source: RFC 3986, read narrowly; rows 1-10 and 20 of the attack table.
     """
-    _refuse_unreadable(text)
+    _reject_ambiguous_characters(text)
     scheme, rest = _split_scheme(text, allow_http=allow_http)
     authority, target = _split_target(rest)
     host_text, port_text = _split_port(authority)
@@ -79,32 +79,32 @@ def parse_url(text: str, *, allow_http: bool) -> Endpoint:
     return Endpoint(scheme=scheme, host=host, port=port, target=target, is_address=is_address)
 
 
-def _refuse(message: str, *, code: str) -> NoReturn:
+def _reject(message: str, *, code: str) -> NoReturn:
     raise Invalid(message, code=code, problems=(FieldProblem("url", message),))
 
 
-def _refuse_unreadable(text: str) -> None:
+def _reject_ambiguous_characters(text: str) -> None:
     """Reject characters about which parsers disagree, before anything is split."""
     if not text:
-        _refuse(
+        _reject(
             "the URL is missing: write one such as https://siem.example.com/ingest", code="url-unreadable"
         )
     if len(text) > URL_CHARS_MAX:
-        _refuse(
+        _reject(
             f"the URL has {len(text)} characters; the limit is {URL_CHARS_MAX}: shorten it",
             code="url-unreadable",
         )
     for char in text:
         if char == "\\":
-            _refuse("the URL contains a backslash: write / or %5C", code="url-unreadable")
+            _reject("the URL contains a backslash: write / or %5C", code="url-unreadable")
         # Every category C* and Z* at once: control, format (zero-width, bidi), surrogate, unassigned, and all blanks.
         if unicodedata.category(char)[0] in "CZ":
-            _refuse(
+            _reject(
                 "the URL contains a space, line break or invisible character: remove it or percent-encode it",
                 code="url-unreadable",
             )
         if char == "#":
-            _refuse(
+            _reject(
                 "the URL has a fragment (#...), which is never sent: remove it, or write %23 for a literal #",
                 code="url-unreadable",
             )
@@ -114,9 +114,9 @@ def _split_scheme(text: str, *, allow_http: bool) -> tuple[str, str]:
     head, separator, rest = text.partition("://")
     scheme = head.lower() if head.isascii() else ""
     if not separator or scheme not in _DEFAULT_PORTS:
-        _refuse("the URL must begin with https://", code="url-scheme")
+        _reject("the URL must begin with https://", code="url-scheme")
     if scheme == "http" and not allow_http:
-        _refuse(
+        _reject(
             "the URL must begin with https://: an operator can allow http with AEGIS_ALLOW_HTTP=true",
             code="url-scheme",
         )
@@ -128,12 +128,12 @@ def _split_target(rest: str) -> tuple[str, str]:
     end = min((at for at in (rest.find("/"), rest.find("?")) if at >= 0), default=len(rest))
     authority, target = rest[:end], rest[end:]
     if "@" in authority:
-        _refuse(
+        _reject(
             "the URL contains a user name or password, which is not supported: use auth_header_name and auth_header_value",
             code="url-credentials",
         )
     if not target.isascii():
-        _refuse("path and query must be ASCII: percent-encode the other characters", code="url-unreadable")
+        _reject("path and query must be ASCII: percent-encode the other characters", code="url-unreadable")
     return authority, target if target.startswith("/") else f"/{target}"
 
 
@@ -142,14 +142,14 @@ def _split_port(authority: str) -> tuple[str, str | None]:
     if authority.startswith("["):
         inside, bracket, after = authority.partition("]")
         if not bracket or (after and not after.startswith(":")):
-            _refuse(
+            _reject(
                 "the brackets around the IPv6 address are incomplete: write it as in https://[2001:db8::1]:8088/",
                 code="url-host",
             )
         return inside + bracket, after[1:] if after else None
     host, colon, port_text = authority.partition(":")
     if ":" in port_text:
-        _refuse(
+        _reject(
             "the host is followed by more than one colon: put an IPv6 address in brackets",
             code="url-host",
         )
@@ -158,13 +158,13 @@ def _split_port(authority: str) -> tuple[str, str | None]:
 
 def _read_port(text: str) -> int:
     if not text or len(text) > 5 or not _DIGITS.issuperset(text) or text.startswith("0"):
-        _refuse("the port must be a number from 1 to 65535", code="url-port")
+        _reject("the port must be a number from 1 to 65535", code="url-port")
     port = int(text)
     if port > 65535:
-        _refuse("the port must be a number from 1 to 65535", code="url-port")
-    if port in REFUSED_PORTS:
-        _refuse(
-            f"port {port} belongs to another protocol ({REFUSED_PORTS[port]}): use the port where HTTPS is served",
+        _reject("the port must be a number from 1 to 65535", code="url-port")
+    if port in FORBIDDEN_PORTS:
+        _reject(
+            f"port {port} belongs to another protocol ({FORBIDDEN_PORTS[port]}): use the port where HTTPS is served",
             code="url-port",
         )
     return port
@@ -176,18 +176,18 @@ def _read_host(text: str) -> tuple[str, bool]:
     Returns: (host, whether it is an IP address).
     """
     if not text:
-        _refuse("the URL has no host: write one such as https://siem.example.com/ingest", code="url-host")
+        _reject("the URL has no host: write one such as https://siem.example.com/ingest", code="url-host")
     if text.startswith("["):
         return _read_ipv6(text[1:-1]), True
     host = _fold(text)
     if host.endswith("."):
-        _refuse("the host ends in a dot: remove the dot", code="url-host")
+        _reject("the host ends in a dot: remove the dot", code="url-host")
     labels = [_encode_label(label) for label in host.split(".")]
     if _is_numeric(labels[-1]):
         return _read_ipv4(text), True
     name = ".".join(labels)
     if len(name) > HOST_CHARS_MAX:
-        _refuse(
+        _reject(
             f"the host name has {len(name)} characters; the limit is {HOST_CHARS_MAX}: shorten it",
             code="url-host",
         )
@@ -196,14 +196,14 @@ def _read_host(text: str) -> tuple[str, bool]:
 
 def _read_ipv6(text: str) -> str:
     if "%" in text:
-        _refuse(
+        _reject(
             "the IPv6 address has a zone, which is valid on one machine only: remove the zone",
             code="url-host",
         )
     try:
         return str(IPv6Address(text))
     except ValueError:
-        _refuse(
+        _reject(
             "the text in brackets is not an IPv6 address: correct it, or remove the brackets", code="url-host"
         )
 
@@ -214,7 +214,7 @@ def _read_ipv4(text: str) -> str:
     try:
         return str(IPv4Address(text.lower()))
     except ValueError:
-        _refuse(
+        _reject(
             "an IPv4 address must be four decimal numbers from 0 to 255 without leading zeros, as in 192.0.2.10",
             code="url-host",
         )
@@ -241,17 +241,17 @@ def _encode_label(label: str) -> str:
     """Encode one folded label in ASCII, or reject it."""
     ascii_label = label if label.isascii() else _to_punycode(label)
     if not ascii_label:
-        _refuse(
+        _reject(
             "the host name has an empty part (two dots in a row, or a dot at the beginning): remove the extra dot",
             code="url-host",
         )
     if len(ascii_label) > LABEL_CHARS_MAX:
-        _refuse(
+        _reject(
             f"a part of the host name has {len(ascii_label)} characters; the limit is {LABEL_CHARS_MAX}: shorten it",
             code="url-host",
         )
     if not _LABEL_CHARS.issuperset(ascii_label):
-        _refuse("the host may contain only letters, digits, hyphens, underscores and dots", code="url-host")
+        _reject("the host may contain only letters, digits, hyphens, underscores and dots", code="url-host")
     if ascii_label.startswith("xn--"):
         _check_punycode(ascii_label)
     return ascii_label
@@ -269,7 +269,7 @@ def _to_punycode(label: str) -> str:
             return idna.ToASCII(label).decode("ascii")
     except UnicodeError:
         pass  # too long, forbidden, or mixed writing directions: the message below applies
-    _refuse(
+    _reject(
         "the host contains characters that programs read differently: write it in its xn-- form",
         code="url-host",
     )
@@ -297,4 +297,4 @@ def _check_punycode(label: str) -> None:
     except UnicodeError:
         genuine = False
     if not genuine:
-        _refuse("a part of the host begins with xn-- but is not valid punycode: correct it", code="url-host")
+        _reject("a part of the host begins with xn-- but is not valid punycode: correct it", code="url-host")

@@ -23,7 +23,7 @@ def read_answer(decode: Callable[[bytes], T], answer: Response) -> T | None:
         return None
 
 
-def unread(answer: Response, whose: str) -> Failure:
+def unexpected(answer: Response, whose: str) -> Failure:
     """Return the failure for a 2xx that does not say whether the events were stored: unknown counts as not delivered.
 
     Args:
@@ -46,7 +46,7 @@ def unread(answer: Response, whose: str) -> Failure:
     )
 
 
-def refused(answer: Answer, count: int) -> Verdict:
+def rejected(answer: Answer, count: int) -> Verdict:
     """Judge by status like `by_status`, but an event that is rejected for its content is not retried."""
     verdict = by_status(answer, count)
     if isinstance(verdict, Failure) and verdict.scope is FailureScope.EVENT:

@@ -6,7 +6,7 @@ import msgspec
 
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Verdict
 
-from .answers import is_success, read_answer, refused, unread
+from .answers import is_success, read_answer, rejected, unexpected
 from .format import Format
 from .plain import encode_lines
 
@@ -30,10 +30,10 @@ def interpret(answer: Answer, count: int) -> Verdict:
     Axiom does not say which event failed. Only smaller requests can show that, and they send the ingested events again.
     """
     if not is_success(answer):
-        return refused(answer, count)
+        return rejected(answer, count)
     reply = read_answer(_decode, answer)
     if reply is None:
-        return unread(answer, "Axiom")
+        return unexpected(answer, "Axiom")
     if reply.failed == 0 and reply.ingested == count:
         return Accepted(answer.status)
     failed = count - min(reply.ingested, count - 1)

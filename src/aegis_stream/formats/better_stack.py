@@ -9,7 +9,7 @@ from msgspec import UNSET, Raw, UnsetType
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Verdict
 from aegis_stream.domain.times import to_text
 
-from .answers import is_success, refused, unread
+from .answers import is_success, rejected, unexpected
 from .fields import micros_of, splice
 from .format import Format
 from .status import is_page
@@ -32,12 +32,12 @@ def encode(bodies: Sequence[bytes]) -> Request:
 def interpret(answer: Answer, count: int) -> Verdict:
     """Judge by status: 202 without a body is success, 402 is a quota, 406 is about an event."""
     if not is_success(answer):
-        verdict = refused(answer, count)
+        verdict = rejected(answer, count)
         if isinstance(verdict, Failure) and verdict.status_code == _UNPARSABLE:
             return replace(verdict, scope=FailureScope.EVENT, permanent=True)
         return verdict
     if answer.status != 202 or is_page(answer.body):
-        return unread(answer, "Better Stack")
+        return unexpected(answer, "Better Stack")
     return Accepted(202)
 
 

@@ -10,7 +10,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from aegis_stream.domain.attempt import Accepted, Answer, Request, Verdict
 
-from .answers import USUAL_SUCCESSES, is_success, refused, unread
+from .answers import USUAL_SUCCESSES, is_success, rejected, unexpected
 from .fields import one_line, seconds_of, splice
 from .format import Format
 from .status import is_page
@@ -31,9 +31,9 @@ def encode(bodies: Sequence[bytes]) -> Request:
 def interpret(answer: Answer, count: int) -> Verdict:
     """Judge by status; a web page is not an answer from Cribl."""
     if not is_success(answer):
-        return refused(answer, count)
+        return rejected(answer, count)
     if answer.status not in USUAL_SUCCESSES or is_page(answer.body):
-        return unread(answer, "Cribl")
+        return unexpected(answer, "Cribl")
     return Accepted(answer.status)
 
 

@@ -11,7 +11,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from aegis_stream.domain.attempt import Accepted, Answer, Request, Verdict
 
-from .answers import is_success, read_answer, refused, unread
+from .answers import is_success, read_answer, rejected, unexpected
 from .fields import SOURCE, Described, message_of, splice
 from .format import Format
 
@@ -49,12 +49,12 @@ def encode(bodies: Sequence[bytes]) -> Request:
 def interpret(answer: Answer, count: int) -> Verdict:
     """Judge by status; a 2xx must have an empty body or Datadog's own object, without errors."""
     if not is_success(answer):
-        return refused(answer, count)
+        return rejected(answer, count)
     if answer.status in (200, 202):
         reply = read_answer(_decode_reply, answer) if answer.body.strip() else _Reply()
         if reply is not None and not reply.errors:
             return Accepted(answer.status)
-    return unread(answer, "Datadog")
+    return unexpected(answer, "Datadog")
 
 
 def _log_of(body: bytes) -> bytes:

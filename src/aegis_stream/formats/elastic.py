@@ -16,7 +16,7 @@ import msgspec
 
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Response, Verdict
 
-from .answers import is_success, read_answer, refused, unread
+from .answers import is_success, read_answer, rejected, unexpected
 from .elastic_errors import Error, failure_of, named_failure
 from .fields import id_of, one_line, text_of
 from .format import Format
@@ -102,11 +102,11 @@ def interpret_bulk(answer: Answer, count: int) -> Verdict | list[Verdict]:
     """
     if not is_success(answer):
         named = named_failure(answer, alone=False)
-        return named or (_BAD_REQUEST if _is_about_url(answer) else refused(answer, count))
+        return named or (_BAD_REQUEST if _is_about_url(answer) else rejected(answer, count))
     bulk = read_answer(_decode_bulk, answer)
     items = _items_of(bulk.items) if bulk is not None else _whole_items(answer.body, count)
     if not items or len(items) > count:
-        return unread(answer, "Elasticsearch")
+        return unexpected(answer, "Elasticsearch")
     if len(items) == count and all(
         one.status == 201 and one.result in _CREATED and not one.failure_store for one in items
     ):
@@ -125,10 +125,10 @@ def interpret_document(answer: Answer, count: int) -> Verdict:
     if isinstance(answer, Response) and answer.status == 409:
         return Accepted(409)
     if not is_success(answer):
-        return named_failure(answer, alone=True) or refused(answer, count)
+        return named_failure(answer, alone=True) or rejected(answer, count)
     document = read_answer(_decode_document, answer)
     if document is None:
-        return unread(answer, "Elasticsearch")
+        return unexpected(answer, "Elasticsearch")
     if document.result == "created":
         return Accepted(answer.status, warning=_FAILURE_STORE if document.failure_store == "used" else None)
     if document.result == "noop":

@@ -122,7 +122,7 @@ def when_compressed(format_: Format, compression: Compression) -> Format:
 
     def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
         verdict = format_.interpret(answer, count)
-        if isinstance(verdict, Failure) and _is_unread(verdict, answer, count):
+        if isinstance(verdict, Failure) and _is_unreadable(verdict, answer, count):
             advice = f"if the destination does not support {compression}, set compression to none"
             return replace(verdict, message=f"{verdict.message}; {advice}")
         return verdict
@@ -130,7 +130,7 @@ def when_compressed(format_: Format, compression: Compression) -> Format:
     return replace(format_, interpret=interpret)
 
 
-def _is_unread(verdict: Failure, answer: Answer, count: int) -> bool:
+def _is_unreadable(verdict: Failure, answer: Answer, count: int) -> bool:
     """Tell whether the receiver may be unable to read the body: the status says so, and nothing else is known."""
     by_status_alone = by_status(answer, count)
     return (

@@ -8,7 +8,7 @@ import msgspec
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Verdict
 from aegis_stream.domain.times import to_text
 
-from .answers import is_success, read_answer, refused, unread
+from .answers import is_success, read_answer, rejected, unexpected
 from .fields import micros_of, read_all
 from .flat import flatten
 from .format import Format
@@ -29,10 +29,10 @@ def encode(bodies: Sequence[bytes]) -> Request:
 def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
     """Judge every event by its own result, in the order of the request."""
     if not is_success(answer):
-        return refused(answer, count)
+        return rejected(answer, count)
     results = read_answer(_decode, answer)
     if results is None or len(results) != count:
-        return unread(answer, "Honeycomb")
+        return unexpected(answer, "Honeycomb")
     return [_judge(one.status) for one in results]
 
 

@@ -16,7 +16,7 @@ import msgspec
 
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Verdict
 
-from .answers import is_success, refused, unread
+from .answers import is_success, rejected, unexpected
 from .fields import SOURCE, nanos_of
 from .format import Format
 
@@ -41,7 +41,7 @@ def encode(bodies: Sequence[bytes]) -> Request:
 def interpret(answer: Answer, count: int) -> Verdict:
     """Judge by status: only 204 is success, and 260 means that Loki blocks ingestion."""
     if not is_success(answer):
-        verdict = refused(answer, count)
+        verdict = rejected(answer, count)
         if isinstance(verdict, Failure) and verdict.status_code == 400:
             return replace(verdict, message=_REFUSED)
         return verdict
@@ -50,7 +50,7 @@ def interpret(answer: Answer, count: int) -> Verdict:
     if answer.status == STATUS_BLOCKED:
         message = "answered 260: Loki blocks ingestion for this tenant or stream: check its limits"
         return Failure(FailureScope.DESTINATION, message, status_code=STATUS_BLOCKED, fix_needed=True)
-    return unread(answer, "Loki")
+    return unexpected(answer, "Loki")
 
 
 LOKI = Format(

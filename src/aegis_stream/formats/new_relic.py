@@ -11,7 +11,7 @@ import msgspec
 
 from aegis_stream.domain.attempt import Accepted, Answer, Request, Verdict
 
-from .answers import is_success, read_answer, refused, unread
+from .answers import is_success, read_answer, rejected, unexpected
 from .fields import SOURCE, message_of, micros_of, read_all, read_described, text_of
 from .flat import flatten
 from .format import Format
@@ -44,10 +44,10 @@ def encode(bodies: Sequence[bytes]) -> Request:
 def interpret(answer: Answer, count: int) -> Verdict:
     """Judge by status; success is a 202 with an empty body or New Relic's object. It does not report what it drops later."""
     if not is_success(answer):
-        return refused(answer, count)
+        return rejected(answer, count)
     if answer.status == 202 and (not answer.body.strip() or read_answer(_decode_reply, answer) is not None):
         return Accepted(202)
-    return unread(answer, "New Relic")
+    return unexpected(answer, "New Relic")
 
 
 def _log_of(body: bytes) -> bytes:

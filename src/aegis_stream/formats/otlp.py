@@ -13,7 +13,7 @@ import msgspec
 
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Response, Verdict
 
-from .answers import USUAL_SUCCESSES, is_success, read_answer, unread
+from .answers import USUAL_SUCCESSES, is_success, read_answer, unexpected
 from .fields import NANOS_MAX, SOURCE, message_of, nanos_of, read_all, read_described, text_of
 from .flat import flatten
 from .format import Format
@@ -58,11 +58,11 @@ def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
     if not is_success(answer):
         return _failed(answer, count)
     if answer.status not in USUAL_SUCCESSES:
-        return unread(answer, "an OTLP receiver")
+        return unexpected(answer, "an OTLP receiver")
     reply = read_answer(_decode_reply, answer) if answer.body.strip() else _Reply()
     rejected = _rejected(reply) if reply is not None else None
     if reply is None or rejected is None:
-        return unread(answer, "an OTLP receiver")
+        return unexpected(answer, "an OTLP receiver")
     if rejected:
         which = (
             "the event" if count == 1 else f"{min(rejected, count)} of {count} events, without saying which"

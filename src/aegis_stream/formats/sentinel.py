@@ -14,7 +14,7 @@ from aegis_stream.domain.attempt import Accepted, Answer, Request, Verdict
 from aegis_stream.domain.envelope import ROOTS, Ambiguity, has_dotted_names, is_dotted, nest
 from aegis_stream.domain.times import to_text
 
-from .answers import is_success, refused, unread
+from .answers import is_success, rejected, unexpected
 from .fields import micros_of, read_all
 from .format import Format
 
@@ -36,8 +36,8 @@ def encode(bodies: Sequence[bytes]) -> Request:
 def interpret(answer: Answer, count: int) -> Verdict:
     """Judge by status: only 204 is success."""
     if not is_success(answer):
-        return refused(answer, count)
-    return Accepted(204) if answer.status == 204 else unread(answer, "the Logs Ingestion API")
+        return rejected(answer, count)
+    return Accepted(204) if answer.status == 204 else unexpected(answer, "the Logs Ingestion API")
 
 
 def _row_of(body: bytes) -> bytes:

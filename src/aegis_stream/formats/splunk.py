@@ -20,7 +20,7 @@ from aegis_stream.domain.attempt import (
     Verdict,
 )
 
-from .answers import is_success, read_answer, refused, unread
+from .answers import is_success, read_answer, rejected, unexpected
 from .fields import SOURCE, seconds_of
 from .format import Acks, Format
 from .splunk_ack import ACK_PATH, confirmed, encode_question
@@ -84,10 +84,10 @@ def encode(bodies: Sequence[bytes]) -> Request:
 def interpret(answer: Answer, count: int) -> Verdict | list[Verdict]:
     """Judge by the code in the body; without a code a 2xx does not count as success."""
     if isinstance(answer, Fault):
-        return refused(answer, count)
+        return rejected(answer, count)
     reply = read_answer(_decode, answer)
     if reply is None:
-        return unread(answer, "Splunk") if is_success(answer) else refused(answer, count)
+        return unexpected(answer, "Splunk") if is_success(answer) else rejected(answer, count)
     code = reply.code
     if code == CODE_SUCCESS and is_success(answer):
         return Accepted(answer.status, ack_id=reply.ack_id)
@@ -136,7 +136,7 @@ def _about_destination(code: int, answer: Response, count: int) -> Verdict:
             retry_after_s=retry_after_seconds(answer.retry_after),
             overload=code != _CODE_FAILED_INSIDE,
         )
-    return unread(answer, "Splunk") if is_success(answer) else refused(answer, count)
+    return unexpected(answer, "Splunk") if is_success(answer) else rejected(answer, count)
 
 
 def _message(answer: Response, code: int, why: str) -> str:

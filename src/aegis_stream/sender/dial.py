@@ -41,7 +41,7 @@ class Guard(Protocol):
         ...
 
 
-class Refused(Exception):
+class ConnectFailed(Exception):
     """No connection could be made; `pool` turns this into a Fault."""
 
     def __init__(self, kind: FaultKind, message: str) -> None:
@@ -98,7 +98,7 @@ class Dialer:
         Args:
             make: makes the connection from the peer's name, for messages, and the limiter of its address; raises AddressFull.
             deadline: loop time by which it must be open.
-        Raises: Refused with the reason; AddressFull; CancelledError. In each case no connection stays open.
+        Raises: ConnectFailed with the reason; AddressFull; CancelledError. In each case no connection stays open.
         """
         addresses = await self._addresses(deadline)
         for address in addresses:
@@ -108,7 +108,7 @@ class Dialer:
                 else "points to something that is not an IP address"
             )
             if reason is not None:
-                raise Refused(FaultKind.FORBIDDEN, f"{self._endpoint.host} {reason}")
+                raise ConnectFailed(FaultKind.FORBIDDEN, f"{self._endpoint.host} {reason}")
         tried = addresses[:ADDRESSES_TRIED_MAX]
         loop = asyncio.get_running_loop()
         for left in range(len(tried), 1, -1):
@@ -118,8 +118,8 @@ class Dialer:
                 return await self._connect(make, tried[-left], now + (deadline - now) / left)
             except AddressFull:
                 continue
-            except Refused as refused:
-                if refused.kind not in (FaultKind.CONNECT, FaultKind.TIMEOUT):
+            except ConnectFailed as failed:
+                if failed.kind not in (FaultKind.CONNECT, FaultKind.TIMEOUT):
                     raise
         return await self._connect(make, tried[-1], deadline)
 
@@ -135,9 +135,9 @@ class Dialer:
                     self._resolved_until = loop.time() + RESOLVED_S
         except TimeoutError as exc:
             message = f"name {host} did not resolve within {self._timeout_s:g} s"
-            raise Refused(FaultKind.TIMEOUT, message) from exc
+            raise ConnectFailed(FaultKind.TIMEOUT, message) from exc
         if not self._resolved:
-            raise Refused(FaultKind.DNS, self._unresolved)
+            raise ConnectFailed(FaultKind.DNS, self._unresolved)
         return self._resolved
 
     async def _resolve(self, host: str) -> None:
@@ -169,43 +169,43 @@ class Dialer:
             _drop(connection, pipe)
             if limit.expired():
                 message = f"no connection to {self._peer} within {self._timeout_s:g} s"
-                raise Refused(FaultKind.TIMEOUT, message) from exc
-            raise self._refused(exc) from exc
+                raise ConnectFailed(FaultKind.TIMEOUT, message) from exc
+            raise self._failure_of(exc) from exc
         except BaseException:
             _drop(connection, pipe)
             raise
         if connection.dead:
             # The peer closed it before we sent the first byte.
-            raise Refused(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
+            raise ConnectFailed(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
         return connection
 
     def _settle_socket(self, transport: asyncio.BaseTransport, address: str) -> None:
         """Verify where the connection goes, and send small requests without delay.
 
-        Raises: Refused if the other end is not the checked address, or has closed already.
+        Raises: ConnectFailed if the other end is not the checked address, or has closed already.
         """
         peername = transport.get_extra_info("peername")
         if not peername:
-            raise Refused(FaultKind.CONNECT, f"{self._peer} closed the connection at once")
+            raise ConnectFailed(FaultKind.CONNECT, f"{self._peer} closed the connection at once")
         if not _same_address(str(peername[0]), address):
             message = f"{self._peer} was reached at a different address than the checked one"
-            raise Refused(FaultKind.FORBIDDEN, message)
+            raise ConnectFailed(FaultKind.FORBIDDEN, message)
         sock = transport.get_extra_info("socket")
         if sock is not None:
             with contextlib.suppress(OSError):  # if the peer has closed, the first read shows it
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def _refused(self, exc: OSError) -> Refused:
+    def _failure_of(self, exc: OSError) -> ConnectFailed:
         peer = self._peer
         if isinstance(exc, ssl.SSLError):
-            return Refused(FaultKind.TLS, _tls_message(self._endpoint.host, peer, exc))
+            return ConnectFailed(FaultKind.TLS, _tls_message(self._endpoint.host, peer, exc))
         if isinstance(exc, ConnectionRefusedError):
-            return Refused(FaultKind.CONNECT, f"connection refused by {peer}")
+            return ConnectFailed(FaultKind.CONNECT, f"connection refused by {peer}")
         if exc.errno in _REACH:
-            return Refused(FaultKind.CONNECT, f"{peer} cannot be reached: {_words(exc)}")
+            return ConnectFailed(FaultKind.CONNECT, f"{peer} cannot be reached: {_words(exc)}")
         if self._context is not None and isinstance(exc, ConnectionError):
-            return Refused(FaultKind.TLS, f"{peer} closed the connection during the TLS handshake")
-        return Refused(FaultKind.CONNECT, f"no connection to {peer}: {_words(exc)}")
+            return ConnectFailed(FaultKind.TLS, f"{peer} closed the connection during the TLS handshake")
+        return ConnectFailed(FaultKind.CONNECT, f"no connection to {peer}: {_words(exc)}")
 
 
 def _drop(connection: Connection, pipe: SecurePipe | None) -> None:

@@ -20,7 +20,7 @@ from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import Invalid
 
 from .address_limiter import AddressLimiter, AddressLimiters
-from .dial import AddressFull, Dialer, Guard, Refused
+from .dial import AddressFull, ConnectFailed, Dialer, Guard
 from .head import build_head
 from .resolve import Resolver, ThreadResolver
 from .tls import TrustStore
@@ -342,8 +342,8 @@ class Channel:
         try:
             head = self._head(exchange.request.content_type, exchange.request.path_suffix)
             connection = await self._take(exchange.deadline, fresh=exchange.fresh)
-        except Refused as refused:
-            fault = self._fault(refused.kind, refused.message, exchange.began)
+        except ConnectFailed as failed:
+            fault = self._fault(failed.kind, failed.message, exchange.began)
         except Invalid as invalid:
             fault = self._fault(
                 FaultKind.PROTOCOL, f"the request cannot be written: {invalid.message}", exchange.began
@@ -357,7 +357,7 @@ class Channel:
         return Fault(kind, message, max(0, int((self._clock() - began) * 1_000_000)))
 
     async def _take(self, deadline: float, *, fresh: bool) -> Connection:
-        """Return an unused connection. Raises: Refused if there is none by the deadline."""
+        """Return an unused connection. Raises: ConnectFailed if there is none by the deadline."""
         try:
             # It has no time limit of its own; close() uses it to end the opening.
             async with asyncio.timeout(None) as opening:
@@ -367,7 +367,7 @@ class Channel:
                 finally:
                     self._openings.discard(opening)
         except TimeoutError:
-            raise Refused(FaultKind.CLOSED, _CLOSED) from None
+            raise ConnectFailed(FaultKind.CLOSED, _CLOSED) from None
 
     async def _idle_or_new(self, deadline: float, *, fresh: bool) -> Connection:
         while not self._closed:
@@ -382,7 +382,7 @@ class Channel:
                 self._idle[0].abort()  # the oldest one is replaced by a new one
             else:
                 await self._wait_for_room(deadline)
-        raise Refused(FaultKind.CLOSED, _CLOSED)
+        raise ConnectFailed(FaultKind.CLOSED, _CLOSED)
 
     async def _dial(self, deadline: float) -> Connection:
         self._dialing += 1
@@ -393,7 +393,7 @@ class Channel:
             self._room.set()
 
     async def _wait_for_room(self, deadline: float, limiter: AddressLimiter | None = None) -> None:
-        """Wait until a connection may be free. Raises: Refused at the deadline."""
+        """Wait until a connection may be free. Raises: ConnectFailed at the deadline."""
         self._waiting += 1
         try:
             self._room.clear()
@@ -401,7 +401,7 @@ class Channel:
                 await self._room.wait()
         except TimeoutError:
             if self._loop.time() >= deadline:
-                raise Refused(FaultKind.TIMEOUT, self._full_message(limiter)) from None
+                raise ConnectFailed(FaultKind.TIMEOUT, self._full_message(limiter)) from None
         finally:
             self._waiting -= 1
             if limiter is not None and not self._waiting:

@@ -56,7 +56,7 @@ class AnswerReader:
         started: a byte of the current answer has arrived.
         over: the current answer has ended: complete, truncated at a limit, or rejected.
         keep: the answer is complete, the peer keeps the connection open, and nothing followed the answer.
-        refusal: why the answer is rejected, or None.
+        rejection: why the answer is rejected, or None.
         retry_after: value of Retry-After, truncated.
         location: value of Location as sent.
     """
@@ -78,7 +78,7 @@ class AnswerReader:
         "keep",
         "location",
         "over",
-        "refusal",
+        "rejection",
         "retry_after",
         "started",
         "status",
@@ -102,7 +102,7 @@ class AnswerReader:
         self.started = False
         self.over = False
         self.keep = False
-        self.refusal: str | None = None
+        self.rejection: str | None = None
         self._head_done = False
 
     @property
@@ -121,7 +121,7 @@ class AnswerReader:
                 return True
             self._known = b""
             if not data.startswith(b"HTTP/1.") and not b"HTTP/1.".startswith(data[:7]):
-                return self._refuse("the answer is not HTTP/1.1")
+                return self._reject("the answer is not HTTP/1.1")
         try:
             if not self._head_done and self._bytes + len(data) > HEAD_BYTES_MAX:
                 data = self._feed_head(data)
@@ -148,7 +148,7 @@ class AnswerReader:
         self._bytes = HEAD_BYTES_MAX
         self._feed(data[:room])
         if not self._head_done:
-            self._refuse(f"the answer's headers are longer than {HEAD_BYTES_MAX // 1024} KiB")
+            self._reject(f"the answer's headers are longer than {HEAD_BYTES_MAX // 1024} KiB")
             raise _Stop
         return data[room:]
 
@@ -157,10 +157,10 @@ class AnswerReader:
         if self.over:
             # Junk after a complete answer, or our own _Stop, which httptools has wrapped.
             return True
-        return self._refuse(f"the answer is not HTTP/1.1: {_clause(exc)}")
+        return self._reject(f"the answer is not HTTP/1.1: {_clause(exc)}")
 
-    def _refuse(self, reason: str) -> bool:
-        self.refusal = reason
+    def _reject(self, reason: str) -> bool:
+        self.rejection = reason
         self.keep = False
         self.over = True
         return True
@@ -185,7 +185,7 @@ class AnswerReader:
         """Count a header or trailer line, and store the few that we use."""
         self._lines += 1
         if self._lines > HEADER_LINES_MAX:
-            self._refuse(f"the answer has more than {HEADER_LINES_MAX} headers")
+            self._reject(f"the answer has more than {HEADER_LINES_MAX} headers")
             raise _Stop
         if len(name) in _NOTED_LENGTHS and not self._head_done:
             self._note(name.lower(), value)
@@ -203,7 +203,7 @@ class AnswerReader:
         """Store the status."""
         self.status = self._status()
         if self.status < 100:
-            self._refuse("the answer is not HTTP/1.1: its status is below 100")
+            self._reject("the answer is not HTTP/1.1: its status is below 100")
             raise _Stop
         self._head_done = True
 
@@ -228,7 +228,7 @@ class AnswerReader:
             self._head_done = False
             self._interim += 1
             if self._interim > INTERIM_MAX:
-                self._refuse(f"the answer begins with more than {INTERIM_MAX} interim answers")
+                self._reject(f"the answer begins with more than {INTERIM_MAX} interim answers")
                 raise _Stop
 
 
@@ -411,8 +411,8 @@ class Connection(asyncio.Protocol):
         if not reader.keep or self._transport is None or self._transport.get_write_buffer_size():
             self.abort()
         answer: Answer
-        if reader.refusal is not None:
-            answer = Fault(FaultKind.PROTOCOL, reader.refusal, self._elapsed_us())
+        if reader.rejection is not None:
+            answer = Fault(FaultKind.PROTOCOL, reader.rejection, self._elapsed_us())
         else:
             status = reader.status
             location_host = None

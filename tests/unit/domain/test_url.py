@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_stream.domain.endpoint import Endpoint
-from aegis_stream.domain.url import HOST_CHARS_MAX, REFUSED_PORTS, URL_CHARS_MAX, parse_url
+from aegis_stream.domain.url import FORBIDDEN_PORTS, HOST_CHARS_MAX, URL_CHARS_MAX, parse_url
 from aegis_stream.errors import Invalid
 
 FULL_WIDTH_ONE_TWO_SEVEN = "\uff11\uff12\uff17"
@@ -212,10 +212,12 @@ def test_row_6_port_is_a_number(port):
     rejection(f"https://h.example:{port}/")
 
 
-@pytest.mark.parametrize("port", [22, 25, 53, 110, 143, 445, 3306, 5432, 6379, 11211, *sorted(REFUSED_PORTS)])
+@pytest.mark.parametrize(
+    "port", [22, 25, 53, 110, 143, 445, 3306, 5432, 6379, 11211, *sorted(FORBIDDEN_PORTS)]
+)
 def test_row_6_ports_of_other_protocols(port):
     """The port of another protocol is rejected with the protocol's name, for host names and addresses."""
-    assert f"port {port} belongs to another protocol ({REFUSED_PORTS[port]})" in rejection(
+    assert f"port {port} belongs to another protocol ({FORBIDDEN_PORTS[port]})" in rejection(
         f"https://h.example:{port}/"
     )
     rejection(f"https://[2001:db8::1]:{port}/")
@@ -471,7 +473,7 @@ def test_any_text_is_taken_whole_or_refused(text, allow_http):
 
     assert endpoint.scheme in ({"https", "http"} if allow_http else {"https"})
     assert 1 <= endpoint.port <= 65535
-    assert endpoint.port not in REFUSED_PORTS
+    assert endpoint.port not in FORBIDDEN_PORTS
     assert endpoint.target.startswith("/")
     assert all("!" <= char <= "~" and char not in "\\#" for char in endpoint.target + endpoint.host_header)
     assert text.endswith((endpoint.target, endpoint.target.removeprefix("/")))

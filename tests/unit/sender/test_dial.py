@@ -10,7 +10,7 @@ import pytest
 from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
 from aegis_stream.sender.address_limiter import AddressLimiter, AddressLimiters
-from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, AddressFull, Dialer, Refused
+from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, AddressFull, ConnectFailed, Dialer
 from aegis_stream.sender.wire import Connection
 
 
@@ -114,9 +114,9 @@ def make(peer: str, limiter: AddressLimiter) -> Connection:
     return Connection(FakeOwner(), lambda: 0.0, host="hook.test", peer=peer, limiter=limiter)
 
 
-async def refusal(answer, **kwargs) -> Refused:
+async def failure(answer, **kwargs) -> ConnectFailed:
     """Dial, and return why not."""
-    with pytest.raises(Refused) as caught:
+    with pytest.raises(ConnectFailed) as caught:
         await dial(answer, **kwargs)
     return caught.value
 
@@ -136,7 +136,7 @@ async def test_addresses_tried_are_bounded(connects):
     addresses = [f"192.0.2.{i}" for i in range(1, 100)]
     tried = connects(dict.fromkeys(addresses, ConnectionRefusedError()))
 
-    refused = await refusal(addresses)
+    refused = await failure(addresses)
 
     assert tried == addresses[:ADDRESSES_TRIED_MAX]
     assert refused.kind is FaultKind.CONNECT
@@ -147,7 +147,7 @@ async def test_another_peer_than_the_checked_one_is_refused(connects, peer):
     """A connection to another address than the checked one is closed before anything is written."""
     connects({"192.0.2.1": peer})
 
-    refused = await refusal(["192.0.2.1"])
+    refused = await failure(["192.0.2.1"])
 
     assert refused.kind is FaultKind.FORBIDDEN
     assert refused.message == "hook.test port 80 was reached at a different address than the checked one"
@@ -157,7 +157,7 @@ async def test_peer_without_a_name_has_gone(connects):
     """A socket without a peer is a failed connect, not a forbidden address."""
     connects({"192.0.2.1": ()})
 
-    refused = await refusal(["192.0.2.1"])
+    refused = await failure(["192.0.2.1"])
 
     assert (refused.kind, refused.message) == (
         FaultKind.CONNECT,
@@ -186,7 +186,7 @@ async def test_failed_connects_are_told_in_words(connects, error, message):
     """Every kind of failed connect has a message with host and port."""
     connects({"192.0.2.1": error})
 
-    refused = await refusal(["192.0.2.1"])
+    refused = await failure(["192.0.2.1"])
 
     assert (refused.kind, refused.message) == (FaultKind.CONNECT, message)
 
@@ -195,7 +195,7 @@ async def test_connect_that_hangs_is_a_timeout(connects):
     """No answer to a connect ends with the attempt's time."""
     connects({"192.0.2.1": None})
 
-    refused = await refusal(["192.0.2.1"], timeout_s=0.05)
+    refused = await failure(["192.0.2.1"], timeout_s=0.05)
 
     assert (refused.kind, refused.message) == (
         FaultKind.TIMEOUT,
@@ -205,8 +205,8 @@ async def test_connect_that_hangs_is_a_timeout(connects):
 
 async def test_name_server_trouble_is_told_apart():
     """A name server that does not answer is told apart from a name that does not exist."""
-    busy = await refusal(socket.gaierror(socket.EAI_AGAIN, "x"))
-    absent = await refusal(socket.gaierror(socket.EAI_NONAME, "x"))
+    busy = await failure(socket.gaierror(socket.EAI_AGAIN, "x"))
+    absent = await failure(socket.gaierror(socket.EAI_NONAME, "x"))
 
     assert (busy.kind, absent.kind) == (FaultKind.DNS, FaultKind.DNS)
     assert "does not answer" in busy.message
@@ -222,7 +222,7 @@ async def test_failed_look_up_is_shared_by_a_burst():
 
     results = await asyncio.gather(*(dialer.dial(make, deadline) for _ in range(5)), return_exceptions=True)
 
-    assert all(isinstance(result, Refused) for result in results)
+    assert all(isinstance(result, ConnectFailed) for result in results)
     assert resolver.asked == 1
 
 
@@ -231,7 +231,7 @@ async def test_peer_that_hangs_up_at_once_is_told(connects, monkeypatch):
     connects({"192.0.2.1": ("192.0.2.1", 80)})
     monkeypatch.setattr(Connection, "connection_made", lambda self, transport: self.abort())
 
-    refused = await refusal(["192.0.2.1"])
+    refused = await failure(["192.0.2.1"])
 
     assert refused.kind is FaultKind.CLOSED
 

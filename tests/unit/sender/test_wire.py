@@ -96,7 +96,7 @@ def summary(reader: AnswerReader) -> tuple:
     """Return all that a reader has learnt."""
     return (
         reader.over,
-        reader.refusal,
+        reader.rejection,
         reader.keep,
         reader.status,
         reader.body,
@@ -154,7 +154,7 @@ def test_arbitrary_bytes_never_raise(pieces):
     reader = read(*pieces)
     reader.end()
 
-    assert reader.refusal is None or (reader.over and not reader.keep)
+    assert reader.rejection is None or (reader.over and not reader.keep)
 
 
 FRAGMENTS = [
@@ -186,7 +186,7 @@ def test_shuffled_grammar_never_raises(fragments, size):
     reader = read(*(data[i : i + size] for i in range(0, len(data), size)))
     reader.end()
 
-    assert not (reader.keep and reader.refusal)
+    assert not (reader.keep and reader.rejection)
     assert not reader.keep or reader.status >= 200
 
 
@@ -220,7 +220,7 @@ def test_ambiguous_or_endless_answers_are_refused(answer, size):
     reader = read(*(answer[i : i + size] for i in range(0, len(answer), size)))
 
     assert reader.over
-    assert reader.refusal
+    assert reader.rejection
     assert not reader.keep
 
 
@@ -238,7 +238,7 @@ def test_bytes_after_the_answer_spend_the_connection(answer, junk):
 
     reader = read(answer + junk)
 
-    assert (reader.status, reader.body, reader.refusal) == (expected.status, expected.body, None)
+    assert (reader.status, reader.body, reader.rejection) == (expected.status, expected.body, None)
     assert expected.keep
     assert not reader.keep
 
@@ -251,7 +251,7 @@ def test_body_is_cut_at_the_limit():
     longer = read(head % (BODY_BYTES_MAX + 1), b"x" * BODY_BYTES_MAX, b"y")
 
     assert (len(exact.body), exact.keep) == (BODY_BYTES_MAX, True)
-    assert (longer.body, longer.over, longer.keep, longer.refusal) == (
+    assert (longer.body, longer.over, longer.keep, longer.rejection) == (
         b"x" * BODY_BYTES_MAX,
         True,
         False,
@@ -296,7 +296,7 @@ def test_endless_chunk_extension_ends(limit):
         fed += 4096
         assert fed <= limit + FRAMING_BYTES_MAX
 
-    assert (reader.status, reader.refusal, reader.keep) == (200, None, False)
+    assert (reader.status, reader.rejection, reader.keep) == (200, None, False)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,9 @@ from aegis_stream.store.statements import load
 
 ROWS_PER_INSERT = 256
 """Most rows in one INSERT: one step of SQLite, so the interpreter lock is released once for all of them."""
+SEQUENCE_BITS = 40
+"""Bits of an event's sequence in its position, organization · 2^40 + sequence: room for 10^12 events in each of four million
+organizations, 35 years at 1,000 events a second for one of them."""
 EVENT_VALUES = 4
 """Values of one event in `append`."""
 
@@ -57,7 +60,8 @@ class SqliteUnit:
         )
         moved = HeadMoved(*row)
         if values:
-            shared = (moved.head - count, organization_no, moved.received_at)
+            before = organization_no << SEQUENCE_BITS | moved.head - count
+            shared = (before, organization_no, moved.received_at)
             self._insert("insert_event", shared, values, EVENT_VALUES)
         return moved
 

@@ -1,4 +1,4 @@
-"""Promises of the audit_writer: what is done is in the organization's own log, with the admin action or not at all, and without secrets."""
+"""Promises about audit events: an action is recorded in the organization's own log in its own transaction, without secrets."""
 
 import asyncio
 import json
@@ -147,7 +147,13 @@ async def test_a_destination_does_not_receive_the_event_of_its_own_making(world)
     assert backlogs == [1, 0]
 
 
-@pytest.mark.parametrize("call", ["create", "change", "pause", "delete", "replay", "purge", "key", "revoke"])
+@pytest.mark.parametrize(
+    "call",
+    [
+        *("create", "change", "pause", "resume", "delete", "replay", "cancel", "redrive", "purge"),
+        *("key", "revoke", "rotate"),
+    ],
+)
 async def test_what_cannot_be_recorded_is_not_done(world, call):
     """Where the event does not fit into the store, the call is 503 and changes nothing."""
     tenant = await world.make_organization()
@@ -156,6 +162,7 @@ async def test_what_cannot_be_recorded_is_not_done(world, call):
     await world.send_events(tenant, 2)
     await world.add_dead_letters(tenant, destination_id, [2])
     key = (await tenant.admin.post(KEYS, json={"scope": "read"})).json()
+    replay = (await tenant.admin.post(f"{one}/replay", json={"from_sequence": 1})).json()["replay_id"]
     listings = [PATH, one, KEYS, f"{one}/dead-letters", f"{one}/replays", "/events"]
     before = [(await tenant.admin.get(path)).json() for path in listings]
     await world.stores.db.write(lambda db: raw(db).run("ALTER TABLE events RENAME TO gone"))
@@ -164,10 +171,14 @@ async def test_what_cannot_be_recorded_is_not_done(world, call):
         "create": lambda: tenant.admin.post(PATH, json={"url": "https://other.example.com/"}),
         "change": lambda: tenant.admin.patch(one, json={"name": "new"}),
         "pause": lambda: tenant.admin.post(f"{one}/pause"),
+        "resume": lambda: tenant.admin.post(f"{one}/resume"),
         "delete": lambda: tenant.admin.delete(one),
         "replay": lambda: tenant.admin.post(f"{one}/replay", json={"from_sequence": 1}),
+        "cancel": lambda: tenant.admin.delete(f"{one}/replays/{replay}"),
+        "redrive": lambda: tenant.admin.post(f"{one}/dead-letters/redrive"),
         "purge": lambda: tenant.admin.delete(f"{one}/dead-letters"),
         "key": lambda: tenant.admin.post(KEYS, json={}),
+        "rotate": lambda: tenant.admin.post(f"{KEYS}/{key['id']}/rotate"),
         "revoke": lambda: tenant.admin.delete(f"{KEYS}/{key['id']}"),
     }[call]()
     await world.stores.db.write(lambda db: raw(db).run("ALTER TABLE gone RENAME TO events"))

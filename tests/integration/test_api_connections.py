@@ -330,7 +330,7 @@ async def test_idle_connections_keep_nobody_out():
 
         assert len(server.calls) == 100
         assert len(server.server.server_state.connections) <= 16
-        assert len(server.protocol.room.waiting) <= 16
+        assert len(server.protocol.listener.waiting) <= 16
 
 
 async def test_nothing_is_left_of_closed_connections():
@@ -343,13 +343,13 @@ async def test_nothing_is_left_of_closed_connections():
             await peer.writer.wait_closed()
         await until(lambda: not server.server.server_state.connections)
 
-        room = server.protocol.room
-        assert (room.waiting, room.watch._watched) == ({}, set())
+        state = server.protocol.listener
+        assert (state.waiting, state.watch._watched) == ({}, set())
 
 
 def test_two_listeners_share_no_room():
     """Each listener counts its own connections."""
     first, second = bounded_http(SMALL.api), bounded_http(SMALL.api)
 
-    assert first.room is not second.room
+    assert first.listener is not second.listener
     assert issubclass(first, BoundedHttp)

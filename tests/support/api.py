@@ -499,7 +499,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         settings=settings,
     )
     service = Service(control, IngestCounts(), log)  # type: ignore[arg-type] # a fake
-    service.control.access.watch = RefusalLog(service.control)
+    service.control.access.refusals = RefusalLog(service.control)
     app = _application(service)
     answers: list[httpx.Response] = []
 

@@ -80,7 +80,7 @@ def create_app(service: Service) -> Application:
     )
     check_rights(routes)
     routes.state["queries"] = queries_of(routes)
-    service.control.access.watch = RefusalLog(service.control)
+    service.control.access.refusals = RefusalLog(service.control)
     return Application(make_ingest(service), routes)
 
 

@@ -41,7 +41,7 @@ class Stage(Enum):
 
 
 @dataclass(slots=True)
-class Room:
+class ListenerState:
     """What the connections of one listener share.
 
     Args:
@@ -57,7 +57,7 @@ class Room:
     waiting: "dict[BoundedHttp, None]" = field(default_factory=dict)
 
     @classmethod
-    def of(cls, settings: ApiSettings) -> "Room":
+    def of(cls, settings: ApiSettings) -> "ListenerState":
         """Return the limits of the settings."""
         return cls(
             settings.connections_max,
@@ -71,7 +71,7 @@ class Room:
 
 def bounded_http(settings: ApiSettings) -> type[HttpToolsProtocol]:
     """Return the protocol class of one listener, for uvicorn's option `http`."""
-    return type("BoundedHttp", (BoundedHttp,), {"room": Room.of(settings)})
+    return type("BoundedHttp", (BoundedHttp,), {"listener": ListenerState.of(settings)})
 
 
 class BoundedHttp(HttpToolsProtocol):
@@ -81,7 +81,7 @@ class BoundedHttp(HttpToolsProtocol):
         deadline: loop time by which the client must have sent its request, or received its answer.
     """
 
-    room: Room
+    listener: ListenerState
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -99,24 +99,24 @@ class BoundedHttp(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Accept a connection, if necessary in place of an idle one."""
-        room = self.room
-        if len(self.connections) >= room.connections_max and room.waiting:
-            next(iter(room.waiting)).leave()
-        full = len(self.connections) >= room.connections_max
+        listener = self.listener
+        if len(self.connections) >= listener.connections_max and listener.waiting:
+            next(iter(listener.waiting)).leave()
+        full = len(self.connections) >= listener.connections_max
         super().connection_made(transport)
-        self.deadline = self.loop.time() + room.header_timeout_s
-        room.watch.add(self)
+        self.deadline = self.loop.time() + listener.header_timeout_s
+        listener.watch.add(self)
         if full:
             self._refuse(
                 *plain_problem(
                     503,
                     "too-many-connections",
                     "Service unavailable",
-                    f"{room.connections_max} connections are open, the limit: try again in a moment",
+                    f"{listener.connections_max} connections are open, the limit: try again in a moment",
                 )
             )
             return
-        room.waiting[self] = None
+        listener.waiting[self] = None
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget a connection."""
@@ -124,14 +124,14 @@ class BoundedHttp(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def leave(self) -> None:
-        """Close an idle connection, to make room."""
+        """Close an idle connection, to make listener."""
         self._forget()
         self.connections.discard(self)
         self.transport.close()
 
     def _forget(self) -> None:
-        self.room.waiting.pop(self, None)
-        self.room.watch.discard(self)
+        self.listener.waiting.pop(self, None)
+        self.listener.watch.discard(self)
 
     def expire(self) -> None:
         """End a connection whose client is too slow."""
@@ -167,13 +167,13 @@ class BoundedHttp(HttpToolsProtocol):
         if not self._moved:
             # The parser reported nothing: a head, or trailers, without an end.
             self._head_bytes += len(data)
-            if self._head_bytes > self.room.header_bytes_max:
-                self._refuse_head("larger than", self.room.header_bytes_max, "bytes")
+            if self._head_bytes > self.listener.header_bytes_max:
+                self._refuse_head("larger than", self.listener.header_bytes_max, "bytes")
                 return
         if self._stage is not self._stage_before or not self._begun:
             in_head = self._stage is Stage.HEAD
             self._begun = True
-            timeout_s = self.room.header_timeout_s if in_head else self.room.body_timeout_s
+            timeout_s = self.listener.header_timeout_s if in_head else self.listener.body_timeout_s
             self.deadline = self.loop.time() + timeout_s
 
     def _parse(self, data: bytes) -> None:
@@ -219,23 +219,23 @@ class BoundedHttp(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """Begin to answer a request, unless its head exceeds a limit."""
-        room = self.room
+        listener = self.listener
         if self._refused:
             return
-        if len(self.headers) > room.headers_max:
-            self._refuse_head("longer than", room.headers_max, "headers")
+        if len(self.headers) > listener.headers_max:
+            self._refuse_head("longer than", listener.headers_max, "headers")
             return
-        if self._head_bytes + self._chunk_bytes > room.header_bytes_max:
+        if self._head_bytes + self._chunk_bytes > listener.header_bytes_max:
             size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
-            if size > room.header_bytes_max:
-                self._refuse_head("larger than", room.header_bytes_max, "bytes")
+            if size > listener.header_bytes_max:
+                self._refuse_head("larger than", listener.header_bytes_max, "bytes")
                 return
         if self.parser.should_upgrade():
             if self.parser.get_method() == b"CONNECT":
                 self._refuse_connect()
             self._offers_upgrade = True
             return
-        room.waiting.pop(self, None)
+        listener.waiting.pop(self, None)
         self._stage, self._moved, self._head_bytes = Stage.BODY, True, 0
         super().on_headers_complete()
 
@@ -266,14 +266,14 @@ class BoundedHttp(HttpToolsProtocol):
         if self.pipeline:
             self._start_asgi_task(*self.pipeline.pop())
             return
-        self.room.waiting[self] = None
+        self.listener.waiting[self] = None
         if self._stage is Stage.NOTHING and not self.flow.write_paused:
             self.deadline = IDLE
 
     def pause_writing(self) -> None:
         """Note that the client does not read its answer."""
         super().pause_writing()
-        self.deadline = self.loop.time() + self.room.body_timeout_s
+        self.deadline = self.loop.time() + self.listener.body_timeout_s
 
     def resume_writing(self) -> None:
         """Note that the client reads its answer again."""

@@ -9,8 +9,7 @@ from msgspec import UNSET, Raw
 
 from aegis_stream.control import events as control
 from aegis_stream.control import preflight
-from aegis_stream.control.events import EventDelivery as Delivered
-from aegis_stream.control.events import EventQuery
+from aegis_stream.control.events import DeliveryState, EventQuery
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import FieldProblem, Invalid
 
@@ -77,7 +76,7 @@ async def read_event(request: AnyRequest, event_id: FromPath[str]) -> EventDetai
     return EventDetail(entry.sequence, to_text(entry.received_at), Raw(entry.body.encode()), shown)
 
 
-def _body(one: Delivered) -> EventDelivery:
+def _body(one: DeliveryState) -> EventDelivery:
     return EventDelivery(
         one.dst_id, one.state, one.attempts, one.status_code, one.message, time_text(one.next_attempt_at)
     )

@@ -82,7 +82,7 @@ class Refusal:
     address: str | None
 
 
-class Watch(Protocol):
+class RefusalListener(Protocol):
     """Is told of refused keys."""
 
     async def refused(self, refusal: Refusal) -> None:
@@ -96,7 +96,7 @@ class Access:
 
     Args:
         operator_digest: SHA-256 of the operator key.
-        watch: told of known keys that were refused; None for nobody.
+        refusals: told of known keys that were refused; None for nobody.
         on_guess: called as on_guess(network, kind of key) for a wrong key, at most once a minute for the same two.
     """
 
@@ -104,7 +104,7 @@ class Access:
     clock: Clock
     operator_digest: bytes = field(repr=False)
     limits: AccessLimits = field(default_factory=lambda: AccessLimits.of(RateSettings()))
-    watch: Watch | None = field(default=None, repr=False)
+    refusals: RefusalListener | None = field(default=None, repr=False)
     on_guess: Callable[[str, str], None] | None = field(default=None, repr=False)
     _known: dict[str, tuple[Micros, Principal]] = field(default_factory=dict, repr=False)
     _ingest: Buckets[str] = field(init=False, repr=False)
@@ -122,7 +122,7 @@ class Access:
     async def authorize(
         self, authorization: str | None, org_id: str, scope: Scope | None, address: str | None
     ) -> Principal:
-        """Return who calls, if they may do this in this organization; tell the watch of keys that may not.
+        """Return who calls, if they may do this in this organization; report a key that may not.
 
         Args:
             scope: what the call needs; None where any key of the organization is enough.
@@ -228,8 +228,8 @@ class Access:
             self.on_guess(network, what)
 
     async def _tell(self, refusal: Refusal) -> None:
-        if self.watch is not None:
-            await self.watch.refused(refusal)
+        if self.refusals is not None:
+            await self.refusals.refused(refusal)
 
 
 def _unknown_key() -> Unauthenticated:

@@ -83,7 +83,7 @@ async def record(deps: StoreDeps, caller: Caller, owner: Owned, admin_action: Ad
 
 @dataclass(frozen=True, slots=True)
 class RefusalLog:
-    """Records refused keys in the log of the organization whose key it is (port Watch)."""
+    """Records refused keys in the log of the organization whose key it is (port RefusalListener)."""
 
     deps: StoreDeps
     _recorded: Buckets[tuple[str, str]] = field(default_factory=lambda: Buckets(REFUSALS), repr=False)

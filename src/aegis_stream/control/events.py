@@ -47,7 +47,7 @@ class EventPage(NamedTuple):
     following: int | None
 
 
-class EventDelivery(NamedTuple):
+class DeliveryState(NamedTuple):
     """What became of an event at one destination."""
 
     dst_id: str
@@ -85,7 +85,7 @@ def _matches(entry: LogEntry, query: EventQuery) -> bool:
     return query.dataset in (None, entry.dataset) and query.decision in (None, entry.decision)
 
 
-async def read(deps: ControlDeps, caller: Caller, event_id: str) -> tuple[LogEntry, list[EventDelivery]]:
+async def read(deps: ControlDeps, caller: Caller, event_id: str) -> tuple[LogEntry, list[DeliveryState]]:
     """Return an event, and what became of it at every destination that it was meant for. Raises: NotFound, Unavailable."""
     entry = await deps.log.entry(caller.organization_no, event_id)
     if entry is None:
@@ -93,7 +93,7 @@ async def read(deps: ControlDeps, caller: Caller, event_id: str) -> tuple[LogEnt
             "there is no event with this id in this organization; it may be older than the retention time"
         )
 
-    def work(unit: Unit) -> list[EventDelivery]:
+    def work(unit: Unit) -> list[DeliveryState]:
         found = destinations.list_of(unit, deps.sealer, caller.organization_no, "", DESTINATIONS_SHOWN_MAX)
         states = [_delivery_at(unit, one, entry) for one in found]
         return [one for one in states if one is not None]
@@ -101,14 +101,14 @@ async def read(deps: ControlDeps, caller: Caller, event_id: str) -> tuple[LogEnt
     return entry, await deps.db.read(work)
 
 
-def _delivery_at(unit: Unit, destination: Destination, entry: LogEntry) -> EventDelivery | None:
+def _delivery_at(unit: Unit, destination: Destination, entry: LogEntry) -> DeliveryState | None:
     """Tell what became of an event at one destination; None when it was recorded before the destination was created."""
     sequence, dst_id = entry.sequence, destination.dst_id
     tried = attempts.list_of(unit, destination, AttemptQuery(None, sequence, 2**62, 1))
     newest = tried[0] if tried else None
     status_code, message = (newest.status_code, newest.message) if newest else (None, None)
     if (retry := attempts.find_retry(unit, destination, sequence)) is not None:
-        return EventDelivery(
+        return DeliveryState(
             dst_id,
             "retrying" if retry.attempts else "pending",
             retry.attempts,
@@ -117,19 +117,19 @@ def _delivery_at(unit: Unit, destination: Destination, entry: LogEntry) -> Event
             retry.due_at,
         )
     if (dead := dead_letters.find(unit, destination, sequence)) is not None:
-        return EventDelivery(dst_id, "dead_letter", dead.attempts, dead.status_code, dead.message)
+        return DeliveryState(dst_id, "dead_letter", dead.attempts, dead.status_code, dead.message)
     if newest is not None and newest.state == "delivered":
-        return EventDelivery(dst_id, "delivered", newest.attempt, status_code)
+        return DeliveryState(dst_id, "delivered", newest.attempt, status_code)
     progress = destinations.progress(unit, destination)
     replayed_through = replays.cursor_over(unit, destination, sequence)
     if sequence <= progress.start_sequence and replayed_through is None:
         return None
     if not destination.spec.filter.wants(entry.dataset, entry.decision):
-        return EventDelivery(dst_id, "filtered")
+        return DeliveryState(dst_id, "filtered")
     failed = (newest.attempt if newest else 0, status_code, message)
     if sequence > (progress.cursor if replayed_through is None else replayed_through):
-        return EventDelivery(dst_id, "pending", *failed)
+        return DeliveryState(dst_id, "pending", *failed)
     if newest is not None:  # failed for good, and its dead letter was purged
-        return EventDelivery(dst_id, "dead_letter", *failed)
+        return DeliveryState(dst_id, "dead_letter", *failed)
     # Its row in the attempt log is older than the retention time.
-    return EventDelivery(dst_id, "delivered", 1)
+    return DeliveryState(dst_id, "delivered", 1)

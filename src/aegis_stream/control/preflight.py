@@ -15,7 +15,7 @@ from .deps import ControlDeps
 from .rejected import invalid
 
 
-class PreflightRecorded(NamedTuple):
+class RecordedDecision(NamedTuple):
     """Where a decision is in the log."""
 
     event_id: str
@@ -24,7 +24,7 @@ class PreflightRecorded(NamedTuple):
 
 async def record_preflight(
     deps: ControlDeps, caller: Caller, decision: Preflight, at: Micros | None
-) -> PreflightRecorded:
+) -> RecordedDecision:
     """Record a preflight decision; durable when this returns.
 
     Args:
@@ -39,7 +39,7 @@ async def record_preflight(
     )
     if recorded.appended is None or recorded.rejected:
         raise invalid(recorded, single=True, renamed={"event.id": "preflight_id"})
-    return PreflightRecorded(event_id, recorded.appended.duplicates.get(0, recorded.appended.first))
+    return RecordedDecision(event_id, recorded.appended.duplicates.get(0, recorded.appended.first))
 
 
 def _event(caller: Caller, decision: Preflight, event_id: str, at: Micros | None) -> dict[str, object]:

@@ -379,19 +379,19 @@ def test_requests_of_a_key_are_limited(kind):
 async def test_a_known_key_that_is_refused_is_told(org_id, scope, error, reason):
     """A key that goes beyond its scope or its organization is refused, and the watch learns whose it was and from where."""
     access, _, _ = make_access(make_key())
-    access.watch = FakeWatch()
+    access.refusals = FakeWatch()
 
     with pytest.raises(error):
         await access.authorize(f"Bearer {TOKEN}", org_id, scope, "192.0.2.1")
 
     principal = Principal(7, ORG, Scope.READ, "key_1", "collector")
-    assert access.watch.seen == [Refusal(principal, reason, "192.0.2.1")]
+    assert access.refusals.seen == [Refusal(principal, reason, "192.0.2.1")]
 
 
 async def test_an_expired_key_is_told_and_an_unknown_one_is_not():
     """Whose an expired key was is known, and told; the caller gets the words of any other wrong key."""
     access, _, _ = make_access(make_key(expires_at=START))
-    access.watch = FakeWatch()
+    access.refusals = FakeWatch()
     texts = []
 
     for token in (TOKEN, "aegis_sk_guess"):
@@ -399,7 +399,7 @@ async def test_an_expired_key_is_told_and_an_unknown_one_is_not():
             await access.authorize(f"Bearer {token}", ORG, Scope.READ, None)
         texts.append((caught.value.message, caught.value.code))
 
-    assert [one.reason for one in access.watch.seen] == ["expired"]
+    assert [one.reason for one in access.refusals.seen] == ["expired"]
     assert texts[0] == texts[1]
 
 
@@ -407,11 +407,11 @@ async def test_an_expired_key_is_told_and_an_unknown_one_is_not():
 async def test_a_good_key_is_authorized_and_nobody_is_told(scope):
     """A key within its rights passes, and the watch hears nothing."""
     access, _, _ = make_access(make_key())
-    access.watch = FakeWatch()
+    access.refusals = FakeWatch()
 
     principal = await access.authorize(f"Bearer {TOKEN}", ORG, scope, "192.0.2.1")
 
-    assert (principal.key_id, access.watch.seen) == ("key_1", [])
+    assert (principal.key_id, access.refusals.seen) == ("key_1", [])
 
 
 async def test_a_key_can_be_forgotten_at_once():

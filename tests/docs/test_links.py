@@ -148,3 +148,12 @@ def test_the_glossary_is_sorted():
 
     assert len(words) > 40
     assert words == sorted(set(words))
+
+
+def test_the_schema_version_in_the_pages_is_the_newest():
+    """A page that shows the schema's version shows the one that this version of the program has."""
+    newest = max(int(one.name[:4]) for one in (SOURCE / "store" / "sqlite" / "migrations").glob("*.sql"))
+    shown = re.findall(r"schema version (\d+)", "".join(page.read_text(encoding="utf-8") for page in PAGES))
+
+    assert shown
+    assert {int(one) for one in shown} == {newest}

@@ -1,4 +1,4 @@
-"""`aegis doctor` finds what is wrong, says what to do about it, changes nothing, and tells no secret."""
+"""Promises of `aegis doctor`: it finds what is wrong, says what to do, changes nothing, and shows no secret."""
 
 import asyncio
 import base64
@@ -39,10 +39,10 @@ def settings_of(folder: Path) -> Settings:
 
 
 async def fill(folder: Path, *places: str | tuple[str, str], token_url: str | None = None) -> None:
-    """Make an organization with destinations: a URL each, some with an authority of their own.
+    """Create an organization with a destination for each URL, some with their own authority.
 
     Args:
-        token_url: where the last one fetches tokens.
+        token_url: token endpoint of the last one.
     """
     stores = wiring.open_stores(settings_of(folder), FakeLog())
     try:
@@ -58,7 +58,7 @@ async def fill(folder: Path, *places: str | tuple[str, str], token_url: str | No
 
 
 def execute(folder: Path, statement: str) -> None:
-    """Change the database past the program."""
+    """Change the database without the program."""
     connection = apsw.Connection(str(folder / "aegis.db"))
     connection.execute(statement)
     connection.close()
@@ -76,7 +76,7 @@ def in_background(work: Callable[[], None]) -> Iterator[None]:
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch) -> Path:
-    """Name a data directory that is not there yet; documentation addresses may be reached, so that nothing else is wrong."""
+    """Return a data directory that does not exist yet; addresses for documentation are allowed, so that nothing else is wrong."""
     monkeypatch.setenv("AEGIS_DATA_DIR", str(tmp_path / "data"))
     monkeypatch.setenv("AEGIS_OPERATOR_KEY", "aegis_op_" + "t" * 20)
     monkeypatch.setenv("AEGIS_ALLOWED_NETWORKS", "192.0.2.0/24,127.0.0.0/8")
@@ -85,7 +85,7 @@ def folder(tmp_path, monkeypatch) -> Path:
 
 @pytest.fixture
 def doctor(folder, monkeypatch, capsys) -> Callable[..., SimpleNamespace]:
-    """Return what runs the command; its answer is checked for what must hold of each: exit status, remedies, no secret."""
+    """Return a function that runs the command and checks what every run must satisfy: exit status, remedies, no secret."""
 
     def run(*options: str, **environment: str) -> SimpleNamespace:
         before = _contents(folder)
@@ -108,7 +108,7 @@ def doctor(folder, monkeypatch, capsys) -> Callable[..., SimpleNamespace]:
 
 
 def _contents(folder: Path) -> dict[str, bytes]:
-    """Return what lies in the data directory, but for what SQLite makes for a reader."""
+    """Return the files of the data directory, except those that SQLite creates for a reader."""
     passing = {"aegis.db-shm", "aegis.db-wal"}
     return {
         one.name: one.read_bytes() for one in folder.glob("*") if one.is_file() and one.name not in passing
@@ -116,7 +116,7 @@ def _contents(folder: Path) -> dict[str, bytes]:
 
 
 def only(problems: set[tuple[str, str, str]], check: str) -> tuple[str, str]:
-    """Return detail and remedy of the one problem there is, beside the worker that a test does not run."""
+    """Return detail and remedy of the only problem, apart from the missing worker."""
     [found] = {one for one in problems if one[0] != "workers" or check == "workers"}
     assert found[0] == check
     return found[1], found[2]
@@ -126,7 +126,7 @@ def only(problems: set[tuple[str, str, str]], check: str) -> tuple[str, str]:
 
 
 def test_an_empty_machine_has_no_problem(doctor):
-    """Before the first start there is nothing to mend, and nothing is made."""
+    """Before the first start there is no problem, and nothing is created."""
     found = doctor()
 
     assert found.problems == set()
@@ -135,7 +135,7 @@ def test_an_empty_machine_has_no_problem(doctor):
 
 
 def test_a_sound_store_without_destinations_has_no_problem(folder, doctor):
-    """A store that was made and serves nobody yet is in order; that nothing runs is only a note."""
+    """A store without destinations has no problem; that no worker runs is only a note."""
     asyncio.run(fill(folder))
 
     found = doctor()
@@ -155,7 +155,7 @@ def test_a_sound_store_without_destinations_has_no_problem(folder, doctor):
 
 
 def test_a_person_reads_lines_with_what_to_do(folder, monkeypatch, capsys):
-    """Without --json each finding is a line, its remedy the next one, and the last line counts."""
+    """Without --json each finding is one line, its remedy the next one, and the last line is the number of problems."""
     asyncio.run(fill(folder, URL))
 
     done = run_aegis(monkeypatch, capsys, "doctor")
@@ -172,7 +172,7 @@ def test_a_person_reads_lines_with_what_to_do(folder, monkeypatch, capsys):
 
 
 def test_a_wrong_setting_ends_the_look(doctor):
-    """What cannot be read is the finding, in the words of a start."""
+    """A wrong setting is the only finding, with the message of a start."""
     found = doctor(AEGIS_WINDOW_MAX="9999")
 
     detail, _ = only(found.problems, "configuration")
@@ -181,14 +181,14 @@ def test_a_wrong_setting_ends_the_look(doctor):
 
 @pytest.mark.parametrize("network", ["0.0.0.0/0", "::/0", "10.0.0.0/7"])
 def test_a_network_that_opens_everything_is_a_problem(doctor, network):
-    """Half the internet among the allowed networks is no exception but the end of the rule."""
+    """An allowed network as large as half the internet is a problem."""
     detail, _ = only(doctor(AEGIS_ALLOWED_NETWORKS=network).problems, "configuration")
 
     assert network in detail
 
 
 def test_plain_http_is_a_note(doctor):
-    """What is risky and meant is said, and is no failure."""
+    """A risky setting that may be intended is a note and not a problem."""
     found = doctor(AEGIS_ALLOW_HTTP="true")
 
     assert found.problems == set()
@@ -211,7 +211,7 @@ def test_a_configuration_file_with_secrets_must_be_private(tmp_path, doctor):
 
 @pytest.mark.parametrize("name", [".", "aegis.db", "operator.sha256", "aegis.db.lock"])
 def test_files_that_others_can_read_are_named(folder, doctor, monkeypatch, name):
-    """A file or the directory itself that is open to others is a problem, with the command that closes it."""
+    """A file or directory that other users can read is a problem, with the command that fixes it."""
     asyncio.run(fill(folder))
     (folder / "operator.sha256").touch(mode=0o600)
     (folder / name).chmod(0o755)
@@ -222,7 +222,7 @@ def test_files_that_others_can_read_are_named(folder, doctor, monkeypatch, name)
 
 
 def test_a_key_file_that_others_can_read_is_named(folder, doctor):
-    """An open key file is a problem of the files, and of the key, which no start would take."""
+    """A key file that others can read is a problem of the files and of the key, which no start accepts."""
     asyncio.run(fill(folder))
     (folder / "master.key").chmod(0o644)
 
@@ -236,7 +236,7 @@ def test_a_key_file_that_others_can_read_is_named(folder, doctor):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 def test_a_file_of_another_user_is_named(folder, doctor):
-    """A file that root left behind, and that the service cannot write, is a problem."""
+    """A file of another user, which the service cannot write, is a problem."""
     asyncio.run(fill(folder))
     os.chown(folder / "aegis.db.lock", 12_345, 12_345)
 
@@ -260,7 +260,7 @@ def test_a_file_of_another_user_is_named(folder, doctor):
     ],
 )
 def test_room_that_runs_out_is_a_problem(folder, doctor, monkeypatch, free, files, is_bad):
-    """Little free space, or few files that can still be made, is a problem; a file system that counts no files is fine."""
+    """Little free space, or few free inodes, is a problem; a file system without inode counts is ok."""
     asyncio.run(fill(folder))
     room = SimpleNamespace(
         f_bavail=free // 4096, f_frsize=4096, f_blocks=(1 << 40) // 4096, f_favail=files, f_files=files
@@ -273,7 +273,7 @@ def test_room_that_runs_out_is_a_problem(folder, doctor, monkeypatch, free, file
 
 
 def test_a_clock_that_went_back_is_a_problem(folder, doctor):
-    """A time in the store that lies ahead of the clock is a problem that names both."""
+    """A time in the store that is ahead of the clock is a problem that names both."""
     asyncio.run(fill(folder))
     execute(folder, "UPDATE organizations SET last_received_at = 4000000000000000")
 
@@ -284,7 +284,7 @@ def test_a_clock_that_went_back_is_a_problem(folder, doctor):
 
 @pytest.mark.parametrize(("state", "expected"), [(0, "ok"), (5, "note"), (-1, "ok")])
 def test_says_whether_anything_keeps_the_clock_right(monkeypatch, tmp_path, state, expected):
-    """What the kernel knows of NTP is told; that it does not know is no problem."""
+    """The kernel's NTP state is reported; an unknown state is not a problem."""
     monkeypatch.setattr(checks.ctypes, "CDLL", lambda name: SimpleNamespace(adjtimex=lambda buffer: state))
 
     [finding] = checks.check_clock(NOW, Micros(0), tmp_path / "none.db")
@@ -296,7 +296,7 @@ def test_says_whether_anything_keeps_the_clock_right(monkeypatch, tmp_path, stat
 
 
 def test_a_damaged_database_is_found(folder, doctor):
-    """A page with garbage is found by SQLite's own check, and the way out is the backup."""
+    """A damaged page is found by SQLite's own check, and the remedy is the backup."""
     asyncio.run(fill(folder, *[URL] * 30))
     execute(folder, "PRAGMA wal_checkpoint(TRUNCATE)")
     connection = apsw.Connection(str(folder / "aegis.db"))
@@ -314,7 +314,7 @@ def test_a_damaged_database_is_found(folder, doctor):
 
 
 def test_what_is_no_database_is_found(folder, doctor):
-    """A file of something else in the database's place is a problem, and no traceback."""
+    """A file that is not a database is a problem, without a traceback."""
     asyncio.run(fill(folder))
     (folder / "aegis.db").write_bytes(b"c4n4ry is no database" * 1000)
 
@@ -324,7 +324,7 @@ def test_what_is_no_database_is_found(folder, doctor):
 
 
 def test_a_check_that_takes_too_long_is_a_note(folder, doctor, monkeypatch):
-    """The check of a large database ends after its time, says so, and blames nobody."""
+    """The check of a large database ends after its time limit, and says so in a note."""
     asyncio.run(fill(folder))
     monkeypatch.setattr(checks, "CHECK_SECONDS_MAX", -1.0)
     monkeypatch.setattr("aegis_stream.store.sqlite.inspect._STEPS_BETWEEN_LOOKS", 1)
@@ -337,7 +337,7 @@ def test_a_check_that_takes_too_long_is_a_note(folder, doctor, monkeypatch):
 
 @pytest.mark.parametrize("version", [1, 99])
 def test_a_schema_of_another_version_is_named(folder, doctor, version):
-    """An older schema is a note, a newer one a problem, and neither is looked into or changed."""
+    """An older schema is a note, a newer one a problem, and neither is read further or changed."""
     asyncio.run(fill(folder))
     execute(folder, f"PRAGMA user_version = {version}")
 
@@ -352,7 +352,7 @@ def test_a_schema_of_another_version_is_named(folder, doctor, version):
 
 @pytest.mark.parametrize("how", ["missing", "another", "garbage"])
 def test_a_wrong_master_key_is_found(folder, doctor, how):
-    """A key that is missing, another one, or none at all is the finding, and nothing of the file is shown."""
+    """A missing, wrong or invalid key is a problem, and the content of the file is not shown."""
     asyncio.run(fill(folder, URL))
     file = folder / "master.key"
     if how == "missing":
@@ -369,7 +369,7 @@ def test_a_wrong_master_key_is_found(folder, doctor, how):
 
 
 def test_a_rotation_left_half_way_is_found(folder, doctor):
-    """A rotation that was killed is a problem with the command that finishes it; older keys afterwards are a note."""
+    """An unfinished rotation is a problem with the command that finishes it; older keys afterwards are a note."""
     asyncio.run(fill(folder, URL))
 
     async def begin() -> None:
@@ -399,7 +399,7 @@ def test_a_rotation_left_half_way_is_found(folder, doctor):
 
 
 def test_a_credential_that_does_not_open_is_named(folder, doctor):
-    """Each destination that does not open is named with its organization, and the others are counted no less."""
+    """Each destination that cannot be decrypted is named with its organization, and the others are still counted."""
     asyncio.run(fill(folder, URL, URL))
     execute(folder, "UPDATE destinations SET url = auth_value WHERE dst_no = 1")
 
@@ -412,7 +412,7 @@ def test_a_credential_that_does_not_open_is_named(folder, doctor):
 
 
 def test_a_worker_that_died_or_is_silent_is_found(folder, doctor):
-    """A registered worker without a process, and one whose lease is over, are told apart."""
+    """A worker without a process and one with an expired lease are different problems."""
     asyncio.run(fill(folder, URL))
     bells = folder / "bell"
     bells.mkdir()
@@ -430,7 +430,7 @@ def test_a_worker_that_died_or_is_silent_is_found(folder, doctor):
 
 
 def test_living_workers_are_counted(folder, doctor):
-    """A worker with its socket open and its lease ahead is alive; destinations that nobody serves yet are a note."""
+    """A worker with an open socket and a valid lease is running; destinations without a worker are a note."""
     asyncio.run(fill(folder, URL, URL))
     bells = folder / "bell"
     bells.mkdir()
@@ -452,7 +452,7 @@ def test_living_workers_are_counted(folder, doctor):
 
 @pytest.mark.parametrize("bundle", ["missing", "empty"])
 def test_a_bundle_without_authorities_is_a_problem(tmp_path, doctor, bundle):
-    """A bundle that cannot be read, or holds no authority, would let nothing through."""
+    """A bundle that cannot be read or has no authority is a problem."""
     file = tmp_path / "bundle.pem"
     if bundle == "empty":
         file.write_text("# nothing\n")
@@ -476,7 +476,7 @@ def test_a_bundle_without_authorities_is_a_problem(tmp_path, doctor, bundle):
 )
 @pytest.mark.parametrize("where", ["url", "token_url"])
 def test_what_the_guard_refuses_is_told(folder, doctor, monkeypatch, url, told, where):
-    """Every address of every destination and its token endpoint is shown to the guard as it is now, whatever was true when it was written."""
+    """The guard checks the current addresses of every destination and its token endpoint, not those at creation."""
     addresses = {"good.example": ["10.9.9.9"], "mixed.example": ["192.0.2.7", "10.9.9.9"], "gone.example": []}
 
     def resolve(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
@@ -495,7 +495,7 @@ def test_what_the_guard_refuses_is_told(folder, doctor, monkeypatch, url, told, 
 
 
 def test_nothing_is_connected_to_unless_asked(folder, doctor):
-    """Without --egress a destination's port sees no connection; with it, one, and not a byte of a request."""
+    """Without --egress there is no connection to a destination; with it, there is one, without a byte of a request."""
     listener = socket.create_server(("127.0.0.1", 0))
     listener.settimeout(5)
     asyncio.run(fill(folder, f"http://127.0.0.1:{listener.getsockname()[1]}/c4n4ry"))
@@ -517,7 +517,7 @@ def test_nothing_is_connected_to_unless_asked(folder, doctor):
 
 
 def test_a_connection_that_fails_is_told_apart(folder, doctor):
-    """With --egress a closed port, a port without TLS and a certificate that nobody vouches for are three findings."""
+    """With --egress a closed port and a port without TLS are different problems."""
     closed = socket.create_server(("127.0.0.1", 0))
     port = closed.getsockname()[1]
     closed.close()
@@ -541,7 +541,7 @@ def test_a_connection_that_fails_is_told_apart(folder, doctor):
 
 
 def test_a_destinations_own_authority_is_used(folder, doctor, tmp_path):
-    """With --egress the destination's ca_certificate decides whom it trusts, as it does for deliveries."""
+    """With --egress the destination's ca_certificate decides which certificates are trusted, as for deliveries."""
     certificate = ensure_certificate(tmp_path / "tls", dt.datetime.now(dt.UTC))
     server = certificate.server_context().wrap_socket(
         socket.create_server(("127.0.0.1", 0)), server_side=True
@@ -550,7 +550,7 @@ def test_a_destinations_own_authority_is_used(folder, doctor, tmp_path):
 
     def greet() -> None:
         for _ in range(2):
-            with contextlib.suppress(OSError):  # who does not trust us hangs up
+            with contextlib.suppress(OSError):  # a client that does not trust the certificate disconnects
                 server.accept()[0].close()
 
     asyncio.run(fill(folder, (url, certificate.ca_certificate.read_text()), url))
@@ -566,7 +566,7 @@ def test_a_destinations_own_authority_is_used(folder, doctor, tmp_path):
 
 
 def test_a_destination_that_a_bug_halts_is_a_problem(folder, doctor):
-    """A halted destination is listed with kind and place of the bug; one that fails for its own reasons is a note."""
+    """A halted destination is a problem with kind and place of the bug; one that fails for its own reasons is a note."""
     asyncio.run(fill(folder, URL, URL))
     reason = f"{HALTED} (KeyError at follow.py:7): please report it"
     execute(

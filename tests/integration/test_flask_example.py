@@ -1,4 +1,4 @@
-"""examples/flask_receiver.py under gunicorn, with real requests."""
+"""Promises of examples/flask_receiver.py with gunicorn and real requests."""
 
 import json
 import os
@@ -19,8 +19,8 @@ TOKEN, KEY = "t0ken", "k3y"
 
 @contextmanager
 def gunicorn(log_path, **environment):
-    """Run the example under gunicorn on a free port; give the process and a client. Killed when the block ends."""
-    # The socket is made here and handed over: no port is guessed, and a request can be sent at once.
+    """Run the example with gunicorn on a free port; yield the process and a client. It is killed when the block ends."""
+    # The socket is created here and passed on, so that no port is guessed and requests can be sent immediately.
     with socket.create_server(("127.0.0.1", 0)) as listening, log_path.open("w") as log:
         command = [sys.executable, "-m", "gunicorn", "--bind", f"fd://{listening.fileno()}", "--threads", "4"]
         command += [
@@ -52,19 +52,19 @@ def gunicorn(log_path, **environment):
 
 @pytest.fixture(scope="module")
 def log_path(tmp_path_factory):
-    """Where the example logs to."""
+    """The log file of the example."""
     return tmp_path_factory.mktemp("gunicorn") / "log"
 
 
 @pytest.fixture(scope="module")
 def client(log_path):
-    """A client of the example, which asks for a token and a signature."""
+    """A client of the example, which requires a token and a signature."""
     with gunicorn(log_path, RECEIVER_BEARER=TOKEN, RECEIVER_HMAC_KEY=KEY) as (_, client):
         yield client
 
 
 def post(client, *events, **headers):
-    """Send events as our service does, with valid secrets unless told otherwise (None leaves one out)."""
+    """Send events as our service does, with valid secrets by default; None omits one."""
     body = json.dumps(events[0] if len(events) == 1 else events).encode()
     headers = {
         "Content-Type": "application/json",
@@ -82,7 +82,7 @@ def make_event(identity, dataset="aegis.preflight"):
 
 
 def test_a_valid_event_is_accepted(client, log_path):
-    """202 for a request with the token and the signature, and the application has the event."""
+    """A request with token and signature is answered 202, and the application gets the event."""
     answer = post(client, make_event("valid-1"))
 
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "duplicates": 0})
@@ -101,7 +101,7 @@ def test_a_valid_event_is_accepted(client, log_path):
     ids=["wrong bearer", "no bearer", "wrong signature", "no signature", "signature of another body"],
 )
 def test_a_stranger_is_refused(client, log_path, headers, error):
-    """401 says what is wrong; the application never sees the event."""
+    """A 401 says what is wrong, and the application does not get the event."""
     answer = post(client, make_event("stranger-1"), **headers)
 
     assert (answer.status_code, answer.json()) == (401, {"error": error})
@@ -111,7 +111,7 @@ def test_a_stranger_is_refused(client, log_path, headers, error):
 
 
 def test_a_duplicate_is_accepted_once(client, log_path):
-    """The repetition gets its 202 too, so that it ends, and the application has the event one time."""
+    """A repeated event is answered 202 too, and the application gets it once."""
     answers = [post(client, make_event("twice-1")).json() for _ in range(2)]
 
     assert answers == [{"accepted": 1, "duplicates": 0}, {"accepted": 0, "duplicates": 1}]
@@ -119,7 +119,7 @@ def test_a_duplicate_is_accepted_once(client, log_path):
 
 
 def test_a_test_event_is_told_from_real_ones(client, log_path):
-    """A test event is accepted and is no audit event."""
+    """A test event is accepted and marked as one."""
     assert post(client, make_event("test-1", TEST_DATASET)).status_code == 202
 
     assert "test event 'test-1'" in log_path.read_text()
@@ -135,13 +135,13 @@ def test_a_batch_is_taken(client):
 
 
 def test_garbage_is_a_bad_request(client):
-    """400 for a signed body that is no event."""
+    """A signed body that is not an event is answered 400."""
     assert post(client, "no event").status_code == 400
     assert client.get("/audit-events").status_code == 405
 
 
 def test_without_a_secret_it_does_not_start(tmp_path):
-    """A forgotten environment variable ends the start, with words that say so."""
+    """A forgotten environment variable stops the start with a message that says so."""
     with gunicorn(tmp_path / "log", RECEIVER_BEARER="") as (running, _):
         assert running.wait(timeout=60) != 0
 

@@ -1,4 +1,4 @@
-"""The reference receiver on a real socket, inside of the test's own event loop."""
+"""Promises of the reference receiver, on a real socket in the test's event loop."""
 
 import asyncio
 import datetime as dt
@@ -26,7 +26,7 @@ def make_body(identity="pflt_1", dataset="aegis.preflight", **fields):
 
 @asynccontextmanager
 async def receiving(*, verify=True, **how):
-    """Run a receiver on a free port; give a client, what it said at the start, and its output."""
+    """Run a receiver on a free port; yield a client, its Ready, and its output."""
     options = {name: how.pop(name) for name in list(how) if name in ReceiverOptions.__dataclass_fields__}
     stop, output = asyncio.Event(), how.pop("output", io.StringIO())
     ready = asyncio.get_running_loop().create_future()
@@ -49,7 +49,7 @@ def trusting(ready):
 
 
 async def test_events_are_accepted_shown_and_counted():
-    """Real, test and repeated events each get 202, a line with their mark, and their count."""
+    """Real, test and repeated events are answered 202, marked in the output, and counted."""
     async with receiving(now=lambda: NOW) as (client, ready, output):
         bodies = [
             make_body("a", aegis={"summary": "\x1b[2Jhidden"}),
@@ -74,7 +74,7 @@ async def test_events_are_accepted_shown_and_counted():
 
 
 async def test_batches_are_taken():
-    """An array and NDJSON count by their events."""
+    """The events of an array and of NDJSON are counted one by one."""
     async with receiving(quiet=True) as (client, ready, output):
         array = b"[" + make_body("a") + b"," + make_body("b") + b"]"
         lines = make_body("b") + b"\n" + make_body("c") + b"\n"
@@ -93,7 +93,7 @@ async def test_batches_are_taken():
 
 
 async def test_strangers_are_refused_and_shown():
-    """Every secret asked for is needed; a refusal is counted and shown without what was sent."""
+    """Every configured secret is required; a rejection is counted and shown without what was sent."""
     body = make_body()
     right = {"Authorization": "Bearer t0ken", "X-Aegis-Signature": sign(body, b"k3y")}
     async with receiving(bearer="t0ken", hmac_key=b"k3y", now=lambda: NOW) as (client, ready, output):
@@ -113,7 +113,7 @@ async def test_strangers_are_refused_and_shown():
 
 
 async def test_a_body_above_the_limit_is_counted_as_refused():
-    """413 by the declared length, before a byte of the body."""
+    """A declared length above the limit is answered 413 before the body is sent."""
     async with receiving() as (_, ready, output):
         reader, writer = await asyncio.open_connection("127.0.0.1", ready.port)
         with closing(writer):
@@ -124,7 +124,7 @@ async def test_a_body_above_the_limit_is_counted_as_refused():
 
 
 async def test_a_share_of_requests_fails_on_purpose():
-    """A failed request is answered 500 and not remembered: its repetition is the first time."""
+    """A request that fails on purpose is answered 500 and not remembered: its repetition is new."""
     random = iter([0.1, 0.7, 0.0999])
     async with receiving(fail=0.1, chance=lambda: next(random), now=lambda: NOW) as (client, ready, output):
         statuses = [(await client.post("/", content=make_body(name))).status_code for name in "abc"]
@@ -135,7 +135,7 @@ async def test_a_share_of_requests_fails_on_purpose():
 
 
 async def test_replies_can_be_delayed():
-    """With latency the reply comes later by that much."""
+    """With latency, replies are delayed by that time."""
     async with receiving(latency_s=0.05) as (client, _, _):
         before_s = asyncio.get_running_loop().time()
         answer = await client.post("/", content=make_body())
@@ -145,7 +145,7 @@ async def test_replies_can_be_delayed():
 
 
 async def test_stopping_sends_what_is_owed():
-    """A reply that is being delayed leaves at the stop, so that no event is received and yet not acknowledged."""
+    """Delayed replies are sent at the stop, so that every received event is acknowledged."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     options = ReceiverOptions(port=0, latency_s=600, quiet=True)
     async with asyncio.TaskGroup() as group:
@@ -164,7 +164,7 @@ async def test_stopping_sends_what_is_owed():
 
 
 async def test_the_record_keeps_every_body(tmp_path):
-    """The record holds what came, byte for byte and with the status it was answered, secrets redacted."""
+    """The record has every request byte for byte, with the status of the answer and redacted secrets."""
     path = tmp_path / "record.ndjson"
     bodies = [make_body("a", note="ü\u2028"), b"not json", make_body("b")]
     random = iter([0.9, 0.0])
@@ -182,7 +182,7 @@ async def test_the_record_keeps_every_body(tmp_path):
 
 
 async def test_the_output_can_be_json():
-    """With json every line is an object that has the event in it."""
+    """With json every line is an object that contains the event."""
     async with receiving(json=True, bearer="t0ken", now=lambda: NOW) as (client, _, output):
         await client.post("/", content=make_body("a"), headers={"Authorization": "Bearer t0ken"})
         await client.post("/", content=make_body("a"))
@@ -199,7 +199,7 @@ async def test_the_output_can_be_json():
 
 
 async def test_an_output_that_breaks_ends_the_receiver():
-    """A full disk or a closed pipe stops the receiver and is raised, instead of losing lines in silence."""
+    """A full disk or a closed pipe stops the receiver with an error, instead of losing lines silently."""
 
     class Full(io.StringIO):
         def write(self, text):
@@ -213,7 +213,7 @@ async def test_an_output_that_breaks_ends_the_receiver():
 
 
 async def test_https_with_a_certificate_of_its_own(tmp_path):
-    """A client that trusts the authority, and only it, can send; the key is its owner's."""
+    """Only a client that trusts the authority can send; only the owner can read the key."""
     async with receiving(tls=True, tls_dir=tmp_path / "tls", verify=trusting, quiet=True) as (
         client,
         ready,
@@ -233,7 +233,7 @@ async def test_https_with_a_certificate_of_its_own(tmp_path):
 
 
 def test_the_certificate_is_kept_while_it_is_good(tmp_path):
-    """A destination that was given the authority keeps working over restarts, until shortly before the end."""
+    """The authority stays the same over restarts, until shortly before its end."""
     first = ensure_certificate(tmp_path, NOW).ca_certificate.read_bytes()
 
     assert ensure_certificate(tmp_path, NOW + VALIDITY / 2).ca_certificate.read_bytes() == first
@@ -243,7 +243,7 @@ def test_the_certificate_is_kept_while_it_is_good(tmp_path):
 @pytest.mark.parametrize("name", ["ca.pem", "server.pem", "server.key"])
 @pytest.mark.parametrize("damage", ["missing", "garbage", "another"])
 def test_a_damaged_certificate_is_made_anew(tmp_path, name, damage):
-    """Files that do not belong together, or are no certificates, are replaced by a set that works."""
+    """Files that do not match, or are not certificates, are replaced by a set that works."""
     certificate = ensure_certificate(tmp_path / "tls", NOW)
     other = ensure_certificate(tmp_path / "other", NOW)
     path = tmp_path / "tls" / name

@@ -1,4 +1,4 @@
-"""The reference receiver as a process: signals, exit status, what it prints."""
+"""Promises of the reference receiver as a process: signals, exit status, output."""
 
 import json
 import signal
@@ -22,7 +22,7 @@ BODY = b'{"event": {"id": "pflt_1", "dataset": "aegis.preflight"}}'
 
 @contextmanager
 def process(**options):
-    """Run a receiver as a process; killed at the latest when the block ends."""
+    """Run a receiver as a process; it is killed when the block ends."""
     command = [sys.executable, "-W", "error", "-c", PROGRAM, json.dumps({"port": 0, **options})]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as running:
         try:
@@ -33,7 +33,7 @@ def process(**options):
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_with_its_counts(number):
-    """Ctrl-C and a supervisor's SIGTERM end the receiver with status 0 and a line of counts."""
+    """SIGINT and SIGTERM end the receiver with status 0 and a line of counts."""
     with process(json=True) as running:
         url = json.loads(running.stdout.readline())["ready"]["url"]
         assert httpx.post(url, content=BODY, trust_env=False).status_code == 202
@@ -48,7 +48,7 @@ def test_a_signal_ends_it_with_its_counts(number):
 
 
 def test_the_first_lines_say_how_to_use_it(tmp_path):
-    """A person reads where to send, what to trust, and that nothing is asked of senders."""
+    """The output says where to send, which certificate to trust, and that no secret is required."""
     with process(tls=True, tls_dir=str(tmp_path)) as running:
         lines = [running.stdout.readline() for _ in range(3)]
         running.terminate()
@@ -61,7 +61,7 @@ def test_the_first_lines_say_how_to_use_it(tmp_path):
 
 
 def test_a_port_in_use_is_one_line():
-    """Who starts a second receiver on the same port reads why it ended, not a traceback."""
+    """A second receiver on the same port ends with a message, not a traceback."""
     with process(json=True) as first:
         port = json.loads(first.stdout.readline())["ready"]["port"]
         with process(port=port) as second:
@@ -74,7 +74,7 @@ def test_a_port_in_use_is_one_line():
 
 
 def test_a_reader_that_leaves_ends_it_quietly():
-    """With its output piped into a program that ends, the receiver ends too, without a traceback."""
+    """If its output is piped into a program that ends, the receiver ends too, without a traceback."""
     with process(json=True) as running:
         url = json.loads(running.stdout.readline())["ready"]["url"]
         running.stdout.close()

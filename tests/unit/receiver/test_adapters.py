@@ -1,4 +1,4 @@
-"""WsgiReceiver and AsgiReceiver: one table of promises, kept by both."""
+"""Promises of WsgiReceiver and AsgiReceiver: the same for both."""
 
 import asyncio
 import gzip
@@ -31,7 +31,7 @@ class Answer:
 
 
 class WsgiDriver:
-    """Calls a WSGI application as a strict server would."""
+    """Calls a WSGI application as a strict server does."""
 
     receiver = WsgiReceiver
 
@@ -60,7 +60,7 @@ class WsgiDriver:
             )
             return io.BytesIO().write
 
-        # The validator wants a length that is a number; what is tested with others is our own code.
+        # The validator requires a numeric length; other lengths test our own code.
         checked = validator(app) if length is None and method != "HEAD" else app
         parts = checked(environ, start_response)
         answer.body = b"".join(parts)
@@ -70,7 +70,7 @@ class WsgiDriver:
 
 
 class AsgiDriver:
-    """Calls an ASGI application as a server would, the body in pieces."""
+    """Calls an ASGI application as a server does, with the body in parts."""
 
     receiver = AsgiReceiver
 
@@ -98,19 +98,19 @@ class AsgiDriver:
 
 @pytest.fixture(params=[WsgiDriver, AsgiDriver], ids=["wsgi", "asgi"])
 def driver(request):
-    """Each of the two server interfaces."""
+    """Both server interfaces."""
     return request.param()
 
 
 @pytest.fixture
 def seen():
-    """What the callback was called with."""
+    """The arguments of the callback's calls."""
     return []
 
 
 @pytest.fixture
 def app(driver, seen):
-    """A receiver that asks for a token."""
+    """A receiver that requires a token."""
     return driver.receiver(Verifier(bearer="t0ken"), lambda event, is_test: seen.append((event, is_test)))
 
 
@@ -120,7 +120,7 @@ def encode(*events):
 
 
 def test_a_new_event_is_handled_and_accepted(driver, app, seen):
-    """202, and the callback has the event and knows that it is a real one."""
+    """A real event is answered 202, and the callback gets it with is_test False."""
     answer = driver.send(app, encode(EVENT))
 
     assert (answer.status, answer.json) == (202, {"accepted": 1, "duplicates": 0})
@@ -130,7 +130,7 @@ def test_a_new_event_is_handled_and_accepted(driver, app, seen):
 
 
 def test_a_repeated_event_is_accepted_and_not_handled(driver, app, seen):
-    """A duplicate is good news for the sender and no news for the application."""
+    """A duplicate is answered 202, and the callback does not get it."""
     driver.send(app, encode(EVENT))
     answer = driver.send(app, encode(EVENT, TEST_EVENT, EVENT))
 
@@ -139,7 +139,7 @@ def test_a_repeated_event_is_accepted_and_not_handled(driver, app, seen):
 
 
 def test_ndjson_and_gzip_are_read(driver, app, seen):
-    """Batches and compressed bodies need nothing from the application."""
+    """The application need not handle batches and compressed bodies."""
     body = gzip.compress(encode(EVENT) + b"\n" + encode(TEST_EVENT) + b"\n")
     headers = {**TOKEN, "Content-Type": "application/x-ndjson", "Content-Encoding": "gzip"}
 
@@ -151,7 +151,7 @@ def test_ndjson_and_gzip_are_read(driver, app, seen):
     "headers", [{}, {"Authorization": "Bearer other"}, {"Authorization": "Bearer t\xf8ken"}]
 )
 def test_a_stranger_is_refused(driver, app, seen, headers):
-    """401 with a challenge, before anything of the body is looked at."""
+    """A wrong secret is answered 401 with a challenge, before the body is parsed."""
     answer = driver.send(app, b"not json", headers)
 
     assert answer.status == 401
@@ -161,7 +161,7 @@ def test_a_stranger_is_refused(driver, app, seen, headers):
 
 
 def test_the_signature_covers_the_raw_body(driver, seen):
-    """The bytes as sent are verified, also when they are compressed."""
+    """The signature covers the bytes as sent, also compressed ones."""
     app = driver.receiver(Verifier(hmac_key=KEY), lambda *call: seen.append(call))
     body = gzip.compress(encode(EVENT))
     headers = {"X-Aegis-Signature": sign(body, KEY), "Content-Encoding": "gzip"}
@@ -173,12 +173,12 @@ def test_the_signature_covers_the_raw_body(driver, seen):
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[1]", b"\xff"], ids=repr)
 def test_garbage_from_a_friend_is_a_bad_request(driver, app, body):
-    """400 says that repeating this body is of no use."""
+    """A malformed body is answered 400: a retry is useless."""
     assert driver.send(app, body).status == 400
 
 
 def test_other_compressions_are_named(driver, app):
-    """415 says what compression is understood."""
+    """An unsupported compression is answered 415 with the supported one."""
     answer = driver.send(app, b"{}", {**TOKEN, "Content-Encoding": "br"})
 
     assert (answer.status, answer.headers["accept-encoding"]) == (415, "gzip")
@@ -186,14 +186,14 @@ def test_other_compressions_are_named(driver, app):
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
 def test_only_post_brings_events(driver, app, method):
-    """405 names the method that works."""
+    """A wrong method is answered 405 with the right one."""
     answer = driver.send(app, method=method)
 
     assert (answer.status, answer.headers["allow"]) == (405, "POST")
 
 
 def test_the_answer_to_head_has_no_body(driver, app):
-    """HEAD is answered as HTTP wants it."""
+    """HEAD is answered without a body."""
     answer = driver.send(app, method="HEAD")
 
     assert (answer.status, answer.body) == (405, b"")
@@ -201,7 +201,7 @@ def test_the_answer_to_head_has_no_body(driver, app):
 
 @pytest.mark.parametrize("chunked", [False, True])
 def test_the_body_is_bounded(driver, app, chunked):
-    """413 for one byte too many, by the length declared or by the bytes that come."""
+    """One byte too many is answered 413, by the declared length or by the bytes received."""
     app.intake.body_bytes_max = 3000
     body = encode({**EVENT, "fill": "x" * 2000})
     padded = body + b" " * (3000 - len(body))
@@ -212,7 +212,7 @@ def test_the_body_is_bounded(driver, app, chunked):
 
 @pytest.mark.parametrize(("length", "status"), [("9" * 5000, 413), ("-1", 400), ("1_0", 400), ("²", 400)])
 def test_a_strange_length_is_refused(driver, app, length, status):
-    """A Content-Length that no server should have let through does no harm."""
+    """A malformed Content-Length, which a server should have rejected, is answered 400 or 413."""
     if driver.receiver is AsgiReceiver and not length.isascii():
         length = "1e3"
 
@@ -220,7 +220,7 @@ def test_a_strange_length_is_refused(driver, app, length, status):
 
 
 def test_a_failing_callback_makes_the_sender_try_again(driver, caplog):
-    """500 and a traceback in the log; what was handled before stays handled, the rest comes again."""
+    """An exception of the callback is answered 500 and logged with its traceback; earlier events stay handled, the others are retried."""
     calls, third = [], {"event": {"id": "pflt_3"}}
 
     def on_event(event, is_test):
@@ -242,7 +242,7 @@ def test_a_failing_callback_makes_the_sender_try_again(driver, caplog):
 
 
 def test_an_event_in_work_is_not_acknowledged(driver, seen):
-    """503 while another request handles the same event: that one may still fail."""
+    """While another request handles the same event, the answer is 503, because that request may still fail."""
     inbox = Inbox()
     app = driver.receiver(Verifier(bearer="t0ken"), lambda *call: seen.append(call), inbox=inbox)
 
@@ -254,7 +254,7 @@ def test_an_event_in_work_is_not_acknowledged(driver, seen):
 
 
 def test_other_paths_are_not_ours(driver):
-    """With a path of its own and nothing behind it, the receiver answers 404 elsewhere."""
+    """With a path and no other application, the receiver answers 404 at other paths."""
     app = driver.receiver(Verifier(bearer="t0ken"), lambda event, is_test: None, path="/audit")
 
     assert driver.send(app, encode(EVENT), path="/audit").status == 202
@@ -262,7 +262,7 @@ def test_other_paths_are_not_ours(driver):
 
 
 def test_wsgi_requests_for_other_paths_go_to_the_application():
-    """The receiver can stand in front of any WSGI application."""
+    """The receiver can wrap any WSGI application."""
 
     def application(environ, start_response):
         start_response("200 OK", [("Content-Type", "text/plain")])
@@ -275,21 +275,21 @@ def test_wsgi_requests_for_other_paths_go_to_the_application():
 
 
 def test_a_short_wsgi_body_is_a_bad_request():
-    """A connection that broke in the middle of the body brings no event."""
+    """A body that is cut off brings no event."""
     app = WsgiReceiver(Verifier(bearer="t0ken"), lambda *call: None)
 
     assert WsgiDriver().send(app, b"{}", length="10").status == 400
 
 
 def test_a_wsgi_body_without_a_length_is_not_waited_for():
-    """Without Content-Length a stream may never end, so it is not read."""
+    """Without Content-Length the stream is not read, because it may never end."""
     app = WsgiReceiver(Verifier(bearer="t0ken"), lambda *call: None)
 
     assert WsgiDriver().send(app, encode(EVENT), length="").status == 400
 
 
 async def test_everything_else_goes_to_the_asgi_application():
-    """Websockets, lifespan and other paths belong to the application behind the receiver."""
+    """Websockets, lifespan and other paths are passed to the other application."""
     scopes = []
 
     async def application(scope, receive, send):
@@ -308,7 +308,7 @@ async def test_everything_else_goes_to_the_asgi_application():
 
 
 async def test_alone_it_declines_other_protocols():
-    """A server learns by an exception that there is no lifespan, as the ASGI specification says."""
+    """Lifespan is answered with an exception, as the ASGI specification says."""
     app = AsgiReceiver(Verifier(bearer="t0ken"), lambda *call: None)
 
     with pytest.raises(NotImplementedError, match="lifespan"):
@@ -316,7 +316,7 @@ async def test_alone_it_declines_other_protocols():
 
 
 async def test_a_client_that_left_is_not_answered():
-    """A disconnect in the middle of the body ends the request quietly, and nothing is handled."""
+    """A disconnect in the middle of the body ends the request silently, and nothing is handled."""
     messages = [
         {"type": "http.request", "body": encode(EVENT), "more_body": True},
         {"type": "http.disconnect"},
@@ -332,7 +332,7 @@ async def test_a_client_that_left_is_not_answered():
 
 
 def test_an_asynchronous_callback_is_awaited():
-    """A coroutine function as callback is finished before the 202, and its failure is a 500."""
+    """A coroutine callback finishes before the 202, and its exception is a 500."""
     done = []
 
     async def on_event(event, is_test):
@@ -348,7 +348,7 @@ def test_an_asynchronous_callback_is_awaited():
 
 
 def test_repeated_asgi_headers_are_joined():
-    """Two Authorization headers are none."""
+    """Two Authorization headers never match."""
     app = AsgiReceiver(Verifier(bearer="t0ken"), pytest.fail)
     headers = {"Authorization": "Bearer t0ken", "authorization": "Bearer t0ken"}
 

@@ -1,4 +1,4 @@
-"""aegis_stream.receiver.body: from bytes to events."""
+"""Promises of aegis_stream.receiver.body: from bytes to events."""
 
 import gzip
 import json
@@ -25,7 +25,7 @@ events = st.lists(
 
 @given(events, st.booleans())
 def test_events_survive_every_form(sent, compressed):
-    """What is encoded as an array, as NDJSON or one by one comes out the same, in order, compressed or not."""
+    """Events in an array, in NDJSON or one by one are read unchanged and in order, compressed or not."""
     pack, encoding = (gzip.compress, "gzip") if compressed else (bytes, None)
     array = json.dumps(sent).encode()
     lines = "".join(json.dumps(event, ensure_ascii=False) + "\n" for event in sent).encode()
@@ -36,7 +36,7 @@ def test_events_survive_every_form(sent, compressed):
 
 
 def test_ndjson_ends_lines_at_newlines_only():
-    """A line separator inside of a string does not break an event, and blank lines and carriage returns are no events."""
+    """A line separator inside a string does not split an event; blank lines and carriage returns are ignored."""
     line = json.dumps(EVENT, ensure_ascii=False).encode()
 
     assert parse_body(line + b"\r\n\n" + line, "Application/X-NDJSON") == [EVENT, EVENT]
@@ -63,7 +63,7 @@ def test_ndjson_ends_lines_at_newlines_only():
     ids=lambda body: repr(body[:20]),
 )
 def test_garbage_is_malformed(body):
-    """What is not one JSON object or an array of them is refused, and the message does not quote it."""
+    """A body that is not a JSON object or an array of objects is rejected, and the message does not quote it."""
     with pytest.raises(MalformedBodyError) as caught:
         parse_body(body, "application/json")
 
@@ -71,13 +71,13 @@ def test_garbage_is_malformed(body):
 
 
 def test_a_bad_line_spoils_ndjson():
-    """One line that is no event refuses the body: nothing of it is taken silently."""
+    """One line that is not an event rejects the whole body."""
     with pytest.raises(MalformedBodyError):
         parse_body(b'{"a": 1}\n[]\n', "application/x-ndjson")
 
 
 def test_an_empty_array_has_no_events():
-    """An empty array is a body with nothing in it."""
+    """An empty array is a body without events."""
     assert parse_body(b"[]") == []
 
 
@@ -93,7 +93,7 @@ def test_an_empty_array_has_no_events():
     ids=["plain", "cut", "two members", "trailing byte", "zlib"],
 )
 def test_broken_gzip_is_malformed(body):
-    """A body that claims to be gzip is one whole gzip member, nothing else."""
+    """A gzip body must be exactly one complete gzip member."""
     with pytest.raises(MalformedBodyError):
         parse_body(body, content_encoding="gzip")
 
@@ -107,7 +107,7 @@ def test_a_bomb_does_not_go_off():
 
 
 def test_the_limit_itself_fits():
-    """A body of exactly the limit is taken, one byte more is not."""
+    """A body of exactly the limit is accepted, one byte more is rejected."""
     body = b'{"a": 1}'
 
     assert parse_body(body, body_bytes_max=len(body)) == [{"a": 1}]
@@ -117,6 +117,6 @@ def test_the_limit_itself_fits():
 
 @pytest.mark.parametrize("encoding", ["br", "zstd", "gzip, gzip", "deflate"])
 def test_other_compressions_are_unsupported(encoding):
-    """A compression we cannot undo is named as such."""
+    """An unsupported compression has its own error."""
     with pytest.raises(UnsupportedEncodingError):
         parse_body(b"{}", content_encoding=encoding)

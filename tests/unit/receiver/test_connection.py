@@ -1,4 +1,4 @@
-"""aegis_stream.receiver.connection: HTTP/1.1 with a limit on everything, driven by bytes without a socket."""
+"""Promises of aegis_stream.receiver.connection: HTTP/1.1 with limits, driven by bytes without a socket."""
 
 import asyncio
 
@@ -18,7 +18,7 @@ from aegis_stream.receiver.intake import refused, reply_with
 
 
 class FakeHandler:
-    """Answers 200 to everything and keeps it."""
+    """Answers 200 to every request and keeps it."""
 
     body_bytes_max = 1000
 
@@ -35,7 +35,7 @@ class FakeHandler:
 
 
 class FakeTransport(asyncio.Transport):
-    """Keeps what is written and whether the connection stands."""
+    """Keeps what is written and whether the connection is open."""
 
     def __init__(self):
         super().__init__()
@@ -71,7 +71,7 @@ class FakeTransport(asyncio.Transport):
 
 
 class FakeTimers:
-    """Stands in for the event loop: its time moves only when told to."""
+    """Replaces the event loop: its time moves only when the test moves it."""
 
     def __init__(self):
         self.now = 1000.0
@@ -88,7 +88,7 @@ class FakeTimers:
 
     def advance(self, seconds):
         self.now += seconds
-        # Timers of equal time fire in any order; the reverse one is the hardest.
+        # Timers with equal times fire in any order; the reverse order is the hardest.
         due = [timer for timer in reversed(self.timers) if timer[0] <= self.now]
         self.timers = [timer for timer in self.timers if timer not in due]
         for _, callback in due:
@@ -96,7 +96,7 @@ class FakeTimers:
 
 
 class Line:
-    """One connection with its fakes around it."""
+    """One connection with its fakes."""
 
     def __init__(self, latency_s=0.0, others=None):
         self.handler, self.transport, self.timers = FakeHandler(latency_s), FakeTransport(), FakeTimers()
@@ -127,7 +127,7 @@ def make_request(body=b"{}", *headers, target=b"/audit"):
 
 
 async def test_a_request_arrives_whole_however_it_is_cut(line):
-    """One byte at a time or in one piece, the handler sees the same request."""
+    """The handler gets the same request, whether bytes arrive one by one or together."""
     data = make_request(b'{"a": 1}', b"X-Name: a", b"x-name:  b ", target=b"/audit?x=1")
 
     for byte in data:
@@ -143,7 +143,7 @@ async def test_a_request_arrives_whole_however_it_is_cut(line):
 
 
 async def test_pipelined_requests_are_answered_in_one_write(line):
-    """Requests that come together are answered together, in order."""
+    """Pipelined requests are answered together, in order."""
     writes = []
     line.transport.write = writes.append
 
@@ -155,7 +155,7 @@ async def test_pipelined_requests_are_answered_in_one_write(line):
 
 
 async def test_a_chunked_body_is_put_together(line):
-    """Transfer encoding is undone; trailers do not become headers."""
+    """Chunked bodies are joined; trailers do not become headers."""
     line.send(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n")
     line.send(b"2\r\n{}\r\n1\r\n \r\n0\r\nAuthorization: late\r\n\r\n")
 
@@ -174,7 +174,7 @@ async def test_a_chunked_body_is_put_together(line):
     ],
 )
 async def test_the_connection_is_kept_as_the_client_wishes(line, head, state):
-    """Keep-alive and close follow HTTP/1.1 and 1.0; an upgrade is answered plainly and ends there."""
+    """Keep-alive and close follow HTTP/1.1 and 1.0; after an upgrade request the connection is closed."""
     line.send(head)
 
     assert line.transport.statuses == [200]
@@ -190,7 +190,7 @@ async def test_the_answer_to_head_is_a_head(line):
 
 
 async def test_a_client_that_waits_is_told_to_go_on(line):
-    """Expect: 100-continue is answered before the body, unless the body is going to be refused."""
+    """Expect: 100-continue is answered before the body, unless the body will be rejected."""
     head, _, body = make_request(b"{}", b"Expect: 100-continue").partition(b"{}")
 
     line.send(head)
@@ -218,7 +218,7 @@ async def test_a_client_that_waits_is_told_to_go_on(line):
     ],
 )
 async def test_what_is_too_much_is_refused_and_dropped(line, pieces, status):
-    """Broken or boundless input gets one answer; the handler sees nothing, later input is not even parsed."""
+    """Malformed or unlimited input gets one answer; the handler gets nothing, and later input is not parsed."""
     for piece in pieces:
         line.send(piece)
     line.send(make_request() * 3)
@@ -229,7 +229,7 @@ async def test_what_is_too_much_is_refused_and_dropped(line, pieces, status):
 
 
 async def test_a_refused_client_is_let_go():
-    """After a refusal the client has two seconds to read it."""
+    """After a rejection the client has two seconds to read it."""
     line = Line()
     line.send(b"nonsense\r\n\r\n")
 
@@ -240,7 +240,7 @@ async def test_a_refused_client_is_let_go():
 
 
 async def test_a_long_pipeline_is_not_a_long_head(line):
-    """Many requests in one read, the last of them cut, do not count as one head."""
+    """Many requests in one read, the last one incomplete, do not count as one head."""
     requests = make_request(b"x" * 900) * 100
 
     line.send(requests[:-910])
@@ -250,7 +250,7 @@ async def test_a_long_pipeline_is_not_a_long_head(line):
 
 
 async def test_an_idle_connection_is_closed(line):
-    """Between requests a connection may be silent for a while, not for ever."""
+    """A connection without a request is closed after the idle time."""
     line.send(make_request())
 
     line.pass_time(IDLE_S)
@@ -260,7 +260,7 @@ async def test_an_idle_connection_is_closed(line):
 
 
 async def test_a_slow_drip_is_ended(line):
-    """A request has a minute from its first byte to its last, however often a byte comes."""
+    """A request has a minute from its first byte to its last, however often bytes arrive."""
     line.send(b"POST / HTTP/1.1\r\n")
     for _ in range(61):
         line.pass_time(REQUEST_S / 60)
@@ -272,7 +272,7 @@ async def test_a_slow_drip_is_ended(line):
 
 
 async def test_there_is_a_limit_on_connections():
-    """One connection too many is told so; the others stay."""
+    """One connection too many is answered 503; the others stay open."""
     others = {object() for _ in range(CONNECTIONS_MAX)}
 
     line = Line(others=others)
@@ -284,7 +284,7 @@ async def test_there_is_a_limit_on_connections():
 
 
 async def test_delayed_replies_keep_their_order():
-    """With latency every reply leaves in time and in order, even if timers fire in another one."""
+    """With latency every reply is sent on time and in order, even if timers fire in another order."""
     line = Line(latency_s=0.05)
 
     line.send(make_request(b"1") + make_request(b"2"))
@@ -296,7 +296,7 @@ async def test_delayed_replies_keep_their_order():
 
 
 async def test_a_delayed_last_reply_is_sent_before_the_end():
-    """Connection: close waits for the reply, and for those before it."""
+    """Connection: close takes effect after the reply and those before it."""
     line = Line(latency_s=0.05)
 
     line.send(make_request(b"1") + make_request(b"2", b"Connection: close") + make_request(b"3"))
@@ -308,7 +308,7 @@ async def test_a_delayed_last_reply_is_sent_before_the_end():
 
 
 async def test_a_flood_of_delayed_requests_is_held_back():
-    """Beyond a number of owed replies nothing more is read, until some have left."""
+    """Above a number of delayed replies nothing more is read until some are sent."""
     line = Line(latency_s=1)
 
     line.send(make_request() * (WAITING_MAX + 1))
@@ -319,7 +319,7 @@ async def test_a_flood_of_delayed_requests_is_held_back():
 
 
 async def test_a_client_that_does_not_read_is_not_read(line):
-    """Replies that pile up stop the reading of requests; who never reads them is let go."""
+    """If replies are not read, no more requests are read; a client that never reads them is disconnected."""
     line.connection.pause_writing()
     assert not line.transport.reading
     line.connection.resume_writing()
@@ -331,7 +331,7 @@ async def test_a_client_that_does_not_read_is_not_read(line):
 
 
 async def test_finishing_sends_what_is_owed():
-    """When the receiver stops, delayed replies leave at once; a request cut in two gets none."""
+    """When the receiver stops, delayed replies are sent immediately; an incomplete request gets none."""
     line = Line(latency_s=60)
     line.send(make_request() + b"POST / HTTP/1.1\r\n")
 
@@ -342,7 +342,7 @@ async def test_finishing_sends_what_is_owed():
 
 
 async def test_a_lost_connection_is_forgotten():
-    """After the end nothing is written, whatever timers are left."""
+    """After the end nothing is written, even if timers are left."""
     line = Line(latency_s=1)
     line.send(make_request())
 
@@ -357,7 +357,7 @@ async def test_a_lost_connection_is_forgotten():
 
 
 async def test_equal_answers_are_made_once(line):
-    """The bytes of a frequent answer are not rendered again for every request."""
+    """The bytes of a frequent answer are rendered once."""
     connection_module._encode.cache_clear()
     reply = reply_with(202, {})
     line.handler.answer = lambda _request: reply

@@ -1,4 +1,4 @@
-"""aegis_stream.receiver.inbox: every event once."""
+"""Promises of aegis_stream.receiver.inbox: every event once."""
 
 import asyncio
 from collections import Counter
@@ -15,13 +15,13 @@ def make_event(identity="pflt_1", dataset="aegis.preflight"):
 
 
 def handle(inbox, event):
-    """Handle an event with success; return whether it was the first time."""
+    """Handle an event successfully; return whether it was new."""
     with inbox.once(event) as first_time:
         return first_time
 
 
 def test_the_second_time_is_a_duplicate():
-    """An event is new once; another one is new too."""
+    """An event is new once, and so is another one."""
     inbox = Inbox()
 
     assert [handle(inbox, make_event(identity)) for identity in ("a", "a", "b", "a")] == [
@@ -33,7 +33,7 @@ def test_the_second_time_is_a_duplicate():
 
 
 def test_a_dotted_id_is_the_same_id():
-    """An id and a dataset that are spelled with a dot count like nested ones."""
+    """An id and a dataset spelled with a dot count like nested ones."""
     inbox = Inbox()
 
     assert handle(inbox, {"event.id": "a", "event": {"kind": "event"}})
@@ -43,7 +43,7 @@ def test_a_dotted_id_is_the_same_id():
 
 @pytest.mark.parametrize("exception", [ValueError, KeyboardInterrupt, asyncio.CancelledError])
 def test_an_event_that_failed_is_not_remembered(exception):
-    """After an exception or a cancellation the repeated delivery counts as the first."""
+    """After an exception or a cancellation, the repeated event counts as new."""
     inbox = Inbox()
 
     with pytest.raises(exception), inbox.once(make_event()):
@@ -53,7 +53,7 @@ def test_an_event_that_failed_is_not_remembered(exception):
 
 
 def test_an_event_in_work_is_neither_new_nor_done():
-    """While one request handles an event, a second one is told to come back, and a failed duplicate changes nothing."""
+    """While one request handles an event, a second one gets BusyError, and a failed duplicate changes nothing."""
     inbox = Inbox()
 
     with inbox.once(make_event()) as first_time:
@@ -67,7 +67,7 @@ def test_an_event_in_work_is_neither_new_nor_done():
 
 
 def test_the_least_recent_event_is_forgotten_first():
-    """Memory is bounded, and a duplicate refreshes its event."""
+    """Memory is bounded, and a duplicate makes its event the most recent."""
     inbox = Inbox(remember_max=2)
     for identity in ("a", "b", "a", "c"):
         handle(inbox, make_event(identity))
@@ -79,14 +79,14 @@ def test_the_least_recent_event_is_forgotten_first():
 
 
 def test_memory_has_a_size():
-    """An inbox that remembers nothing is a mistake."""
+    """An inbox that remembers nothing is an error."""
     with pytest.raises(ValueError, match="at least 1"):
         Inbox(remember_max=0)
 
 
 @pytest.mark.parametrize("event", [{}, {"event": "text"}, {"event": {}}, {"event": {"id": 7}}], ids=repr)
 def test_an_event_without_an_id_is_always_new(event):
-    """Without an id nothing is known about an earlier delivery: better twice than never."""
+    """An event without an id is always new: better twice than never."""
     inbox = Inbox()
 
     assert event_id(event) is None
@@ -96,7 +96,7 @@ def test_an_event_without_an_id_is_always_new(event):
 
 
 def test_threads_agree_on_who_was_first():
-    """Of many threads that bring the same event exactly one is told to handle it."""
+    """If many threads have the same event, exactly one handles it."""
     inbox = Inbox()
 
     def deliver(number):
@@ -113,7 +113,7 @@ def test_threads_agree_on_who_was_first():
 
 
 def test_the_dataset_tells_test_events():
-    """A test event is one with the reserved dataset, whatever else it says."""
+    """An event with the reserved dataset is a test event, whatever else it has."""
     assert is_test(make_event(dataset=TEST_DATASET))
     assert TEST_DATASET == "aegis.audit_stream.test"
     assert not is_test({**make_event(), "aegis": {"test": True}})

@@ -1,4 +1,4 @@
-"""aegis_stream.receiver.server: options and addresses."""
+"""Promises of aegis_stream.receiver.server: options and addresses."""
 
 import pytest
 
@@ -21,13 +21,13 @@ from aegis_stream.receiver.server import Counts, ReceiverOptions, _url
     ids=str,
 )
 def test_a_wrong_option_is_named(wrong, word):
-    """Options are checked when they are made, in words that name the wrong one."""
+    """Options are checked when they are created, and the error names the wrong one."""
     with pytest.raises(ValueError, match=word):
         ReceiverOptions(**wrong)
 
 
 def test_options_show_no_secret():
-    """The repr of the options can be logged."""
+    """The repr of the options has no secret."""
     options = ReceiverOptions(bearer="s3cret", hmac_key=b"s3cret", header=("Api-Key", "s3cret"))
 
     assert "s3cret" not in repr(options)
@@ -46,12 +46,12 @@ def test_options_show_no_secret():
     ],
 )
 def test_the_url_can_be_connected_to(host, url):
-    """The URL that is shown works in a browser, also when all addresses are listened on."""
+    """The printed URL can be opened, also if the receiver listens on all addresses."""
     assert _url(host, 1, scheme="https") == url
 
 
 def test_counts_read_like_a_sentence():
-    """The closing line names every count."""
+    """The last line has every count."""
     assert Counts(received=3, unique=2).line() == (
         "3 received, 2 unique, 0 duplicates, 0 test, 0 refused, 0 failed"
     )

@@ -1,4 +1,4 @@
-"""aegis_stream.receiver.output: lines that are safe to look at, records without secrets."""
+"""Promises of aegis_stream.receiver.output: safe lines for a terminal, records without secrets."""
 
 import asyncio
 import io
@@ -15,7 +15,7 @@ AT = "2026-05-15T10:33:21.456+00:00"
 
 @given(st.text(st.characters()))
 def test_nothing_but_visible_characters_reaches_a_terminal(text):
-    """Whatever an event says, its line is one line of printable characters."""
+    """The line of any event is one line of printable characters."""
     event = {
         "event": {"id": text, "dataset": text, "action": text},
         "aegis": {"decision": text, "summary": text},
@@ -39,12 +39,12 @@ def test_nothing_but_visible_characters_reaches_a_terminal(text):
     ids=ascii,
 )
 def test_control_characters_are_spelled_out(text, shown):
-    """Escapes, line ends and direction marks are shown as what they are; long texts are cut."""
+    """Control characters, line ends and direction marks are shown as escapes; long texts are truncated."""
     assert printable(text) == shown
 
 
 def test_a_line_says_what_matters():
-    """A person reads when, what, which, and why on one line."""
+    """A line has time, mark, id, dataset, action and summary."""
     event = {
         "event": {"id": "pflt_1", "dataset": "aegis.preflight", "action": "preflight_check"},
         "aegis": {"decision": "BLOCKED", "summary": "Detected SSN; blocked."},
@@ -57,12 +57,12 @@ def test_a_line_says_what_matters():
 
 @pytest.mark.parametrize("event", [{}, {"event": []}, {"event": {"id": 1}, "aegis": "x"}], ids=repr)
 def test_any_object_has_a_line(event):
-    """An object that is no audit event is shown as far as it goes."""
+    """An object that is not an audit event is shown with the fields it has."""
     assert event_line(event, AT, "event") == "10:33:21.456 event     (no id)  -  -"
 
 
 def test_a_record_keeps_the_body_and_no_secret():
-    """The body is kept to the byte; a header value is kept only if it cannot be a secret."""
+    """The body is recorded byte for byte; a header value only if it cannot be a secret."""
     body = '{"a": "ü\\u0000 \u2028"}'.encode()
     headers = {"content-type": "application/json", "authorization": "Bearer s3cret", "whatever-key": "s3cret"}
 
@@ -100,7 +100,7 @@ class CountingStream(io.StringIO):
 
 
 async def test_lines_of_one_turn_are_one_write():
-    """Lines are gathered until the event loop comes around, then written at once and in order."""
+    """Lines are collected until the next turn of the event loop, then written together and in order."""
     stream = CountingStream()
     writer = LineWriter(stream, on_fault=pytest.fail)
 
@@ -125,7 +125,7 @@ async def test_an_ascii_terminal_gets_escapes():
 
 
 async def test_a_full_disk_is_told_once():
-    """A stream that fails is reported one time; what comes later is dropped without noise."""
+    """A stream that fails is reported once; later lines are dropped silently."""
     faults = []
 
     class Full(io.StringIO):

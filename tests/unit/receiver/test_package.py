@@ -1,4 +1,4 @@
-"""aegis_stream.receiver as a package: what it promises to those who copy or import it."""
+"""Promises of the package aegis_stream.receiver to those who copy or import it."""
 
 import ast
 import doctest
@@ -12,19 +12,19 @@ SOURCE = Path(package.__file__).parent
 
 
 def test_the_example_in_the_docstring_works():
-    """The example that people copy runs, and prints what it says."""
+    """The example of the package runs, and prints what it says."""
     result = doctest.testmod(package)
 
     assert (result.failed, result.attempted > 5) == (0, True)
 
 
 def test_all_names_exist():
-    """Everything in __all__ is there, and sorted for readers."""
+    """Everything in __all__ exists, and is sorted."""
     assert all(hasattr(package, name) for name in package.__all__)
 
 
 def test_the_package_stands_alone():
-    """No module of the package imports anything of the product outside of it."""
+    """No module of the package imports another part of the product."""
     for path in SOURCE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ImportFrom):
@@ -35,7 +35,7 @@ def test_the_package_stands_alone():
 
 
 def test_the_library_needs_the_standard_library_only():
-    """Importing the library loads neither the server nor any package from outside."""
+    """To import the library loads neither the server nor a third-party package."""
     code = (
         "import sys, aegis_stream.receiver as r; print(sorted({m.partition('.')[0] for m in sys.modules}), r)"
     )

@@ -1,4 +1,4 @@
-"""aegis_stream.receiver.verify: who may send, decided in constant time."""
+"""Promises of aegis_stream.receiver.verify: senders are verified in constant time."""
 
 import hashlib
 import hmac
@@ -15,7 +15,7 @@ KEY = b"k3y"
 
 
 class MultiDict:
-    """Headers of a framework that keeps repeated names apart."""
+    """Headers of a framework that keeps repeated names."""
 
     def __init__(self, *pairs):
         self._pairs = pairs
@@ -26,7 +26,7 @@ class MultiDict:
 
 @pytest.fixture
 def compared(monkeypatch):
-    """The pairs that compare_digest was asked about, in order."""
+    """The arguments of the calls of compare_digest, in order."""
     pairs = []
 
     def spy(a, b):
@@ -43,7 +43,7 @@ def compared(monkeypatch):
 
 @given(st.binary(), st.binary(min_size=1))
 def test_what_is_signed_verifies(body, key):
-    """A signature made by sign is accepted for the same body and key, with and without its prefix."""
+    """A signature from sign() is accepted for the same body and key, with and without its prefix."""
     verifier = Verifier(hmac_key=key)
     signature = sign(body, key)
 
@@ -54,7 +54,7 @@ def test_what_is_signed_verifies(body, key):
 
 @given(st.binary(min_size=1), st.integers(min_value=0), st.integers(1, 255))
 def test_any_changed_byte_is_refused(body, position, difference):
-    """A body that differs from the signed one in any one byte is refused."""
+    """A body that differs from the signed one in any byte is rejected."""
     position %= len(body)
     changed = body[:position] + bytes([body[position] ^ difference]) + body[position + 1 :]
 
@@ -63,7 +63,7 @@ def test_any_changed_byte_is_refused(body, position, difference):
 
 @given(st.text(st.characters()), st.text(st.characters()))
 def test_no_header_value_raises(authorization, signature):
-    """Whatever stands in the headers, lone surrogates and all, the answer is a verdict."""
+    """Any headers, also with lone surrogates, get a verdict and no exception."""
     verifier = Verifier(bearer="t0ken", hmac_key=KEY)
 
     verdict = verifier.verify({"Authorization": authorization, "X-Aegis-Signature": signature}, BODY)
@@ -82,7 +82,7 @@ def test_the_signature_is_that_of_the_rfc():
     "authorization", ["Bearer t0ken", "bearer t0ken", "BEARER   t0ken", " Bearer t0ken "], ids=repr
 )
 def test_the_right_bearer_token_is_accepted(authorization):
-    """The scheme's case and spaces around the token do not matter; the token does."""
+    """The case of the scheme and spaces around the token do not matter; the token does."""
     verdict = Verifier(bearer="t0ken").verify({"aUTHORIZATION": authorization}, BODY)
 
     assert verdict == Accepted()
@@ -105,7 +105,7 @@ def test_the_right_bearer_token_is_accepted(authorization):
     ids=repr,
 )
 def test_a_wrong_bearer_token_is_refused(authorization):
-    """Anything but the token is refused: shorter, longer, of another scheme, of another case, not ASCII."""
+    """Anything but the token is rejected: shorter, longer, another scheme, another case, not ASCII."""
     verdict = Verifier(bearer="t0ken").verify({"Authorization": authorization}, BODY)
 
     assert verdict == Refused("authorization does not match")
@@ -113,14 +113,14 @@ def test_a_wrong_bearer_token_is_refused(authorization):
 
 
 def test_a_missing_header_is_named():
-    """Whoever sets up a destination is told which header is missing."""
+    """The reason names every missing header."""
     verdict = Verifier(bearer="t0ken", header=("Api-Key", "s3cret"), hmac_key=KEY).verify({}, BODY)
 
     assert verdict == Refused("authorization is missing; api-key is missing; x-aegis-signature is missing")
 
 
 def test_any_header_can_carry_the_secret():
-    """A destination's one auth header can have any name; its whole value counts."""
+    """The auth header can have any name; its whole value is compared."""
     verifier = Verifier(header=("X-Shared-Secret", "open sesame"))
 
     assert verifier.verify({"x-shared-secret": "open sesame"}, BODY)
@@ -147,7 +147,7 @@ def test_every_secret_is_required():
     ],
 )
 def test_a_repeated_header_is_refused(headers):
-    """Of two values none is chosen: a proxy might choose the other one."""
+    """A repeated header never matches: a proxy might choose another of its values."""
     assert not Verifier(bearer="t0ken").verify(headers, BODY)
 
 
@@ -163,7 +163,7 @@ def test_a_repeated_header_is_refused(headers):
     ids=["missing", "empty", "wrong length", "not ASCII", "right"],
 )
 def test_compare_digest_looks_at_every_secret(compared, headers):
-    """Whatever came, each secret is compared by compare_digest, of equal lengths, also after one that was wrong."""
+    """Each secret is compared by compare_digest, with equal lengths, also after a wrong one."""
     Verifier(bearer="t0ken", header=("Api-Key", "s3cret"), hmac_key=KEY).verify(headers, BODY)
 
     assert [expected for _, expected in compared] == [
@@ -177,7 +177,7 @@ def test_compare_digest_looks_at_every_secret(compared, headers):
     "secrets", [{"bearer": "t0ken"}, {"header": ("Api-Key", "s3cret")}, {"hmac_key": KEY}], ids=str
 )
 def test_compare_digest_alone_decides(monkeypatch, answer, secrets):
-    """No other comparison has a say: the verdict is what compare_digest returns."""
+    """The verdict depends only on compare_digest."""
 
     class RiggedHmac:
         compare_digest = staticmethod(lambda a, b: answer)
@@ -193,7 +193,7 @@ def test_compare_digest_alone_decides(monkeypatch, answer, secrets):
 
 
 def test_a_verdict_repeats_no_secret():
-    """Neither what was expected nor what came stands in a refusal or in the verifier's repr."""
+    """Neither expected nor received secrets are in a rejection or in the verifier's repr."""
     verifier = Verifier(
         bearer="expected-token", header=("Api-Key", "expected-key"), hmac_key=b"expected-hmac"
     )
@@ -224,18 +224,18 @@ def test_a_verdict_repeats_no_secret():
     ids=repr,
 )
 def test_a_useless_secret_stops_the_start(secrets):
-    """A secret that is missing, empty or cannot stand in a header is an error, not an open door."""
+    """A secret that is missing, empty or not valid in a header is an error, and does not accept everybody."""
     with pytest.raises(ValueError, match=r"needs|must be|is empty"):
         Verifier(**secrets)
 
 
 def test_accept_all_has_to_be_said():
-    """An open receiver is possible, on purpose."""
+    """A receiver that accepts everybody is possible, if asked for."""
     assert Verifier(accept_all=True).verify({}, BODY)
 
 
 def test_two_verifiers_make_a_rotation():
-    """While a secret is being changed, either is accepted."""
+    """During a rotation, either secret is accepted."""
     old, new = Verifier(bearer="old"), Verifier(bearer="new")
 
     for token in ("old", "new"):

@@ -5,6 +5,7 @@ below this module sees them.
 """
 
 from dataclasses import replace
+from operator import itemgetter
 from typing import NamedTuple
 
 from aegis_stream.domain.attempt import FailureScope
@@ -137,7 +138,9 @@ def delete_unreadable(
     """
     rows = unit.rows("destinations_after", (after_no, LOOKED_AT))
     lost = []
-    for row in rows:
+    for row in sorted(
+        rows, key=itemgetter(2)
+    ):  # by organization, the order in which all lock the heads of logs
         if _open(row, sealer).damaged:
             cursor = unit.row("progress", (row[2], row[0]))
             _mark_deleted(unit, row[2], row[0], now)

@@ -1,6 +1,6 @@
-"""What the store forgets: old events that nobody needs any more, old attempts, the rows of deleted destinations.
+"""Retention: removes old events that nobody needs any more, old attempts, and the rows of deleted destinations.
 
-Works in small transactions, so that ingest and settlement never wait for it. Retention has a clock of its own, which follows
+It works in small transactions, so that appends and settlements do not wait for it. Retention has a clock of its own, which follows
 the wall clock only as fast as time passes: a wall clock that is a year ahead for an hour removes nothing.
 """
 
@@ -11,9 +11,9 @@ from aegis_stream.domain.ids import Micros, WorkerId
 from .database import Database, Unit
 
 CHUNK = 1000
-"""Rows that one transaction removes at most."""
+"""Most rows that one transaction removes."""
 ORGANIZATIONS_PER_SWEEP = 100
-"""Organizations that one step looks at."""
+"""Most organizations that one step reads."""
 CATCH_UP = 10
 """Retention's clock may run faster than time passes by one part in so many, so that it makes up for the time between two runs
 of the service: a day off is made up for in ten days. Nothing goes earlier than that much before its time."""
@@ -33,58 +33,59 @@ def follow_clock(counted_at: Micros, now: Micros, passed_us: int) -> Micros:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Removes bit by bit what is over its time."""
+    """Port Retention on a database: each method runs one function in the control lane."""
 
     db: Database
 
     async def advance(self, worker_id: WorkerId, now: Micros, passed_us: int) -> Micros | None:
-        """Move retention's clock, which is stored, and return where it stands.
-
-        One registered worker keeps it, and another one takes it over when that one is gone.
-
-        Args:
-            now: the wall clock.
-            passed_us: time since the last call that returned, by this worker's monotonic clock, microseconds.
-        Returns: None while another worker keeps the clock; then this one removes nothing.
-        Raises: Unavailable; the time passed then counts with the next call.
-        """
-
-        def work(unit: Unit) -> Micros | None:
-            row = unit.row("retention_clock")
-            if row is None:
-                # The newest event is as old as it says or younger, so a clock that is ahead at the first start removes nothing.
-                newest = unit.row("newest_receipt")
-                counted_at = min(now, newest[0]) if newest is not None and newest[0] is not None else now
-            elif row[1] == worker_id:
-                counted_at = follow_clock(row[0], now, passed_us)
-            elif row[2]:
-                return None
-            else:
-                counted_at = row[0]
-            unit.run("set_retention_clock", (worker_id, counted_at))
-            return Micros(counted_at)
-
-        return await self.db.write(work)
+        """Move retention's clock: see the port."""
+        return await self.db.write(lambda unit: advance(unit, worker_id, now, passed_us))
 
     async def step(self, horizon: Micros) -> int:
-        """Remove some of what is older than `horizon`.
-
-        Returns: how many rows went; 0 when there is nothing more to do for now.
-        """
-        return await self.db.write(
-            lambda unit: (
-                _forget_events(unit, horizon) + _forget_attempts(unit, horizon) + _forget_deleted(unit)
-            )
-        )
+        """Remove some of what is older than `horizon`: see the port."""
+        return await self.db.write(lambda unit: step(unit, horizon))
 
 
-def _forget_events(unit: Unit, horizon: Micros) -> int:
+def advance(unit: Unit, worker_id: WorkerId, now: Micros, passed_us: int) -> Micros | None:
+    """Move retention's clock, which is stored, and return its time.
+
+    One registered worker keeps it, and another one takes it over when that worker is gone.
+
+    Args:
+        now: the wall clock.
+        passed_us: time since the last call that returned, by this worker's monotonic clock, microseconds.
+    Returns: None while another worker keeps the clock; then this one removes nothing.
+    """
+    row = unit.row("retention_clock")
+    if row is None:
+        # The newest event is no older than it says, so a clock that is ahead at the first start removes nothing.
+        newest = unit.row("newest_receipt")
+        counted_at = min(now, newest[0]) if newest is not None and newest[0] is not None else now
+    elif row[1] == worker_id:
+        counted_at = follow_clock(row[0], now, passed_us)
+    elif row[2]:
+        return None
+    else:
+        counted_at = row[0]
+    unit.run("set_retention_clock", (worker_id, counted_at))
+    return Micros(counted_at)
+
+
+def step(unit: Unit, horizon: Micros) -> int:
+    """Remove some of what is older than `horizon`.
+
+    Returns: how many rows were removed; 0 when nothing is left to do for now.
+    """
+    return _remove_events(unit, horizon) + _remove_attempts(unit, horizon) + _remove_deleted(unit)
+
+
+def _remove_events(unit: Unit, horizon: Micros) -> int:
     """Remove a chunk of old events, from the first organization that has some nobody needs."""
     removed, after = 0, 0
     while removed < CHUNK:
         found = unit.rows("organizations_with_old_events", (horizon, after, ORGANIZATIONS_PER_SWEEP))
         for organization_no, oldest, head in found:
-            removed += _forget_prefix(unit, organization_no, (oldest, head), horizon)
+            removed += _remove_prefix(unit, organization_no, (oldest, head), horizon)
             if removed >= CHUNK:
                 break
             after = organization_no
@@ -93,7 +94,7 @@ def _forget_events(unit: Unit, horizon: Micros) -> int:
     return removed
 
 
-def _forget_prefix(unit: Unit, organization_no: int, stretch: tuple[int, int], horizon: Micros) -> int:
+def _remove_prefix(unit: Unit, organization_no: int, stretch: tuple[int, int], horizon: Micros) -> int:
     """Remove the oldest events of one organization, as far as they are old enough and nobody has still to send them."""
     oldest, head = stretch
     needed = unit.row("needed_from", (organization_no, organization_no))
@@ -115,11 +116,11 @@ def _forget_prefix(unit: Unit, organization_no: int, stretch: tuple[int, int], h
     return removed
 
 
-def _forget_attempts(unit: Unit, horizon: Micros) -> int:
+def _remove_attempts(unit: Unit, horizon: Micros) -> int:
     return unit.run("delete_attempts", (horizon, CHUNK))
 
 
-def _forget_deleted(unit: Unit) -> int:
+def _remove_deleted(unit: Unit) -> int:
     """Remove what deleted destinations left, attempts first and the destination itself last."""
     removed = 0
     for key in unit.rows("deleted_destinations", (ORGANIZATIONS_PER_SWEEP,)):

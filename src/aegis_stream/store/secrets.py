@@ -1,8 +1,8 @@
-"""Sealed records as a whole: under which master key they stand, and how they come under another.
+"""All sealed records together: which master key they are sealed with, and how another key replaces it.
 
-A destination's own records are sealed and opened by `directory`; here is what concerns all of them. The master key that seals
-is noted in the database, and looked up inside every transaction that seals: so nothing is sealed under an old key once a
-new one is registered, however many processes write.
+`destinations` seals and opens the records of one destination; this module is about all of them: functions of a unit of
+work. The current master key is a row of the database, read inside every transaction that seals: so nothing is sealed with
+an old key once a new one is registered, however many processes write.
 """
 
 from collections import Counter
@@ -18,7 +18,7 @@ from aegis_stream.ports import Place, Sealer
 from .database import Database, Unit
 
 DESTINATIONS_PER_STEP = 50
-"""Destinations whose records one transaction brings under another key: a few milliseconds, so that nobody waits."""
+"""Destinations whose records one transaction seals anew: a few milliseconds, so that no other write waits long."""
 URL, AUTH_VALUE, HEADERS, OAUTH2 = "url", "auth_header_value", "headers", "oauth2"
 SEALED = (URL, AUTH_VALUE, HEADERS, OAUTH2)
 """The sealed fields of a destination, in the order of their columns in every statement."""
@@ -26,11 +26,11 @@ _SENTINEL = Place("", "", "sentinel")
 
 
 Record = Callable[[Unit, OrganizationNo, OrganizationId, AdminAction], None]
-"""Tells an organization what was done to it, inside the write that does it (store/audit_writer.py)."""
+"""Records an administrative action in the organization's log, in the transaction of that action (store/audit_writer.py)."""
 
 
 class SealingKey(NamedTuple):
-    """The master key that seals, as the database knows it."""
+    """The current master key, as the database knows it."""
 
     key_id: bytes
     sentinel: bytes
@@ -41,8 +41,8 @@ class Step(NamedTuple):
     """What one transaction of a rotation did.
 
     Args:
-        last_no: the last destination looked at; None when there was none left.
-        rewrapped: destinations whose records stand under the new key now.
+        last_no: the last destination read; None when there was none left.
+        rewrapped: destinations whose records are sealed with the new key now.
         broken: ids of destinations with a record that does not open.
     """
 
@@ -51,134 +51,153 @@ class Step(NamedTuple):
     broken: tuple[str, ...]
 
 
-def sealing_key(unit: Unit) -> SealingKey | None:
-    """Return the master key that seals, inside a read or write; None in a database without any yet."""
-    row = unit.row("sealing_key")
-    return SealingKey(*row) if row is not None else None
-
-
 @dataclass(frozen=True, slots=True)
 class StoredSecrets:
-    """All sealed records of a database."""
+    """All sealed records of a database: each method runs one function of a unit of work."""
 
     db: Database
     sealer: Sealer
 
     def check(self, now: Micros) -> None:
-        """Make sure at the start that the master keys are the right ones; note the key in a database that knows none.
+        """Make sure at the start that the master keys are the right ones; register the key in a database without any.
 
-        Raises: Misconfigured with the way out.
+        Raises: Misconfigured, with what to do.
         """
-        row = self.db.read_now(sealing_key)
-        if row is None:
-            row = self.db.write_now(lambda unit: self._note_first(unit, now))
-        if not opens_sentinel(self.sealer, row):
-            raise _wrong_key(row.key_id, self.sealer.newest)
-        if row.rewrapped_at is None:
+        key = self.db.read_now(sealing_key)
+        if key is None:
+            key = self.db.write_now(lambda unit: register_first(unit, self.sealer, now))
+        if not opens_sentinel(self.sealer, key):
+            raise _wrong_key(key.key_id, self.sealer.newest)
+        if key.rewrapped_at is None:
             for key_id in self.db.read_now(_known_keys_in_use):
                 if not self.sealer.holds(key_id):
                     raise _wrong_key(key_id, self.sealer.newest)
 
     async def sealing_key(self) -> SealingKey | None:
-        """Return the master key that seals."""
+        """Return the current master key, or None."""
         return await self.db.read(sealing_key)
 
     async def keys_in_use(self) -> set[bytes]:
-        """Return the ids of all master keys that records stand under."""
-        return await self.db.read(_keys_in_use)
+        """Return the ids of all master keys that records are sealed with."""
+        return await self.db.read(keys_in_use)
 
     async def knows(self, key_id: bytes) -> bool:
-        """Tell whether a master key seals, or sealed at any time."""
-        return await self.db.read(lambda unit: unit.row("master_key_by_id", (key_id,)) is not None)
+        """Tell whether a master key is or was registered."""
+        return await self.db.read(lambda unit: is_registered(unit, key_id))
 
     async def keys_needed(self) -> set[bytes]:
         """Return the ids of the master keys without which something does not open or cannot be sealed."""
-
-        def work(unit: Unit) -> set[bytes]:
-            row = sealing_key(unit)
-            return {row.key_id, *_known_keys_in_use(unit)} if row is not None else _keys_in_use(unit)
-
-        return await self.db.read(work)
+        return await self.db.read(keys_needed)
 
     async def count_to_rewrap(self, key_id: bytes) -> int:
         """Return how many destinations have records that are not sealed as they would be now."""
-        stamp = self.sealer.stamp(key_id)
-        row = await self.db.read(lambda unit: unit.row("count_records_to_rewrap", (stamp,) * len(SEALED)))
-        assert row is not None, "a count has one row"
-        return int(row[0])
+        return await self.db.read(lambda unit: count_to_rewrap(unit, self.sealer.stamp(key_id)))
 
     async def begin(self, key_id: bytes, now: Micros) -> None:
-        """Seal under this master key from now on; nothing happens where that is so already.
-
-        Raises: Misconfigured when it was used before: an old key never comes back. Unavailable.
-        """
-
-        def work(unit: Unit) -> None:
-            row = sealing_key(unit)
-            if row is not None and row.key_id == key_id:
-                return
-            if unit.row("master_key_by_id", (key_id,)) is not None:
-                raise Misconfigured(
-                    f"master key {key_id.hex()} stands first and is older than the one in use"
-                    f"{f' ({row.key_id.hex()})' if row else ''}: the new key must stand first"
-                )
-            self._note(unit, key_id, now, None)
-
-        await self.db.write(work)
+        """Seal with this master key from now on: see `register`. Raises: Misconfigured, Unavailable."""
+        await self.db.write(lambda unit: register(unit, self.sealer, key_id, now))
 
     async def rewrap_step(self, key_id: bytes, after_no: int, record: Record | None = None) -> Step:
-        """Bring the records of the next destinations under a master key, in one transaction. Raises: Unavailable."""
-        stamp = self.sealer.stamp(key_id)
-
-        def work(unit: Unit) -> Step:
-            rows = unit.rows("records_to_rewrap", (after_no, *(stamp,) * len(SEALED), DESTINATIONS_PER_STEP))
-            done, broken = Counter[tuple[OrganizationNo, OrganizationId]](), []
-            for no, org_no, org_id, dst_id, *records in rows:
-                try:
-                    fresh = [
-                        self.sealer.rewrap(record, Place(org_id, dst_id, field), key_id)
-                        if record is not None
-                        else None
-                        for field, record in zip(SEALED, records, strict=True)
-                    ]
-                except Unavailable:
-                    broken.append(dst_id)
-                    continue
-                unit.run("rewrap_destination", (*fresh, no))
-                done[org_no, org_id] += 1
-            for (org_no, org_id), count in done.items():
-                if record is not None:
-                    record(
-                        unit, org_no, org_id, AdminAction("vault_rotate", "organization", org_id, count=count)
-                    )
-            return Step(rows[-1][0] if rows else None, done.total(), tuple(broken))
-
-        return await self.db.write(work)
+        """Seal the records of the next destinations with a master key: see `rewrap_some`. Raises: Unavailable."""
+        return await self.db.write(lambda unit: rewrap_some(unit, self.sealer, key_id, after_no, record))
 
     async def finish(self, key_id: bytes, now: Micros) -> None:
-        """Note that no record stands under an older key any more. Raises: Unavailable."""
+        """Note that no record is sealed with an older key any more. Raises: Unavailable."""
         await self.db.write(lambda unit: unit.run("finish_rewrapping", (now, key_id)))
 
-    def _note_first(self, unit: Unit, now: Micros) -> SealingKey:
-        """Note the newest key in a database that knows none: it is new, or of the version before."""
-        row = sealing_key(unit)
-        if row is not None:
-            return row  # another process was quicker
-        in_use = _keys_in_use(unit)
-        # One of them at least: any other is a record that was damaged, or sealed under a key given up long ago.
-        if in_use and not any(self.sealer.holds(key_id) for key_id in in_use):
-            raise _wrong_key(min(in_use), self.sealer.newest)
-        newest = self.sealer.newest
-        return self._note(unit, newest, now, now if in_use <= {newest} else None)
 
-    def _note(self, unit: Unit, key_id: bytes, now: Micros, rewrapped_at: Micros | None) -> SealingKey:
-        sentinel = self.sealer.seal("sentinel", _SENTINEL, key_id)
-        unit.run("insert_master_key", (key_id, sentinel, now, rewrapped_at))
-        return SealingKey(key_id, sentinel, rewrapped_at)
+def sealing_key(unit: Unit) -> SealingKey | None:
+    """Return the current master key; None in a database without any yet."""
+    row = unit.row("sealing_key")
+    return SealingKey(*row) if row is not None else None
+
+
+def register_first(unit: Unit, sealer: Sealer, now: Micros) -> SealingKey:
+    """Register the newest key in a database without any: it is new, or of the version before.
+
+    Raises: Misconfigured when records are sealed, and with none of the keys given.
+    """
+    key = sealing_key(unit)
+    if key is not None:
+        return key  # another process was quicker
+    in_use = keys_in_use(unit)
+    # One of them is enough: any other is of a damaged record, or of one sealed with a key given up long ago.
+    if in_use and not any(sealer.holds(key_id) for key_id in in_use):
+        raise _wrong_key(min(in_use), sealer.newest)
+    newest = sealer.newest
+    return _insert(unit, sealer, newest, now, now if in_use <= {newest} else None)
+
+
+def register(unit: Unit, sealer: Sealer, key_id: bytes, now: Micros) -> None:
+    """Make a master key the current one; nothing happens if it is already.
+
+    Raises: Misconfigured when it was registered before another one: an old key never comes back.
+    """
+    key = sealing_key(unit)
+    if key is not None and key.key_id == key_id:
+        return
+    if is_registered(unit, key_id):
+        raise Misconfigured(
+            f"master key {key_id.hex()} stands first and is older than the one in use"
+            f"{f' ({key.key_id.hex()})' if key else ''}: the new key must stand first"
+        )
+    _insert(unit, sealer, key_id, now, None)
+
+
+def is_registered(unit: Unit, key_id: bytes) -> bool:
+    """Tell whether a master key is or was registered."""
+    return unit.row("master_key_by_id", (key_id,)) is not None
+
+
+def rewrap_some(
+    unit: Unit, sealer: Sealer, key_id: bytes, after_no: int, record: Record | None = None
+) -> Step:
+    """Seal the records of the next destinations with a master key.
+
+    Args:
+        after_no: the last destination of the step before; 0 to begin.
+        record: tells each organization how many of its destinations were sealed anew.
+    """
+    stamp = sealer.stamp(key_id)
+    rows = unit.rows("records_to_rewrap", (after_no, *(stamp,) * len(SEALED), DESTINATIONS_PER_STEP))
+    done, broken = Counter[tuple[OrganizationNo, OrganizationId]](), []
+    for no, org_no, org_id, dst_id, *sealed in rows:
+        try:
+            fresh = [
+                sealer.rewrap(one, Place(org_id, dst_id, name), key_id) if one is not None else None
+                for name, one in zip(SEALED, sealed, strict=True)
+            ]
+        except Unavailable:
+            broken.append(dst_id)
+            continue
+        unit.run("rewrap_destination", (*fresh, no))
+        done[org_no, org_id] += 1
+    if record is not None:
+        for (org_no, org_id), count in sorted(done.items()):  # the order in which all lock the heads of logs
+            record(unit, org_no, org_id, AdminAction("vault_rotate", "organization", org_id, count=count))
+    return Step(rows[-1][0] if rows else None, done.total(), tuple(broken))
+
+
+def keys_in_use(unit: Unit) -> set[bytes]:
+    """Return the ids of all master keys that records are sealed with."""
+    return {bytes(row[0]) for row in unit.rows("master_keys_in_use")}
+
+
+def keys_needed(unit: Unit) -> set[bytes]:
+    """Return the ids of the master keys without which something does not open or cannot be sealed."""
+    key = sealing_key(unit)
+    return {key.key_id, *_known_keys_in_use(unit)} if key is not None else keys_in_use(unit)
+
+
+def count_to_rewrap(unit: Unit, stamp: bytes) -> int:
+    """Return how many destinations have records that do not begin with this stamp."""
+    row = unit.row("count_records_to_rewrap", (stamp,) * len(SEALED))
+    assert row is not None, "a count has one row"
+    return int(row[0])
 
 
 def opens_sentinel(sealer: Sealer, key: SealingKey) -> bool:
-    """Tell whether the master key that seals is there, and the right one."""
+    """Tell whether the current master key is among those given, and is the right one."""
     if not sealer.holds(key.key_id):
         return False
     try:
@@ -189,17 +208,21 @@ def opens_sentinel(sealer: Sealer, key: SealingKey) -> bool:
 
 
 def needs_a_key(unit: Unit) -> bool:
-    """Tell whether this database was ever used with a master key, inside a read or write."""
-    return sealing_key(unit) is not None or bool(_keys_in_use(unit))
+    """Tell whether this database was ever used with a master key."""
+    return sealing_key(unit) is not None or bool(keys_in_use(unit))
 
 
-def _keys_in_use(unit: Unit) -> set[bytes]:
-    return {bytes(row[0]) for row in unit.rows("master_keys_in_use")}
+def _insert(
+    unit: Unit, sealer: Sealer, key_id: bytes, now: Micros, rewrapped_at: Micros | None
+) -> SealingKey:
+    sentinel = sealer.seal("sentinel", _SENTINEL, key_id)
+    unit.run("insert_master_key", (key_id, sentinel, now, rewrapped_at))
+    return SealingKey(key_id, sentinel, rewrapped_at)
 
 
 def _known_keys_in_use(unit: Unit) -> list[bytes]:
-    """Return the master keys that records stand under and that were in use at some time: no garbage of a damaged record."""
-    return [one for one in sorted(_keys_in_use(unit)) if unit.row("master_key_by_id", (one,)) is not None]
+    """Return the registered master keys that records are sealed with; a damaged record may name one that never was."""
+    return [one for one in sorted(keys_in_use(unit)) if is_registered(unit, one)]
 
 
 def _wrong_key(needed: bytes, found: bytes) -> Misconfigured:

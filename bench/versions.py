@@ -10,7 +10,7 @@ from pathlib import Path
 
 import apsw
 
-PACKAGES = ("uvloop", "httptools", "uvicorn", "msgspec", "apsw")
+PACKAGES = ("uvloop", "httptools", "msgspec", "apsw")
 
 
 def versions() -> dict[str, str]:

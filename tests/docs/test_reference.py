@@ -17,7 +17,7 @@ from support.docs import SLUG, SOURCE, read, rows
 
 
 def codes_in(tree: ast.AST) -> Iterator[str]:
-    """Yield every error code that a module names: code="…", class attributes, and what `plain_problem` is called with."""
+    """Yield every error code that a module names: code="…", class attributes, and what `plain_problem` and `Refusal` are called with."""
     for node in ast.walk(tree):
         if isinstance(node, ast.keyword) and node.arg == "code":
             yield from _texts(node.value)
@@ -27,6 +27,11 @@ def codes_in(tree: ast.AST) -> Iterator[str]:
                     yield from _texts(line.value)
         elif isinstance(node, ast.Call) and getattr(node.func, "id", "") == "plain_problem":
             yield from _texts(node.args[1])
+        elif (
+            isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Refusal"
+        ):  # (status, code, detail)
+            if isinstance(node.args[0], ast.Constant):
+                yield from _texts(node.args[1])
         elif isinstance(node, ast.Tuple) and len(node.elts) == 3:  # (code, title, detail), chosen by status
             code, title, _ = node.elts
             if isinstance(title, ast.Constant) and str(title.value)[:1].isupper():

@@ -8,10 +8,11 @@ import random
 import pytest
 import zstandard
 
-from aegis_stream.api.ingest import RATIO_FROM_BYTES, RequestBounds, _decompress
+from aegis_stream.api.ingest_body import RATIO_FROM_BYTES, RequestBounds, decompress
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import TooLarge, Unavailable
 from aegis_stream.formats import REGISTRY
+from aegis_stream.front.connection import Connection
 from aegis_stream.settings import Settings
 from support.api import (
     ORG,
@@ -27,6 +28,7 @@ from support.api import (
     problem_of,
     to_json,
 )
+from support.front import FakeTransport
 
 DEFAULTS = Settings()
 REQUEST_BYTES_MAX, REQUEST_EVENTS_MAX = DEFAULTS.ingest.request_bytes_max, DEFAULTS.ingest.request_events_max
@@ -471,13 +473,13 @@ def test_the_ratio_of_compression_is_bounded(encoding, ratio, taken):
     packed = deflate_stream(
         random.Random(3).randbytes(whole // ratio - 400) + bytes(whole - whole // ratio + 400), encoding
     )
-    bounds = RequestBounds(8 * RATIO_FROM_BYTES, events_max=10, timeout_s=1.0, ratio_max=8)
+    bounds = RequestBounds(8 * RATIO_FROM_BYTES, events_max=10, ratio_max=8)
 
     if taken:
-        assert len(_decompress(packed, encoding.encode(), bounds)) == whole
+        assert len(decompress(packed, encoding, bounds)) == whole
     else:
         with pytest.raises(TooLarge, match="grows more than 8 times in decompression, the limit"):
-            _decompress(packed, encoding.encode(), bounds)
+            decompress(packed, encoding, bounds)
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "zstd"])
@@ -880,25 +882,17 @@ async def test_time_of_receipt_never_goes_back(world):
 
 
 async def test_a_body_that_is_never_finished_is_not_an_event(world):
-    """When the client goes away in the middle of its body nothing is stored, and the handler ends."""
+    """When the client goes away in the middle of its body nothing is stored, and nothing of it is kept."""
     tenant = await world.make_organization()
-    messages = [
-        {"type": "http.request", "body": make_event(), "more_body": True},
-        {"type": "http.disconnect"},
-    ]
-    sent = []
+    connection, transport = Connection(world.front.reception, world.front.bounds), FakeTransport()
+    connection.connection_made(transport)
+    head = f"POST /api/orgs/{ORG}/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {tenant.ingest.key}\r\n"
+    connection.data_received(f"{head}Content-Length: 5000\r\n\r\n".encode() + make_event())
+    await asyncio.sleep(0.05)
+    connection.connection_lost(None)
 
-    async def receive():
-        return messages.pop(0)
-
-    async def send(message):
-        sent.append(message)
-
-    headers = [(b"authorization", f"Bearer {tenant.ingest.key}".encode())]
-    scope = {"type": "http", "method": "POST", "path": f"/api/orgs/{ORG}/events", "headers": headers}
-    await world.app(scope, receive, send)
-
-    assert sent[0]["status"] == 400
+    assert bytes(transport.written) == b""
+    assert world.front.bounds.shares.bytes == 0
     assert await stored_events(tenant) == []
 
 

@@ -185,7 +185,7 @@ async def test_a_good_key_of_the_right_scope_passes_the_gate(world):
 
 async def test_asking_for_methods_needs_no_key(world):
     """OPTIONS tells the methods of a path, which the documentation does too, and nothing else."""
-    for _, path in calls_of(world.app.routes):
+    for _, path in calls_of(world.routes):
         answer = await call(world, "OPTIONS", path, None, org_id=ORG)
 
         assert (answer.status_code, answer.content) == (204, b"")

@@ -9,21 +9,21 @@ import asyncio
 import contextlib
 import copy
 import json
+import socket
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 import schemathesis
-import uvicorn
 from hypothesis import HealthCheck, Phase, settings
 from schemathesis.engine import from_schema
 from schemathesis.engine.events import EngineFinished, FatalError, NonFatalError, ScenarioFinished
 
 from aegis_stream.api.app import document
-from aegis_stream.api.connection import bounded_http
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.ids import DestinationId
+from aegis_stream.front.listener import Listener
 from support.api import OPERATOR_KEY, ORG, World, make_event, open_world
 from support.directory import Directory
 from support.sql import raw
@@ -131,25 +131,16 @@ def running(folder) -> Iterator[Running]:
         async with open_world(folder, **ENOUGH) as world:
             tenant = await world.make_organization()
             await tenant.ingest.send(make_event(EVENT))
-            config = uvicorn.Config(
-                world.app,
-                port=0,
-                http=bounded_http(world.settings.api),
-                interface="asgi3",
-                lifespan="off",
-                ws="none",
-                log_config=None,
-            )
-            server = uvicorn.Server(config)
-            server.capture_signals = contextlib.nullcontext
-            serving = asyncio.create_task(server.serve())
-            while not server.started:
-                await asyncio.sleep(0)
-            url = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+            stop, listening = asyncio.Event(), socket.create_server(("127.0.0.1", 0))
+            listening.setblocking(False)
+            listener = Listener(world.front.reception, world.front.bounds)
+            await listener.start(listening)
+            url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             loop = asyncio.get_running_loop()
-            made.append((server, Running(world, loop, url, tenant.no, tenant.admin.key)))
+            made.append((stop, Running(world, loop, url, tenant.no, tenant.admin.key)))
             ready.set()
-            await serving
+            await stop.wait()
+            await listener.stop()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
     thread.start()
@@ -157,8 +148,8 @@ def running(folder) -> Iterator[Running]:
         assert ready.wait(30)
         yield made[0][1]
     finally:
-        for server, _ in made:
-            server.should_exit = True
+        for stop, running_ in made:
+            running_.loop.call_soon_threadsafe(stop.set)
         thread.join()
 
 

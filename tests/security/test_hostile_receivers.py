@@ -492,7 +492,7 @@ async def test_an_echo_of_our_request_is_shown_to_nobody(tmp_path):
     ):
         sender = AsyncSender(user_agent="Aegis/1", guard=NetGuard(networks), resolver=Names(["127.0.0.1"]))
         control = replace(world.service.control, sender=sender)
-        world.app.routes.state["service"] = replace(world.service, control=control)
+        world.routes.state["service"] = replace(world.service, control=control)
         world.resolver.addresses["siem.example.net"] = ["127.0.0.1"]
         tenant = await world.make_organization()
         destination_id = await world.make_destination(

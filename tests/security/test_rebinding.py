@@ -147,7 +147,7 @@ async def test_public_when_saved_private_when_tested(tmp_path):
         destination_id = await world.make_destination(tenant)
         sender = AsyncSender(user_agent="Aegis/1", guard=NetGuard(), resolver=world.resolver)
         control = replace(world.service.control, sender=sender)
-        world.app.routes.state["service"] = replace(world.service, control=control)
+        world.routes.state["service"] = replace(world.service, control=control)
         world.resolver.addresses["siem.example.com"] = ["10.0.0.7"]
 
         with wiretap.listening() as tap:

@@ -204,7 +204,7 @@ async def test_a_token_endpoint_public_when_saved_private_when_tested(tmp_path):
         )
         sender = AsyncSender(user_agent="Aegis/1", guard=NetGuard(), resolver=world.resolver)
         control = replace(world.service.control, sender=sender)
-        world.app.routes.state["service"] = replace(world.service, control=control)
+        world.routes.state["service"] = replace(world.service, control=control)
         world.resolver.addresses["login.example.net"] = ["10.0.0.7"]
 
         with wiretap.listening() as tap:

@@ -14,11 +14,12 @@ import random
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+from litestar import Litestar
 
 from aegis_stream.api.counts import IngestCounts
 from aegis_stream.api.service import Service
@@ -33,6 +34,7 @@ from aegis_stream.domain.destination import Destination, Health
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId, WorkerId
 from aegis_stream.domain.organization import Scope as KeyScope
+from aegis_stream.front.shares import Shares
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.sender import AsyncSender, TrustStore
@@ -40,13 +42,15 @@ from aegis_stream.settings import Settings
 from aegis_stream.store.database import Unit
 from aegis_stream.store.keys import StoredKeys
 from support.directory import Directory
+from support.front import FrontTransport
 from support.settings import make_settings
 
 with warnings.catch_warnings():
     # One test of its own (test_api_service.py) tells whether the application starts without warnings; all others run anyway.
     warnings.simplefilter("ignore")
     from aegis_stream import wiring
-    from aegis_stream.api.app import Application, create_app, make_ingest
+    from aegis_stream.api.app import create_app, make_reception
+    from aegis_stream.serving.http import bounds_of
     from aegis_stream.wiring.service import event_limits
 
 ORG = "org_abc"
@@ -329,7 +333,8 @@ class World:
     settings: Settings
     stores: wiring.Stores
     service: Service
-    app: Application
+    routes: Litestar
+    front: FrontTransport
     client: httpx.AsyncClient
     clock: FakeClock
     random: FakeRandom
@@ -446,7 +451,7 @@ def make_failure(
     return Failure(scope, message, status_code, **changes)
 
 
-_made_once: list[Application] = []
+_made_once: list[Litestar] = []
 _TRUST = TrustStore()  # loaded once, because reading the system's authorities takes a while
 
 
@@ -500,7 +505,9 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     )
     service = Service(control, IngestCounts(), log)  # type: ignore[arg-type] # a fake
     service.control.access.refusals = RefusalLog(service.control)
-    app = _application(service)
+    routes = _routes(service)
+    shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)
+    front = FrontTransport(make_reception(service, routes, shares), bounds_of(settings.api, shares))
     answers: list[httpx.Response] = []
 
     async def note(answer: httpx.Response) -> None:
@@ -509,7 +516,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
 
     try:
         async with httpx.AsyncClient(
-            transport=httpx.ASGITransport(app),
+            transport=front,
             base_url="http://aegis.test",
             event_hooks={"response": [note]},
         ) as client:
@@ -517,7 +524,8 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
                 settings,
                 stores,
                 service,
-                app,
+                routes,
+                front,
                 client,
                 clock,
                 random,
@@ -532,15 +540,15 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         stores.close()
 
 
-def _application(service: Service) -> Application:
-    """Return the application on this service; its routes are built once per process, which takes a tenth of a second."""
+def _routes(service: Service) -> Litestar:
+    """Return the routes on this service; they are built once per process, which takes a tenth of a second."""
     if not _made_once:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             _made_once.append(create_app(service))
     made = _made_once[0]
-    made.routes.state["service"] = service
-    return replace(made, ingest=make_ingest(service))
+    made.state["service"] = service
+    return made
 
 
 def problem_of(answer: httpx.Response, status: int, *fields: str) -> dict[str, Any]:

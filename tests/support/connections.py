@@ -1,12 +1,15 @@
-"""The API's protocol with uvicorn and a small application on loopback, and clients that send raw bytes."""
+"""The front door on loopback, with a small application behind it, and clients that send bytes by hand."""
 
 import asyncio
 import contextlib
 import socket
 
-import uvicorn
-
-from aegis_stream.api.connection import BoundedHttp, bounded_http
+from aegis_stream.api.reception import ApiReception
+from aegis_stream.front.answer import make_answer
+from aegis_stream.front.gateway import Gateway
+from aegis_stream.front.listener import Listener
+from aegis_stream.front.shares import Shares
+from aegis_stream.serving.http import bounds_of
 from aegis_stream.settings import Settings
 from support.settings import make_settings
 
@@ -49,36 +52,27 @@ class Peer:
 
 
 class Server:
-    """An application with uvicorn on loopback."""
+    """A small application behind the front door, on loopback."""
 
     def __init__(self, settings: Settings):
         self.calls: list[tuple[str, int]] = []
         self.bodies: list[tuple[str, str, bytes]] = []
         self.scopes: list[dict] = []
-        self.received_bytes = 0
         self.gate = asyncio.Event()
-        self.protocol = self._counting(bounded_http(settings.api))
-        config = uvicorn.Config(
-            self.app,
-            http=self.protocol,
-            interface="asgi3",
-            lifespan="off",
-            ws="none",
-            log_config=None,
-            timeout_keep_alive=75,
-        )
-        self.server = uvicorn.Server(config)
-        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)
+        self.bounds = bounds_of(settings.api, self.shares)
+        self.gateway = Gateway(self.app, lambda path, error: make_answer(500, [], b""))
+        self.reception = ApiReception(None, self.gateway, self.shares, (), 64 * 1024 * 1024)
+        self.listening = socket.create_server(("127.0.0.1", 0))
+        self.listening.setblocking(False)
+        self.address = self.listening.getsockname()
+        self.front = Listener(self.reception, self.bounds)
         self.peers: list[Peer] = []
 
-    def _counting(self, protocol: type[BoundedHttp]) -> type[BoundedHttp]:
-        """Count the received bytes, so that a test can wait until the server has read them."""
-
-        def data_received(connection, data: bytes) -> None:
-            protocol.data_received(connection, data)
-            self.received_bytes += len(data)
-
-        return type("Counting", (protocol,), {"data_received": data_received})
+    @property
+    def open(self) -> int:
+        """How many connections are open."""
+        return len(self.bounds.open)
 
     async def app(self, scope, receive, send) -> None:
         """Read the whole body and answer with its length; /early answers before, /wait on demand, /large with a large body."""
@@ -102,7 +96,7 @@ class Server:
 
     async def connect(self) -> Peer:
         """Open a connection."""
-        peer = Peer(*await asyncio.open_connection(*self.listener.getsockname()))
+        peer = Peer(*await asyncio.open_connection(*self.address))
         self.peers.append(peer)
         return peer
 
@@ -111,17 +105,14 @@ class Server:
 async def serving(settings: Settings = SMALL):
     """Run a server."""
     server = Server(settings)
-    server.server.capture_signals = contextlib.nullcontext
-    running = asyncio.create_task(server.server.serve(sockets=[server.listener]))
+    await server.front.start(server.listening)
     try:
         yield server
     finally:
         server.gate.set()
         for peer in server.peers:
             peer.writer.close()
-        server.server.should_exit = True
-        await running
-        server.listener.close()
+        await server.front.stop()
 
 
 async def until(holds) -> None:

@@ -50,6 +50,7 @@ GOOD = {
     "number_digits_max": ("40", 40),
     "decompression_ratio_max": ("50", 50),
     "call_bytes_max": ("65536", 65_536),
+    "bytes_under_way_max": ("2000000", 2_000_000),
     "key_ingest_per_second": ("100", 100),
     "key_calls_per_second": ("10", 10),
     "failed_keys_per_minute": ("6", 6),

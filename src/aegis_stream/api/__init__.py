@@ -1,8 +1,9 @@
 """The REST API: a handler decodes a request, calls one use case of `control`, and shows what it returns.
 
-app.py            the application: hot path, routes, health, metrics
-connection.py     one client's connection: limits on heads, idle and slow clients
-ingest.py         the hot path: events in, as a bare ASGI handler
+app.py            the routes put together, health, metrics
+reception.py      each request by its head: ingest, or the routes
+ingest.py         the hot path: events in
+ingest_body.py    the body of an ingest request, cut into events
 scopes.py         who may call what: one table, checked first
 destinations.py   forwarding destinations
 replays.py        replays

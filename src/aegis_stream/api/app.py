@@ -1,10 +1,10 @@
-"""The ASGI application: the hot path in front, the routes behind, and the mapping of errors to HTTP."""
+"""The API put together: the front door's reception, the routes behind it, and the one place where errors become HTTP."""
 
 import asyncio
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+import msgspec
 from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
@@ -13,54 +13,34 @@ from aegis_stream import __version__
 from aegis_stream.control import destinations as destination_control
 from aegis_stream.control.audit import RefusalLog
 from aegis_stream.errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
+from aegis_stream.front.gateway import Gateway
+from aegis_stream.front.shares import Shares
 from aegis_stream.telemetry import METRICS, place_of
 
 from . import dead_letters, deliveries, destinations, events, organizations, replays
-from .ingest import IngestEndpoint, Receive, RequestBounds, Send
+from .ingest import IngestEndpoint, org_of
+from .ingest_body import RequestBounds
 from .openapi import docs_page, make_document
-from .problems import plain_problem, problem_of
+from .problems import Parts, answer_of, plain_problem, problem_of
+from .reception import ApiReception
 from .scopes import before_request, check_rights, gate, queries_of
 from .service import Service, control_of, service_of
 
 AnyRequest = Request[Any, Any, Any]
+SAFE_HEADERS = (
+    (
+        b"cache-control",
+        b"no-store",
+    ),  # keys, events and configurations: nothing between us and the client keeps them
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+"""Headers of every answer of the routes that does not say otherwise."""
+DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
-@dataclass(slots=True)
-class Application:
-    """What the server calls: ingest goes straight to its endpoint, everything else to the framework.
-
-    Args:
-        only: the paths that this listener serves; None for all but the hidden ones.
-        hidden: paths that another listener serves.
-    """
-
-    ingest: IngestEndpoint
-    routes: Litestar
-    only: frozenset[str] | None = None
-    hidden: frozenset[str] = frozenset()
-
-    def split_metrics(self) -> "tuple[Application, Application]":
-        """Return the application without /metrics, and one that serves nothing else (but health)."""
-        public = Application(self.ingest, self.routes, hidden=frozenset({"/metrics"}))
-        return public, Application(
-            self.ingest, self.routes, only=frozenset({"/metrics", "/healthz", "/readyz"})
-        )
-
-    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
-        """Serve one ASGI connection."""
-        if scope["type"] == "http":
-            path = scope["path"]
-            if path in self.hidden or (self.only is not None and path not in self.only):
-                scope = {**scope, "path": "/not-served-here", "raw_path": b"/not-served-here"}
-            org_id = self.ingest.org_of(scope)
-            if org_id is not None:
-                await self.ingest(org_id, scope, receive, send)
-                return
-        await self.routes(scope, receive, send)  # type: ignore[arg-type] # two spellings of ASGI's types
-
-
-def create_app(service: Service) -> Application:
-    """Build the application."""
+def create_app(service: Service) -> Litestar:
+    """Put the routes together: every call but ingest."""
     routes = Litestar(
         route_handlers=[*DOCUMENTED, healthz, readyz, metrics, docs, openapi_json],
         state=State({"service": service}),
@@ -81,23 +61,45 @@ def create_app(service: Service) -> Application:
     check_rights(routes)
     routes.state["queries"] = queries_of(routes)
     service.control.access.refusals = RefusalLog(service.control)
-    return Application(make_ingest(service), routes)
+    return routes
 
 
-def make_ingest(service: Service) -> IngestEndpoint:
-    """Build the hot path."""
+def make_reception(
+    service: Service,
+    routes: Litestar,
+    shares: Shares,
+    *,
+    only: frozenset[str] | None = None,
+    hidden: frozenset[str] = frozenset(),
+) -> ApiReception:
+    """Put what the front door leads to together.
 
-    def on_bug(path: str, error: Exception) -> tuple[int, dict[str, str], bytes]:
+    Args:
+        only: the paths that this listener serves; None for all, with ingest.
+        hidden: paths that another listener serves.
+    """
+    settings = service.control.settings
+
+    def on_bug(path: str, error: BaseException | None) -> Parts:
         return _bug_problem(service, path, error)
 
-    settings = service.control.settings
     bounds = RequestBounds(
         settings.ingest.request_bytes_max,
         settings.ingest.request_events_max,
-        settings.api.body_timeout_seconds,
         settings.ingest.decompression_ratio_max,
     )
-    return IngestEndpoint(service.control.access, service.control.ingest, service.counts, on_bug, bounds)
+    ingest = IngestEndpoint(
+        service.control.access, service.control.ingest, service.counts, on_bug, bounds, shares
+    )
+    return ApiReception(
+        ingest=ingest if only is None else None,
+        gateway=Gateway(routes, lambda path, error: answer_of(on_bug(path, error)), SAFE_HEADERS),
+        shares=shares,
+        trusted_proxies=settings.api.trusted_proxies,
+        call_bytes_max=settings.api.call_bytes_max,
+        only=only,
+        hidden=hidden,
+    )
 
 
 DOCUMENTED = [
@@ -157,18 +159,27 @@ async def metrics(request: AnyRequest) -> str:
 
 
 @get("/docs", include_in_schema=False, media_type="text/html", sync_to_thread=False)
-def docs() -> Response[str]:
+def docs() -> Response[bytes]:
     """Show the documentation of the API; it loads nothing from other hosts."""
-    policy = "default-src 'none'; style-src 'unsafe-inline'"
-    return Response(
-        docs_page(document()), media_type="text/html", headers={"content-security-policy": policy}
-    )
+    headers = {"content-security-policy": DOCS_POLICY, "cache-control": "public, max-age=300"}
+    return Response(_docs_bytes(), media_type="text/html", headers=headers)
 
 
 @get("/openapi.json", include_in_schema=False, sync_to_thread=False)
-def openapi_json() -> dict[str, Any]:
+def openapi_json() -> Response[bytes]:
     """Return the OpenAPI document."""
-    return document()
+    headers = {"cache-control": "public, max-age=300"}
+    return Response(_document_bytes(), media_type="application/json", headers=headers)
+
+
+@cache
+def _docs_bytes() -> bytes:
+    return docs_page(document()).encode()
+
+
+@cache
+def _document_bytes() -> bytes:
+    return msgspec.json.encode(document())
 
 
 def _ours(_: AnyRequest, error: AegisError) -> Response[bytes]:
@@ -196,7 +207,7 @@ def _frameworks(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     }.get(error.status_code, ("request", "Request rejected", str(error.detail)[:200]))
     status, headers, body = plain_problem(error.status_code, code, title, detail)
     headers |= dict(error.headers or {})
-    if "allow" in headers and IngestEndpoint.org_of({"method": "POST", "path": path.rstrip("/")}) is not None:
+    if "allow" in headers and org_of("POST", path) is not None:
         headers["allow"] += ", POST"  # the framework does not know the ingest call in front of it
     return _response((status, headers, body))
 
@@ -213,10 +224,15 @@ def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
     return _response(_bug_problem(service_of(request), request.url.path, error))
 
 
-def _bug_problem(service: Service, path: str, error: Exception) -> tuple[int, dict[str, str], bytes]:
+def _bug_problem(
+    service: Service, path: str, error: BaseException | None
+) -> tuple[int, dict[str, str], bytes]:
     """Log an unexpected error: its kind and place, never its text, which may contain what a user sent."""
     service.telemetry.error(
-        "service.failed", path=path[:200], kind=type(error).__name__, place=place_of(error)
+        "service.failed",
+        path=path[:200],
+        kind=type(error).__name__ if error is not None else "no answer",
+        place=place_of(error) if error is not None else "",
     )
     return plain_problem(
         500,

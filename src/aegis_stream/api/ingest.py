@@ -1,156 +1,235 @@
 """The hot path: POST /api/orgs/{org_id}/events (step 1).
 
-A bare ASGI handler in front of the framework: authenticate, read the body within its limits, split it into raw items, record
-them, answer. The bytes of an item are stored as sent; they are decoded once, to read the fields of the envelope.
+Requests arrive here straight from the front door: authenticate, split the body into raw items, record them, answer. The bytes of
+an item are stored as sent; they are decoded once, to read the fields of the envelope. A small request needs no task; a large
+one lets others run every few milliseconds.
 """
 
 import asyncio
-import zlib
-from collections.abc import Awaitable, Callable, MutableMapping
-from dataclasses import dataclass
-from typing import Any
+import hashlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl
 
 import msgspec
-import zstandard
 
 from aegis_stream import PRODUCT
 from aegis_stream.control.access import Access
+from aegis_stream.control.caller import Principal
 from aegis_stream.control.rejected import invalid
 from aegis_stream.domain.organization import Scope
-from aegis_stream.errors import (
-    AegisError,
-    FieldProblem,
-    Invalid,
-    Malformed,
-    TooLarge,
-    Unavailable,
-    Unsupported,
-)
-from aegis_stream.pipeline.ingest import Ingest, Recorded
+from aegis_stream.errors import AegisError, FieldProblem, Invalid
+from aegis_stream.front.answer import Answer, make_answer
+from aegis_stream.front.connection import Connection
+from aegis_stream.front.contract import Admitted, Decision
+from aegis_stream.front.head import Head
+from aegis_stream.front.shares import Shares
+from aegis_stream.pipeline.ingest import Check, Ingest, Recorded
 
 from .counts import IngestCounts
-from .problems import problem_of
+from .ingest_body import RequestBounds, count_items, decompress, encoding_of, is_lines, split
+from .problems import Parts, answer_of
 
-RATIO_FROM_BYTES = 1024 * 1024
-"""Up to this decompressed size a body may have any compression ratio."""
-ZSTD_STEP_BYTES = 256
-"""Compressed bytes per step: a block of 4 bytes may become 128 KiB, so a step yields 8 MiB at most."""
-JSON_TYPES = frozenset({"application/json", ""})
-LINES_TYPES = frozenset(
-    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
-)
+SMALL_BYTES = 64 * 1024
+"""A body up to this size is checked at once: a hundred ordinary events, a few hundred microseconds."""
+TURN_S = 0.005
+"""How long a large request is worked on before others get their turn, seconds."""
+LARGE_AT_ONCE = 4
+"""Large requests that are worked on at the same time; the bodies of the others wait, and are counted."""
+PATH = "/api/orgs/", "/events"
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-
-Problem = tuple[int, dict[str, str], bytes]
-"""Status, headers and body of an error."""
-
-_decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encode = msgspec.json.encode
 _OUR_AGENT = f"{PRODUCT}/".encode()
-_JSON_HEADERS = [(b"content-type", b"application/json")]
+_JSON = ((b"content-type", b"application/json"),)
+_ONE_ACCEPTED = make_answer(202, _JSON, b'{"accepted":1,"duplicates":0,"rejected":[]}')
 
 
 @dataclass(frozen=True, slots=True)
-class RequestBounds:
-    """Limits of a request in size and time; the settings give the reasons.
+class Plan:
+    """What the head of an ingest request says; kept with it, because most clients send the same head again.
 
     Args:
-        bytes_max: of the body, before and after decompression.
-        events_max: in one request.
-        timeout_s: longest time for the body to arrive, seconds.
-        ratio_max: most bytes that one compressed byte may become, in bodies longer than RATIO_FROM_BYTES.
+        digest: of the key's text, None where the Authorization header is missing or odd.
+        encoding: how the body is compressed, "" for not at all.
+        relayed: it comes from a delivery of this product.
+        error: why the request is refused whoever sends it.
     """
 
-    bytes_max: int
-    events_max: int
-    timeout_s: float
-    ratio_max: int
+    org_id: str
+    authorization: str | None
+    digest: bytes | None
+    lines: bool = False
+    encoding: str = ""
+    relayed: bool = False
+    error: AegisError | None = None
+
+
+def org_of(method: str, path: str) -> str | None:
+    """Return the organization named in the path if this is an ingest request, else None."""
+    begin, end = PATH
+    if method != "POST" or not path.endswith(end) or not path.startswith(begin):
+        return None
+    org_id = path[len(begin) : -len(end)]
+    return org_id if org_id and "/" not in org_id else None
+
+
+def plan_of(head: Head, org_id: str) -> Plan:
+    """Read what matters of a head."""
+    named = head.named
+    sent = named.get(b"authorization")
+    authorization = sent.decode("latin-1") if sent is not None else None
+    digest = hashlib.sha256(sent[7:]).digest() if sent is not None and sent.startswith(b"Bearer ") else None
+    try:
+        if head.query:
+            _refuse_query(head.query)
+        return Plan(
+            org_id,
+            authorization,
+            digest,
+            is_lines(named.get(b"content-type", b"")),
+            encoding_of(named.get(b"content-encoding", b"")),
+            named.get(b"user-agent", b"").startswith(_OUR_AGENT),
+        )
+    except AegisError as error:
+        return Plan(org_id, authorization, digest, error=error)
+
+
+def _refuse_query(query: bytes) -> None:
+    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)] or ["?"]
+    raise Invalid(
+        f"{names[0][:100]} is not a query parameter of this call, which has none: leave it out",
+        problems=tuple(
+            FieldProblem(name[:100], "is not a query parameter of this call") for name in names[:10]
+        ),
+    )
 
 
 @dataclass(slots=True)
 class IngestEndpoint:
-    """Answers ingest requests; `org_of` tells whether a request is one of them.
+    """Answers ingest requests.
 
     Args:
-        on_bug: called with path and error when something raises that must not; returns the answer.
+        on_bug: told of what must not happen: (path, error) → the answer.
     """
 
     access: Access
     ingest: Ingest
     counts: IngestCounts
-    on_bug: Callable[[str, Exception], Problem]
+    on_bug: Callable[[str, Exception], Parts]
     bounds: RequestBounds
+    shares: Shares
+    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+    _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
-    @staticmethod
-    def org_of(scope: MutableMapping[str, Any]) -> str | None:
-        """Return the organization named in the path if this is an ingest request, else None."""
-        path: str = scope["path"]
-        if scope["method"] != "POST" or not path.endswith("/events") or not path.startswith("/api/orgs/"):
-            return None
-        org_id = path[10:-7]
-        return org_id if org_id and "/" not in org_id else None
+    def admit(self, head: Head, org_id: str, client: str) -> Decision | Awaitable[Decision]:
+        """Decide about a request by its head: who calls, and may they."""
+        plan = head.note if isinstance(head.note, Plan) else plan_of(head, org_id)
+        head.note = plan
+        principal = self.access.remembered(plan.digest) if plan.digest is not None else None
+        if principal is None:
+            return self._admit_unknown(plan, client)
+        return self._admit(plan, principal)
 
-    async def __call__(
-        self, org_id: str, scope: MutableMapping[str, Any], receive: Receive, send: Send
-    ) -> None:
-        """Answer one request: 202, or a problem."""
+    async def _admit_unknown(self, plan: Plan, client: str) -> Decision:
         try:
-            status, headers, body = 202, _JSON_HEADERS, await self._take(org_id, scope, receive)
-        except AegisError as error:
-            status, named, body = problem_of(error)
-            headers = [(name.encode(), value.encode()) for name, value in named.items()]
-            if isinstance(error, TooLarge | Unavailable):
-                headers.append((b"connection", b"close"))  # the rest of the body is not read
-        except Exception as error:  # noqa: BLE001 - the last resort: logged, and answered as an internal error
-            status, named, body = self.on_bug(scope["path"], error)
-            headers = [(name.encode(), value.encode()) for name, value in named.items()]
-        self.counts.answered(status)
-        await send(
-            {
-                "type": "http.response.start",
-                "status": status,
-                "headers": [*headers, (b"content-length", b"%d" % len(body))],
-            }
-        )
-        await send({"type": "http.response.body", "body": body})
-
-    async def _take(self, org_id: str, scope: MutableMapping[str, Any], receive: Receive) -> bytes:
-        headers: dict[bytes, bytes] = dict(scope["headers"])
-        authorization, length = headers.get(b"authorization"), headers.get(b"content-length")
-        client = scope.get("client")
-        principal = await self.access.authorize(
-            authorization.decode("latin-1") if authorization is not None else None,
-            org_id,
-            Scope.INGEST,
-            client[0] if client else None,
-        )
-        self.access.admit(principal)
-        media = headers.get(b"content-type", b"").decode("latin-1").partition(";")[0].strip().lower()
-        if media not in JSON_TYPES and media not in LINES_TYPES:
-            raise Unsupported(
-                f"Content-Type {media[:100]!r} is not supported: send application/json or application/x-ndjson"
+            principal = await self.access.authorize(
+                plan.authorization, plan.org_id, Scope.INGEST, client or None
             )
-        bounds = self.bounds
-        if length is not None and length.isdigit() and int(length) > bounds.bytes_max:
-            raise _body_too_large(bounds)
-        body = await read_body(receive, bounds)
-        if b"content-encoding" in headers:
-            body = _decompress(body, headers[b"content-encoding"], bounds)
-        items = _split(body, bounds, lines=media in LINES_TYPES)
-        relayed = headers.get(b"user-agent", b"").startswith(_OUR_AGENT)
-        recorded = await self.ingest.record(
-            principal.organization_no, principal.org_id, items, relayed=relayed
-        )
-        self.counts.recorded(recorded.accepted, recorded.duplicates, len(recorded.rejected))
-        if not recorded.accepted and not recorded.duplicates:
-            raise invalid(recorded, single=len(items) == 1)
-        return answer(recorded)
+        except AegisError as error:
+            return self._problem(error)
+        except Exception as error:  # noqa: BLE001 - the last resort
+            return answer_of(self.on_bug("/events", error))
+        return self._admit(plan, principal)
+
+    def _admit(self, plan: Plan, principal: Principal) -> Decision:
+        try:
+            principal.require(plan.org_id, Scope.INGEST)
+            self.access.admit(principal)
+            if plan.error is not None:
+                raise plan.error
+        except AegisError as error:
+            return self._problem(error)
+
+        def serve(body: bytes, connection: Connection) -> None:
+            self._serve(plan, principal, body, connection)
+
+        return Admitted(self.shares.holder(principal.org_id), self.bounds.bytes_max, serve)
+
+    def _serve(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
+        """Record a small request at once, a large one in a task."""
+        if plan.encoding or len(body) > SMALL_BYTES:
+            task = asyncio.get_running_loop().create_task(
+                self._serve_large(plan, principal, body, connection)
+            )
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+            return
+        try:
+            check = self.ingest.check(principal.org_id, relayed=plan.relayed)
+            for index, item in enumerate(split(body, self.bounds, lines=plan.lines)):
+                check.take(index, item)
+            self._record(principal, check, connection)
+        except Exception as error:  # noqa: BLE001 - an answer in any case
+            connection.answer(self._failure(error))
+
+    async def _serve_large(
+        self, plan: Plan, principal: Principal, body: bytes, connection: Connection
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            async with self._large:
+                if plan.encoding:
+                    body = await asyncio.to_thread(decompress, body, plan.encoding, self.bounds)
+                turn = loop.time()
+                for _ in count_items(body, self.bounds, lines=plan.lines):
+                    if loop.time() - turn > TURN_S:
+                        await asyncio.sleep(0)
+                        turn = loop.time()
+                check = self.ingest.check(principal.org_id, relayed=plan.relayed)
+                for index, item in enumerate(split(body, self.bounds, lines=plan.lines)):
+                    check.take(index, item)
+                    if loop.time() - turn > TURN_S:
+                        await asyncio.sleep(0)
+                        turn = loop.time()
+            self._record(principal, check, connection)
+        except Exception as error:  # noqa: BLE001 - an answer in any case
+            connection.answer(self._failure(error))
+
+    def _record(self, principal: Principal, check: Check, connection: Connection) -> None:
+        """Append what passed the check, and answer when it is stored."""
+        single = len(check.events) + len(check.rejected) == 1
+
+        def ended(result: Recorded | Exception) -> None:
+            if isinstance(result, Exception):
+                connection.answer(self._failure(result))
+                return
+            self.counts.recorded(result.accepted, result.duplicates, len(result.rejected))
+            if not result.accepted and not result.duplicates:
+                connection.answer(self._problem(invalid(result, single=single)))
+                return
+            self.counts.answered(202)
+            one = single and result.accepted == 1
+            connection.answer(_ONE_ACCEPTED if one else make_answer(202, _JSON, body_of(result)))
+
+        if check.events:
+            self.ingest.append(principal.organization_no, check, ended)
+        else:
+            ended(check.recorded(None))
+
+    def _failure(self, error: Exception) -> Answer:
+        if isinstance(error, AegisError):
+            return self._problem(error)
+        answer = answer_of(self.on_bug("/events", error))
+        self.counts.answered(answer.status)
+        return answer
+
+    def _problem(self, error: AegisError) -> Answer:
+        answer = answer_of(error)
+        self.counts.answered(answer.status)
+        return answer
 
 
-def answer(recorded: Recorded) -> bytes:
+def body_of(recorded: Recorded) -> bytes:
     """Write the 202 body."""
     return _encode(
         {
@@ -161,123 +240,4 @@ def answer(recorded: Recorded) -> bytes:
                 for index, one in recorded.rejected
             ],
         }
-    )
-
-
-async def read_body(receive: Receive, bounds: RequestBounds) -> bytes:
-    """Read a request body within its bounds.
-
-    Raises: TooLarge. Malformed when the client closed the connection or took too long.
-    """
-    message = await receive()
-    if message["type"] == "http.request" and not message.get("more_body"):
-        body: bytes = message.get("body", b"")
-        if len(body) > bounds.bytes_max:
-            raise _body_too_large(bounds)
-        return body
-    chunks: list[bytes] = []
-    size = 0
-    try:
-        async with asyncio.timeout(bounds.timeout_s):
-            while True:
-                if message["type"] == "http.disconnect":
-                    raise Malformed("the connection was closed before the end of the body")
-                chunks.append(message.get("body", b""))
-                size += len(chunks[-1])
-                if size > bounds.bytes_max:
-                    raise _body_too_large(bounds)
-                if not message.get("more_body"):
-                    return b"".join(chunks)
-                message = await receive()
-    except TimeoutError:
-        raise Malformed(
-            f"the body did not arrive within {bounds.timeout_s:g} s: send it without pauses"
-        ) from None
-
-
-def _split(body: bytes, bounds: RequestBounds, *, lines: bool) -> list[bytes]:
-    """Split a body into raw items. Raises: Malformed, TooLarge, Invalid."""
-    if lines:
-        items = [stripped for line in body.split(b"\n") if (stripped := line.strip())]
-    elif body.lstrip(b" \t\r\n")[:1] == b"[":
-        try:
-            items = [bytes(item) for item in _decode_items(body)]
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            reason = str(error).partition(" - at `$")[0]
-            raise Malformed(
-                f"the body is not a valid JSON array: {reason}", problems=(FieldProblem("", reason),)
-            ) from error
-    else:
-        items = [stripped] if (stripped := body.strip()) else []
-    if not items:
-        raise Invalid(
-            "the body contains no events: send a JSON object, an array or NDJSON",
-            problems=(FieldProblem("", "no events"),),
-        )
-    if len(items) > bounds.events_max:
-        raise TooLarge(
-            f"the request has {len(items)} events; the limit is {bounds.events_max}: send smaller batches"
-        )
-    return items
-
-
-def _decompress(body: bytes, encoding: bytes, bounds: RequestBounds) -> bytes:
-    """Decompress a body, stopping at the limit, so that a decompression bomb costs no more than a full request.
-
-    Raises: Malformed, Unsupported, TooLarge.
-    """
-    name = encoding.decode("latin-1").strip().lower()
-    if name in ("identity", ""):
-        return body
-    if name not in ("gzip", "zstd"):
-        raise Unsupported(
-            f"Content-Encoding {name[:100]!r} is not supported: send gzip, zstd or none",
-            code="unsupported-encoding",
-        )
-    by_ratio = max(RATIO_FROM_BYTES, len(body) * bounds.ratio_max)
-    most = min(bounds.bytes_max, by_ratio)
-    try:
-        if name == "gzip":
-            inflater = zlib.decompressobj(16 + zlib.MAX_WBITS)
-            whole = inflater.decompress(body, most + 1)
-            if len(whole) <= most and (not inflater.eof or inflater.unused_data):
-                raise Malformed(
-                    "the gzip body is truncated, or bytes follow its end: send one complete gzip member"
-                )
-        else:
-            whole = _unpack_zstd(body, most)
-    except (zlib.error, zstandard.ZstdError) as error:
-        raise Malformed(f"the body is not valid {name}: {error}") from error
-    if len(whole) > most == bounds.bytes_max:
-        raise _body_too_large(bounds)
-    if len(whole) > most:
-        raise TooLarge(
-            f"the body grows more than {bounds.ratio_max} times in decompression, the limit: send smaller batches, or compress less"
-        )
-    return whole
-
-
-def _unpack_zstd(body: bytes, most: int) -> bytes:
-    """Decompress zstd frames a few bytes at a time, so that a bomb is noticed before it grows. Raises: Malformed."""
-    whole, place = bytearray(), 0
-    window = max(
-        most, 1 << 23
-    )  # the window that every encoder may use by default (RFC 8878 section 3.1.1.1.2)
-    frame = zstandard.ZstdDecompressor(max_window_size=window).decompressobj()
-    while place < len(body) and len(whole) <= most:
-        piece = body[place : place + ZSTD_STEP_BYTES]
-        whole += frame.decompress(piece)
-        place += len(piece)
-        if frame.eof:
-            place -= len(frame.unused_data)
-            if place < len(body):
-                frame = zstandard.ZstdDecompressor(max_window_size=window).decompressobj()
-    if len(whole) <= most and not frame.eof:
-        raise Malformed("the zstd body is truncated: send the complete body again")
-    return bytes(whole)
-
-
-def _body_too_large(bounds: RequestBounds) -> TooLarge:
-    return TooLarge(
-        f"the body is larger than {bounds.bytes_max} bytes, the limit before and after decompression: send smaller batches"
     )

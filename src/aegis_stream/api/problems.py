@@ -17,6 +17,7 @@ from aegis_stream.errors import (
     Unavailable,
     Unsupported,
 )
+from aegis_stream.front.answer import Answer, make_answer
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "https://aegis-audit-stream.invalid/problems/"
@@ -74,3 +75,13 @@ def plain_problem(status: int, code: str, title: str, detail: str) -> tuple[int,
     """Return status, headers and body for an error that is not an AegisError, such as an unknown path."""
     body: Any = Problem(TYPE_BASE + code, title, status, detail)
     return status, {"content-type": MEDIA_TYPE}, msgspec.json.encode(body)
+
+
+Parts = tuple[int, dict[str, str], bytes]
+"""Status, headers and body of an error."""
+
+
+def answer_of(error: AegisError | Parts) -> Answer:
+    """Return the answer of the front door to an error."""
+    status, headers, body = problem_of(error) if isinstance(error, AegisError) else error
+    return make_answer(status, [(name.encode(), value.encode()) for name, value in headers.items()], body)

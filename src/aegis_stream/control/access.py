@@ -106,7 +106,7 @@ class Access:
     limits: AccessLimits = field(default_factory=lambda: AccessLimits.of(RateSettings()))
     refusals: RefusalListener | None = field(default=None, repr=False)
     on_guess: Callable[[str, str], None] | None = field(default=None, repr=False)
-    _known: dict[str, tuple[Micros, Principal]] = field(default_factory=dict, repr=False)
+    _known: dict[bytes, tuple[Micros, Principal]] = field(default_factory=dict, repr=False)
     _ingest: Buckets[str] = field(init=False, repr=False)
     _calls: Buckets[str] = field(init=False, repr=False)
     _failures: Buckets[str] = field(init=False, repr=False)
@@ -139,6 +139,15 @@ class Access:
             raise
         return principal
 
+    def remembered(self, digest: bytes) -> Principal | None:
+        """Return who calls with a key that opened a moment ago; None where the store must be asked.
+
+        Args:
+            digest: SHA-256 of the key's text.
+        """
+        known = self._known.get(digest)
+        return known[1] if known is not None and 0 <= self.clock.now() - known[0] < REMEMBER_US else None
+
     async def principal(self, authorization: str | None, address: str | None = None) -> Principal:
         """Return who calls.
 
@@ -147,29 +156,28 @@ class Access:
             address: where the call comes from; None where it cannot be limited.
         Raises: Unauthenticated. Limited after too many wrong keys from there. Unavailable when the store cannot be asked.
         """
-        token = _token_of(authorization)
+        digest = hashlib.sha256(_token_of(authorization).encode()).digest()
         now = self.clock.now()
-        known = self._known.get(token)
+        known = self._known.get(digest)
         if known is not None:
             if 0 <= now - known[0] < REMEMBER_US:
                 return known[1]
         else:  # a key that was good before is no guess: others behind the same address must not be able to lock it out
             self._refuse_guesses(address, now)
-        digest = hashlib.sha256(token.encode()).digest()
         key = await self.keys.key_by_digest(digest)
         if key is None or not hmac.compare_digest(key.digest, digest):
-            self._known.pop(token, None)
+            self._known.pop(digest, None)
             self._count_guess(address, now, "API key")
             raise _unknown_key()
         principal = Principal(key.organization_no, key.org_id, key.scope, key.key_id, key.name)
         if key.expires_at is not None and key.expires_at <= now:
-            self._known.pop(token, None)
+            self._known.pop(digest, None)
             self._count_guess(address, now, "expired API key")
             await self._tell(Refusal(principal, "expired", address))
             raise _unknown_key()
         if len(self._known) >= REMEMBERED_MAX:
             self._known.clear()
-        self._known[token] = (now, principal)
+        self._known[digest] = (now, principal)
         return principal
 
     def require_operator(self, authorization: str | None, address: str | None = None) -> None:
@@ -207,8 +215,8 @@ class Access:
 
     def forget(self, key_id: str) -> None:
         """Stop accepting a remembered key: it was revoked or changed in this process; other processes notice within a second."""
-        for token in [token for token, (_, one) in self._known.items() if one.key_id == key_id]:
-            del self._known[token]
+        for digest in [digest for digest, (_, one) in self._known.items() if one.key_id == key_id]:
+            del self._known[digest]
 
     def _refuse_guesses(self, address: str | None, now: Micros) -> None:
         wait_us = self._failures.wait(_network_of(address), now) if address is not None else 0.0

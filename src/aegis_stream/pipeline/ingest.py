@@ -3,6 +3,8 @@
 `record` returns only after the transaction with the events is committed and synced: whoever answers 202 may do so now.
 """
 
+import asyncio
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
@@ -34,6 +36,42 @@ class Recorded:
     appended: Appended | None
 
 
+class Check:
+    """Items on their way from bytes to events, one after the other, so that a caller may pause between two of them."""
+
+    __slots__ = ("_limits", "_make_id", "_now", "_org_id", "_reserved", "events", "indexes", "rejected")
+
+    def __init__(self, ingest: "Ingest", org_id: OrganizationId, *, reserved: bool, relayed: bool) -> None:
+        self.events: list[NewEvent] = []
+        self.indexes: list[int] = []
+        self.rejected: list[tuple[int, Rejection]] = []
+        self._limits, self._org_id, self._reserved = ingest.limits, org_id, reserved
+        self._now = ingest.clock.now()
+        self._make_id = None if relayed else ingest.make_id
+
+    def take(self, index: int, item: bytes) -> None:
+        """Check one item; `index` is its place in the request."""
+        parsed = parse_event(
+            item, self._org_id, self._now, self._make_id, reserved=self._reserved, limits=self._limits
+        )
+        if isinstance(parsed, NewEvent):
+            self.events.append(parsed)
+            self.indexes.append(index)
+        else:
+            self.rejected.append((index, parsed))
+
+    def recorded(self, appended: Appended | None) -> Recorded:
+        """Return what became of the items; None when none was valid."""
+        if appended is None:
+            return Recorded(0, 0, self.rejected, self.events, None)
+        for place, sequence in appended.conflicts.items():
+            message = f"belongs to event {sequence}, which has another body: send this event with a new id"
+            rejection = Rejection(self.events[place].event_id, "event.id", message, "conflict")
+            self.rejected.append((self.indexes[place], rejection))
+        self.rejected.sort(key=lambda one: one[0])
+        return Recorded(appended.added, len(appended.duplicates), self.rejected, self.events, appended)
+
+
 @dataclass(slots=True)
 class Ingest:
     """Takes events for any organization; one instance a process.
@@ -58,54 +96,75 @@ class Ingest:
         items: Seq[bytes],
         *,
         reserved: bool = False,
-        relayed: bool = False,
     ) -> Recorded:
         """Check items, append the valid ones, wake the workers.
 
         Args:
             items: one JSON document each.
             reserved: the items come from the service itself.
-            relayed: the items come from a delivery of this product. They must have ids, which a loop runs into as
-                duplicates; with new ids it would never end.
         Raises: Unavailable, and then nothing is stored.
         """
-        now = self.clock.now()
-        events: list[NewEvent] = []
-        indexes: list[int] = []
-        rejected: list[tuple[int, Rejection]] = []
-        make_id = None if relayed else self._make_id
+        check = self.check(org_id, reserved=reserved)
         for index, item in enumerate(items):
-            parsed = parse_event(item, org_id, now, make_id, reserved=reserved, limits=self.limits)
-            if isinstance(parsed, NewEvent):
-                events.append(parsed)
-                indexes.append(index)
-            else:
-                rejected.append((index, parsed))
-        if not events:
-            return Recorded(0, 0, rejected, events, None)
-        appended = await self._append(organization_no, events)
-        if appended.added:
-            self.notifier.notify(organization_no, appended.head)
-        for place, sequence in appended.conflicts.items():
-            message = f"belongs to event {sequence}, which has another body: send this event with a new id"
-            rejected.append(
-                (indexes[place], Rejection(events[place].event_id, "event.id", message, "conflict"))
-            )
-        rejected.sort(key=lambda one: one[0])
-        return Recorded(appended.added, len(appended.duplicates), rejected, events, appended)
+            check.take(index, item)
+        if not check.events:
+            return check.recorded(None)
+        done: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
 
-    async def _append(self, organization_no: OrganizationNo, events: list[NewEvent]) -> Appended:
+        def ended(result: Recorded | Exception) -> None:
+            if done.done():
+                return
+            if isinstance(result, Exception):
+                done.set_exception(result)
+            else:
+                done.set_result(result)
+
+        self.append(organization_no, check, ended)
+        return await done
+
+    def check(self, org_id: OrganizationId, *, reserved: bool = False, relayed: bool = False) -> Check:
+        """Begin to check the items of a request.
+
+        Args:
+            reserved: the items come from the service itself.
+            relayed: the items come from a delivery of this product. They must have ids, which a loop runs into as
+                duplicates; with new ids it would never end.
+        """
+        return Check(self, org_id, reserved=reserved, relayed=relayed)
+
+    def append(
+        self, organization_no: OrganizationNo, check: Check, ended: Callable[[Recorded | Exception], None]
+    ) -> None:
+        """Append the events that passed a check, at least one, and wake the workers.
+
+        Args:
+            ended: called once with what became of the items, later, or with why nothing is stored (Unavailable).
+        """
+        events = check.events
         size = sum([len(event.body) for event in events])
         if self._queued_bytes + size > self.queue_bytes_max and self._queued_bytes:
-            raise Unavailable(
-                "too many events are waiting to be stored: send them again later",
-                code="ingest-queue-full",
-            )
+            message = "too many events are waiting to be stored: send them again later"
+            ended(Unavailable(message, code="ingest-queue-full"))
+            return
         self._queued_bytes += size
-        try:
-            return await self.log.append(organization_no, events, self.clock.now())
-        finally:
-            self._queued_bytes -= size
 
-    def _make_id(self) -> EventId:
+        def appended(done: "asyncio.Future[Appended]") -> None:
+            self._queued_bytes -= size
+            if done.cancelled():
+                ended(Unavailable("the store is closing", code="store-unwritable"))
+                return
+            error = done.exception()
+            if error is not None:
+                ended(error if isinstance(error, Exception) else Unavailable(str(error)))
+                return
+            result = done.result()
+            if result.added:
+                self.notifier.notify(organization_no, result.head)
+            ended(check.recorded(result))
+
+        waiting = self.log.append(organization_no, events, self.clock.now())
+        asyncio.ensure_future(waiting).add_done_callback(appended)
+
+    def make_id(self) -> EventId:
+        """Return an id for an event that has none."""
         return EventId(new_id(EVENT_PREFIX, self.clock.now(), self.random.random_bytes(RANDOM_BYTES)))

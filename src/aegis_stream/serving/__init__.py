@@ -3,6 +3,6 @@
 worker   `aegis worker`: delivers, and imports nothing of the API
 server   `aegis serve`: the API, with workers and further API processes under it
 api      a further API process
-http     an HTTP server on a listener
+http     the listeners of an API process
 process  how a process begins and ends
 """

@@ -1,13 +1,11 @@
 """A further API process under `aegis serve --api-processes N`."""
 
-import asyncio
 import os
 import socket
 from dataclasses import dataclass
 
 import uvloop
 
-from aegis_stream.api.app import create_app
 from aegis_stream.api.counts import IngestCounts, open_counts
 from aegis_stream.errors import Misconfigured
 from aegis_stream.settings import Settings
@@ -16,7 +14,7 @@ from aegis_stream.telemetry import Log
 from aegis_stream.wiring import Stores, make_log, open_stores
 from aegis_stream.wiring.service import make_service
 
-from .http import make_http
+from .http import make_listeners
 from .process import freeze, raise_rlimits, stop_on_end_of_input, stop_on_signals
 
 
@@ -67,15 +65,12 @@ async def _answer(
     stop = stop_on_signals()
     stop_on_end_of_input(stop)
     notifier = open_notifier(stores.location)
-    app = create_app(make_service(settings, stores, telemetry, notifier, counts))
-    if settings.telemetry.metrics_port:
-        app, _ = app.split_metrics()  # the supervisor alone listens there, and sums up for all
-    server = make_http(app, settings.api)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(server.serve(sockets=[listener]))
-        freeze()
-        telemetry.info("api.started", number=slot, pid=os.getpid())
-        await stop.wait()
-        server.should_exit = True
+    # The supervisor alone serves metrics where they have a port of their own, and sums up for all.
+    public, _ = make_listeners(make_service(settings, stores, telemetry, notifier, counts))
+    await public.start(listener)
+    freeze()
+    telemetry.info("api.started", number=slot, pid=os.getpid())
+    await stop.wait()
+    await public.stop()
     notifier.close()
     telemetry.info("api.stopped", number=slot, pid=os.getpid())

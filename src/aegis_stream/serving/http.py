@@ -1,38 +1,41 @@
-"""An HTTP server of ours on a listener."""
+"""The listeners of an API process: the front door, with the API behind it."""
 
-import contextlib
-from collections.abc import Iterator
-
-import uvicorn
-
-from aegis_stream.api.connection import bounded_http
+from aegis_stream.api.app import create_app, make_reception
+from aegis_stream.api.service import Service
+from aegis_stream.front.clients import network_of
+from aegis_stream.front.contract import Bounds
+from aegis_stream.front.listener import Listener
+from aegis_stream.front.shares import Shares
+from aegis_stream.sender.watch import Watch
 from aegis_stream.settings import ApiSettings
 
-
-class _Server(uvicorn.Server):
-    """uvicorn without its own signal handlers: they would end the process by the signal instead of with status 0."""
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
+METRICS_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
+"""What the listener for metrics serves."""
 
 
-def make_http(app: object, settings: ApiSettings) -> uvicorn.Server:
-    """Return an HTTP server for an ASGI application; its caller brings the listener."""
-    config = uvicorn.Config(
-        app,  # type: ignore[arg-type] # an ASGI application
-        loop="none",
-        http=bounded_http(settings),
-        interface="asgi3",
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        forwarded_allow_ips=[str(one) for one in settings.trusted_proxies],
-        timeout_graceful_shutdown=5,
-        limit_concurrency=None,
-        backlog=2048,
+def make_listeners(service: Service) -> tuple[Listener, Listener | None]:
+    """Return the listener for clients, and one for metrics where they have a port of their own."""
+    settings = service.control.settings
+    routes = create_app(service)
+    shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)
+
+    def listener(**paths: frozenset[str]) -> Listener:
+        return Listener(make_reception(service, routes, shares, **paths), bounds_of(settings.api, shares))
+
+    if not settings.telemetry.metrics_port:
+        return listener(), None
+    return listener(hidden=frozenset({"/metrics"})), listener(only=METRICS_PATHS)
+
+
+def bounds_of(settings: ApiSettings, shares: Shares) -> Bounds:
+    """Return what the connections of one listener may take, as configured."""
+    return Bounds(
+        shares,
+        Watch(settings.keep_alive_seconds),
+        network_of,
+        settings.header_bytes_max,
+        settings.headers_max,
+        settings.header_timeout_seconds,
+        settings.body_timeout_seconds,
+        settings.keep_alive_seconds,
     )
-    return _Server(config)

@@ -10,7 +10,6 @@ from pathlib import Path
 import uvloop
 
 from aegis_stream import __version__
-from aegis_stream.api.app import create_app
 from aegis_stream.api.counts import open_counts, share_counts
 from aegis_stream.errors import Misconfigured
 from aegis_stream.settings import Settings
@@ -20,7 +19,7 @@ from aegis_stream.telemetry import Log
 from aegis_stream.wiring import Stores, make_log, open_stores, remove_dead_workers
 from aegis_stream.wiring.service import make_service
 
-from .http import make_http
+from .http import make_listeners
 from .process import freeze, raise_rlimits, stop_on_signals
 
 
@@ -104,21 +103,15 @@ async def _serve(
     stop = stop_on_signals()
     notifier = open_notifier(stores.location)
     counts_fd = share_counts(serving.api_processes)
-    app = create_app(make_service(settings, stores, telemetry, notifier, open_counts(counts_fd, 0)))
-    metrics_server = None
-    if settings.telemetry.metrics_port:
-        app, metrics_app = app.split_metrics()
-        metrics_server = make_http(metrics_app, settings.api)
-    server = make_http(app, settings.api)
+    service = make_service(settings, stores, telemetry, notifier, open_counts(counts_fd, 0))
+    public, metrics = make_listeners(service)
     await remove_dead_workers(stores, telemetry)
     async with asyncio.TaskGroup() as tasks:
         for child in _children(serving, stores, telemetry, listeners, counts_fd):
             tasks.create_task(supervise(child, telemetry, stop))
-        if metrics_server is not None:
-            tasks.create_task(
-                metrics_server.serve(sockets=[_listen(serving.host, settings.telemetry.metrics_port)])
-            )
-        answering = tasks.create_task(server.serve(sockets=listeners[:1]))
+        if metrics is not None:
+            await metrics.start(_listen(serving.host, settings.telemetry.metrics_port))
+        await public.start(listeners[0])
         freeze()
         telemetry.info(
             "service.started", host=serving.host, port=listeners[0].getsockname()[1], workers=serving.workers
@@ -126,10 +119,9 @@ async def _serve(
         await stop.wait()
         for one in listeners[1:]:
             one.close()  # kept for children that are started again; now clients must not wait in their queues
-        server.should_exit = True
-        if metrics_server is not None:
-            metrics_server.should_exit = True
-        await answering
+        await public.stop()
+        if metrics is not None:
+            await metrics.stop()
     notifier.close()
     telemetry.info("service.stopped")
 

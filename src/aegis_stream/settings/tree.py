@@ -6,7 +6,6 @@ A group's attribute in `Settings` is its table in the TOML file: `settings.deliv
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
@@ -153,11 +152,12 @@ class ApiSettings:
 
     call_bytes_max: Annotated[int, Whole("AEGIS_CALL_BYTES_MAX", 16_384, 16_777_216)] = 1_000_000
     """Largest body in bytes of any call except ingest: 10,000 event ids in one redrive."""
-    trusted_proxies: Annotated[tuple[Network, ...], Networks("AEGIS_TRUSTED_PROXIES")] = (
-        ip_network("127.0.0.0/8"),
-        ip_network("::1/128"),
+    bytes_under_way_max: Annotated[int, Whole("AEGIS_BYTES_UNDER_WAY_MAX", 1_048_576, 17_179_869_184)] = (
+        64 * 1024 * 1024
     )
-    """Proxies whose X-Forwarded-For gives the client's address. Only those on this machine, because anybody can send the header."""
+    """Most bytes of bodies that are arriving and answers that are not read yet, of all clients; the holder of most gives way."""
+    trusted_proxies: Annotated[tuple[Network, ...], Networks("AEGIS_TRUSTED_PROXIES")] = ()
+    """Proxies whose X-Forwarded-For gives the client's address. None, because anybody can send the header."""
     connections_max: Annotated[int, Whole("AEGIS_CONNECTIONS_MAX", 16, 1_000_000)] = 4096
     """Most open connections; beyond it the longest idle one is closed. Below the usual limit of open files."""
     header_bytes_max: Annotated[int, Whole("AEGIS_HEADER_BYTES_MAX", 4096, 1_048_576)] = 32 * 1024

@@ -1,0 +1,86 @@
+"""What the front door leads to: ingest straight away, everything else by the ASGI application."""
+
+from collections.abc import Awaitable
+from dataclasses import dataclass
+
+from aegis_stream.front.answer import Answer
+from aegis_stream.front.clients import Network, client_of, network_of
+from aegis_stream.front.connection import Connection
+from aegis_stream.front.contract import Admitted, Decision
+from aegis_stream.front.gateway import Gateway
+from aegis_stream.front.head import Head, Refusal
+from aegis_stream.front.shares import Shares
+
+from .ingest import IngestEndpoint, org_of
+from .problems import answer_of, plain_problem
+
+_TITLES = {
+    400: "The request cannot be read",
+    405: "Method not allowed",
+    408: "Too slow",
+    413: "Too large",
+    417: "Expectation not supported",
+    431: "Head too large",
+    501: "Not supported",
+    503: "Not available now",
+    505: "HTTP version not supported",
+}
+
+
+@dataclass(slots=True)
+class ApiReception:
+    """Decides about every request by its head (port Reception).
+
+    Args:
+        ingest: the hot path; None where this listener does not serve it.
+        trusted_proxies: networks whose X-Forwarded-For is believed.
+        only: the paths that this listener serves; None for all but the hidden ones.
+        hidden: paths that another listener serves.
+    """
+
+    ingest: IngestEndpoint | None
+    gateway: Gateway
+    shares: Shares
+    trusted_proxies: tuple[Network, ...]
+    call_bytes_max: int
+    only: frozenset[str] | None = None
+    hidden: frozenset[str] = frozenset()
+
+    def admit(self, head: Head, connection: Connection) -> Decision | Awaitable[Decision]:
+        """Decide about a request by its head alone."""
+        client = connection.address
+        if self.trusted_proxies:
+            client = client_of(client, head.named.get(b"x-forwarded-for"), self.trusted_proxies)
+        path = head.path
+        tidy = "/" + "/".join(part for part in path.split("/") if part)  # as a router reads it
+        if self.ingest is not None and (org_id := org_of(head.method, path)) is not None:
+            return self.ingest.admit(head, org_id, client)
+        if (
+            not _is_plain(head.raw_path)
+            or tidy in self.hidden
+            or (self.only is not None and tidy not in self.only)
+        ):
+            return answer_of(
+                plain_problem(
+                    404, "no-such-path", "Not found", f"there is nothing at {path[:200]}: see /docs"
+                )
+            )
+
+        def serve(body: bytes, one: Connection) -> None:
+            self.gateway.begin(head, body, one, client)
+
+        return Admitted(self.shares.holder(network_of(client)), self.call_bytes_max, serve)
+
+    def refuse(self, refusal: Refusal) -> Answer:
+        """Return the answer to what the front door refuses by itself."""
+        status, headers, body = plain_problem(
+            refusal.status, refusal.code, _TITLES[refusal.status], refusal.detail
+        )
+        if status == 503:
+            headers["retry-after"] = "1"
+        return answer_of((status, headers, body))
+
+
+def _is_plain(raw_path: bytes) -> bool:
+    """Tell whether a path is spelled as a router would spell it: what it would tidy up is another path for a proxy."""
+    return raw_path == b"/" or (b"//" not in raw_path and not raw_path.endswith(b"/"))

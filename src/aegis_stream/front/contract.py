@@ -1,0 +1,69 @@
+"""What the front door asks of the application behind it, and what connections share."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from .answer import Answer
+from .head import Head, Refusal
+from .shares import Holder, Shares
+
+if TYPE_CHECKING:
+    from .connection import Connection
+
+
+class Admitted(NamedTuple):
+    """A request whose body may come.
+
+    Args:
+        holder: whom its bytes are counted for.
+        body_max: largest body, bytes.
+        serve: called once, with the whole body and the connection, which it answers then or later.
+    """
+
+    holder: Holder
+    body_max: int
+    serve: "Callable[[bytes, Connection], None]"
+
+
+Decision = Admitted | Answer
+"""The body may come, or the request is answered without it."""
+
+
+class Reception(Protocol):
+    """The application behind the front door."""
+
+    def admit(self, head: Head, connection: "Connection") -> Decision | Awaitable[Decision]:
+        """Decide about a request by its head alone; raises nothing."""
+        ...
+
+    def refuse(self, refusal: Refusal) -> Answer:
+        """Return the answer to what the front door refuses by itself."""
+        ...
+
+
+class Deadlines(Protocol):
+    """Looks at the deadlines of all connections now and then."""
+
+    def add(self, watched: "Connection") -> None:
+        """Begin to look."""
+        ...
+
+    def discard(self, watched: "Connection") -> None:
+        """Stop looking."""
+        ...
+
+
+@dataclass(slots=True)
+class Bounds:
+    """What the connections of one listener share, and how long each may take; times in seconds."""
+
+    shares: Shares
+    deadlines: Deadlines
+    network_of: Callable[[str], str]
+    header_bytes_max: int
+    headers_max: int
+    header_timeout_s: float
+    body_timeout_s: float
+    keep_alive_s: float
+    open: "set[Connection]" = field(default_factory=set)

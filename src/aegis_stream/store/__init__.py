@@ -1,6 +1,7 @@
 """The store: everything that outlives a process.
 
 log.py         the event log: append, pages            (port EventLog)
+append.py      how events get into it
 leases.py      workers, and the leases by which they serve
 nodes.py       which node a worker runs on
 ledger.py      settlements, retries, replays under way  (port Ledger)

@@ -6,8 +6,8 @@ from aegis_stream.domain.audit import ADMIN_DATASET, Actor, AdminAction, admin_e
 from aegis_stream.domain.ids import RANDOM_BYTES, OrganizationId, OrganizationNo, new_id
 from aegis_stream.ports import Clock, Random
 
+from .append import append_events
 from .database import Unit
-from .log import append_events
 
 EVENT_PREFIX = "adm"
 

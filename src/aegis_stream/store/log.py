@@ -1,8 +1,4 @@
-"""The event log in the database: append, and read on from a place (port EventLog).
-
-Positions: one number holds organization and sequence, org_no · 2^40 + sequence, so that one organization's events lie
-next to each other in the table, in order, and a page is one walk along it.
-"""
+"""The event log of every organization: reads it, and groups appends that wait (port EventLog)."""
 
 import asyncio
 import threading
@@ -11,34 +7,14 @@ from dataclasses import dataclass, field
 
 from aegis_stream.domain.delivery import Page
 from aegis_stream.domain.event import NewEvent
-from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
-from aegis_stream.domain.parsing import is_same_submission
+from aegis_stream.domain.ids import Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, LogEntry
 
-from .database import Database, Duplicate, HeadMoved, Lane, Unit, Value
+from .append import PendingAppend, append_batch
+from .database import Database, Lane, Unit
 
 RECORD_SEPARATOR = b"\x1e"
-EVENT_VALUES = 4
-"""Values of one event that is appended: id, dataset, decision, body."""
-CLOCK_STEP_US = 5 * 60 * SECOND
-"""How far ahead of the clock the newest time of receipt may lie before it is taken for wrong, microseconds.
-
-Within that, events get the time of the one before. Clocks of machines that share a store differ by less.
-"""
-
-
-@dataclass(slots=True)
-class _Append:
-    """One caller's events, waiting for the next commit; `done` tells where they are once they are durable.
-
-    Not frozen: making a frozen one costs twice as much, for each request.
-    """
-
-    organization_no: OrganizationNo
-    events: Seq[NewEvent]
-    now: Micros
-    done: "asyncio.Future[Appended]"
 
 
 class _Batch:
@@ -48,17 +24,17 @@ class _Batch:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()  # added to on the event loop, closed on the writer's thread
-        self._appends: list[_Append] = []
+        self._appends: list[PendingAppend] = []
         self._closed = False
 
-    def add(self, one: _Append) -> bool:
+    def add(self, one: PendingAppend) -> bool:
         """Add an append; False when it is too late."""
         with self._lock:
             if not self._closed:
                 self._appends.append(one)
             return not self._closed
 
-    def close(self) -> list[_Append]:
+    def close(self) -> list[PendingAppend]:
         """Take no more; return the same appends however often it is called."""
         with self._lock:
             self._closed = True
@@ -82,11 +58,11 @@ class StoredLog:
         Callers that wait at the same time share one transaction, one sync and one wake-up of the event loop.
         Raises: Unavailable, and then nothing is stored. After cancellation the events may or may not be stored.
         """
-        one = _Append(organization_no, events, now, asyncio.get_running_loop().create_future())
+        one = PendingAppend(organization_no, events, now, asyncio.get_running_loop().create_future())
         if not self._batch.add(one):
             batch = self._batch = _Batch()
             batch.add(one)
-            commit = self.db.submit(lambda unit: _append_batch(unit, batch.close()), Lane.APPEND)
+            commit = self.db.submit(lambda unit: append_batch(unit, batch.close()), Lane.APPEND)
             if commit.done():  # without threads a write is over when it begins
                 _tell(commit, batch)
             else:
@@ -107,7 +83,7 @@ class StoredLog:
         Raises: Unavailable.
         """
         return await self.db.read(
-            lambda unit: _read_page(unit, organization_no, (first, last), bytes_max, labels=labels)
+            lambda unit: read_page(unit, organization_no, (first, last), bytes_max, labels=labels)
         )
 
     async def heads(self) -> dict[OrganizationNo, int]:
@@ -143,30 +119,14 @@ class StoredLog:
 
         Where the clock was set back, events after the one returned may have an earlier time.
         """
-
-        def search(unit: Unit) -> int:
-            for first, last in _stretches(unit, organization_no, oldest, head):
-                found = _first_at(unit, organization_no, (first, last), at)
-                if found <= last:
-                    return found
-            return head + 1
-
-        return await self.db.read(search)
+        return await self.db.read(lambda unit: sequence_at(unit, organization_no, at, oldest, head))
 
     async def last_until(self, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
         """Return the sequence of the last event received at or before a time; oldest - 1 when there is none.
 
         Where the clock was set back, events before the one returned may have a later time.
         """
-
-        def search(unit: Unit) -> int:
-            for first, last in reversed(_stretches(unit, organization_no, oldest, head)):
-                found = _first_at(unit, organization_no, (first, last), Micros(at + 1)) - 1
-                if found >= first:
-                    return found
-            return oldest - 1
-
-        return await self.db.read(search)
+        return await self.db.read(lambda unit: last_until(unit, organization_no, at, oldest, head))
 
 
 def _tell(commit: "asyncio.Future[list[Appended]]", batch: _Batch) -> None:
@@ -187,79 +147,22 @@ def _tell(commit: "asyncio.Future[list[Appended]]", batch: _Batch) -> None:
             one.done.set_result(appended)
 
 
-def _append_batch(unit: Unit, appends: Seq[_Append]) -> list[Appended]:
-    """Append everything in a batch, organization by organization, in ascending order: the order in which all lock head rows."""
-    by_organization: dict[OrganizationNo, list[int]] = {}
-    for index, one in enumerate(appends):
-        by_organization.setdefault(one.organization_no, []).append(index)
-    if len(by_organization) == 1:
-        return _append_to_one(unit, appends)
-    results: dict[int, Appended] = {}
-    for _, indexes in sorted(by_organization.items()):
-        results.update(zip(indexes, _append_to_one(unit, [appends[index] for index in indexes]), strict=True))
-    return [results[index] for index in range(len(appends))]
+def sequence_at(unit: Unit, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
+    """Return the sequence of the first event received at or after a time; head + 1 when there is none."""
+    for first, last in _stretches(unit, organization_no, oldest, head):
+        found = _first_at(unit, organization_no, (first, last), at)
+        if found <= last:
+            return found
+    return head + 1
 
 
-def _append_to_one(unit: Unit, appends: Seq[_Append]) -> list[Appended]:
-    """Append to the log of one organization."""
-    try:
-        with unit.savepoint():
-            return _append_new(unit, appends[0].organization_no, appends)
-    except Duplicate:
-        return [_append_checked(unit, one) for one in appends]
-
-
-def _append_new(unit: Unit, organization_no: OrganizationNo, appends: Seq[_Append]) -> list[Appended]:
-    """Append in the belief that all ids are new: the unique index is the check, and it costs nothing extra. Raises: Duplicate."""
-    values: list[Value] = []
-    for one in appends:
-        for event in one.events:
-            values += (event.event_id, event.dataset, event.decision, event.body)
-    moved = append_events(unit, organization_no, values, appends[-1].now)
-    sequence = moved.head - len(values) // EVENT_VALUES
-    results = []
-    for one in appends:
-        results.append(Appended(sequence + 1, len(one.events), moved.head))
-        sequence += len(one.events)
-    return results
-
-
-def append_events(unit: Unit, organization_no: OrganizationNo, values: Seq[Value], now: Micros) -> HeadMoved:
-    """Append events to a log.
-
-    Args:
-        values: id, dataset, decision and body of each event, event after event.
-    Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.
-    """
-    moved = unit.append(organization_no, values, now, CLOCK_STEP_US)
-    if moved.step_sequence == moved.head - len(values) // EVENT_VALUES + 1:
-        unit.run("insert_clock_step", (organization_no, moved.step_sequence))
-    return moved
-
-
-def _append_checked(unit: Unit, one: _Append) -> Appended:
-    """Append where some ids are known already: look each one up, keep the new ones."""
-    organization_no = one.organization_no
-    seen: dict[str, tuple[int, str]] = {}
-    duplicates: dict[int, int] = {}
-    conflicts: dict[int, int] = {}
-    values: list[Value] = []
-    for index, event in enumerate(one.events):
-        row = unit.row("event_by_id", (organization_no, event.event_id))
-        known = (row[0], row[4]) if row is not None else seen.get(event.event_id)
-        if known is None:
-            values += (event.event_id, event.dataset, event.decision, event.body)
-            seen[event.event_id] = (-len(values) // EVENT_VALUES, event.body)
-        else:
-            (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]
-    head = append_events(unit, organization_no, values, one.now).head
-    added = len(values) // EVENT_VALUES
-    base = head - added
-    # Repeats within one request were noted by their place among the new ones, before sequences were known.
-    for found in (duplicates, conflicts):
-        for index, sequence in found.items():
-            found[index] = base - sequence if sequence < 0 else sequence
-    return Appended(base + 1, added, head, duplicates, conflicts)
+def last_until(unit: Unit, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
+    """Return the sequence of the last event received at or before a time; oldest - 1 when there is none."""
+    for first, last in reversed(_stretches(unit, organization_no, oldest, head)):
+        found = _first_at(unit, organization_no, (first, last), Micros(at + 1)) - 1
+        if found >= first:
+            return found
+    return oldest - 1
 
 
 def _stretches(unit: Unit, organization_no: OrganizationNo, oldest: int, head: int) -> list[tuple[int, int]]:
@@ -281,9 +184,10 @@ def _first_at(unit: Unit, organization_no: OrganizationNo, stretch: tuple[int, i
     return low
 
 
-def _read_page(
+def read_page(
     unit: Unit, organization_no: int, span: tuple[int, int], bytes_max: int, *, labels: bool
 ) -> Page:
+    """Read neighbouring events of a span of sequences, as many as `bytes_max` allows but at least one. Raises: Unavailable."""
     first, last = span
     while True:
         row = unit.row("page_size", (organization_no, first, last))

@@ -43,7 +43,7 @@ class Lease(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """A destination as a worker takes it over; how it is configured is looked up when there is something to send."""
+    """A destination as claimed by a worker; its configuration is read when there is something to send."""
 
     lease: Lease
     organization_no: OrganizationNo
@@ -81,7 +81,7 @@ class Outstanding(NamedTuple):
     """What else than the log a destination has to do, and what it could not do.
 
     Args:
-        replays: under way, oldest first.
+        replays: replays in progress, oldest first.
         retrying, dead_letters: how many there are.
         health: as it is stored: a change of the destination may have reset it.
     """
@@ -93,7 +93,7 @@ class Outstanding(NamedTuple):
 
 
 class AttemptRun(NamedTuple):
-    """Attempts with the same result on neighbouring events; failed ones stand alone."""
+    """Attempts with the same result on neighbouring events; a failed attempt is a run of one."""
 
     first: int
     last: int

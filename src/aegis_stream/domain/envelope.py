@@ -33,7 +33,7 @@ class Ambiguity(NamedTuple):
     """Why two receivers could read the envelope differently.
 
     Args:
-        field: the dotted path, cut at 100 characters; "" for the event as a whole.
+        field: the dotted path, truncated to 100 characters; "" for the event as a whole.
         message: what is wrong and what to do.
     """
 
@@ -79,7 +79,7 @@ def add_id(members: dict[str, Raw], root: str, value: str) -> None:
 
     Mixed spellings would give a receiver that does not expand dots two objects to look into.
 
-    Raises: msgspec.DecodeError when `root` is there and is no object.
+    Raises: msgspec.DecodeError if `root` is not an object.
     """
     inner = _decode_members(members[root]) if root in members else {}
     if "id" not in inner:

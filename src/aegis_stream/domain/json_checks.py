@@ -63,7 +63,7 @@ def decode_whole(raw: bytes) -> tuple[dict[str, Any], bool]:
 
 
 def repeated_key(raw: bytes) -> str | None:
-    """Return a key that appears twice in one object, at any depth, cut at 100 characters; or None."""
+    """Return a key that appears twice in one object, at any depth, truncated to 100 characters; or None."""
     found: list[str] = []
 
     def check(pairs: list[tuple[str, object]]) -> None:

@@ -1,6 +1,6 @@
-"""Raw items in, durable events out: validate → stamp → append (steps 2 and 3).
+"""Raw items in, durable events out: check → fill in → append (steps 2 and 3).
 
-`record` returns only after the transaction with the events is committed and synced: whoever answers 202 may do so now.
+`record` returns only after the transaction with the events is committed and synced; then the caller may answer 202.
 """
 
 import asyncio
@@ -19,14 +19,14 @@ EVENT_PREFIX = "pflt"
 
 @dataclass(frozen=True, slots=True)
 class Recorded:
-    """What became of a request's items.
+    """The result for the items of a request.
 
     Args:
-        accepted: how many are new in the log.
-        duplicates: how many were there already, to the byte.
-        rejected: (index in the request, why) of the others, in order.
-        events: the valid ones, in order of the request.
-        appended: where they are in the log; None when none was valid.
+        accepted: how many events are new in the log.
+        duplicates: how many events were already in the log, byte for byte.
+        rejected: (index in the request, rejection) of the others, by index.
+        events: the valid events, in the order of the request.
+        appended: where they are in the log; None if no event was valid.
     """
 
     accepted: int
@@ -74,11 +74,11 @@ class Check:
 
 @dataclass(slots=True)
 class Ingest:
-    """Takes events for any organization; one instance a process.
+    """Records events of all organizations; one instance per process.
 
     Args:
-        queue_bytes_max: event bytes that may wait for their commit.
-        limits: how large and how odd an event may be.
+        queue_bytes_max: most bytes of events that wait for their commit.
+        limits: limits of an event.
     """
 
     log: EventLog
@@ -97,7 +97,7 @@ class Ingest:
         *,
         reserved: bool = False,
     ) -> Recorded:
-        """Check items, append the valid ones, wake the workers.
+        """Check items, append the valid ones and wake the workers.
 
         Args:
             items: one JSON document each.

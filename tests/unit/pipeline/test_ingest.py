@@ -16,7 +16,7 @@ ORG_ID = OrganizationId("org_abc")
 
 
 class FakeLog:
-    """Appends to a list; waits while it is held, fails while it is broken, knows duplicates and conflicts it was told of."""
+    """Appends to a list; waits while held, fails while broken, and reports configured duplicates and conflicts."""
 
     def __init__(self) -> None:
         self.events = []
@@ -58,7 +58,7 @@ def log():
 
 @pytest.fixture
 def notifier():
-    """Make a notifier that remembers."""
+    """Make a notifier that records its calls."""
     return FakeNotifier()
 
 
@@ -69,7 +69,7 @@ def ingest(log, notifier):
 
 
 async def test_valid_items_are_stored_and_workers_told(ingest, log, notifier):
-    """Events go into the log as they came, in order, and the workers learn of the new head, once."""
+    """Events are appended unchanged and in order, and the workers are notified of the new head once."""
     items = [make_event("a"), make_event("b")]
 
     recorded = await ingest.record(ORG, ORG_ID, items)
@@ -80,7 +80,7 @@ async def test_valid_items_are_stored_and_workers_told(ingest, log, notifier):
 
 
 async def test_invalid_items_stop_no_valid_ones(ingest, log):
-    """Each bad item is named by its place in the request; the good ones are taken."""
+    """Each invalid item is named by its index in the request; the valid ones are accepted."""
     items = [b"[]", make_event("a"), b"{", make_event("b"), make_event("x", org_id="org_other")]
 
     recorded = await ingest.record(ORG, ORG_ID, items)
@@ -91,7 +91,7 @@ async def test_invalid_items_stop_no_valid_ones(ingest, log):
 
 
 async def test_nothing_valid_touches_nothing(ingest, log, notifier):
-    """A request of which nothing can be taken asks neither store nor workers for anything."""
+    """A request without a valid item uses neither store nor workers."""
     log.broken = True
 
     recorded = await ingest.record(ORG, ORG_ID, [b"{"])
@@ -101,7 +101,7 @@ async def test_nothing_valid_touches_nothing(ingest, log, notifier):
 
 
 async def test_conflicts_are_named_by_their_place_in_the_request(ingest, log):
-    """An event whose id has another body is refused where it stood, among the items that are no events at all."""
+    """An event whose id has another body is rejected with its index, in order with the invalid items."""
     log.duplicates, log.conflicts = {0: 7}, {1: 9}
 
     recorded = await ingest.record(
@@ -116,7 +116,7 @@ async def test_conflicts_are_named_by_their_place_in_the_request(ingest, log):
 
 
 async def test_duplicates_wake_nobody(ingest, log, notifier):
-    """Where nothing is new there is nothing to deliver."""
+    """If no event is new, no worker is notified."""
     log.duplicates = {0: 1}
 
     await ingest.record(ORG, ORG_ID, [make_event("a")])
@@ -125,7 +125,7 @@ async def test_duplicates_wake_nobody(ingest, log, notifier):
 
 
 async def test_what_waits_for_its_commit_is_bounded(ingest, log):
-    """Beyond the limit of bytes that wait, ingest says so at once; when they are stored there is room again."""
+    """Above the limit of waiting bytes, ingest fails at once; when they are stored there is room again."""
     log.free.clear()
     first = asyncio.ensure_future(ingest.record(ORG, ORG_ID, [make_event("a", size_bytes=900)]))
     await asyncio.sleep(0)
@@ -142,14 +142,14 @@ async def test_what_waits_for_its_commit_is_bounded(ingest, log):
 
 
 async def test_one_request_always_fits(ingest):
-    """A request larger than the limit is taken when nothing else waits, or it never would be."""
+    """A request above the limit is accepted if nothing else waits; otherwise it never could be."""
     recorded = await ingest.record(ORG, ORG_ID, [make_event("a", size_bytes=5000)])
 
     assert recorded.accepted == 1
 
 
 async def test_a_failed_append_acknowledges_nothing_and_gives_its_room_back(ingest, log, notifier):
-    """What the store could not take is reported, wakes nobody, and does not count as waiting for ever."""
+    """If the store fails, the error is reported, no worker is notified, and the bytes no longer count as waiting."""
     log.broken = True
     for _ in range(5):
         with pytest.raises(Unavailable):
@@ -163,7 +163,7 @@ async def test_a_failed_append_acknowledges_nothing_and_gives_its_room_back(inge
 
 
 async def test_ids_are_made_where_there_are_none(ingest, log):
-    """Events without an id get one of ours, each its own."""
+    """Events without an id get different generated ids."""
     await ingest.record(ORG, ORG_ID, [make_event(None), make_event(None)])
 
     ids = [event.event_id for event in log.events]

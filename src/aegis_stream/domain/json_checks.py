@@ -12,6 +12,9 @@ from msgspec import Raw
 from .event import EventLimits, Rejection
 
 _NUMBER_BYTES = b"0123456789+-.eE"
+_OPEN = ord("{")
+_AS_BRACES = bytes.maketrans(b"[]", b"{}")
+_NO_BRACKETS = bytes(code for code in range(256) if code not in b"[]{}")
 _decode_any = msgspec.json.Decoder().decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
@@ -33,7 +36,7 @@ def check_shape(raw: bytes, limits: EventLimits) -> Rejection | None:
     ):
         message = f"the event is nested deeper than {limits.depth_max} levels: flatten it"
         return Rejection(None, "", message)
-    if _has_long_number(raw, limits.number_digits_max):
+    if len(raw) > limits.number_digits_max and _has_long_number(raw, limits.number_digits_max):
         message = (
             f"the event has a number of more than {limits.number_digits_max} characters: send it as a string"
         )
@@ -101,16 +104,18 @@ def _has_long_number(raw: bytes, most: int) -> bool:
 
 def _depth(raw: bytes, most: int) -> int:
     """Return how deep objects and arrays are nested, without brackets in strings; counting stops beyond `most`."""
+    unescaped = raw.replace(rb"\\", b"").replace(rb"\"", b"")
+    outside_strings = b"".join(unescaped.split(b'"')[::2])
+    brackets = rest = outside_strings.translate(_AS_BRACES, _NO_BRACKETS)
+    # Each round removes the innermost pairs, in C: the depth of balanced brackets is the number of rounds.
+    for rounds in range(most + 1):
+        if not rest:
+            return rounds
+        rest = rest.replace(b"{}", b"")
     depth = deepest = 0
-    for index, piece in enumerate(raw.replace(rb"\\", b"").replace(rb"\"", b"").split(b'"')):
-        if index % 2:
-            continue  # between quotes
-        for byte in piece:
-            if byte in b"{[":
-                depth += 1
-                deepest = max(deepest, depth)
-            elif byte in b"}]":
-                depth -= 1
+    for brace in brackets:
+        depth += 1 if brace == _OPEN else -1
+        deepest = max(deepest, depth)
         if deepest > most:
             break
     return deepest

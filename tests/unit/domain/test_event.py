@@ -632,6 +632,26 @@ def test_any_object_is_kept(extra, inner, spelling, missing):
     assert (again.body, again.raw) == (stored.body, None)
 
 
+def levels(value) -> int:
+    """Return how deep a value is nested."""
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+    return 0 if inner is None else 1 + max(map(levels, inner), default=0)
+
+
+@settings(deadline=None)
+@given(event=OBJECTS, spelling=SPELLINGS)
+def test_the_depth_of_any_object_is_counted(event, spelling):
+    """An event of any shape and spelling is accepted exactly if its depth is within the limit."""
+    event["event"], event["pad"] = {"id": "a"}, [[]] * 40
+    depth = max(4, levels(event))
+
+    raw = json.dumps(event, **spelling).encode()
+
+    assert "deeper" not in getattr(parse(raw, limits=EventLimits(depth_max=depth)), "message", "")
+    if levels(event) > 4:
+        assert "deeper" in getattr(parse(raw, limits=EventLimits(depth_max=depth - 1)), "message", "")
+
+
 @settings(deadline=None, max_examples=300)
 @given(
     raw=st.sampled_from(

@@ -22,7 +22,7 @@ _TITLES = {
     417: "Expectation not supported",
     431: "Head too large",
     501: "Not supported",
-    503: "Not available now",
+    503: "Service unavailable",
     505: "HTTP version not supported",
 }
 

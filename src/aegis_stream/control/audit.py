@@ -1,6 +1,6 @@
 """An administrative action and the event that tells of it, in one transaction: both are stored, or neither.
 
-An action that cannot be recorded is not done, and its caller is told so; no event tells of what did not happen. Every use case
+An action that cannot be recorded is undone, and its caller gets an error; no event describes what did not happen. Every use case
 that changes something goes through `perform`; there is no other way.
 """
 
@@ -53,8 +53,8 @@ async def perform(deps: StoreDeps, caller: Caller, act: Callable[[Unit, Record],
     """Run an action and append the event that tells of it, in one transaction.
 
     Args:
-        act: does it, and calls its second argument once with what it did, before or after doing it: the event stands in the log
-            where it is called. Like every unit of work it may run twice.
+        act: performs the action, and calls its second argument once with a description, before or after: events that `act` itself
+            appends are ordered accordingly. Like every unit of work it may run twice.
     Returns: what `act` returned, once action and event are committed and synced.
     Raises: what `act` raised, or Unavailable; then neither action nor event is stored.
     """
@@ -70,7 +70,8 @@ async def perform(deps: StoreDeps, caller: Caller, act: Callable[[Unit, Record],
                 writer.append(unit, owner.organization_no, owner.org_id, admin_action)
 
         result = act(unit, record)
-        assert recorded == 1, "an action is one event"
+        if recorded != 1:
+            raise RuntimeError(f"a bug: an action is one event, this one recorded {recorded}")
         return result
 
     return await deps.db.write(work)

@@ -21,7 +21,7 @@ DAMAGED = (
     "the stored URL and credential cannot be decrypted: restore the master key or the row, or change this destination with a "
     "new url (and a new auth_header_value or oauth2); its backlog is kept"
 )
-"""What a person is told of a destination whose secrets do not open."""
+"""The error that a destination shows whose secrets cannot be decrypted."""
 
 
 class DestinationState(NamedTuple):

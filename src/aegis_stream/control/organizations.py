@@ -13,7 +13,7 @@ from .keys import Issued, NewKey, add_key
 async def create(deps: StoreDeps, name: str, org_id: str | None) -> Issued:
     """Create an organization and its first admin key.
 
-    It is not recorded as an audit event: a log begins with what its organization sends, and nobody was there before to be told.
+    No audit event is recorded: a log begins with what its organization sends.
 
     Args:
         org_id: its id, or None for a new one.

@@ -28,8 +28,8 @@ async def record_preflight(
     """Record a preflight decision; durable when this returns.
 
     Args:
-        at: when it was made; None for now. Then the event gets no time of its own before it is compared with a stored
-            one, so that the same decision sent again is the same event.
+        at: time of the decision; None for the time of receipt, which is not compared when the same decision is sent again, so
+            that it counts as a duplicate.
     Raises: Invalid (also for what is malformed or too large), Unavailable.
     """
     new = new_id("pflt", deps.clock.now(), deps.random.random_bytes(RANDOM_BYTES))

@@ -1,4 +1,4 @@
-"""Promises of access: who a key is, what it may do, and how soon it may no longer."""
+"""Promises about access: whose a key is, what it allows, and how soon a revoked one is rejected."""
 
 import hashlib
 import hmac
@@ -377,7 +377,7 @@ def test_requests_of_a_key_are_limited(kind):
     ],
 )
 async def test_a_known_key_that_is_refused_is_told(org_id, scope, error, reason):
-    """A key that goes beyond its scope or its organization is refused, and the watch learns whose it was and from where."""
+    """A key used beyond its scope or its organization is rejected, and the listener gets its owner, the reason and the address."""
     access, _, _ = make_access(make_key())
     access.refusals = FakeWatch()
 
@@ -405,7 +405,7 @@ async def test_an_expired_key_is_told_and_an_unknown_one_is_not():
 
 @pytest.mark.parametrize("scope", [Scope.READ, None])
 async def test_a_good_key_is_authorized_and_nobody_is_told(scope):
-    """A key within its rights passes, and the watch hears nothing."""
+    """A key within its rights is accepted, and the listener gets nothing."""
     access, _, _ = make_access(make_key())
     access.refusals = FakeWatch()
 

@@ -1,4 +1,4 @@
-"""Destinations that cannot run here, as their contracts describe them, with their bad behaviours: frame.py says how."""
+"""Stubs of destinations that cannot run here, with their faults, as their contracts describe them; see frame.py."""
 
 from .collectors import Cribl, FluentBit, Fluentd, Logstash, Panther, SecOps, Sumo, Vector
 from .frame import Received, Reply, Stub, as_json, serving

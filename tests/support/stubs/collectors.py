@@ -1,4 +1,4 @@
-"""Stub log collectors: what takes lines, objects and arrays as they are, and answers by a status alone."""
+"""Stub log collectors: they accept lines, objects and arrays as they are, and answer with a status only."""
 
 import json
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ from typing import Any
 from .frame import Received, Reply, Stub, as_json, first_document, lines_of
 
 ARRIVAL = "the time of arrival"
-"""What stands for a time that the destination would take from its own clock."""
+"""Placeholder for a time from the destination's own clock."""
 
 
 @dataclass
 class Sumo(Stub):
-    """Sumo Logic HTTP source: every line is a message; the URL is the secret, or there is a token header.
+    """Sumo Logic HTTP source: every line is a message; the URL is the secret, or a token header.
 
-    Stores texts. Processing rules and the budget drop behind a 200.
+    Stores texts. Processing rules and the budget drop messages and still answer 200.
     """
 
     token: str | None = None
@@ -43,9 +43,9 @@ class Sumo(Stub):
 
 @dataclass
 class Cribl(Stub):
-    """Cribl HTTP Bulk API source: a record a line, time from `_time` alone; its Elasticsearch endpoint fakes other paths.
+    """Cribl HTTP Bulk API source: one record per line, time only from `_time`; its Elasticsearch endpoint fakes other paths.
 
-    Stores (time, record). A token stands in Authorization without a scheme.
+    Stores (time, record). The token is in Authorization without a scheme.
     """
 
     token: str = "token"
@@ -67,7 +67,7 @@ class Cribl(Stub):
             items = [{"create": {"status": 201}} for _ in lines[1::2]]
             return as_json(200, {"errors": False, "items": items})
         if request.path != "/cribl/_bulk":
-            return as_json(200, {})  # whatever else Elasticsearch would be asked is faked
+            return as_json(200, {})  # other requests to Elasticsearch are faked
         for line in lines:
             try:
                 record = json.loads(line)
@@ -82,9 +82,9 @@ class Cribl(Stub):
 
 @dataclass
 class Logstash(Stub):
-    """Logstash `http` input: json codec for application/json, which reads the first document only; all else is one text.
+    """Logstash `http` input: json codec for application/json, which reads only the first document; everything else is one text.
 
-    Stores events with what Logstash adds. Basic authentication, where it is configured.
+    Stores events with what Logstash adds. Basic authentication, if it is configured.
     """
 
     basic: str | None = None
@@ -104,7 +104,7 @@ class Logstash(Stub):
             return Reply(429)
         for event in self._events_of(request):
             if str(event.get("event", {}).get("id")) in self.refused_ids:
-                return Reply(500)  # what was queued before it stays queued
+                return Reply(500)  # events queued before it stay queued
             self.stored.append(self._enriched(event, request))
         return Reply(200, b"ok")
 
@@ -142,7 +142,7 @@ class Logstash(Stub):
 
 @dataclass
 class Fluentd(Stub):
-    """Fluentd `in_http`: the path is the tag; what it cannot parse, or has no tag or no match, is answered 200 and gone.
+    """Fluentd `in_http`: the path is the tag; an event that it cannot parse, or without tag or match, is answered 200 and dropped.
 
     Stores (tag, time, record). There is no authentication.
     """
@@ -188,9 +188,9 @@ class Fluentd(Stub):
 
 @dataclass
 class Vector(Stub):
-    """Vector `http_server`: newline framing, codec bytes unless told otherwise; the content type says nothing.
+    """Vector `http_server`: newline framing, codec bytes by default; it ignores the content type.
 
-    Stores events; any header can be its credential, so `front` is. A line that is no JSON refuses the whole request. Acknowledgements can turn into 500 and 400.
+    Stores events; any header can be its credential, as `front`. A line that is not JSON rejects the whole request. Acknowledgements can turn into 500 and 400.
     """
 
     codec: str = "json"
@@ -228,9 +228,9 @@ class Vector(Stub):
 
 @dataclass
 class FluentBit(Stub):
-    """Fluent Bit `http` input: objects one after the other, or one array, which ends the reading; headers are no credential.
+    """Fluent Bit `http` input: concatenated objects, or one array, which ends the reading; it checks no header.
 
-    Stores (tag, record). Up to 4.2 it refuses a content type with parameters. A cut document at the end is dropped.
+    Stores (tag, record). Up to 4.2 it rejects a content type with parameters. A truncated document at the end is dropped.
     """
 
     parameters_refused: bool = True
@@ -256,7 +256,7 @@ class FluentBit(Stub):
             records = value if isinstance(value, list) else [value]
             for record in records:
                 if not isinstance(record, dict) or record.get("event", {}).get("id") in self.refused_ids:
-                    return Reply(400, b"error: unable to process records\n")  # those before it are in
+                    return Reply(400, b"error: unable to process records\n")  # earlier ones are stored
                 self.stored.append((tag, record))
                 count += 1
             if isinstance(value, list):
@@ -269,9 +269,9 @@ class FluentBit(Stub):
 
 @dataclass
 class Panther(Stub):
-    """Panther HTTP source: object, array or lines, told apart by itself; the secret is in a header of any name.
+    """Panther HTTP source: object, array or lines, which it detects; the secret is in a header of any name.
 
-    Stores events. The classification by schema comes later, and its failures show elsewhere.
+    Stores events. It classifies by schema later, and reports failures elsewhere.
     """
 
     header: tuple[str, str] = ("x-panther-secret", "secret")
@@ -297,9 +297,9 @@ class Panther(Stub):
 
 @dataclass
 class SecOps(Stub):
-    """Google SecOps webhook feed: raw logs, cut at the feed's delimiter; key and secret as two headers, or in the URL.
+    """Google SecOps webhook feed: raw logs, split at the feed's delimiter; key and secret in two headers, or in the URL.
 
-    Stores texts. One log that is no UTF-8 refuses the whole request.
+    Stores texts. One log that is not UTF-8 rejects the whole request.
     """
 
     key: str = "api-key"

@@ -1,7 +1,7 @@
-"""Every destination of the guide as its page tells to configure it: the call on docs/how-to/destinations/*.md, sent to a stub.
+"""Every destination of the guide, configured by the call on its page (docs/how-to/destinations/*.md), with a stub.
 
-The credential is the one of the page, so a page with a wrong header finds a stub that refuses it. Where the host of the URL is
-what chooses the format, `format` says it: a stub stands on loopback.
+The credential is the one of the page, so the stub rejects a page with a wrong header. If the host of the URL chooses the
+format, `format` is given, because stubs are on loopback.
 """
 
 from collections.abc import Callable
@@ -22,14 +22,14 @@ _URL_FIELDS = ("url", "name")
 
 @dataclass(frozen=True)
 class Configured:
-    """A destination and how it is configured.
+    """A destination and its configuration.
 
     Args:
-        maker: makes its stub.
-        fields: of the destination, beside its URL.
+        maker: creates its stub.
+        fields: fields of the destination besides its URL.
         target: path and query of the URL.
-        chosen: the format that it has then.
-        page: of the guide; None where there is none.
+        chosen: the resulting format.
+        page: page of the guide, or None.
     """
 
     maker: Callable[..., Stub]
@@ -47,7 +47,7 @@ class Configured:
     def with_fields(
         self, target: str | None = None, chosen: str | None = None, **fields: Any
     ) -> "Configured":
-        """Return the same destination configured a little otherwise."""
+        """Return the same destination with a slightly different configuration."""
         chosen = chosen or fields.get("format", self.chosen)
         return replace(self, fields=self.fields | fields, target=target or self.target, chosen=chosen)
 
@@ -110,7 +110,7 @@ CONFIGURED: dict[str, Configured] = {
         "opentelemetry-collector", Otlp, front=("authorization", "Bearer value-of-COLLECTOR_TOKEN")
     ),
 }
-"""Every destination once, in the form in which many events travel together."""
+"""Every destination once, with a format that sends many events together."""
 
 OTHER_FORMS: dict[str, Configured] = {
     "sumo single": _SUMO.with_fields(format="json"),
@@ -143,8 +143,8 @@ COMPRESSED: dict[str, Configured] = {
     **{f"{name} gzip": one.with_fields(compression="gzip") for name, one in CONFIGURED.items()},
     **{f"{name} zstd": CONFIGURED[name].with_fields(compression="zstd") for name in ("axiom", "honeycomb")},
 }
-"""Every destination once more, with the compressions that the pages of the formats have."""
+"""Every destination again, with the compressions of the formats' pages."""
 
 OLD_DATADOG_RECEIVER = Configured(OldDatadogReceiver, {"format": "datadog"}, "/api/v2/logs", "datadog")
-"""No destination of the guide: what a user may take for one."""
+"""Not a destination of the guide, but one that users may choose."""
 EVERY = CONFIGURED | OTHER_FORMS | {"old-datadog-receiver": OLD_DATADOG_RECEIVER}

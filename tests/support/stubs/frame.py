@@ -1,12 +1,12 @@
-"""What all stub destinations share: HTTP/1.1 on a loopback port, credentials, limits, content codings, and faults by name.
+"""The common part of all stub destinations: HTTP/1.1 on a loopback port, credentials, limits, content codings, named faults.
 
-A stub stands for a destination that cannot run here. It is written from the words of that destination's contract, uses nothing
-of `aegis_stream`, and is as strict or as sloppy as the contract says; what it REALLY stored is in `stored`, in its own terms.
+A stub replaces a destination that cannot run here. It follows that destination's contract, uses nothing of `aegis_stream`,
+and is as strict or lax as the contract says; what it REALLY stored is in `stored`, in its own form.
 
     splunk = Splunk(token="t")
     with serving(splunk):
         httpx.post(splunk.url, content=b"{}")     # 403, and splunk.stored == []
-        splunk.fail("queue_full", times=1)        # the next request meets the fault, then it is well again
+        splunk.fail("queue_full", times=1)        # the next request meets the fault, later ones do not
 """
 
 import asyncio
@@ -30,7 +30,7 @@ _DECODED_BYTES_MAX = 256 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Received:
-    """A request: path without its query, header names in lower case, body as the destination sees it."""
+    """A request: path without its query, header names in lower case, body as the destination gets it."""
 
     path: str
     query: dict[str, str]
@@ -45,7 +45,7 @@ class Received:
 
 @dataclass(frozen=True)
 class Reply:
-    """What is answered."""
+    """An answer."""
 
     status: int = 200
     body: bytes = b""
@@ -53,7 +53,7 @@ class Reply:
 
 
 def as_json(status: int, value: Any, **headers: str) -> Reply:
-    """Return a reply with a JSON body; header names are written with _ for -."""
+    """Return a reply with a JSON body; header names have _ instead of -."""
     named = tuple((name.replace("_", "-"), text) for name, text in headers.items())
     return Reply(status, json.dumps(value).encode(), (("Content-Type", "application/json"), *named))
 
@@ -75,11 +75,11 @@ _DECODERS: dict[str, Callable[[bytes], bytes]] = {
 
 @dataclass
 class Stub:
-    """A destination; a subclass is the table of its contract and `take`, which reads a body.
+    """A destination; a subclass has the table of its contract and `take`, which reads a body.
 
     Args:
-        refused_ids: events that it refuses for their content, in its own way.
-        front: name (in lower case) and value of a header that a proxy in front of it wants; None where there is none.
+        refused_ids: events that it rejects for their content, in its own way.
+        front: name (in lower case) and value of a header that a proxy in front of it requires, or None.
     """
 
     refused_ids: frozenset[str] = frozenset()
@@ -88,29 +88,29 @@ class Stub:
     requests: list[Received] = field(default_factory=list)
     origin: str = field(default="", init=False)
     broken: list[Exception] = field(default_factory=list, init=False)
-    """Errors of the stub itself: none of them is a test's subject."""
+    """Errors of the stub itself, which no test expects."""
     _faults: dict[str, int | None] = field(default_factory=dict, init=False)
     _script: deque[Reply] = field(default_factory=deque, init=False)
 
     name: ClassVar[str]
     paths: ClassVar[str] = "/.*"
-    """Which paths it listens at."""
+    """The paths that it accepts."""
     target: ClassVar[str] = "/"
-    """Path and query of the URL that a user enters, as a rule."""
+    """Usual path and query of the URL that a user enters."""
     not_found: ClassVar[Reply] = Reply(404)
     denied: ClassVar[Reply] = Reply(401)
     codings: ClassVar[frozenset[str]] = frozenset({"gzip"})
     coding_refused: ClassVar[Reply | None] = Reply(415)
-    """Its answer to other content codings; None: it takes the bytes as they are."""
+    """Its answer to other content codings; None to accept the bytes as they are."""
     coding_broken: ClassVar[Reply] = Reply(400)
     media_types: ClassVar[frozenset[str] | None] = None
-    """Content types that it takes; None: any."""
+    """Content types that it accepts; None for any."""
     media_refused: ClassVar[Reply] = Reply(415)
     body_bytes_max: ClassVar[int] = _DECODED_BYTES_MAX
     """Most bytes of a body, as sent and decompressed."""
     too_large: ClassVar[Reply] = Reply(413)
     busy: ClassVar[Reply] = Reply(429)
-    """How it says that there was too much, in the words of its contract."""
+    """Its answer to a body that is too large, by its contract."""
     faults: ClassVar[frozenset[str]] = frozenset()
 
     GENERAL_FAULTS: ClassVar[frozenset[str]] = frozenset({"lose_answer", "partial_500", "drop_after_success"})
@@ -121,7 +121,7 @@ class Stub:
         return self.origin + self.target
 
     def fail(self, fault: str, times: int | None = None) -> None:
-        """Switch a fault on, for all requests or for so many."""
+        """Switch a fault on, for all requests or for a number of them."""
         if fault not in self.faults | self.GENERAL_FAULTS:
             raise ValueError(f"{self.name} knows no fault {fault}")
         self._faults[fault] = times
@@ -136,33 +136,33 @@ class Stub:
         self._script.extend(replies)
 
     def has(self, fault: str) -> bool:
-        """Tell whether this request meets a fault, and count it."""
+        """Return whether this request meets a fault, and count it."""
         left = self._faults.get(fault, 0)
         if left:
             self._faults[fault] = left - 1
         return left is None or left > 0
 
     def ids(self) -> list[str]:
-        """Return the event ids of what is stored, in its order."""
+        """Return the ids of the stored events, in order."""
         return [self.id_of(one) for one in self.stored]
 
     # ── what a contract fills in ──
 
     def is_allowed(self, request: Received) -> bool:
-        """Tell whether the credential is right."""
+        """Return whether the credential is right."""
         return True
 
     def take(self, request: Received) -> Reply:
-        """Read a body and store what is in it."""
+        """Read a body and store its events."""
         raise NotImplementedError
 
     def id_of(self, item: Any) -> str:
-        """Return the event id of something stored."""
+        """Return the id of a stored event."""
         found: str = item["event"]["id"]
         return found
 
     def forget(self, kept: int) -> None:
-        """Lose what was stored beyond so many."""
+        """Drop stored events beyond a number."""
         del self.stored[kept:]
 
     # ── how a request goes through ──
@@ -216,7 +216,7 @@ class Stub:
 
 @contextmanager
 def serving(*stubs: Stub) -> Iterator[None]:
-    """Serve stubs on free ports of the loopback interface until the block ends; each then knows its `origin`."""
+    """Serve stubs on free loopback ports until the block ends; each knows its `origin` then."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever, daemon=True)
     thread.start()
@@ -247,7 +247,7 @@ async def _listen(stub: Stub) -> asyncio.Server:
 
 
 async def _exchange(stub: Stub, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
-    """Read a request and answer it; False when the connection is to be closed."""
+    """Read a request and answer it; return False to close the connection."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     first, *lines = head[:-4].split("\r\n")
     method, target, _ = first.split(" ")
@@ -280,12 +280,12 @@ async def _close(servers: list[asyncio.Server]) -> None:
 
 
 def lines_of(body: bytes) -> list[str]:
-    """Return the lines of a body that are not empty."""
+    """Return the non-empty lines of a body."""
     return [line for line in body.decode("utf-8", "replace").split("\n") if line.strip()]
 
 
 def first_document(text: str) -> tuple[Any, str]:
-    """Return the first JSON document of a text and what follows it.
+    """Return the first JSON document of a text and the rest.
 
     Raises: ValueError when there is none.
     """

@@ -1,4 +1,4 @@
-"""Stub platforms with an envelope of their own, most of which look at what they took only after their answer."""
+"""Stub platforms with their own envelope; most of them validate only after their answer."""
 
 import json
 from collections.abc import Callable, Iterator
@@ -17,9 +17,9 @@ def system_now() -> datetime:
 
 @dataclass
 class NewRelic(Stub):
-    """New Relic Log API: 202 to whatever it is, validation later; arrays, old logs and reserved names are dropped by then.
+    """New Relic Log API: 202 to everything, validation later, which drops arrays, old logs and reserved names.
 
-    Stores flat attributes with `timestamp` and `message`; what the validation says is in `integration_errors`.
+    Stores flat attributes with `timestamp` and `message`; the errors of the validation are in `integration_errors`.
     """
 
     key: str = "license-key"
@@ -83,7 +83,7 @@ class NewRelic(Stub):
 
     def _is_recent(self, timestamp: Any) -> bool:
         if not isinstance(timestamp, int):
-            return True  # the time of ingest stands for it
+            return True  # the time of ingest is used instead
         return self.now().timestamp() - timestamp / 1000 <= 48 * 3600
 
     def id_of(self, item: Any) -> str:
@@ -92,9 +92,9 @@ class NewRelic(Stub):
 
 @dataclass
 class Datadog(Stub):
-    """Datadog intake v2: an array of at most 1,000; cuts long logs, drops old ones and what its filters exclude, all behind a 202.
+    """Datadog intake v2: an array of at most 1,000; truncates long logs, drops old and filtered ones, and still answers 202.
 
-    Stores logs; of one that is cut, {"message": the beginning of its text}.
+    Stores logs; a truncated one as {"message": the beginning of its text}.
     """
 
     key: str = "dd-key"
@@ -145,12 +145,12 @@ class Datadog(Stub):
 
 @dataclass
 class Sentinel(Stub):
-    """Microsoft Sentinel, Logs Ingestion API: what is no array is answered 204 and stored nowhere; undeclared columns are dropped.
+    """Microsoft Sentinel, Logs Ingestion API: a body that is not an array is answered 204 and not stored; undeclared columns are dropped.
 
-    Stores rows. Fields above 64 KB are cut. The token expires when `token` changes.
+    Stores rows. Fields above 64 KB are truncated. The token expires when `token` changes.
 
     Args:
-        columns: what the data collection rule declares, name → type.
+        columns: columns of the data collection rule, name → type.
     """
 
     token: str = "entra-token"
@@ -209,9 +209,9 @@ class Sentinel(Stub):
 
 @dataclass
 class Axiom(Stub):
-    """Axiom ingest: lines or an array; the answer counts what failed, and a text that is too long is replaced.
+    """Axiom ingest: lines or an array; the answer counts failures, and a text that is too long is replaced.
 
-    Stores events with `_time`. A dataset has so many fields, and an event that would add one too many is refused.
+    Stores events with `_time`. A dataset has a limited number of fields, and an event that exceeds it is rejected.
     """
 
     token: str = "axiom-token"
@@ -259,7 +259,7 @@ class Axiom(Stub):
 
 @dataclass
 class BetterStack(Stub):
-    """Better Stack: object, array or lines; time from `dt` alone, or that of arrival.
+    """Better Stack: object, array or lines; time only from `dt`, or the time of arrival.
 
     Stores (time, event).
     """
@@ -306,7 +306,7 @@ class BetterStack(Stub):
 
 @dataclass
 class Honeycomb(Stub):
-    """Honeycomb batches: an array of {time, data}; the answer is 200 with a status for each, in their order.
+    """Honeycomb batches: an array of {time, data}; the answer is 200 with a status for each event, in order.
 
     Stores (time, flat fields).
     """

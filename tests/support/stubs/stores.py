@@ -1,4 +1,4 @@
-"""Stub stores that tell what became of each event, or of the request: Elasticsearch, Splunk, Loki, OTLP and relatives."""
+"""Stub stores that report the result of each event, or of the request: Elasticsearch, Splunk, Loki, OTLP and similar."""
 
 import json
 import re
@@ -13,10 +13,10 @@ from .platforms import system_now
 
 @dataclass
 class Elasticsearch(Stub):
-    """Elasticsearch and OpenSearch: `_bulk` with an item for each, `_doc`, `_create/<id>`; data streams take `create` alone.
+    """Elasticsearch and OpenSearch: `_bulk` with an item for each event, `_doc`, `_create/<id>`; data streams accept only `create`.
 
-    Stores (index, id, source). Mappings are left out, since tests/real has them: `refused_ids` stands for what one refuses.
-    Events that a pipeline drops (`dropped_ids`) and those of the failure store are not in `stored`.
+    Stores (index, id, source). It has no mappings, since tests/real has them: `refused_ids` are the events that a mapping rejects.
+    Events that a pipeline drops (`dropped_ids`) and events in the failure store are not in `stored`.
     """
 
     credential: str = "ApiKey key"
@@ -118,9 +118,9 @@ class Elasticsearch(Stub):
 
 @dataclass
 class VictoriaLogs(Stub):
-    """VictoriaLogs: `/insert/elasticsearch/_bulk` answers the status of each; `/insert/jsonline` skips invalid lines behind a 200.
+    """VictoriaLogs: `/insert/elasticsearch/_bulk` answers the status of each event; `/insert/jsonline` skips invalid lines and answers 200.
 
-    Stores events. There are no ids: what comes twice is there twice.
+    Stores events. There are no ids: an event that arrives twice is stored twice.
     """
 
     name = "victorialogs"
@@ -143,11 +143,11 @@ class VictoriaLogs(Stub):
 
 @dataclass
 class Splunk(Stub):
-    """Splunk HTTP Event Collector: envelopes one after the other; a code in the body; it answers before it stores.
+    """Splunk HTTP Event Collector: concatenated envelopes; a code in the body; it answers before it stores.
 
-    Stores envelopes. What it refuses it names by number, and those before it are in. A token with indexer acknowledgement
-    (`has_acks`) wants a channel; of a request that it took it then tells at `/services/collector/ack` whether it is indexed,
-    once, and after so many questions as `ack_after`.
+    Stores envelopes. It names a rejected event by number, and stores those before it. A token with indexer acknowledgement
+    (`has_acks`) requires a channel; `/services/collector/ack` then says once whether an accepted request is indexed, after
+    `ack_after` questions.
     """
 
     token: str = "hec-token"
@@ -155,9 +155,9 @@ class Splunk(Stub):
     ack_after: int = 0
     questions: list[Received] = field(default_factory=list)
     _given: dict[str, int] = field(default_factory=dict)
-    """How many ackIds a channel has had."""
+    """Number of ackIds of each channel."""
     _unconfirmed: dict[tuple[str, int], int] = field(default_factory=dict)
-    """(channel, ackId) of what is indexed, or will be → how often that was asked."""
+    """(channel, ackId) of requests that are or will be indexed → number of questions."""
 
     name = "splunk"
     paths = r"/services/collector(/event(/1\.0)?|/ack)?"
@@ -214,7 +214,7 @@ class Splunk(Stub):
         return as_json(200, said | self._ack_of(channel, number))
 
     def _ack_of(self, channel: str, count: int) -> dict[str, int]:
-        """Give out the ackId of a request of so many events, which are indexed later, or lost."""
+        """Return the ackId of a request with a number of events, which are indexed later, or lost."""
         if not self.has_acks:
             return {}
         ack_id = self._given.get(channel, 0)
@@ -244,10 +244,10 @@ class Splunk(Stub):
 
 @dataclass
 class Loki(Stub):
-    """Grafana Loki 3, push: times as texts, lines in labelled streams; the valid ones of a request are in although it answers 400.
+    """Grafana Loki 3, push: times as texts, lines in labelled streams; it stores the valid ones of a request although it answers 400.
 
-    Stores (labels, nanoseconds, line), each once. A tenant that is blocked is answered 260. What the ingester refuses (too far
-    behind the newest line of the stream, and `refused_ids`) is only told of the last stream of a request.
+    Stores (labels, nanoseconds, line), each once. A blocked tenant is answered 260. It reports what the ingester rejects (too far
+    behind the newest line of the stream, and `refused_ids`) only for the last stream of a request.
     """
 
     tenant: str | None = None
@@ -288,12 +288,12 @@ class Loki(Stub):
             return Reply(422, b"error at least one valid stream is required for ingestion\n")
         if not all(isinstance(at, str) and isinstance(line, str) for at, line in entries):
             return Reply(400, b"couldn't parse labels\n")
-        # All of them are looked at: what is valid is stored although the answer is an error.
+        # All are checked: valid ones are stored although the answer is an error.
         invalid, is_last_whole = False, True
         for labels, values in pushed:
             valid = [(int(at), line) for at, line in values if self._is_valid(labels, int(at), line)]
             invalid = invalid or len(valid) < len(values)
-            is_last_whole = self._ingest(labels, valid)  # what it said of the stream before is forgotten
+            is_last_whole = self._ingest(labels, valid)  # the error of the stream before is lost
         return Reply(204) if is_last_whole and not invalid else Reply(400, b"entry refused\n")
 
     def _is_valid(self, labels: dict[str, str], at_ns: int, line: str) -> bool:
@@ -301,7 +301,7 @@ class Loki(Stub):
         return not is_old and 0 < len(labels) <= self.LABELS_MAX and len(line.encode()) <= self.LINE_BYTES_MAX
 
     def _ingest(self, labels: dict[str, str], entries: list[tuple[int, str]]) -> bool:
-        """Store lines of a stream; False when it refused some."""
+        """Store lines of a stream; return False if some are rejected."""
         stream, refused = json.dumps(labels, sort_keys=True), 0
         for at_ns, line in entries:
             newest = self._newest.get(stream, 0)
@@ -319,10 +319,10 @@ class Loki(Stub):
 
 @dataclass
 class Otlp(Stub):
-    """An OTLP/HTTP receiver: ignores fields it does not know, so that anything that is an object is a success.
+    """An OTLP/HTTP receiver: ignores unknown fields, so that every object is a success.
 
-    Stores log records; of those it rejects it says how many. The collector says `partialSuccess` also where everything was
-    taken, and others (`is_terse`) say nothing then.
+    Stores log records, and answers the number of rejected ones. The collector sends `partialSuccess` also if everything was
+    accepted, others (`is_terse`) do not.
     """
 
     is_terse: bool = False
@@ -380,7 +380,7 @@ def _item(status: int, kind: str, reason: str = "") -> dict[str, Any]:
 
 
 def _filtered(answer: dict[str, Any], filter_path: str | None) -> dict[str, Any]:
-    """Keep of an answer what filter_path names: "errors,items.*.status,items.*.error.type"."""
+    """Keep only the parts of an answer that filter_path names: "errors,items.*.status,items.*.error.type"."""
     if filter_path is None:
         return answer
     found: dict[str, Any] = _kept(answer, [one.split(".") for one in filter_path.split(",")])

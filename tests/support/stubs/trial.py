@@ -1,4 +1,4 @@
-"""One stub as the only destination of an organization of its own, in a running service.
+"""One stub as the only destination of a new organization, in a running service.
 
 with trial(service, "splunk", refused_ids={"e1"}) as one:
     one.record(4)
@@ -24,12 +24,12 @@ from .configured import EVERY
 from .frame import Stub, serving
 
 BATCH = {"max_wait_ms": 0}
-"""What is recorded together travels together: nothing waits for company."""
+"""Events recorded together are sent together: no wait for further events."""
 
 
 @dataclass
 class Session(Client):
-    """A client that keeps its connection: a trial asks often, and a client of httpx is dear to make."""
+    """A client that keeps its connection: a trial calls often, and an httpx client is expensive to create."""
 
     http: httpx.Client
 
@@ -38,7 +38,7 @@ class Session(Client):
         return self.http.post(self._path("/events"), content=b"[" + b",".join(events) + b"]")
 
     def request(self, method: str, path: str, **arguments: Any) -> Any:
-        """Make any other call of the organization; returns what it answers."""
+        """Make another call of the organization; return the answer."""
         answer = self.http.request(method, self._path(path), **arguments)
         assert answer.is_success, answer.text
         return answer.json() if answer.content else None
@@ -49,7 +49,7 @@ class Session(Client):
 
 @contextmanager
 def session(service: RunningService) -> Iterator[Session]:
-    """Make an organization and a client of it."""
+    """Create an organization and a client for it."""
     wanted = f"org_{uuid.uuid4().hex[:12]}"
     with httpx.Client(base_url=service.url, trust_env=False, verify=False, timeout=30) as http:
         operator = {"Authorization": f"Bearer {service.environment['AEGIS_OPERATOR_KEY']}"}
@@ -64,7 +64,7 @@ def session(service: RunningService) -> Iterator[Session]:
 
 @dataclass(frozen=True)
 class State:
-    """Where an event is at the destination, and what was last heard of it."""
+    """The state of an event at the destination, and its last answer."""
 
     state: str
     attempts: int
@@ -75,7 +75,7 @@ class State:
 
 @dataclass
 class Trial:
-    """A destination under trial, and the events that were recorded for it."""
+    """A destination under test, and the events that were recorded for it."""
 
     service: RunningService
     client: Session
@@ -86,7 +86,7 @@ class Trial:
     events: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def record(self, count: int, *, age_s: float = 0, first: int = 0, **members: Any) -> None:
-        """Record events e<first>, e<first + 1>, … in one request, so that they are in the log at once."""
+        """Record events e<first>, e<first + 1>, … in one request, so that they are in the log together."""
         begin = datetime.now(UTC) - timedelta(seconds=age_s)
         made = {}
         for number in range(first, first + count):
@@ -102,12 +102,12 @@ class Trial:
         self.client.record([json.dumps(one).encode() for one in made.values()])
 
     def shown(self) -> dict[str, Any]:
-        """Return the destination as it is read."""
+        """Return the destination from the API."""
         found: dict[str, Any] = self.client.request("GET", f"/forwarding-destinations/{self.dst_id}")
         return found
 
     def wait(self) -> dict[str, int]:
-        """Wait until no event is on its way any more; returns how many were delivered and how many are dead letters."""
+        """Wait until no event is pending; return the numbers of delivered events and dead letters."""
 
         def look() -> dict[str, Any] | None:
             stats = self.shown()["stats"]
@@ -118,7 +118,7 @@ class Trial:
         return {"delivered": stats["delivered"], "dead": stats["dead_letters"]}
 
     def states(self) -> dict[str, State]:
-        """Return where each event is."""
+        """Return the state of each event."""
         return {event_id: self._state_of(event_id) for event_id in self.events}
 
     def _state_of(self, event_id: str) -> State:
@@ -126,7 +126,7 @@ class Trial:
         return State(**{name: delivery[name] for name in State.__dataclass_fields__})
 
     def last_error(self) -> str:
-        """Return what the destination's newest failure says."""
+        """Return the destination's last error."""
         return str(self.shown()["last_error"]["message"])
 
     def change(self, **fields: Any) -> None:
@@ -134,16 +134,16 @@ class Trial:
         self.client.request("PATCH", f"/forwarding-destinations/{self.dst_id}", json=fields)
 
     def test(self) -> dict[str, Any]:
-        """Send a test event and return what is said of it."""
+        """Send a test event and return the result."""
         found: dict[str, Any] = self.client.request("POST", f"/forwarding-destinations/{self.dst_id}/test")
         return found
 
     def warnings(self) -> list[str]:
-        """Return what the service's log warns of about this destination."""
+        """Return the warnings about this destination in the service's log."""
         return [one["reason"] for one in self.records("destination.warning")]
 
     def records(self, event: str) -> list[dict[str, Any]]:
-        """Return the records of one kind that the service's log has about this destination."""
+        """Return the log records with one name about this destination."""
         found = []
         for line in self.service.log.read_text(errors="replace").splitlines():
             if self.dst_id in line and line.startswith("{"):
@@ -153,7 +153,7 @@ class Trial:
         return found
 
     def window_size(self) -> float:
-        """Return how many requests at once the destination is trusted with, as of the last settlement."""
+        """Return the window of the destination, as of the last settlement."""
         connection = apsw.Connection(f"{self.service.environment['AEGIS_DATA_DIR']}/aegis.db")
         try:
             connection.set_busy_timeout(10_000)
@@ -165,7 +165,7 @@ class Trial:
             connection.close()
 
     def post(self, body: bytes, content_type: str = "application/json", **headers: str) -> int:
-        """Send the stub something that the service would not, with the right credential; returns the status."""
+        """Send the stub a body that the service does not send, with the right credential; return the status."""
         sent = {
             "Content-Type": content_type,
             **{name.replace("_", "-"): text for name, text in headers.items()},
@@ -185,12 +185,12 @@ def trial(
     fields: dict[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[Trial]:
-    """Make a stub and a destination for it, configured as in the guide.
+    """Create a stub and a destination for it, configured as in the guide.
 
     Args:
-        target: path and query of the URL, where not the usual ones.
-        fields: of the destination, beside those of the guide.
-        options: of the stub.
+        target: path and query of the URL, if not the usual ones.
+        fields: fields of the destination besides those of the guide.
+        options: options of the stub.
     """
     one = EVERY[name]
     stub = one.make(**options)

@@ -111,7 +111,7 @@ class Database(Protocol):
 
         Returns: what `work` returned, once it is committed and synced.
         Raises: what `work` raised; then nothing of it is stored.
-            Unavailable: then nothing is stored, or, if the connection was lost during the commit, nobody knows.
+            Unavailable: then nothing is stored; or, if the connection was lost during the commit, the outcome is unknown.
             After cancellation the write may or may not have happened.
         """
         ...
@@ -158,7 +158,7 @@ class Schema(NamedTuple):
 
 
 class ReadOnlyDatabase(Protocol):
-    """A database opened for a look that changes nothing, whatever version wrote it."""
+    """A database opened for reading alone, whatever version wrote it."""
 
     @property
     def schema(self) -> Schema:

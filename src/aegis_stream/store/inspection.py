@@ -1,6 +1,6 @@
-"""A look at a database that changes nothing in it: what `aegis doctor` asks, also while the service runs.
+"""Reads a database and changes nothing in it: what `aegis doctor` asks, also while the service runs.
 
-Nothing is made, migrated or repaired here, and a database that cannot be read is a value, not an error.
+Nothing is created, migrated or repaired here.
 """
 
 from collections.abc import Iterator

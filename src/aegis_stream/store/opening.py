@@ -31,12 +31,12 @@ class OpenNotifier(Notifier, Protocol):
     """A notifier that holds something open."""
 
     def close(self) -> None:
-        """Let go of it."""
+        """Close what it holds open."""
         ...
 
 
 class WakeListener(Protocol):
-    """A worker's ear: calls back until it is closed."""
+    """What listens for wake-ups, and calls back until it is closed."""
 
     def close(self) -> None:
         """Stop listening."""
@@ -59,9 +59,9 @@ def open_notifier(location: Location) -> OpenNotifier:
     return wakeups.WakeNotifier(location.wake_folder)
 
 
-def open_listener(location: Location, worker_id: str, on_ring: Callable[[int, int], None]) -> WakeListener:
-    """Return a worker's ear; `on_ring` is called with organization and head, (0, 0) when destinations changed."""
-    return wakeups.WakeListener(location.wake_folder, worker_id, on_ring)
+def open_listener(location: Location, worker_id: str, on_wake: Callable[[int, int], None]) -> WakeListener:
+    """Open the socket of a worker; `on_wake` is called with organization and head, (0, 0) when destinations changed."""
+    return wakeups.WakeListener(location.wake_folder, worker_id, on_wake)
 
 
 def is_alive(location: Location, worker_id: str) -> bool:
@@ -75,5 +75,5 @@ def refuse_unsuitable(location: Location) -> None:
 
 
 def inspect_database(location: Location) -> Inspection:
-    """Open a database for a look that changes nothing. Raises: Unavailable when it cannot be read."""
+    """Open a database for reading alone. Raises: Unavailable when it cannot be read."""
     return Inspection(ReadOnlySqlite(location.path))

@@ -25,7 +25,7 @@ def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
             clock=clock,
             random=random,
             telemetry=telemetry,
-            listen=lambda worker_id, on_ring: open_listener(stores.location, worker_id, on_ring),
+            listen=lambda worker_id, on_wake: open_listener(stores.location, worker_id, on_wake),
             route_of=lambda destination: route_of(destination.spec, settings, destination.org_id),
             new_worker_id=lambda: new_worker_id(stores.node, clock.now(), random),
             settings=settings,

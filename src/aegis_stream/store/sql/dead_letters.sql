@@ -1,12 +1,12 @@
 -- Dead letters.
 
 -- name: insert_dead_letter
--- All attempts are used up.
+-- Dead-letter an event: all its attempts are used up.
 INSERT INTO dead_letters (org_no, dst_no, sequence, event_id, attempts, scope, status_code, message, dead_at)
 SELECT org_no, ?2, sequence, event_id, ?4, ?5, ?6, ?7, ?8 FROM events WHERE org_no = ?1 AND sequence = ?3;
 
 -- name: delete_dead_letter
--- The event is on its way again, or purged.
+-- Remove a dead letter: its event is redriven, or it is purged.
 DELETE FROM dead_letters WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: dead_letters_of
@@ -19,7 +19,7 @@ WHERE org_no = ? AND dst_no = ? AND sequence > ? ORDER BY sequence LIMIT ?;
 SELECT sequence FROM dead_letters WHERE org_no = ? AND dst_no = ? AND event_id = ?;
 
 -- name: dead_letters_for_redrive
--- Dead letters to send once more, in log order; those that died after the redrive began wait for the next one.
+-- Dead letters to redrive, in log order; those that died after the redrive began wait for the next one.
 SELECT sequence FROM dead_letters WHERE org_no = ? AND dst_no = ? AND dead_at <= ? AND scope LIKE ? ORDER BY sequence LIMIT ?;
 
 -- name: count_redrivable
@@ -36,9 +36,9 @@ ON CONFLICT (org_no, dst_no, sequence) DO UPDATE
 SET attempts = 0, due_at = excluded.due_at, status_code = NULL, message = NULL;
 
 -- name: count_redriven
--- Dead letters that became pending.
+-- Count dead letters that were redriven.
 UPDATE cursors SET dead_letters = dead_letters - ?, retrying = retrying + ? WHERE org_no = ? AND dst_no = ?;
 
 -- name: count_purged
--- Dead letters that were thrown away.
+-- Count dead letters that were purged.
 UPDATE cursors SET dead_letters = dead_letters - ? WHERE org_no = ? AND dst_no = ?;

@@ -5,7 +5,7 @@
 UPDATE meta SET value = value + 1 WHERE name = 'revision' RETURNING value;
 
 -- name: insert_destination
--- A new destination.
+-- Insert a destination.
 INSERT INTO destinations (dst_id, org_no, url, auth_value, headers, oauth2, spec, paused, revision, created_at, updated_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING dst_no;
 
@@ -15,21 +15,21 @@ INSERT INTO cursors (dst_no, org_no, start_sequence, cursor)
 SELECT ?, org_no, head, head FROM organizations WHERE org_no = ?;
 
 -- name: update_destination
--- A destination configured otherwise.
+-- Store a changed configuration.
 UPDATE destinations SET url = ?, auth_value = ?, headers = ?, oauth2 = ?, spec = ?, paused = ?, revision = ?, updated_at = ?
 WHERE org_no = ? AND dst_no = ? AND deleted_at IS NULL;
 
 -- name: clear_failures
--- After a change of configuration the next attempt is made at once, and what it takes is found out anew.
+-- After a change of configuration attempt at once, and learn the largest accepted request again.
 UPDATE cursors SET failures_in_row = 0, batch_bytes_max = NULL WHERE org_no = ? AND dst_no = ?;
 
 -- name: mark_destination_deleted
--- From here on the destination is gone for people; its worker learns of it by the revision.
+-- Delete a destination for its users; the revision tells its worker.
 UPDATE destinations SET deleted_at = ?, revision = ?, auth_value = NULL, headers = NULL, oauth2 = NULL, url = x''
 WHERE org_no = ? AND dst_no = ?;
 
 -- name: void_lease
--- Whoever serves the destination can settle nothing any more.
+-- End the lease of a destination: its worker can settle nothing more.
 UPDATE cursors SET lease_owner = NULL, lease_epoch = lease_epoch + 1 WHERE org_no = ? AND dst_no = ?;
 
 -- name: touch_destination
@@ -43,11 +43,11 @@ FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.org_no = ? AND d.dst_id = ? AND d.deleted_at IS NULL;
 
 -- name: destination_no
--- The number of a destination of an organization; nothing of it has to be opened.
+-- The number of a destination, without its sealed columns.
 SELECT dst_no FROM destinations WHERE org_no = ? AND dst_id = ? AND deleted_at IS NULL;
 
 -- name: destinations_of
--- Destinations of an organization in order of their making, after a given one.
+-- Destinations of an organization, oldest first, after a given one.
 SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.org_no = ? AND d.deleted_at IS NULL AND d.dst_no > coalesce((SELECT a.dst_no FROM destinations a WHERE a.dst_id = ?), 0)
@@ -66,11 +66,11 @@ FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.dst_no = ? AND d.deleted_at IS NULL;
 
 -- name: changed_since
--- Destinations changed after a revision, the deleted among them, in order of change.
+-- Destinations changed after a revision, deleted ones too, in order of change.
 SELECT dst_no, revision FROM destinations WHERE revision > ? ORDER BY revision LIMIT ?;
 
 -- name: progress
--- How far a destination has come and how it fares.
+-- How far a destination has come, its counts and its health.
 SELECT c.start_sequence, c.cursor, o.head, c.delivered, c.failed_attempts, c.retrying, c.dead_letters,
        c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
        c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max,

@@ -1,7 +1,7 @@
 -- What metrics and `aegis doctor` show.
 
 -- name: totals
--- Sums over all destinations; counters keep what deleted destinations had counted.
+-- Sums over all destinations; counters include what deleted destinations had counted.
 SELECT coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN 1 ELSE 0 END), 0),
        coalesce(sum(c.delivered), 0) + (SELECT value FROM meta WHERE name = 'delivered_by_deleted'),
        coalesce(sum(c.failed_attempts), 0) + (SELECT value FROM meta WHERE name = 'failed_attempts_by_deleted'),
@@ -30,7 +30,7 @@ SELECT count(*) FROM destinations d JOIN cursors c ON c.org_no = d.org_no AND c.
 WHERE d.deleted_at IS NULL AND (c.lease_owner IS NULL OR c.lease_owner NOT IN (SELECT worker_id FROM workers));
 
 -- name: newest_time
--- The newest time that was noted: a clock that shows less has gone back.
+-- The newest time in the store: a clock that shows an earlier one was set back.
 SELECT max(
     (SELECT coalesce(max(last_received_at), 0) FROM organizations),
     (SELECT coalesce(max(started_at), 0) FROM workers),

@@ -1,7 +1,7 @@
 -- API keys.
 
 -- name: insert_key
--- A new key; only its digest is kept.
+-- Insert a key; only its digest is stored.
 INSERT INTO api_keys (key_id, org_no, name, scope, digest, hint, created_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: key_by_digest
@@ -20,9 +20,9 @@ SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.create
 FROM api_keys k JOIN organizations o ON o.org_no = k.org_no WHERE k.org_no = ? AND k.key_id = ?;
 
 -- name: delete_key
--- Revoke a key: it is gone.
+-- Revoke a key at once.
 DELETE FROM api_keys WHERE org_no = ? AND key_id = ?;
 
 -- name: expire_key
--- Let a key end at a time, unless it ends before.
+-- Let a key expire at a time, unless it expires before.
 UPDATE api_keys SET expires_at = min(coalesce(expires_at, ?), ?) WHERE org_no = ? AND key_id = ?;

@@ -1,11 +1,11 @@
 -- Workers, and the leases by which they serve destinations.
 
 -- name: insert_worker
--- A worker begins.
+-- Register a worker.
 INSERT INTO workers (worker_id, started_at, expires_at) VALUES (?, ?, ?);
 
 -- name: renew_worker
--- A worker lives on, if it has not been given up already; all its leases with it.
+-- Prolong the leases of a worker, unless they have expired.
 UPDATE workers SET expires_at = ? WHERE worker_id = ? AND expires_at > ?;
 
 -- name: worker_is_alive
@@ -13,11 +13,11 @@ UPDATE workers SET expires_at = ? WHERE worker_id = ? AND expires_at > ?;
 SELECT 1 FROM workers WHERE worker_id = ? AND expires_at > ?;
 
 -- name: delete_worker
--- A worker ends, or was found dead.
+-- Remove a worker that stops, or was found dead.
 DELETE FROM workers WHERE worker_id = ?;
 
 -- name: delete_expired_workers
--- Workers that did not renew in time.
+-- Remove workers whose leases have expired.
 DELETE FROM workers WHERE expires_at <= ?;
 
 -- name: workers
@@ -29,8 +29,8 @@ SELECT worker_id FROM workers ORDER BY worker_id;
 SELECT (SELECT count(*) FROM destinations WHERE deleted_at IS NULL), (SELECT count(*) FROM workers);
 
 -- name: claim
--- Take over destinations that nobody living serves; the new epoch shuts out whoever served them before, and under it
--- settlements are numbered anew.
+-- Take over destinations that no registered worker serves. The new epoch fences off the worker that served them before;
+-- under it, settlements are numbered from the start.
 UPDATE cursors SET lease_owner = ?, lease_epoch = lease_epoch + 1, settlement_no = 0
 WHERE (org_no, dst_no) IN (
     SELECT c.org_no, c.dst_no FROM cursors c JOIN destinations d ON d.org_no = c.org_no AND d.dst_no = c.dst_no AND d.deleted_at IS NULL

@@ -2,13 +2,13 @@
 
 -- name: lock_cursor
 -- Lock a destination's cursor row until the end of the transaction, and return what its lease is judged by: owner, epoch and
--- when the owner's time is over; then the newest settlement and the counts that belong to it.
+-- expiry; then the number of the newest settlement, and the counts after it.
 SELECT c.lease_owner, c.lease_epoch, (SELECT w.expires_at FROM workers w WHERE w.worker_id = c.lease_owner),
        c.settlement_no, c.retrying, c.dead_letters
 FROM cursors c WHERE c.org_no = ? AND c.dst_no = ?;
 
 -- name: settle_cursor
--- The one small write per batch: the watermark moves on, never back, and the counts with it.
+-- The one small write per settlement: the cursor moves on, never back; counts and health.
 UPDATE cursors SET cursor = max(cursor, ?), delivered = delivered + ?, failed_attempts = failed_attempts + ?,
     retrying = retrying + ?, dead_letters = dead_letters + ?, failures_in_row = ?, window_size = ?, p50_ms = ?, p99_ms = ?,
     last_success_at = ?, last_error_at = ?, last_error_status = ?, last_error_message = ?, last_error_sequence = ?,
@@ -17,20 +17,20 @@ WHERE org_no = ? AND dst_no = ?
 RETURNING retrying, dead_letters;
 
 -- name: insert_attempt
--- Attempts with one result.
+-- Insert a run of attempts with the same result.
 INSERT INTO attempts (org_no, dst_no, first_sequence, last_sequence, attempt, state, status_code, message, latency_us, at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: update_retry
--- Another attempt failed; there is one to come.
+-- Another attempt failed, and attempts are left.
 UPDATE retries SET attempts = ?, due_at = ?, status_code = ?, message = ? WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: insert_retry
--- A first attempt failed; there are more to come.
+-- A first attempt failed, and attempts are left.
 INSERT INTO retries (attempts, due_at, status_code, message, org_no, dst_no, sequence) VALUES (?, ?, ?, ?, ?, ?, ?);
 
 -- name: delete_retry
--- Delivered at last, or dead.
+-- Remove a retry: its event is delivered, or a dead letter.
 DELETE FROM retries WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: due_retries
@@ -48,7 +48,7 @@ SELECT min(due_at) FROM retries WHERE org_no = ? AND dst_no = ? AND due_at > ?;
 SELECT attempts, due_at, status_code, message FROM retries WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: failures_of
--- How many retries and dead letters a destination has, and how it fares.
+-- How many retries and dead letters a destination has, and its health.
 SELECT c.retrying, c.dead_letters, c.failures_in_row, c.window_size, c.p50_ms, c.p99_ms, c.last_success_at,
        c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max
 FROM cursors c WHERE c.org_no = ? AND c.dst_no = ?;

@@ -3,7 +3,7 @@
 -- name: advance_head
 -- Lock the organization's head row and reserve the next sequences; the row stays locked until the commit. The time of receipt
 -- never goes back, with one exception: it lies ahead of the clock by more than the given limit, and retention's own clock
--- confirms that the clock is right now. Then step_sequence says at which event the times go back.
+-- confirms that the clock is right now. Then step_sequence says at which event times go back.
 UPDATE organizations SET head = head + ?1,
     step_sequence = CASE
         WHEN last_received_at > ?2 + ?3 AND ?2 + ?3 >= (SELECT counted_at FROM housekeeping WHERE task = 'retention')
@@ -38,7 +38,7 @@ SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM events WHERE org_no =
 -- name: page_bodies
 -- All bodies of a range in one value, in order, with a record separator between: a byte that JSON text cannot hold.
 -- One row instead of a thousand: the reading thread gives up the interpreter lock once instead of a thousand times. The
--- order is that of the inner query; an ORDER BY within the aggregate sorts what is sorted, at three times the cost.
+-- inner query gives the order; an ORDER BY within the aggregate would sort again, at three times the cost.
 SELECT CAST(group_concat(body, char(30)) AS BLOB)
 FROM (SELECT body FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence);
 
@@ -60,5 +60,5 @@ SELECT sequence, event_id FROM events WHERE org_no = ? AND sequence BETWEEN ? AN
 SELECT received_at FROM events WHERE org_no = ? AND sequence = ?;
 
 -- name: heads
--- Newest sequence of every organization that has grown past nothing.
+-- Newest sequence of every organization that has events.
 SELECT org_no, head FROM organizations WHERE head > 0;

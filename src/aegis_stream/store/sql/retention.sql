@@ -1,7 +1,7 @@
 -- Retention, and the rows of deleted destinations.
 
 -- name: retention_clock
--- How far retention's own clock has come, who keeps it, and whether that worker is registered.
+-- The time of retention's own clock, which worker keeps it, and whether that worker is registered.
 SELECT counted_at, owner, EXISTS (SELECT 1 FROM workers w WHERE w.worker_id = owner)
 FROM housekeeping WHERE task = 'retention';
 
@@ -15,7 +15,7 @@ ON CONFLICT (task) DO UPDATE SET owner = excluded.owner, counted_at = excluded.c
 SELECT max(last_received_at) FROM organizations WHERE head > 0;
 
 -- name: organizations_with_old_events
--- Where there may be something to remove: the oldest event is old enough, or it is older than one that is.
+-- Organizations with events to remove: the oldest is old enough, or an event after it is.
 SELECT o.org_no, o.oldest, o.head FROM organizations o
 WHERE o.head >= o.oldest AND o.org_no > ?2 AND (
     EXISTS (SELECT 1 FROM events e WHERE e.org_no = o.org_no AND e.sequence = o.oldest AND e.received_at < ?1)
@@ -27,12 +27,12 @@ WHERE o.head >= o.oldest AND o.org_no > ?2 AND (
 ORDER BY o.org_no LIMIT ?3;
 
 -- name: last_old_step
--- The newest place where times go back to one that is old enough: all before it is older.
+-- The newest event at which times go back and which is old enough: all events before it are older.
 SELECT max(s.sequence) FROM clock_steps s JOIN events e ON e.org_no = s.org_no AND e.sequence = s.sequence
 WHERE s.org_no = ? AND s.sequence > ? AND e.received_at < ?;
 
 -- name: needed_from
--- The oldest sequence that some destination of the organization has still to send.
+-- The oldest sequence that a destination or replay of the organization still needs.
 SELECT min(needed) FROM (
     SELECT min(c.cursor) + 1 AS needed FROM cursors c JOIN destinations d ON d.org_no = c.org_no AND d.dst_no = c.dst_no
     WHERE c.org_no = ? AND d.deleted_at IS NULL
@@ -42,56 +42,56 @@ SELECT min(needed) FROM (
 );
 
 -- name: delete_events
--- Remove a prefix of the log, but for the events that retries and dead letters still stand on.
+-- Remove the oldest events of a log, except those of retries and dead letters.
 DELETE FROM events WHERE org_no = ?1 AND sequence BETWEEN ?2 AND ?3
     AND sequence NOT IN (SELECT r.sequence FROM retries r WHERE r.org_no = ?1 AND r.sequence <= ?3)
     AND sequence NOT IN (SELECT d.sequence FROM dead_letters d WHERE d.org_no = ?1 AND d.sequence <= ?3);
 
 -- name: advance_oldest
--- Remember where the log now begins.
+-- Store where the log now begins.
 UPDATE organizations SET oldest = ? WHERE org_no = ?;
 
 -- name: delete_clock_steps
--- Forget the steps of the part of a log that is gone.
+-- Remove the steps of the removed part of a log.
 DELETE FROM clock_steps WHERE org_no = ? AND sequence <= ?;
 
 -- name: delete_attempts
--- Forget old attempts, a bounded number at a time.
+-- Remove old attempts, at most so many.
 DELETE FROM attempts WHERE attempt_no IN (SELECT attempt_no FROM attempts WHERE at < ? ORDER BY at LIMIT ?);
 
 -- name: deleted_destinations
--- Destinations that are gone for people and still have rows.
+-- Deleted destinations that still have rows.
 SELECT org_no, dst_no FROM destinations WHERE deleted_at IS NOT NULL LIMIT ?;
 
 -- name: delete_attempts_of
--- Attempts of a deleted destination, a bounded number at a time.
+-- Remove attempts of a deleted destination, at most so many.
 DELETE FROM attempts WHERE attempt_no IN (SELECT attempt_no FROM attempts WHERE org_no = ? AND dst_no = ? LIMIT ?);
 
 -- name: delete_retries_of
--- Retries of a deleted destination.
+-- Remove the retries of a deleted destination.
 DELETE FROM retries WHERE org_no = ? AND dst_no = ?;
 
 -- name: delete_dead_letters_of
--- Dead letters of a deleted destination.
+-- Remove all dead letters of a destination.
 DELETE FROM dead_letters WHERE org_no = ? AND dst_no = ?;
 
 -- name: delete_replays_of
--- Replays of a deleted destination.
+-- Remove the replays of a deleted destination.
 DELETE FROM replays WHERE org_no = ? AND dst_no = ?;
 
 -- name: keep_delivered
--- What a destination that goes had delivered stays in the counter that people watch.
+-- Add what a deleted destination had delivered to the counter of deleted destinations.
 UPDATE meta SET value = value + coalesce((SELECT delivered FROM cursors WHERE org_no = ? AND dst_no = ?), 0) WHERE name = 'delivered_by_deleted';
 
 -- name: keep_failed_attempts
--- Its failed attempts likewise.
+-- Add its failed attempts likewise.
 UPDATE meta SET value = value + coalesce((SELECT failed_attempts FROM cursors WHERE org_no = ? AND dst_no = ?), 0)
 WHERE name = 'failed_attempts_by_deleted';
 
 -- name: delete_cursor
--- The cursor of a deleted destination.
+-- Remove the cursor of a deleted destination.
 DELETE FROM cursors WHERE org_no = ? AND dst_no = ?;
 
 -- name: delete_destination
--- The last of a deleted destination.
+-- Remove the last row of a deleted destination.
 DELETE FROM destinations WHERE org_no = ? AND dst_no = ?;

@@ -1,30 +1,30 @@
 -- Master keys, and the sealed columns of destinations.
 
 -- name: sealing_key
--- The master key under which everything is sealed from now on.
+-- The current master key.
 SELECT key_id, sentinel, rewrapped_at FROM master_keys ORDER BY key_no DESC LIMIT 1;
 
 -- name: master_key_by_id
--- One row if this master key was in use at any time.
+-- One row if this master key is or was registered.
 SELECT 1 FROM master_keys WHERE key_id = ?;
 
 -- name: insert_master_key
--- From here on this master key seals.
+-- Register a master key; it is the current one from now on.
 INSERT INTO master_keys (key_id, sentinel, created_at, rewrapped_at) VALUES (?, ?, ?, ?);
 
 -- name: finish_rewrapping
--- No record stands under an older master key any more.
+-- Note that no record is sealed with an older master key any more.
 UPDATE master_keys SET rewrapped_at = ? WHERE key_id = ?;
 
 -- name: master_keys_in_use
--- Ids of the master keys that records stand under, whatever has become of the keys.
+-- Ids of the master keys that records are sealed with.
 SELECT substr(url, 2, 4) FROM destinations WHERE deleted_at IS NULL
 UNION SELECT substr(auth_value, 2, 4) FROM destinations WHERE deleted_at IS NULL AND auth_value IS NOT NULL
 UNION SELECT substr(headers, 2, 4) FROM destinations WHERE deleted_at IS NULL AND headers IS NOT NULL
 UNION SELECT substr(oauth2, 2, 4) FROM destinations WHERE deleted_at IS NULL AND oauth2 IS NOT NULL;
 
 -- name: records_to_rewrap
--- Records that do not begin as all do that are sealed now.
+-- Destinations with a record that does not begin like those sealed now.
 SELECT d.dst_no, d.org_no, o.org_id, d.dst_id, d.url, d.auth_value, d.headers, d.oauth2
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.deleted_at IS NULL AND d.dst_no > ?
@@ -33,11 +33,11 @@ WHERE d.deleted_at IS NULL AND d.dst_no > ?
 ORDER BY d.dst_no LIMIT ?;
 
 -- name: count_records_to_rewrap
--- How many destinations that concerns.
+-- How many destinations have such a record.
 SELECT count(*) FROM destinations
 WHERE deleted_at IS NULL
     AND (substr(url, 1, 5) <> ? OR substr(auth_value, 1, 5) <> ? OR substr(headers, 1, 5) <> ? OR substr(oauth2, 1, 5) <> ?);
 
 -- name: rewrap_destination
--- The same secrets under another master key: nothing for workers to learn of.
+-- The same secrets, sealed with another master key; workers need not know.
 UPDATE destinations SET url = ?, auth_value = ?, headers = ?, oauth2 = ? WHERE dst_no = ?;

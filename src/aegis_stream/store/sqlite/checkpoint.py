@@ -1,8 +1,8 @@
-"""Carries the write-ahead log over into the database file, beside the commits instead of within them.
+"""Copies the write-ahead log into the database file, beside the commits instead of within them.
 
-SQLite by itself does it at the end of a commit, and all that wait for that commit wait for thousands of pages to be copied
-and synced. Here a thread of its own copies the bulk while commits go on; what they added meanwhile is little, and the
-writer copies it between two commits, so that the log is empty for a moment and begins again at its start.
+By default SQLite copies it at the end of a commit, and everyone who waits for that commit waits until thousands of pages are
+copied and synced. Here a thread copies most of it while commits continue. The writer copies the little that was added meanwhile
+between two commits; then the log is empty for a moment, and SQLite writes it from the start again.
 """
 
 import contextlib
@@ -14,7 +14,7 @@ import apsw
 WAL_PAGES_MAX = 8000
 """Pages in the write-ahead log at which copying begins (32 MB)."""
 PAUSE_S = 0.05
-"""Shortest time between two copies, seconds: one that a reader kept from getting on is not tried at every commit."""
+"""Shortest time between two copies, seconds: a copy that a reader blocks is not tried again at every commit."""
 
 
 class Checkpointer:
@@ -33,7 +33,7 @@ class Checkpointer:
         self._thread: threading.Thread | None = None
 
     def watch(self, writer: apsw.Connection) -> None:
-        """Look at the length of the log after every commit of this connection; replaces SQLite's own checkpoints."""
+        """Check the length of the log after every commit of this connection; replaces SQLite's own checkpoints."""
         writer.set_wal_hook(self._committed)
 
     def close(self) -> None:
@@ -54,7 +54,7 @@ class Checkpointer:
     def _run(self) -> None:
         connection = self._connect()
         while self._wanted.wait() and not self._closed.is_set():
-            # A full disk, or another process at the same work: the commits go on, and the next one asks again.
+            # A full disk, or another process that copies: commits continue, and the next one asks again.
             with contextlib.suppress(apsw.Error):
                 copy(connection)
                 self._finish()
@@ -65,5 +65,5 @@ class Checkpointer:
 
 
 def copy(connection: apsw.Connection) -> None:
-    """Copy what can be copied without waiting for anybody. Raises: apsw.Error."""
+    """Copy what can be copied without waiting for readers or writers. Raises: apsw.Error."""
     connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)

@@ -8,7 +8,7 @@ from pathlib import Path
 class WriteGate:
     """A file lock before SQLite's own write lock, in order of arrival.
 
-    SQLite's own wait for the write lock polls with growing sleeps; a file lock wakes the next one at once. The kernel
+    SQLite waits for its write lock by polling, with longer and longer sleeps; a file lock wakes the next process at once. The kernel
     frees it when a process dies.
     """
 

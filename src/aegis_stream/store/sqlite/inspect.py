@@ -25,14 +25,14 @@ FAULTS_SHOWN_MAX = 5
 
 
 class _NoClock:
-    """Nobody judges a lease in a look."""
+    """A read-only database judges no lease."""
 
     def now(self) -> Micros:
-        raise AssertionError("a look judges no lease")
+        raise AssertionError("a read-only database judges no lease")
 
 
 class ReadOnlySqlite:
-    """A database file that is looked at.
+    """A database file that is only read.
 
     Args:
         path: of the file, which exists.

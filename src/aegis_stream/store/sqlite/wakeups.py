@@ -1,8 +1,8 @@
 """The notifier of a SQLite store: a datagram socket per worker, in the data directory.
 
-Whoever appends events or changes destinations tells the workers at once, in a message of a few bytes. A message may be
-lost (a full buffer, a worker that is just starting): workers also look at the database several times a second. The socket
-doubles as a sign of life: the kernel refuses a message to the socket of a dead process.
+A process that appends events or changes destinations notifies the workers at once, in a message of a few bytes. A message
+may be lost (a full buffer, a worker that is just starting): workers also read the database several times a second. The
+socket also shows that its process lives: the kernel refuses a message to the socket of a dead process.
 """
 
 import asyncio
@@ -16,13 +16,13 @@ from pathlib import Path
 _PAIR = struct.Struct("<QQ")
 PAIRS_PER_MESSAGE_MAX = 512
 LOOK_AGAIN_S = 0.5
-"""How long a list of workers is believed, seconds."""
+"""How long a list of workers is used before it is read again, seconds."""
 UNIX_PATH_MAX = 100
 """Longest path that a socket address holds, with a margin (sun_path has 108 bytes)."""
 
 
 class WakeNotifier:
-    """The ringing side (port Notifier): tells every worker of this data directory.
+    """The sending side (port Notifier): notifies every worker of this data directory.
 
     Args:
         folder: where the workers' sockets are.
@@ -37,7 +37,7 @@ class WakeNotifier:
         self._looked_at_s = -LOOK_AGAIN_S
 
     def notify(self, organization_no: int, head: int) -> None:
-        """Tell that a log has grown to `head`; rings of one turn of the event loop travel together."""
+        """Tell that a log has grown to `head`; what is told in one turn of the event loop goes into one message."""
         if not self._heads:
             asyncio.get_running_loop().call_soon(self._send)
         self._heads[organization_no] = head
@@ -63,7 +63,9 @@ class WakeNotifier:
                 [_PAIR.pack(no, head) for no, head in pairs[start : start + PAIRS_PER_MESSAGE_MAX]]
             )
             for address in self._addresses:
-                with contextlib.suppress(OSError):  # a full or dead bell: the worker looks by itself
+                with contextlib.suppress(
+                    OSError
+                ):  # a full socket, or that of a dead process: a living worker reads by itself
                     self._socket.sendto(message, address)
 
 
@@ -72,13 +74,13 @@ class WakeListener:
 
     Args:
         folder: made if it is missing.
-        on_ring: called with organization and head; (0, 0) when destinations changed.
+        on_wake: called with organization and head; (0, 0) when destinations changed.
     """
 
-    def __init__(self, folder: Path, worker_id: str, on_ring: Callable[[int, int], None]) -> None:
+    def __init__(self, folder: Path, worker_id: str, on_wake: Callable[[int, int], None]) -> None:
         self._folder = _Folder(folder)
         self._name = worker_id
-        self._on_ring = on_ring
+        self._on_wake = on_wake
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setblocking(False)
         self._socket.bind(self._folder.address(worker_id))
@@ -99,7 +101,7 @@ class WakeListener:
                 return
             if len(message) % _PAIR.size == 0:
                 for organization_no, head in _PAIR.iter_unpack(message):
-                    self._on_ring(organization_no, head)
+                    self._on_wake(organization_no, head)
 
 
 def is_alive(folder: Path, worker_id: str) -> bool:

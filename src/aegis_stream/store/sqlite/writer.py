@@ -52,7 +52,7 @@ class _Job:
         self._ticket = [None]
 
     def begin(self) -> bool:
-        """Tell whether it may begin: once, and not after it was given up. Taking the ticket is one step of the interpreter."""
+        """Tell whether it may begin: once, and not after its caller was told that it failed. `pop` is atomic."""
         try:
             self._ticket.pop()
         except IndexError:

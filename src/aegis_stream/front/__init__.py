@@ -2,7 +2,8 @@
 
 head.py        the bytes of a head → a Head, or why it is refused (RFC 9112)
 body.py        a body of known length or in chunks, piece by piece
-connection.py  one client's connection
+connection.py  one client's connection: what arrives
+outgoing.py    its outgoing half: answers, refusals, clients that do not read
 contract.py    what the front door asks of the application, and what connections share
 shares.py      what clients may hold at once, and who gives way
 answer.py      status line, headers and body, ready to be written

@@ -10,6 +10,7 @@ from .shares import Holder, Shares
 
 if TYPE_CHECKING:
     from .connection import Connection
+    from .outgoing import Outgoing
 
 
 class Admitted(NamedTuple):
@@ -45,11 +46,11 @@ class Reception(Protocol):
 class Deadlines(Protocol):
     """Looks at the deadlines of all connections now and then."""
 
-    def add(self, watched: "Connection") -> None:
+    def add(self, watched: "Outgoing") -> None:
         """Begin to look."""
         ...
 
-    def discard(self, watched: "Connection") -> None:
+    def discard(self, watched: "Outgoing") -> None:
         """Stop looking."""
         ...
 

@@ -6,9 +6,9 @@ import re
 import pytest
 
 from aegis_stream.front.answer import make_answer
-from aegis_stream.front.connection import LINGER_BYTES_MAX, LINGER_S, Connection
 from aegis_stream.front.contract import Admitted
 from aegis_stream.front.head import Head
+from aegis_stream.front.outgoing import LINGER_BYTES_MAX, LINGER_S
 from support.front import EchoReception, connect, make_bounds
 
 POST = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n%b\r\n%b"
@@ -293,7 +293,7 @@ async def test_a_decision_may_take_its_time():
     bounds = make_bounds()
 
     class Slow(EchoReception):
-        async def _decide(self, head: Head, connection: Connection):
+        async def _decide(self, head: Head, connection):
             await asyncio.sleep(0)
             if head.path == "/no":
                 return make_answer(401, [], b"")

@@ -43,9 +43,9 @@ class HeldThreads(Executor):
 def start_on(sim: Simulation, threads: HeldThreads) -> Running:
     """Start a worker that compresses on these threads."""
     running = sim.start()
-    shared = running.worker._shared
-    running.worker._shared = replace(shared, outbound=replace(shared.outbound, threads=threads))
-    for forwarder in running.worker._forwarders.values():
-        forwarder.shared = running.worker._shared
+    shared = running.worker.loader.shared
+    running.worker.loader.shared = replace(shared, outbound=replace(shared.outbound, threads=threads))
+    for forwarder in running.worker.roster.forwarders():
+        forwarder.shared = running.worker.loader.shared
         forwarder.attempts.outbound = forwarder.shared.outbound
     return running

@@ -187,6 +187,7 @@ class Forwarder:
             self.stopped
             or attempts.full
             or not self.destination.spec.enabled
+            or now_s >= self.shared.term.until_s
             or len(self.account.findings.delivered) >= UNSETTLED_MAX
             or (attempts.format.in_order and attempts.flying)
         ):

@@ -1,9 +1,13 @@
 """What the forwarders of one worker share; the worker makes it."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import Protocol
 
+from aegis_stream.domain.attempt import Failure
+from aegis_stream.domain.delivery import Lease
+from aegis_stream.domain.destination import Destination
 from aegis_stream.pipeline.settle import Settler
 from aegis_stream.ports import Clock, Ledger, Random
 from aegis_stream.telemetry import Log
@@ -12,8 +16,31 @@ from .attempts import Outbound
 from .health import Warnings
 from .pages import SharedPages
 
-if TYPE_CHECKING:
-    from .forwarder import Forwarder
+
+class Serving(Protocol):
+    """A forwarder, as whoever is told of its bugs sees it."""
+
+    destination: Destination
+
+    @property
+    def lease(self) -> Lease:
+        """The lease under which it serves."""
+        ...
+
+    def halt(self, failure: Failure) -> None:
+        """Stop, settle what is certain, and let people see why."""
+        ...
+
+
+@dataclass(slots=True)
+class Term:
+    """Until when the worker may start attempts: by its own monotonic clock, its leases hold at least so long.
+
+    Attributes:
+        until_s: seconds of the event loop.
+    """
+
+    until_s: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,10 +57,11 @@ class Forwarding:
     outbound: Outbound
     clock: Clock
     time: Callable[[], float]
+    term: Term
     random: Random
     settler: Settler
     telemetry: Log
-    on_bug: "Callable[[Forwarder, Exception], None]"
+    on_bug: Callable[[Serving, Exception], None]
     window_max: int
     auto_redrive: bool
     dead_letters_max: int

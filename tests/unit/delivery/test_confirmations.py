@@ -157,7 +157,7 @@ def test_questions_that_nobody_may_ask_end_with_the_time(sim):
     sim.receiver.indexes = False
     sim.append(10)
     sim.advance(0.5)
-    (forwarder,) = worker.worker._forwarders.values()
+    (forwarder,) = worker.worker.roster.forwarders()
 
     def refuse(_: object) -> Route:
         raise Invalid("the operator allows this no longer")

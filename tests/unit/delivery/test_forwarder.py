@@ -36,10 +36,10 @@ def replay(sim: Simulation, first: int, last: int, replay_id: str = "rpl_1") -> 
 
 def serve(worker: Running, route_of) -> None:
     """Let a worker find its routes otherwise from now on."""
-    shared = worker.worker._shared
-    worker.worker._shared = replace(shared, outbound=replace(shared.outbound, route_of=route_of))
-    for forwarder in worker.worker._forwarders.values():
-        forwarder.shared, forwarder.attempts._channel = worker.worker._shared, None
+    shared = worker.worker.loader.shared
+    worker.worker.loader.shared = replace(shared, outbound=replace(shared.outbound, route_of=route_of))
+    for forwarder in worker.worker.roster.forwarders():
+        forwarder.shared, forwarder.attempts._channel = worker.worker.loader.shared, None
         forwarder.attempts.outbound = forwarder.shared.outbound
 
 
@@ -139,7 +139,7 @@ def test_retries_have_a_quarter_of_the_window(make):
     sim.receiver.answers = lambda ids: status(400) if failing & set(ids) else status(202)
     sim.advance(50)
     sim.receiver.latency_s = 1.0
-    window = int(sim.running[0].worker._forwarders[sim.destination.no].pacing.window)
+    window = int(sim.running[0].worker.roster.get(sim.destination.no).forwarder.pacing.window)
     before = len(sim.receiver.attempts)
 
     while len(sim.receiver.attempts) == before:
@@ -188,7 +188,7 @@ def test_a_url_that_is_no_longer_allowed_is_a_failure_to_fix(make):
     """When the route is refused, nothing is sent, the person reads why, and events wait for the correction."""
     sim = make()
     worker = sim.start()
-    allowed = worker.worker.around.route_of
+    allowed = worker.worker.deps.route_of
 
     def refuse(_):
         raise Invalid("plain http is not allowed any more: use https")
@@ -287,7 +287,7 @@ def test_a_replay_that_has_ended_does_not_begin_again(make):
     replay(sim, 11, 20)
     before = sim.run(sim.ledger.outstanding(key_of(sim.destination)))
     sim.advance(5)
-    (forwarder,) = worker.worker._forwarders.values()
+    (forwarder,) = worker.worker.roster.forwarders()
 
     forwarder.set_outstanding(before)
     sim.advance(5)

@@ -144,7 +144,7 @@ def test_what_is_being_compressed_is_under_way(make):
 
     ids = sim.append(1, note=LARGE)
     sim.advance(300)
-    [forwarder] = running.worker._forwarders.values()
+    [forwarder] = running.worker.roster.forwarders()
     held = (sim.progress().cursor, list(sim.receiver.attempts), forwarder.in_flight, forwarder.idle)
     threads.release()
     sim.advance(1)
@@ -191,7 +191,7 @@ def test_a_body_that_is_ready_after_a_change_is_sent_by_the_new_configuration(ma
     running = start_on(sim, threads)
     ids = sim.append(3, note=LARGE)
     sim.advance(1)
-    [forwarder] = running.worker._forwarders.values()
+    [forwarder] = running.worker.roster.forwarders()
     forwarder.attempts._channel.start = lambda *_: pytest.fail("the old host, or the old credential")
 
     sim.change(change)

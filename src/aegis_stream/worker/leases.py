@@ -1,0 +1,121 @@
+"""Which destinations are this worker's, and for how long: enlist, renew, claim, hand over.
+
+The store judges leases by its own clock. A worker judges itself by its monotonic clock, counted from before it asked, so it
+stops before the store lets another worker take over: it starts no attempts while its lease could be over.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+from aegis_stream.delivery.forwarding import Term
+from aegis_stream.domain.delivery import Lease
+from aegis_stream.domain.ids import SECOND, DestinationNo, WorkerId
+from aegis_stream.errors import Unavailable
+from aegis_stream.ports import Ledger
+from aegis_stream.telemetry import Log
+
+from .roster import Roster
+
+
+@dataclass(slots=True)
+class Leases:
+    """The leases of one worker, under one name.
+
+    Args:
+        lease_s: how long they are good without a renewal, seconds.
+        load: called with a claimed destination that has something to send.
+        flush: settles what is known, before destinations are handed over.
+
+    Attributes:
+        lost: set when the store has given up this worker: everything it does settles nothing any more.
+    """
+
+    worker_id: WorkerId
+    ledger: Ledger
+    telemetry: Log
+    roster: Roster
+    lease_s: float
+    load: Callable[[DestinationNo], None]
+    flush: Callable[[], Awaitable[object]]
+    term: Term = field(default_factory=lambda: Term(0.0))
+    lost: asyncio.Event = field(default_factory=asyncio.Event)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
+
+    async def enlist(self) -> None:
+        """Register the worker. Raises: Unavailable."""
+        began_s = self._loop.time()
+        await self.ledger.enlist(self.worker_id, self._lease_us)
+        self.term.until_s = began_s + self.lease_s
+
+    async def keep(self, after: Callable[[], None]) -> None:
+        """Renew every third of the lease, and share the destinations with the other workers; ends when they are lost.
+
+        Args:
+            after: called after each turn.
+        """
+        while True:
+            await asyncio.sleep(self.lease_s / 3)
+            try:
+                if not await self._renew():
+                    self._lose()
+                    return
+                await self.claim()
+            except Unavailable as error:
+                self.telemetry.warning("worker.store_unavailable", reason=error.message)
+            after()
+
+    async def claim(self) -> None:
+        """Take over free destinations, let go of those that are not ours any more. Raises: Unavailable."""
+        positions, surplus = await self.ledger.claim(self.worker_id)
+        ours = {one.lease.destination_no: one for one in positions}
+        for no, known in self.roster:
+            if no not in ours or known.position.lease != ours[no].lease:
+                self.roster.remove(no)
+        for no, position in ours.items():
+            if no in self.roster:
+                continue
+            self.roster.add(position)
+            if self.roster.head(position.organization_no) > position.cursor or (
+                position.retrying or position.replaying
+            ):
+                self.load(no)
+        if surplus:
+            await self._hand_over(surplus)
+
+    async def check(self, leases: Sequence[Lease]) -> None:
+        """Find out whether the worker itself is given up, after settlements were rejected under these leases."""
+        with contextlib.suppress(Unavailable):
+            if not await self._renew():
+                self._lose()
+                return
+        self.telemetry.warning("worker.leases_lost", count=len(leases))
+
+    @property
+    def _lease_us(self) -> int:
+        return int(self.lease_s * SECOND)
+
+    async def _renew(self) -> bool:
+        began_s = self._loop.time()
+        lapsed = began_s >= self.term.until_s
+        if not await self.ledger.renew(self.worker_id, self._lease_us):
+            return False
+        self.term.until_s = began_s + self.lease_s
+        if lapsed:
+            for forwarder in self.roster.forwarders():
+                forwarder.wake()
+        return True
+
+    async def _hand_over(self, count: int) -> None:
+        """Give destinations to a worker that has fewer: those that are idle here."""
+        idle = [one.position.lease for _, one in self.roster if one.forwarder is None or one.forwarder.idle]
+        given = idle[:count]
+        await self.flush()
+        for lease in given:
+            self.roster.remove(lease.destination_no)
+        await self.ledger.release(self.worker_id, given)
+
+    def _lose(self) -> None:
+        self.telemetry.warning("worker.lease_lost", worker_id=self.worker_id, reason="expired")
+        self.lost.set()

@@ -1,0 +1,92 @@
+"""What tells a worker that there is something to do: wake-ups of other processes, and a look at the store now and then."""
+
+import asyncio
+import contextlib
+from dataclasses import dataclass, field
+
+from aegis_stream.domain.ids import OrganizationNo, WorkerId
+from aegis_stream.errors import Unavailable
+from aegis_stream.ports import Directory, EventLog, Ledger
+from aegis_stream.telemetry import Log
+
+from .leases import Leases
+from .loader import Loader
+from .roster import Roster
+
+STORE_RETRY_S = 1.0
+"""Pause after changes could not be read, seconds."""
+
+
+@dataclass(slots=True)
+class Wakeups:
+    """Listens and looks for one worker.
+
+    Args:
+        look_s: pause between two looks at the store, seconds: how late a lost wake-up is noticed.
+    """
+
+    log: EventLog
+    ledger: Ledger
+    directory: Directory
+    telemetry: Log
+    roster: Roster
+    loader: Loader
+    leases: Leases
+    look_s: float
+    _changes: asyncio.Event = field(default_factory=asyncio.Event)
+    _revision: int = 0  # of the directory, up to which changes are known
+    _workers: list[WorkerId] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._changes.set()
+
+    def on_ring(self, organization_no: int, head: int) -> None:
+        """Take a wake-up: a log has grown to `head`, or destinations changed when it is 0."""
+        if head == 0:
+            self._changes.set()
+        else:
+            self._grown(OrganizationNo(organization_no), head)
+
+    async def look(self) -> None:
+        """Look at the store again and again: a wake-up may have been lost."""
+        seen = -1
+        while True:
+            with contextlib.suppress(Unavailable):
+                changed = self.log.changed()
+                if changed != seen:
+                    await self._look()
+                    seen = changed  # only now: a look that failed is repeated
+            await asyncio.sleep(self.look_s)
+
+    async def follow_changes(self) -> None:
+        """Load what changed in the directory since the revision that is known."""
+        while True:
+            await self._changes.wait()
+            self._changes.clear()
+            try:
+                changes = await self.directory.changed_since(self._revision)
+                if any(no not in self.roster for no, _ in changes):
+                    await self.leases.claim()
+            except Unavailable as error:
+                self.telemetry.warning("worker.store_unavailable", reason=error.message)
+                await asyncio.sleep(STORE_RETRY_S)
+                self._changes.set()
+                continue
+            for no, revision in changes:
+                self._revision = revision
+                self.loader.load(no, changed=True)
+            if changes:
+                self._changes.set()
+
+    async def _look(self) -> None:
+        workers = await self.ledger.workers()
+        if workers != self._workers:
+            await self.leases.claim()  # somebody came or went: the shares are others now
+            self._workers = workers
+        for organization_no, head in (await self.log.heads()).items():
+            self._grown(organization_no, head)
+        self._changes.set()
+
+    def _grown(self, organization_no: OrganizationNo, head: int) -> None:
+        for no, one in self.roster.grown(organization_no, head):
+            self.loader.tell(no, one, head)

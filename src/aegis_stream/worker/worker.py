@@ -1,0 +1,241 @@
+"""A delivery worker: claims destinations by lease, serves each with a forwarder, settles for all of them.
+
+A worker that has lost its lease lets go of everything and starts again under another name; what it was doing can settle nothing.
+"""
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from aegis_stream.delivery.attempts import Outbound
+from aegis_stream.delivery.forwarding import Forwarding
+from aegis_stream.delivery.pages import SharedPages
+from aegis_stream.domain.destination import Destination
+from aegis_stream.domain.endpoint import Route
+from aegis_stream.domain.ids import WorkerId
+from aegis_stream.errors import Unavailable
+from aegis_stream.housekeeping import Housekeeping
+from aegis_stream.pipeline.settle import Settler, Settling
+from aegis_stream.pipeline.token_sender import TokenSender
+from aegis_stream.ports import Clock, Directory, EventLog, Ledger, Random, Retention, Sender
+from aegis_stream.settings import Settings
+from aegis_stream.telemetry import Log
+
+from .leases import Leases
+from .loader import Loader
+from .roster import Roster
+from .wakeups import Wakeups
+
+LOOK_S = 0.25
+"""Pause between looks at the store, for wake-ups that were lost, seconds."""
+STOP_GRACE_S = 8.0
+"""How long attempts in flight may take to end after a request to stop, seconds; the contract allows ten in all."""
+IDLE_KEPT_S = 60.0
+"""How long an idle forwarder keeps its connections, seconds."""
+
+
+class WakeListener(Protocol):
+    """Calls back until it is closed."""
+
+    def close(self) -> None:
+        """Stop listening."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDeps:
+    """What a worker needs; wiring puts it together.
+
+    Args:
+        new_worker_id: makes a name for a worker, which nobody had before.
+        listen: opens the listener of a worker: (worker id, what to call with organization and head).
+        route_of: destination → where its requests go.
+        look_s: pause between looks at the store, seconds.
+    """
+
+    log: EventLog
+    ledger: Ledger
+    directory: Directory
+    retention: Retention
+    sender: Sender
+    clock: Clock
+    random: Random
+    telemetry: Log
+    new_worker_id: Callable[[], WorkerId]
+    listen: Callable[[WorkerId, Callable[[int, int], None]], WakeListener]
+    route_of: Callable[[Destination], Route]
+    settings: Settings
+    look_s: float = LOOK_S
+
+
+@dataclass(slots=True)
+class Worker:
+    """One worker process's work; `run` is all there is to call."""
+
+    deps: WorkerDeps
+    worker_id: WorkerId = field(init=False)
+    roster: Roster = field(default_factory=Roster)
+    leases: Leases = field(init=False)
+    loader: Loader = field(init=False)
+    _settler: Settler = field(init=False)
+    _sender: TokenSender = field(init=False)
+
+    async def run(self, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
+        """Serve until `stop` is set; then finish or give back what is in flight, and settle.
+
+        Raises: Unavailable when the store cannot be reached at the start.
+        """
+        while not stop.is_set():
+            await self._serve(stop, ready)
+
+    async def _serve(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
+        """Serve under one name until asked to stop or until the leases are lost."""
+        deps = self.deps
+        self._begin()
+        await self.leases.enlist()
+        wakeups = Wakeups(
+            deps.log,
+            deps.ledger,
+            deps.directory,
+            deps.telemetry,
+            self.roster,
+            self.loader,
+            self.leases,
+            deps.look_s,
+        )
+        listener = deps.listen(self.worker_id, wakeups.on_ring)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._share(tasks.create_task)
+                await self._work(tasks, wakeups, stop, ready)
+        finally:
+            listener.close()
+            self.roster.clear()  # whatever calls from now on finds nothing to serve
+        if not self.leases.lost.is_set():
+            with contextlib.suppress(Unavailable):
+                await deps.ledger.retire(self.worker_id)
+        lost = self.leases.lost.is_set()
+        deps.telemetry.info("worker.stopped", worker_id=self.worker_id, lease_lost=lost)
+
+    async def _work(
+        self, tasks: asyncio.TaskGroup, wakeups: Wakeups, stop: asyncio.Event, ready: Callable[[], None]
+    ) -> None:
+        deps = self.deps
+        settling = tasks.create_task(self._settler.run())
+        try:
+            await self.leases.claim()
+            loops = [
+                tasks.create_task(one)
+                for one in (
+                    self.leases.keep(self._drop_idle),
+                    wakeups.look(),
+                    wakeups.follow_changes(),
+                    self._keep_house(),
+                )
+            ]
+            ready()
+            deps.telemetry.info("worker.started", worker_id=self.worker_id, destinations=len(self.roster))
+            await _first(stop, self.leases.lost)
+            for one in loops:
+                one.cancel()
+            await self._finish(settling)
+        finally:
+            for forwarder in self.roster.forwarders():
+                forwarder.close()
+            self._sender.close()
+
+    async def _keep_house(self) -> None:
+        deps = self.deps
+        days = deps.settings.retention.days
+        await Housekeeping(deps.retention, deps.clock, deps.telemetry, days).run(self.worker_id)
+
+    def _begin(self) -> None:
+        """Take a new name, and forget what was done under the last one."""
+        deps = self.deps
+        self.worker_id = deps.new_worker_id()
+        self.roster = Roster()
+        self.loader = Loader(self.roster, deps.directory)
+        self._settler = Settler(
+            deps.ledger,
+            self.worker_id,
+            deps.settings.delivery.settle_interval_ms / 1000,
+            self._on_lost,
+        )
+        self.leases = Leases(
+            self.worker_id,
+            deps.ledger,
+            deps.telemetry,
+            self.roster,
+            deps.settings.delivery.lease_seconds,
+            self.loader.load,
+            self._settler.flush,
+        )
+
+    def _share(self, spawn: Callable[[Coroutine[Any, Any, None]], object]) -> None:
+        """Make what the forwarders share."""
+        deps, settings = self.deps, self.deps.settings.delivery
+        self._sender = TokenSender(deps.sender)
+        self.loader.shared = Forwarding(
+            pages=SharedPages(deps.log),
+            ledger=deps.ledger,
+            outbound=Outbound(self._sender, deps.route_of, spawn),
+            clock=deps.clock,
+            time=asyncio.get_running_loop().time,
+            term=self.leases.term,
+            random=deps.random,
+            settler=self._settler,
+            telemetry=deps.telemetry,
+            on_bug=self.loader.halt,
+            window_max=settings.window_max,
+            auto_redrive=settings.auto_redrive,
+            dead_letters_max=settings.dead_letters_max,
+        )
+
+    async def _finish(self, settling: "asyncio.Task[None]") -> None:
+        """Let attempts in flight end, give the rest back, settle what is known."""
+        forwarders, lost = self.roster.forwarders(), self.leases.lost.is_set()
+        for forwarder in forwarders:
+            forwarder.stop()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + (0.0 if lost else STOP_GRACE_S)
+        while loop.time() < deadline and any(one.in_flight for one in forwarders):  # noqa: ASYNC110 - many to wait for
+            await asyncio.sleep(0.01)
+        self._settler.halt()
+        await settling
+        for forwarder in self.roster.forwarders():
+            forwarder.close()
+        if not lost:
+            await self._settler.flush()
+
+    def _drop_idle(self) -> None:
+        """Let forwarders go that had nothing to do for a while; their position is kept."""
+        now_s = asyncio.get_running_loop().time()
+        for _, one in self.roster:
+            forwarder = one.forwarder
+            if forwarder is None:
+                continue
+            if not forwarder.idle or forwarder.agenda.retries.next_due is not None:
+                one.idle_since_s = None
+            elif one.idle_since_s is None:
+                one.idle_since_s = now_s
+            elif now_s - one.idle_since_s >= IDLE_KEPT_S:
+                one.position, one.forwarder, one.idle_since_s = forwarder.account.position(), None, None
+                forwarder.close()
+
+    def _on_lost(self, settling: list[Settling]) -> None:
+        """Settlements were rejected: let go of these destinations, and of everything if the worker itself is given up."""
+        for one in settling:
+            self.roster.remove(one.lease.destination_no)
+        self.loader.shared.outbound.spawn(self.leases.check([one.lease for one in settling]))
+
+
+async def _first(*events: asyncio.Event) -> None:
+    """Return when one of the events is set."""
+    waits = [asyncio.ensure_future(event.wait()) for event in events]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()

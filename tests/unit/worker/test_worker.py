@@ -1,0 +1,107 @@
+"""What a worker does when the store fails it for a moment, in simulated time on a real store."""
+
+from typing import Any
+
+import pytest
+
+from aegis_stream.errors import Unavailable
+from aegis_stream.worker.loader import READ_RETRY_FIRST_S, READ_RETRY_LONGEST_S
+from support.said import Said
+from support.simulation import Simulation
+
+
+class Failing:
+    """Passes everything on, but one method raises as long as it is told to.
+
+    Attributes:
+        left: how often it still raises.
+        calls: how often the method was called.
+    """
+
+    def __init__(self, of: Any, method: str, left: int) -> None:
+        self._of, self._method = of, method
+        self.left, self.calls = left, 0
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._of, name)
+        if name != self._method:
+            return found
+
+        async def call(*given: Any, **named: Any) -> Any:
+            self.calls += 1
+            if self.left > 0:
+                self.left -= 1
+                raise Unavailable("the store cannot be read")
+            return await found(*given, **named)
+
+        return call
+
+
+@pytest.fixture
+def sim(tmp_path):
+    """Return a simulation that ends with the test."""
+    made = Simulation(tmp_path)
+    made.telemetry = Said()
+    yield made
+    made.close()
+
+
+def test_a_destination_that_cannot_be_read_is_read_again(sim):
+    """After a read that failed nobody need wake the destination: it is read again by itself, and its events arrive."""
+    sim.append(3)
+    sim.directory = Failing(sim.directory, "destination", left=3)
+    sim.bells.deaf = True
+
+    sim.start()
+    sim.advance(READ_RETRY_FIRST_S * (1 + 2 + 4) + 2)
+
+    assert sim.progress().delivered == 3
+    assert len(sim.telemetry.named("destination.unreadable")) == 3
+
+
+def test_a_destination_that_stays_unreadable_costs_little(sim):
+    """The pause between reads doubles up to a minute, however long a destination cannot be read."""
+    sim.append(1)
+    sim.directory = Failing(sim.directory, "destination", left=10**9)
+    sim.bells.deaf = True
+
+    sim.start()
+    sim.advance(3600)
+
+    assert 3600 / READ_RETRY_LONGEST_S - 5 < sim.directory.calls < 3600 / READ_RETRY_LONGEST_S + 10
+
+
+def test_a_look_that_failed_is_repeated(sim):
+    """What a look at the store could not read is read by the next one, although nothing was committed in between."""
+    sim.log = Failing(sim.log, "heads", left=10**9)
+    sim.bells.deaf = True
+    sim.start()
+    sim.advance(1)
+    sim.append(3)
+    sim.advance(5)
+    before = sim.progress().delivered
+
+    sim.log.left = 0
+    sim.advance(2)
+
+    assert (before, sim.progress().delivered) == (0, 3)
+
+
+def test_no_attempt_starts_when_the_lease_could_be_over(sim):
+    """A worker that cannot renew stops at the end of its lease, by its own clock; so nothing is sent twice."""
+    one = sim.start()
+    sim.append(3)
+    sim.advance(1)
+    one.ledger.freeze()
+    sim.advance(sim.settings.delivery.lease_seconds)
+
+    late = sim.append(3)
+    sim.advance(5)
+    meanwhile = [name for name in late if sim.receiver.accepted[name]]
+    one.ledger.thaw()
+    sim.advance(60)
+
+    assert meanwhile == []
+    assert set(sim.receiver.accepted.values()) == {1}
+    assert sim.progress().delivered == 6
+    assert sim.telemetry.named("worker.lease_lost") != []

@@ -16,7 +16,7 @@ import apsw
 import pytest
 
 from aegis_stream import wiring
-from aegis_stream.cli import checks
+from aegis_stream.cli import checks, checks_store
 from aegis_stream.domain.destination import HALTED, DestinationSpec
 from aegis_stream.domain.ids import DestinationId, Micros, OrganizationId
 from aegis_stream.domain.oauth2 import OAuth2
@@ -326,7 +326,7 @@ def test_what_is_no_database_is_found(folder, doctor):
 def test_a_check_that_takes_too_long_is_a_note(folder, doctor, monkeypatch):
     """The check of a large database ends after its time limit, and says so in a note."""
     asyncio.run(fill(folder))
-    monkeypatch.setattr(checks, "CHECK_SECONDS_MAX", -1.0)
+    monkeypatch.setattr(checks_store, "CHECK_SECONDS_MAX", -1.0)
     monkeypatch.setattr("aegis_stream.store.sqlite.inspect._STEPS_BETWEEN_LOOKS", 1)
 
     found = doctor()

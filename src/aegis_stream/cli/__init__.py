@@ -6,6 +6,7 @@ tenants.py           org, key: on the store itself
 vault.py             vault: on the store itself
 doctor.py            doctor
 checks.py            its checks on this machine
+checks_store.py      its checks on the store: database, keys, workers, deliveries
 checks_egress.py     its checks beyond this machine
 remote.py            what the commands have in common that call the REST API
 destinations.py      destination

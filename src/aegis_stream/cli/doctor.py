@@ -88,7 +88,8 @@ def _check_database_file(settings: "Settings", location: "Location", *, egress: 
     from aegis_stream.errors import Unavailable  # noqa: PLC0415
     from aegis_stream.store.opening import inspect_database  # noqa: PLC0415
 
-    from .checks import Finding, check_database  # noqa: PLC0415
+    from .checks import Finding  # noqa: PLC0415
+    from .checks_store import check_database  # noqa: PLC0415
 
     try:
         with inspect_database(location) as inspection:
@@ -109,7 +110,7 @@ def _check_content(
     from aegis_stream.vault import Vault  # noqa: PLC0415
     from aegis_stream.wiring import SystemClock, SystemRandom, key_source  # noqa: PLC0415
 
-    from . import checks  # noqa: PLC0415
+    from . import checks, checks_store  # noqa: PLC0415
     from .checks_egress import check_destinations  # noqa: PLC0415
 
     now = SystemClock().now()
@@ -121,11 +122,11 @@ def _check_content(
         remedy = "restore it from its backup, with mode 0600; if there is no backup, see `aegis vault reset --help`"
         yield checks.Finding("master key", "problem", error.message, remedy)
         return
-    yield from checks.check_keys(keys, vault, inspection)
-    destinations, finding = checks.check_credentials(vault, inspection)
+    yield from checks_store.check_keys(keys, vault, inspection)
+    destinations, finding = checks_store.check_credentials(vault, inspection)
     yield finding
-    yield from checks.check_workers(inspection, location, now, len(destinations))
-    yield from checks.check_deliveries(inspection)
+    yield from checks_store.check_workers(inspection, location, now, len(destinations))
+    yield from checks_store.check_deliveries(inspection)
     yield from asyncio.run(check_destinations(settings, destinations, connect=egress))
 
 

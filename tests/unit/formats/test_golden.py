@@ -1,8 +1,7 @@
 """Golden files: what each format sends for the same few events, byte for byte.
 
-tests/golden/events.txt has the events, an empty line between them; tests/golden/<format>/request.http has what goes out: the
-request line, the content type, an empty line, and the body. After a change that is meant, `python tests/unit/formats/test_golden.py` writes them anew, and the
-difference is what to review.
+tests/golden/README.md describes the files. After an intended change, `python tests/unit/formats/test_golden.py` writes them again,
+and the diff is what to review.
 """
 
 from pathlib import Path

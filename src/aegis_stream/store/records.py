@@ -1,4 +1,4 @@
-"""A destination ↔ its row: four columns are sealed, everything else a person wrote is JSON in the open."""
+"""A destination ↔ its row: four columns are sealed, the rest of its configuration is plain JSON."""
 
 import msgspec
 
@@ -20,7 +20,7 @@ from .secrets import AUTH_VALUE, HEADERS, OAUTH2, SEALED, URL
 
 
 class _StoredSpec(msgspec.Struct):
-    """What of a DestinationSpec is stored in the open."""
+    """The part of a DestinationSpec that is not sealed."""
 
     name: str
     auth_header_name: str | None
@@ -33,7 +33,7 @@ class _StoredSpec(msgspec.Struct):
 
 
 def spec_text(spec: DestinationSpec) -> str:
-    """Return what of a destination is stored in the open, as JSON."""
+    """Return the part of a configuration that is not sealed, as JSON."""
     stored = _StoredSpec(
         spec.name,
         spec.auth_header_name,
@@ -64,7 +64,7 @@ def seal_spec(
 
 
 def key_of(destination: Destination) -> DestinationKey:
-    """Return what the rows of a destination are found by."""
+    """Return the key of a destination's rows."""
     return DestinationKey(destination.organization_no, destination.no)
 
 

@@ -41,6 +41,15 @@ class LogEntry(NamedTuple):
     body: str
 
 
+class EventLabel(NamedTuple):
+    """What a list filters by, and the size of an event's body in bytes."""
+
+    sequence: int
+    dataset: str
+    decision: str | None
+    size: int
+
+
 class EventLog(Protocol):
     """The append-only log of every organization."""
 

@@ -7,6 +7,7 @@ import pytest
 from aegis_stream.domain.ids import Micros
 from aegis_stream.errors import Unavailable
 from support.clock import T0
+from support.log import entries
 from support.sql import raw
 from support.stores import add_organization, event, events
 
@@ -90,15 +91,15 @@ async def test_bodies_are_kept_byte_for_byte(store, org):
 
     assert page.bodies == [text.encode() for text in texts]
     assert one_by_one == texts
-    assert [one.body for one in await store.log.entries(org, 0, 10, 10)] == texts
+    assert [one.body for one in await entries(store.log, org, 0, 10, 10)] == texts
 
 
 async def test_entries_are_read_in_order(store, org):
     """A listing takes what lies after one sequence and up to another, in log order, as many as asked."""
     await store.log.append(org, events(1, 10), T0)
 
-    assert [one.sequence for one in await store.log.entries(org, 3, 8, 100)] == [4, 5, 6, 7, 8]
-    assert [one.sequence for one in await store.log.entries(org, 3, 8, 2)] == [4, 5]
+    assert [one.sequence for one in await entries(store.log, org, 3, 8, 100)] == [4, 5, 6, 7, 8]
+    assert [one.sequence for one in await entries(store.log, org, 3, 8, 2)] == [4, 5]
 
 
 async def test_a_time_maps_to_one_place_although_clocks_jump_back(store, org):
@@ -107,7 +108,7 @@ async def test_a_time_maps_to_one_place_although_clocks_jump_back(store, org):
         await store.log.append(org, [event(f"at-{at}-{await store.log.heads()}")], Micros(at))
 
     places = [await store.log.sequence_at(org, Micros(at), 1, 5) for at in (0, 10, 11, 20, 21, 30, 31)]
-    times = [one.received_at for one in await store.log.entries(org, 0, 5, 10)]
+    times = [one.received_at for one in await entries(store.log, org, 0, 5, 10)]
 
     assert times == [10, 20, 20, 20, 30]
     assert places == [1, 1, 2, 2, 5, 5, 6]

@@ -4,12 +4,22 @@ import json
 
 import pytest
 
+from aegis_stream.control.events import PAGE_BYTES_MAX
 from aegis_stream.domain.attempt import FailureScope
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, RetryRow
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import to_text
 from aegis_stream.store.records import key_of
-from support.api import SECOND, START, make_event, make_failure, make_preflight, open_world, problem_of
+from support.api import (
+    SECOND,
+    START,
+    make_event,
+    make_failure,
+    make_lines,
+    make_preflight,
+    open_world,
+    problem_of,
+)
 
 PATH = "/forwarding-destinations"
 
@@ -349,6 +359,20 @@ async def test_a_scan_for_rare_events_goes_on_from_its_cursor(world, monkeypatch
 
     assert [one["sequence"] for page in pages for one in page] == [9, 12]
     assert len(pages) >= 3
+
+
+async def test_a_page_of_large_events_is_bounded_in_bytes(world):
+    """A page ends before its bodies exceed some MiB, however many events it may have; the next pages have the rest."""
+    tenant = await world.make_organization()
+    for start in range(0, 40, 20):
+        events = [make_event(f"evt_{number}", size_bytes=250_000) for number in range(start, start + 20)]
+        assert (await tenant.ingest.send(make_lines(events), "application/x-ndjson")).status_code == 202
+
+    pages = await tenant.read.all_pages("/events", 200)
+
+    assert [one["sequence"] for page in pages for one in page] == list(range(1, 41))
+    assert [len(page) for page in pages] == [16, 16, 8]
+    assert all(len(page) * 250_000 <= PAGE_BYTES_MAX for page in pages)
 
 
 async def test_an_empty_log_is_an_empty_list(world):

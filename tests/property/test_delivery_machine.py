@@ -17,6 +17,7 @@ from aegis_stream.domain.attempt import Answer, Fault, FaultKind
 from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId, new_id
 from aegis_stream.settings import Settings
+from support.log import entries
 from support.settings import make_settings
 from support.simulation import Running, Simulation, status
 from support.sql import raw
@@ -225,7 +226,7 @@ class Delivery(RuleBasedStateMachine):
             assert bool(sim.receiver.accepted[event_id]) == self._wants(sequence), event_id
         stored = {
             one.event_id: one.body
-            for one in sim.run(sim.log.entries(sim.org.organization_no, 0, 10**6, 10**6))
+            for one in sim.run(entries(sim.log, sim.org.organization_no, 0, 10**6, 10**6))
         }
         assert all(stored[event_id].encode() == body for event_id, body in sim.receiver.bodies.items())
 

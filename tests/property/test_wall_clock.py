@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
+from support.log import entries
 from support.settings import make_settings
 from support.simulation import Simulation, status
 
@@ -101,11 +102,11 @@ def test_a_wrong_clock_does_not_mark_the_events_of_the_year_that_follows(make: M
     sim.append(1)
     right_us = sim.clock.now()
 
-    entries = sim.run(sim.log.entries(sim.org.organization_no, 0, 9, 9))
+    stored = sim.run(entries(sim.log, sim.org.organization_no, 0, 9, 9))
     sim.advance(DAY_S + 600)
 
-    assert entries[2].received_at == right_us
-    assert entries[1].received_at > right_us + YEAR_US - HOUR_US
+    assert stored[2].received_at == right_us
+    assert stored[1].received_at > right_us + YEAR_US - HOUR_US
     assert log_of(sim) == []
 
 

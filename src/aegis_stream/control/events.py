@@ -3,9 +3,9 @@
 from typing import Literal, NamedTuple
 
 from aegis_stream.domain.destination import Destination
-from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.ids import Micros, OrganizationNo
 from aegis_stream.errors import NotFound
-from aegis_stream.ports import LogEntry
+from aegis_stream.ports import EventLabel, LogEntry
 from aegis_stream.store import attempts, dead_letters, destinations, replays
 from aegis_stream.store.attempts import AttemptQuery
 from aegis_stream.store.database import Unit
@@ -17,6 +17,8 @@ from .deps import ControlDeps
 SCAN_MAX = 20_000
 """Most events that one listing searches for matches; the next page continues from there."""
 SCAN_STEP = 1000
+PAGE_BYTES_MAX = 4 * 1024 * 1024
+"""Most bytes of bodies in one page, unless its first event is larger: the next page continues from there."""
 DESTINATIONS_SHOWN_MAX = 200
 
 State = Literal["pending", "retrying", "delivered", "dead_letter", "filtered"]
@@ -61,28 +63,41 @@ class DeliveryState(NamedTuple):
 async def list_of(deps: ControlDeps, caller: Caller, query: EventQuery) -> EventPage:
     """List events as stored, in log order. Raises: Unavailable."""
     organization, oldest = await organizations.find_with_oldest(deps, caller.org_id)
-    no, after, last, limit = organization.no, query.after, organization.head, query.limit
+    no, after, last = organization.no, query.after, organization.head
     if query.since is not None:
         after = max(after, await deps.log.sequence_at(no, query.since, oldest, last) - 1)
     if query.until is not None:
         last = await deps.log.last_until(no, query.until, oldest, last)
-    step_size = SCAN_STEP if query.dataset or query.decision else limit + 1
-    found: list[LogEntry] = []
-    scanned = 0
-    while len(found) <= limit and after < last and scanned < SCAN_MAX:
-        step = await deps.log.entries(no, after, last, step_size)
+    chosen, following = await _choose(deps, no, query, after, last)
+    return EventPage(await deps.log.entries_at(no, chosen), following)
+
+
+async def _choose(
+    deps: ControlDeps, no: OrganizationNo, query: EventQuery, after: int, last: int
+) -> tuple[list[int], int | None]:
+    """Choose the events of a page by their labels and sizes.
+
+    Returns: their sequences, and the one after which the next page begins; None after the last page.
+    """
+    chosen: list[int] = []
+    size = scanned = 0
+    step_size = SCAN_STEP if query.dataset or query.decision else query.limit + 1
+    while after < last and scanned < SCAN_MAX:
+        step = await deps.log.labels(no, after, last, step_size)
+        for one in step:
+            if _matches(one, query):
+                if len(chosen) == query.limit or (chosen and size + one.size > PAGE_BYTES_MAX):
+                    return chosen, chosen[-1]
+                chosen.append(one.sequence)
+                size += one.size
         if not step:
-            after = last
-            break
+            return chosen, None
         after, scanned = step[-1].sequence, scanned + len(step)
-        found += [one for one in step if _matches(one, query)]
-    if len(found) > limit:
-        return EventPage(found[:limit], found[limit - 1].sequence)
-    return EventPage(found, after if after < last else None)
+    return chosen, after if after < last else None
 
 
-def _matches(entry: LogEntry, query: EventQuery) -> bool:
-    return query.dataset in (None, entry.dataset) and query.decision in (None, entry.decision)
+def _matches(label: EventLabel, query: EventQuery) -> bool:
+    return query.dataset in (None, label.dataset) and query.decision in (None, label.decision)
 
 
 async def read(deps: ControlDeps, caller: Caller, event_id: str) -> tuple[LogEntry, list[DeliveryState]]:

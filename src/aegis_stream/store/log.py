@@ -9,7 +9,7 @@ from aegis_stream.domain.delivery import Page
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
-from aegis_stream.ports import Appended, LogEntry
+from aegis_stream.ports import Appended, EventLabel, LogEntry
 
 from .append import PendingAppend, append_batch
 from .database import Database, Lane, Unit
@@ -103,12 +103,23 @@ class StoredLog:
         sequence, *rest = row
         return LogEntry(sequence, event_id, *rest)
 
-    async def entries(
+    async def labels(
         self, organization_no: OrganizationNo, after: int, last: int, limit: int
-    ) -> list[LogEntry]:
-        """Return events with after < sequence <= last in log order, at most `limit`."""
+    ) -> list[EventLabel]:
+        """Return labels and sizes of events with after < sequence <= last in log order, at most `limit`; reads no body."""
         values = (organization_no, after, last, limit)
-        return [LogEntry(*row) for row in await self.db.read(lambda unit: unit.rows("events_after", values))]
+        return [
+            EventLabel(*row) for row in await self.db.read(lambda unit: unit.rows("labels_after", values))
+        ]
+
+    async def entries_at(self, organization_no: OrganizationNo, sequences: Seq[int]) -> list[LogEntry]:
+        """Return events by their sequences; those that retention removed are missing."""
+
+        def work(unit: Unit) -> list[LogEntry]:
+            rows = [unit.row("event_at", (organization_no, sequence)) for sequence in sequences]
+            return [LogEntry(*row) for row in rows if row is not None]
+
+        return await self.db.read(work)
 
     async def event_ids(self, organization_no: OrganizationNo, first: int, last: int) -> dict[int, str]:
         """Return the ids of the events in a range, by sequence; those that retention removed are missing."""

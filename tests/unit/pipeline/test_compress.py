@@ -18,6 +18,7 @@ from aegis_stream.pipeline.compress import (
 from aegis_stream.settings import Settings
 from aegis_stream.worker import BUG_PAUSE_S
 from support.held import HeldThreads, start_on
+from support.log import entries
 from support.said import Said
 from support.settings import make_settings
 from support.simulation import Simulation, split_plain
@@ -113,7 +114,7 @@ def test_every_event_arrives_once(make, format_, note):
     assert sim.receiver.accepted == dict.fromkeys(ids, 1)
     assert sim.progress().cursor == 20
     assert bool(threads.most) == (note == LARGE)
-    stored = {one.event_id: one.body.encode() for one in sim.run(sim.log.entries(1, 0, 100, 10**8))}
+    stored = {one.event_id: one.body.encode() for one in sim.run(entries(sim.log, 1, 0, 100, 10**8))}
     assert sim.receiver.bodies == stored
 
 

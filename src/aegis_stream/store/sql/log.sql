@@ -46,10 +46,14 @@ FROM (SELECT body FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDE
 -- What filters look at, for a range of the log.
 SELECT dataset, decision FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence;
 
--- name: events_after
--- Events of a range for people to read.
-SELECT sequence, event_id, received_at, dataset, decision, body FROM events
+-- name: labels_after
+-- What a list filters by, and the size of each event, for a range of the log: no body is read for it.
+SELECT sequence, dataset, decision, octet_length(body) FROM events
 WHERE org_no = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?;
+
+-- name: event_at
+-- One event by its sequence, for people to read.
+SELECT sequence, event_id, received_at, dataset, decision, body FROM events WHERE org_no = ? AND sequence = ?;
 
 -- name: event_ids
 -- Ids of a range of events.

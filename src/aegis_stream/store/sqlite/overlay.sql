@@ -18,10 +18,14 @@ FROM (SELECT body FROM events WHERE position BETWEEN ?1 * 1099511627776 + ?2 AND
 -- differs because: the key of the log is the position.
 SELECT dataset, decision FROM events WHERE position BETWEEN ?1 * 1099511627776 + ?2 AND ?1 * 1099511627776 + ?3 ORDER BY position;
 
--- name: events_after
+-- name: labels_after
 -- differs because: the key of the log is the position.
-SELECT sequence, event_id, received_at, dataset, decision, body FROM events
+SELECT sequence, dataset, decision, octet_length(body) FROM events
 WHERE position > ?1 * 1099511627776 + ?2 AND position <= ?1 * 1099511627776 + ?3 ORDER BY position LIMIT ?4;
+
+-- name: event_at
+-- differs because: the key of the log is the position.
+SELECT sequence, event_id, received_at, dataset, decision, body FROM events WHERE position = ?1 * 1099511627776 + ?2;
 
 -- name: event_ids
 -- differs because: the key of the log is the position.

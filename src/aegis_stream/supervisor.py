@@ -1,7 +1,7 @@
-"""Keeps child processes running: started again when they crash, ended with the one that started them.
+"""Keeps child processes running: restarts them when they crash, and ends them with the process that started them.
 
-Called by `serving` for workers and further API processes. A child holds the other end of our pipe as its standard input, and
-ends when the kernel closes that: so none outlives us, whatever we die of.
+Called by `serving` for workers and further API processes. A child's standard input is a pipe from us, and the child ends when the
+kernel closes it: so no child outlives us, however we end.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from .telemetry import Log
 
 RESTART_FIRST_S, RESTART_LONGEST_S = 0.2, 5.0
-"""Pause before a crashed child is started again: doubles from the first to the longest."""
+"""Pause before a crashed child is restarted, seconds; it doubles from the first to the longest."""
 CHILD_EXIT_S = 10.0
 """How long a child may take to end before it is killed, seconds."""
 
@@ -28,7 +28,7 @@ class Child:
         number: which of its kind.
         options: of its command.
         fds: descriptors that it inherits.
-        clear: done when one has ended by itself.
+        clear: called when it has ended by itself.
     """
 
     kind: str
@@ -42,7 +42,7 @@ async def supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
     """Keep one child running until asked to stop."""
     pause_s = RESTART_FIRST_S
     command = (sys.executable, "-m", "aegis_stream", child.kind, *child.options)
-    # A worker has no use for the operator's key, and what is not there cannot leak from there.
+    # A worker does not need the operator's key, so it does not get it.
     hidden = {"AEGIS_OPERATOR_KEY"} if child.kind == "worker" else set()
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     while not stop.is_set():
@@ -74,7 +74,7 @@ async def supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
 
 
 async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:
-    """End a child: politely, then not."""
+    """End a child: SIGTERM, and after a while SIGKILL."""
     process.terminate()
     try:
         await asyncio.wait_for(ended, CHILD_EXIT_S)

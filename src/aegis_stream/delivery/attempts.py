@@ -82,11 +82,11 @@ class Attempts:
         on_ended: told of each attempt that ends, some within `begin`.
 
     Attributes:
-        format: of attempts that begin now; those under way end in the one that they began in.
-        flying: attempts without an answer, each with its format.
-        beside: how many of them are not of the live source.
-        full: nothing may begin, whatever the window says: too much is being compressed, or waits for its confirmation.
-        stopped: attempts that end by the closing of their connection are given back, not failed.
+        format: of attempts that begin now; those in flight are judged by the one that they began with.
+        in_flight: attempts without an answer, each with its format.
+        beside: how many of them are retries or replays.
+        full: nothing may begin, whatever the window says: too much is being compressed, or waits for a token or a confirmation.
+        stopped: attempts that end because their connection is closed are not failures.
     """
 
     outbound: Outbound
@@ -94,7 +94,7 @@ class Attempts:
     live: LiveSource
     on_ended: Callable[[Ended], None]
     format: Format = field(init=False)
-    flying: dict[Work, Format] = field(default_factory=dict)
+    in_flight: dict[Work, Format] = field(default_factory=dict)
     beside: int = 0
     full: bool = False
     stopped: bool = False
@@ -109,17 +109,17 @@ class Attempts:
 
     @property
     def idle(self) -> bool:
-        """True when nothing is under way, and nothing waits for its confirmation."""
-        return not (self.flying or self._confirmations)
+        """True when nothing is in flight, and nothing waits for its confirmation."""
+        return not (self.in_flight or self._confirmations)
 
     def begin(self, work: Work) -> None:
         """Make one attempt; `on_ended` is told what it came to."""
         format_ = self.format
-        self.flying[work] = format_
+        self.in_flight[work] = format_
         self.beside += work.source is not self.live
         channel = self._channel or self._open_channel()
         if isinstance(channel, Failure):
-            self._land(work)
+            self._end(work)
             self.on_ended(Judged(work, channel, 0))
             return
         request = request_of(format_, work.bodies)
@@ -132,10 +132,10 @@ class Attempts:
             channel.start(compressed(request, self._compression), self._answered, work)
         else:
             self._compressing += 1
-            self._look_whether_full()
+            self._update_full()
             self.outbound.spawn(self._compress_and_start(channel, work, request))
         if channel.waits:
-            self._look_whether_full()
+            self._update_full()
 
     def reconfigure(self, destination: Destination) -> list[Work]:
         """Begin everything from now on as the destination is now; what is in flight ends as it began.
@@ -144,7 +144,7 @@ class Attempts:
         """
         unknown: list[Work] = []
         self.destination = destination
-        if self._channel is not None and not self.flying:
+        if self._channel is not None and not self.in_flight:
             self._channel.close()
         self._channel = None
         if self._confirmations is not None:
@@ -154,7 +154,7 @@ class Attempts:
         return unknown
 
     def close(self) -> None:
-        """Close the connections: what is under way ends without an answer, and is not recorded."""
+        """Close the connections: what is in flight ends without an answer, and is not recorded."""
         self.stopped = True
         if self._confirmations is not None:
             self._confirmations.give_up()
@@ -164,23 +164,23 @@ class Attempts:
 
     def parked(self, work: Work) -> None:
         """Learn that the work of an attempt, whose source was the live one, now belongs to the retries."""
-        self.beside += work in self.flying
+        self.beside += work in self.in_flight
 
     def longest_s(self) -> dict[Work, float]:
-        """Return what is under way, with the seconds within which each must have ended."""
-        ends_s = dict.fromkeys(self.flying, self._attempt_s_max)
+        """Return what is in flight, with the seconds within which each must have ended."""
+        ends_s = dict.fromkeys(self.in_flight, self._attempt_s_max)
         ends_s.update(dict.fromkeys(self._confirmations or (), CONFIRM_S))
         return ends_s
 
     def _resolve(self) -> None:
         spec = self.destination.spec
         self._compression = spec.compression
-        self._look_whether_full()
+        self._update_full()
         self.format = format_of(spec)
 
     def _refuse(self, work: Work, failure: Failure) -> None:
-        """End an attempt before anything is sent: some event of it cannot be."""
-        self._land(work)
+        """End an attempt before anything is sent, because an event of it cannot be sent."""
+        self._end(work)
         if len(work.sequences) > 1:
             self.on_ended(Unsent(work.halves()))
         else:
@@ -191,28 +191,28 @@ class Attempts:
         try:
             request = await compressed_beside(request, self._compression, self.outbound.threads)
         except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
-            self._land(work)
+            self._end(work)
             self.on_ended(Bug(error))
             return
         finally:
             self._compressing -= 1
-            self._look_whether_full()
+            self._update_full()
         if self.stopped or channel is not self._channel:
-            # Stopped or configured otherwise meanwhile. Nothing was sent, so nothing has failed: it begins anew, if ever.
-            self._land(work)
+            # Stopped or reconfigured meanwhile. Nothing was sent, so nothing has failed: it starts again, if ever.
+            self._end(work)
             self.on_ended(Unsent([work]))
         else:
             channel.start(request, self._answered, work)
-            self._look_whether_full()
+            self._update_full()
             self.on_ended(Unsent(()))
 
     def _answered(self, work: Work, answer: Answer) -> None:
-        format_ = self._land(work)
+        format_ = self._end(work)
         if self.stopped and isinstance(answer, Fault):
-            return  # the connection was closed under it
+            return  # we closed the connection ourselves
         try:
             if self.full:
-                self._look_whether_full()
+                self._update_full()
             verdicts = verdicts_of(format_, answer, len(work.sequences))
             acks = format_.acks
             if acks is not None and isinstance(verdicts, Accepted) and verdicts.ack_id is not None:
@@ -223,19 +223,19 @@ class Attempts:
             self.on_ended(Bug(error))
 
     def _confirmed(self, work: Work, verdict: Verdict, latency_us: int) -> None:
-        self._look_whether_full()
+        self._update_full()
         try:
             self.on_ended(Judged(work, verdict, latency_us))
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
             self.on_ended(Bug(error))
 
-    def _land(self, work: Work) -> Format:
-        """End an attempt; returns the format it was made in, which may be another one than the destination has now."""
+    def _end(self, work: Work) -> Format:
+        """End an attempt; returns its format, which may differ from the one that the destination has now."""
         self.beside -= work.source is not self.live
-        return self.flying.pop(work)
+        return self.in_flight.pop(work)
 
     def _await_confirmation(self, acks: Acks, work: Work, accepted: Accepted, latency_us: int) -> None:
-        """Ask about what was accepted until it is stored; only then it is delivered."""
+        """Ask about accepted events until the destination has stored them; only then are they delivered."""
         if self._confirmations is None:
 
             def open_channel() -> Channel | Failure:
@@ -243,9 +243,9 @@ class Attempts:
 
             self._confirmations = Confirmations(acks, open_channel, self._confirmed)
         self._confirmations.add(work, accepted, latency_us)
-        self._look_whether_full()
+        self._update_full()
 
-    def _look_whether_full(self) -> None:
+    def _update_full(self) -> None:
         unconfirmed = len(self._confirmations) if self._confirmations is not None else 0
         waits = self._channel is not None and self._channel.waits
         self.full = self._compressing >= BESIDE_MAX or unconfirmed >= UNCONFIRMED_MAX or waits

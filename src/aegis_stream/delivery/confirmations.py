@@ -1,7 +1,7 @@
-"""Requests that a destination has accepted and not yet stored: asked about until it says so (between steps 7 and 8).
+"""Requests that a destination has accepted and not yet stored: asked about until it confirms them (between steps 7 and 8).
 
-Called by `attempts` for answers that carry a number to ask about (Splunk's indexer acknowledgement). Until a request is
-confirmed its events are on their way, as if the answer had not come: the cursor does not pass them, and a crash sends them again.
+Called by `attempts` for answers with a number to ask about (Splunk's indexer acknowledgement). Until a request is confirmed its
+events count as in flight: the cursor does not pass them, and after a crash they are sent again.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ ASK_PAUSE_S = 2.0
 CONFIRM_S = 300.0
 """Seconds after which a request counts as lost: the time that Splunk's documentation tells clients to wait."""
 UNCONFIRMED_MAX = 1000
-"""Requests that wait for their confirmation; at so many nothing new is begun. One question can ask about all of them."""
+"""At most this many requests wait for their confirmation; at that number no attempt starts. One question asks about all."""
 
 
 class _Waiting(NamedTuple):
@@ -40,11 +40,11 @@ def questions_route(route: Route, acks: Acks) -> Route:
 
 
 class Confirmations:
-    """What of one destination waits to be confirmed.
+    """The requests of one destination that wait to be confirmed.
 
     Args:
         acks: how its format asks.
-        open_channel: opens the channel that questions go through; or says why that cannot be.
+        open_channel: opens the channel for questions, or returns why it cannot.
         on_end: called as on_end(work, verdict, latency_us) when a request is confirmed, or lost.
     """
 

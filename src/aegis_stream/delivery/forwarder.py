@@ -75,7 +75,7 @@ class Forwarder:
     @property
     def in_flight(self) -> int:
         """How many attempts have no answer yet."""
-        return len(self.attempts.flying)
+        return len(self.attempts.in_flight)
 
     @property
     def idle(self) -> bool:
@@ -152,13 +152,13 @@ class Forwarder:
                 self.account.note_delivered(work, verdicts.status_code, ended.latency_us)
             else:
                 self._weigh(ended, now_s)
-            flying = self.attempts.flying
-            if len(flying) > self.pacing.burst_below and self.agenda.live.at_hand:
+            in_flight = self.attempts.in_flight
+            if len(in_flight) > self.pacing.burst_below and self.agenda.live.at_hand:
                 if not self.burst.is_set:
                     self.burst.ring_at(now_s + BURST_WAIT_S)
                 return
             self._fill(now_s)
-            if not flying:
+            if not in_flight:
                 self.wake()
         elif isinstance(ended, Unsent):
             self.agenda.put_back(ended.works)
@@ -189,11 +189,11 @@ class Forwarder:
             or not self.destination.spec.enabled
             or now_s >= self.shared.term.until_s
             or len(self.account.findings.delivered) >= UNSETTLED_MAX
-            or (attempts.format.in_order and attempts.flying)
+            or (attempts.format.in_order and attempts.in_flight)
         ):
             return False
         waiting = self.agenda.waiting if self.pacing.in_outage else 0
-        return self.pacing.room(len(attempts.flying), waiting, now_s) > 0
+        return self.pacing.room(len(attempts.in_flight), waiting, now_s) > 0
 
     def _next(self, now_s: float) -> Work | None:
         """Choose what to send; retries and replays have a share of the window, and nothing new is sent when too much has failed."""

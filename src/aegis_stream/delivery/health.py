@@ -1,6 +1,6 @@
 """How a destination is doing, as people see it: last success and error, latencies, failing or not.
 
-Called by `deliver` for each attempt (which must cost next to nothing) and for each settlement (which takes stock).
+Called for attempts, where it must cost next to nothing, and for each settlement, where it sums up.
 """
 
 import math
@@ -17,13 +17,13 @@ QUANTILES_PAUSE_US = SECOND
 BATCH_BYTES_MIN = 1000
 """A batch that is found too large is not made smaller than this; the limit of `batch.max_bytes` is the same."""
 WARNING_PAUSE_US = 3600 * SECOND
-"""Time until the same warning is said again."""
+"""Time until the same warning is logged again."""
 WARNINGS_MAX = 1024
-"""Warnings that a worker remembers; of more, the one said longest ago is forgotten, and may be said again early."""
+"""Warnings that a worker remembers; beyond that the oldest is forgotten, and may be logged again early."""
 BUCKETS = 384
 """Buckets of latencies, a twelfth of an octave each: up to 2^32 microseconds, an hour."""
 SAMPLE_MAX = 256
-"""Latencies of one settlement that are counted; of more, every so manieth."""
+"""At most this many latencies are sampled per settlement, evenly spaced."""
 
 
 @dataclass(slots=True)
@@ -56,18 +56,18 @@ class Latencies:
 
 
 def is_ailing(health: Health) -> bool:
-    """Tell whether what was heard of a destination last was a failure: its next success is a recovery."""
+    """Tell whether the newest attempt failed, so that the next success is a recovery."""
     return health.failures_in_row > 0 or (health.last_error_at or 0) > (health.last_success_at or 0)
 
 
 @dataclass(slots=True)
 class Warnings:
-    """Which warnings were said lately, of all destinations of a worker: forwarders come and go between two events."""
+    """Which warnings were logged lately, for all destinations of a worker: forwarders come and go between two events."""
 
     _said_at: dict[tuple[str, str], Micros] = field(default_factory=dict)
 
     def is_due(self, destination_id: str, warning: str, now: Micros) -> bool:
-        """Tell whether to say a warning now, and remember that it was said."""
+        """Tell whether to log a warning now, and remember that it was logged."""
         key = (destination_id, warning)
         said_at = self._said_at.get(key)
         if said_at is not None and now - said_at < WARNING_PAUSE_US:
@@ -81,12 +81,12 @@ class Warnings:
 
 @dataclass(slots=True)
 class HealthTracker:
-    """Watches over one destination's health.
+    """Keeps the health of one destination.
 
     Args:
         health: as of the last settlement, and errors since.
         ids: what the destination is called in the log.
-        warnings: what was said already, by this tracker and by others.
+        warnings: what was logged already, by this tracker and by others.
         succeeded_at_s: loop time of the newest success since the last settlement; None without one.
     """
 
@@ -118,7 +118,7 @@ class HealthTracker:
             self.telemetry.error("destination.format_failed", **self.ids, reason=failure.message)
 
     def warned(self, warning: str, now: Micros) -> None:
-        """Say in the log what a person should know although events arrive; the same thing once an hour."""
+        """Log what a person should know although events arrive; the same warning at most once an hour."""
         if self.warnings.is_due(self.ids["destination_id"], warning, now):
             self.telemetry.warning("destination.warning", **self.ids, reason=warning)
 
@@ -150,7 +150,7 @@ class HealthTracker:
     def take_stock(
         self, latencies_us: Seq[int], failures_in_row: int, window: float, now: Micros, now_s: float
     ) -> Health:
-        """Return the health to settle, and say it in the log when the destination begins to fail or is well again.
+        """Return the health to settle; log when the destination starts to fail or recovers.
 
         Args:
             latencies_us: of the attempts that succeeded since the last time.

@@ -25,7 +25,7 @@ class Learning:
         """Learn from an answer that accepted what was sent: the hot path."""
         recovery = self.recovery
         recovered = recovery.ailing or recovery.is_owed or self._pacing.failures_in_row
-        self._pacing.succeeded(latency_us, len(self._attempts.flying) + 1, now_s)
+        self._pacing.succeeded(latency_us, len(self._attempts.in_flight) + 1, now_s)
         self.tracker.succeeded_at_s = now_s
         if recovered:
             recovery.ailing = False

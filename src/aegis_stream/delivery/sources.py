@@ -1,7 +1,6 @@
-"""What a destination sends next: retries that are due, the log after its cursor, ranges that are replayed (step 4).
+"""Where the events for a destination come from: the log after its cursor, replayed ranges, due retries (step 4).
 
-Every source hands out Work and keeps a small reserve of pages read ahead. Nothing here waits: `refill` is the one method
-that reads, `take` only takes what is there.
+Every source hands out Work from what it has read ahead. Only `refill` reads; `take` returns what is there.
 """
 
 from collections import deque
@@ -19,18 +18,19 @@ from .pages import SharedPages
 from .work import Limits, Work
 
 SPAN_MAX = 8192
-"""Sequences handed out above the watermark, after which slow attempts are parked in retries so that it can move on."""
+"""How far events are handed out above the watermark before slow attempts are parked, so that it can move on; sequences."""
 DUE_MAX = 256
 """Retries read at once."""
 
 
 @dataclass(slots=True, eq=False)
 class RangeSource:
-    """A stretch of the log in order: the live end of it, or a range that is replayed.
+    """A range of the log, in order.
 
     Args:
         last: newest sequence that may be handed out; grows for the live source.
-        watermark: all up to it is done.
+        watermark: every event up to it is done.
+        covered: the newest sequence that was handed out or filtered out.
     """
 
     pages: SharedPages
@@ -66,7 +66,7 @@ class RangeSource:
 
     @property
     def span(self) -> int:
-        """How far the newest handed-out event lies above the watermark."""
+        """How far the newest event that was handed out is above the watermark, sequences."""
         return self.covered - self.watermark.value
 
     @property
@@ -97,14 +97,14 @@ class RangeSource:
             self._reading = False
 
     def _within(self, page: Page) -> Page:
-        """Cut a page off at `last`: a shared one may have been read for somebody who wants more."""
+        """Cut a page off at `last`: a shared page may have been read for a destination that wants more."""
         count = self.last - page.first + 1
         if count >= len(page.bodies):
             return page
         return Page(page.first, page.bodies[:count], page.labels[:count] if page.labels is not None else None)
 
     def refilter(self, filter_: Filter) -> None:
-        """Go by another filter from the next event on: what was read ahead is read again, with what the filter looks at."""
+        """Apply another filter from the next event on; what was read ahead is read again, with the labels that the filter needs."""
         self.filter = filter_
         self._reserve.clear()
         self._sequences, self._bodies, self._at, self._page_last = (), [], 0, self.covered
@@ -149,7 +149,7 @@ class RangeSource:
             sequences, bodies = [page.first + index for index in wanted], [bodies[index] for index in wanted]
         self._sequences, self._bodies, self._at = sequences, bodies, 0
         self._page_last = page.first + count - 1
-        if not sequences:  # nothing of it is wanted: done without a request
+        if not sequences:  # all filtered out: done without a request
             self.watermark.complete(self.covered + 1, self._page_last)
             self.covered = self._page_last
 
@@ -161,7 +161,7 @@ class LiveSource(RangeSource):
 
 @dataclass(slots=True, eq=False)
 class ReplaySource(RangeSource):
-    """A range of the log that is sent once more, beside the live one."""
+    """A range of the log that is sent once more, beside new events."""
 
     replay_id: ReplayId = field(kw_only=True)
 
@@ -172,7 +172,7 @@ class RetrySource:
 
     Args:
         next_due: when to look again; None when no retry is known.
-        busy: sequences that were handed out and are not settled yet; their rows say nothing until then.
+        busy: sequences that were handed out and are not settled yet; their rows are out of date until then.
         rows: what was read and not handed out yet.
     """
 
@@ -208,7 +208,7 @@ class RetrySource:
             raise
         finally:
             self._reading = False
-        # What was settled while the rows were read may be among them as it was before.
+        # Rows that were settled while they were read may be out of date.
         known = {retry.sequence for retry in self.rows} | self.busy | self._settled_meanwhile
         self.rows.extend(row for row in rows if row.sequence not in known)
         if len(rows) == limit:
@@ -217,11 +217,11 @@ class RetrySource:
             self.look_by(following)
 
     def look_by(self, at: Micros) -> None:
-        """Look at the rows again at a time, or earlier if that was decided before."""
+        """Read the rows again at a time, or earlier if an earlier time was set before."""
         self.next_due = at if self.next_due is None else min(self.next_due, at)
 
     def take(self, limits: Limits) -> Work | None:
-        """Return retries that are at the same attempt, for one request."""
+        """Return retries with the same attempt number, for one request."""
         if not self.rows:
             return None
         attempts, size = self.rows[0].attempts, 0
@@ -239,7 +239,7 @@ class RetrySource:
         )
 
     def complete(self, work: Work) -> None:
-        """Nothing to move: the rows say it all, once they are settled."""
+        """Nothing to do: the rows change when the outcome is settled."""
 
     def settled(self, rows: Seq[RetryRow], resolved: Seq[int]) -> None:
         """Learn that rows are stored: they may be read again when they fall due."""
@@ -252,7 +252,7 @@ class RetrySource:
         self.busy.difference_update(resolved)
 
     def give_back(self) -> None:
-        """Forget what was read, and look again at once: somebody else changed the rows."""
+        """Discard what was read, and read again at once: somebody else changed the rows."""
         self.rows.clear()
         self.next_due = Micros(0)
 

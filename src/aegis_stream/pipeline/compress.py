@@ -1,7 +1,7 @@
-"""Request bodies made smaller, between encode and send (steps 5 and 6), where a destination wants that.
+"""Compresses request bodies, between encode and send (steps 5 and 6).
 
-A small body is compressed on the spot. A large one takes milliseconds, in which a worker would serve nobody else: it goes to a
-thread, and both libraries let go of the interpreter while they work. The same body becomes the same bytes each time.
+A small body is compressed at once. A large one takes milliseconds, during which the worker would serve nobody else, so it goes to
+a thread; both libraries release the interpreter while they work. The same body always becomes the same bytes.
 """
 
 import asyncio
@@ -18,11 +18,11 @@ INLINE_BYTES_MAX = 64 * 1024
 """Largest body that is compressed on the event loop, bytes: a quarter of a millisecond of gzip, a few times what the way to a
 thread and back costs."""
 BESIDE_MAX = 2
-"""Bodies of one destination that are being compressed on threads, or wait for one, so that none keeps the others' waiting."""
+"""Most bodies of one destination that are on threads or wait for one, so that no destination keeps the others waiting."""
 THREADS = 2
 """Threads of a worker; more would only take the event loop's share of the processors."""
 LEVEL = 1
-"""The quickest of either: audit events repeat themselves so much that the next levels save little and cost much."""
+"""The fastest level of both: audit events are so repetitive that the next levels save little and cost much."""
 _WITH_GZIP_HEADER = 16 + zlib.MAX_WBITS
 
 

@@ -1,6 +1,6 @@
 """How much to send at once, and when to hold back: a pure controller, one per destination.
 
-It sees answers and gives permissions; it has no clock and starts nothing. Times are seconds of the event loop's monotonic
+It learns from answers and says how many attempts may start; it has no clock. Times are seconds of the event loop's monotonic
 clock, passed in.
 
 Two modes. Normally the window adapts: +1 per round trip while it is in full use and answers come no later than usual, ×0.9
@@ -15,21 +15,21 @@ from dataclasses import dataclass, field
 from aegis_stream.domain.attempt import Failure, FailureScope
 
 WINDOW_START = 16.0
-"""Window of a destination that has none remembered."""
+"""Window of a new destination, requests."""
 OUTAGE_AFTER = 3
 """Failures in a row that make an outage: one may be chance, and each costs an event one of its attempts."""
 FEW_WINDOWS = 4
-"""An outage paces what exceeds this many full windows; up to there every event keeps its schedule."""
+"""In an outage a backlog of more than this many full windows is paced; a smaller one keeps its schedule."""
 PROBE_FIRST_S = 1.0
 """Pause before the first probe of an outage; doubles with each that fails."""
 PROBE_LONGEST_S = 30.0
 """Longest pause between probes: how late a recovery is noticed at worst."""
 RETRY_SHARE = 4
-"""Retries get one part in so many of the window, so that they never crowd out first attempts; replays likewise."""
+"""Retries get at most one part in this many of the window, so that they never crowd out first attempts; replays likewise."""
 SHRINK = 0.9
 SLOW_DEVIATIONS = 2.5
 SLOW_MIN_US = 5_000.0
-"""An answer counts as late only when it is this much later than usual: below, it is noise of the machine."""
+"""An answer counts as late only when it is this much later than usual; less is noise."""
 SMOOTHING = 1 / 32
 """Weight of the newest latency in mean and deviation."""
 

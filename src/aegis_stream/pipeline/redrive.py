@@ -1,5 +1,6 @@
-"""Once more: which stretch of the log a replay covers. (Dead letters become pending again inside one transaction of
-the store; the worker learns of both by the directory's revision.)
+"""Which range of the log a replay covers.
+
+Dead letters become pending again inside one transaction of the store; the worker learns of both by the directory's revision.
 """
 
 from typing import Protocol

@@ -73,7 +73,7 @@ class _Source:
         return self._fetching
 
     def take(self) -> str | None:
-        """Return the token if there is one that holds; near its end another one is fetched beside."""
+        """Return the token if it is still valid; near its end the next one is fetched meanwhile."""
         now_s = self._loop.time()
         if self.bearer is None or now_s >= self.ends_at_s:
             return None
@@ -82,7 +82,7 @@ class _Source:
         return self.bearer
 
     def want(self, told: Callable[[str | NoToken], None]) -> None:
-        """Have a token fetched; `told` is called later with it, or with why there is none."""
+        """Have a token fetched; `told` is called later with the token, or with the failure."""
         self._waiting.append(told)
         if self._fetching:
             return

@@ -245,6 +245,19 @@ async def test_a_settlement_that_could_not_be_stored_is_kept(settler, ledger):
     assert forwarder.stored == [1, 2]
 
 
+async def test_two_forwarders_of_one_lease_settle_one_after_the_other(settler, ledger):
+    """A transaction has one settlement of a destination, also when a bug gave it a second forwarder under the same lease."""
+    halted, resumed = FakeForwarder(1), FakeForwarder(1)
+    settler.mark(halted)
+    settler.mark(resumed)
+
+    assert await settler.flush()
+    assert await settler.flush()
+
+    assert [[one.number for one in call] for call in ledger.calls] == [[1], [2]]
+    assert (halted.stored, resumed.stored) == ([1], [1])
+
+
 async def test_who_lost_its_lease_is_told_and_settles_nothing(settler, ledger, lost):
     """A settlement that does not pass the fence is not reported as stored, and its forwarder is given up."""
     ours, theirs = FakeForwarder(1), FakeForwarder(2)

@@ -257,7 +257,7 @@ async def test_wrong_keys_from_one_address_are_limited(world):
     for one in refused[:1] + refused[2:]:
         assert problem_of(one, 429)["type"].endswith("/rate-limited")
         assert int(one.headers["retry-after"]) >= 1
-    assert good.status_code == 429  # a key that this process has not seen open anything could be a guess
+    assert good.status_code == 200  # the guesses of others behind the same address are not its fault
     problem_of(later, 401)
 
 

@@ -159,19 +159,19 @@ class Access:
         digest = hashlib.sha256(_token_of(authorization).encode()).digest()
         now = self.clock.now()
         known = self._known.get(digest)
-        if known is not None:
-            if 0 <= now - known[0] < REMEMBER_US:
-                return known[1]
-        else:  # a key that was good before is no guess: others behind the same address must not be able to lock it out
-            self._refuse_guesses(address, now)
+        if known is not None and 0 <= now - known[0] < REMEMBER_US:
+            return known[1]
+        # Looked up before anything is limited: guesses of others behind the same address never stop a good key.
         key = await self.keys.key_by_digest(digest)
         if key is None or not hmac.compare_digest(key.digest, digest):
             self._known.pop(digest, None)
+            self._refuse_guesses(address, now)
             self._count_guess(address, now, "API key")
             raise _unknown_key()
         principal = Principal(key.organization_no, key.org_id, key.scope, key.key_id, key.name)
         if key.expires_at is not None and key.expires_at <= now:
             self._known.pop(digest, None)
+            self._refuse_guesses(address, now)
             self._count_guess(address, now, "expired API key")
             await self._tell(Refusal(principal, "expired", address))
             raise _unknown_key()
@@ -187,8 +187,8 @@ class Access:
         """
         token = _token_of(authorization)
         now = self.clock.now()
-        self._refuse_guesses(address, now)
         if not hmac.compare_digest(hashlib.sha256(token.encode()).digest(), self.operator_digest):
+            self._refuse_guesses(address, now)
             self._count_guess(address, now, "operator key")
             raise Unauthenticated(
                 "this call needs the operator key: send `Authorization: Bearer <AEGIS_OPERATOR_KEY>`",

@@ -1,5 +1,7 @@
 """Workers that are gone without a word: who may remove them."""
 
+import shutil
+
 from aegis_stream import wiring
 from aegis_stream.domain.ids import WorkerId
 from aegis_stream.store.nodes import new_worker_id
@@ -29,3 +31,23 @@ async def test_a_node_removes_only_its_own_dead_workers(tmp_path):
         dead,
         old,
     }
+
+
+async def test_a_restored_backup_waits_for_no_worker_of_its_original(tmp_path):
+    """The workers that a backup brings along are dead, and of this node: a start removes them, and serves at once."""
+    log, random = FakeLog(), SeededRandom(1)
+    settings = make_settings(data_dir=tmp_path / "data")
+    stores = wiring.open_stores(settings, log)
+    await stores.ledger.enlist(new_worker_id(stores.node, wiring.SystemClock().now(), random), HOUR_US)
+    stores.close()
+    restored = tmp_path / "restored"
+    restored.mkdir(mode=0o700)
+    for name in ("aegis.db", "master.key", "operator.sha256"):
+        shutil.copy(tmp_path / "data" / name, restored / name)
+
+    stores = wiring.open_stores(make_settings(data_dir=restored), log)
+    await wiring.remove_dead_workers(stores, log)
+    left = await stores.ledger.workers()
+    stores.close()
+
+    assert left == []

@@ -79,7 +79,7 @@ def check_files(folder: Path, database: Path) -> Iterator[Finding]:
     problems = []
     if stat.S_IMODE(found.st_mode) & 0o077:
         problems.append(Finding("files", "problem", f"other users can read {folder}", f"chmod 700 {folder}"))
-    names = [folder / name for name in ("master.key", "operator.sha256", "node.id")]
+    names = [folder / name for name in ("master.key", "operator.sha256")]
     names += [database.with_name(database.name + end) for end in ("", "-wal", "-shm", ".lock")]
     for path in names:
         problems += [one for one in _private(path, "files") if one.state == "problem"]

@@ -84,7 +84,7 @@ def open_stores(
         stored_secrets,
         Retention(db),
         location,
-        own_node(folder, SystemRandom()),
+        db.write_now(lambda unit: own_node(unit, SystemRandom())),
         operator_digest,
         tuple(notes),
     )

@@ -1,72 +1,40 @@
 """A worker's id names its node."""
 
-import threading
-
-import pytest
+import shutil
 
 from aegis_stream.domain.ids import Micros
-from aegis_stream.errors import Misconfigured
 from aegis_stream.store.nodes import is_of_node, new_worker_id, own_node
+from aegis_stream.store.sqlite.database import SqliteDatabase
+from support.clock import SteadyClock
 from support.simulation import SeededRandom
 
 
-def test_a_data_directory_keeps_its_node(tmp_path):
-    """The id made at the first start is found at every later one, in a file that only its owner may read."""
-    first = own_node(tmp_path, SeededRandom(1))
-
-    assert own_node(tmp_path, SeededRandom(2)) == first
-    assert [one.name for one in tmp_path.iterdir()] == ["node.id"]
-    assert (tmp_path / "node.id").stat().st_mode & 0o777 == 0o600
-
-
-def test_two_directories_are_two_nodes(tmp_path):
-    """Each data directory gets an id of its own."""
-    nodes = set()
-    for number in range(5):
-        (tmp_path / str(number)).mkdir()
-        nodes.add(own_node(tmp_path / str(number), SeededRandom(number)))
-
-    assert len(nodes) == 5
+def node_of(path, seed):
+    """Open a database and return its node."""
+    db = SqliteDatabase(path, SteadyClock())
+    db.migrate()
+    node = db.write_now(lambda unit: own_node(unit, SeededRandom(seed)))
+    db.close()
+    return node
 
 
-@pytest.mark.parametrize("content", [b"", b"\0\0\0", b"NODE", b"abc"])
-def test_a_damaged_file_is_replaced(tmp_path, content):
-    """A file that holds no id, as a power cut may leave it, is made anew."""
-    (tmp_path / "node.id").write_bytes(content)
+def test_a_database_keeps_its_node(tmp_path):
+    """The id made at the first start is found at every later one, and in a copy that is restored elsewhere."""
+    first = node_of(tmp_path / "aegis.db", 1)
+    shutil.copy(tmp_path / "aegis.db", tmp_path / "restored.db")
 
-    node = own_node(tmp_path, SeededRandom(1))
-
-    assert own_node(tmp_path, SeededRandom(2)) == node
-
-
-def test_processes_that_start_at_once_agree(tmp_path):
-    """Whoever comes second takes the id of the first."""
-    found: list[str] = []
-    start = threading.Barrier(8)
-
-    def ask(seed: int) -> None:
-        start.wait(10)
-        found.append(own_node(tmp_path, SeededRandom(seed)))
-
-    threads = [threading.Thread(target=ask, args=(seed,)) for seed in range(8)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join(10)
-
-    assert len(found) == 8
-    assert len(set(found)) == 1
+    assert node_of(tmp_path / "aegis.db", 2) == first
+    assert node_of(tmp_path / "restored.db", 3) == first
 
 
-def test_a_directory_that_is_missing_is_named(tmp_path):
-    """An id that cannot be kept stops the start, with the file's name."""
-    with pytest.raises(Misconfigured, match=r"cannot write .*node\.id"):
-        own_node(tmp_path / "missing", SeededRandom(1))
+def test_two_databases_are_two_nodes(tmp_path):
+    """Each database gets an id of its own."""
+    assert len({node_of(tmp_path / f"{number}.db", number) for number in range(5)}) == 5
 
 
 def test_a_worker_belongs_to_its_node_alone(tmp_path):
     """Only a worker's own node, or, of an id of version 0.1, any node, takes it for one of its own."""
-    here, there = own_node(tmp_path, SeededRandom(1)), "0123456789"
+    here, there = node_of(tmp_path / "aegis.db", 1), "0123456789"
     worker_id = new_worker_id(here, Micros(1), SeededRandom(1))
 
     assert is_of_node(worker_id, here)

@@ -50,3 +50,11 @@ FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.lease_owner =
 -- name: release_lease
 -- Hand a destination back.
 UPDATE cursors SET lease_owner = NULL WHERE lease_owner = ? AND dst_no = ? AND lease_epoch = ?;
+
+-- name: node
+-- The id of the node that this database is.
+SELECT value FROM meta WHERE name = 'node';
+
+-- name: insert_node
+-- Give this database the id of a node.
+INSERT INTO meta (name, value) VALUES ('node', ?);

@@ -939,3 +939,34 @@ async def test_a_delivery_without_ids_says_which_format_keeps_them(world):
     assert problem_of(refused, 422)["errors"][0]["field"] == "event.id"
     assert "choose format json, ndjson or json_array" in refused.text
     assert taken.status_code == 202
+
+
+@pytest.mark.parametrize(
+    "body, media, status, words",
+    [
+        (b'{"a": 1}\n{"a": 2}\n', "application/json", 400, "application/x-ndjson"),
+        (b'{"a": {}\r\n}\r\n\r\n{"a": 2}', "application/json", 400, "application/x-ndjson"),
+        (b'[{"a": 1}]\n', "application/x-ndjson", 422, "application/json"),
+        (b'{\n "a": 1\n}\n', "application/x-ndjson", 422, "one line"),
+        (b"\x1f\x8b\x08\x00", "application/json", 400, "Content-Encoding: gzip"),
+        (b"\x28\xb5\x2f\xfd", "application/x-ndjson", 400, "Content-Encoding: zstd"),
+        (b"\xef\xbb\xbf{}", "application/json", 400, "byte order mark"),
+    ],
+)
+async def test_common_mistakes_are_named(world, body, media, status, words):
+    """A body that is sent in the wrong way gets an answer that names the mistake and what to do."""
+    tenant = await world.make_organization()
+
+    answer = await tenant.ingest.send(body, media)
+
+    assert words in problem_of(answer, status)["detail"]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"a": "}\\n{"}', '{"a": [{}, {}],\n "b": {}\n}', "[{},\n{}]", '{"a": {\n}}']
+)
+async def test_line_breaks_of_one_object_are_no_mistake(world, text):
+    """One object over several lines, with whatever braces, is one event."""
+    tenant = await world.make_organization()
+
+    assert (await tenant.ingest.send(text.encode())).status_code == 202

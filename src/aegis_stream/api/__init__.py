@@ -11,6 +11,7 @@ deliveries.py     attempts
 dead_letters.py   dead letters
 events.py         the log: list, look up; preflight decisions
 organizations.py  organizations and API keys
+validation.py     what is wrong with a call, in our words
 requests.py       what handlers read of a request: body, times, limits, cursors
 service.py        what the routes need
 counts.py         counts of ingest, summed over API processes

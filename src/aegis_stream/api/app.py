@@ -12,7 +12,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from aegis_stream import __version__
 from aegis_stream.control import destinations as destination_control
 from aegis_stream.control.audit import RefusalLog
-from aegis_stream.errors import AegisError, FieldProblem, Invalid, Malformed, Unavailable
+from aegis_stream.errors import AegisError, Malformed, Unavailable
 from aegis_stream.front.gateway import Gateway
 from aegis_stream.front.shares import Shares
 from aegis_stream.telemetry import METRICS, place_of
@@ -25,6 +25,7 @@ from .problems import Parts, answer_of, plain_problem, problem_of
 from .reception import ApiReception
 from .scopes import before_request, check_rights, gate, queries_of
 from .service import Service, control_of, service_of
+from .validation import as_invalid
 
 AnyRequest = Request[Any, Any, Any]
 SAFE_HEADERS = (
@@ -189,7 +190,7 @@ def _ours(_: AnyRequest, error: AegisError) -> Response[bytes]:
 def _frameworks(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Reword an error of the framework."""
     if isinstance(error, ValidationException):
-        return _ours(request, _as_invalid(error))
+        return _ours(request, as_invalid(error.extra))
     if error.status_code == 400:
         cause = error.__cause__
         reason = "it is empty" if cause is None or isinstance(cause, KeyError) else str(cause)
@@ -240,33 +241,6 @@ def _bug_problem(
         "Internal error",
         "this is a bug: the service's log has the details; please report it",
     )
-
-
-def _as_invalid(error: ValidationException) -> Invalid:
-    """Turn the framework's list of errors into field problems."""
-    problems = []
-    extra = error.extra if isinstance(error.extra, list) else []
-    for one in extra:
-        message = str(one.get("message", "is invalid"))
-        key = str(one.get("key", "") or "").removeprefix("data.")
-        if "unknown field" in message:
-            unknown = message.partition("`")[2].partition("`")[0]
-            key = f"{key}.{unknown}" if key and key != "data" else unknown
-            message = "is not a field of this call: omit it, or see /docs for its spelling"
-        elif "missing required field" in message:
-            missing = message.partition("`")[2].partition("`")[0]
-            key, message = missing, "is required"
-        problems.append(
-            FieldProblem(
-                "" if key == "data" else key, message.replace("`", "").replace("Expected", "expected")
-            )
-        )
-    if not extra or any(one.get("message") == "'data'" for one in extra):
-        return Malformed(
-            "the body is missing, or is not a JSON object: send one with Content-Type: application/json"
-        )
-    detail = "; ".join(f"{one.field} {one.message}".lstrip() for one in problems) or "the request is invalid"
-    return Invalid(detail, problems=tuple(problems))
 
 
 def _response(problem: tuple[int, dict[str, str], bytes]) -> Response[bytes]:

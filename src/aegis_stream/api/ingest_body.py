@@ -5,6 +5,7 @@ Nothing grows before it is counted: bytes are counted while they are decompresse
 
 import contextlib
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ LINES_TYPES = frozenset(
     {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"}
 )
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_SEVERAL_OBJECTS = re.compile(rb"\}[ \t\r]*\n[ \t\r\n]*\{")
+"""Objects with nothing but a line break between: in JSON that can be neither between values nor in a string."""
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -109,6 +112,9 @@ def split(body: bytes, bounds: RequestBounds, *, lines: bool) -> list[bytes]:
         items = _cut_array(body, bounds)
     else:
         items = [stripped] if (stripped := body.strip()) else []
+        if _SEVERAL_OBJECTS.search(body) is not None:
+            message = "has several JSON objects: send them as lines with Content-Type: application/x-ndjson"
+            raise Malformed(f"the body {message}", problems=(FieldProblem("", message),))
     if not items:
         raise Invalid(
             "the body contains no events: send a JSON object, an array or NDJSON",
@@ -154,6 +160,9 @@ def _cut_lines(body: bytes, bounds: RequestBounds) -> list[bytes]:
             if blank > 10 * bounds.events_max:
                 raise TooLarge(f"the body has more than {10 * bounds.events_max} empty lines: leave them out")
         start = stop + 1
+    if len(items) == 1 and items[0].startswith(b"["):
+        message = "is a JSON array, not NDJSON: send it with Content-Type: application/json"
+        raise Invalid(f"the body {message}", problems=(FieldProblem("", message),))
     if len(items) > 1 and items[0] in (b"{", b"["):
         message = "is pretty-printed JSON, not NDJSON: put each event on one line (`jq -c .`)"
         raise Invalid(f"the body {message}", problems=(FieldProblem("[0]", message),))

@@ -12,6 +12,7 @@ from aegis_stream.domain.times import MICROS_MAX, from_datetime
 from aegis_stream.errors import FieldProblem, Invalid, Malformed, Unsupported
 
 from .schemas.base import Moment
+from .validation import field_problem
 
 PAGE_MAX = 200
 PAGE_DEFAULT = 50
@@ -36,8 +37,8 @@ async def decode_strict(request: Request[Any, Any, Any], data: T) -> T:
     except msgspec.ValidationError as error:
         message, _, place = str(error).partition(" - at `$")
         field = place.rstrip("`").lstrip(".")
-        message = message.replace("`", "").replace("Expected", "expected")
-        raise Invalid(f"{field} {message}", problems=(FieldProblem(field, message),)) from error
+        problem = field_problem(field, message)
+        raise Invalid(f"{field} {problem.message}", problems=(problem,)) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed(f"the body is not valid JSON: {error}") from error
 

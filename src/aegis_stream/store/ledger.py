@@ -25,7 +25,7 @@ from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import Micros, WorkerId
 
 from . import leases
-from .database import Database, Lane, Row, Unit
+from .database import Database, Lane, Row, Unit, Value
 
 OPEN_REPLAYS_MAX = 16
 """Replays of one destination that run beside each other; more wait for their turn."""
@@ -128,20 +128,8 @@ def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
     key = one.key
     retrying = dead_letters = 0
     for run in one.runs:
-        unit.run(
-            "insert_attempt",
-            (
-                *key,
-                run.first,
-                run.last,
-                run.attempt,
-                run.state,
-                run.status_code,
-                _short(run.message),
-                run.latency_us,
-                run.at,
-            ),
-        )
+        result = (run.state, run.status_code, _short(run.message), run.latency_us, run.at)
+        unit.run("insert_attempt", (*key, run.first, run.last, run.attempt, *result))
     for retry in one.retries:
         retrying += _upsert_retry(unit, one, retry)
     for sequence in one.resolved:
@@ -160,30 +148,25 @@ def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
             limit=AUTO_REDRIVE_MAX,
         )
         retrying, dead_letters = retrying + made, dead_letters - moved
-    health = one.health
     counts = unit.row(
         "settle_cursor",
         (
             *(one.cursor, one.delivered, one.failed_attempts, retrying, dead_letters),
-            *(
-                health.failures_in_row,
-                health.window_size,
-                health.p50_ms,
-                health.p99_ms,
-                health.last_success_at,
-            ),
-            *(
-                health.last_error_at,
-                health.last_error_status,
-                _short(health.last_error_message),
-                health.last_error_sequence,
-                health.batch_bytes_max,
-            ),
+            *_health_values(one.health),
             *(one.number, *key),
         ),
     )
     assert counts is not None, "the row is locked"
     return Settled(*counts)
+
+
+def _health_values(health: Health) -> tuple[Value, ...]:
+    """Return a destination's health in the order of the columns of `settle_cursor`."""
+    return (
+        *(health.failures_in_row, health.window_size, health.p50_ms, health.p99_ms, health.last_success_at),
+        *(health.last_error_at, health.last_error_status, _short(health.last_error_message)),
+        *(health.last_error_sequence, health.batch_bytes_max),
+    )
 
 
 def _upsert_retry(unit: Unit, one: Settlement, retry: RetryRow) -> int:

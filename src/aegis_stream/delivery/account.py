@@ -1,6 +1,5 @@
 """What a destination owes the store: outcomes that are not stored yet, its cursor, its health. The settler talks to it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from aegis_stream.domain.attempt import Delivered
@@ -11,7 +10,7 @@ from aegis_stream.pipeline.settle import Findings
 
 from .agenda import Agenda
 from .attempts import Attempts
-from .forwarding import Forwarding
+from .forwarding import Forwarding, Serving
 from .health import HealthTracker
 from .recovery import Recovery
 from .sources import RangeSource
@@ -27,7 +26,7 @@ class Account:
     """The outcomes of one destination; implements pipeline.settle.Settling.
 
     Args:
-        on_settled: called when a settlement is stored.
+        owner: woken when a settlement is stored; told of bugs, which the settlements of other destinations must not feel.
 
     Attributes:
         retrying, dead_letters: how many there are in the store.
@@ -41,7 +40,7 @@ class Account:
     pacing: Pacing
     recovery: Recovery
     tracker: HealthTracker
-    on_settled: Callable[[], None]
+    owner: Serving
     retrying: int = field(init=False)
     dead_letters: int = field(init=False)
     _cursor: int = field(init=False)
@@ -95,8 +94,15 @@ class Account:
             self.mark()
 
     def take_settlement(self) -> Settlement | None:
-        """Return what became certain since the last call."""
+        """Return what became certain since the last call; None after a bug, and then the events in question are sent again."""
         self._is_marked = False
+        try:
+            return self._make_settlement()
+        except Exception as error:  # noqa: BLE001 - a bulkhead
+            self.owner.bug(error)
+            return None
+
+    def _make_settlement(self) -> Settlement:
         now = self.shared.clock.now()
         self._park(now)
         findings, self.findings = self.findings, Findings()
@@ -114,6 +120,12 @@ class Account:
 
     def settled(self, settlement: Settlement, counts: Settled) -> None:
         """Learn that a settlement is stored, and what the destination has now."""
+        try:
+            self._note_settled(settlement, counts)
+        except Exception as error:  # noqa: BLE001 - a bulkhead
+            self.owner.bug(error)
+
+    def _note_settled(self, settlement: Settlement, counts: Settled) -> None:
         self._cursor = settlement.cursor
         self.retrying, self.dead_letters = counts
         self.agenda.settled(settlement)
@@ -121,7 +133,7 @@ class Account:
             self.agenda.retries.look_by(self.shared.clock.now())
             if self.recovery.under_way:
                 self.mark()
-        self.on_settled()
+        self.owner.wake()
 
     def stored_position(self) -> Claimed:
         """Return the position as the store has it: what was found out since is found out again."""

@@ -61,9 +61,9 @@ class Forwarder:
         self.pacing = pacing = Pacing(shared.window_max, health.window_size, health.failures_in_row)
         self.agenda = agenda = Agenda(shared.pages, shared.ledger, claimed, destination.spec.filter)
         self.attempts = attempts = Attempts(shared.outbound, destination, agenda.live, self.ended)
-        self.account = Account(claimed, shared, agenda, attempts, pacing, recovery, tracker, self.wake)
+        self.account = Account(claimed, shared, agenda, attempts, pacing, recovery, tracker, self)
         self.learning = Learning(self.account)
-        self.reading = ReadAhead(agenda, shared.clock, shared.telemetry, shared.outbound.spawn, self.wake)
+        self.reading = ReadAhead(agenda, shared, self)
         self.alarm, self.burst = Alarm(self.wake), Alarm(self.wake)
         self._set_limits()
 
@@ -124,17 +124,18 @@ class Forwarder:
         self.close()
         self.learning.halted(failure)
 
-    # ── the loop ──
-
     def wake(self) -> None:
         """Begin as many attempts as there is work and room for."""
         if self.stopped or not self.destination.spec.enabled:
             return
         now_s = self.shared.time()
-        self.reading.begin(now_s)
-        self._fill(now_s)
-        self.learning.redrive_if_owed(now_s)
-        self._set_alarm(now_s)
+        try:
+            self.reading.begin(now_s)
+            self._fill(now_s)
+            self.learning.redrive_if_owed(now_s)
+            self._set_alarm(now_s)
+        except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
+            self.bug(error)
 
     def ended(self, ended: Ended) -> None:
         """Record what an attempt came to, and go on. Nothing is awaited: nothing comes between an answer and its record."""
@@ -165,7 +166,11 @@ class Forwarder:
             if not self._filling:
                 self.wake()
         else:
-            self.shared.on_bug(self, ended.error)
+            self.bug(ended.error)
+
+    def bug(self, error: Exception) -> None:
+        """Report an error that must not happen; the worker halts this destination alone."""
+        self.shared.on_bug(self, error)
 
     def _fill(self, now_s: float) -> None:
         if self._filling:
@@ -176,8 +181,6 @@ class Forwarder:
                 if self.attempts.format.age_max_s is not None:
                     self.learning.warn_of_age(self.attempts.format, work.bodies[0])
                 self.attempts.begin(work)
-        except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
-            self.shared.on_bug(self, error)
         finally:
             self._filling = False
 
@@ -218,8 +221,6 @@ class Forwarder:
             self._set_limits()
         self.account.note(weighed, latency_us, now)
         self.agenda.put_back(weighed.rest)
-
-    # ── limits, warnings, the alarm ──
 
     def _set_limits(self) -> None:
         format_, batch = self.attempts.format, self.destination.spec.batch

@@ -18,13 +18,21 @@ from .pages import SharedPages
 
 
 class Serving(Protocol):
-    """A forwarder, as whoever is told of its bugs sees it."""
+    """A forwarder, as its parts and the worker see it."""
 
     destination: Destination
 
     @property
     def lease(self) -> Lease:
         """The lease under which it serves."""
+        ...
+
+    def wake(self) -> None:
+        """Look for work and room."""
+        ...
+
+    def bug(self, error: Exception) -> None:
+        """Report an error that must not happen."""
         ...
 
     def halt(self, failure: Failure) -> None:

@@ -1,14 +1,11 @@
 """When to read what a destination will need next, while its last page is still being sent."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any
 
 from aegis_stream.errors import Unavailable
-from aegis_stream.ports import Clock
-from aegis_stream.telemetry import Log
 
 from .agenda import Agenda
+from .forwarding import Forwarding, Serving
 
 STORE_RETRY_S = 1.0
 """Pause before a page that could not be read is tried again, seconds."""
@@ -18,8 +15,7 @@ class ReadAhead:
     """Reads for one destination, one read at a time.
 
     Args:
-        spawn: starts a task of the worker.
-        on_read: called after each read, and after a read that failed.
+        owner: woken after each read, and after a read that the store could not serve; told of bugs.
 
     Attributes:
         busy: a read is under way; a second one would read the same.
@@ -29,11 +25,9 @@ class ReadAhead:
 
     __slots__ = (
         "_agenda",
-        "_clock",
-        "_on_read",
+        "_owner",
+        "_shared",
         "_since_s",
-        "_spawn",
-        "_telemetry",
         "batches",
         "busy",
         "wait_s",
@@ -42,16 +36,12 @@ class ReadAhead:
     def __init__(
         self,
         agenda: Agenda,
-        clock: Clock,
-        telemetry: Log,
-        spawn: Callable[[Coroutine[Any, Any, None]], object],
-        on_read: Callable[[], None],
+        shared: Forwarding,
+        owner: Serving,
     ) -> None:
         self._agenda = agenda
-        self._clock = clock
-        self._telemetry = telemetry
-        self._spawn = spawn
-        self._on_read = on_read
+        self._shared = shared
+        self._owner = owner
         self._since_s: float | None = None  # since when fresh events wait for company
         self.busy = False
         self.batches = False
@@ -70,11 +60,11 @@ class ReadAhead:
         live = agenda.live.wants_page and not self._waits_for_company(now_s)
         if (
             live
-            or agenda.retries.wants_rows(self._clock.now())
+            or agenda.retries.wants_rows(self._shared.clock.now())
             or any(one.wants_page for one in agenda.replays)
         ):
             self.busy = True
-            self._spawn(self._read(live=live))
+            self._shared.outbound.spawn(self._read(live=live))
 
     def _waits_for_company(self, now_s: float) -> bool:
         """Tell whether a few fresh events wait for more, so that they travel together."""
@@ -91,15 +81,18 @@ class ReadAhead:
     async def _read(self, *, live: bool) -> None:
         agenda = self._agenda
         try:
-            now = self._clock.now()
+            now = self._shared.clock.now()
             await agenda.retries.refill(now)
             if live:
                 await agenda.live.refill(now)
             for replay in agenda.replays:
                 await replay.refill(now)
         except Unavailable as error:
-            self._telemetry.warning("worker.store_unavailable", reason=error.message)
+            self._shared.telemetry.warning("worker.store_unavailable", reason=error.message)
             await asyncio.sleep(STORE_RETRY_S)
+        except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
+            self._owner.bug(error)
+            return
         finally:
             self.busy = False
-        self._on_read()
+        self._owner.wake()

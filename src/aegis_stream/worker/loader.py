@@ -100,21 +100,20 @@ class Loader:
         """Read a destination until what was read is not older than its newest change."""
         try:
             read = await self._read(no, one.position)
-        except AegisError as error:
-            self._try_later(no, one, error)
-            return
-        finally:
             one.reading = False
-        if self.roster.get(no) is not one:
-            return  # let go meanwhile
-        if one.changed:
-            self.load(no)
-            return
-        one.retry_s = 0.0
-        if read.destination is None:
-            self.roster.remove(no)
-        else:
-            self._apply(one, read, read.destination)
+            if self.roster.get(no) is not one:
+                return  # let go meanwhile
+            if one.changed:
+                self.load(no)
+            elif read.destination is None:
+                self.roster.remove(no)
+            else:
+                self._apply(one, read, read.destination)
+                one.retry_s = 0.0
+        except AegisError as error:
+            self._try_later(no, one, error.message)
+        except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
+            self._try_later(no, one, f"a bug: {type(error).__name__} at {place_of(error)}")
 
     async def _read(self, no: DestinationNo, claimed: Claimed) -> _Read:
         ledger, now = self.shared.ledger, self.shared.clock.now()
@@ -124,9 +123,10 @@ class Loader:
             await ledger.due(claimed.key, now, 1),
         )
 
-    def _try_later(self, no: DestinationNo, one: Served, error: AegisError) -> None:
+    def _try_later(self, no: DestinationNo, one: Served, reason: str) -> None:
         """Try again by itself: nothing else may ever wake this destination."""
-        self.shared.telemetry.error("destination.unreadable", destination_no=no, reason=error.message)
+        one.reading = False
+        self.shared.telemetry.error("destination.unreadable", destination_no=no, reason=reason)
         one.retry_s = min(max(READ_RETRY_FIRST_S, 2 * one.retry_s), READ_RETRY_LONGEST_S)
         one.retry = self._loop.call_later(one.retry_s, self._load_again, no, one)
 

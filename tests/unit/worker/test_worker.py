@@ -1,13 +1,19 @@
-"""What a worker does when the store fails it for a moment, in simulated time on a real store."""
+"""What a worker does when the store fails for a moment, or a bug is met, in simulated time on a real store."""
 
 from typing import Any
 
 import pytest
 
+from aegis_stream.delivery.agenda import Agenda
+from aegis_stream.delivery.health import HealthTracker
+from aegis_stream.delivery.read_ahead import ReadAhead
+from aegis_stream.delivery.sources import LiveSource
 from aegis_stream.errors import Unavailable
-from aegis_stream.worker.loader import READ_RETRY_FIRST_S, READ_RETRY_LONGEST_S
+from aegis_stream.worker.loader import BUG_PAUSE_S, READ_RETRY_FIRST_S, READ_RETRY_LONGEST_S
 from support.said import Said
 from support.simulation import Simulation
+
+STORE_FAILED = Unavailable("the store cannot be read")
 
 
 class Failing:
@@ -18,8 +24,8 @@ class Failing:
         calls: how often the method was called.
     """
 
-    def __init__(self, of: Any, method: str, left: int) -> None:
-        self._of, self._method = of, method
+    def __init__(self, of: Any, method: str, left: int, error: Exception = STORE_FAILED) -> None:
+        self._of, self._method, self._error = of, method, error
         self.left, self.calls = left, 0
 
     def __getattr__(self, name: str) -> Any:
@@ -31,7 +37,7 @@ class Failing:
             self.calls += 1
             if self.left > 0:
                 self.left -= 1
-                raise Unavailable("the store cannot be read")
+                raise self._error
             return await found(*given, **named)
 
         return call
@@ -106,3 +112,54 @@ def test_no_attempt_starts_when_the_lease_could_be_over(sim):
     assert set(sim.receiver.accepted.values()) == {1}
     assert sim.progress().delivered == 6
     assert sim.telemetry.named("worker.lease_lost") != []
+
+
+# ── bugs ──
+
+
+class BugError(Exception):
+    """Something that must not happen."""
+
+
+def test_a_bug_in_reading_a_destination_costs_no_other(sim):
+    """While reading one destination meets a bug, the others are served; it is read again, and its events arrive."""
+    sim.directory = Failing(sim.directory, "destination", left=3, error=BugError("with a secret"))
+    one = sim.start()
+    other = sim.run(sim.add_destination(sim.spec))
+    sim.append(2)
+    sim.advance(60)
+
+    assert not one.task.done()
+    assert sim.progress().delivered == 2
+    assert sim.run(sim.directory.progress(other)).delivered == 2
+    reasons = [line["reason"] for line in sim.telemetry.named("destination.unreadable")]
+    assert len(reasons) == 3
+    assert all(reason.startswith("a bug: BugError at test_worker.py:") for reason in reasons)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [(HealthTracker, "take_stock"), (Agenda, "settled"), (LiveSource, "refill"), (ReadAhead, "begin")],
+    ids=["settling", "settled", "reading", "waking"],
+)
+def test_a_bug_anywhere_in_a_delivery_ends_no_worker(sim, monkeypatch, place):
+    """A bug halts its destination for a minute, wherever it is; then the destination goes on and loses nothing."""
+    one = sim.start()
+    sim.append(2)
+    sim.advance(2)
+
+    def fail(*_: object, **__: object) -> None:
+        raise BugError
+
+    monkeypatch.setattr(*place, fail)
+    sim.append(2)
+    sim.advance(5)
+    monkeypatch.undo()
+    sim.advance(BUG_PAUSE_S + 5)
+    sim.append(1)
+    sim.advance(5)
+
+    assert not one.task.done()
+    assert sim.telemetry.named("destination.halted") != []
+    assert sim.progress().delivered == 5
+    assert sim.progress().health.failures_in_row == 0

@@ -29,7 +29,7 @@ from .weigh import weigh
 from .work import Limits, Work
 
 BURST_WAIT_S = 0.001
-"""How long a freed place in a full window waits for more places to be freed, so that attempts start in batches; seconds. Each
+"""How long a freed slot in a full window waits for more slots to free up, so that attempts start in batches; seconds. Each
 attempt that starts alone costs us, the network and the receiver a wake-up of its own: measured, a third of all the work."""
 CLOCK_CHECK_S = 60.0
 """Longest sleep until a time of the wall clock, seconds: the clock may be set meanwhile."""
@@ -48,8 +48,8 @@ class Forwarder:
     pacing: Pacing = field(init=False)
     learning: Learning = field(init=False)
     reading: ReadAhead = field(init=False)
-    alarm: Alarm = field(init=False)
-    burst: Alarm = field(init=False)
+    alarm: Alarm = field(init=False)  # rings when something falls due
+    burst: Alarm = field(init=False)  # rings when freed slots have waited for others
     stopped: bool = False
     _filling: bool = False  # an attempt can end while it is begun; its end must not begin others in between
 

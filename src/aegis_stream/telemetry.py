@@ -16,7 +16,7 @@ from .errors import Misconfigured
 LOG_EVENTS: dict[str, str] = {
     "service.started": "The API answers.",
     "service.stopped": "The API has stopped; everything acknowledged is stored.",
-    "service.operator_key_made": "First start: the operator key was generated. The start prints it once on standard output.",
+    "service.operator_key_made": "First start: the operator key was generated. It is shown once on a terminal, or written to operator.key.",
     "service.failed": "A request met a bug; the line has the error's kind and place.",
     "store.migrated": "The schema was migrated to this version.",
     "store.worker_removed": "A worker was found dead; its destinations are free.",

@@ -49,7 +49,7 @@ from pathlib import Path
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.opening import Location, open_database
-from aegis_stream.wiring import SystemClock
+from aegis_stream.wiring.process import SystemClock
 
 async def main(path, org, name, rounds):
     db = open_database(Location(Path(path), Path(path).parent), SystemClock())

@@ -7,7 +7,6 @@ from types import SimpleNamespace
 
 import pytest
 
-from aegis_stream import wiring
 from aegis_stream.control import keys, organizations
 from aegis_stream.control.audit import perform
 from aegis_stream.control.caller import COMMAND_LINE
@@ -16,6 +15,7 @@ from aegis_stream.domain.attempt import Response
 from aegis_stream.domain.audit import ADMIN_DATASET, AdminAction
 from aegis_stream.domain.organization import Scope
 from aegis_stream.errors import Conflict, NotFound
+from aegis_stream.wiring.administration import make_store_deps
 from support.api import OPERATOR_KEY, ORG, SECRET, Caller, make_event, open_world, problem_of
 from support.sql import raw
 
@@ -116,7 +116,7 @@ async def test_a_new_organization_has_an_empty_log(world):
 
 async def test_what_the_command_line_does_is_recorded(world):
     """Organizations and keys made on the store itself, without a service, leave the same events, by the command line."""
-    deps = wiring.make_store_deps(world.settings, world.stores)
+    deps = make_store_deps(world.settings, world.stores)
 
     first = await organizations.create(deps, "Mine", "org_my")
     added = await keys.create(deps, COMMAND_LINE, "org_my", NewKey("ci", Scope.INGEST))

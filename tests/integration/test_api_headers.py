@@ -6,12 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_stream import wiring
 from aegis_stream.control.redaction import redact
 from aegis_stream.domain.attempt import Response
 from aegis_stream.domain.audit import ADMIN_DATASET
 from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, HEADERS_MAX, DestinationSpec
 from aegis_stream.errors import Unavailable
+from aegis_stream.wiring.administration import make_rotation
+from aegis_stream.wiring.stores import open_stores
 from support.api import SECRET, open_world, problem_of
 from support.directory import Directory
 from support.sealed import assert_keeps_a_key_in_use
@@ -267,7 +268,7 @@ async def test_headers_come_under_a_new_master_key(world):
     """A rotation counts and rewraps the records of headers too, and after it the old key can go."""
     tenant, one = await make(world, auth_header_name=None, auth_header_value=None)
     old = world.stores.secrets.sealer.newest
-    rotation = wiring.make_rotation(world.settings, world.stores)
+    rotation = make_rotation(world.settings, world.stores)
 
     done = await rotation.rotate(lambda done, total: None)
     in_use = await world.stores.secrets.keys_in_use()
@@ -275,7 +276,7 @@ async def test_headers_come_under_a_new_master_key(world):
 
     assert (done.rewrapped, done.broken, in_use) == (1, (), {bytes.fromhex(done.key_id)})
     assert in_use != {old}
-    stores = wiring.open_stores(world.settings, world.log)
+    stores = open_stores(world.settings, world.log)
     try:
         found = await Directory.of(stores).destination_of(tenant.no, one.rpartition("/")[2])
     finally:

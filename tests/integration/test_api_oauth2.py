@@ -5,12 +5,13 @@ from urllib.parse import parse_qs
 
 import pytest
 
-from aegis_stream import wiring
 from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.audit import ADMIN_DATASET
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.route import route_of
+from aegis_stream.wiring.administration import make_rotation
+from aegis_stream.wiring.stores import open_stores
 from support.api import SECRET, open_world, problem_of
 from support.directory import Directory
 from support.sealed import assert_keeps_a_key_in_use
@@ -330,14 +331,14 @@ async def test_a_damaged_client_is_mended_by_giving_it_anew(world):
 async def test_a_client_comes_under_a_new_master_key(world):
     """A rotation counts and rewraps the records of clients too, and after it the old key can go."""
     tenant, one = await make(world)
-    rotation = wiring.make_rotation(world.settings, world.stores)
+    rotation = make_rotation(world.settings, world.stores)
 
     done = await rotation.rotate(lambda done, total: None)
     in_use = await world.stores.secrets.keys_in_use()
     await rotation.drop_old()
 
     assert (done.rewrapped, done.broken, in_use) == (1, (), {bytes.fromhex(done.key_id)})
-    stores = wiring.open_stores(world.settings, world.log)
+    stores = open_stores(world.settings, world.log)
     try:
         found = await Directory.of(stores).destination_of(tenant.no, one.rpartition("/")[2])
     finally:

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from litestar import Litestar, get
 
-from aegis_stream import wiring
 from aegis_stream.api.scopes import RIGHTS, SCOPES, Right, calls_of, check_rights
 from aegis_stream.control.access import Access, AccessLimits
 from aegis_stream.domain.organization import Scope
@@ -15,6 +14,7 @@ from aegis_stream.domain.rate import Rate
 from aegis_stream.errors import Unauthenticated
 from aegis_stream.settings import RateSettings
 from aegis_stream.store.keys import StoredKeys
+from aegis_stream.wiring.stores import open_stores
 from support.api import OPERATOR_KEY, ORG, Caller, make_event, open_world, problem_of
 
 KEYS = "/api-keys"
@@ -200,7 +200,7 @@ async def test_a_key_that_ends_is_dead_within_a_second_in_every_process(world, e
     tenant = await world.make_organization()
     made = (await tenant.admin.post(KEYS, json={"scope": "read"})).json()
     header, key = f"Bearer {made['api_key']}", f"{KEYS}/{made['id']}"
-    stores = wiring.open_stores(world.settings, world.log)  # connections of its own, as another process has
+    stores = open_stores(world.settings, world.log)  # connections of its own, as another process has
     try:
         elsewhere = Access(StoredKeys(stores.db), world.clock, stores.operator_digest)
         here = world.service.control.access

@@ -15,7 +15,6 @@ from types import SimpleNamespace
 import apsw
 import pytest
 
-from aegis_stream import wiring
 from aegis_stream.cli import checks, checks_store
 from aegis_stream.domain.destination import HALTED, DestinationSpec
 from aegis_stream.domain.ids import DestinationId, Micros, OrganizationId
@@ -24,6 +23,8 @@ from aegis_stream.receiver.tls import ensure_certificate
 from aegis_stream.settings import Settings
 from aegis_stream.store import organizations
 from aegis_stream.vault import KeyFile, MasterKey
+from aegis_stream.wiring.administration import make_rotation
+from aegis_stream.wiring.stores import open_stores
 from support.api import FakeLog
 from support.cli import run_aegis
 from support.directory import Directory
@@ -44,7 +45,7 @@ async def fill(folder: Path, *places: str | tuple[str, str], token_url: str | No
     Args:
         token_url: token endpoint of the last one.
     """
-    stores = wiring.open_stores(settings_of(folder), FakeLog())
+    stores = open_stores(settings_of(folder), FakeLog())
     try:
         no = stores.db.write_now(lambda unit: organizations.add(unit, OrganizationId("org_a"), "A", NOW))
         for number, place in enumerate(places):
@@ -373,9 +374,9 @@ def test_a_rotation_left_half_way_is_found(folder, doctor):
     asyncio.run(fill(folder, URL))
 
     async def begin() -> None:
-        stores = wiring.open_stores(settings_of(folder), FakeLog())
+        stores = open_stores(settings_of(folder), FakeLog())
         try:
-            rotation = wiring.make_rotation(settings_of(folder), stores)
+            rotation = make_rotation(settings_of(folder), stores)
             rotation._add_new(rotation.keys.read())
         finally:
             stores.close()
@@ -384,9 +385,9 @@ def test_a_rotation_left_half_way_is_found(folder, doctor):
     _, remedy = only(doctor().problems, "master key")
 
     async def finish() -> None:
-        stores = wiring.open_stores(settings_of(folder), FakeLog())
+        stores = open_stores(settings_of(folder), FakeLog())
         try:
-            await wiring.make_rotation(settings_of(folder), stores).rotate(lambda done, total: None)
+            await make_rotation(settings_of(folder), stores).rotate(lambda done, total: None)
         finally:
             stores.close()
 

@@ -5,13 +5,13 @@ import json
 import apsw
 import pytest
 
-from aegis_stream import wiring
 from aegis_stream.domain.delivery import DestinationKey, ReplayRange, Settled
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
 from aegis_stream.ports import Place
 from aegis_stream.store.sqlite.schema import migrations
 from aegis_stream.vault import KeyFile, MasterKey, Vault
+from aegis_stream.wiring.stores import open_stores
 from support.api import FakeLog
 from support.clock import T0
 from support.directory import Directory
@@ -114,7 +114,7 @@ def data(tmp_path):
 async def test_everything_that_version_0_1_stored_is_there(data):
     """Cursors, counts, retries, dead letters, replays, attempts and credentials are found where they were."""
     folder, _ = data
-    stores = wiring.open_stores(make_settings(data_dir=folder), FakeLog())
+    stores = open_stores(make_settings(data_dir=folder), FakeLog())
     directory = Directory.of(stores)
     one = await directory.destination_of(ORG, "dst_1")
     progress = await directory.progress(one)
@@ -158,7 +158,7 @@ async def test_everything_that_version_0_1_stored_is_there(data):
 async def test_a_worker_goes_on_where_version_0_1_ended(data):
     """It takes the destinations over under a new epoch, settles, redrives and records; the old worker settles nothing."""
     folder, _ = data
-    stores = wiring.open_stores(make_settings(data_dir=folder), FakeLog())
+    stores = open_stores(make_settings(data_dir=folder), FakeLog())
     worker = WorkerId("wrk_0123456789_01hzzzzzzzzzzzzzzzzzzzzzzz")
     await stores.ledger.enlist(worker, 60_000_000)
     claimed, _ = await stores.ledger.claim(worker)
@@ -184,7 +184,7 @@ async def test_a_worker_goes_on_where_version_0_1_ended(data):
 async def test_the_log_is_not_copied(data):
     """However large a log is, the upgrade does not touch its rows: its table begins at the same page as before."""
     folder, log_page = data
-    stores = wiring.open_stores(make_settings(data_dir=folder), FakeLog())
+    stores = open_stores(make_settings(data_dir=folder), FakeLog())
     stores.close()
     db = apsw.Connection(str(folder / "aegis.db"))
     [(page,)] = db.execute("SELECT rootpage FROM sqlite_schema WHERE name = 'events'").fetchall()

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from aegis_stream import wiring
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.ids import DestinationId, Micros, OrganizationId
 from aegis_stream.domain.oauth2 import OAuth2
@@ -22,6 +21,9 @@ from aegis_stream.store import organizations
 from aegis_stream.store.sqlite import schema as sqlite_schema
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.vault import KeyFile, MasterKey
+from aegis_stream.wiring.administration import make_rotation
+from aegis_stream.wiring.process import SystemClock
+from aegis_stream.wiring.stores import Stores, open_stores
 from support.api import FakeLog
 from support.cli import run_aegis
 from support.directory import Directory
@@ -45,16 +47,16 @@ def settings_in(tmp_path: Path, **changes) -> Settings:
 
 
 @contextmanager
-def opened(settings: Settings, log: FakeLog | None = None) -> Iterator[wiring.Stores]:
+def opened(settings: Settings, log: FakeLog | None = None) -> Iterator[Stores]:
     """Open the stores as a process does at its start."""
-    stores = wiring.open_stores(settings, log or FakeLog())
+    stores = open_stores(settings, log or FakeLog())
     try:
         yield stores
     finally:
         stores.close()
 
 
-def add_organization(stores: wiring.Stores, org_id: str) -> int:
+def add_organization(stores: Stores, org_id: str) -> int:
     """Make an organization; returns its number."""
     return stores.db.write_now(
         lambda unit: organizations.add(unit, OrganizationId(org_id), org_id, Micros(NOW))
@@ -282,7 +284,7 @@ def make_version_one(settings: Settings, monkeypatch, schema: int = 1) -> None:
     with monkeypatch.context() as patch:
         first = sqlite_schema.migrations()[:schema]
         patch.setattr(sqlite_schema, "migrations", lambda: first)
-        db = SqliteDatabase(settings.store.data_dir / "aegis.db", wiring.SystemClock())
+        db = SqliteDatabase(settings.store.data_dir / "aegis.db", SystemClock())
         assert db.migrate() == (0, schema)
     insert_organization = (
         "INSERT INTO organizations (org_no, org_id, name, created_at) VALUES (1, 'org_a', 'A', 1)"
@@ -322,7 +324,7 @@ async def test_what_the_version_before_sealed_opens_and_is_sealed_anew_by_a_rota
             1, "dst_1_0001", lambda spec: replace(spec, name="new"), NOW
         )
         assert versions(stores) == {1, 2}
-        done = await wiring.make_rotation(settings, stores).rotate(silent)
+        done = await make_rotation(settings, stores).rotate(silent)
         assert (done.made, done.rewrapped, done.broken) == (True, 2, ())
         assert versions(stores) == {2}
         assert await secrets_of(stores, 1) == wanted
@@ -387,7 +389,7 @@ async def test_a_rotation_brings_everything_under_a_new_key(tmp_path):
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
         before = stores.secrets.sealer.newest
-        rotation = wiring.make_rotation(settings, stores)
+        rotation = make_rotation(settings, stores)
 
         done = await rotation.rotate(lambda *progress: told.append(progress))
         assert (done.made, done.rewrapped, done.broken, done.old) == (True, COUNT, (), (before.hex(),))
@@ -401,7 +403,7 @@ async def test_a_rotation_brings_everything_under_a_new_key(tmp_path):
     assert [one.key_id.hex() for one in rotation.keys.read()] == [done.key_id]
 
 
-def recorded(stores: wiring.Stores, action: str) -> list[tuple[str, str, int | None]]:
+def recorded(stores: Stores, action: str) -> list[tuple[str, str, int | None]]:
     """Return organization, target and count of the events that tell of an action."""
     rows = stores.db.read_now(
         lambda db: raw(db).rows(
@@ -421,7 +423,7 @@ async def test_every_organization_is_told_of_the_rotation_of_its_credentials(tmp
         for org_id, count in (("org_a", 60), ("org_b", 3), ("org_c", 0)):
             await add_destinations(stores, add_organization(stores, org_id), 0, count)
 
-        await wiring.make_rotation(settings, stores).rotate(silent)
+        await make_rotation(settings, stores).rotate(silent)
         told = recorded(stores, "vault_rotate")
 
     steps = [("org_a", "org_a", 50), ("org_a", "org_a", 10), ("org_b", "org_b", 3)]
@@ -433,7 +435,7 @@ async def test_a_second_rotation_makes_another_key(tmp_path):
     settings = settings_in(tmp_path)
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, 3)
-        rotation = wiring.make_rotation(settings, stores)
+        rotation = make_rotation(settings, stores)
         made = [(await rotation.rotate(silent)).key_id for _ in range(3)]
         kept = [one.key_id.hex() for one in rotation.keys.read()]
 
@@ -448,7 +450,7 @@ async def test_others_go_on_while_keys_are_turned(tmp_path):
     with opened(settings) as running, opened(settings) as stores:
         no = add_organization(running, "org_a")
         await add_destinations(running, no, 0, COUNT)
-        rotation = wiring.make_rotation(settings, stores)
+        rotation = make_rotation(settings, stores)
         old = rotation.keys.read()[0].key_id
 
         done = await rotation.rotate(silent)
@@ -508,14 +510,14 @@ async def test_a_rotation_killed_between_any_two_of_its_effects_loses_nothing(tm
             with monkeypatch.context() as patch, opened(settings) as stores:
                 killer = Killer(patch, at)
                 with contextlib.suppress(Killed):
-                    await wiring.make_rotation(settings, stores).rotate(silent)
+                    await make_rotation(settings, stores).rotate(silent)
                     moments = killer.count
 
             await add_destinations(running, no, COUNT, 1)
             assert await secrets_of(running, no) == expected(COUNT + 1), at
             with opened(settings) as stores:
                 assert await secrets_of(stores, no) == expected(COUNT + 1), at
-                rotation = wiring.make_rotation(settings, stores)
+                rotation = make_rotation(settings, stores)
                 row, ring = await stores.secrets.sealing_key(), rotation.keys.read()
                 was_finished = (
                     len(ring) == 2 and row.key_id == ring[0].key_id and row.rewrapped_at is not None
@@ -542,7 +544,7 @@ async def test_two_rotations_at_once_are_one(tmp_path):
     settings = settings_in(tmp_path)
     with opened(settings) as stores, opened(settings) as others:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
-        second = wiring.make_rotation(settings, others)
+        second = make_rotation(settings, others)
         refused = []
 
         async def try_it() -> None:
@@ -551,7 +553,7 @@ async def test_two_rotations_at_once_are_one(tmp_path):
             refused.append(caught.value.message)
 
         tasks = []
-        await wiring.make_rotation(settings, stores).rotate(
+        await make_rotation(settings, stores).rotate(
             lambda done, total: tasks.append(asyncio.get_running_loop().create_task(try_it()))
         )
         await asyncio.gather(*tasks)
@@ -571,7 +573,7 @@ async def test_a_damaged_record_keeps_its_key_and_stops_nobody_else(tmp_path):
                 "UPDATE destinations SET url = CAST(substr(url, 1, 100) || x'00' AS BLOB) WHERE dst_no = 60"
             )
         )
-        rotation = wiring.make_rotation(settings, stores)
+        rotation = make_rotation(settings, stores)
 
         done = await rotation.rotate(silent)
         with pytest.raises(Conflict, match="records are still sealed with"):
@@ -600,10 +602,10 @@ async def test_turns_a_key_that_comes_by_the_environment(tmp_path):
     with opened(both) as running, opened(both) as stores:
         await add_destinations(running, 1, 3, 1)
         assert key_ids(running) == {OLD.key_id}, "until the rotation, the old key seals"
-        done = await wiring.make_rotation(both, stores).rotate(silent)
+        done = await make_rotation(both, stores).rotate(silent)
         assert await secrets_of(running, 1) == expected(4)
         with pytest.raises(Misconfigured, match="only you can change"):
-            await wiring.make_rotation(both, stores).drop_old()
+            await make_rotation(both, stores).drop_old()
 
     assert (done.key_id, done.made, done.rewrapped) == (NEW.key_id.hex(), False, 4)
     with opened(new) as stores:
@@ -619,13 +621,13 @@ async def test_says_how_to_turn_a_key_of_the_environment(tmp_path, keys, message
     with opened(settings) as stores:
         if NEW in keys:
             with opened(make_settings(settings, master_key=as_text(NEW, OLD))) as both:
-                await wiring.make_rotation(
-                    make_settings(settings, master_key=as_text(NEW, OLD)), both
-                ).rotate(silent)
+                await make_rotation(make_settings(settings, master_key=as_text(NEW, OLD)), both).rotate(
+                    silent
+                )
     settings = make_settings(settings, master_key=as_text(*keys))
 
     with opened(settings) as stores, pytest.raises(Misconfigured, match=message):
-        await wiring.make_rotation(settings, stores).rotate(silent)
+        await make_rotation(settings, stores).rotate(silent)
 
 
 async def test_a_service_without_the_new_key_stores_nothing_under_the_old_one(tmp_path):
@@ -636,7 +638,7 @@ async def test_a_service_without_the_new_key_stores_nothing_under_the_old_one(tm
     with opened(old, log) as running, opened(both) as stores:
         no = add_organization(running, "org_a")
         await add_destinations(running, no, 0, 2)
-        await wiring.make_rotation(both, stores).rotate(silent)
+        await make_rotation(both, stores).rotate(silent)
 
         with pytest.raises(Unavailable) as caught:
             await add_destinations(running, no, 2, 1)
@@ -654,21 +656,21 @@ async def test_a_lost_key_costs_its_destinations_and_nothing_else(tmp_path):
     settings = settings_in(tmp_path)
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
-        rotation = wiring.make_rotation(settings, stores)
+        rotation = make_rotation(settings, stores)
         old = rotation.keys.read()
         with pytest.raises(Conflict, match="nothing to delete"):
             await rotation.reset(silent)
         stores.db.write_now(lambda db: raw(db).run("UPDATE cursors SET cursor = 41 WHERE dst_no <= 50"))
-        rotation.keys.write((new := wiring.make_rotation(settings, stores)._add_new(old))[:2])
+        rotation.keys.write((new := make_rotation(settings, stores)._add_new(old))[:2])
         await stores.secrets.begin(new[0].key_id, NOW)
         await stores.secrets.rewrap_step(new[0].key_id, 0)
         rotation.keys.write(old)  # the new key is lost, and fifty destinations with it
 
     with pytest.raises(Misconfigured), opened(settings):
         pass
-    stores = wiring.open_stores(settings, FakeLog(), check_keys=False)
+    stores = open_stores(settings, FakeLog(), check_keys=False)
     try:
-        done, lost = await wiring.make_rotation(settings, stores).reset(silent)
+        done, lost = await make_rotation(settings, stores).reset(silent)
     finally:
         stores.close()
 
@@ -685,7 +687,7 @@ async def test_damaged_records_are_given_up_without_another_key(tmp_path):
     with opened(settings) as stores:
         await add_destinations(stores, add_organization(stores, "org_a"), 0, 3)
         stores.db.write_now(lambda db: raw(db).run("UPDATE destinations SET url = x'00' WHERE dst_no = 2"))
-        rotation = wiring.make_rotation(settings, stores)
+        rotation = make_rotation(settings, stores)
 
         done, lost = await rotation.reset(silent)
 

@@ -13,7 +13,7 @@ from aegis_stream.formats import resolve, when_compressed
 from aegis_stream.netguard import parse_networks
 from aegis_stream.pipeline.compress import compressed
 from aegis_stream.pipeline.route import route_of
-from aegis_stream.wiring import make_sender
+from aegis_stream.wiring.outbound import make_sender
 from support.pages import format_text
 from support.settings import make_settings
 

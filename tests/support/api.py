@@ -48,10 +48,11 @@ from support.settings import make_settings
 with warnings.catch_warnings():
     # One test of its own (test_api_service.py) tells whether the application starts without warnings; all others run anyway.
     warnings.simplefilter("ignore")
-    from aegis_stream import wiring
     from aegis_stream.api.app import create_app, make_reception
     from aegis_stream.serving.http import bounds_of
+    from aegis_stream.wiring.outbound import USER_AGENT
     from aegis_stream.wiring.service import event_limits
+    from aegis_stream.wiring.stores import Stores, open_stores
 
 ORG = "org_abc"
 START = Micros(1_780_000_000_000_000)
@@ -331,7 +332,7 @@ class World:
     """The running application and everything it uses."""
 
     settings: Settings
-    stores: wiring.Stores
+    stores: Stores
     service: Service
     routes: Litestar
     front: FrontTransport
@@ -473,9 +474,9 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         FakeResolver(),
         FakeLog(),
     )
-    stores = wiring.open_stores(settings, log)  # type: ignore[arg-type] # a fake
+    stores = open_stores(settings, log)  # type: ignore[arg-type] # a fake
     real_sender = AsyncSender(
-        user_agent=wiring.USER_AGENT, guard=NetGuard(settings.egress.allowed_networks), trust=_TRUST
+        user_agent=USER_AGENT, guard=NetGuard(settings.egress.allowed_networks), trust=_TRUST
     )
     sender = FakeSender(real_sender)
     access = Access(StoredKeys(stores.db), clock, stores.operator_digest, AccessLimits.of(settings.rates))

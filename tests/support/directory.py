@@ -15,7 +15,7 @@ from aegis_stream.store.dead_letters import DeadLetter
 from aegis_stream.store.destinations import Lost
 from aegis_stream.store.replays import NewReplay, ReplayRow
 from aegis_stream.store.secrets import Record
-from aegis_stream.wiring import Stores
+from aegis_stream.wiring.stores import Stores
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,7 @@ def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | N
 def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iterator["Finding"]:
     """Run one check after the other, as far as possible."""
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
-    from aegis_stream.wiring import database_location  # noqa: PLC0415
+    from aegis_stream.wiring.stores import database_location  # noqa: PLC0415
 
     from . import checks  # noqa: PLC0415
     from .checks_egress import check_trust  # noqa: PLC0415
@@ -108,7 +108,8 @@ def _check_content(
 ) -> Iterator["Finding"]:
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
     from aegis_stream.vault import Vault  # noqa: PLC0415
-    from aegis_stream.wiring import SystemClock, SystemRandom, key_source  # noqa: PLC0415
+    from aegis_stream.wiring.process import SystemClock, SystemRandom  # noqa: PLC0415
+    from aegis_stream.wiring.stores import key_source  # noqa: PLC0415
 
     from . import checks, checks_store  # noqa: PLC0415
     from .checks_egress import check_destinations  # noqa: PLC0415

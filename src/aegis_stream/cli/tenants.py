@@ -144,7 +144,9 @@ def _run(
     context: click.Context, config: Path | None, use_case: Callable[[StoreDeps], Coroutine[Any, Any, T]]
 ) -> T:
     """Run one use case on the store of the data directory."""
-    from aegis_stream.wiring import make_log, make_store_deps, open_stores  # noqa: PLC0415
+    from aegis_stream.wiring.administration import make_store_deps  # noqa: PLC0415
+    from aegis_stream.wiring.process import make_log  # noqa: PLC0415
+    from aegis_stream.wiring.stores import open_stores  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
     stores = open_stores(settings, make_log(settings.telemetry))

@@ -36,7 +36,9 @@ def rotate(context: click.Context, drop_old: bool, as_json: bool, config: Path |
     the key is in AEGIS_MASTER_KEY, put the new one and a comma in front of the old one, restart the service with it, and run
     this with the same variable.
     """
-    from aegis_stream.wiring import make_log, make_rotation, open_stores  # noqa: PLC0415
+    from aegis_stream.wiring.administration import make_rotation  # noqa: PLC0415
+    from aegis_stream.wiring.process import make_log  # noqa: PLC0415
+    from aegis_stream.wiring.stores import open_stores  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
     stores = open_stores(settings, make_log(settings.telemetry))
@@ -67,7 +69,9 @@ def reset(context: click.Context, yes: bool, as_json: bool, config: Path | None)
     Use this after a master key was lost or records were damaged. Events are kept. For each deleted destination it prints
     what you need to create it again, and to replay to it what the old one had not sent.
     """
-    from aegis_stream.wiring import make_log, make_rotation, open_stores  # noqa: PLC0415
+    from aegis_stream.wiring.administration import make_rotation  # noqa: PLC0415
+    from aegis_stream.wiring.process import make_log  # noqa: PLC0415
+    from aegis_stream.wiring.stores import open_stores  # noqa: PLC0415
 
     confirm("Delete every destination whose credential cannot be decrypted?", yes=yes)
     settings, _ = read_settings(context, config)

@@ -16,8 +16,9 @@ from aegis_stream.settings import Settings
 from aegis_stream.store.opening import open_notifier
 from aegis_stream.supervisor import Child, supervise
 from aegis_stream.telemetry import Log
-from aegis_stream.wiring import Stores, make_log, open_stores, remove_dead_workers
+from aegis_stream.wiring.process import make_log
 from aegis_stream.wiring.service import make_service
+from aegis_stream.wiring.stores import Stores, open_stores, remove_dead_workers
 
 from .http import make_listeners
 from .process import freeze, raise_rlimits, stop_on_signals

@@ -4,7 +4,8 @@ import uvloop
 
 from aegis_stream.settings import Settings
 from aegis_stream.telemetry import Log
-from aegis_stream.wiring import Stores, make_log, open_stores, remove_dead_workers
+from aegis_stream.wiring.process import make_log
+from aegis_stream.wiring.stores import Stores, open_stores, remove_dead_workers
 from aegis_stream.wiring.worker import make_worker
 
 from .process import freeze, raise_rlimits, stop_on_end_of_input, stop_on_signals

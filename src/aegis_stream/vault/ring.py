@@ -20,6 +20,8 @@ from typing import Protocol
 from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.ports import Random
 
+from .durable import replace_file
+
 MASTER_KEY_BYTES = 32
 KEY_ID_BYTES = 4
 KEYS_MAX = 16
@@ -112,16 +114,10 @@ class KeyFile:
 
         Raises: Misconfigured if it cannot be written.
         """
-        target = self.path.resolve()  # a symbolic link must stay a link
-        fresh = target.with_name(f".{target.name}.new")
         text = "".join(base64.b64encode(one.secret).decode() + "\n" for one in ring)
         try:
-            _write_durably(fresh, text, _owner_of(target))
-            fresh.replace(target)
-            _sync_folder(target.parent)
+            replace_file(self.path, text)
         except OSError as error:
-            with contextlib.suppress(OSError):
-                fresh.unlink()
             raise Misconfigured(
                 f"the master key file {self.path} cannot be written: {error.strerror}; run this as the user that owns it, "
                 "or put a new key (`openssl rand -base64 32`) before the others yourself and run this again"
@@ -186,31 +182,3 @@ def _decode(word: str, name: str) -> MasterKey:
     if len(key) != MASTER_KEY_BYTES:
         raise Misconfigured(f"{name} has {len(key)} bytes instead of {MASTER_KEY_BYTES}: {_MAKE_ONE}")
     return MasterKey(key)
-
-
-def _owner_of(path: Path) -> tuple[int, int] | None:
-    """Return user and group of an existing file that is not ours: root may rotate the keys of a service that is not root's."""
-    try:
-        found = path.stat()
-    except FileNotFoundError:
-        return None
-    return (found.st_uid, found.st_gid) if found.st_uid != os.geteuid() else None
-
-
-def _write_durably(path: Path, text: str, owner: tuple[int, int] | None) -> None:
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    with os.fdopen(handle, "w") as file:
-        os.fchmod(handle, 0o600)  # also if a killed process left a file of this name
-        if owner is not None:
-            os.fchown(handle, *owner)
-        file.write(text)
-        file.flush()
-        os.fsync(handle)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

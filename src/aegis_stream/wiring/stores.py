@@ -1,14 +1,10 @@
 """The stores of a process: opens the data directory, and makes what is missing at the first start."""
 
 import contextlib
-import hashlib
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from aegis_stream.domain.ids import WorkerId, new_secret
-from aegis_stream.domain.organization import OPERATOR_KEY_PREFIX
+from aegis_stream.domain.ids import WorkerId
 from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.settings import Settings
 from aegis_stream.store.database import Database
@@ -22,6 +18,7 @@ from aegis_stream.store.secrets import StoredSecrets, needs_a_key
 from aegis_stream.telemetry import Log
 from aegis_stream.vault import GivenKeys, KeyFile, KeySource, Vault, parse_ring
 
+from .operator_key import operator_digest
 from .process import SystemClock, SystemRandom
 
 
@@ -75,7 +72,11 @@ def open_stores(
     elif before != after:
         telemetry.info("store.migrated", before=before, after=after)
     stored_secrets = _open_vault(settings, db, telemetry, notes, check=check_keys)
-    operator_digest = _operator_digest(settings, notes, telemetry) if answers else b""
+    digest, generated = b"", False
+    if answers:
+        digest, generated = operator_digest(folder, settings.secrets.operator_key, notes.append)
+    if generated:
+        telemetry.info("service.operator_key_made")
     return Stores(
         db,
         StoredLog(db),
@@ -85,7 +86,7 @@ def open_stores(
         Retention(db),
         location,
         db.write_now(lambda unit: own_node(unit, SystemRandom())),
-        operator_digest,
+        digest,
         tuple(notes),
     )
 
@@ -127,23 +128,6 @@ def _open_vault(
     if check:
         stored.check(SystemClock().now())
     return stored
-
-
-def _operator_digest(settings: Settings, notes: list[str], telemetry: Log) -> bytes:
-    """Return the SHA-256 of the operator key; make a key at the first start, and keep only its digest."""
-    if settings.secrets.operator_key is not None:
-        return hashlib.sha256(settings.secrets.operator_key.encode()).digest()
-    path = settings.store.data_dir / "operator.sha256"
-    with contextlib.suppress(FileNotFoundError):
-        return bytes.fromhex(path.read_text().strip())
-    key = new_secret(OPERATOR_KEY_PREFIX, secrets.token_bytes(32))
-    digest = hashlib.sha256(key.encode()).digest()
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        file.write(digest.hex() + "\n")
-    notes.append(f"operator key, shown only once: {key}")
-    telemetry.info("service.operator_key_made")
-    return digest
 
 
 async def remove_dead_workers(stores: Stores, telemetry: Log) -> None:

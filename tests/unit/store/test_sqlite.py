@@ -307,7 +307,7 @@ def test_a_kill_in_the_middle_of_a_migration_leaves_the_old_version(tmp_path, mo
         from pathlib import Path
         from aegis_stream.store.sqlite import schema
         from aegis_stream.store.sqlite.database import SqliteDatabase
-        from aegis_stream.wiring import SystemClock
+        from aegis_stream.wiring.process import SystemClock
         step = (2, sys.argv[2])
         first = schema.migrations()[:1]
         schema.migrations = lambda: [*first, step]
@@ -356,7 +356,7 @@ def test_two_processes_that_start_at_once_migrate_once(tmp_path):
     """Whoever comes second finds the work done."""
     program = (
         "import sys; from pathlib import Path; from aegis_stream.store.sqlite.database import SqliteDatabase\n"
-        "from aegis_stream.wiring import SystemClock\n"
+        "from aegis_stream.wiring.process import SystemClock\n"
         "db = SqliteDatabase(Path(sys.argv[1]), SystemClock()); print(*db.migrate()); db.close()"
     )
     command = [sys.executable, "-c", program, str(tmp_path / "aegis.db")]

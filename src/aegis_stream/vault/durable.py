@@ -12,7 +12,7 @@ def replace_file(path: Path, text: str) -> None:
     Raises: OSError, and then the old file is unchanged.
     """
     target = path.resolve()  # a symbolic link must stay a link
-    fresh = target.with_name(f".{target.name}.new")
+    fresh = target.with_name(f".new.{target.name}")
     try:
         _write(fresh, text, _owner_of(target))
         fresh.replace(target)

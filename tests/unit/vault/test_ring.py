@@ -225,7 +225,7 @@ def test_a_reader_never_sees_half_a_file(file):
 
 def test_what_a_kill_left_behind_does_not_stop_the_next_write(file):
     """A temporary file of an earlier attempt, of any mode, is overwritten and gets mode 0600."""
-    left = file.path.with_name(".master.key.new")
+    left = file.path.with_name(".new.master.key")
     left.write_text("half a k")
     left.chmod(0o644)
 

@@ -81,5 +81,5 @@ def test_digest_and_name_are_synced(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", fsync)
     start(tmp_path)
 
-    assert str(tmp_path / ".operator.sha256.new") in synced
+    assert str(tmp_path / ".new.operator.sha256") in synced
     assert synced[-1] == str(tmp_path)

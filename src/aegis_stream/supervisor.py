@@ -47,9 +47,18 @@ async def supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     while not stop.is_set():
         began_s = asyncio.get_running_loop().time()
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=asyncio.subprocess.PIPE, pass_fds=child.fds, env=environment
-        )
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command, stdin=asyncio.subprocess.PIPE, pass_fds=child.fds, env=environment
+            )
+        except (
+            OSError
+        ) as error:  # no descriptor, memory or process is free at the moment: the rest of the service goes on
+            telemetry.error(
+                "supervisor.start_failed", kind=child.kind, number=child.number, reason=error.strerror
+            )
+            pause_s = await _pause(stop, pause_s)
+            continue
         telemetry.info(f"supervisor.{child.kind}_started", number=child.number, pid=process.pid)
         ended = asyncio.ensure_future(process.wait())
         stopping = asyncio.ensure_future(stop.wait())
@@ -65,12 +74,18 @@ async def supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
             status=process.returncode,
         )
         if child.clear is not None:
-            await child.clear()
+            with contextlib.suppress(OSError):  # likewise; what it clears ends by itself after a while
+                await child.clear()
         if asyncio.get_running_loop().time() - began_s > RESTART_LONGEST_S:
             pause_s = RESTART_FIRST_S
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), pause_s)
-        pause_s = min(pause_s * 2, RESTART_LONGEST_S)
+        pause_s = await _pause(stop, pause_s)
+
+
+async def _pause(stop: asyncio.Event, pause_s: float) -> float:
+    """Wait before another start, unless asked to stop; returns how long the next pause is, seconds."""
+    with contextlib.suppress(TimeoutError):
+        await asyncio.wait_for(stop.wait(), pause_s)
+    return min(pause_s * 2, RESTART_LONGEST_S)
 
 
 async def _end(process: asyncio.subprocess.Process, ended: "asyncio.Future[int]") -> None:

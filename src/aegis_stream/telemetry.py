@@ -20,6 +20,7 @@ LOG_EVENTS: dict[str, str] = {
     "service.failed": "A request met a bug; the line has the error's kind and place.",
     "store.migrated": "The schema was migrated to this version.",
     "store.worker_removed": "A worker was found dead; its destinations are free.",
+    "supervisor.start_failed": "A child process could not be started, for want of descriptors, memory or processes; it is tried again.",
     "supervisor.worker_started": "A worker process was started.",
     "supervisor.worker_exited": "A worker process ended; it is started again unless the service is stopping.",
     "supervisor.api_started": "A further API process was started.",

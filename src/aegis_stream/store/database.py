@@ -142,7 +142,10 @@ class Database(Protocol):
         ...
 
     def changed(self) -> int:
-        """Return a number that differs after another process has committed. Costs a few microseconds."""
+        """Return a number that differs after another process has committed. Costs a few microseconds.
+
+        Raises: Unavailable when the database cannot be read.
+        """
         ...
 
     def close(self) -> None:

@@ -132,7 +132,9 @@ def _open_vault(
 
 async def remove_dead_workers(stores: Stores, telemetry: Log) -> None:
     """Remove the dead workers of this node, so that nobody waits for their leases to expire; those of other nodes expire."""
-    with contextlib.suppress(Unavailable):  # a full disk: the leases expire by themselves
+    with contextlib.suppress(
+        Unavailable, OSError
+    ):  # a full disk, no descriptor: the leases expire by themselves
         for worker_id in await stores.ledger.workers():
             if is_of_node(worker_id, stores.node) and not is_alive(stores.location, worker_id):
                 await stores.ledger.retire(WorkerId(worker_id))

@@ -5,6 +5,7 @@ import threading
 import apsw
 import pytest
 
+from aegis_stream.errors import Misconfigured
 from aegis_stream.store.sqlite import checkpoint
 from aegis_stream.store.sqlite.checkpoint import Checkpointer
 
@@ -94,6 +95,30 @@ def test_a_copy_that_fails_is_tried_again(database, monkeypatch):
 
     monkeypatch.setattr(checkpoint, "copy", copy)
     keeper = Checkpointer(database, asked.set)
+    writer = database()
+    keeper.watch(writer)
+    for _ in range(200):
+        fill(writer, 8)
+        if asked.wait(0.05):
+            break
+
+    assert asked.is_set()
+    keeper.close()
+
+
+@pytest.mark.parametrize("error", [apsw.IOError("disk I/O error"), Misconfigured("cannot open the database")])
+def test_a_connection_that_cannot_be_opened_is_tried_again(database, monkeypatch, error):
+    """For want of a descriptor the log is not copied now; the thread lives on, and the next commit asks again."""
+    monkeypatch.setattr(checkpoint, "WAL_PAGES_MAX", 5)
+    asked = threading.Event()
+    failures = iter([error, error])
+
+    def connect() -> apsw.Connection:
+        if (failure := next(failures, None)) is not None:
+            raise failure
+        return database()
+
+    keeper = Checkpointer(connect, asked.set)
     writer = database()
     keeper.watch(writer)
     for _ in range(200):

@@ -365,3 +365,18 @@ def test_two_processes_that_start_at_once_migrate_once(tmp_path):
     outputs = sorted(one.communicate(timeout=60)[0].split()[0] for one in both)
 
     assert outputs == ["0", str(migrations()[-1][0])]
+
+
+@pytest.mark.parametrize("error", [apsw.IOError("disk I/O error"), Misconfigured("cannot open the database")])
+def test_a_look_that_fails_is_unavailable(db, monkeypatch, error):
+    """A look for commits of others, and a read, tell of an error in our words, also when a reader cannot be opened now."""
+
+    def fails():
+        raise error
+
+    monkeypatch.setattr(db, "_reader", fails)
+
+    with pytest.raises(Unavailable):
+        db.changed()
+    with pytest.raises(Unavailable):
+        db.read_now(lambda unit: unit.rows("heads"))

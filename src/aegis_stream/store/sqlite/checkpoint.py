@@ -11,6 +11,8 @@ from collections.abc import Callable
 
 import apsw
 
+from aegis_stream.errors import Misconfigured
+
 WAL_PAGES_MAX = 8000
 """Pages in the write-ahead log at which copying begins (32 MB)."""
 PAUSE_S = 0.05
@@ -52,16 +54,18 @@ class Checkpointer:
         return apsw.SQLITE_OK
 
     def _run(self) -> None:
-        connection = self._connect()
+        connection: apsw.Connection | None = None
         while self._wanted.wait() and not self._closed.is_set():
-            # A full disk, or another process that copies: commits continue, and the next one asks again.
-            with contextlib.suppress(apsw.Error):
+            # A full disk, no free descriptor, another process that copies: commits continue, and the next one asks again.
+            with contextlib.suppress(apsw.Error, Misconfigured):
+                connection = connection or self._connect()
                 copy(connection)
                 self._finish()
             self._wanted.clear()
             if self._closed.wait(PAUSE_S):
                 break
-        connection.close()
+        if connection is not None:
+            connection.close()
 
 
 def copy(connection: apsw.Connection) -> None:

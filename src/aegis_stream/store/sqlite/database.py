@@ -1,15 +1,16 @@
 """A SQLite database file (protocol Database)."""
 
 import asyncio
+import contextlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
 import apsw
 
-from aegis_stream.errors import Unavailable
+from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.ports import Clock
 from aegis_stream.store.database import Lane, Unit
 
@@ -74,10 +75,8 @@ class SqliteDatabase:
 
     def read_now(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on a snapshot, in the caller's thread: see the protocol."""
-        try:
+        with _readable():
             return work(SqliteUnit(self._reader(), self._clock))
-        except apsw.Error as error:
-            raise Unavailable(f"the store cannot be read: {error}", code="store-unreadable") from error
 
     def write_now(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in the control lane, in the caller's thread: see the protocol."""
@@ -85,7 +84,8 @@ class SqliteDatabase:
 
     def changed(self) -> int:
         """Return a number that differs after another process has committed: see the protocol."""
-        return int(self._reader().pragma("data_version") or 0)
+        with _readable():
+            return int(self._reader().pragma("data_version") or 0)
 
     def close(self) -> None:
         """Finish what is waiting and close all connections."""
@@ -106,3 +106,14 @@ class SqliteDatabase:
             self._reader_local.connection = reader
             self._all_readers.append(reader)
         return reader
+
+
+@contextlib.contextmanager
+def _readable() -> Iterator[None]:
+    """Turn the driver's errors into ours, also when a reader's connection cannot be opened now. Raises: Unavailable."""
+    try:
+        yield
+    except apsw.Error as error:
+        raise Unavailable(f"the store cannot be read: {error}", code="store-unreadable") from error
+    except Misconfigured as error:
+        raise Unavailable(error.message, code="store-unreadable") from error

@@ -105,12 +105,15 @@ class WakeListener:
 
 
 def is_alive(folder: Path, worker_id: str) -> bool:
-    """Tell whether the process of a worker still has its socket open; removes the socket of a dead one."""
+    """Tell whether the process of a worker still has its socket open; removes the socket of a dead one.
+
+    Raises: OSError when that cannot be found out, for want of descriptors.
+    """
     place = _Folder(folder)
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         probe.connect(place.address(worker_id))
-    except OSError:
+    except (FileNotFoundError, ConnectionRefusedError):
         place.remove(worker_id)
         return False
     finally:

@@ -11,13 +11,13 @@ import hmac
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from ipaddress import IPv6Address, ip_address
 from typing import Protocol
 
 from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
 from aegis_stream.domain.organization import ApiKey, Scope
 from aegis_stream.domain.rate import Buckets, Rate
 from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
+from aegis_stream.front.clients import network_of
 from aegis_stream.ports import Clock
 from aegis_stream.settings import RateSettings
 
@@ -219,7 +219,7 @@ class Access:
             del self._known[digest]
 
     def _refuse_guesses(self, address: str | None, now: Micros) -> None:
-        wait_us = self._failures.wait(_network_of(address), now) if address is not None else 0.0
+        wait_us = self._failures.wait(network_of(address), now) if address is not None else 0.0
         if wait_us:
             raise Limited(
                 "too many wrong API keys from this address: check the key, then wait",
@@ -230,7 +230,7 @@ class Access:
     def _count_guess(self, address: str | None, now: Micros, what: str) -> None:
         if address is None:
             return
-        network = _network_of(address)
+        network = network_of(address)
         self._failures.take(network, now)
         if self.on_guess is not None and not self._told.take((network, what), now):
             self.on_guess(network, what)
@@ -251,17 +251,6 @@ def _too_often(wait_us: float, rate: Rate, who: str) -> Limited:
         retry_after_s=math.ceil(wait_us / SECOND),
         code="rate-limited",
     )
-
-
-def _network_of(address: str) -> str:
-    """Return what counts as one address: for IPv6 the /64, the smallest network that anybody gets."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return address[:100]
-    if isinstance(found, IPv6Address):
-        return str(found.ipv4_mapped or IPv6Address(int(found) >> 64 << 64))
-    return str(found)
 
 
 def _token_of(authorization: str | None) -> str:

@@ -285,6 +285,18 @@ async def test_refused_keys_are_recorded_with_their_organization(world):
     assert await audit_writer_of(other) == []
 
 
+async def test_a_key_that_was_just_used_is_recorded_when_it_is_refused_at_ingest(world):
+    """Ingest remembers keys for a moment; a call that such a key may not make is recorded all the same."""
+    tenant = await world.make_organization()
+    await tenant.read.get("")
+
+    answer = await tenant.read.send(make_event("evt_1"))
+
+    problem_of(answer, 403)
+    found = [one for one in await audit_writer_of(tenant) if one["event"]["action"] == "sign_in_refuse"]
+    assert [one["event"]["reason"] for one in found] == ["the key's scope does not allow the call"]
+
+
 async def test_refused_keys_do_not_fill_the_log(world):
     """However often a key is refused, it is recorded once a minute for each reason."""
     tenant = await world.make_organization()

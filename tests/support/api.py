@@ -508,7 +508,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
     service.control.access.refusals = RefusalLog(service.control)
     routes = _routes(service)
     shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)
-    front = FrontTransport(make_reception(service, routes, shares), bounds_of(settings.api, shares))
+    front = FrontTransport(make_reception(service, routes), bounds_of(settings.api, shares))
     answers: list[httpx.Response] = []
 
     async def note(answer: httpx.Response) -> None:

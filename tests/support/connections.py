@@ -62,7 +62,7 @@ class Server:
         self.shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)
         self.bounds = bounds_of(settings.api, self.shares)
         self.gateway = Gateway(self.app, lambda path, error: make_answer(500, [], b""))
-        self.reception = ApiReception(None, self.gateway, self.shares, (), 64 * 1024 * 1024)
+        self.reception = ApiReception(None, self.gateway, (), 64 * 1024 * 1024)
         self.listening = socket.create_server(("127.0.0.1", 0))
         self.listening.setblocking(False)
         self.address = self.listening.getsockname()

@@ -84,7 +84,7 @@ class EchoReception:
             else:
                 one.answer(make_answer(200, [], b"%d" % len(body)))
 
-        return Admitted(self.shares.holder("org"), self.body_max, serve)
+        return Admitted("org", self.body_max, serve)
 
     def refuse(self, refusal: Refusal) -> Answer:
         self.refusals.append(refusal)

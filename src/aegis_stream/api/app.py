@@ -14,7 +14,6 @@ from aegis_stream.control import destinations as destination_control
 from aegis_stream.control.audit import RefusalLog
 from aegis_stream.errors import AegisError, Malformed, Unavailable
 from aegis_stream.front.gateway import Gateway
-from aegis_stream.front.shares import Shares
 from aegis_stream.telemetry import METRICS, place_of
 
 from . import dead_letters, deliveries, destinations, events, organizations, replays
@@ -68,7 +67,6 @@ def create_app(service: Service) -> Litestar:
 def make_reception(
     service: Service,
     routes: Litestar,
-    shares: Shares,
     *,
     only: frozenset[str] | None = None,
     hidden: frozenset[str] = frozenset(),
@@ -89,13 +87,10 @@ def make_reception(
         settings.ingest.request_events_max,
         settings.ingest.decompression_ratio_max,
     )
-    ingest = IngestEndpoint(
-        service.control.access, service.control.ingest, service.counts, on_bug, bounds, shares
-    )
+    ingest = IngestEndpoint(service.control.access, service.control.ingest, service.counts, on_bug, bounds)
     return ApiReception(
         ingest=ingest if only is None else None,
         gateway=Gateway(routes, lambda path, error: answer_of(on_bug(path, error)), SAFE_HEADERS),
-        shares=shares,
         trusted_proxies=settings.api.trusted_proxies,
         call_bytes_max=settings.api.call_bytes_max,
         only=only,

@@ -23,7 +23,6 @@ from aegis_stream.front.answer import Answer, make_answer
 from aegis_stream.front.connection import Connection
 from aegis_stream.front.contract import Admitted, Decision
 from aegis_stream.front.head import Head
-from aegis_stream.front.shares import Shares
 from aegis_stream.pipeline.ingest import Check, Ingest, Recorded
 
 from .counts import IngestCounts
@@ -117,7 +116,6 @@ class IngestEndpoint:
     counts: IngestCounts
     on_bug: Callable[[str, Exception], Parts]
     bounds: RequestBounds
-    shares: Shares
     _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
@@ -126,11 +124,12 @@ class IngestEndpoint:
         plan = head.note if isinstance(head.note, Plan) else plan_of(head, org_id)
         head.note = plan
         principal = self.access.remembered(plan.digest) if plan.digest is not None else None
-        if principal is None:
-            return self._admit_unknown(plan, client)
+        if principal is None or not principal.may(plan.org_id, Scope.INGEST):
+            return self._authorize(plan, client)
         return self._admit(plan, principal)
 
-    async def _admit_unknown(self, plan: Plan, client: str) -> Decision:
+    async def _authorize(self, plan: Plan, client: str) -> Decision:
+        """Look the key up; what is refused here is recorded where the organization sees it."""
         try:
             principal = await self.access.authorize(
                 plan.authorization, plan.org_id, Scope.INGEST, client or None
@@ -138,22 +137,23 @@ class IngestEndpoint:
         except AegisError as error:
             return self._problem(error)
         except Exception as error:  # noqa: BLE001 - the last resort
-            return answer_of(self.on_bug("/events", error))
+            return self._failure(error)
         return self._admit(plan, principal)
 
     def _admit(self, plan: Plan, principal: Principal) -> Decision:
         try:
-            principal.require(plan.org_id, Scope.INGEST)
             self.access.admit(principal)
-            if plan.error is not None:
-                raise plan.error
         except AegisError as error:
             return self._problem(error)
+        if (
+            plan.error is not None
+        ):  # not raised: it is kept with the head, and would grow a traceback with each request
+            return self._problem(plan.error)
 
         def serve(body: bytes, connection: Connection) -> None:
             self._serve(plan, principal, body, connection)
 
-        return Admitted(self.shares.holder(principal.org_id), self.bounds.bytes_max, serve)
+        return Admitted(principal.org_id, self.bounds.bytes_max, serve)
 
     def _serve(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
         """Record a small request at once, a large one in a task."""

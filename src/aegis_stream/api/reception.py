@@ -9,7 +9,6 @@ from aegis_stream.front.connection import Connection
 from aegis_stream.front.contract import Admitted, Decision
 from aegis_stream.front.gateway import Gateway
 from aegis_stream.front.head import Head, Refusal
-from aegis_stream.front.shares import Shares
 
 from .ingest import IngestEndpoint, org_of
 from .problems import answer_of, plain_problem
@@ -40,7 +39,6 @@ class ApiReception:
 
     ingest: IngestEndpoint | None
     gateway: Gateway
-    shares: Shares
     trusted_proxies: tuple[Network, ...]
     call_bytes_max: int
     only: frozenset[str] | None = None
@@ -52,9 +50,9 @@ class ApiReception:
         if self.trusted_proxies:
             client = client_of(client, head.named.get(b"x-forwarded-for"), self.trusted_proxies)
         path = head.path
-        tidy = "/" + "/".join(part for part in path.split("/") if part)  # as a router reads it
         if self.ingest is not None and (org_id := org_of(head.method, path)) is not None:
             return self.ingest.admit(head, org_id, client)
+        tidy = "/" + "/".join(part for part in path.split("/") if part)  # as a router reads it
         if (
             not _is_plain(head.raw_path)
             or tidy in self.hidden
@@ -69,7 +67,7 @@ class ApiReception:
         def serve(body: bytes, one: Connection) -> None:
             self.gateway.begin(head, body, one, client)
 
-        return Admitted(self.shares.holder(network_of(client)), self.call_bytes_max, serve)
+        return Admitted(network_of(client), self.call_bytes_max, serve)
 
     def refuse(self, refusal: Refusal) -> Answer:
         """Return the answer to what the front door refuses by itself."""

@@ -30,6 +30,10 @@ class Principal:
     key_id: str
     name: str = ""
 
+    def may(self, org_id: str, scope: Scope) -> bool:
+        """Tell whether `require` would let a call pass."""
+        return org_id == self.org_id and scope in ALLOWED[self.scope]
+
     def require(self, org_id: str, scope: Scope | None) -> None:
         """Refuse a call on another organization (as if it did not exist) or beyond the key's scope.
 

@@ -231,7 +231,7 @@ class Connection(Outgoing):
             self._serve(body.whole())
         else:
             self._network.moved(self)
-            self._charge(self._admitted.holder, body.size)
+            self._charge(self._bounds.shares.holder(self._admitted.holder), body.size)
         return data[used:]
 
     def _serve(self, body: bytes) -> None:

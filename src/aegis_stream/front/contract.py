@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from .answer import Answer
 from .head import Head, Refusal
-from .shares import Holder, Shares
+from .shares import Shares
 
 if TYPE_CHECKING:
     from .connection import Connection
@@ -17,12 +17,12 @@ class Admitted(NamedTuple):
     """A request whose body may come.
 
     Args:
-        holder: whom its bytes are counted for.
+        holder: name of the organization or network that its bytes are counted for.
         body_max: largest body, bytes.
         serve: called once, with the whole body and the connection, which it answers then or later.
     """
 
-    holder: Holder
+    holder: str
     body_max: int
     serve: "Callable[[bytes, Connection], None]"
 

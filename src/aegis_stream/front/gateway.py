@@ -125,4 +125,5 @@ class Gateway:
         if not call.answered:
             connection.answer(self.failed(head.path, error))
         elif error is not None:
+            self.failed(head.path, error)  # logged; the answer has begun already
             connection.transport.abort()

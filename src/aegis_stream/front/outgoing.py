@@ -183,12 +183,15 @@ class Outgoing(asyncio.Protocol):
 
     def _charge(self, holder: Holder, count: int) -> None:
         """Count bytes of this connection that are under way, in place of those counted before."""
-        shares, before = self._bounds.shares, self._charged_to
+        shares, before, count_before = self._bounds.shares, self._charged_to, self._charged
+        self._charged, self._charged_to = count, holder if count else None
         if before is not None:
-            count_before, self._charged, self._charged_to = self._charged, 0, None
             before.charged.pop(self, None)
-            shares.charge(before, -count_before)
         if count:
-            self._charged, self._charged_to = count, holder
-            holder.charged[self] = None
-            shares.charge(holder, count)
+            holder.charged[self] = None  # last: it moved just now
+        if before is not None and before is not holder:
+            shares.charge(before, -count_before)
+            count_before = 0
+        # By the difference: a holder that holds nothing for a moment would be forgotten.
+        if count != count_before:
+            shares.charge(holder, count - count_before)

@@ -20,7 +20,7 @@ def make_listeners(service: Service) -> tuple[Listener, Listener | None]:
     shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)
 
     def listener(**paths: frozenset[str]) -> Listener:
-        return Listener(make_reception(service, routes, shares, **paths), bounds_of(settings.api, shares))
+        return Listener(make_reception(service, routes, **paths), bounds_of(settings.api, shares))
 
     if not settings.telemetry.metrics_port:
         return listener(), None

@@ -273,6 +273,26 @@ async def test_bytes_under_way_are_shared():
     assert bounds.shares.bytes == 600
 
 
+async def test_bytes_that_come_piece_by_piece_stay_counted():
+    """However many pieces a body comes in, its bytes are counted for its owner until it is whole, and can be taken back."""
+    bounds = make_bounds(bytes_max=1000)
+    reception = EchoReception(bounds.shares)
+    first, second = connect(reception, bounds), connect(reception, bounds)
+    for connection, *_ in (first, second):
+        connection.data_received(POST % (900, b"", b"x" * 100))
+        for _ in range(3):
+            connection.data_received(b"x" * 100)
+        assert bounds.shares.holder("org").bytes == bounds.shares.bytes
+    assert bounds.shares.bytes == 800
+
+    second[0].data_received(b"x" * 300)
+
+    assert [statuses(transport) for _, transport, _ in (first, second)] == [[503], []]
+    second[0].data_received(b"x" * 200)
+    assert (statuses(second[1]), bounds.shares.bytes) == ([200], 0)
+    assert "org" not in bounds.shares._holders
+
+
 async def test_a_full_house():
     """A newcomer takes the place of the connection that has been idle for longest; where all are busy, it gets 503."""
     bounds = make_bounds(connections_max=2)

@@ -1,6 +1,7 @@
 """Our service with destinations at nginx: loads on it, and their results."""
 
 import contextlib
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from .load import NO_LIMIT, LoadPlan, wrk
 from .measure import Run, measure
 from .pairs import by_turns, turn_s
 from .plan import WARM_UP_S, Options
-from .processes import need_disk, wait_until
+from .processes import memory_mib, need_disk, wait_until
 from .receiver import Receiver
 from .reconcile import Reconciliation, check_contents, check_counters, check_head, together
 from .service import Service, aegis
@@ -110,7 +111,9 @@ def deployed(
     """
     folder.mkdir(exist_ok=True)
     processes = options.api_processes or api_processes
-    with aegis(folder / "data", workers=options.workers, api_processes=processes) as service:
+    with aegis(
+        folder / "data", program=options.program, workers=options.workers, api_processes=processes
+    ) as service:
         recorded = fill(folder, service, preload, options).count if preload else 0
         written = dict(fields or {})
         if receiver.ca_certificate is not None:
@@ -131,6 +134,27 @@ def fill(folder: Path, service: Service, events: int, options: Options) -> Sent:
         wait_until(f"{events:,} events in the log", lambda: load.acknowledged >= events, FILL_S, 0.01)
         load.stop()
         return load.sent
+
+
+def memory_now(service: Service) -> dict[str, dict[str, float]]:
+    """Return the memory of all processes of the service, MiB."""
+    return {
+        name: {"first": memory_mib(pid), "last": memory_mib(pid), "peak": memory_mib(pid, "VmHWM")}
+        for name, pid in service.pids.items()
+    }
+
+
+def drain(receiver: Receiver, wanted: int) -> int:
+    """Wait until at least `wanted` events have arrived. Raises: RuntimeError when nothing arrives for 30 s."""
+    arrived, last_s = receiver.received(), time.monotonic()
+    while arrived < wanted:
+        time.sleep(0.01)
+        now = receiver.received()
+        if now != arrived:
+            arrived, last_s = now, time.monotonic()
+        elif time.monotonic() - last_s > 30:
+            raise RuntimeError(f"{arrived} of {wanted} events have arrived, and no more for 30 s")
+    return arrived
 
 
 def tuned(plan: LoadPlan, options: Options) -> LoadPlan:

@@ -10,12 +10,12 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from .deployment import deployed, fill, need_log, side_by_side, tuned
+from .deployment import deployed, drain, fill, memory_now, need_log, side_by_side, tuned
 from .events import Sent, event_body
 from .latency import Arrival, clocked, quantile
 from .pairs import ratio, ratio_spread
 from .plan import Options, Round, Workload, company_of, cpu_of, memory_of
-from .processes import Cpu, memory_mib, scratch, wait_until
+from .processes import Cpu, scratch, wait_until
 from .receiver import Receiver, nginx
 from .reconcile import Reconciliation, check_contents, check_counters, check_head
 from .service import Service, aegis
@@ -35,7 +35,9 @@ def backlog(options: Options) -> Round:
     need_log(options.backlog_events)
     with scratch("ours") as folder, nginx(folder / "nginx") as receiver:
         data = folder / "data"
-        with aegis(data, workers=options.workers, api_processes=options.api_processes or 1) as service:
+        with aegis(
+            data, program=options.program, workers=options.workers, api_processes=options.api_processes or 1
+        ) as service:
             key, destination = service.key, service.add_destination(receiver.url)
             path = f"/api/orgs/org_abc/forwarding-destinations/{destination}"
             service.call("POST", path + "/pause", {})
@@ -44,19 +46,23 @@ def backlog(options: Options) -> Round:
             fill_s = time.monotonic() - began_s
             before, began_s = Cpu.of({**service.pids, "nginx": receiver.pid}), time.monotonic()
             service.call("POST", path + "/resume", {})
-            first = _drain(receiver, int(sent.count * 0.6))
+            first = drain(receiver, int(sent.count * 0.6))
             took_s = time.monotonic() - began_s
             used = Cpu.of({**service.pids, "nginx": receiver.pid}).since(before)
-            memory = _memory(service)
+            memory = memory_now(service)
         stopped_at, began_s = receiver.received(), time.monotonic()
         with aegis(
-            data, key=key, workers=options.workers, api_processes=options.api_processes or 1
+            data,
+            key=key,
+            program=options.program,
+            workers=options.workers,
+            api_processes=options.api_processes or 1,
         ) as service:
             # The service is ready when the API answers; the worker may need a moment longer.
             wait_until("the first POST", lambda: receiver.received() > stopped_at, 60, 0.002)
             restart_s = time.monotonic() - began_s
-            _drain(receiver, sent.count)
-            for name, seen in _memory(service).items():
+            drain(receiver, sent.count)
+            for name, seen in memory_now(service).items():
                 memory[name]["last"] = seen["last"]
                 memory[name]["peak"] = max(memory[name]["peak"], seen["peak"])
             counts = _reconcile_backlog(service, receiver, destination, sent, options)
@@ -87,27 +93,6 @@ def _reconcile_backlog(
     )
 
 
-def _memory(service: Service) -> dict[str, dict[str, float]]:
-    """Return the memory of all processes of the service, MiB."""
-    return {
-        name: {"first": memory_mib(pid), "last": memory_mib(pid), "peak": memory_mib(pid, "VmHWM")}
-        for name, pid in service.pids.items()
-    }
-
-
-def _drain(receiver: Receiver, wanted: int) -> int:
-    """Wait until at least `wanted` events have arrived. Raises: RuntimeError when nothing arrives for 30 s."""
-    arrived, last_s = receiver.received(), time.monotonic()
-    while arrived < wanted:
-        time.sleep(0.01)
-        now = receiver.received()
-        if now != arrived:
-            arrived, last_s = now, time.monotonic()
-        elif time.monotonic() - last_s > 30:
-            raise RuntimeError(f"{arrived} of {wanted} events have arrived, and no more for 30 s")
-    return arrived
-
-
 def idle_crowd(options: Options) -> Round:
     """S8: 10,000 idle destinations of 1,000 organizations; then an event to some of them."""
     with (
@@ -115,6 +100,7 @@ def idle_crowd(options: Options) -> Round:
         clocked(folder, "receiver") as receiver,
         aegis(
             folder / "data",
+            program=options.program,
             workers=options.workers,
             api_processes=options.api_processes or 1,
             extra={"AEGIS_OPERATOR_KEY": OPERATOR_KEY},
@@ -125,11 +111,11 @@ def idle_crowd(options: Options) -> Round:
         before, began_s = Cpu.of(service.pids), time.monotonic()
         time.sleep(max(options.seconds, 5))
         used, took_s = Cpu.of(service.pids).since(before), time.monotonic() - began_s
-        memory = _memory(service)
+        memory = memory_now(service)
         chosen = random.Random(7).sample(sorted(keys), SAMPLE)
         acked = _wake(service, {org_id: keys[org_id] for org_id in chosen})
         time.sleep(2)
-        for name, seen in _memory(service).items():
+        for name, seen in memory_now(service).items():
             memory[name]["last"], memory[name]["peak"] = seen["last"], seen["peak"]
         delays = _delays(receiver.arrivals(), acked)
         return Round(

@@ -107,7 +107,12 @@ def ack_to_arrival(options: Options) -> Round:
     """S5: at 2,000 events per second, the time from the ack to the arrival at the receiver."""
     with (
         scratch("ours") as folder,
-        aegis(folder / "data", workers=options.workers, api_processes=options.api_processes or 1) as service,
+        aegis(
+            folder / "data",
+            program=options.program,
+            workers=options.workers,
+            api_processes=options.api_processes or 1,
+        ) as service,
         clocked(folder, "receiver") as receiver,
     ):
         destination = service.add_destination(receiver.url("ok", 0))
@@ -277,7 +282,12 @@ def _paced_side(
     folder: Path, receiver: Clocked, first: int, options: Options, *, sick: Clocked | None = None
 ) -> Iterator[_PacedSide]:
     folder.mkdir()
-    with aegis(folder / "data", workers=options.workers, api_processes=options.api_processes or 1) as service:
+    with aegis(
+        folder / "data",
+        program=options.program,
+        workers=options.workers,
+        api_processes=options.api_processes or 1,
+    ) as service:
         ids = [service.add_destination(receiver.url("ok", first + number)) for number in range(HEALTHY)]
         if sick is not None:
             _add_sick(service, sick)

@@ -3,9 +3,11 @@
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from .measure import Run
 from .reconcile import CHECKED_MAX, Reconciliation
+from .service import AEGIS
 
 WARM_UP_S = 2.0
 
@@ -20,6 +22,7 @@ class Options:
         log_events: size of the long log of S11.
         api_processes: of our service; None for the workload's own number.
         checked_max: most events of a run whose ids and bodies are compared.
+        program: the command `aegis` of the checkout that is measured.
     """
 
     seconds: float = 20.0
@@ -31,6 +34,7 @@ class Options:
     checked_max: int = CHECKED_MAX
     workers: int = 1
     api_processes: int | None = None
+    program: Path = AEGIS
 
     @property
     def warm_up_s(self) -> float:

@@ -118,6 +118,16 @@ def cpu_seconds(pid: Pids) -> float:
     return (int(fields[11]) + int(fields[12])) / TICKS_A_SECOND
 
 
+def tree_cpu_seconds(pid: int) -> float:
+    """Return user + system time of a process, its descendants, and the children for which they have waited."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    own = sum(int(one) for one in fields[11:15]) / TICKS_A_SECOND
+    return own + sum(map(tree_cpu_seconds, children(pid)))
+
+
 def memory_mib(pid: Pids, field: str = "VmRSS") -> float:
     """Return VmRSS (now) or VmHWM (peak) in MiB; 0 if the process has ended."""
     if isinstance(pid, tuple):

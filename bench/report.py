@@ -122,7 +122,7 @@ def as_json(results: Sequence[Result], facts: dict[str, str], options: Options) 
     """Return all measurements."""
     data = {
         "facts": facts,
-        "options": asdict(options),
+        "options": asdict(options) | {"program": str(options.program)},
         "workloads": {
             result.workload.name: {
                 "title": result.workload.title,

@@ -16,11 +16,12 @@ from .reconcile import CHECKED_MAX
 from .report import as_json, table
 from .result import Result
 from .smoke import smoke
+from .start import STARTING
 from .versions import versions
 from .workloads import RATES
 
 WORKLOADS: tuple[Workload, ...] = tuple(
-    sorted((*RATES, *LATENCIES, *SIZES), key=lambda one: int(one.name.removeprefix("S")))
+    sorted((*RATES, *LATENCIES, *SIZES, *STARTING), key=lambda one: int(one.name.removeprefix("S")))
 )
 
 
@@ -126,7 +127,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--backlog-events",
         type=_at_least_1,
         default=1_000_000,
-        help="events in the backlog of S7 (default 1,000,000)",
+        help="events in the backlog of S7 and S14 (default 1,000,000)",
     )
     add(
         "--log-events",

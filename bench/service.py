@@ -4,10 +4,11 @@ import contextlib
 import http.client
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from .events import ORG_ID
 from .processes import Pids, children, end, running, runs, wait_until
 
 AEGIS = Path(sys.executable).with_name("aegis")
+"""The command of this checkout."""
 
 
 def environment(data: Path) -> dict[str, str]:
@@ -51,12 +53,21 @@ class Service:
     api_pids: list[int]
     worker_pids: list[int]
     data: Path
+    killed: bool = False
 
     @property
     def pids(self) -> dict[str, Pids]:
         """The processes that count as ours; those of the API are one figure."""
         names = ["worker", *(f"worker {number}" for number in range(2, len(self.worker_pids) + 1))]
         return {"api": tuple(self.api_pids), **dict(zip(names, self.worker_pids, strict=False))}
+
+    def kill(self) -> None:
+        """End all its processes at once, as a crash of the machine would."""
+        self.killed = True
+        os.killpg(self.api_pids[0], signal.SIGKILL)
+        wait_until(
+            "the end of the workers", lambda: not any(runs(one, "worker") for one in self.worker_pids), 20
+        )
 
     def call(self, method: str, path: str, body: object = None, key: str | None = None) -> Any:
         """Call the REST API.
@@ -100,6 +111,8 @@ def aegis(
     workers: int = 1,
     api_processes: int = 1,
     extra: Mapping[str, str] | None = None,
+    program: Path = AEGIS,
+    begun: Callable[[int], None] | None = None,
 ) -> Iterator[Service]:
     """Run the service until the block ends.
 
@@ -107,14 +120,18 @@ def aegis(
         data: its data directory; created with one organization unless `key` is given.
         key: the admin key, if the directory was used before.
         extra: further settings.
+        program: the command `aegis` to run.
+        begun: called with the process id as soon as the process is created, before anything is waited for.
     """
     data.mkdir(parents=True, exist_ok=True)
     env, log = environment(data) | dict(extra or {}), data.with_name(data.name + ".log")
-    key = key or _make_organization(env)
+    key = key or _make_organization(program, env)
     seen = log.stat().st_size if log.exists() else 0
-    command: list[str | Path] = [AEGIS, "serve", "--port", "0", "--workers", str(workers)]
+    command: list[str | Path] = [program, "serve", "--port", "0", "--workers", str(workers)]
     command += ["--api-processes", str(api_processes)]
     with running(command, log=log, env=env) as process:
+        if begun is not None:
+            begun(process.pid)
         port = _port_of(process, log, seen)
         wait_until(
             "the API processes",
@@ -123,7 +140,10 @@ def aegis(
         )
         wait_until("the worker processes", lambda: len(_running(process.pid, "worker")) == workers, 20)
         api_pids = [process.pid, *_running(process.pid, "api")]
-        yield Service(port, key, api_pids, _running(process.pid, "worker"), data)
+        service = Service(port, key, api_pids, _running(process.pid, "worker"), data)
+        yield service
+        if service.killed:
+            return
         if process.poll() is not None:
             raise RuntimeError(f"the service ended unexpectedly, status {process.returncode}: {tail(log)}")
         end(process)
@@ -136,8 +156,8 @@ def _running(pid: int, command: str) -> list[int]:
     return [one for one in children(pid) if runs(one, command)]
 
 
-def _make_organization(env: dict[str, str]) -> str:
-    command: list[str | Path] = [AEGIS, "org", "create", "Bench", "--id", ORG_ID, "--json"]
+def _make_organization(program: Path, env: dict[str, str]) -> str:
+    command: list[str | Path] = [program, "org", "create", "Bench", "--id", ORG_ID, "--json"]
     made = subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
     if made.returncode != 0:
         raise RuntimeError(f"aegis org create failed: {made.stderr}")

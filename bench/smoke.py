@@ -17,9 +17,11 @@ from .plan import Options
 from .processes import running, scratch, wait_until
 from .reconcile import Contents
 from .service import AEGIS, aegis, environment, tail
+from .start import start_and_low_rate
 from .workloads import BATCH, BATCHED, SINGLE, Shape, deliver
 
 SECONDS = 1.0
+BACKLOG = 5_000
 CASES: tuple[tuple[str, LoadPlan, Mapping[str, object]], ...] = (
     ("S1", replace(SINGLE, connections=8, backlog_max=500), {}),
     ("S2", replace(BATCHED, backlog_max=2_000), {}),
@@ -58,7 +60,9 @@ def smoke() -> int:
         for name, plan, destination in CASES:
             print(f"{name}: {_compare(plan, destination)}", flush=True)
         counted = deliver(Shape(replace(BATCHED, backlog_max=5_000)))(Options(seconds=SECONDS))
-        print(f"S2 into nginx: {counted.reconciliation.line()}")
+        print(f"S2 into nginx: {counted.reconciliation.line()}", flush=True)
+        few = Options(seconds=SECONDS, backlog_events=BACKLOG)
+        print(f"S14: {start_and_low_rate(few, starts=1).reconciliation.line()}", flush=True)
     except (RuntimeError, TimeoutError, OSError) as error:
         print(f"bench smoke FAILED: {error}", file=sys.stderr)
         return 1

@@ -68,7 +68,9 @@ def ingest_alone(options: Options) -> Round:
     processes = options.api_processes or INGEST_PROCESSES
     with (
         scratch("ours") as folder,
-        aegis(folder / "data", workers=options.workers, api_processes=processes) as service,
+        aegis(
+            folder / "data", program=options.program, workers=options.workers, api_processes=processes
+        ) as service,
     ):
 
         def load(name: str, seconds: float) -> tuple[Run, Sent]:

@@ -50,11 +50,22 @@ class EventLabel(NamedTuple):
     size: int
 
 
+AppendEnded = Callable[[Appended | Exception], None]
+"""Told what became of events that were appended, or why none is stored."""
+
+
 class EventLog(Protocol):
     """The append-only log of every organization."""
 
-    async def append(self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros) -> Appended:
-        """Append events, durably; raises Unavailable, and then nothing is stored."""
+    def append(
+        self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros, ended: AppendEnded
+    ) -> None:
+        """Begin to append events of one organization.
+
+        Args:
+            ended: called once, later, on the event loop: when the events are durable, or with Unavailable, and then none of
+                them is stored.
+        """
         ...
 
     async def page(

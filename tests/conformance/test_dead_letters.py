@@ -8,13 +8,13 @@ from aegis_stream.domain.delivery import (
 )
 from aegis_stream.domain.ids import Micros
 from support.clock import T0
-from support.stores import DOWN, POISON, add_destination, bury, events, serve, settle, settlement
+from support.stores import DOWN, POISON, add_destination, append_to, bury, events, serve, settle, settlement
 
 
 async def test_dead_letters_are_listed_in_log_order(store, org):
     """A dead letter says which event, after how many attempts, why, and when; a listing goes on after a sequence."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 4), T0)
+    await append_to(store.log, org, events(1, 4), T0)
     lease = await serve(store)
     await bury(store, org, lease, 4, 2)
     await bury(store, org, lease, 3, failure=POISON)
@@ -35,7 +35,7 @@ async def test_dead_letters_are_listed_in_log_order(store, org):
 async def test_redrive_makes_dead_letters_pending_at_once(store, org):
     """Redriven events are due now with no attempt used, the counts move over, and the worker can learn of it."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 5), T0)
+    await append_to(store.log, org, events(1, 5), T0)
     lease = await serve(store)
     await bury(store, org, lease, 1, 2, 3)
     before = (await store.directory.destination(lease.destination_no)).revision
@@ -57,7 +57,7 @@ async def test_redrive_makes_dead_letters_pending_at_once(store, org):
 async def test_automatic_redrive_takes_what_is_about_the_destination(store, org):
     """A recovery makes dead letters pending that died of the destination by then: not the poisonous, not the younger."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
     await bury(store, org, lease, 1)
     await bury(store, org, lease, 2, failure=POISON)
@@ -75,7 +75,7 @@ async def test_one_settlement_redrives_a_bounded_number(store, org):
     """However many dead letters a recovery finds, one transaction moves only so many; a person's redrive moves all."""
     destination = await add_destination(store, org)
     count = 2 * AUTO_REDRIVE_MAX + 5
-    await store.log.append(org, events(1, count), T0)
+    await append_to(store.log, org, events(1, count), T0)
     lease = await serve(store)
     await bury(store, org, lease, *range(1, count + 1))
 
@@ -92,7 +92,7 @@ async def test_one_settlement_redrives_a_bounded_number(store, org):
 async def test_redriving_an_event_that_a_replay_retries_keeps_one_row(store, org):
     """An event can be a dead letter and in retries at once, by a replay; redriven it is one retry with all its attempts."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 1), T0)
+    await append_to(store.log, org, events(1, 1), T0)
     lease = await serve(store)
     await bury(store, org, lease, 1)
     await settle(store, settlement(lease, org, 1, retries=[RetryRow(1, 2, Micros(T0 + 99), DOWN)]))
@@ -109,7 +109,7 @@ async def test_redriving_an_event_that_a_replay_retries_keeps_one_row(store, org
 async def test_purged_dead_letters_are_gone(store, org):
     """Dead letters can be thrown away one by one or all, and the count says so."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
     await bury(store, org, lease, 1, 2, 3)
 

@@ -16,7 +16,17 @@ from aegis_stream.domain.organization import Scope as KeyScope
 from aegis_stream.errors import Conflict
 from aegis_stream.store import keys
 from support.clock import T0
-from support.stores import ALICE, DOWN, LEASE_US, add_destination, events, serve, settle, settlement
+from support.stores import (
+    ALICE,
+    DOWN,
+    LEASE_US,
+    add_destination,
+    append_to,
+    events,
+    serve,
+    settle,
+    settlement,
+)
 
 # ── the directory ──
 
@@ -145,7 +155,7 @@ async def test_totals_are_sums_of_counters(store, org):
     """What metrics tell is the sum over all destinations: delivered, failed, retrying, dead, backlog, failing."""
     await add_destination(store, org, 1)
     await add_destination(store, org, 2)
-    await store.log.append(org, events(1, 10), T0)
+    await append_to(store.log, org, events(1, 10), T0)
     await store.ledger.enlist(ALICE, LEASE_US)
     (one, _), _ = await store.ledger.claim(ALICE)
     found = settlement(

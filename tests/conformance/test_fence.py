@@ -17,6 +17,7 @@ from support.stores import (
     LEASE_US,
     Store,
     add_destination,
+    append_to,
     events,
     serve,
     settle,
@@ -48,7 +49,7 @@ async def fenced(store: Store, org: OrganizationNo, lease: Lease, worker: Worker
 async def test_an_old_epoch_settles_nothing(store, org):
     """A worker that got its destination back in the meantime cannot settle what it did under the lease before."""
     await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     old = await serve(store)
     await store.ledger.release(ALICE, [old])
     [again], _ = await store.ledger.claim(ALICE)
@@ -62,7 +63,7 @@ async def test_an_old_epoch_settles_nothing(store, org):
 async def test_an_expired_worker_settles_nothing(store, org):
     """Once a lease is over nothing passes, although nobody has taken the destination yet."""
     await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
 
     await fenced(store, org, lease, ALICE, T0 + LEASE_US)
@@ -71,7 +72,7 @@ async def test_an_expired_worker_settles_nothing(store, org):
 async def test_another_worker_settles_nothing(store, org):
     """A lease is its owner's: another living worker cannot settle under it."""
     await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
     await store.ledger.enlist(BOB, LEASE_US)
 
@@ -81,7 +82,7 @@ async def test_another_worker_settles_nothing(store, org):
 async def test_a_retired_worker_settles_nothing(store, org):
     """Who has signed off has nothing more to say."""
     await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
     await store.ledger.retire(ALICE)
 
@@ -92,7 +93,7 @@ async def test_a_lost_lease_leaves_the_others_settled(store, org):
     """Settlements stand for themselves: the one that is fenced off is named, the rest is stored."""
     await add_destination(store, org, 1)
     await add_destination(store, org, 2)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     await store.ledger.enlist(ALICE, LEASE_US)
     (one, two), _ = await store.ledger.claim(ALICE)
     stale = Lease(one.lease.destination_no, one.lease.epoch - 1)

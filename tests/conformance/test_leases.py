@@ -14,6 +14,7 @@ from support.stores import (
     LEASE_US,
     SECOND,
     add_destination,
+    append_to,
     events,
     serve,
     settle,
@@ -23,7 +24,7 @@ from support.stores import (
 
 async def test_a_new_destination_begins_after_the_head(store, org):
     """A destination gets what is recorded after it was made."""
-    await store.log.append(org, events(1, 5), T0)
+    await append_to(store.log, org, events(1, 5), T0)
 
     destination = await add_destination(store, org)
     progress = await store.directory.progress(destination)
@@ -53,9 +54,9 @@ async def test_destinations_are_shared_fairly(store, org):
 
 async def test_a_retired_workers_destinations_are_free_at_once(store, org):
     """Who ends in good order leaves its destinations to the next, under a new epoch, with all that is known of them."""
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     await add_destination(store, org)
-    await store.log.append(org, events(4, 3), T0)
+    await append_to(store.log, org, events(4, 3), T0)
     lease = await serve(store)
     health = Health(2, 7.5, 1.5, 9.5, T0, T0, 500, "answered 500", 5)
     retry = RetryRow(5, 1, Micros(T0 + SECOND), DOWN)

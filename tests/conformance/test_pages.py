@@ -9,12 +9,12 @@ from aegis_stream.errors import Unavailable
 from support.clock import T0
 from support.log import entries
 from support.sql import raw
-from support.stores import add_organization, event, events
+from support.stores import add_organization, append_to, event, events
 
 
 async def test_a_page_holds_neighbours(store, org):
     """A page begins where it was asked to, has no holes, and ends at the last event wanted."""
-    await store.log.append(org, events(1, 10), T0)
+    await append_to(store.log, org, events(1, 10), T0)
 
     page = await store.log.page(org, 4, 7, bytes_max=1 << 20, labels=False)
 
@@ -24,7 +24,7 @@ async def test_a_page_holds_neighbours(store, org):
 
 async def test_a_page_keeps_to_its_bytes(store, org):
     """A page holds no more bytes than asked, but always at least one event, so that a reader gets on."""
-    await store.log.append(org, [event(f"e{number}", '"' + "x" * 998 + '"') for number in range(20)], T0)
+    await append_to(store.log, org, [event(f"e{number}", '"' + "x" * 998 + '"') for number in range(20)], T0)
 
     sizes = [
         len((await store.log.page(org, 1, 20, bytes_max=limit, labels=False)).bodies)
@@ -40,7 +40,7 @@ async def test_a_page_ends_before_a_hole(store, org):
     """Where a row was removed by hand, a page ends before the hole, and one that would begin in it is an error: bodies are
     counted off, so a page across a hole would deliver events under the wrong sequences.
     """
-    await store.log.append(org, events(1, 10), T0)
+    await append_to(store.log, org, events(1, 10), T0)
     (gone,) = await store.db.read(lambda db: raw(db).row("SELECT position FROM events WHERE event_id = 'e5'"))
     await store.db.write(lambda db: raw(db).run("DELETE FROM events WHERE position = ?", (gone,)))
 
@@ -55,7 +55,7 @@ async def test_a_page_ends_before_a_hole(store, org):
 async def test_a_page_beyond_the_head_is_empty(store, org):
     """There is nothing where nothing was appended yet, and nothing of a neighbouring organization."""
     other = await add_organization(store, "org_b")
-    await store.log.append(other, events(1, 3), T0)
+    await append_to(store.log, other, events(1, 3), T0)
 
     page = await store.log.page(org, 1, 10, bytes_max=1000, labels=True)
 
@@ -64,7 +64,8 @@ async def test_a_page_beyond_the_head_is_empty(store, org):
 
 async def test_labels_belong_to_their_bodies(store, org):
     """Dataset and decision come in the order of the bodies, and are left out unless asked for."""
-    await store.log.append(
+    await append_to(
+        store.log,
         org,
         [event("a", dataset="x"), event("b", dataset="y", decision="BLOCKED"), event("c", dataset="")],
         T0,
@@ -84,7 +85,7 @@ async def test_bodies_are_kept_byte_for_byte(store, org):
         '{"n":1.0e+2,"n":-0}',
         '{"a":"\U0010ffff"}',
     ]
-    await store.log.append(org, [event(f"e{number}", text) for number, text in enumerate(texts)], T0)
+    await append_to(store.log, org, [event(f"e{number}", text) for number, text in enumerate(texts)], T0)
 
     page = await store.log.page(org, 1, len(texts), bytes_max=1 << 20, labels=False)
     one_by_one = [(await store.log.entry(org, f"e{number}")).body for number in range(len(texts))]
@@ -96,7 +97,7 @@ async def test_bodies_are_kept_byte_for_byte(store, org):
 
 async def test_entries_are_read_in_order(store, org):
     """A listing takes what lies after one sequence and up to another, in log order, as many as asked."""
-    await store.log.append(org, events(1, 10), T0)
+    await append_to(store.log, org, events(1, 10), T0)
 
     assert [one.sequence for one in await entries(store.log, org, 3, 8, 100)] == [4, 5, 6, 7, 8]
     assert [one.sequence for one in await entries(store.log, org, 3, 8, 2)] == [4, 5]
@@ -105,7 +106,7 @@ async def test_entries_are_read_in_order(store, org):
 async def test_a_time_maps_to_one_place_although_clocks_jump_back(store, org):
     """Receipt times never go back along the log, so the first event at or after a time is well defined."""
     for at in (10, 20, 5, 20, 30):
-        await store.log.append(org, [event(f"at-{at}-{await store.log.heads()}")], Micros(at))
+        await append_to(store.log, org, [event(f"at-{at}-{await store.log.heads()}")], Micros(at))
 
     places = [await store.log.sequence_at(org, Micros(at), 1, 5) for at in (0, 10, 11, 20, 21, 30, 31)]
     times = [one.received_at for one in await entries(store.log, org, 0, 5, 10)]
@@ -120,7 +121,7 @@ async def test_changed_tells_of_other_processes(backend, store, org):
     before = store.log.changed()
     quiet = store.log.changed()
 
-    await other.log.append(org, events(1, 1), T0)
+    await append_to(other.log, org, events(1, 1), T0)
 
     assert quiet == before
     assert store.log.changed() != before

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -11,7 +12,7 @@ import pytest
 from aegis_stream.ports import Appended
 from aegis_stream.store.database import Lane
 from support.clock import T0
-from support.stores import events, stored
+from support.stores import append_to, events, stored
 
 
 async def test_a_stalled_appender_leaves_no_gap_and_is_not_overtaken(backend, store, org):
@@ -22,13 +23,13 @@ async def test_a_stalled_appender_leaves_no_gap_and_is_not_overtaken(backend, st
         # The first write holds the writer, so that the append and the stall behind it share the next transaction.
         first = store.db.submit(lambda _: (held.set(), holding.wait(10)), Lane.APPEND)
         assert await asyncio.to_thread(held.wait, 10)
-        stalled = asyncio.ensure_future(store.log.append(org, events(1, 3), T0))
+        stalled = asyncio.ensure_future(append_to(store.log, org, events(1, 3), T0))
         await asyncio.sleep(0)
         stall = store.db.submit(lambda _: (appended.set(), release.wait(10)), Lane.APPEND)
         holding.set()
         await first
         assert await asyncio.to_thread(appended.wait, 10)
-        overtaking = asyncio.ensure_future(other.log.append(org, events(4, 3), T0))
+        overtaking = asyncio.ensure_future(append_to(other.log, org, events(4, 3), T0))
         seen = [(await reader.log.heads(), await stored(reader, org)) for _ in range(20)]
         done_early = overtaking.done() or stalled.done()
     finally:
@@ -50,6 +51,7 @@ from aegis_stream.domain.event import NewEvent
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.opening import Location, open_database
 from aegis_stream.wiring.process import SystemClock
+from support.stores import append_to
 
 async def main(path, org, name, rounds):
     db = open_database(Location(Path(path), Path(path).parent), SystemClock())
@@ -57,7 +59,7 @@ async def main(path, org, name, rounds):
     async def one(number):
         batch = [NewEvent(f"{name}-{number}-{k}", "app", None, "{}", None) for k in range(1 + number % 4)]
         batch.append(NewEvent(f"shared-{number}", "app", None, "{}", None))
-        done = await log.append(org, batch, 1)
+        done = await append_to(log, org, batch, 1)
         fresh = [event.event_id for index, event in enumerate(batch) if index not in done.duplicates]
         return [[done.first + offset, event_id] for offset, event_id in enumerate(fresh)]
     sys.stdin.readline()
@@ -76,8 +78,11 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
 async def test_four_processes_that_append_at_once_leave_no_holes(backend, store, org):
     """Whoever appends at the same time, sequences are 1 … n, each acknowledged event has the one it was told, once."""
     command = [sys.executable, "-c", APPENDER, str(backend.location.path), str(org)]
+    found = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     processes = [
-        subprocess.Popen([*command, name, "100"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            [*command, name, "100"], env=found, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+        )
         for name in "abcd"
     ]
     try:

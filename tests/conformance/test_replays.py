@@ -10,13 +10,13 @@ from aegis_stream.errors import NotFound
 from aegis_stream.store.ledger import OPEN_REPLAYS_MAX
 from aegis_stream.store.records import key_of
 from support.clock import T0
-from support.stores import add_destination, events, serve, settle, settlement
+from support.stores import add_destination, append_to, events, serve, settle, settlement
 
 
 async def test_a_replay_moves_on_and_ends(store, org):
     """A replay keeps its own cursor, which never goes back, and is over when it reaches its end."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 9), T0)
+    await append_to(store.log, org, events(1, 9), T0)
     lease = await serve(store)
     replay = ReplayId("rpl_1")
     await store.directory.add_replay(destination, replay, 3, 7, T0)
@@ -51,7 +51,7 @@ async def test_replays_are_listed_newest_first(store, org):
 async def test_a_cancelled_replay_stays_where_it_is(store, org):
     """Cancelling ends a replay once; what is over or unknown cannot be cancelled."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 9), T0)
+    await append_to(store.log, org, events(1, 9), T0)
     await store.directory.add_replay(destination, ReplayId("rpl_1"), 1, 9, T0)
 
     await store.directory.cancel_replay(destination, "rpl_1", Micros(T0 + 1))
@@ -65,7 +65,7 @@ async def test_a_cancelled_replay_stays_where_it_is(store, org):
 async def test_a_bounded_number_of_replays_run_beside_each_other(store, org):
     """The oldest replays run, the others wait for their turn."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 1), T0)
+    await append_to(store.log, org, events(1, 1), T0)
     for number in range(OPEN_REPLAYS_MAX + 2):
         await store.directory.add_replay(destination, ReplayId(f"rpl_{number:02}"), 1, 1, Micros(T0 + number))
 

@@ -23,6 +23,7 @@ from support.stores import (
     Store,
     add_destination,
     add_organization,
+    append_to,
     event,
     events,
     serve,
@@ -48,8 +49,8 @@ async def sweep(store: Store, horizon: Micros = HORIZON) -> list[int]:
 
 async def test_old_events_go_in_chunks(store, org):
     """Events beyond their time go, no step removes more than a chunk, and newer ones stay."""
-    await store.log.append(org, events(1, 2 * CHUNK + 500), OLD)
-    await store.log.append(org, events(9001, 10), NEW)
+    await append_to(store.log, org, events(1, 2 * CHUNK + 500), OLD)
+    await append_to(store.log, org, events(9001, 10), NEW)
 
     steps = await sweep(store)
     _, oldest = await store.directory.organization("org_a")
@@ -62,10 +63,10 @@ async def test_old_events_go_in_chunks(store, org):
 
 async def test_a_removed_log_goes_on_where_it_was(store, org):
     """When every event has gone, the next one still has the next sequence, and an id that has gone is new again."""
-    await store.log.append(org, events(1, 5), OLD)
+    await append_to(store.log, org, events(1, 5), OLD)
     await sweep(store)
 
-    appended = await store.log.append(org, events(1, 1), NEW)
+    appended = await append_to(store.log, org, events(1, 1), NEW)
 
     assert appended == Appended(6, 1, 6)
 
@@ -73,7 +74,7 @@ async def test_a_removed_log_goes_on_where_it_was(store, org):
 async def test_what_a_cursor_still_needs_stays(store, org):
     """Not an event goes that the slowest destination has still to send; when it has, they go."""
     await add_destination(store, org)
-    await store.log.append(org, events(1, 1500), OLD)
+    await append_to(store.log, org, events(1, 1500), OLD)
     lease = await serve(store)
     await settle(store, settlement(lease, org, 1200))
 
@@ -89,7 +90,7 @@ async def test_what_a_cursor_still_needs_stays(store, org):
 async def test_what_a_replay_still_needs_stays(store, org):
     """A replay under way holds its range; once it is over, the range goes."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 100), OLD)
+    await append_to(store.log, org, events(1, 100), OLD)
     lease = await serve(store)
     await settle(store, settlement(lease, org, 100))
     await store.directory.add_replay(destination, ReplayId("rpl_1"), 41, 60, T0)
@@ -106,7 +107,7 @@ async def test_what_a_replay_still_needs_stays(store, org):
 async def test_what_retries_and_dead_letters_stand_on_stays(store, org):
     """The event of a retry or dead letter outlives its neighbours, so that it can be sent; afterwards it goes as well."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 50), OLD)
+    await append_to(store.log, org, events(1, 50), OLD)
     lease = await serve(store)
     await settle(
         store,
@@ -118,7 +119,7 @@ async def test_what_retries_and_dead_letters_stand_on_stays(store, org):
     due, _ = await store.ledger.due(DestinationKey(org, lease.destination_no), T0, 10)
     await settle(store, settlement(lease, org, 50, resolved=[10]))
     await store.directory.purge(destination, None)
-    await store.log.append(org, events(51, 5), OLD)
+    await append_to(store.log, org, events(51, 5), OLD)
     await settle(store, settlement(lease, org, 55))
     await sweep(store)
 
@@ -137,7 +138,7 @@ async def test_organizations_whose_log_is_held_do_not_keep_others_from_being_swe
         await add_destination(store, one)
     free = await add_organization(store, "org_free")
     for one in (*held, free):
-        await store.log.append(one, events(1, 1), OLD)
+        await append_to(store.log, one, events(1, 1), OLD)
 
     await sweep(store)
 
@@ -162,7 +163,7 @@ async def test_old_attempts_go(store, org):
 async def test_a_deleted_destination_leaves_nothing_behind(store, org):
     """Its worker can settle nothing any more, people do not find it, and bit by bit all of its rows go; others' stay."""
     gone, other = await add_destination(store, org, 1), await add_destination(store, org, 2)
-    await store.log.append(org, events(1, 3), NEW)
+    await append_to(store.log, org, events(1, 3), NEW)
     await store.ledger.enlist(ALICE, LEASE_US)
     (one, two), _ = await store.ledger.claim(ALICE)
     runs = [AttemptRun(n, n, 1, "delivered", 202, None, 1, NEW) for n in range(CHUNK + 10)]
@@ -227,7 +228,7 @@ async def test_one_worker_keeps_retention_s_clock(backend, store):
 
 async def test_retention_s_clock_begins_no_later_than_the_newest_event(store, org):
     """A wall clock that is ahead at the first start finds events that were recorded before, and does not outrun them."""
-    await store.log.append(org, events(1, 1), T0)
+    await append_to(store.log, org, events(1, 1), T0)
 
     assert await store.retention.advance(ALICE, Micros(T0 + YEAR_US), 0) == T0
 
@@ -236,13 +237,13 @@ async def clock_that_was_ahead(store: Store, org: OrganizationNo) -> None:
     """Record 1 to 5 at the right time, 6 to 10 with the clock a year ahead, 11 to 15 a minute after the first."""
     await store.retention.advance(ALICE, T0, 0)
     for first, at in ((1, T0), (6, T0 + YEAR_US), (11, T0 + MINUTE_US)):
-        await store.log.append(org, events(first, 5), Micros(at))
+        await append_to(store.log, org, events(first, 5), Micros(at))
 
 
 async def test_events_get_the_right_time_when_the_clock_is_right_again(store, org):
     """After a clock that was a year ahead the next event has the time of the clock, not that of the event before."""
     await clock_that_was_ahead(store, org)
-    await store.log.append(org, [event("e1"), event("e16")], Micros(T0 + 2 * MINUTE_US))
+    await append_to(store.log, org, [event("e1"), event("e16")], Micros(T0 + 2 * MINUTE_US))
 
     times = [one.received_at - T0 for one in await entries(store.log, org, 0, 99, 99)]
 
@@ -252,8 +253,8 @@ async def test_events_get_the_right_time_when_the_clock_is_right_again(store, or
 async def test_times_do_not_go_back_with_a_clock_that_is_wrong_now(store, org):
     """A clock a year back gives events the time of the one before: only retention's clock can confirm that it is right."""
     await store.retention.advance(ALICE, T0, 0)
-    await store.log.append(org, events(1, 1), T0)
-    await store.log.append(org, events(2, 1), Micros(T0 - YEAR_US))
+    await append_to(store.log, org, events(1, 1), T0)
+    await append_to(store.log, org, events(2, 1), Micros(T0 - YEAR_US))
 
     assert [one.received_at for one in await entries(store.log, org, 0, 9, 9)] == [T0, T0]
 
@@ -280,7 +281,7 @@ async def test_events_of_a_clock_that_was_ahead_go_with_those_around_them(store,
 
     removed = [sum(await sweep(store, Micros(T0 + after))) for after in (1, MINUTE_US, MINUTE_US + 1)]
     _, oldest = await store.directory.organization("org_a")
-    await store.log.append(org, events(16, 1), Micros(T0 + 2 * MINUTE_US))
+    await append_to(store.log, org, events(16, 1), Micros(T0 + 2 * MINUTE_US))
 
     assert removed == [5, 0, 10]
     assert oldest == 16

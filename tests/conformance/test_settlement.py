@@ -16,13 +16,13 @@ from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import Micros
 from aegis_stream.errors import Unavailable
 from support.clock import T0
-from support.stores import DOWN, POISON, add_destination, events, serve, settle, settlement
+from support.stores import DOWN, POISON, add_destination, append_to, events, serve, settle, settlement
 
 
 async def test_the_cursor_never_goes_back(store, org):
     """A settlement with a lower watermark leaves the cursor where it is, and counts what it found all the same."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 9), T0)
+    await append_to(store.log, org, events(1, 9), T0)
     lease = await serve(store)
 
     await settle(store, settlement(lease, org, 7, delivered=7))
@@ -35,7 +35,7 @@ async def test_the_cursor_never_goes_back(store, org):
 async def test_a_settlement_is_all_or_nothing(backend, store, org):
     """When the commit fails, neither cursor nor rows nor counts have moved, and the same settlement can be made again."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
     found = settlement(
         lease,
@@ -61,7 +61,7 @@ async def test_a_settlement_is_all_or_nothing(backend, store, org):
 async def test_a_retry_lives_from_failure_to_outcome(store, org):
     """A failed event is due when it was said, has its attempts counted up, and is gone when delivered or dead."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
     no = lease.destination_no
 
@@ -113,7 +113,7 @@ async def test_a_retry_lives_from_failure_to_outcome(store, org):
 async def test_due_retries_come_oldest_first_and_no_more_than_asked(store, org):
     """What has waited longest comes first; what lies beyond the limit is still there the next time."""
     await add_destination(store, org)
-    await store.log.append(org, events(1, 5), T0)
+    await append_to(store.log, org, events(1, 5), T0)
     lease = await serve(store)
     rows = [RetryRow(n, 1, Micros(T0 + 100 - n), None) for n in range(1, 6)]
     await settle(store, settlement(lease, org, 5, retries=rows))
@@ -127,7 +127,7 @@ async def test_due_retries_come_oldest_first_and_no_more_than_asked(store, org):
 async def test_settling_the_same_outcome_twice_counts_rows_once(store, org):
     """Counts of retries and dead letters follow the rows, so a repeated outcome moves neither."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 2), T0)
+    await append_to(store.log, org, events(1, 2), T0)
     lease = await serve(store)
     again = settlement(
         lease, org, 2, retries=[RetryRow(1, 1, T0, DOWN)], dead=[DeadRow(2, 3, T0, DOWN)], resolved=[]
@@ -145,7 +145,7 @@ async def test_settling_the_same_outcome_twice_counts_rows_once(store, org):
 async def test_attempts_are_kept_as_runs(store, org):
     """Alike successes stand in one row; an event's attempts are found within runs, newest first, by state."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 9), T0)
+    await append_to(store.log, org, events(1, 9), T0)
     lease = await serve(store)
     runs = [
         AttemptRun(1, 6, 1, "delivered", 202, None, 50, T0),
@@ -175,7 +175,7 @@ async def test_attempts_are_kept_as_runs(store, org):
 async def test_a_long_explanation_is_cut(store, org):
     """A receiver's talk does not fill the store: explanations are stored up to a length."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 1), T0)
+    await append_to(store.log, org, events(1, 1), T0)
     lease = await serve(store)
     endless = Failure(FailureScope.DESTINATION, "x" * 5000, 500)
 

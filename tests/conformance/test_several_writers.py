@@ -20,6 +20,7 @@ from support.stores import (
     Store,
     add_destination,
     add_organization,
+    append_to,
     event,
     events,
     serve,
@@ -37,9 +38,9 @@ async def test_a_unit_of_work_that_runs_twice_is_stored_once(backend, store, org
     destination = await add_destination(twice, org)
 
     appended = await asyncio.gather(
-        twice.log.append(org, events(1, 3), T0),
-        twice.log.append(other, events(1, 2), T0),
-        twice.log.append(org, [event("e1"), event("e4")], T0),
+        append_to(twice.log, org, events(1, 3), T0),
+        append_to(twice.log, other, events(1, 2), T0),
+        append_to(twice.log, org, [event("e1"), event("e4")], T0),
     )
     lease = await serve(twice)
     found = settlement(
@@ -59,7 +60,7 @@ async def test_a_unit_of_work_that_runs_twice_is_stored_once(backend, store, org
 async def test_a_settlement_that_is_repeated_counts_once(store, org):
     """Whoever does not know whether a settlement was stored repeats it, and is told the counts; nothing is counted twice."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
     found = settlement(
         lease, org, 3, delivered=2, failed_attempts=1, retries=[RetryRow(3, 1, T0, DOWN)],
@@ -80,7 +81,7 @@ async def test_a_settlement_that_is_repeated_counts_once(store, org):
 async def test_settlements_are_numbered_anew_under_each_lease(store, org):
     """A worker that takes a destination over begins with any number, whatever the one before had come to."""
     destination = await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
     await settle(store, settlement(lease, org, 1, delivered=1, number=1000))
     await store.ledger.retire(ALICE)
@@ -116,7 +117,7 @@ async def test_a_settlement_s_leases_are_judged_under_the_locks_of_all_its_curso
 async def test_a_takeover_waits_for_a_settlement_that_is_being_committed(backend, store, org):
     """A lease that was judged good stays good until the commit: whoever takes over afterwards finds what was settled."""
     await add_destination(store, org)
-    await store.log.append(org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)
     other = backend.open()
 
@@ -163,7 +164,7 @@ async def test_appends_lock_organizations_in_ascending_order(backend, store, org
     organizations = [org, *[await add_organization(store, f"org_{number}") for number in range(3)]]
     watched = backend.open(Watched)
 
-    await asyncio.gather(*[watched.log.append(one, events(1, 1), T0) for one in reversed(organizations)])
+    await asyncio.gather(*[append_to(watched.log, one, events(1, 1), T0) for one in reversed(organizations)])
 
     assert watched.db.lanes == [Lane.APPEND]
     assert [value for name, value in watched.db.calls if name == "append"] == organizations
@@ -177,7 +178,9 @@ async def test_two_writers_that_append_to_the_same_organizations_never_lock_each
 
     async def write(one: Store, name: str, organizations: list[OrganizationNo]) -> None:
         for turn in range(20):
-            await asyncio.gather(*[one.log.append(no, [event(f"{name}-{turn}")], T0) for no in organizations])
+            await asyncio.gather(
+                *[append_to(one.log, no, [event(f"{name}-{turn}")], T0) for no in organizations]
+            )
 
     await asyncio.gather(write(store, "a", [org, second]), write(other, "b", [second, org]))
 

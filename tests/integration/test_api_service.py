@@ -419,8 +419,8 @@ async def test_a_bug_of_ingest_is_a_problem_too(world):
     tenant = await world.make_organization()
 
     class Broken:
-        async def append(self, organization_no, events, now):
-            raise ZeroDivisionError("c4n4ry")
+        def append(self, organization_no, events, now, ended):
+            ended(ZeroDivisionError("c4n4ry"))
 
     world.service.control.ingest.log = Broken()
     answer = await tenant.ingest.send(make_event())

@@ -17,7 +17,7 @@ from support.clock import T0
 from support.directory import Directory
 from support.settings import make_settings
 from support.simulation import SeededRandom
-from support.stores import settlement
+from support.stores import append_to, settlement
 
 SCHEMA_OF_0_1 = 5
 ORG, OTHER = OrganizationNo(1), OrganizationNo(2)
@@ -163,8 +163,10 @@ async def test_a_worker_goes_on_where_version_0_1_ended(data):
     await stores.ledger.enlist(worker, 60_000_000)
     claimed, _ = await stores.ledger.claim(worker)
     first = next(one for one in claimed if one.key == DST)
-    appended = await stores.log.append(ORG, [NewEvent("e51", "app", None, "{}", None)], Micros(T0 + 60))
-    repeated = await stores.log.append(ORG, [NewEvent("e50", "app", None, '{"n":50}', None)], Micros(T0 + 60))
+    appended = await append_to(stores.log, ORG, [NewEvent("e51", "app", None, "{}", None)], Micros(T0 + 60))
+    repeated = await append_to(
+        stores.log, ORG, [NewEvent("e50", "app", None, '{"n":50}', None)], Micros(T0 + 60)
+    )
     found = settlement(first.lease, ORG, 51, resolved=[42], delivered=6, replays=[("rpl_1", 30)])
     results = await stores.ledger.settle(worker, [found])
     stale = await stores.ledger.settle(ALICE, [settlement(first.lease._replace(epoch=7), ORG, 51)])

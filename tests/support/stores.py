@@ -1,8 +1,11 @@
 """A store on one database, and builders of what it keeps, for tests of what every store promises."""
 
+import asyncio
 import itertools
 import json
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.domain.delivery import (
@@ -13,6 +16,7 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.destination import Destination, DestinationSpec, Health
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import DestinationId, OrganizationId, OrganizationNo, WorkerId
+from aegis_stream.ports import Appended, AppendEnded, EventLog
 from aegis_stream.store import organizations
 from aegis_stream.store.database import Database
 from aegis_stream.store.ledger import StoredLedger
@@ -61,6 +65,32 @@ def event(
 ) -> NewEvent:
     """Build an event that is fit for the log."""
     return NewEvent(event_id, dataset, decision, body or json.dumps({"event": {"id": event_id}}), None)
+
+
+def tell(work: Coroutine[Any, Any, Appended], ended: AppendEnded) -> None:
+    """Tell how a coroutine ended, for logs that are fakes."""
+
+    def done(task: asyncio.Task[Appended]) -> None:
+        error = task.exception()
+        ended(error if isinstance(error, Exception) else task.result())
+
+    asyncio.get_running_loop().create_task(work).add_done_callback(done)
+
+
+async def append_to(log: EventLog, organization_no: int, batch: Sequence[NewEvent], now: int) -> Appended:
+    """Append events to a log and wait until they are durable. Raises: Unavailable."""
+    done: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
+
+    def ended(result: Appended | Exception) -> None:
+        if done.done():
+            return
+        if isinstance(result, Exception):
+            done.set_exception(result)
+        else:
+            done.set_result(result)
+
+    log.append(organization_no, batch, now, ended)
+    return await done
 
 
 def events(first: int, count: int) -> list[NewEvent]:

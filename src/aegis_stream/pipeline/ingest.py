@@ -148,22 +148,16 @@ class Ingest:
             return
         self._queued_bytes += size
 
-        def appended(done: "asyncio.Future[Appended]") -> None:
+        def appended(result: Appended | Exception) -> None:
             self._queued_bytes -= size
-            if done.cancelled():
-                ended(Unavailable("the store is closing", code="store-unwritable"))
+            if isinstance(result, Exception):
+                ended(result)
                 return
-            error = done.exception()
-            if error is not None:
-                ended(error if isinstance(error, Exception) else Unavailable(str(error)))
-                return
-            result = done.result()
             if result.added:
                 self.notifier.notify(organization_no, result.head)
             ended(check.recorded(result))
 
-        waiting = self.log.append(organization_no, events, self.clock.now())
-        asyncio.ensure_future(waiting).add_done_callback(appended)
+        self.log.append(organization_no, events, self.clock.now(), appended)
 
     def make_id(self) -> EventId:
         """Return an id for an event that has none."""

@@ -1,13 +1,12 @@
 """Appends events to logs: functions of a unit of work, in the append lane, and in the control lane for audit events."""
 
-import asyncio
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
 from aegis_stream.domain.parsing import is_same_submission
-from aegis_stream.ports import Appended
+from aegis_stream.ports import Appended, AppendEnded
 
 from .database import Duplicate, HeadMoved, Unit, Value
 
@@ -22,7 +21,7 @@ Within that, events get the time of the one before. Clocks of machines that shar
 
 @dataclass(slots=True)
 class PendingAppend:
-    """One caller's events, waiting for the next commit; `done` tells where they are once they are durable.
+    """One caller's events, waiting for the next commit; `ended` is told where they are once they are durable.
 
     Not frozen: making a frozen one costs twice as much, for each request.
     """
@@ -30,7 +29,7 @@ class PendingAppend:
     organization_no: OrganizationNo
     events: Seq[NewEvent]
     now: Micros
-    done: "asyncio.Future[Appended]"
+    ended: AppendEnded
 
 
 def append_batch(unit: Unit, appends: Seq[PendingAppend]) -> list[Appended]:

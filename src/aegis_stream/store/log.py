@@ -3,13 +3,13 @@
 import asyncio
 import threading
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from aegis_stream.domain.delivery import Page
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationNo
 from aegis_stream.errors import Unavailable
-from aegis_stream.ports import Appended, EventLabel, LogEntry
+from aegis_stream.ports import Appended, AppendEnded, EventLabel, LogEntry
 
 from .append import PendingAppend, append_batch
 from .database import Database, Lane, Unit
@@ -17,14 +17,19 @@ from .database import Database, Lane, Unit
 RECORD_SEPARATOR = b"\x1e"
 
 
+GATHER_S = 0.002
+"""While several callers append at the same time, a commit begins at most this often, seconds: one transaction for many of them
+costs a fraction of one for each. A caller that is alone never waits."""
+
+
 class _Batch:
     """Appends that go into one transaction: all that wait when it begins."""
 
     __slots__ = ("_appends", "_closed", "_lock")
 
-    def __init__(self) -> None:
+    def __init__(self, first: PendingAppend) -> None:
         self._lock = threading.Lock()  # added to on the event loop, closed on the writer's thread
-        self._appends: list[PendingAppend] = []
+        self._appends = [first]
         self._closed = False
 
     def add(self, one: PendingAppend) -> bool:
@@ -46,28 +51,56 @@ class StoredLog:
     """Port EventLog on the database."""
 
     db: Database
-    _batch: _Batch = field(default_factory=_Batch)
+    _batch: _Batch | None = None
+    _begun_at_s: float = 0.0
+    _crowded: bool = False
 
-    def __post_init__(self) -> None:
-        """Begin without a batch under way."""
-        self._batch.close()
-
-    async def append(self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros) -> Appended:
-        """Append events of one organization; durable when this returns.
+    def append(
+        self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros, ended: AppendEnded
+    ) -> None:
+        """Append events of one organization: see the port. Called on the event loop.
 
         Callers that wait at the same time share one transaction, one sync and one wake-up of the event loop.
-        Raises: Unavailable, and then nothing is stored. After cancellation the events may or may not be stored.
         """
-        one = PendingAppend(organization_no, events, now, asyncio.get_running_loop().create_future())
-        if not self._batch.add(one):
-            batch = self._batch = _Batch()
-            batch.add(one)
-            commit = self.db.submit(lambda unit: append_batch(unit, batch.close()), Lane.APPEND)
-            if commit.done():  # without threads a write is over when it begins
-                _tell(commit, batch)
-            else:
-                commit.add_done_callback(lambda commit: _tell(commit, batch))
-        return await one.done
+        one = PendingAppend(organization_no, events, now, ended)
+        if self._batch is not None and self._batch.add(one):
+            return
+        batch = self._batch = _Batch(one)
+        loop = asyncio.get_running_loop()
+        wait_s = self._begun_at_s + GATHER_S - loop.time() if self._crowded else 0.0
+        if wait_s > 0:
+            loop.call_later(wait_s, self._begin, batch)
+        else:
+            loop.call_soon(
+                self._begin, batch
+            )  # after the other requests that arrived in this turn of the loop
+
+    def _begin(self, batch: _Batch) -> None:
+        self._begun_at_s = asyncio.get_running_loop().time()
+        commit = self.db.submit(lambda unit: append_batch(unit, batch.close()), Lane.APPEND)
+        if commit.done():  # without threads a write is over when it begins
+            self._tell(commit, batch)
+        else:
+            commit.add_done_callback(lambda commit: self._tell(commit, batch))
+
+    def _tell(self, commit: "asyncio.Future[list[Appended]]", batch: _Batch) -> None:
+        """Tell everyone in a batch how its commit ended."""
+        appends = batch.close()
+        self._crowded = len(appends) > 1
+        results: Seq[Appended | Exception]
+        if commit.cancelled():
+            results = [Unavailable("the store is closing", code="store-unwritable")] * len(appends)
+        elif (error := commit.exception()) is not None:
+            failure = error if isinstance(error, Exception) else Unavailable(str(error))
+            results = [failure] * len(appends)
+        else:
+            results = commit.result()
+        for one, result in zip(appends, results, strict=True):
+            try:
+                one.ended(result)
+            except Exception as bug:  # noqa: BLE001 - the others in the batch must be told too
+                context = {"message": "a caller of append failed", "exception": bug}
+                asyncio.get_running_loop().call_exception_handler(context)
 
     async def page(
         self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool
@@ -138,24 +171,6 @@ class StoredLog:
         Where the clock was set back, events before the one returned may have a later time.
         """
         return await self.db.read(lambda unit: last_until(unit, organization_no, at, oldest, head))
-
-
-def _tell(commit: "asyncio.Future[list[Appended]]", batch: _Batch) -> None:
-    """Tell everyone in a batch how its commit ended."""
-    appends = batch.close()
-    error = (
-        commit.exception()
-        if not commit.cancelled()
-        else Unavailable("the store is closing", code="store-unwritable")
-    )
-    if error is not None:
-        for one in appends:
-            if not one.done.done():
-                one.done.set_exception(error)
-        return
-    for one, appended in zip(appends, commit.result(), strict=True):
-        if not one.done.done():
-            one.done.set_result(appended)
 
 
 def sequence_at(unit: Unit, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:

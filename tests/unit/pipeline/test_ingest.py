@@ -10,6 +10,7 @@ from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Appended
 from support.api import make_event
 from support.simulation import SeededRandom
+from support.stores import tell
 
 ORG = OrganizationNo(1)
 ORG_ID = OrganizationId("org_abc")
@@ -26,7 +27,10 @@ class FakeLog:
         self.duplicates: dict[int, int] = {}
         self.conflicts: dict[int, int] = {}
 
-    async def append(self, organization_no, events, now):
+    def append(self, organization_no, events, now, ended):
+        tell(self.appended(events), ended)
+
+    async def appended(self, events):
         await self.free.wait()
         if self.broken:
             raise Unavailable("no")

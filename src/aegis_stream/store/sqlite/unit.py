@@ -14,6 +14,8 @@ from aegis_stream.store.statements import load
 
 ROWS_PER_INSERT = 256
 """Most rows in one INSERT: one step of SQLite, so the interpreter lock is released once for all of them."""
+ROWS_OF_ANY_NUMBER = 64
+"""Up to here any number of rows is one INSERT; more are cut into powers of two. So few statements are compiled, each once."""
 SEQUENCE_BITS = 40
 """Bits of an event's sequence in its position, organization · 2^40 + sequence: room for 10^12 events in each of four million
 organizations, 35 years at 1,000 events a second for one of them."""
@@ -68,8 +70,16 @@ class SqliteUnit:
     @contextlib.contextmanager
     def savepoint(self) -> Iterator[None]:
         """Undo what happens inside if it raises."""
-        with self._raw:
+        # The driver's own context manager names each savepoint anew, so SQLite would compile three statements each time.
+        self._raw.execute("SAVEPOINT part")
+        try:
             yield
+        except BaseException:
+            if self._raw.in_transaction:  # some errors end the whole transaction
+                self._raw.execute("ROLLBACK TO part")
+                self._raw.execute("RELEASE part")
+            raise
+        self._raw.execute("RELEASE part")
 
     def now(self) -> Micros:
         """Return the time of the process's clock: all processes of one file are on one machine."""
@@ -92,8 +102,8 @@ class SqliteUnit:
         at, left = 0, len(values) // width
         try:
             while left:
-                # Sizes are powers of two, so that few statements are compiled, each once.
-                rows = min(ROWS_PER_INSERT, 1 << (left.bit_length() - 1))
+                rows = left if left <= ROWS_OF_ANY_NUMBER else 1 << (left.bit_length() - 1)
+                rows = min(ROWS_PER_INSERT, rows)
                 end = at + rows * width
                 head = (shared[0] + at // width, *shared[1:])
                 self._raw.execute(_repeated(statement, rows), (*head, *values[at:end]))
@@ -102,7 +112,7 @@ class SqliteUnit:
             raise Duplicate from error
 
 
-@functools.lru_cache(64)
+@functools.lru_cache(128)
 def _repeated(statement: str, rows: int) -> str:
     """Return an INSERT for many rows, made from that for one."""
     head, _, group = statement.rpartition("VALUES ")

@@ -201,25 +201,35 @@ class GroupWriter:
             with self._gate:
                 self.connection.execute("BEGIN IMMEDIATE")
                 unit = SqliteUnit(self.connection, self._clock)
+                alone = len(group) == 1
                 for job in group:
-                    if not job.begin():
-                        continue
-                    try:
-                        with self.connection:  # a savepoint: a unit that raises takes only itself back
-                            job.result = job.work(unit)
-                    except apsw.ConstraintError as error:
-                        job.error = error  # a bug of this unit's statements: the others are not to blame
-                    except apsw.Error:
-                        raise
-                    except Exception as error:  # noqa: BLE001 - carried to whoever waits for this unit
-                        job.error = error
-                self.connection.execute("COMMIT")
+                    if job.begin():
+                        self._run_one(job, unit, contextlib.nullcontext() if alone else unit.savepoint())
+                self.connection.execute("ROLLBACK" if alone and group[0].error else "COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live on and the waiting must know
             self._abandon()
             failure = unwritable(error)
             failure.__cause__ = error
             for job in group:
                 job.error = job.error or failure
+
+    @staticmethod
+    def _run_one(job: _Job, unit: SqliteUnit, within: contextlib.AbstractContextManager[None]) -> None:
+        """Run one unit of work; one that raises takes only itself back.
+
+        Args:
+            within: undoes what the unit did when it raises. Where it is alone in its transaction, that is rolled back instead.
+        Raises: apsw.Error when the store is to blame.
+        """
+        try:
+            with within:
+                job.result = job.work(unit)
+        except apsw.ConstraintError as error:
+            job.error = error  # a bug of this unit's statements: the others are not to blame
+        except apsw.Error:
+            raise
+        except Exception as error:  # noqa: BLE001 - carried to whoever waits for this unit
+            job.error = error
 
     def _want_log_copied(self) -> None:
         self._log_is_long = True

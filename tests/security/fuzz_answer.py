@@ -21,7 +21,7 @@ try:
 except ImportError:
     sys.exit("atheris is missing: python -m pip install atheris (Linux on x86-64)")
 
-with atheris.instrument_imports(include=["aegis_stream.sender.wire"]):
+with atheris.instrument_imports(include=["aegis_stream.sender.answer", "aegis_stream.sender.lenient"]):
     from security.reading import FRAGMENTS, check
 
 NEXT_ANSWER, NEXT_PIECE, LONG = 0xFF, 0xFE, 0xFD

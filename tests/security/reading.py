@@ -7,7 +7,7 @@ ends it. What is checked needs no second opinion about what the right answer wou
 import re
 from collections.abc import Callable, Sequence
 
-from aegis_stream.sender.wire import BODY_BYTES_MAX, AnswerReader
+from aegis_stream.sender.answer import BODY_BYTES_MAX, AnswerReader
 
 Pieces = Sequence[bytes]
 FRAGMENTS = [

@@ -9,7 +9,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
-from aegis_stream.sender.wire import AnswerReader
+from aegis_stream.sender.answer import AnswerReader
 from security.reading import FRAGMENTS, check
 from security.receivers import Peer, Skipper, posting, receiving
 

@@ -171,11 +171,8 @@ JUNK = [
 ]
 
 NO_ANSWERS = [
-    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", id="row 30: length and chunks"),
     pytest.param(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nhi", id="row 30: chunks and length"),
     pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nhi", id="row 30: two lengths"),
-    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi", id="row 30: the same length twice"),
-    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi", id="row 30: a list of lengths"),
     pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: -1\r\n\r\nhi", id="row 30: a negative length"),
     pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: +2\r\n\r\nhi", id="row 30: a length with a sign"),
     pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 0x2\r\n\r\nhi", id="row 30: a hexadecimal length"),
@@ -192,7 +189,6 @@ NO_ANSWERS = [
     pytest.param(b"HTTP/1.1 200 OK\r\nA: " + b"b" * 65536 + b"\r\nContent-Length: 0\r\n\r\n", id="row 31: a header over 64 KiB"),
     pytest.param(b"HTTP/1.1 200 " + b"r" * 70_000 + b"\r\nContent-Length: 0\r\n\r\n", id="row 31: a reason over 64 KiB"),
     pytest.param(b"HTTP/1.1 200 OK\r\n" + b"b" * 70_000 + b": a\r\nContent-Length: 0\r\n\r\n", id="row 31: a name over 64 KiB"),
-    pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n", id="row 38: a folded line"),
     pytest.param(b"HTTP/1.1 200 OK\r\nA: b\0c\r\nContent-Length: 0\r\n\r\n", id="row 38: NUL in a header"),
     pytest.param(b"HTTP/1.1 20 OK\r\nContent-Length: 0\r\n\r\n", id="row 37: a status of two digits"),
     pytest.param(b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n", id="row 37: a status of four digits"),
@@ -207,6 +203,26 @@ NO_ANSWERS = [
     pytest.param(b"\r\n" * 5000, id="row 37: empty lines"),
     pytest.param(b"\0" * 5000, id="row 37: zeros"),
 ]  # fmt: skip
+
+
+CLEAR = [
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\n\r\n", id="row 30: length and chunks"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi", id="row 30: the same length twice"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi", id="row 30: a list of lengths"),
+    pytest.param(b"HTTP/1.1 200 OK\r\nA: b\r\n c\r\nContent-Length: 0\r\n\r\n", id="row 38: a folded line"),
+    pytest.param(b"HTTP/1.1 202 Accepted\nContent-Length: 2\n\nhi", id="row 30: lines that end with LF"),
+    pytest.param(b"\r\nHTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nhi", id="row 30: an empty line first"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", CLEAR)
+async def test_a_clear_answer_in_bad_form_counts_and_ends_the_connection(answer):
+    """Rows 30 and 38: an answer that breaks the grammar but is clear counts; the next request uses another connection."""
+    first, _, connection = await try_answer(answer)
+
+    assert isinstance(judge(first, 1), Accepted)
+    assert first.body in (b"hi", b"")
+    assert connection == 2
 
 
 @pytest.mark.parametrize("answer", JUNK)
@@ -605,6 +621,8 @@ def test_uvloop_does_the_same():
     async def run() -> None:
         for one in JUNK:
             await test_what_follows_an_answer_ends_the_connection(*one.values)
+        for one in CLEAR:
+            await test_a_clear_answer_in_bad_form_counts_and_ends_the_connection(*one.values)
         for one in NO_ANSWERS:
             await test_what_is_not_one_clear_answer_is_none(*one.values)
         for one in FLOODS:

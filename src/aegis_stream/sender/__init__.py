@@ -7,7 +7,9 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
     address_limiter.py  connections and requests to one address
     resolve.py   names to addresses, on threads
     dial.py      resolve → ask the guard about every address → connect to one of these addresses
-    wire.py      one exchange at a time over a connection; reads the answer within bounds
+    wire.py      one exchange at a time over a connection
+    answer.py    reads one answer after the other within bounds
+    lenient.py   rewrites heads of answers that are in bad form but clear
     secure.py    TLS between socket and connection
     head.py      the bytes before the body, made once per route
     tls.py       one SSLContext per trust policy; verification cannot be switched off

@@ -1,7 +1,6 @@
-"""The answer reader and the connection, fed by hand: no socket, and an event loop only for futures."""
+"""The connection, fed by hand: no socket, and an event loop only for futures."""
 
 import asyncio
-import itertools
 
 import pytest
 from hypothesis import given
@@ -10,15 +9,8 @@ from hypothesis import strategies as st
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response
 from aegis_stream.sender.address_limiter import AddressLimiter
 from aegis_stream.sender.watch import IDLE
-from aegis_stream.sender.wire import (
-    BODY_BYTES_MAX,
-    FRAMING_BYTES_MAX,
-    HEAD_BYTES_MAX,
-    HEADER_LINES_MAX,
-    INTERIM_MAX,
-    AnswerReader,
-    Connection,
-)
+from aegis_stream.sender.wire import Connection
+from security.reading import FRAGMENTS
 
 OK = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\nhi"
 
@@ -83,182 +75,6 @@ def send(connection: Connection, body: bytes = b"{}") -> "asyncio.Future[Answer 
     return future
 
 
-def read(*pieces: bytes) -> AnswerReader:
-    """Feed pieces to a new reader until the answer is over."""
-    reader = AnswerReader()
-    for piece in pieces:
-        if reader.feed(piece):
-            break
-    return reader
-
-
-def summary(reader: AnswerReader) -> tuple:
-    """Return all that a reader has learnt."""
-    return (
-        reader.over,
-        reader.rejection,
-        reader.keep,
-        reader.status,
-        reader.body,
-        reader.retry_after,
-        reader.location,
-    )
-
-
-def test_whole_answer_is_read_and_the_connection_kept():
-    """An answer with a length is complete at its last byte, and the connection can be reused."""
-    reader = read(OK)
-
-    assert summary(reader) == (True, None, True, 202, b"hi", None, None)
-
-
-def test_reader_serves_one_answer_after_the_other():
-    """No attribute of an answer carries over to the next one."""
-    reader = read(b"HTTP/1.1 429 Slow\r\nRetry-After: 7\r\nContent-Length: 1\r\n\r\nx")
-    assert (reader.status, reader.retry_after) == (429, "7")
-
-    reader.begin()
-
-    assert reader.feed(OK)
-    assert summary(reader) == (True, None, True, 202, b"hi", None, None)
-
-
-VALID = [
-    OK,
-    b"HTTP/1.1 204 No Content\r\n\r\n",
-    b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Hints\r\nLink: x\r\n\r\n" + OK,
-    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3;e=1\r\nabc\r\n2\r\nde\r\n0\r\nTrailer: x\r\n\r\n",
-    b"HTTP/1.1 503 Later\r\nretry-AFTER: 120\r\nContent-Length: 4\r\nConnection: close\r\n\r\nbusy",
-    b"HTTP/1.1 302 Found\r\nLocation: https://else.example/x?y\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 999 \r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 200 " + b"r" * 100 + b"\r\nContent-Length: 0\r\n\r\n",
-    b"HTTP/1.1 200 OK\r\nContent-Length: 20000\r\n\r\n" + b"b" * 20000,
-]
-
-
-@given(st.sampled_from(VALID), st.lists(st.integers(0, 400), max_size=12))
-def test_splits_do_not_matter(answer, cuts):
-    """An answer is read alike however the network splits it."""
-    whole = summary(read(answer))
-
-    edges = [0, *sorted(min(cut, len(answer)) for cut in cuts), len(answer)]
-    pieces = [answer[a:b] for a, b in itertools.pairwise(edges) if a < b]
-
-    assert summary(read(*pieces)) == whole
-    assert whole[0]
-
-
-@given(st.lists(st.binary(min_size=1, max_size=200), max_size=10))
-def test_arbitrary_bytes_never_raise(pieces):
-    """No bytes make the reader raise, and it has a result at the end of the stream."""
-    reader = read(*pieces)
-    reader.end()
-
-    assert reader.rejection is None or (reader.over and not reader.keep)
-
-
-FRAGMENTS = [
-    b"HTTP/1.1 200 OK\r\n",
-    b"HTTP/1.1 100 \r\n\r\n",
-    b"HTTP/1.0 099 \r\n",
-    b"HTTP/1.1 101 S\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n",
-    b"Content-Length: 3\r\n",
-    b"Content-Length: -1\r\n",
-    b"Transfer-Encoding: chunked\r\n",
-    b"Transfer-Encoding: gzip\r\n",
-    b"Connection: close\r\n",
-    b"Location: http://[\r\n",
-    b"\r\n",
-    b"\n",
-    b"abc",
-    b"3\r\n",
-    b"0\r\n\r\n",
-    b"ffffffffffffffffff\r\n",
-    b" fold\r\n",
-    b"\x00",
-]
-
-
-@given(st.lists(st.sampled_from(FRAGMENTS), min_size=1, max_size=12), st.integers(1, 9))
-def test_shuffled_grammar_never_raises(fragments, size):
-    """Nearly valid answers in any order and any pieces never raise and never keep a connection that must be closed."""
-    data = b"".join(fragments)
-    reader = read(*(data[i : i + size] for i in range(0, len(data), size)))
-    reader.end()
-
-    assert not (reader.keep and reader.rejection)
-    assert not reader.keep or reader.status >= 200
-
-
-@pytest.mark.parametrize(
-    "answer",
-    [
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 2\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Length: 3\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nContent-Length: -2\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2, 2\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 99999999999999999999999\r\n\r\nhi",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
-        b"HTTP/1.1 200 OK\r\nX: a\r\n folded\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 OK\nContent-Length: 0\n\n",
-        b"HTTP/1.1 099 Low\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 1234 High\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/2.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-        b"RTSP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n",
-        b"SSH-2.0-OpenSSH_9\r\n",
-        b"\x15\x03\x01\x00\x02\x02\x46",
-        b"HTTP/1.1 100 Continue\r\n\r\n" * (INTERIM_MAX + 1),
-        b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * (HEADER_LINES_MAX + 1) + b"\r\n",
-        b"HTTP/1.1 200 OK\r\nX: " + b"y" * HEAD_BYTES_MAX + b"\r\nContent-Length: 0\r\n\r\n",
-        b"HTTP/1.1 200 " + b"r" * HEAD_BYTES_MAX + b"\r\nContent-Length: 0\r\n\r\n",
-    ],
-)
-@pytest.mark.parametrize("size", [1 << 20, 997])
-def test_ambiguous_or_endless_answers_are_refused(answer, size):
-    """An ambiguous or endless answer is rejected."""
-    reader = read(*(answer[i : i + size] for i in range(0, len(answer), size)))
-
-    assert reader.over
-    assert reader.rejection
-    assert not reader.keep
-
-
-@pytest.mark.parametrize(
-    "junk",
-    [OK, b"x", b"H", b"HTTP/1.1 500 Evil\r\nContent-Length: 0\r\n\r\n", b"\x00", b"HTTP/1.1 100 C\r\n\r\n"],
-)
-@pytest.mark.parametrize(
-    "answer",
-    [OK, b"HTTP/1.1 204 No\r\nContent-Length: 5\r\n\r\n", b"HTTP/1.1 304 Not\r\nContent-Length: 5\r\n\r\n"],
-)
-def test_bytes_after_the_answer_spend_the_connection(answer, junk):
-    """An answer with bytes after it counts, but its connection is not reused."""
-    expected = read(answer)
-
-    reader = read(answer + junk)
-
-    assert (reader.status, reader.body, reader.rejection) == (expected.status, expected.body, None)
-    assert expected.keep
-    assert not reader.keep
-
-
-def test_body_is_cut_at_the_limit():
-    """A body of exactly 16 KiB is complete; a longer one is truncated and its connection is not reused."""
-    head = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n"
-
-    exact = read(head % BODY_BYTES_MAX + b"x" * BODY_BYTES_MAX)
-    longer = read(head % (BODY_BYTES_MAX + 1), b"x" * BODY_BYTES_MAX, b"y")
-
-    assert (len(exact.body), exact.keep) == (BODY_BYTES_MAX, True)
-    assert (longer.body, longer.over, longer.keep, longer.rejection) == (
-        b"x" * BODY_BYTES_MAX,
-        True,
-        False,
-        None,
-    )
-
-
 @pytest.mark.parametrize("limit", [0, 1, 100, 192 * 1024])
 async def test_each_connection_has_a_limit_of_its_own(limit):
     """A body up to the connection's limit is complete; a longer one is truncated and the connection is not reused."""
@@ -283,40 +99,6 @@ async def test_a_limit_holds_for_every_answer_of_a_connection():
         assert len((await answer).body) == size
 
     assert not connection.dead
-
-
-@pytest.mark.parametrize("limit", [1, BODY_BYTES_MAX, 192 * 1024])
-def test_endless_chunk_extension_ends(limit):
-    """Framing without a body is bounded too, beside whatever may be read of the body; the status counts."""
-    reader = AnswerReader(limit)
-    reader.feed(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1;x=")
-
-    fed = 0
-    while not reader.feed(b"z" * 4096):
-        fed += 4096
-        assert fed <= limit + FRAMING_BYTES_MAX
-
-    assert (reader.status, reader.rejection, reader.keep) == (200, None, False)
-
-
-@pytest.mark.parametrize(
-    ("answer", "whole"),
-    [
-        (b"HTTP/1.1 200 OK\r\n\r\nabc", True),
-        (b"HTTP/1.0 200 OK\r\n\r\n", True),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip\r\n\r\nabc", True),
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nabc", False),
-        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabc", False),
-        (b"HTTP/1.1 200 OK\r\nConte", False),
-        (b"HTTP/1.1 100 Continue\r\n\r\n", False),
-    ],
-)
-def test_end_of_stream(answer, whole):
-    """The end of the stream ends an answer without a length, and truncates every other."""
-    reader = read(answer)
-
-    assert reader.end() is whole
-    assert not reader.keep
 
 
 async def test_one_write_per_request():
@@ -415,6 +197,57 @@ async def test_reused_connection_closed_without_a_byte_asks_for_another():
 
     assert await second is None
     assert connection.dead
+
+
+STRAY = [
+    b"no",
+    b"\x00",
+    b"0\r\n\r\n",
+    b"\r\n" * 100,
+    b"\r\nno",
+    b"noHTTP/1.1 202 Accepted\r\nContent-Length: 0\r\n\r\n",
+]
+
+
+@pytest.mark.parametrize("stray", STRAY)
+async def test_bytes_of_no_answer_on_a_reused_connection_ask_for_another(stray):
+    """If bytes that begin no answer arrive on a reused connection, the request may be tried on a new one."""
+    connection, transport, owner = make_connection()
+    first = send(connection)
+    connection.data_received(OK)
+    await first
+    answered = send(connection)
+
+    connection.data_received(stray)
+
+    assert await answered is None
+    assert transport.aborted
+    assert owner.gone_count == 1
+
+
+@pytest.mark.parametrize("stray", STRAY)
+async def test_bytes_of_no_answer_on_a_fresh_connection_are_a_fault(stray):
+    """If bytes that begin no answer arrive on a fresh connection, the peer does not speak HTTP/1.1."""
+    connection, _, _ = make_connection()
+    answered = send(connection)
+
+    connection.data_received(stray)
+
+    assert (await answered).kind is FaultKind.PROTOCOL
+
+
+async def test_a_line_break_before_the_close_is_no_byte_of_an_answer():
+    """If a peer sends only a stray line break and closes a reused connection, the request may be tried on a new one."""
+    connection, _, _ = make_connection()
+    first = send(connection)
+    connection.data_received(OK)
+    await first
+    answered = send(connection)
+
+    connection.data_received(b"\r\n")
+    connection.connection_lost(None)
+
+    assert await answered is None
 
 
 async def test_fresh_connection_closed_without_a_byte_is_a_fault():

@@ -117,6 +117,12 @@ class Unavailable(AegisError):
         self.retry_after_s = retry_after_s
 
 
+class StoreReplaced(Unavailable):
+    """The files of the store were removed or replaced while it was open; nothing is stored until they are back."""
+
+    code = "store-replaced"
+
+
 class Misconfigured(AegisError):
     """The service cannot start with this configuration; the message names the setting and what to do."""
 

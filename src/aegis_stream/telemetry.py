@@ -19,6 +19,7 @@ LOG_EVENTS: dict[str, str] = {
     "service.operator_key_made": "First start: the operator key was generated. It is shown once on a terminal, or written to operator.key.",
     "service.failed": "A request met a bug; the line has the error's kind and place.",
     "store.migrated": "The schema was migrated to this version.",
+    "store.replaced": "The database files were removed or replaced while the service runs: nothing is stored or delivered until they are back, or the service is restarted.",
     "store.worker_removed": "A worker was found dead; its destinations are free.",
     "supervisor.start_failed": "A child process could not be started, for want of descriptors, memory or processes; it is tried again.",
     "supervisor.worker_started": "A worker process was started.",

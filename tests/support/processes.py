@@ -27,6 +27,7 @@ import httpx
 from support.service import (
     Organization,
     RunningService,
+    children,
     running_service,
     service_environment,
     stop,
@@ -39,13 +40,6 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
-
-
-def children(pid: int) -> list[int]:
-    """Return the running children of a process."""
-    with suppress(OSError):
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    return []
 
 
 def runs(pid: int, command: str) -> bool:

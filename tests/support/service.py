@@ -15,11 +15,13 @@ import sys
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
+
+from support.files import file_faults
 
 OPERATOR_KEY = "aegis_op_" + "t" * 43
 START_S = 30.0
@@ -56,9 +58,19 @@ class RunningService:
 
 @contextmanager
 def running_service(
-    tmp_path: Path, *, port: int = 0, workers: int = 1, api_processes: int = 1, **environment: str
+    tmp_path: Path,
+    *,
+    port: int = 0,
+    workers: int = 1,
+    api_processes: int = 1,
+    files_stay: bool = True,
+    **environment: str,
 ) -> Iterator[RunningService]:
-    """Start `aegis serve` with its data in `tmp_path`/data; further arguments are AEGIS_… variables."""
+    """Start `aegis serve` with its data in `tmp_path`/data; further arguments are AEGIS_… variables.
+
+    At the end of the block, a service that still runs must hold its locks, and have open what its paths name.
+    `files_stay=False` is for tests that take its files away.
+    """
     variables = service_environment(tmp_path, **environment)
     log = tmp_path / "service.log"
     command = [sys.executable, "-m", "aegis_stream", "serve", "--port", str(port), "--workers", str(workers)]
@@ -69,6 +81,9 @@ def running_service(
         )
     try:
         yield RunningService(_printed_url(process, log), variables, process, log)
+        if files_stay and process.poll() is None:
+            database = Path(variables["AEGIS_DATA_DIR"]) / "aegis.db"
+            assert file_faults([process.pid, *children(process.pid)], database) == []
     finally:
         stop(process)
 
@@ -105,6 +120,13 @@ def stop(process: subprocess.Popen) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
     process.wait()
+
+
+def children(pid: int) -> list[int]:
+    """Return the running children of a process."""
+    with suppress(OSError):
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return []
 
 
 def _printed_url(process: subprocess.Popen[bytes], log: Path) -> str:

@@ -54,6 +54,7 @@ def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iter
 
     from . import checks  # noqa: PLC0415
     from .checks_egress import check_trust  # noqa: PLC0415
+    from .checks_running import check_running  # noqa: PLC0415
 
     try:
         settings, path = read_settings(context, config)
@@ -68,6 +69,7 @@ def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iter
     yield from checks.check_settings(settings, path)
     yield from check_trust(settings)
     folder, location = settings.store.data_dir, database_location(settings)
+    yield from check_running(folder, location.path)
     if not folder.is_dir():
         yield checks.Finding(
             "files", "note", f"{folder} does not exist yet", "nothing: the first start creates it"

@@ -6,6 +6,7 @@ stops before the store lets another worker take over: it starts no attempts whil
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -65,6 +66,10 @@ class Leases:
             except Unavailable as error:
                 self.telemetry.warning("worker.store_unavailable", reason=error.message)
             after()
+
+    def suspend(self) -> None:
+        """Start no attempts until a renewal succeeds."""
+        self.term.until_s = -math.inf
 
     async def claim(self) -> None:
         """Take over free destinations, let go of those that are not ours any more. Raises: Unavailable."""

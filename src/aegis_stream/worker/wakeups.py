@@ -1,11 +1,10 @@
 """What tells a worker that there is something to do: wake-ups of other processes, and a look at the store now and then."""
 
 import asyncio
-import contextlib
 from dataclasses import dataclass, field
 
 from aegis_stream.domain.ids import OrganizationNo, WorkerId
-from aegis_stream.errors import Unavailable
+from aegis_stream.errors import StoreReplaced, Unavailable
 from aegis_stream.ports import Directory, EventLog, Ledger
 from aegis_stream.telemetry import Log
 
@@ -36,6 +35,7 @@ class Wakeups:
     _changes: asyncio.Event = field(default_factory=asyncio.Event)
     _revision: int = 0  # of the directory, up to which changes are known
     _workers: list[WorkerId] = field(default_factory=list)
+    _replaced: bool = False  # the files of the store are gone, and that is logged
 
     def __post_init__(self) -> None:
         self._changes.set()
@@ -51,11 +51,16 @@ class Wakeups:
         """Look at the store again and again: a wake-up may have been lost."""
         seen = -1
         while True:
-            with contextlib.suppress(Unavailable):
+            try:
                 changed = self.log.changed()
                 if changed != seen:
                     await self._look()
                     seen = changed  # only now: a look that failed is repeated
+                self._replaced = False
+            except StoreReplaced as error:
+                self._suspend(error)
+            except Unavailable:
+                pass  # the next look comes soon
             await asyncio.sleep(self.look_s)
 
     async def follow_changes(self) -> None:
@@ -77,6 +82,13 @@ class Wakeups:
                 self.loader.load(no, changed=True)
             if changes:
                 self._changes.set()
+
+    def _suspend(self, error: StoreReplaced) -> None:
+        """Stop attempts when the files of the store are gone: what is delivered now could never be settled."""
+        if not self._replaced:
+            self.telemetry.error("store.replaced", reason=error.message)
+        self._replaced = True
+        self.leases.suspend()
 
     async def _look(self) -> None:
         workers = await self.ledger.workers()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from aegis_stream.errors import Misconfigured
+from aegis_stream.errors import StoreReplaced
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from support.clock import SteadyClock
 
@@ -91,7 +91,7 @@ def test_a_database_that_was_removed_is_not_made_anew(db):
     """A file removed under the running service is an error at the next connection, never a fresh, empty database."""
     db.path.unlink()
 
-    with pytest.raises(Misconfigured, match="cannot open the database"):
+    with pytest.raises(StoreReplaced, match=r"aegis\.db was removed"):
         db._connect(256)
 
     assert not db.path.exists()

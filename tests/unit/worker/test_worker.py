@@ -8,7 +8,7 @@ from aegis_stream.delivery.agenda import Agenda
 from aegis_stream.delivery.health import HealthTracker
 from aegis_stream.delivery.read_ahead import ReadAhead
 from aegis_stream.delivery.sources import LiveSource
-from aegis_stream.errors import Unavailable
+from aegis_stream.errors import StoreReplaced, Unavailable
 from aegis_stream.worker.loader import BUG_PAUSE_S, READ_RETRY_FIRST_S, READ_RETRY_LONGEST_S
 from support.said import Said
 from support.simulation import Simulation
@@ -92,6 +92,36 @@ def test_a_look_that_failed_is_repeated(sim):
     sim.advance(2)
 
     assert (before, sim.progress().delivered) == (0, 3)
+
+
+def test_no_attempt_starts_while_the_files_of_the_store_are_gone(sim):
+    """Within a look of the loss the worker stops sending, and says so once; when the files are back it goes on by itself."""
+    gone = []
+    sim.log = Failing(sim.log, "no method", left=0)
+
+    def changed() -> int:
+        if gone:
+            raise StoreReplaced("the database was removed")
+        return 7
+
+    sim.log.changed = changed
+    one = sim.start()
+    sim.append(1)
+    sim.advance(1)
+    gone.append(True)
+    sim.advance(0.3)
+    one.ledger.freeze()
+    late = sim.append(3)
+    sim.advance(5)
+    meanwhile = [name for name in late if sim.receiver.accepted[name]]
+
+    gone.clear()
+    one.ledger.thaw()
+    sim.advance(20)
+
+    assert meanwhile == []
+    assert len(sim.telemetry.named("store.replaced")) == 1
+    assert sim.progress().delivered == 4
 
 
 def test_no_attempt_starts_when_the_lease_could_be_over(sim):

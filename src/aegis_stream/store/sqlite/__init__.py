@@ -3,6 +3,7 @@
 database.py    a SQLite file: reads on snapshots; the writer's door
 writer.py      one thread that commits what waits together
 unit.py        what a unit of work may do on one connection
+files.py       notices when the files are removed or replaced
 gate.py        one process at a time begins a write
 connect.py     opens connections; refuses what SQLite cannot be trusted on
 schema.py      migrations, one numbered file a step

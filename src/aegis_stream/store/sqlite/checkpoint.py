@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import apsw
 
-from aegis_stream.errors import Misconfigured
+from aegis_stream.errors import Misconfigured, Unavailable
 
 WAL_PAGES_MAX = 8000
 """Pages in the write-ahead log at which copying begins (32 MB)."""
@@ -57,7 +57,7 @@ class Checkpointer:
         connection: apsw.Connection | None = None
         while self._wanted.wait() and not self._closed.is_set():
             # A full disk, no free descriptor, another process that copies: commits continue, and the next one asks again.
-            with contextlib.suppress(apsw.Error, Misconfigured):
+            with contextlib.suppress(apsw.Error, Misconfigured, Unavailable):
                 connection = connection or self._connect()
                 copy(connection)
                 self._finish()

@@ -16,6 +16,7 @@ from aegis_stream.store.database import Lane, Unit
 
 from . import schema
 from .connect import connect, create_private, refuse_unsuitable
+from .files import DatabaseFiles
 from .gate import WriteGate
 from .unit import SqliteUnit
 from .writer import GroupWriter
@@ -48,8 +49,9 @@ class SqliteDatabase:
         self._threads = threads
         refuse_unsuitable(path)
         create_private(path)
+        self._files = DatabaseFiles(path)
         self._gate = WriteGate(path.with_name(path.name + ".lock"))
-        self._writer = GroupWriter(self._connect, self._gate, clock, threads=threads)
+        self._writer = GroupWriter(self._connect, self._gate, self._files, clock, threads=threads)
         self._readers = ThreadPoolExecutor(READERS, "store-read") if threads else None
         self._reader_local = threading.local()
         self._all_readers: list[apsw.Connection] = []
@@ -75,6 +77,7 @@ class SqliteDatabase:
 
     def read_now(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on a snapshot, in the caller's thread: see the protocol."""
+        self._files.check()
         with _readable():
             return work(SqliteUnit(self._reader(), self._clock))
 
@@ -84,6 +87,7 @@ class SqliteDatabase:
 
     def changed(self) -> int:
         """Return a number that differs after another process has committed: see the protocol."""
+        self._files.check()
         with _readable():
             return int(self._reader().pragma("data_version") or 0)
 
@@ -97,6 +101,7 @@ class SqliteDatabase:
         self._gate.close()
 
     def _connect(self, cache_kib: int) -> apsw.Connection:
+        self._files.check(at_once=True)  # a file that took the place of ours must not be opened beside it
         return connect(self.path, cache_kib, 0 if self._threads else AUTOCHECKPOINT_PAGES)
 
     def _reader(self) -> apsw.Connection:

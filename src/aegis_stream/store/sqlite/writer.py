@@ -20,6 +20,7 @@ from aegis_stream.store.database import Lane, Unit
 
 from .checkpoint import Checkpointer, copy
 from .connect import unwritable
+from .files import DatabaseFiles
 from .gate import WriteGate
 from .unit import SqliteUnit
 
@@ -94,14 +95,22 @@ class GroupWriter:
     Args:
         connect: opens a connection with a page cache of so many KiB.
         gate: passed before each transaction.
+        files: nothing is written once they were removed or replaced.
         threads: False runs everything at once in the caller's thread, so that a simulated event loop stays in step.
     """
 
     def __init__(
-        self, connect: Callable[[int], apsw.Connection], gate: WriteGate, clock: Clock, *, threads: bool
+        self,
+        connect: Callable[[int], apsw.Connection],
+        gate: WriteGate,
+        files: DatabaseFiles,
+        clock: Clock,
+        *,
+        threads: bool,
     ) -> None:
         self._connect = connect
         self._gate = gate
+        self._files = files
         self._clock = clock
         self._threads = threads
         self.connection = connect(CACHE_KIB)
@@ -133,6 +142,7 @@ class GroupWriter:
     def write_now(self, work: Callable[[Unit], T]) -> T:
         """Run a unit of work of the control lane in the caller's thread. Raises: what `work` raised, or Unavailable."""
         with self._gate:
+            self._files.check()
             try:
                 self.connection.execute("BEGIN IMMEDIATE")
                 result = work(SqliteUnit(self.connection, self._clock))
@@ -199,6 +209,7 @@ class GroupWriter:
     def _commit(self, group: list[_Job]) -> None:
         try:
             with self._gate:
+                self._files.check()
                 self.connection.execute("BEGIN IMMEDIATE")
                 unit = SqliteUnit(self.connection, self._clock)
                 alone = len(group) == 1
@@ -207,9 +218,10 @@ class GroupWriter:
                         self._run_one(job, unit, contextlib.nullcontext() if alone else unit.savepoint())
                 self.connection.execute("ROLLBACK" if alone and group[0].error else "COMMIT")
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread must live on and the waiting must know
-            self._abandon()
-            failure = unwritable(error)
-            failure.__cause__ = error
+            failure = error if isinstance(error, Unavailable) else unwritable(error)
+            if failure is not error:
+                self._abandon()
+                failure.__cause__ = error
             for job in group:
                 job.error = job.error or failure
 
@@ -245,7 +257,7 @@ class GroupWriter:
         with contextlib.suppress(apsw.Error):
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
-        with contextlib.suppress(apsw.Error, Misconfigured):
+        with contextlib.suppress(apsw.Error, Misconfigured, Unavailable):
             fresh = self._connect(CACHE_KIB)
             self.connection.close()
             self.connection = fresh

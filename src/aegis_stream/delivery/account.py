@@ -58,6 +58,11 @@ class Account:
         return self.claimed.lease
 
     @property
+    def can_wait(self) -> bool:
+        """True when little is lost by settling later: a few first attempts that succeeded."""
+        return self.findings.are_few and not self.recovery.under_way
+
+    @property
     def died(self) -> int:
         """Dead letters, those included that are not stored yet."""
         return self.dead_letters + len(self.findings.dead)

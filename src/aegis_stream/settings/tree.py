@@ -72,7 +72,8 @@ class DeliverySettings:
     lease_seconds: Annotated[float, Number("AEGIS_LEASE_SECONDS", 0.5, 3600)] = 30.0
     """How long a silent worker keeps its destinations; at least 5 seconds longer than request_timeout_seconds."""
     settle_interval_ms: Annotated[float, Number("AEGIS_SETTLE_INTERVAL_MS", 0, 1000)] = 25.0
-    """Shortest time between two settlements of a worker: longer means fewer syncs, and more repeats after a crash."""
+    """Shortest time between two settlements of a worker: longer means fewer syncs, and more repeats after a crash. A few successes
+    wait up to 200 ms for others."""
 
 
 @dataclass(frozen=True, slots=True)

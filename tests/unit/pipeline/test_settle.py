@@ -12,7 +12,15 @@ from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, S
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
 from aegis_stream.errors import Unavailable
-from aegis_stream.pipeline.settle import RUN_LENGTH_MAX, Findings, Settler, Watermark, merge_runs
+from aegis_stream.pipeline.settle import (
+    FEW_EVENTS,
+    RUN_LENGTH_MAX,
+    Findings,
+    Settler,
+    Watermark,
+    merge_runs,
+)
+from support.simulation import VirtualLoop
 
 NOW = Micros(1_000_000)
 DOWN = Failure(FailureScope.DESTINATION, "answered 500", 500)
@@ -166,6 +174,8 @@ class FakeLedger:
 class FakeForwarder:
     """Finds something out whenever it is asked, until `quiet`."""
 
+    can_wait = False
+
     def __init__(self, number: int) -> None:
         self.lease = Lease(DestinationNo(number), 1)
         self.cursor = 0
@@ -285,6 +295,77 @@ async def test_what_is_found_meanwhile_goes_with_the_next(settler, ledger):
         await running
 
     assert [call[0].cursor for call in ledger.calls] == [1, 2]
+
+
+def settled_at(can_wait, marks_s: list[float]) -> list[float]:
+    """Return when a settler with an interval of 25 ms stores what one destination has at these times, in seconds."""
+    ledger, forwarder, loop = FakeLedger(), FakeForwarder(1), VirtualLoop()
+    times: list[float] = []
+
+    async def work():
+        settler = Settler(ledger, WorkerId("wrk_1"), 0.025, [].extend)
+        forwarder.settled = lambda *_: times.append(loop.time() - began_s)
+        running, began_s = asyncio.ensure_future(settler.run()), loop.time()
+        for at_s in marks_s:
+            await asyncio.sleep(began_s + at_s - loop.time())
+            forwarder.can_wait = can_wait(at_s)
+            settler.mark(forwarder)
+        await asyncio.sleep(1)
+        settler.halt()
+        await running
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(work())
+    return times
+
+
+def test_a_few_successes_wait_for_others():
+    """The first outcome after a pause is stored at once; the few that follow wait until 200 ms later, and go together."""
+    assert settled_at(lambda _: True, [0.001, 0.011, 0.1, 0.19]) == pytest.approx([0.001, 0.201])
+
+
+def test_much_or_a_failure_waits_for_the_interval_alone():
+    """What costs more to repeat, or changes what is sent, is stored at the next interval, also while a few successes wait."""
+    assert settled_at(lambda _: False, [0.001, 0.011, 0.04]) == pytest.approx([0.001, 0.026, 0.051])
+    assert settled_at(lambda at_s: at_s < 0.1, [0.001, 0.011, 0.11]) == pytest.approx([0.001, 0.126])
+
+
+def test_a_halt_ends_the_wait_for_others():
+    """A worker that is asked to stop does not wait for others before its last settlement."""
+    loop = VirtualLoop()
+
+    async def work() -> float:
+        settler, forwarder = Settler(FakeLedger(), WorkerId("wrk_1"), 0.025, [].extend), FakeForwarder(1)
+        forwarder.can_wait = True
+        running = asyncio.ensure_future(settler.run())
+        settler.mark(forwarder)
+        await asyncio.sleep(0.03)
+        began_s = loop.time()
+        settler.halt()
+        await running
+        return loop.time() - began_s
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        assert runner.run(work()) <= 0.025
+
+
+@pytest.mark.parametrize(
+    ("found", "few"),
+    [
+        (lambda findings: findings.note_delivered(1, FEW_EVENTS, 202, 1), True),
+        (lambda findings: findings.note_delivered(1, FEW_EVENTS + 1, 202, 1), False),
+        (lambda findings: [findings.note_delivered(n, n, 202, 1) for n in range(FEW_EVENTS + 1)], False),
+        (lambda findings: findings.note(1, 1, Retry(NOW, DOWN), 1, NOW), False),
+        (lambda findings: findings.note(1, 3, Dead(DOWN), 1, NOW), False),
+        (lambda findings: findings.note(1, 2, Delivered(202), 1, NOW), False),
+    ],
+)
+def test_few_are_at_most_so_many_events_that_succeeded_at_once(found, few):
+    """Events are counted, not requests; a retry, a dead letter or an event that leaves the retries is not put off."""
+    findings = Findings()
+    found(findings)
+
+    assert findings.are_few == few
 
 
 async def test_halt_ends_a_settler_with_nothing_to_do(settler):

@@ -74,6 +74,12 @@ class EventLog(Protocol):
         """Read the events first … last, as many as bytes_max allows but at least one; raises Unavailable."""
         ...
 
+    def peek(
+        self, organization_no: OrganizationNo, first: int, last: int, *, bytes_max: int, labels: bool
+    ) -> Page | None:
+        """Read a few events that were appended just now, at once; None where that would wait, or is more than bytes_max."""
+        ...
+
     async def heads(self) -> dict[OrganizationNo, int]:
         """Return the newest sequence of every organization that has events; raises Unavailable."""
         ...

@@ -125,3 +125,17 @@ async def test_changed_tells_of_other_processes(backend, store, org):
 
     assert quiet == before
     assert store.log.changed() != before
+
+
+async def test_a_page_read_at_once_is_the_same(store, org):
+    """What is read at once, where the database can, is what would be read otherwise; nothing beyond the head or in a hole."""
+    await store.log.append(org, events(1, 10), T0)
+    (gone,) = await store.db.read(lambda db: raw(db).row("SELECT position FROM events WHERE event_id = 'e8'"))
+    await store.db.write(lambda db: raw(db).run("DELETE FROM events WHERE position = ?", (gone,)))
+
+    for first, last in ((1, 1), (1, 5), (4, 7), (6, 10)):
+        peeked = store.log.peek(org, first, last, bytes_max=1 << 16, labels=True)
+        assert peeked in (None, await store.log.page(org, first, last, bytes_max=1 << 16, labels=True))
+    assert store.log.peek(org, 8, 8, bytes_max=1 << 16, labels=False) is None
+    assert store.log.peek(org, 8, 10, bytes_max=1 << 16, labels=False) is None
+    assert store.log.peek(org, 11, 12, bytes_max=1 << 16, labels=False) is None

@@ -206,8 +206,9 @@ class Forwarder:
         work = agenda.next(share_left=share_left, new_allowed=new_allowed)
         if work is None and not new_allowed and agenda.live.at_hand:
             self.learning.say_full()
-        if work is None or agenda.live.wants_page:
-            self.reading.begin(now_s)
+        while (work is None or agenda.live.wants_page) and self.reading.begin(now_s) and work is None:
+            # A page was read at once; the filter may leave out all of it.
+            work = agenda.next(share_left=share_left, new_allowed=new_allowed)
         if work is None:
             account.mark_if_moved()
         return work

@@ -6,6 +6,7 @@ from aegis_stream.errors import Unavailable
 
 from .agenda import Agenda
 from .forwarding import Forwarding, Serving
+from .pages import PEEK_EVENTS_MAX
 
 STORE_RETRY_S = 1.0
 """Pause before a page that could not be read is tried again, seconds."""
@@ -52,19 +53,25 @@ class ReadAhead:
         """When events that wait for company have waited long enough; None when none waits."""
         return self._since_s + self.wait_s if self._since_s is not None else None
 
-    def begin(self, now_s: float) -> None:
-        """Begin to read if something is wanted."""
+    def begin(self, now_s: float) -> bool:
+        """Begin to read if something is wanted; True if it has been read already."""
         if self.busy:
-            return
+            return False
         agenda = self._agenda
-        live = agenda.live.wants_page and not self._waits_for_company(now_s)
+        source = agenda.live
+        live, peeked = source.wants_page and not self._waits_for_company(now_s), False
+        if live and source.unread <= PEEK_EVENTS_MAX:
+            # So few are read at once, and only when nothing is left to send: until then more may come.
+            peeked = not source.at_hand and source.peek()
+            live = not (peeked or source.at_hand)
         if (
             live
             or agenda.retries.wants_rows(self._shared.clock.now())
-            or any(one.wants_page for one in agenda.replays)
+            or (agenda.replays and any(one.wants_page for one in agenda.replays))
         ):
             self.busy = True
             self._shared.outbound.spawn(self._read(live=live))
+        return peeked
 
     def _waits_for_company(self, now_s: float) -> bool:
         """Tell whether a few fresh events wait for more, so that they travel together."""

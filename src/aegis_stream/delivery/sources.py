@@ -96,6 +96,15 @@ class RangeSource:
         finally:
             self._reading = False
 
+    def peek(self) -> bool:
+        """Read what was appended a moment ago, at once; False where it must be read by `refill`."""
+        labels = not self.filter.wants_all
+        page = self.pages.peek(self.organization_no, self._read_through + 1, self.last, labels=labels)
+        if page is None:
+            return False
+        self._reserve.append(self._within(page))
+        return True
+
     def _within(self, page: Page) -> Page:
         """Cut a page off at `last`: a shared page may have been read for a destination that wants more."""
         count = self.last - page.first + 1

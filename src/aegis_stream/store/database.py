@@ -129,6 +129,13 @@ class Database(Protocol):
         """Run `work` on a snapshot, in a program without an event loop. Raises: as `read` does."""
         ...
 
+    def peek(self, work: Callable[[Unit], T]) -> T | None:
+        """Run `work` on a snapshot at once, on the event loop: for a few rows that were written just now, or are read often.
+
+        Returns: what `work` returned; None where that would wait, or failed, so that the caller reads in the usual way.
+        """
+        ...
+
     def write_now(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in the control lane, in a program without an event loop. Raises: as `write` does."""
         ...

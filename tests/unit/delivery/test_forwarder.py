@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from aegis_stream.delivery.pages import PEEK_EVENTS_MAX, SharedPages
 from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.errors import Invalid
@@ -295,3 +296,33 @@ def test_a_replay_that_has_ended_does_not_begin_again(make):
     assert before.replays
     assert sum(sim.receiver.accepted.values()) == 60
     assert {one for one, count in sim.receiver.accepted.items() if count == 2} == set(ids[10:20])
+
+
+def test_a_filter_that_leaves_out_whole_pages_read_at_once_stops_nothing(make):
+    """Large events that the filter leaves out fill several pages; the one behind them is sent all the same."""
+    sim = make(spec=DestinationSpec(url="https://sink.example.com/in", filter=Filter(datasets=("wanted",))))
+    sim.start()
+    sim.advance(1)
+    sim.bells.notify = lambda *_: None  # the worker sees all of them at once, at its next look
+    sim.append(PEEK_EVENTS_MAX - 1, reason="x" * 20_000)
+
+    wanted = sim.append(1, dataset="wanted")
+    sim.advance(1)
+
+    assert list(sim.receiver.accepted) == wanted
+    assert sim.progress().cursor == PEEK_EVENTS_MAX
+
+
+def test_few_new_events_are_read_without_a_thread(make, monkeypatch):
+    """At a low rate no page is read on a thread: each event is read where it is sent."""
+    sim = make()
+    sim.start()
+    sim.advance(1)
+    pages: list[int] = []
+    monkeypatch.setattr(SharedPages, "read", lambda _, __, first, *___, **____: pages.append(first))
+    for _ in range(20):
+        sim.append(1)
+        sim.advance(0.1)
+    sim.advance(0.5)
+
+    assert (pages, sim.progress().delivered) == ([], 20)

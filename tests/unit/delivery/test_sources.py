@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.delivery.pages import PAGE_EVENTS_MAX, PAGES_SHARED_MAX, SharedPages
+from aegis_stream.delivery.pages import PAGE_EVENTS_MAX, PAGES_SHARED_MAX, PEEK_EVENTS_MAX, SharedPages
 from aegis_stream.delivery.sources import DUE_MAX, SPAN_MAX, RangeSource, RetrySource, due_in_seconds
 from aegis_stream.delivery.work import Limits, Work
 from aegis_stream.domain.delivery import DestinationKey, DueRetry, Page, RetryRow
@@ -32,6 +32,8 @@ class FakeLog:
         self.page_max = page_max
         self.reads: list[tuple[int, int, bool]] = []
         self.broken = False
+        self.peeks: list[tuple[int, int]] = []
+        self.waits = False  # a read at once is not possible
         self.go_on = asyncio.Event()
         self.go_on.set()
 
@@ -40,6 +42,13 @@ class FakeLog:
         await self.go_on.wait()
         if self.broken:
             raise Unavailable("no")
+        return self._read(first, last, labels=labels)
+
+    def peek(self, organization_no, first, last, *, bytes_max, labels):
+        self.peeks.append((first, last))
+        return None if self.waits else self._read(first, last, labels=labels)
+
+    def _read(self, first: int, last: int, *, labels: bool) -> Page:
         sequences = range(first, min(last, self.head, first + self.page_max - 1) + 1)
         return Page(
             first,
@@ -379,6 +388,41 @@ async def test_pages_are_bounded_and_forgotten():
 
     assert kept == PAGES_SHARED_MAX
     assert left == [10 * 2 * PAGES_SHARED_MAX - 9]
+
+
+async def test_what_was_just_appended_is_read_at_once_and_shared():
+    """A few new events are read without waiting, once for all who want them, and never more than so many at once."""
+    log = FakeLog(PEEK_EVENTS_MAX + 5)
+    pages = SharedPages(log)
+    sources = [make_source(log, pages=pages) for _ in range(3)]
+
+    assert all(source.peek() for source in sources)
+    taken = [len(source._reserve[0].bodies) for source in sources]
+
+    assert (log.peeks, log.reads) == ([(1, PEEK_EVENTS_MAX)], [])
+    assert taken == [PEEK_EVENTS_MAX] * 3
+    assert sequences_of(await take_all(sources[0])) == list(range(1, log.head + 1))
+
+
+async def test_what_cannot_be_read_at_once_is_read_in_the_usual_way():
+    """Where a read at once would wait, or somebody is reading the same page already, nothing is read twice or skipped."""
+    log = FakeLog(5)
+    pages = SharedPages(log)
+    log.waits = True
+    waiting = make_source(log, pages=pages)
+    assert not waiting.peek()
+    log.waits = False
+    log.go_on.clear()
+    reading = asyncio.ensure_future(pages.read(ORG, 1, 5, labels=False))
+    await asyncio.sleep(0)
+
+    beside = make_source(log, pages=pages)
+    assert not beside.peek()
+    log.go_on.set()
+    await reading
+
+    assert sequences_of(await take_all(waiting)) == sequences_of(await take_all(beside)) == [1, 2, 3, 4, 5]
+    assert len(log.reads) == 1
 
 
 # ── retries ──

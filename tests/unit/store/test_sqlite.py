@@ -380,3 +380,17 @@ def test_a_look_that_fails_is_unavailable(db, monkeypatch, error):
         db.changed()
     with pytest.raises(Unavailable):
         db.read_now(lambda unit: unit.rows("heads"))
+
+
+async def test_a_read_at_once_never_waits_and_never_raises(db, monkeypatch):
+    """On the event loop a read that fails, or would wait for a lock, says so by None; one that works sees the newest commit."""
+    await db.write(lambda unit: raw(unit).run("UPDATE meta SET value = 7 WHERE name = 'revision'"))
+    assert db.peek(lambda unit: raw(unit).row("SELECT value FROM meta WHERE name = 'revision'")) == (7,)
+
+    def busy(_: object) -> None:
+        raise apsw.BusyError("database is locked")
+
+    assert db.peek(busy) is None
+    db._peeker = None
+    monkeypatch.setattr(db, "_connect", lambda _: busy(None))
+    assert db.peek(lambda _: 1) is None

@@ -6,6 +6,7 @@ import pytest
 
 from aegis_stream.delivery.agenda import Agenda
 from aegis_stream.delivery.health import HealthTracker
+from aegis_stream.delivery.pages import PEEK_EVENTS_MAX
 from aegis_stream.delivery.read_ahead import ReadAhead
 from aegis_stream.delivery.sources import LiveSource
 from aegis_stream.errors import StoreReplaced, Unavailable
@@ -168,11 +169,17 @@ def test_a_bug_in_reading_a_destination_costs_no_other(sim):
 
 
 @pytest.mark.parametrize(
-    "place",
-    [(HealthTracker, "take_stock"), (Agenda, "settled"), (LiveSource, "refill"), (ReadAhead, "begin")],
-    ids=["settling", "settled", "reading", "waking"],
+    ("place", "count"),
+    [
+        ((HealthTracker, "take_stock"), 2),
+        ((Agenda, "settled"), 2),
+        ((LiveSource, "refill"), PEEK_EVENTS_MAX + 1),
+        ((LiveSource, "peek"), 2),
+        ((ReadAhead, "begin"), 2),
+    ],
+    ids=["settling", "settled", "reading", "reading at once", "waking"],
 )
-def test_a_bug_anywhere_in_a_delivery_ends_no_worker(sim, monkeypatch, place):
+def test_a_bug_anywhere_in_a_delivery_ends_no_worker(sim, monkeypatch, place, count):
     """A bug halts its destination for a minute, wherever it is; then the destination goes on and loses nothing."""
     one = sim.start()
     sim.append(2)
@@ -182,7 +189,7 @@ def test_a_bug_anywhere_in_a_delivery_ends_no_worker(sim, monkeypatch, place):
         raise BugError
 
     monkeypatch.setattr(*place, fail)
-    sim.append(2)
+    sim.append(count)
     sim.advance(5)
     monkeypatch.undo()
     sim.advance(BUG_PAUSE_S + 5)
@@ -191,5 +198,5 @@ def test_a_bug_anywhere_in_a_delivery_ends_no_worker(sim, monkeypatch, place):
 
     assert not one.task.done()
     assert sim.telemetry.named("destination.halted") != []
-    assert sim.progress().delivered == 5
+    assert sim.progress().delivered == 3 + count
     assert sim.progress().health.failures_in_row == 0

@@ -25,6 +25,8 @@ T = TypeVar("T")
 
 READER_CACHE_KIB = 16_384
 """Page cache of a reading connection."""
+PEEK_CACHE_KIB = 2048
+"""Page cache of the connection that reads on the event loop."""
 READERS = 2
 """Threads that read, each with a connection of its own."""
 AUTOCHECKPOINT_PAGES = 4000
@@ -55,6 +57,7 @@ class SqliteDatabase:
         self._readers = ThreadPoolExecutor(READERS, "store-read") if threads else None
         self._reader_local = threading.local()
         self._all_readers: list[apsw.Connection] = []
+        self._peeker: apsw.Connection | None = None  # of the event loop's thread
 
     def migrate(self) -> tuple[int, int]:
         """Bring the schema up to date: see the protocol."""
@@ -80,6 +83,17 @@ class SqliteDatabase:
         self._files.check()
         with _readable():
             return work(SqliteUnit(self._reader(), self._clock))
+
+    def peek(self, work: Callable[[Unit], T]) -> T | None:
+        """Run `work` on the event loop: see the protocol. The rows are in memory: the write-ahead log was written just now."""
+        try:
+            if self._peeker is None:
+                self._peeker = self._connect(PEEK_CACHE_KIB)
+                self._peeker.set_busy_timeout(0)
+                self._all_readers.append(self._peeker)
+            return work(SqliteUnit(self._peeker, self._clock))
+        except (apsw.Error, Misconfigured, Unavailable):
+            return None
 
     def write_now(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in the control lane, in the caller's thread: see the protocol."""

@@ -115,12 +115,14 @@ class ScriptedReceiver:
 
     Args:
         answers: called with the ids in a request; returns the answer, or None to hang until the attempt times out.
+        latency_of: how long the answer to a request with these ids takes, seconds; `latency_s` where it is not given.
         split: finds the events in a request, for formats other than json and ndjson.
     """
 
     loop: VirtualLoop
     answers: Callable[[list[str]], Answer | None]
     latency_s: float = 0.005
+    latency_of: Callable[[list[str]], float] | None = None
     timeout_s: float = 10.0
     split: Callable[[Request], list[bytes]] = split_plain
     attempts: list[Attempt] = field(default_factory=list)
@@ -140,7 +142,8 @@ class ScriptedReceiver:
         self.in_flight_most = max(self.in_flight_most, self.in_flight)
         try:
             answer = self.answers(event_ids)
-            await asyncio.sleep(self.latency_s if answer is not None else self.timeout_s)
+            latency_s = self.latency_of(event_ids) if self.latency_of is not None else self.latency_s
+            await asyncio.sleep(latency_s if answer is not None else self.timeout_s)
         finally:
             self.in_flight -= 1
         if answer is None:

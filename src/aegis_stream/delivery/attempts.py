@@ -24,6 +24,7 @@ from aegis_stream.pipeline.compress import (
     compressed_beside,
     make_threads,
 )
+from aegis_stream.pipeline.pacing import SPARE_MAX
 from aegis_stream.ports import Channel, Sender
 
 from .confirmations import CONFIRM_S, UNCONFIRMED_MAX, Confirmations, questions_route
@@ -83,8 +84,9 @@ class Attempts:
 
     Attributes:
         format: of attempts that begin now; those in flight are judged by the one that they began with.
-        in_flight: attempts without an answer, each with its format.
-        beside: how many of them are retries or replays.
+        in_flight: attempts without an answer, each with its format, in the order in which they began.
+        overdue: attempts that have had no answer for so long that they no longer count against the window, likewise.
+        beside: how many attempts without an answer are retries or replays.
         full: nothing may begin, whatever the window says: too much is being compressed, or waits for a token or a confirmation.
         stopped: attempts that end because their connection is closed are not failures.
     """
@@ -95,6 +97,7 @@ class Attempts:
     on_ended: Callable[[Ended], None]
     format: Format = field(init=False)
     in_flight: dict[Work, Format] = field(default_factory=dict)
+    overdue: dict[Work, Format] = field(default_factory=dict)
     beside: int = 0
     full: bool = False
     stopped: bool = False
@@ -110,11 +113,12 @@ class Attempts:
     @property
     def idle(self) -> bool:
         """True when nothing is in flight, and nothing waits for its confirmation."""
-        return not (self.in_flight or self._confirmations)
+        return not (self.in_flight or self.overdue or self._confirmations)
 
-    def begin(self, work: Work) -> None:
+    def begin(self, work: Work, now_s: float) -> None:
         """Make one attempt; `on_ended` is told what it came to."""
         format_ = self.format
+        work.began_s = now_s
         self.in_flight[work] = format_
         self.beside += work.source is not self.live
         channel = self._channel or self._open_channel()
@@ -144,7 +148,7 @@ class Attempts:
         """
         unknown: list[Work] = []
         self.destination = destination
-        if self._channel is not None and not self.in_flight:
+        if self._channel is not None and not self.in_flight and not self.overdue:
             self._channel.close()
         self._channel = None
         if self._confirmations is not None:
@@ -164,11 +168,25 @@ class Attempts:
 
     def parked(self, work: Work) -> None:
         """Learn that the work of an attempt, whose source was the live one, now belongs to the retries."""
-        self.beside += work in self.in_flight
+        self.beside += work in self.in_flight or work in self.overdue
+
+    def set_aside(self, before_s: float, answered_at_s: float) -> None:
+        """Let attempts be overdue that have had no answer for too long.
+
+        Args:
+            before_s: those that began before this time.
+            answered_at_s: when the destination last accepted something. Attempts that began later may show that it does not
+                answer at all, so only a few of them are set aside.
+        """
+        for work in list(self.in_flight):
+            began_s = work.began_s
+            if began_s > before_s or (began_s > answered_at_s and len(self.overdue) >= SPARE_MAX):
+                return
+            self.overdue[work] = self.in_flight.pop(work)
 
     def longest_s(self) -> dict[Work, float]:
         """Return what is in flight, with the seconds within which each must have ended."""
-        ends_s = dict.fromkeys(self.in_flight, self._attempt_s_max)
+        ends_s = dict.fromkeys((*self.in_flight, *self.overdue), self._attempt_s_max)
         ends_s.update(dict.fromkeys(self._confirmations or (), CONFIRM_S))
         return ends_s
 
@@ -232,7 +250,8 @@ class Attempts:
     def _end(self, work: Work) -> Format:
         """End an attempt; returns its format, which may differ from the one that the destination has now."""
         self.beside -= work.source is not self.live
-        return self.in_flight.pop(work)
+        format_ = self.in_flight.pop(work, None)
+        return format_ if format_ is not None else self.overdue.pop(work)
 
     def _await_confirmation(self, acks: Acks, work: Work, accepted: Accepted, latency_us: int) -> None:
         """Ask about accepted events until the destination has stored them; only then are they delivered."""

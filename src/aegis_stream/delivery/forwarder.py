@@ -50,6 +50,9 @@ class Forwarder:
     reading: ReadAhead = field(init=False)
     alarm: Alarm = field(init=False)  # rings when something falls due
     burst: Alarm = field(init=False)  # rings when freed slots have waited for others
+    overdue: Alarm = field(
+        init=False
+    )  # rings when the window has been full for so long that answers are overdue
     stopped: bool = False
     _filling: bool = False  # an attempt can end while it is begun; its end must not begin others in between
 
@@ -64,7 +67,7 @@ class Forwarder:
         self.account = Account(claimed, shared, agenda, attempts, pacing, recovery, tracker, self)
         self.learning = Learning(self.account)
         self.reading = ReadAhead(agenda, shared, self)
-        self.alarm, self.burst = Alarm(self.wake), Alarm(self.wake)
+        self.alarm, self.burst, self.overdue = Alarm(self.wake), Alarm(self.wake), Alarm(self._set_aside)
         self._set_limits()
 
     @property
@@ -75,7 +78,7 @@ class Forwarder:
     @property
     def in_flight(self) -> int:
         """How many attempts have no answer yet."""
-        return len(self.attempts.in_flight)
+        return len(self.attempts.in_flight) + len(self.attempts.overdue)
 
     @property
     def idle(self) -> bool:
@@ -180,7 +183,7 @@ class Forwarder:
             while self._has_room(now_s) and (work := self._next(now_s)) is not None:
                 if self.attempts.format.age_max_s is not None:
                     self.learning.warn_of_age(self.attempts.format, work.bodies[0])
-                self.attempts.begin(work)
+                self.attempts.begin(work, now_s)
         finally:
             self._filling = False
 
@@ -192,11 +195,21 @@ class Forwarder:
             or not self.destination.spec.enabled
             or now_s >= self.shared.term.until_s
             or len(self.account.findings.delivered) >= UNSETTLED_MAX
-            or (attempts.format.in_order and attempts.in_flight)
+            or (attempts.format.in_order and (attempts.in_flight or attempts.overdue))
         ):
             return False
         waiting = self.agenda.waiting if self.pacing.in_outage else 0
-        return self.pacing.room(len(attempts.in_flight), waiting, now_s) > 0
+        if self.pacing.room(len(attempts.in_flight), waiting, now_s, len(attempts.overdue)) > 0:
+            return True
+        if attempts.in_flight and not self.overdue.is_set:
+            self.overdue.ring_at(now_s + self.pacing.overdue_s)
+        return False
+
+    def _set_aside(self) -> None:
+        """Let what has had no answer for long stop counting against the window, so that the others need not wait for it."""
+        pacing = self.pacing
+        self.attempts.set_aside(self.shared.time() - pacing.overdue_s, pacing.answered_at_s)
+        self.wake()
 
     def _next(self, now_s: float) -> Work | None:
         """Choose what to send; retries and replays have a share of the window, and nothing new is sent when too much has failed."""

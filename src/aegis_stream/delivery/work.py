@@ -19,6 +19,7 @@ class Work(msgspec.Struct, eq=False, gc=False):
         first, last: the stretch, filtered events within it included.
         sequences: positions of the events that travel.
         attempt: number of the attempt about to be made, from 1.
+        began_s: when the newest attempt began, seconds of the event loop.
     """
 
     source: "Source"
@@ -27,6 +28,7 @@ class Work(msgspec.Struct, eq=False, gc=False):
     sequences: Seq[int]
     bodies: list[bytes]
     attempt: int
+    began_s: float = 0.0
 
     def halves(self) -> "tuple[Work, Work]":
         """Split a batch, to find the event that the destination refuses."""

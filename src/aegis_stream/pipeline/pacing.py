@@ -3,10 +3,13 @@
 It learns from answers and says how many attempts may start; it has no clock. Times are seconds of the event loop's monotonic
 clock, passed in.
 
-Two modes. Normally the window adapts: +1 per round trip while it is in full use and answers come no later than usual, ×0.9
-when the destination is overloaded or slows down. In an outage (several failures in a row about the destination, or one that
-a person must fix) a large backlog waits in the log and single probes ask whether the destination is back; a few events
-each get their attempts on schedule, as the contract says.
+Two modes. Normally the window adapts: it grows while it is in use and answers come no later than usual, and shrinks when the
+destination is overloaded, or slows down under a full window. In an outage (several failures in a row about the destination, or
+one that a person must fix) a large backlog waits in the log and single probes ask whether the destination is back; a few
+events each get their attempts on schedule, as the contract says.
+
+A request that is never answered says little while others are answered: it is not part of an outage, and after a while it no
+longer counts against the window, so the others do not wait for it.
 """
 
 import math
@@ -16,6 +19,9 @@ from aegis_stream.domain.attempt import Failure, FailureScope
 
 WINDOW_START = 16.0
 """Window of a new destination, requests."""
+WINDOW_LATE_MIN = 16.0
+"""Late and missing answers do not make the window smaller than this: at a low rate a few of them must not stop the others. Only
+a destination that asks for less (429, 503) gets less."""
 OUTAGE_AFTER = 3
 """Failures in a row that make an outage: one may be chance, and each costs an event one of its attempts."""
 FEW_WINDOWS = 4
@@ -32,6 +38,20 @@ SLOW_MIN_US = 5_000.0
 """An answer counts as late only when it is this much later than usual; less is noise."""
 SMOOTHING = 1 / 32
 """Weight of the newest latency in mean and deviation."""
+OVERDUE_MIN_S = 0.25
+"""A request is overdue after this long at least, seconds; one of a destination that usually takes longer is overdue later."""
+OVERDUE_UNKNOWN_S = 1.0
+"""The same while the destination has not answered yet."""
+OVERDUE_MEANS, OVERDUE_DEVIATIONS = 4.0, 8.0
+"""A request is overdue after this many mean latencies, and so many deviations above the mean."""
+SPARE_MAX = 16
+"""Overdue requests that do not count against the window although nothing was answered after they began: they find out
+whether the destination answers at all."""
+ANSWERED_PER_TIMEOUT, ANSWERED_MAX = 10, 640
+"""A timeout is not taken for overload if there were this many answers for each; at most so many answers are remembered."""
+FIX_DOUBT_S = 10.0
+"""A failure that a person must fix is an outage at once only if nothing was accepted for this long, seconds: a firewall that
+blocks one event answers 403 as well."""
 
 
 @dataclass(slots=True)
@@ -42,11 +62,16 @@ class Pacing:
         window_max: most requests in flight.
         window: requests that may be in flight now, 1–window_max.
         failures_in_row: failures about the destination since its last success.
+
+    Attributes:
+        answered_at_s: when the destination last accepted something.
     """
 
     window_max: int
     window: float = WINDOW_START
     failures_in_row: int = 0
+    answered_at_s: float = -math.inf
+    _answered: int = 0
     _ceiling: float = field(default=0.0)
     _fix_needed: bool = False
     _mean_us: float = 0.0
@@ -74,26 +99,41 @@ class Pacing:
         """Requests in flight below which new ones need not wait for others to begin together with."""
         return self.window / 2
 
-    def room(self, in_flight: int, waiting: int, now_s: float) -> int:
+    @property
+    def overdue_s(self) -> float:
+        """Seconds after which a request is overdue: far later than usual answers come."""
+        if self._mean_us == 0.0:
+            return OVERDUE_UNKNOWN_S
+        usual_us = max(OVERDUE_MEANS * self._mean_us, self._mean_us + OVERDUE_DEVIATIONS * self._deviation_us)
+        return max(OVERDUE_MIN_S, usual_us / 1e6)
+
+    def room(self, in_flight: int, waiting: int, now_s: float, overdue: int = 0) -> int:
         """Return how many more attempts may begin now.
 
         Args:
-            in_flight: attempts under way.
+            in_flight: attempts under way, without those that are overdue.
             waiting: events not yet delivered: backlog and retries.
+            overdue: attempts under way that no longer count against the window.
         """
         if self.failures_in_row or self._hold_until_s > now_s:
             if now_s < self._hold_until_s:
                 return 0
             if self.is_pacing(waiting):
-                return 1 if in_flight == 0 else 0
-        return int(self.window) - in_flight
+                return 1 if in_flight + overdue == 0 else 0
+        return min(int(self.window), self.window_max - overdue) - in_flight
 
     def resumes_at_s(self, now_s: float) -> float | None:
         """Return when a hold ends, or None when there is none."""
         return self._hold_until_s if now_s < self._hold_until_s else None
 
     def succeeded(self, latency_us: int, in_flight: int, now_s: float) -> None:
-        """Learn from an answer that took what was sent."""
+        """Learn from an answer that took what was sent.
+
+        Args:
+            in_flight: attempts under way before it came, without those that are overdue.
+        """
+        self.answered_at_s = now_s
+        self._answered += 1
         if self.failures_in_row:
             if self.in_outage:
                 self.window = 1.0  # slowly more: from one, doubling per round trip, up to what it was before
@@ -106,25 +146,32 @@ class Pacing:
         self._mean_us += SMOOTHING * error
         self._deviation_us += SMOOTHING * (abs(error) - self._deviation_us)
         if late:
-            self._shrink(now_s)
+            if (
+                in_flight + 1 >= self.window / 2
+            ):  # freed slots wait for others, so half a window is in full use
+                self._shrink(now_s, min(WINDOW_LATE_MIN, self.window))
         elif self.window < self._ceiling:
             self.window = min(self.window + 1.0, self._ceiling)
         elif in_flight + 1 >= int(self.window) and error <= 0 and self.window < self.window_max:
             self.window = min(self.window + 1.0 / self.window, float(self.window_max))
             self._ceiling = self.window
 
-    def failed(self, failure: Failure, waiting: int, now_s: float) -> None:
+    def failed(self, failure: Failure, waiting: int, now_s: float, began_s: float = math.inf) -> None:
         """Learn from a failed attempt.
 
         Args:
             waiting: events not yet delivered, as for `room`.
+            began_s: when the attempt began. If the destination has accepted something since, the failure is not part of an
+                outage: either the destination has recovered, or it answers some requests and not others.
         """
         if failure.scope is FailureScope.EVENT:
             return
-        self.failures_in_row += 1
-        self._fix_needed = self._fix_needed or failure.fix_needed
+        if began_s >= self.answered_at_s:
+            self.failures_in_row += 1
+            doubtful = now_s - self.answered_at_s < FIX_DOUBT_S
+            self._fix_needed = self._fix_needed or (failure.fix_needed and not doubtful)
         if failure.overload:
-            self._shrink(now_s)
+            self._shrink_for(failure, now_s)
         if failure.retry_after_s is not None:
             self._hold_until_s = max(self._hold_until_s, now_s + failure.retry_after_s)
         # What was in flight when the outage began fails at about one time: that counts as one failed probe.
@@ -134,7 +181,7 @@ class Pacing:
 
     def slow_down(self, now_s: float) -> None:
         """Learn that the destination took what was sent and asked for less."""
-        self._shrink(now_s)
+        self._shrink(now_s, 1.0)
 
     def is_pacing(self, waiting: int) -> bool:
         """Tell whether an outage holds back what waits, but for a probe now and then."""
@@ -145,9 +192,19 @@ class Pacing:
         self.failures_in_row, self._fix_needed = 0, False
         self._hold_until_s, self._probe_pause_s = -math.inf, PROBE_FIRST_S
 
-    def _shrink(self, now_s: float) -> None:
+    def _shrink_for(self, failure: Failure, now_s: float) -> None:
+        """Send less after an overload: as little as needed when the destination says so, not for a few timeouts."""
+        if failure.status_code is not None:
+            self._shrink(now_s, 1.0)
+            return
+        answered = min(self._answered, ANSWERED_MAX) - ANSWERED_PER_TIMEOUT
+        self._answered = max(0, answered)
+        if answered < 0:
+            self._shrink(now_s, min(WINDOW_LATE_MIN, self.window))
+
+    def _shrink(self, now_s: float, least: float) -> None:
         # Once per round trip: the answers of one congested moment count as one.
         if now_s - self._shrunk_at_s >= self._mean_us / 1e6:
-            self.window = max(1.0, self.window * SHRINK)
+            self.window = max(least, self.window * SHRINK)
             self._ceiling = self.window
             self._shrunk_at_s = now_s

@@ -8,6 +8,8 @@ from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.pipeline.pacing import (
     FEW_WINDOWS,
     OUTAGE_AFTER,
+    OVERDUE_MIN_S,
+    OVERDUE_UNKNOWN_S,
     PROBE_LONGEST_S,
     RETRY_SHARE,
     WINDOW_START,
@@ -293,3 +295,108 @@ def test_whatever_happens_the_window_keeps_its_bounds(window_max, story):
         assert 1 <= pacing.window <= window_max
         assert pacing.room(0, waiting, now_s) <= window_max
         assert pacing.room(0, waiting, now_s + PROBE_LONGEST_S) >= 1
+
+
+# ── late and missing answers ──
+
+
+def test_a_late_answer_that_nobody_waits_for_shrinks_nothing():
+    """At a low rate a slot is always free, so answers that come late cost nobody anything, and say nothing."""
+    pacing = Pacing(64, 40.0)
+    answer(pacing, 50)
+    before = pacing.window
+
+    for second in range(100):
+        pacing.succeeded(10 * RTT_US, 3, float(second))
+
+    assert pacing.window == before
+
+
+def test_late_and_missing_answers_leave_sixteen():
+    """However late answers come, or however often none comes, sixteen requests may be in flight."""
+    pacing = Pacing(64)
+    silent = Failure(FailureScope.DESTINATION, "no answer within 10 s", overload=True)
+
+    for second in range(100):
+        answer(pacing, latency_us=RTT_US * (1 + 50 * (second % 2)), now_s=float(second))
+        pacing.failed(silent, 10, float(second))
+
+    assert pacing.window >= 16.0
+
+
+def test_a_small_window_of_the_user_stays():
+    """Where at most four requests may be in flight, late and missing answers change nothing."""
+    pacing = Pacing(4)
+    answer(pacing, 50)
+
+    answer(pacing, latency_us=100 * RTT_US, now_s=1.0)
+
+    assert pacing.window == 4.0
+
+
+def test_a_timeout_beside_many_answers_is_no_overload():
+    """One lost request in twenty says nothing about the load; one in five does."""
+    silent = Failure(FailureScope.DESTINATION, "no answer within 10 s", overload=True)
+    few, many = Pacing(64, 64.0), Pacing(64, 64.0)
+
+    for second in range(20):
+        answer(few, 20, now_s=float(second))
+        few.failed(silent, 10, float(second), began_s=second - 10.0)
+        answer(many, 5, now_s=float(second))
+        many.failed(silent, 10, float(second), began_s=second - 10.0)
+
+    assert few.window == 64.0
+    assert many.window < 40.0
+
+
+def test_failures_beside_successes_are_no_outage():
+    """Attempts that failed after the destination had answered others that came later are not failures in a row."""
+    pacing = Pacing(64)
+    silent = Failure(FailureScope.DESTINATION, "no answer within 10 s", overload=True)
+    answer(pacing, now_s=15.0)
+
+    for _ in range(10):
+        pacing.failed(silent, MANY, 16.0, began_s=6.0)
+    beside = pacing.failures_in_row
+    for _ in range(OUTAGE_AFTER):
+        pacing.failed(silent, MANY, 26.0, began_s=16.0)
+
+    assert beside == 0
+    assert pacing.in_outage
+
+
+def test_one_answer_of_a_firewall_is_no_outage():
+    """A 403 soon after a success may be about one event: it takes several in a row."""
+    pacing = Pacing(64)
+    answer(pacing, now_s=100.0)
+
+    pacing.failed(LOCKED, MANY, 100.1, began_s=100.05)
+    one = pacing.in_outage
+    pacing.failed(LOCKED, MANY, 100.2, began_s=100.1)
+    pacing.failed(LOCKED, MANY, 100.3, began_s=100.2)
+
+    assert not one
+    assert pacing.in_outage
+
+
+def test_requests_are_overdue_long_after_usual_answers():
+    """What counts as overdue follows the destination: a quarter of a second at least, and much more than it usually takes."""
+    unknown, quick, slow = Pacing(64), Pacing(64), Pacing(64)
+
+    answer(quick, 100)
+    answer(slow, 100, latency_us=2_000_000)
+
+    assert unknown.overdue_s == OVERDUE_UNKNOWN_S
+    assert quick.overdue_s == OVERDUE_MIN_S
+    assert slow.overdue_s == pytest.approx(8.0)
+
+
+def test_overdue_requests_do_not_count_but_for_the_most():
+    """Overdue requests leave the window to others; all together never exceed the most that may be in flight."""
+    pacing = Pacing(64)
+
+    assert pacing.room(10, 0, 0.0, overdue=6) == 6
+    assert pacing.room(16, 0, 0.0, overdue=6) == 0
+    assert pacing.room(3, 0, 0.0, overdue=60) == 1
+    in_outage(pacing)
+    assert pacing.room(0, MANY, 1.0, overdue=1) == 0

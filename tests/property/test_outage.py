@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.attempt import Answer, Fault, FaultKind, RetryPolicy
 from aegis_stream.domain.destination import DestinationSpec
 from support.settings import make_settings
 from support.simulation import Simulation, status
 
 Make = Callable[..., Simulation]
 HOUR_S = 3600
+REFUSED = Fault(FaultKind.CONNECT, "connection refused", 300)
 
 
 @pytest.fixture
@@ -149,6 +150,52 @@ def test_an_outage_of_a_day_burns_few_of_a_large_backlog(make: Make) -> None:
     assert sim.dead() == []
     assert sim.retries() == {}
     assert sim.progress().cursor == 20_000
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [status(401), status(503), status(404), REFUSED, None],
+    ids=["401", "503", "404", "refused", "silent"],
+)
+def test_an_outage_under_a_steady_stream_is_paced(make: Make, answer: Answer | None) -> None:
+    """At 50 events a second for five minutes a destination that rejects everything gets some 256 attempts, and then probes."""
+    sim = make(settings=make_settings(lease_seconds=20, retry_base_seconds=5.0), look_s=5.0)
+    sim.start()
+    sim.append()
+    sim.advance(1)
+    sim.receiver.answers = lambda _: answer
+
+    ids = []
+    for _ in range(600):
+        ids += sim.append(25)
+        sim.advance(0.5)
+    attempts_in_outage, dead = len(sim.receiver.attempts), len(sim.dead())
+    sim.receiver.answers = lambda _: status(202)
+    sim.advance(300)
+
+    assert attempts_in_outage <= 256 + 64 + 25
+    assert dead <= 10
+    assert set(ids) <= set(sim.receiver.accepted)
+    assert (sim.dead(), sim.retries()) == ([], {})
+
+
+def test_a_slow_stream_into_an_outage_is_paced_in_the_end(make: Make) -> None:
+    """One event every two seconds never makes a backlog, but after a thousand failures in a row only probes are sent."""
+    sim = make(look_s=5.0)
+    sim.receiver.answers = lambda _: status(401)
+    sim.start()
+
+    for _ in range(3000):
+        sim.append()
+        sim.advance(2)
+
+    assert 1024 <= len(sim.receiver.attempts) <= 1024 + 6000 / 30
+    late = len(sim.dead())
+    sim.receiver.answers = lambda _: status(202)
+    sim.advance(3600)
+    assert late < 600
+    assert (sim.dead(), sim.retries()) == ([], {})
+    assert len(sim.receiver.accepted) == 3000
 
 
 def test_recovery_is_noticed_within_the_longest_probe_pause(make: Make) -> None:

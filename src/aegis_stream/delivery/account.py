@@ -67,6 +67,12 @@ class Account:
         """Dead letters, those included that are not stored yet."""
         return self.dead_letters + len(self.findings.dead)
 
+    @property
+    def waiting(self) -> int:
+        """Events not delivered yet, retries included, as far as is known without asking the store."""
+        live = self.agenda.live
+        return live.last - live.watermark.value + max(self.retrying, len(self.findings.retries))
+
     def note_delivered(self, work: Work, status_code: int | None, latency_us: int) -> None:
         """Note first attempts of neighbouring events that all succeeded: the hot path."""
         self.findings.delivered.append((work.first, work.last, status_code, latency_us))

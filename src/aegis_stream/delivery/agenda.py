@@ -72,11 +72,6 @@ class Agenda:
         """True when retries or replays are there, which have a share of the window."""
         return bool(self.retries.rows or self.replays)
 
-    @property
-    def waiting(self) -> int:
-        """Events not delivered yet, as far as is known without asking the store."""
-        return self.live.last - self.live.watermark.value + len(self.retries.busy)
-
     def next(self, *, share_left: bool, new_allowed: bool) -> Work | None:
         """Return what goes out next, or None: leftovers, retries that are due, the log, replays.
 

@@ -198,7 +198,7 @@ class Forwarder:
             or (attempts.format.in_order and (attempts.in_flight or attempts.overdue))
         ):
             return False
-        waiting = self.agenda.waiting if self.pacing.in_outage else 0
+        waiting = self.account.waiting if self.pacing.in_outage else 0
         if self.pacing.room(len(attempts.in_flight), waiting, now_s, len(attempts.overdue)) > 0:
             return True
         if attempts.in_flight and not self.overdue.is_set:

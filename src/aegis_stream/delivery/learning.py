@@ -38,7 +38,7 @@ class Learning:
         """
         lessons, now = weighed.lessons, self._clock.now()
         if lessons.failure is not None:
-            self._pacing.failed(lessons.failure, self._agenda.waiting, now_s, work.began_s)
+            self._pacing.failed(lessons.failure, self._account.waiting, now_s, work.began_s)
             self.recovery.ailing = True  # even if others succeed: what dies of it is sent again
         elif lessons.succeeded:
             self.succeeded(latency_us, now_s)

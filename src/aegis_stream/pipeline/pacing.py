@@ -24,8 +24,11 @@ WINDOW_LATE_MIN = 16.0
 a destination that asks for less (429, 503) gets less."""
 OUTAGE_AFTER = 3
 """Failures in a row that make an outage: one may be chance, and each costs an event one of its attempts."""
-FEW_WINDOWS = 4
-"""In an outage a backlog of more than this many full windows is paced; a smaller one keeps its schedule."""
+FEW_MAX = 256
+"""In an outage more waiting events than this are paced; fewer keep their schedule."""
+FEW_FAILURES_MAX = 1024
+"""After this many failures in a row even a few events are paced: a slow stream never has many waiting at once, and a destination
+may lock an account that shows a wrong credential for hours."""
 PROBE_FIRST_S = 1.0
 """Pause before the first probe of an outage; doubles with each that fails."""
 PROBE_LONGEST_S = 30.0
@@ -185,7 +188,7 @@ class Pacing:
 
     def is_pacing(self, waiting: int) -> bool:
         """Tell whether an outage holds back what waits, but for a probe now and then."""
-        return self.in_outage and waiting > FEW_WINDOWS * self.window_max
+        return self.in_outage and (waiting > FEW_MAX or self.failures_in_row > FEW_FAILURES_MAX)
 
     def forget_failures(self) -> None:
         """The destination was configured anew: what failed before says nothing any more."""

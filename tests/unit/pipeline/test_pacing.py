@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 
 from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.pipeline.pacing import (
-    FEW_WINDOWS,
+    FEW_FAILURES_MAX,
+    FEW_MAX,
     OUTAGE_AFTER,
     OVERDUE_MIN_S,
     OVERDUE_UNKNOWN_S,
@@ -211,13 +212,27 @@ def test_what_was_in_flight_when_it_began_is_one_probe():
 
 
 def test_a_few_events_keep_their_schedule():
-    """Up to a few windows of events each get their attempts as promised, whatever the outage."""
+    """Up to 256 events each get their attempts as promised, whatever the outage."""
     pacing = in_outage(Pacing(64))
     pacing._hold_until_s = 0.0
-    few = FEW_WINDOWS * 64
 
-    assert pacing.room(0, few, 1.0) == 16
-    assert pacing.room(0, few + 1, 1.0) == 1
+    assert FEW_MAX == 256
+    assert pacing.room(0, FEW_MAX, 1.0) == 16
+    assert pacing.room(0, FEW_MAX + 1, 1.0) == 1
+
+
+def test_a_few_events_are_paced_after_many_failures_in_a_row():
+    """A slow stream to a destination that rejects everything becomes single probes as well, after a thousand failures."""
+    pacing = Pacing(64)
+    for number in range(FEW_FAILURES_MAX):
+        pacing.failed(LOCKED, 3, float(number))
+    before = pacing.room(0, 3, 2000.0)
+
+    pacing.failed(LOCKED, 3, 2000.0)
+
+    assert before == 16
+    assert pacing.room(0, 3, 2000.0) == 0
+    assert pacing.room(0, 3, 2001.0) == 1
 
 
 def test_a_recovery_begins_with_one_and_doubles():

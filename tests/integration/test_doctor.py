@@ -20,6 +20,7 @@ from aegis_stream.domain.destination import HALTED, DestinationSpec
 from aegis_stream.domain.ids import DestinationId, Micros, OrganizationId
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.receiver.tls import ensure_certificate
+from aegis_stream.sender import DnsResolver
 from aegis_stream.settings import Settings
 from aegis_stream.store import organizations
 from aegis_stream.vault import KeyFile, MasterKey
@@ -480,14 +481,14 @@ def test_what_the_guard_refuses_is_told(folder, doctor, monkeypatch, url, told, 
     """The guard checks the current addresses of every destination and its token endpoint, not those at creation."""
     addresses = {"good.example": ["10.9.9.9"], "mixed.example": ["192.0.2.7", "10.9.9.9"], "gone.example": []}
 
-    def resolve(host: str, port: int, *_: object, **__: object) -> list[tuple[object, ...]]:
+    async def resolve(_: DnsResolver, host: str, port: int) -> list[str]:
         found = addresses[host]
         if not found:
             raise socket.gaierror(socket.EAI_NONAME, "unknown")
-        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (one, port)) for one in found]
+        return found
 
     asyncio.run(fill(folder, URL, url) if where == "url" else fill(folder, URL, URL, token_url=url))
-    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(DnsResolver, "resolve", resolve)
 
     detail, _ = only(doctor().problems, "egress")
 

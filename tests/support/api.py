@@ -37,7 +37,7 @@ from aegis_stream.domain.organization import Scope as KeyScope
 from aegis_stream.front.shares import Shares
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
-from aegis_stream.sender import AsyncSender, TrustStore
+from aegis_stream.sender import AsyncSender, LookUps, TrustStore
 from aegis_stream.settings import Settings
 from aegis_stream.store.database import Unit
 from aegis_stream.store.keys import StoredKeys
@@ -499,7 +499,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         ),
         access=access,
         sender=sender,
-        resolver=resolver,
+        look_ups=LookUps(resolver),
         guard=NetGuard(settings.egress.allowed_networks),
         notify_changes=notifier.notify_changes,
         settings=settings,

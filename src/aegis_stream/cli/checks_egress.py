@@ -17,7 +17,7 @@ from aegis_stream.domain.endpoint import Endpoint
 from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import AegisError, Invalid, Misconfigured
 from aegis_stream.netguard import NetGuard
-from aegis_stream.sender import ThreadResolver, TrustStore
+from aegis_stream.sender import DnsResolver, LookUps, TrustStore
 from aegis_stream.settings import Settings
 
 from .checks import Finding, listed
@@ -107,7 +107,7 @@ class _TargetChecker:
 
     def __init__(self, settings: Settings, *, connect: bool) -> None:
         self._guard = NetGuard(settings.egress.allowed_networks)
-        self._resolver = ThreadResolver(threads_max=AT_ONCE_MAX)
+        self._resolver = LookUps(DnsResolver()).of("")
         self._trust = TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None)
         self._timeout_s = settings.delivery.request_timeout_seconds
         self._connect = connect

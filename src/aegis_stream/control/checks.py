@@ -15,13 +15,14 @@ from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import FieldProblem, Invalid
 from aegis_stream.pipeline.route import compression_problems, route_of
 
+from .caller import Caller
 from .deps import ControlDeps
 
 RESOLVE_TIMEOUT_S = 2.0
 """Longest wait for a name when a destination is saved; one that does not resolve now may do so later."""
 
 
-async def check_spec(deps: ControlDeps, spec: DestinationSpec) -> None:
+async def check_spec(deps: ControlDeps, caller: Caller, spec: DestinationSpec) -> None:
     """Check a destination's configuration.
 
     Raises: Invalid with a problem for each field.
@@ -40,7 +41,7 @@ async def check_spec(deps: ControlDeps, spec: DestinationSpec) -> None:
         urls["oauth2.token_url"] = spec.oauth2.token_url
     for field, url in urls.items():
         try:
-            await _check_url(deps, url)
+            await _check_url(deps, caller, url)
         except Invalid as error:
             code = None if problems else error.code
             problems = [*(replace(one, field=field) for one in error.problems), *problems]
@@ -54,20 +55,20 @@ async def check_spec(deps: ControlDeps, spec: DestinationSpec) -> None:
         raise Invalid(detail, code=code, problems=tuple(problems))
 
 
-async def _check_url(deps: ControlDeps, url: str) -> None:
+async def _check_url(deps: ControlDeps, caller: Caller, url: str) -> None:
     """Check how a URL is written and where it leads now. Raises: Invalid."""
     endpoint = parse_url(url, allow_http=deps.settings.egress.allow_http)
-    refusal = deps.guard.check_host(endpoint) or await _refuse_addresses(deps, endpoint)
+    refusal = deps.guard.check_host(endpoint) or await _refuse_addresses(deps, caller, endpoint)
     if refusal is not None:
         raise Invalid(refusal, code="forbidden-address", problems=(FieldProblem("url", refusal),))
 
 
-async def _refuse_addresses(deps: ControlDeps, endpoint: Endpoint) -> str | None:
+async def _refuse_addresses(deps: ControlDeps, caller: Caller, endpoint: Endpoint) -> str | None:
     if endpoint.is_address:
         return None
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
-            addresses = await deps.resolver.resolve(endpoint.host, endpoint.port)
+            addresses = await deps.look_ups.of(caller.org_id).resolve(endpoint.host, endpoint.port)
     except (OSError, TimeoutError):
         return None  # unknown for now; the guard checks again at every connection
     return deps.guard.check_all(addresses)

@@ -22,6 +22,14 @@ class Resolver(Protocol):
         ...
 
 
+class LookUps(Protocol):
+    """Looks up names for organizations."""
+
+    def of(self, org_id: str) -> Resolver:
+        """Return the resolver of an organization, which has its own share of look-ups."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class StoreDeps:
     """What a use case needs that works on the store alone: all that the command line has.
@@ -53,7 +61,7 @@ class ControlDeps(StoreDeps):
     ingest: Ingest
     access: Access
     sender: Sender
-    resolver: Resolver
+    look_ups: LookUps
     guard: NetGuard
     notify_changes: Callable[[], None]
     settings: Settings

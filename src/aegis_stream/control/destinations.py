@@ -49,7 +49,7 @@ async def create(deps: ControlDeps, caller: Caller, spec: DestinationSpec) -> De
 
     Raises: Invalid with a problem for each field. Conflict when the organization has too many destinations. Unavailable.
     """
-    await check_spec(deps, spec)
+    await check_spec(deps, caller, spec)
     now = deps.clock.now()
     dst_id = DestinationId(new_id("dst", now, deps.random.random_bytes(RANDOM_BYTES)))
 
@@ -109,7 +109,7 @@ async def change(deps: ControlDeps, caller: Caller, dst_id: str, patch: Destinat
     if patch.url is not UNSET and MASK in patch.url:
         message = f"contains {MASK}, which stands for a hidden part: send the whole URL, or omit it to keep the stored one"
         raise Invalid(f"url {message}", problems=(FieldProblem("url", message),))
-    await check_spec(deps, apply_patch(found.spec, patch))
+    await check_spec(deps, caller, apply_patch(found.spec, patch))
     return await _change(deps, caller, "destination_change", dst_id, patch)
 
 

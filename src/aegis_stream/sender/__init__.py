@@ -5,7 +5,8 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
 
     pool.py      AsyncSender, Channel: which connection carries a request
     address_limiter.py  connections and requests to one address
-    resolve.py   names to addresses, on threads
+    look_ups.py  look-ups of names, shared fairly between organizations
+    resolve.py   names to addresses, by DNS and the hosts file
     dial.py      resolve → ask the guard about every address → connect to one of these addresses
     wire.py      one exchange at a time over a connection
     answer.py    reads one answer after the other within bounds
@@ -17,8 +18,18 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
 """
 
 from .dial import Guard
+from .look_ups import LookUps
 from .pool import AsyncSender, Channel, SenderLimits
-from .resolve import Resolver, ThreadResolver
+from .resolve import DnsResolver, Resolver
 from .tls import TrustStore
 
-__all__ = ["AsyncSender", "Channel", "Guard", "Resolver", "SenderLimits", "ThreadResolver", "TrustStore"]
+__all__ = [
+    "AsyncSender",
+    "Channel",
+    "DnsResolver",
+    "Guard",
+    "LookUps",
+    "Resolver",
+    "SenderLimits",
+    "TrustStore",
+]

@@ -18,6 +18,7 @@ from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
 
 from .address_limiter import AddressLimiter, AddressLimiters
+from .look_ups import TooManyAddresses
 from .resolve import Resolver
 from .secure import SecurePipe
 from .wire import Connection
@@ -226,6 +227,8 @@ def _same_address(actual: str, expected: str) -> bool:
 
 
 def _resolve_message(host: str, exc: Exception) -> str:
+    if isinstance(exc, TooManyAddresses):
+        return f"name {host} {exc}"
     if isinstance(exc, socket.gaierror) and exc.errno == socket.EAI_AGAIN:
         return f"name {host} does not resolve now: the name server does not answer"
     return f"name {host} does not resolve"

@@ -22,7 +22,8 @@ from aegis_stream.errors import Invalid
 from .address_limiter import AddressLimiter, AddressLimiters
 from .dial import AddressFull, ConnectFailed, Dialer, Guard
 from .head import build_head
-from .resolve import Resolver, ThreadResolver
+from .look_ups import LookUps
+from .resolve import DnsResolver, Resolver
 from .tls import TrustStore
 from .watch import Watch
 from .wire import Connection
@@ -79,7 +80,7 @@ class AsyncSender:
     Args:
         user_agent: value of User-Agent.
         guard: asked about every address before every connect.
-        resolver: source of addresses; the system's resolver by default.
+        resolver: source of addresses; hosts file and DNS by default.
         trust: certificate authorities; those of the system by default.
         clock: monotonic seconds, for latencies only. The default is exact to the microsecond; uvloop's loop.time() is
             not. A test with virtual time passes the clock of its loop.
@@ -97,8 +98,8 @@ class AsyncSender:
     ) -> None:
         self._user_agent = user_agent
         self._guard = guard
-        self._own_resolver = ThreadResolver() if resolver is None else None
-        self._resolver: Resolver | None = resolver or self._own_resolver
+        self._dns = DnsResolver()
+        self.look_ups = LookUps(resolver or self._dns)
         self._trust = trust or TrustStore()
         self._limits = limits or SenderLimits()
         self._clock = clock
@@ -115,7 +116,6 @@ class AsyncSender:
         Raises: Invalid if a header or the CA certificate cannot be used; Misconfigured if the default authorities cannot
             be read.
         """
-        assert self._resolver is not None
         context = self._trust.context(route.ca_certificate) if route.endpoint.scheme == "https" else None
         return Channel(
             route,
@@ -127,16 +127,16 @@ class AsyncSender:
                 route.endpoint,
                 context,
                 guard=self._guard,
-                resolver=self._resolver,
+                resolver=self.look_ups.of(route.org_id),
                 limiters=self._limiters,
                 timeout_s=route.timeout_s,
             ),
         )
 
     def close(self) -> None:
-        """End the resolver's threads. Channels are closed by their openers."""
-        if self._own_resolver is not None:
-            self._own_resolver.close()
+        """End all look-ups. Channels are closed by their openers."""
+        self.look_ups.close()
+        self._dns.close()
 
 
 def _answer(answered: "asyncio.Future[Answer]", answer: Answer) -> None:

@@ -1,17 +1,22 @@
-"""Names to addresses, on our own threads.
+"""Names to addresses, by DNS and the hosts file, without a thread per look-up.
 
-Called by `dial`. We do not use the event loop's resolver: in uvloop it has four threads for everything, so four
-destinations with a dead name server would block the connections of all others.
+Called by `look_ups`. The resolver of the C library keeps a thread for as long as a name server does not answer, even after
+the attempt has ended, so names without a name server would soon hold all threads. c-ares asks for many names at once.
 """
 
-import asyncio
-import functools
 import socket
-from concurrent.futures import ThreadPoolExecutor
+from itertools import zip_longest
 from typing import Protocol
 
-THREADS_MAX = 32
-"""Most look-ups at the same time. A channel has at most one, and a waiting thread costs next to nothing."""
+import aiodns
+
+TIMEOUT_S = 2.0
+"""Wait for the first answer of a name server whose usual time is not known yet, seconds."""
+TRIES = 4
+"""How often each name server is asked; the wait doubles from one round to the next."""
+
+_NO_SORT = 1 << 7  # ARES_AI_NOSORT of c-ares: sorting would connect a socket to every address of the answer
+_TEMPORARY = frozenset({3, 6, 11, 12})  # ARES_ESERVFAIL, ARES_EREFUSED, ARES_ECONNREFUSED, ARES_ETIMEOUT
 
 
 class Resolver(Protocol):
@@ -25,25 +30,50 @@ class Resolver(Protocol):
         ...
 
 
-class ThreadResolver:
-    """Asks the system's resolver (hosts file, DNS) on a bounded number of threads.
+class DnsResolver:
+    """Asks the hosts file and the name servers of this machine, with its search domains; follows changes of both.
+
+    A name that only a module of the C library knows (LDAP, mDNS) does not resolve.
 
     Args:
-        threads_max: most look-ups at the same time; others wait, at most until the deadline of their attempt.
+        servers: name servers as "address:port"; empty for those of this machine.
+        domains: search domains; empty for those of this machine.
     """
 
-    def __init__(self, *, threads_max: int = THREADS_MAX) -> None:
-        self._threads = ThreadPoolExecutor(threads_max, thread_name_prefix="aegis-resolve")
+    def __init__(self, servers: tuple[str, ...] = (), domains: tuple[str, ...] = ()) -> None:
+        self._servers = servers
+        self._domains = domains
+        self._dns: aiodns.DNSResolver | None = None
+        self._closed = False
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Return the addresses of a name in the order of RFC 6724, each once.
+        """Return the addresses of a name, each once, IPv6 and IPv4 in turn (RFC 8305 section 4).
 
-        Raises: OSError if the name does not resolve. After cancellation the thread runs to its end.
+        Raises: socket.gaierror if the name does not resolve: EAI_AGAIN if no name server answers, else EAI_NONAME.
         """
-        look_up = functools.partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
-        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
-        return list(dict.fromkeys(str(address[0]) for *_, address in found))
+        if self._closed:
+            raise socket.gaierror(socket.EAI_AGAIN, "the resolver was closed")
+        if self._dns is None:  # made by the first look-up, because it belongs to the running event loop
+            self._dns = aiodns.DNSResolver(
+                self._servers or None, timeout=TIMEOUT_S, tries=TRIES, domains=self._domains or None
+            )
+        try:
+            found = await self._dns.getaddrinfo(host, port=port, type=socket.SOCK_STREAM, flags=_NO_SORT)
+        except aiodns.error.DNSError as error:
+            code = socket.EAI_AGAIN if error.args[0] in _TEMPORARY else socket.EAI_NONAME
+            raise socket.gaierror(code, str(error.args[-1])) from error
+        six = [_text(node.addr[0]) for node in found.nodes if node.family == socket.AF_INET6]
+        four = [_text(node.addr[0]) for node in found.nodes if node.family == socket.AF_INET]
+        in_turn = (address for pair in zip_longest(six, four) for address in pair if address is not None)
+        return list(dict.fromkeys(in_turn))
 
     def close(self) -> None:
-        """End the threads; look-ups that have not started are dropped."""
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        """End the look-ups under way, and close the sockets."""
+        self._closed = True
+        dns, self._dns = self._dns, None
+        if dns is not None:
+            dns.cancel()  # its sockets are closed when it is collected
+
+
+def _text(address: bytes | str) -> str:
+    return address.decode() if isinstance(address, bytes) else address

@@ -9,7 +9,6 @@ from aegis_stream.domain.rate import Rate
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Notifier
-from aegis_stream.sender import ThreadResolver
 from aegis_stream.settings import IngestSettings, RateSettings, Settings
 from aegis_stream.store.keys import StoredKeys
 from aegis_stream.telemetry import Log
@@ -32,7 +31,7 @@ def make_service(
         counts: shared by all API processes, whose number divides the limits of calls; None where this is the only one.
     """
     counts = counts or IngestCounts()
-    clock, random = SystemClock(), SystemRandom()
+    clock, random, sender = SystemClock(), SystemRandom(), make_sender(settings)
     access = Access(
         StoredKeys(stores.db),
         clock,
@@ -58,8 +57,8 @@ def make_service(
             event_limits(settings.ingest),
         ),
         access=access,
-        sender=make_sender(settings),
-        resolver=ThreadResolver(threads_max=8),
+        sender=sender,
+        look_ups=sender.look_ups,
         guard=NetGuard(settings.egress.allowed_networks),
         notify_changes=notifier.notify_changes,
         settings=settings,

@@ -11,6 +11,7 @@ from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
 from aegis_stream.sender.address_limiter import AddressLimiter, AddressLimiters
 from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, AddressFull, ConnectFailed, Dialer
+from aegis_stream.sender.look_ups import TooManyAddresses
 from aegis_stream.sender.wire import Connection
 
 
@@ -211,6 +212,14 @@ async def test_name_server_trouble_is_told_apart():
     assert (busy.kind, absent.kind) == (FaultKind.DNS, FaultKind.DNS)
     assert "does not answer" in busy.message
     assert absent.message == "name hook.test does not resolve"
+
+
+async def test_too_many_addresses_are_told():
+    """A name with too many addresses is a DNS fault that names the limit."""
+    refused = await failure(TooManyAddresses(4000))
+
+    assert refused.kind is FaultKind.DNS
+    assert refused.message.startswith("name hook.test has 4,000 addresses; the limit is 64")
 
 
 async def test_failed_look_up_is_shared_by_a_burst():

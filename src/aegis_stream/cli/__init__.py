@@ -4,6 +4,7 @@ main.py              the command and its groups
 service.py           serve, worker, receiver, demo
 tenants.py           org, key: on the store itself
 vault.py             vault: on the store itself
+backup.py            backup, restore: copies of the store
 doctor.py            doctor
 checks.py            its checks on this machine
 checks_running.py    its check for a service on files that are gone

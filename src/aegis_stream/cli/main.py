@@ -9,6 +9,7 @@ import click
 from aegis_stream import __version__
 from aegis_stream.errors import AegisError
 
+from .backup import backup, restore
 from .dead_letters import dead_letter
 from .destinations import destination
 from .doctor import doctor
@@ -35,7 +36,11 @@ def cli(context: click.Context, config: Path | None) -> None:
     context.obj = config
 
 
-for command in (serve, worker, api, demo, receiver, org, key, vault, doctor, destination, dead_letter, event):
+COMMANDS = (
+    *(serve, worker, api, demo, receiver, org, key, vault, backup, restore, doctor),
+    *(destination, dead_letter, event),
+)
+for command in COMMANDS:
     cli.add_command(command)
 
 

@@ -9,7 +9,7 @@ from aegis_stream.ports import Clock, Notifier
 
 from .database import Database
 from .inspection import Inspection
-from .sqlite import connect, wakeups
+from .sqlite import backup, connect, wakeups
 from .sqlite.database import SqliteDatabase
 from .sqlite.inspect import ReadOnlySqlite
 
@@ -77,3 +77,23 @@ def refuse_unsuitable(location: Location) -> None:
 def inspect_database(location: Location) -> Inspection:
     """Open a database for reading alone. Raises: Unavailable when it cannot be read."""
     return Inspection(ReadOnlySqlite(location.path))
+
+
+def back_up(location: Location, target: Path, tell: Callable[[int, int], None]) -> None:
+    """Copy a database to a new file while it is in use.
+
+    Args:
+        tell: called with how much is copied, and the total.
+    Raises: Misconfigured, Unavailable; then there is no such file.
+    """
+    backup.back_up(location.path, target, tell)
+
+
+def restore(location: Location, source: Path, aside: Path | None) -> None:
+    """Put a backup in place of a database that nobody uses.
+
+    Args:
+        aside: new directory for the files that are there; None when there must be none.
+    Raises: Conflict, Misconfigured, Unavailable; then nothing has changed.
+    """
+    backup.restore(source, location.path, beside=[], aside=aside)

@@ -54,10 +54,7 @@ def open_stores(
     Raises: Misconfigured, in words that say what to do.
     """
     folder = settings.store.data_dir
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise Misconfigured(f"AEGIS_DATA_DIR {folder} cannot be made: {error.strerror}") from error
+    make_folder(folder)
     notes: list[str] = []
     keys = key_source(settings)
     if isinstance(keys, KeyFile) and keys.path.exists():
@@ -89,6 +86,14 @@ def open_stores(
         digest,
         tuple(notes),
     )
+
+
+def make_folder(folder: Path) -> None:
+    """Make the data directory unless it exists. Raises: Misconfigured."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise Misconfigured(f"AEGIS_DATA_DIR {folder} cannot be made: {error.strerror}") from error
 
 
 def database_location(settings: Settings) -> Location:

@@ -8,6 +8,7 @@ gate.py        one process at a time begins a write
 connect.py     opens connections; refuses what SQLite cannot be trusted on
 schema.py      migrations, one numbered file a step
 checkpoint.py  keeps the write-ahead log short
+backup.py      copies the database while it is used, and puts a copy back
 wakeups.py     wakes workers, and tells the living from the dead
 inspect.py     a look that changes nothing, for doctor
 overlay.sql    statements that SQLite words differently

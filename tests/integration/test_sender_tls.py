@@ -53,11 +53,18 @@ class Authority:
     def server_context(
         self, *, names: tuple[str, ...] = ("hook.test",), with_address: bool = True, days: int = 30
     ) -> ssl.SSLContext:
-        key = ec.generate_private_key(ec.SECP256R1())
         address = [x509.IPAddress(ipaddress.ip_address("127.0.0.1"))] if with_address else []
-        alternative = x509.SubjectAlternativeName([*map(x509.DNSName, names), *address])
-        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "server")])
-        chain = self.sign(subject, key, alternative, days=days).public_bytes(serialization.Encoding.PEM)
+        return self.context_for(
+            "server", x509.SubjectAlternativeName([*map(x509.DNSName, names), *address]), days=days
+        )
+
+    def context_for(
+        self, common_name: str, *extensions: x509.ExtensionType, days: int = 30
+    ) -> ssl.SSLContext:
+        """Return a server's context, whose certificate has this common name and these extensions."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
+        chain = self.sign(subject, key, *extensions, days=days).public_bytes(serialization.Encoding.PEM)
         private = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
         )
@@ -335,6 +342,28 @@ async def test_garbage_in_the_session_is_a_fault(tmp_path):
     await asyncio.sleep(0.02)
 
     assert answers[0].kind is FaultKind.TLS
+
+
+@pytest.mark.parametrize(
+    "extensions",
+    [
+        [],
+        [x509.SubjectAlternativeName([x509.DNSName("other.test")])],
+        [x509.SubjectAlternativeName([x509.RFC822Name("a@hook.test")])],
+        [x509.SubjectAlternativeName([x509.UniformResourceIdentifier("https://hook.test/")])],
+        [x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.2"))])],
+    ],
+    ids=["none", "another name", "an address of mail", "a URL", "another address"],
+)
+@pytest.mark.parametrize("host", ["hook.test", "127.0.0.1"])
+async def test_common_name_is_no_name(tmp_path, extensions, host):
+    """A certificate is accepted by its subjectAltName only, never by its common name."""
+    authority = Authority(tmp_path)
+    async with serving(authority.context_for(host, *extensions)) as server:
+        [fault] = await post(server.port, ca=authority.pem, host=host)
+
+    assert (fault.kind, fault.message) == (FaultKind.TLS, f"certificate does not match the host name {host}")
+    assert not server.bodies
 
 
 @pytest.mark.parametrize(

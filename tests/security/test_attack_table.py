@@ -9,7 +9,8 @@ test_hostile_input.py (44 in tests/integration/test_api_connections.py), 46 in t
 test_vault.py there, 48 and 49 in test_api_destinations.py, 50 in test_api_testing.py, 51 in test_limiters.py, 52 in
 tests/e2e/test_canary.py, 53 and 54 in tests/unit/control/test_access.py and test_api_keys.py, 55 in tests/unit/test_telemetry.py and
 tests/integration/test_cli.py, 56 in tests/unit/receiver, 57 in tests/unit/domain/test_envelope.py,
-60 in tests/unit/formats/test_flat.py, 64 in tests/integration/test_names.py (look-ups, answers).
+60 in tests/unit/formats/test_flat.py, 64 in tests/integration/test_names.py (look-ups, answers),
+74 in tests/integration/test_sender_tls.py.
 """
 
 import json

@@ -61,6 +61,7 @@ class TrustStore:
 def _strict() -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # implies CERT_REQUIRED and check_hostname
     context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.hostname_checks_common_name = False  # RFC 9525 section 2: names are in subjectAltName only
     context.set_alpn_protocols(["http/1.1"])
     return context
 

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from aegis_stream.domain.attempt import FaultKind, Request
+from aegis_stream.domain.certificate import CHARACTERS_MAX, COUNT_MAX
 from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.errors import Invalid, Misconfigured
 from aegis_stream.sender import AsyncSender, TrustStore
@@ -391,6 +392,30 @@ def test_contexts_are_kept_by_policy(tmp_path):
 
     assert trust.context(first) is kept
     assert trust.context(second) is not dropped
+
+
+def test_an_organization_evicts_its_own_contexts(tmp_path):
+    """However many authorities an organization uses, the contexts of the others stay."""
+    trust = TrustStore(contexts_max=10, organization_max=3)
+    theirs = Authority(tmp_path).pem
+    kept = trust.context(theirs, "org_a")
+
+    for i in range(20):
+        trust.context(f"{theirs}\n{i}", "org_b")
+
+    assert trust.context(theirs, "org_a") is kept
+    assert len(trust._contexts) == 4
+
+
+@pytest.mark.parametrize(
+    "change", [lambda pem: pem * (COUNT_MAX + 1), lambda pem: pem + "\n" * CHARACTERS_MAX]
+)
+def test_too_many_certificates_are_not_parsed(tmp_path, change):
+    """A text beyond the limits is Invalid and names its field, also if it was stored before there were limits."""
+    with pytest.raises(Invalid, match="the limit is") as caught:
+        TrustStore().context(change(Authority(tmp_path).pem))
+
+    assert caught.value.problems[0].field == "ca_certificate"
 
 
 def test_verification_is_always_on(tmp_path):

@@ -10,6 +10,7 @@ from typing import Literal, get_args
 from aegis_stream.errors import FieldProblem
 
 from .attempt import RetryPolicy
+from .certificate import certificate_fault
 from .ids import DestinationId, DestinationNo, Micros, OrganizationId, OrganizationNo
 from .oauth2 import OAuth2
 from .visible import visible_fault
@@ -238,7 +239,7 @@ def _name_fault(name: str) -> str | None:
 
 
 def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
-    """Check name, compression, batch, retry and filter against their ranges."""
+    """Check name, compression, batch, retry, filter and the size of the CA certificate against their ranges."""
     batch, retry = spec.batch, spec.retry
     checks = (
         (
@@ -269,7 +270,10 @@ def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
             "ALLOWED, ALLOWED_WITH_MASKING or BLOCKED",
         ),
     )
-    return [FieldProblem(name, f"must be {allowed}") for name, holds, allowed in checks if not holds]
+    problems = [FieldProblem(name, f"must be {allowed}") for name, holds, allowed in checks if not holds]
+    if spec.ca_certificate is not None and (fault := certificate_fault(spec.ca_certificate)) is not None:
+        problems.append(FieldProblem("ca_certificate", fault))
+    return problems
 
 
 def mask_url(url: str) -> str:

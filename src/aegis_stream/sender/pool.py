@@ -116,7 +116,8 @@ class AsyncSender:
         Raises: Invalid if a header or the CA certificate cannot be used; Misconfigured if the default authorities cannot
             be read.
         """
-        context = self._trust.context(route.ca_certificate) if route.endpoint.scheme == "https" else None
+        tls = route.endpoint.scheme == "https"
+        context = self._trust.context(route.ca_certificate, route.org_id) if tls else None
         return Channel(
             route,
             user_agent=self._user_agent,

@@ -4,12 +4,16 @@ Called by `pool` when a channel is opened. Verification cannot be turned off; a 
 that authority instead.
 """
 
+import hashlib
 import ssl
 
+from aegis_stream.domain.certificate import certificate_fault
 from aegis_stream.errors import FieldProblem, Invalid, Misconfigured
 
 CONTEXTS_MAX = 256
-"""Most contexts that are kept for authorities of destinations; each takes some 50 KiB, so at most 13 MiB."""
+"""Most contexts that are kept for authorities of destinations; each takes 150 KiB at most, so 38 MiB in all."""
+ORGANIZATION_CONTEXTS_MAX = 32
+"""Most of them of one organization, so that it evicts its own."""
 
 
 class TrustStore:
@@ -17,29 +21,45 @@ class TrustStore:
 
     Args:
         ca_bundle: path of a PEM file with the default authorities, or None for those of the system.
-        contexts_max: most contexts kept; the least recently used one is evicted.
+        contexts_max: most contexts kept for destinations' own authorities; the least recently used one is evicted.
+        organization_max: most of them of one organization.
     """
 
-    def __init__(self, ca_bundle: str | None = None, *, contexts_max: int = CONTEXTS_MAX) -> None:
+    def __init__(
+        self,
+        ca_bundle: str | None = None,
+        *,
+        contexts_max: int = CONTEXTS_MAX,
+        organization_max: int = ORGANIZATION_CONTEXTS_MAX,
+    ) -> None:
         self._ca_bundle = ca_bundle
         self._contexts_max = contexts_max
-        self._contexts: dict[str | None, ssl.SSLContext] = {}
+        self._organization_max = organization_max
+        self._usual: ssl.SSLContext | None = None
+        self._contexts: dict[tuple[str, bytes], ssl.SSLContext] = {}
 
-    def context(self, ca_certificate: str | None) -> ssl.SSLContext:
-        """Return the context for a set of authorities, made on first use.
+    def context(self, ca_certificate: str | None, org_id: str = "") -> ssl.SSLContext:
+        """Return the context for a set of authorities, made on first use: 5 ms at most.
 
         Args:
             ca_certificate: PEM text of the authorities to trust instead of the default ones, or None.
+            org_id: the organization whose share of the kept contexts it counts to.
         Raises:
-            Invalid: if the text contains no usable certificate; the problem's field is "ca_certificate".
+            Invalid: if the text is too long or contains no usable certificate; the problem's field is "ca_certificate".
             Misconfigured: if the default bundle cannot be read.
         """
-        context = self._contexts.pop(ca_certificate, None)
-        if context is None:
-            context = self._default() if ca_certificate is None else _private(ca_certificate)
-        # Removing and adding again keeps the dict in the order of last use.
-        self._contexts[ca_certificate] = context
-        if len(self._contexts) > self._contexts_max:
+        if ca_certificate is None:
+            if self._usual is None:
+                self._usual = self._default()
+            return self._usual
+        key = (org_id, hashlib.sha256(ca_certificate.encode("utf-8", "surrogatepass")).digest())
+        context = self._contexts.get(key) or _private(ca_certificate)
+        self._contexts.pop(key, None)
+        self._contexts[key] = context  # removed and added again: the dict is in the order of last use
+        own = [one for one in self._contexts if one[0] == org_id]
+        if len(own) > self._organization_max:
+            del self._contexts[own[0]]
+        elif len(self._contexts) > self._contexts_max:
             del self._contexts[next(iter(self._contexts))]
         return context
 
@@ -67,6 +87,10 @@ def _strict() -> ssl.SSLContext:
 
 
 def _private(ca_certificate: str) -> ssl.SSLContext:
+    if (
+        fault := certificate_fault(ca_certificate)
+    ) is not None:  # one that was stored before there was a limit
+        raise Invalid(f"ca_certificate {fault}", problems=(FieldProblem("ca_certificate", fault),))
     context = _strict()
     # Users often have only the intermediate certificate that signed their server's; trusting it alone is narrower.
     context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN

@@ -186,6 +186,10 @@ def test_no_header_value_that_passes_can_split_a_request(value):
         ({"filter": Filter(("",))}, ["filter.datasets"]),
         ({"filter": Filter(("x" * 257,))}, ["filter.datasets"]),
         ({"filter": Filter((), ("MAYBE",))}, ["filter.decisions"]),
+        ({"ca_certificate": "x" * 65_536}, []),
+        ({"ca_certificate": "x" * 65_537}, ["ca_certificate"]),
+        ({"ca_certificate": "-----BEGIN CERTIFICATE-----\n" * 16}, []),
+        ({"ca_certificate": "-----BEGIN CERTIFICATE-----\n" * 17}, ["ca_certificate"]),
     ],
     ids=lambda value: repr(value)[:50],
 )

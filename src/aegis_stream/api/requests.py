@@ -1,21 +1,20 @@
 """What handlers read of a request: its body, times, limits and cursors."""
 
 import re
-from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
 from litestar import Request
 
 from aegis_stream.domain.ids import Micros
-from aegis_stream.domain.times import MICROS_MAX, from_datetime
+from aegis_stream.domain.times import MICROS_MAX, from_text, is_time
 from aegis_stream.errors import FieldProblem, Invalid, Malformed, Unsupported
 
-from .schemas.base import Moment
 from .validation import field_problem
 
 PAGE_MAX = 200
 PAGE_DEFAULT = 50
+_BLANK_ZONE = re.compile(r" (\d\d:?\d\d)$")
 _ID = re.compile(r"[a-z]{3}_[0-9A-Za-z_-]{1,60}")
 
 T = TypeVar("T")
@@ -43,18 +42,17 @@ async def decode_strict(request: Request[Any, Any, Any], data: T) -> T:
         raise Malformed(f"the body is not valid JSON: {error}") from error
 
 
-def moment(value: datetime | str | None, field: str) -> Micros | None:
+def moment(value: str | None, field: str) -> Micros | None:
     """Turn a time of a request into microseconds. Raises: Invalid when it has no time zone, or is before 1970 or after 9999."""
     if value is None:
         return None
+    at = from_text(value)
+    if at is not None and 0 <= at <= MICROS_MAX:
+        return at
     message = "must be an RFC 3339 time with a time zone, from 1970 to 9999, such as 2026-05-15T10:33:21Z"
-    try:
-        at = from_datetime(value if isinstance(value, datetime) else msgspec.convert(value, Moment))
-    except (msgspec.ValidationError, OverflowError):
-        at = Micros(-1)
-    if not 0 <= at <= MICROS_MAX:
-        raise Invalid(f"{field} {message}", problems=(FieldProblem(field, message),))
-    return at
+    if at is None and is_time(_BLANK_ZONE.sub(r"+\1", value)):
+        message = "has a blank instead of the + of its time zone: in a query + means a blank, so write %2B, or Z for UTC"
+    raise Invalid(f"{field} {message}", problems=(FieldProblem(field, message),))
 
 
 def read_limit(limit: int) -> int:

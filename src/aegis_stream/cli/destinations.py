@@ -2,13 +2,13 @@
 
 import sys
 from collections.abc import Mapping
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from aegis_stream.domain.destination import Compression
+from aegis_stream.domain.times import is_time
 from aegis_stream.formats import AUTO, REGISTRY
 
 from .destination_body import body_of
@@ -227,16 +227,10 @@ def replay_destination(
 
 def _time(text: str | None, option: str) -> str | None:
     """Check a time here, so that a typing error is wrong use and not a failed call."""
-    if text is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        moment = datetime.min  # noqa: DTZ901 - has no time zone, and is rejected for that
-    if moment.tzinfo is None:
+    if text is not None and not is_time(text):
         message = f"{text!r} is not a time with a time zone: write it like 2026-05-15T10:00:00Z"
         raise click.BadParameter(message, param_hint=option)
-    return moment.isoformat()
+    return text
 
 
 def _show(one: DestinationJson, *, as_json: bool) -> None:

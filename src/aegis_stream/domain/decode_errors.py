@@ -19,6 +19,7 @@ _CHOICES = {
     "aegis.decision": "ALLOWED, ALLOWED_WITH_MASKING or BLOCKED",
     "aegis.destination": "AI_TOOL, VENDOR or CUSTOMER",
 }
+TIME_NEEDED = "must be a time with a zone (RFC 3339), such as 2026-05-15T10:33:21Z"
 _BOUNDS = {">=": "at least", "<=": "at most"}
 
 
@@ -47,8 +48,8 @@ def describe(error: Exception, parent: str) -> Rejection:
 
 def _in_our_words(message: str, field: str) -> str:
     """Word a validation error without the value, which may be a finding."""
-    if "datetime" in message:
-        return "must be a time with a zone (RFC 3339), such as 2026-05-15T10:33:21Z"
+    if field == "@timestamp":
+        return TIME_NEEDED
     if message == "Number out of range":
         return "is a number out of range: send a smaller one"
     if message.startswith("Invalid enum value"):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
-from .decode_errors import describe
+from .decode_errors import TIME_NEEDED, describe
 from .envelope import Ambiguity, add_id, has_dotted_names, id_of, nest
 from .event import (
     DATASET_CHARACTERS_MAX,
@@ -24,8 +24,8 @@ from .event import (
 )
 from .ids import Micros, OrganizationId
 from .json_checks import check_shape, decode_whole, repeated_key
-from .preflight import Timestamp, check_preflight, parse_compact
-from .times import to_text
+from .preflight import check_preflight, parse_compact
+from .times import is_time, to_text
 
 
 class _EventFields(msgspec.Struct, gc=False):
@@ -40,7 +40,7 @@ class _OrganizationFields(msgspec.Struct, gc=False):
 class _Envelope(msgspec.Struct, gc=False):
     event: _EventFields | UnsetType = UNSET
     organization: _OrganizationFields | UnsetType = UNSET
-    timestamp: Timestamp | UnsetType = msgspec.field(name="@timestamp", default=UNSET)
+    timestamp: str | UnsetType = msgspec.field(name="@timestamp", default=UNSET)
 
 
 _decode_envelope = msgspec.json.Decoder(_Envelope).decode
@@ -103,6 +103,8 @@ def _parse_thoroughly(
     dataset = event.dataset if event is not UNSET and event.dataset is not UNSET else ""
     named = organization.id if organization is not UNSET else UNSET
     rejection = _check_fields(event_id, dataset, reserved=reserved, id_needed=make_id is None)
+    if rejection is None and envelope.timestamp is not UNSET and not is_time(envelope.timestamp):
+        rejection = Rejection(event_id or None, "@timestamp", TIME_NEEDED)
     if rejection is None and named is not UNSET and named != organization_id:
         message = "does not match the organization in the URL: omit it or correct it"
         rejection = Rejection(event_id or None, "organization.id", message)

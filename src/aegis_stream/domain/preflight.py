@@ -1,7 +1,6 @@
 """Preflight decisions: the strict check of their `aegis` object, and the fast path for a compact preflight event."""
 
 import re
-from datetime import datetime
 from typing import Annotated, Literal
 
 import msgspec
@@ -18,11 +17,11 @@ from .event import (
     Rejection,
 )
 from .ids import OrganizationId
+from .times import is_time
 
 Decision = Literal["ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 """A count that fits the integers of every destination."""
-Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class Preflight(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
@@ -77,7 +76,6 @@ class _PlainPreflightEvent(msgspec.Struct, gc=False):
 _decode_plain = msgspec.json.Decoder(_PlainPreflightEvent).decode
 _decode_preflight = msgspec.json.Decoder(Preflight).decode
 _encode = msgspec.json.Encoder().encode
-_convert = msgspec.convert
 _PLAIN_TIME = re.compile(
     r"[12]\d\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]0\d:00)",
     re.ASCII,
@@ -100,14 +98,13 @@ def parse_compact(
         return None
     try:
         plain = _decode_plain(raw)
-        if _PLAIN_TIME.fullmatch(plain.timestamp) is None:
-            _convert(plain.timestamp, Timestamp)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     event = plain.event
     event_id, dataset = event.id, event.dataset
     if (
         len(_encode(plain)) != len(raw)
+        or (_PLAIN_TIME.fullmatch(plain.timestamp) is None and not is_time(plain.timestamp))
         or dataset != PREFLIGHT_DATASET
         or plain.organization.id != organization_id
         or not (0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX and event_id.isprintable())

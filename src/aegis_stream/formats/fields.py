@@ -6,21 +6,18 @@ JSON, so that no byte of them changes on the way.
 """
 
 import json
-from datetime import datetime
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
 from aegis_stream.domain.ids import Micros
-from aegis_stream.domain.times import MICROS_MAX, from_datetime
+from aegis_stream.domain.times import MICROS_MAX, from_text, plain_text
 
 SOURCE = "aegis-audit-stream"
 """The name of the service, for destinations that require one."""
 NANOS_MAX = 2**63 - 1
 """Latest time in nanoseconds that fits 64 bits, in the year 2262."""
-
-_Timestamp = Annotated[datetime, msgspec.Meta(tz=True)]
 
 
 class _Event(msgspec.Struct, gc=False):
@@ -38,7 +35,7 @@ class _Identified(msgspec.Struct, gc=False):
 
 
 class _Timed(msgspec.Struct, gc=False):
-    timestamp: _Timestamp = msgspec.field(name="@timestamp")
+    timestamp: str = msgspec.field(name="@timestamp")
 
 
 class _Summary(msgspec.Struct, gc=False):
@@ -59,6 +56,7 @@ class Described(msgspec.Struct, gc=False):
 _read_identity = msgspec.json.Decoder(_Identified).decode
 read_described = msgspec.json.Decoder(Described).decode
 _read_timed = msgspec.json.Decoder(_Timed).decode
+_read_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _read_summary = msgspec.json.Decoder(_Summary).decode
 _read_all = msgspec.json.Decoder(dict[str, Any]).decode
 
@@ -73,9 +71,26 @@ def id_of(body: bytes) -> Raw:
 def micros_of(body: bytes) -> Micros:
     """Return `@timestamp` in microseconds since 1970, clamped to what every destination can read: 1970 to 9999, UTC.
 
-    A time zone west of Greenwich can put the last hours of 9999 into the year 10000 of UTC, which has no RFC 3339 text.
+    Decimals beyond microseconds are cut off. A time zone west of Greenwich can put the last hours of 9999 into the year 10000
+    of UTC, which has no RFC 3339 text.
     """
-    return Micros(min(max(0, from_datetime(_read_timed(body).timestamp)), MICROS_MAX))
+    at = from_text(_read_timed(body).timestamp)
+    assert at is not None, "ingest accepts nothing else"
+    return Micros(min(max(0, at), MICROS_MAX))
+
+
+def with_plain_time(body: bytes) -> bytes:
+    """Return the event with its `@timestamp` in a spelling that every reader of ISO 8601 knows; see `times.plain_text`.
+
+    An event that has it already, as almost all have, is returned unchanged.
+    """
+    text = _read_timed(body).timestamp
+    plain = plain_text(text)
+    if plain == text:
+        return body
+    members = _read_members(body)
+    members["@timestamp"] = Raw(msgspec.json.encode(plain))
+    return msgspec.json.encode(members)
 
 
 def seconds_of(body: bytes) -> str:

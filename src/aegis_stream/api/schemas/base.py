@@ -1,6 +1,5 @@
 """What request and answer bodies have in common: unknown fields are rejected everywhere."""
 
-from datetime import datetime
 from typing import Annotated
 
 import msgspec
@@ -9,7 +8,8 @@ from msgspec import Meta
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import to_text
 
-Moment = Annotated[datetime, Meta(tz=True)]
+Moment = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+"""A time of a request, which `requests.moment` reads: all of RFC 3339, more than the decoder's own type."""
 
 
 class Strict(msgspec.Struct, forbid_unknown_fields=True):

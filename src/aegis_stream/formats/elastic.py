@@ -18,7 +18,7 @@ from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope,
 
 from .answers import is_success, read_answer, rejected, unexpected
 from .elastic_errors import Error, failure_of, named_failure
-from .fields import id_of, one_line, text_of
+from .fields import id_of, one_line, text_of, with_plain_time
 from .format import Format
 
 ID_BYTES_MAX = 512
@@ -73,14 +73,14 @@ def encode_bulk(bodies: Sequence[bytes]) -> Request:
     """Send each event as two lines: the action with its id, and the event."""
     parts: list[bytes | msgspec.Raw] = []
     for body in bodies:
-        parts += (b'{"create":{"_id":', _id_of(body), b"}}\n", one_line(body), b"\n")
+        parts += (b'{"create":{"_id":', _id_of(body), b"}}\n", one_line(with_plain_time(body)), b"\n")
     return Request(b"".join(parts), "application/x-ndjson")
 
 
 def encode_document(bodies: Sequence[bytes]) -> Request:
-    """Send one event as stored; the destination makes an id for it."""
+    """Send one event; the destination makes an id for it."""
     (body,) = bodies
-    return Request(body)
+    return Request(with_plain_time(body))
 
 
 def encode_create(bodies: Sequence[bytes]) -> Request:
@@ -89,7 +89,7 @@ def encode_create(bodies: Sequence[bytes]) -> Request:
     document_id = text_of(_id_of(body))
     if document_id in _DOTS:
         document_id = _hashed(document_id.encode())
-    return Request(body, path_suffix="/" + quote(document_id, safe=""))
+    return Request(with_plain_time(body), path_suffix="/" + quote(document_id, safe=""))
 
 
 def interpret_bulk(answer: Answer, count: int) -> Verdict | list[Verdict]:

@@ -36,7 +36,7 @@ _SCHEMA = (
 addresses, be searched by network."""
 _DECIMALS = "".join(f"[.{'S' * count}]" for count in range(9, 0, -1))
 _TIMES = f"strict_date_optional_time||uuuu-MM-dd[' ']['T']['t']HH:mm:ss{_DECIMALS}[XXX]['z']"
-"""All time formats that ingest accepts, except more than nine decimals and zones beyond 18 hours."""
+"""All spellings in which the formats `elastic_*` send a time, and those of other senders to the same data stream."""
 
 
 def index_template(pattern: str = PATTERN, flavor: Flavor = "elasticsearch") -> dict[str, Any]:

@@ -482,3 +482,24 @@ def test_templates_do_not_share_their_parts():
     assert mappings_of(index_template())["properties"]["event"]["properties"]["id"]["type"] == "keyword"
     properties = mappings_of(first)["properties"]["aegis"]["properties"]
     assert properties["finding_counts_by_type"]["type"] == "flattened"
+
+
+@pytest.mark.parametrize("name", ["elastic_bulk", "elastic_doc", "elastic_create"])
+@pytest.mark.parametrize(
+    ("text", "sent"),
+    [
+        ("2026-05-15T10:33:21Z", "2026-05-15T10:33:21Z"),
+        ("2026-05-15T10:33:21.123456789-08:00", "2026-05-15T10:33:21.123456789-08:00"),
+        ("2026-05-15 10:33:21+0000", "2026-05-15T10:33:21+00:00"),
+        ("2026-05-15t10:33:21z", "2026-05-15T10:33:21Z"),
+        ("2026-05-15T10:33:21.1234567890Z", "2026-05-15T10:33:21.123456789Z"),
+        ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z"),
+    ],
+)
+def test_a_time_is_sent_as_date_fields_read_it(name, text, sent):
+    """A time in a spelling that a date field cannot read is sent in one that it can; all other bytes stay the same."""
+    body = b'{"@timestamp":"%b","event":{"id":"a"},"organization":{"id":"org_abc"},"n":1.50,"s":"\\u00e9"}'
+
+    request = REGISTRY[name].encode([body % text.encode()])
+
+    assert body % sent.encode() in request.body

@@ -20,6 +20,9 @@ TOLD = {
     "honeycomb": lambda body: seconds(json.loads(body)[0]["time"]),
     "better_stack": lambda body: seconds(json.loads(body)[0]["dt"]),
     "sentinel": lambda body: seconds(json.loads(body)[0]["TimeGenerated"]),
+    "elastic_bulk": lambda body: seconds(json.loads(body.splitlines()[1])["@timestamp"]),
+    "elastic_doc": lambda body: seconds(json.loads(body)["@timestamp"]),
+    "elastic_create": lambda body: seconds(json.loads(body)["@timestamp"]),
 }
 """How to read the time, in seconds since 1970."""
 

@@ -259,8 +259,11 @@ def nanos(event: dict[str, Any]) -> int:
 
 
 def from_sentinel(row: dict[str, Any]) -> tuple[datetime, dict[str, Any]]:
-    """Return the time of a row and the members that its columns hold."""
-    columns = {name: value for name, value in row.items() if name not in ("TimeGenerated", "more")}
+    """Return the time of a row and the members that its columns hold; both columns for the time must agree."""
+    columns = {
+        name: value for name, value in row.items() if name not in ("TimeGenerated", "timestamp", "more")
+    }
+    assert moment({"@timestamp": row["timestamp"]}) == datetime.fromisoformat(row["TimeGenerated"])
     return datetime.fromisoformat(row["TimeGenerated"]), columns | row.get("more", {})
 
 

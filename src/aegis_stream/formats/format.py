@@ -53,7 +53,8 @@ class Format:
         answer_bytes_max: bytes of an answer's body that `interpret` needs to judge every event.
         query: parameters that are added to the URL unless it has them.
         compressions: values of `compression`, beside "none", that all destinations of the format support.
-        age_max_s: the destination drops older events behind a 2xx, seconds; None if age does not matter.
+        age_max_s: older events are not stored as they should be, seconds; None if age does not matter.
+        age_effect: what the destination does with older events.
         in_order: send one request at a time: the destination rejects an event that is much older than the newest one.
         acks: how to ask about accepted events; None if the answer is the confirmation.
     """
@@ -71,6 +72,7 @@ class Format:
     query: tuple[tuple[str, str], ...] = ()
     compressions: frozenset[str] = frozenset({"gzip"})
     age_max_s: int | None = None
+    age_effect: str = "accept with a 2xx and then drop"
     in_order: bool = False
     acks: Acks | None = None
 
@@ -141,7 +143,7 @@ def _is_unreadable(verdict: Failure, answer: Answer, count: int) -> bool:
 
 
 def overdue(format_: Format, oldest: bytes, now: Micros) -> str | None:
-    """Return a warning if the destination would drop the oldest event of the backlog because of its age, or None.
+    """Return a warning if the destination would not store the oldest event of the backlog as it should, or None.
 
     Args:
         oldest: the first event of the backlog, as stored.
@@ -150,7 +152,7 @@ def overdue(format_: Format, oldest: bytes, now: Micros) -> str | None:
     if format_.age_max_s is None or now - micros_of(oldest) <= format_.age_max_s * SECOND:
         return None
     hours = format_.age_max_s // 3600
-    return f"the backlog has events older than {hours} hours, which {format_.name} destinations accept with a 2xx and then drop"
+    return f"the backlog has events older than {hours} hours, which {format_.name} destinations {format_.age_effect}"
 
 
 def with_query(format_: Format, target: str) -> str:

@@ -22,6 +22,10 @@ COLUMN_BYTES_MAX = 64_000
 """Most bytes of a column; a longer field is truncated behind the 204."""
 COLUMNS = ("event", "organization", "aegis")
 """Members with a column of the type dynamic; `message` has one of the type string."""
+TIME = "timestamp"
+"""The column for `@timestamp` as recorded. Azure replaces a TimeGenerated that is too old by its own time."""
+AGE_MAX_S = 48 * 3600
+"""Azure keeps the TimeGenerated of events up to this age, seconds."""
 MORE = "more"
 """The column for all other members, whose names the rule cannot know."""
 
@@ -46,7 +50,9 @@ def _row_of(body: bytes) -> bytes:
     for name, value in _columns(body).items():
         if name in COLUMNS or (name == "message" and bytes(value)[:1] == b'"'):
             row[name] = value
-        elif name != "@timestamp":
+        elif name == "@timestamp":
+            row[TIME] = value
+        else:
             more[name] = value
     if more:
         row[MORE] = Raw(msgspec.json.encode(more))
@@ -86,8 +92,10 @@ SENTINEL = Format(
     encode,
     interpret,
     batches=True,
-    frame_bytes=48,
+    frame_bytes=96,
     events_max=1000,
     body_bytes_max=900_000,
     query=(("api-version", "2023-01-01"),),
+    age_max_s=AGE_MAX_S,
+    age_effect="store with the time of their arrival in TimeGenerated: use the column timestamp",
 )

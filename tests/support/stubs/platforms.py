@@ -157,7 +157,7 @@ class Sentinel(Stub):
     columns: dict[str, str] = field(
         default_factory=lambda: {
             "TimeGenerated": "datetime",
-            "message": "string",
+            **dict.fromkeys(("timestamp", "message"), "string"),
             **dict.fromkeys(("event", "organization", "aegis", "more"), "dynamic"),
             **{f"text_{number}": "string" for number in range(1, 6)},
         }

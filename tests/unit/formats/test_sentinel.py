@@ -10,7 +10,7 @@ from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Respons
 from aegis_stream.formats.sentinel import COLUMN_BYTES_MAX, encode, interpret
 from support.formats import UNHURRIED, events, make_event, stored
 
-DECLARED = {"TimeGenerated", "message", "event", "organization", "aegis", "more"}
+DECLARED = {"TimeGenerated", "timestamp", "message", "event", "organization", "aegis", "more"}
 
 
 def rows_of(*some):
@@ -39,6 +39,7 @@ def test_one_event_is_an_array_too():
 
     assert row == {
         "TimeGenerated": "2026-05-15T10:33:21.456789Z",
+        "timestamp": "2026-05-15T10:33:21.456789+00:00",
         "event": {"id": "evt_1", "dataset": "crm.audit"},
         "organization": {"id": "org_abc"},
         "message": "text",
@@ -67,7 +68,7 @@ def test_what_is_too_long_for_a_column_travels_in_pieces(name, text, filler):
     (row,) = rows_of(event)
 
     assert event_of(row) == event
-    assert set(row) == {"TimeGenerated", "event", "organization"} | {
+    assert set(row) == {"TimeGenerated", "timestamp", "event", "organization"} | {
         one for one in row if one.startswith("text_")
     }
     assert all(len(value.encode()) <= COLUMN_BYTES_MAX for value in row.values() if isinstance(value, str))
@@ -114,3 +115,22 @@ def test_an_error_is_told_apart(status, scope, permanent, fix_needed):
 
     assert isinstance(verdict, Failure)
     assert (verdict.scope, verdict.permanent, verdict.fix_needed) == (scope, permanent, fix_needed)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(
+            "2026-05-15T10:33:21.456789012+05:30",
+            "1601-01-01T00:00:00Z",
+            "2016-12-31T23:59:60Z",
+            "2026-05-15 10:33:21Z",
+        ),
+        "9999-12-31T23:59:59.9999999Z",
+    ],
+)
+def test_the_recorded_time_has_a_column_of_its_own(text):
+    """A row has the event's time as recorded, whatever Azure does to TimeGenerated and whatever that cannot express."""
+    (row,) = rows_of(make_event() | {"@timestamp": text})
+
+    assert row["timestamp"] == text

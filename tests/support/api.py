@@ -48,7 +48,8 @@ from support.settings import make_settings
 with warnings.catch_warnings():
     # One test of its own (test_api_service.py) tells whether the application starts without warnings; all others run anyway.
     warnings.simplefilter("ignore")
-    from aegis_stream.api.app import create_app, make_reception
+    from aegis_stream.api.app import create_app
+    from aegis_stream.api.reception import make_reception
     from aegis_stream.serving.http import bounds_of
     from aegis_stream.wiring.outbound import USER_AGENT
     from aegis_stream.wiring.service import event_limits

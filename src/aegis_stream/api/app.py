@@ -1,4 +1,4 @@
-"""The API put together: the front door's reception, the routes behind it, and the one place where errors become HTTP."""
+"""The routes put together, and the one place where their errors become HTTP; `routes` makes them late."""
 
 import asyncio
 from functools import cache
@@ -11,31 +11,18 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from aegis_stream import __version__
 from aegis_stream.control import destinations as destination_control
-from aegis_stream.control.audit import RefusalLog
 from aegis_stream.errors import AegisError, Malformed, Unavailable
-from aegis_stream.front.gateway import Gateway
-from aegis_stream.telemetry import METRICS, place_of
+from aegis_stream.telemetry import METRICS
 
 from . import dead_letters, deliveries, destinations, events, organizations, replays
-from .ingest import IngestEndpoint, org_of
-from .ingest_body import RequestBounds
+from .ingest import org_of
 from .openapi import docs_page, make_document
-from .problems import Parts, answer_of, plain_problem, problem_of
-from .reception import ApiReception
+from .problems import bug_problem, plain_problem, problem_of
 from .scopes import before_request, check_rights, gate, queries_of
 from .service import Service, control_of, service_of
 from .validation import as_invalid
 
 AnyRequest = Request[Any, Any, Any]
-SAFE_HEADERS = (
-    (
-        b"cache-control",
-        b"no-store",
-    ),  # keys, events and configurations: nothing between us and the client keeps them
-    (b"x-content-type-options", b"nosniff"),
-    (b"x-frame-options", b"DENY"),
-)
-"""Headers of every answer of the routes that does not say otherwise."""
 DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
 
@@ -60,42 +47,7 @@ def create_app(service: Service) -> Litestar:
     )
     check_rights(routes)
     routes.state["queries"] = queries_of(routes)
-    service.control.access.refusals = RefusalLog(service.control)
     return routes
-
-
-def make_reception(
-    service: Service,
-    routes: Litestar,
-    *,
-    only: frozenset[str] | None = None,
-    hidden: frozenset[str] = frozenset(),
-) -> ApiReception:
-    """Put what the front door leads to together.
-
-    Args:
-        only: the paths that this listener serves; None for all, with ingest.
-        hidden: paths that another listener serves.
-    """
-    settings = service.control.settings
-
-    def on_bug(path: str, error: BaseException | None) -> Parts:
-        return _bug_problem(service, path, error)
-
-    bounds = RequestBounds(
-        settings.ingest.request_bytes_max,
-        settings.ingest.request_events_max,
-        settings.ingest.decompression_ratio_max,
-    )
-    ingest = IngestEndpoint(service.control.access, service.control.ingest, service.counts, on_bug, bounds)
-    return ApiReception(
-        ingest=ingest if only is None else None,
-        gateway=Gateway(routes, lambda path, error: answer_of(on_bug(path, error)), SAFE_HEADERS),
-        trusted_proxies=settings.api.trusted_proxies,
-        call_bytes_max=settings.api.call_bytes_max,
-        only=only,
-        hidden=hidden,
-    )
 
 
 DOCUMENTED = [
@@ -217,25 +169,7 @@ def _too_deep(request: AnyRequest, _: RecursionError) -> Response[bytes]:
 
 
 def _bug(request: AnyRequest, error: Exception) -> Response[bytes]:
-    return _response(_bug_problem(service_of(request), request.url.path, error))
-
-
-def _bug_problem(
-    service: Service, path: str, error: BaseException | None
-) -> tuple[int, dict[str, str], bytes]:
-    """Log an unexpected error: its kind and place, never its text, which may contain what a user sent."""
-    service.telemetry.error(
-        "service.failed",
-        path=path[:200],
-        kind=type(error).__name__ if error is not None else "no answer",
-        place=place_of(error) if error is not None else "",
-    )
-    return plain_problem(
-        500,
-        "internal",
-        "Internal error",
-        "this is a bug: the service's log has the details; please report it",
-    )
+    return _response(bug_problem(service_of(request).telemetry, request.url.path, error))
 
 
 def _response(problem: tuple[int, dict[str, str], bytes]) -> Response[bytes]:

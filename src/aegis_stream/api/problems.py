@@ -18,6 +18,7 @@ from aegis_stream.errors import (
     Unsupported,
 )
 from aegis_stream.front.answer import Answer, make_answer
+from aegis_stream.telemetry import Log, place_of
 
 MEDIA_TYPE = "application/problem+json"
 TYPE_BASE = "https://aegis-audit-stream.invalid/problems/"
@@ -85,3 +86,19 @@ def answer_of(error: AegisError | Parts) -> Answer:
     """Return the answer of the front door to an error."""
     status, headers, body = problem_of(error) if isinstance(error, AegisError) else error
     return make_answer(status, [(name.encode(), value.encode()) for name, value in headers.items()], body)
+
+
+def bug_problem(telemetry: Log, path: str, error: BaseException | None) -> Parts:
+    """Log an unexpected error: its kind and place, never its text, which may contain what a user sent."""
+    telemetry.error(
+        "service.failed",
+        path=path[:200],
+        kind=type(error).__name__ if error is not None else "no answer",
+        place=place_of(error) if error is not None else "",
+    )
+    return plain_problem(
+        500,
+        "internal",
+        "Internal error",
+        "this is a bug: the service's log has the details; please report it",
+    )

@@ -7,11 +7,13 @@ from aegis_stream.front.answer import Answer
 from aegis_stream.front.clients import Network, client_of, network_of
 from aegis_stream.front.connection import Connection
 from aegis_stream.front.contract import Admitted, Decision
-from aegis_stream.front.gateway import Gateway
+from aegis_stream.front.gateway import Application, Gateway
 from aegis_stream.front.head import Head, Refusal
 
 from .ingest import IngestEndpoint, org_of
-from .problems import answer_of, plain_problem
+from .ingest_body import RequestBounds
+from .problems import Parts, answer_of, bug_problem, plain_problem
+from .service import Service
 
 _TITLES = {
     400: "The request cannot be read",
@@ -24,6 +26,17 @@ _TITLES = {
     503: "Service unavailable",
     505: "HTTP version not supported",
 }
+
+
+SAFE_HEADERS = (
+    (
+        b"cache-control",
+        b"no-store",
+    ),  # keys, events and configurations: nothing between us and the client keeps them
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+)
+"""Headers of every answer of the routes that does not say otherwise."""
 
 
 @dataclass(slots=True)
@@ -77,6 +90,40 @@ class ApiReception:
         if status == 503:
             headers["retry-after"] = "1"
         return answer_of((status, headers, body))
+
+
+def make_reception(
+    service: Service,
+    routes: Application,
+    *,
+    only: frozenset[str] | None = None,
+    hidden: frozenset[str] = frozenset(),
+) -> ApiReception:
+    """Put what the front door leads to together.
+
+    Args:
+        only: the paths that this listener serves; None for all, with ingest.
+        hidden: paths that another listener serves.
+    """
+    settings = service.control.settings
+
+    def on_bug(path: str, error: BaseException | None) -> Parts:
+        return bug_problem(service.telemetry, path, error)
+
+    bounds = RequestBounds(
+        settings.ingest.request_bytes_max,
+        settings.ingest.request_events_max,
+        settings.ingest.decompression_ratio_max,
+    )
+    ingest = IngestEndpoint(service.control.access, service.control.ingest, service.counts, on_bug, bounds)
+    return ApiReception(
+        ingest=ingest if only is None else None,
+        gateway=Gateway(routes, lambda path, error: answer_of(on_bug(path, error)), SAFE_HEADERS),
+        trusted_proxies=settings.api.trusted_proxies,
+        call_bytes_max=settings.api.call_bytes_max,
+        only=only,
+        hidden=hidden,
+    )
 
 
 def _is_plain(raw_path: bytes) -> bool:

@@ -1,6 +1,6 @@
 """Who may call what: one table of all calls, and the gate that checks it before anything else of a request is read.
 
-The application does not start while table and routes differ, so that no new route can be open by accident.
+The routes answer nothing while table and routes differ, so that no new route can be open by accident.
 """
 
 import enum

@@ -1,14 +1,15 @@
 """What the routes need: the use cases' dependencies, and what only an API process has."""
 
 from dataclasses import dataclass
-from typing import Any
-
-from litestar import Request
+from typing import TYPE_CHECKING, Any
 
 from aegis_stream.control.deps import ControlDeps
 from aegis_stream.telemetry import Log
 
 from .counts import IngestCounts
+
+if TYPE_CHECKING:  # ingest needs the service, and not the framework
+    from litestar import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,13 +21,13 @@ class Service:
     telemetry: Log
 
 
-def service_of(request: Request[Any, Any, Any]) -> Service:
+def service_of(request: "Request[Any, Any, Any]") -> Service:
     """Return the service that the application was created with."""
     service = request.app.state.service
     assert isinstance(service, Service), "create_app puts it there"
     return service
 
 
-def control_of(request: Request[Any, Any, Any]) -> ControlDeps:
+def control_of(request: "Request[Any, Any, Any]") -> ControlDeps:
     """Return what use cases need."""
     return service_of(request).control

@@ -1,7 +1,9 @@
 """The command `aegis`: its groups, and how an error becomes one line and an exit status."""
 
+import importlib
 import os
 import sys
+from collections.abc import Iterator, MutableMapping
 from pathlib import Path
 
 import click
@@ -9,17 +11,50 @@ import click
 from aegis_stream import __version__
 from aegis_stream.errors import AegisError
 
-from .backup import backup, restore
-from .dead_letters import dead_letter
-from .destinations import destination
-from .doctor import doctor
-from .events import event
-from .service import api, demo, receiver, serve, worker
-from .tenants import key, org
-from .vault import vault
+MODULES = {
+    "serve": "service",
+    "worker": "service",
+    "api": "service",
+    "demo": "service",
+    "receiver": "service",
+    "org": "tenants",
+    "key": "tenants",
+    "vault": "vault",
+    "backup": "backup",
+    "restore": "backup",
+    "doctor": "doctor",
+    "destination": "destinations",
+    "dead-letter": "dead_letters",
+    "event": "events",
+}
+"""Command → its module."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+class _Commands(MutableMapping[str, click.Command]):
+    """The commands by name. Each is imported when it is asked for: a service or worker starts without the others."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        module = importlib.import_module(f"{__package__}.{MODULES[name]}")
+        command: click.Command = getattr(module, name.replace("-", "_"))
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+    def __setitem__(self, name: str, command: click.Command) -> None:
+        raise NotImplementedError
+
+    def __delitem__(self, name: str) -> None:
+        raise NotImplementedError
+
+
+@click.group(
+    commands=_Commands(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
 @click.version_option(__version__, prog_name="aegis")
 @click.option(
     "--config",
@@ -34,14 +69,6 @@ def cli(context: click.Context, config: Path | None) -> None:
     Exit status: 0 done, 1 failed, 2 wrong use.
     """
     context.obj = config
-
-
-COMMANDS = (
-    *(serve, worker, api, demo, receiver, org, key, vault, backup, restore, doctor),
-    *(destination, dead_letter, event),
-)
-for command in COMMANDS:
-    cli.add_command(command)
 
 
 def main() -> None:

@@ -1,5 +1,6 @@
 """A further API process under `aegis serve --api-processes N`."""
 
+import asyncio
 import os
 import socket
 from dataclasses import dataclass
@@ -67,11 +68,13 @@ async def _answer(
     stop_on_end_of_input(stop)
     notifier = open_notifier(stores.location)
     # The supervisor alone serves metrics where they have a port of their own, and sums up for all.
-    public, _ = make_listeners(make_service(settings, stores, telemetry, notifier, counts))
-    await public.start(listener)
+    listeners = make_listeners(make_service(settings, stores, telemetry, notifier, counts))
+    await listeners.public.start(listener)
     freeze()
     telemetry.info("api.started", number=slot, pid=os.getpid())
+    preparing = asyncio.ensure_future(listeners.routes.prepare())
     await stop.wait()
-    await public.stop()
+    preparing.cancel()
+    await listeners.public.stop()
     notifier.close()
     telemetry.info("api.stopped", number=slot, pid=os.getpid())

@@ -1,6 +1,9 @@
 """The listeners of an API process: the front door, with the API behind it."""
 
-from aegis_stream.api.app import create_app, make_reception
+from dataclasses import dataclass
+
+from aegis_stream.api.reception import make_reception
+from aegis_stream.api.routes import LateRoutes
 from aegis_stream.api.service import Service
 from aegis_stream.front.clients import network_of
 from aegis_stream.front.contract import Bounds
@@ -13,18 +16,39 @@ METRICS_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 """What the listener for metrics serves."""
 
 
-def make_listeners(service: Service) -> tuple[Listener, Listener | None]:
-    """Return the listener for clients, and one for metrics where they have a port of their own."""
+@dataclass(frozen=True, slots=True)
+class Listeners:
+    """The listeners of a process.
+
+    Args:
+        public: for clients.
+        metrics: for metrics, where they have a port of their own.
+        routes: what is behind both.
+    """
+
+    public: Listener
+    metrics: Listener | None
+    routes: LateRoutes
+
+    async def stop(self) -> None:
+        """Accept no more on either, let requests under way end."""
+        await self.public.stop()
+        if self.metrics is not None:
+            await self.metrics.stop()
+
+
+def make_listeners(service: Service) -> Listeners:
+    """Return the listeners for a service."""
     settings = service.control.settings
-    routes = create_app(service)
+    routes = LateRoutes(service)
     shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)
 
     def listener(**paths: frozenset[str]) -> Listener:
         return Listener(make_reception(service, routes, **paths), bounds_of(settings.api, shares))
 
     if not settings.telemetry.metrics_port:
-        return listener(), None
-    return listener(hidden=frozenset({"/metrics"})), listener(only=METRICS_PATHS)
+        return Listeners(listener(), None, routes)
+    return Listeners(listener(hidden=frozenset({"/metrics"})), listener(only=METRICS_PATHS), routes)
 
 
 def bounds_of(settings: ApiSettings, shares: Shares) -> Bounds:

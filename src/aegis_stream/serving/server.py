@@ -42,11 +42,11 @@ def run_server(settings: Settings, serving: Serving) -> None:
     """
     raise_rlimits(settings.api.connections_max)
     telemetry = make_log(settings.telemetry)
-    listeners = _listen_all(serving.host, serving.port, serving.api_processes)
+    sockets = _listen_all(serving.host, serving.port, serving.api_processes)
     stores = open_stores(settings, telemetry)
     try:
-        _greet(stores, settings, serving, listeners[0].getsockname()[1])
-        uvloop.run(_serve(settings, serving, stores, telemetry, listeners))
+        _greet(stores, settings, serving, sockets[0].getsockname()[1])
+        uvloop.run(_serve(settings, serving, stores, telemetry, sockets))
     finally:
         stores.close()
 
@@ -99,36 +99,37 @@ def _greet(stores: Stores, settings: Settings, serving: Serving, port: int) -> N
 
 
 async def _serve(
-    settings: Settings, serving: Serving, stores: Stores, telemetry: Log, listeners: list[socket.socket]
+    settings: Settings, serving: Serving, stores: Stores, telemetry: Log, sockets: list[socket.socket]
 ) -> None:
     stop = stop_on_signals()
     notifier = open_notifier(stores.location)
     counts_fd = share_counts(serving.api_processes)
-    service = make_service(settings, stores, telemetry, notifier, open_counts(counts_fd, 0))
-    public, metrics = make_listeners(service)
     await remove_dead_workers(stores, telemetry)
     async with asyncio.TaskGroup() as tasks:
-        for child in _children(serving, stores, telemetry, listeners, counts_fd):
+        for child in _children(serving, stores, telemetry, sockets, counts_fd):
             tasks.create_task(supervise(child, telemetry, stop))
-        if metrics is not None:
-            await metrics.start(_listen(serving.host, settings.telemetry.metrics_port))
-        await public.start(listeners[0])
+        await asyncio.sleep(0)  # the children start while this process gets ready
+        service = make_service(settings, stores, telemetry, notifier, open_counts(counts_fd, 0))
+        listeners = make_listeners(service)
+        if listeners.metrics is not None:
+            await listeners.metrics.start(_listen(serving.host, settings.telemetry.metrics_port))
+        await listeners.public.start(sockets[0])
         freeze()
         telemetry.info(
-            "service.started", host=serving.host, port=listeners[0].getsockname()[1], workers=serving.workers
+            "service.started", host=serving.host, port=sockets[0].getsockname()[1], workers=serving.workers
         )
+        preparing = tasks.create_task(listeners.routes.prepare())
         await stop.wait()
-        for one in listeners[1:]:
+        preparing.cancel()
+        for one in sockets[1:]:
             one.close()  # kept for children that are started again; now clients must not wait in their queues
-        await public.stop()
-        if metrics is not None:
-            await metrics.stop()
+        await listeners.stop()
     notifier.close()
     telemetry.info("service.stopped")
 
 
 def _children(
-    serving: Serving, stores: Stores, telemetry: Log, listeners: list[socket.socket], counts_fd: int
+    serving: Serving, stores: Stores, telemetry: Log, sockets: list[socket.socket], counts_fd: int
 ) -> Iterator[Child]:
     """Yield what runs under `aegis serve`; the process itself is API process 0."""
     config = ("--config", str(serving.config)) if serving.config else ()
@@ -139,6 +140,6 @@ def _children(
     for number in range(serving.workers):
         yield Child("worker", number, ("--supervised", *config), clear=clear)
     for slot in range(1, serving.api_processes):
-        fds = (listeners[slot].fileno(), counts_fd)
+        fds = (sockets[slot].fileno(), counts_fd)
         given = ("--listener-fd", str(fds[0]), "--counts-fd", str(fds[1]), "--slot", str(slot))
         yield Child("api", slot, (*given, *config), fds)

@@ -1,8 +1,9 @@
-"""What the API needs; knows the web framework, so that no other program imports it."""
+"""What the API needs; the web framework is not among it: `api.routes` loads that late."""
 
 from aegis_stream.api.counts import IngestCounts
 from aegis_stream.api.service import Service
 from aegis_stream.control.access import Access, AccessLimits
+from aegis_stream.control.audit import RefusalLog
 from aegis_stream.control.deps import ControlDeps
 from aegis_stream.domain.event import EventLimits
 from aegis_stream.domain.rate import Rate
@@ -63,6 +64,7 @@ def make_service(
         notify_changes=notifier.notify_changes,
         settings=settings,
     )
+    access.refusals = RefusalLog(control)
     return Service(control, counts, telemetry)
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import errno
 from collections.abc import AsyncIterator
 
 from aegis_stream.domain.attempt import FaultKind, Request, Response
@@ -104,6 +105,62 @@ async def test_connections_to_one_address_are_bounded_across_destinations():
     assert receiver.most <= 8
     assert [one.status for one in answers] == [202] * 91
     assert receiver.requests == 91
+
+
+async def test_connections_are_bounded_across_addresses():
+    """However many destinations an organization has, at however many addresses, others find room at once."""
+    limits = SenderLimits(all_connections_max=8)
+    async with victim() as receiver, opening(receiver.port, limits) as open_channel:
+        flood = [
+            asyncio.create_task(channel.post(REQUEST))
+            for channel in [open_channel("org_flood") for _ in range(30)]
+            for _ in range(3)
+        ]
+        await until(lambda: receiver.requests == 4)
+        other = asyncio.create_task(open_channel("org_other").post(REQUEST))
+        await until(lambda: receiver.requests == 5)
+        receiver.answers.set()
+        answers = await asyncio.gather(other, *flood)
+
+    assert receiver.most <= 8
+    assert [one.status for one in answers] == [202] * 91
+
+
+async def test_the_share_of_an_organization_is_named_as_the_reason():
+    """An attempt that got no connection in time says that it is the organization's own connections that are in use."""
+    limits = SenderLimits(all_connections_max=2)
+    async with victim() as receiver, opening(receiver.port, limits, timeout_s=0.3) as open_channel:
+        first = asyncio.create_task(open_channel("org_a").post(REQUEST))
+        await until(lambda: receiver.requests == 1)
+        refused = await open_channel("org_a").post(REQUEST)
+        await first
+
+    assert refused.kind is FaultKind.TIMEOUT
+    assert refused.message == "all connections that one organization may have were in use for 0.3 s"
+
+
+async def test_want_of_descriptors_is_waited_for(monkeypatch):
+    """Where this process has no file descriptor left, an attempt waits for one, and names the reason if none comes."""
+    loop, fails = asyncio.get_running_loop(), [2]
+    connect = loop.create_connection
+
+    async def create_connection(*args, **kwargs):
+        if fails[0]:
+            fails[0] -= 1
+            raise OSError(errno.EMFILE, "too many open files")
+        return await connect(*args, **kwargs)
+
+    monkeypatch.setattr(loop, "create_connection", create_connection)
+    async with victim() as receiver:
+        receiver.answers.set()
+        async with opening(receiver.port, SenderLimits(), timeout_s=3) as open_channel:
+            answer = await open_channel("org_a").post(REQUEST)
+        fails[0] = 1000
+        async with opening(receiver.port, SenderLimits(), timeout_s=0.3) as open_channel:
+            refused = await open_channel("org_a").post(REQUEST)
+
+    assert answer.status == 202
+    assert refused.message == "this service cannot open another connection now: too many open files"
 
 
 async def test_a_crowded_address_is_named_as_the_reason():

@@ -10,6 +10,7 @@ test_vault.py there, 48 and 49 in test_api_destinations.py, 50 in test_api_testi
 tests/e2e/test_canary.py, 53 and 54 in tests/unit/control/test_access.py and test_api_keys.py, 55 in tests/unit/test_telemetry.py and
 tests/integration/test_cli.py, 56 in tests/unit/receiver, 57 in tests/unit/domain/test_envelope.py,
 60 in tests/unit/formats/test_flat.py, 64 in tests/integration/test_names.py (look-ups, answers),
+tests/security/test_address_limits.py and tests/unit/sender/test_shares.py (connections),
 74 in tests/integration/test_sender_tls.py.
 """
 

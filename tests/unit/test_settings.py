@@ -58,6 +58,7 @@ GOOD = {
     "trusted_proxies": ("10.0.0.7", (ip_network("10.0.0.7/32"),)),
     "keys_max": ("20", 20),
     "replays_max": ("2", 2),
+    "destination_connections_max": ("600", 600),
     "address_connections_max": ("500", 500),
     "address_requests_per_second": ("500", 500),
     "connections_max": ("100", 100),

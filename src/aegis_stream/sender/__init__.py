@@ -3,7 +3,10 @@
 `wiring` makes one AsyncSender; the pipeline sees it as ports.Sender and opens a Channel for each destination. No module
 here knows events, formats, retries or the store: bytes go in, a Response or a Fault comes out, never an exception.
 
-    pool.py      AsyncSender, Channel: which connection carries a request
+    sender.py    AsyncSender: opens channels, and has what they share
+    pool.py      Channel: which connection carries a request
+    limits.py    limits of connections and requests, in numbers
+    shares.py    all connections of the process, shared between organizations
     address_limiter.py  connections and requests to one address
     look_ups.py  look-ups of names, shared fairly between organizations
     resolve.py   names to addresses, by DNS and the hosts file
@@ -18,9 +21,11 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
 """
 
 from .dial import Guard
+from .limits import SenderLimits
 from .look_ups import LookUps
-from .pool import AsyncSender, Channel, SenderLimits
+from .pool import Channel
 from .resolve import DnsResolver, Resolver
+from .sender import AsyncSender
 from .tls import TrustStore
 
 __all__ = [

@@ -1,12 +1,15 @@
 """Limits for one address: how many connections it gets, and how often requests start there.
 
 Called by `pool`. Channels do not know each other, but ten thousand destinations with one host behind them would flood it,
-whatever their names are. So connections are counted by IP address. No organization can take the last place at an address:
+whatever their names are. So connections are counted by IP address, IPv6 by /64. No organization can take the last place at an address:
 if n organizations have connections there, each may have at most 1/(n + 1) of the places, so the next one always finds room.
 """
 
-from typing import Protocol
+from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
+from typing import Final, Protocol
 
+_IPV4_INSIDE_MAPPED: Final = IPv6Network("::ffff:0:0/96")
+_IPV4_INSIDE_NAT64: Final = IPv6Network("64:ff9b::/96")
 PACE_BURST_S = 0.1
 """After a pause, as many requests as are allowed in this many seconds may start at once."""
 
@@ -122,9 +125,26 @@ class AddressLimiters:
 
     def at(self, address: str) -> AddressLimiter:
         """Return the limiter of an address, a new one if there is none."""
-        limiter = self._at.get(address)
+        place = place_of(address)
+        limiter = self._at.get(place)
         if limiter is None:
             if len(self._at) >= 2 * self._places_max:
                 self._at = {where: one for where, one in self._at.items() if not one.empty}
-            limiter = self._at[address] = AddressLimiter(address, self._places_max, self._requests_per_s)
+            limiter = self._at[place] = AddressLimiter(place, self._places_max, self._requests_per_s)
         return limiter
+
+
+def place_of(address: str) -> str:
+    """Return what counts as one address: of IPv6 the /64, which is the least that anybody is given.
+
+    An IPv4 address inside IPv6 (mapped, or NAT64) counts as itself.
+    """
+    try:
+        parsed = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(parsed, IPv4Address):
+        return str(parsed)
+    if parsed in _IPV4_INSIDE_MAPPED or parsed in _IPV4_INSIDE_NAT64:
+        return str(IPv4Address(int(parsed) & 0xFFFF_FFFF))
+    return str(IPv6Address(int(parsed) >> 64 << 64))

@@ -21,6 +21,7 @@ from .address_limiter import AddressLimiter, AddressLimiters
 from .look_ups import TooManyAddresses
 from .resolve import Resolver
 from .secure import SecurePipe
+from .shares import ConnectionShares
 from .wire import Connection
 
 ADDRESSES_TRIED_MAX = 4
@@ -31,6 +32,7 @@ RESOLVED_S = 1.0
 _EXPIRED, _NOT_YET_VALID, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 10, 9, 18, 19
 _WRONG_NAME, _WRONG_ADDRESS = 62, 64
 _TOO_WEAK = frozenset({66, 67, 68})  # the key of the server or of an authority, the digest of a signature
+_OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _REACH = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
 
@@ -55,11 +57,19 @@ Make = Callable[[str, AddressLimiter], Connection]
 
 
 class AddressFull(Exception):
-    """No connection now: the organization already has its share of connections to the address."""
+    """No connection now: the organization already has its share of connections, to the address or in all."""
 
-    def __init__(self, limiter: AddressLimiter) -> None:
-        super().__init__(limiter.address)
+    def __init__(self, limiter: AddressLimiter | ConnectionShares) -> None:
+        super().__init__()
         self.limiter = limiter
+
+
+class NoDescriptor(Exception):
+    """No connection now: this process or machine has too many files open, or no memory for sockets."""
+
+    def __init__(self, exc: OSError) -> None:
+        super().__init__(exc.errno)
+        self.message = f"this service cannot open another connection now: {_words(exc)}"
 
 
 class Dialer:
@@ -99,7 +109,7 @@ class Dialer:
         Args:
             make: makes the connection from the peer's name, for messages, and the limiter of its address; raises AddressFull.
             deadline: loop time by which it must be open.
-        Raises: ConnectFailed with the reason; AddressFull; CancelledError. In each case no connection stays open.
+        Raises: ConnectFailed with the reason; AddressFull; NoDescriptor; CancelledError. In each case no connection stays open.
         """
         addresses = await self._addresses(deadline)
         for address in addresses:
@@ -168,6 +178,8 @@ class Dialer:
                     await pipe.handshake()
         except OSError as exc:
             _drop(connection, pipe)
+            if exc.errno in _OUR_OWN:
+                raise NoDescriptor(exc) from exc
             if limit.expired():
                 message = f"no connection to {self._peer} within {self._timeout_s:g} s"
                 raise ConnectFailed(FaultKind.TIMEOUT, message) from exc

@@ -8,7 +8,6 @@ one write per request.
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,12 +18,11 @@ from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import Invalid
 
-from .address_limiter import AddressLimiter, AddressLimiters
-from .dial import AddressFull, ConnectFailed, Dialer, Guard
+from .address_limiter import AddressLimiter
+from .dial import AddressFull, ConnectFailed, Dialer, NoDescriptor
 from .head import build_head
-from .look_ups import LookUps
-from .resolve import DnsResolver, Resolver
-from .tls import TrustStore
+from .limits import SenderLimits
+from .shares import ConnectionShares
 from .watch import Watch
 from .wire import Connection
 
@@ -33,27 +31,6 @@ _HEADS_MAX = 16
 _LOOK_S = 0.5
 """Longest wait for a connection without trying again, seconds."""
 _CLOSED = "the channel was closed: the destination was changed or the service is shutting down"
-
-
-@dataclass(frozen=True, slots=True)
-class SenderLimits:
-    """Limits of each channel, and of all channels together.
-
-    Args:
-        connections_max: most connections of a channel, including idle ones; further requests wait. The caller limits its
-            own concurrency to less, so this is a second line of defence.
-        idle_max: most idle connections of a channel.
-        idle_s: seconds until an idle connection is closed; less than the 30 to 60 s after which common servers and load
-            balancers close theirs, so that both sides rarely close at the same time.
-        address_connections_max: most connections of all channels to one IP address, see `address_limiter`.
-        address_requests_per_s: most requests of all channels that start at one IP address in a second; 0 for no limit.
-    """
-
-    connections_max: int = 256
-    idle_max: int = 128
-    idle_s: float = 25.0
-    address_connections_max: int = 2048
-    address_requests_per_s: float = 0.0
 
 
 class Exchange(msgspec.Struct, gc=False):
@@ -74,70 +51,15 @@ class Exchange(msgspec.Struct, gc=False):
     fresh: bool = False
 
 
-class AsyncSender:
-    """Opens channels; implements ports.Sender.
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What all channels of a process have in common; see AsyncSender."""
 
-    Args:
-        user_agent: value of User-Agent.
-        guard: asked about every address before every connect.
-        resolver: source of addresses; hosts file and DNS by default.
-        trust: certificate authorities; those of the system by default.
-        clock: monotonic seconds, for latencies only. The default is exact to the microsecond; uvloop's loop.time() is
-            not. A test with virtual time passes the clock of its loop.
-    """
-
-    def __init__(
-        self,
-        *,
-        user_agent: str,
-        guard: Guard,
-        resolver: Resolver | None = None,
-        trust: TrustStore | None = None,
-        limits: SenderLimits | None = None,
-        clock: Callable[[], float] = time.perf_counter,
-    ) -> None:
-        self._user_agent = user_agent
-        self._guard = guard
-        self._dns = DnsResolver()
-        self.look_ups = LookUps(resolver or self._dns)
-        self._trust = trust or TrustStore()
-        self._limits = limits or SenderLimits()
-        self._clock = clock
-        self._watch = Watch(self._limits.idle_s)
-        self._limiters = AddressLimiters(
-            self._limits.address_connections_max, self._limits.address_requests_per_s
-        )
-
-    def open(self, route: Route) -> "Channel":
-        """Return a channel for this route; makes no connection yet. The caller closes it when it no longer uses the route.
-
-        Called on the event loop.
-
-        Raises: Invalid if a header or the CA certificate cannot be used; Misconfigured if the default authorities cannot
-            be read.
-        """
-        tls = route.endpoint.scheme == "https"
-        context = self._trust.context(route.ca_certificate, route.org_id) if tls else None
-        return Channel(
-            route,
-            user_agent=self._user_agent,
-            limits=self._limits,
-            clock=self._clock,
-            watch=self._watch,
-            dialer=Dialer(
-                route.endpoint,
-                context,
-                guard=self._guard,
-                resolver=self.look_ups.of(route.org_id),
-                limiters=self._limiters,
-                timeout_s=route.timeout_s,
-            ),
-        )
-
-    def close(self) -> None:
-        """End all look-ups. Channels are closed by their openers."""
-        self.look_ups.close()
-        self._dns.close()
+    user_agent: str
+    limits: SenderLimits
+    clock: Callable[[], float]
+    watch: Watch
+    shares: ConnectionShares
 
 
 def _answer(answered: "asyncio.Future[Answer]", answer: Answer) -> None:
@@ -170,6 +92,7 @@ class Channel:
         "_org_id",
         "_room",
         "_route",
+        "_shares",
         "_tasks",
         "_timeout_s",
         "_user_agent",
@@ -177,24 +100,16 @@ class Channel:
         "_watch",
     )
 
-    def __init__(
-        self,
-        route: Route,
-        *,
-        user_agent: str,
-        limits: SenderLimits,
-        clock: Callable[[], float],
-        watch: Watch,
-        dialer: Dialer,
-    ) -> None:
+    def __init__(self, route: Route, shared: Shared, dialer: Dialer) -> None:
         self._route = route
         self._org_id = route.org_id
         self._timeout_s = route.timeout_s
-        self._user_agent = user_agent
-        self._limits = limits
-        self._idle_max = limits.idle_max
-        self._clock = clock
-        self._watch = watch
+        self._user_agent = shared.user_agent
+        self._limits = shared.limits
+        self._idle_max = shared.limits.idle_max
+        self._clock = shared.clock
+        self._watch = shared.watch
+        self._shares = shared.shares
         self._dialer = dialer
         self._loop = asyncio.get_running_loop()
         self._closed = False
@@ -261,13 +176,18 @@ class Channel:
         if connection in self._idle:
             self._idle.remove(connection)
         connection.limiter.leave(self._org_id, self)
+        self._shares.leave(self._org_id, self)
         self._room.set()
 
     def ended(self, connection: Connection, exchange: Exchange, answer: Answer | None) -> None:
         """Reuse the connection, and pass the answer on; without an answer, try again on a new connection."""
         if not connection.dead:
             waiting = connection.limiter.waiting
-            if len(self._idle) >= self._idle_max or (waiting and self._org_id in waiting):
+            if (
+                len(self._idle) >= self._idle_max
+                or (waiting and self._org_id in waiting)
+                or (self._shares.pressed and self._shares.must_give(self._org_id))
+            ):
                 connection.abort()
             else:
                 self._idle.append(connection)
@@ -279,7 +199,7 @@ class Channel:
             exchange.fresh = True  # a new connection always has an answer, so there is no third try
             self._open_for(exchange)
 
-    # What follows is called by address_limiter.AddressLimiter.
+    # What follows is called by address_limiter.AddressLimiter and shares.ConnectionShares.
 
     def give_up_idle(self, limiter: AddressLimiter) -> bool:
         """Close an idle connection to this address; return False if there is none."""
@@ -287,6 +207,13 @@ class Channel:
         if idle is not None:
             idle.abort()
         return idle is not None
+
+    def give_up_any_idle(self) -> bool:
+        """Close an idle connection; return False if there is none."""
+        if self._idle:
+            self._idle[0].abort()
+            return True
+        return False
 
     def find_room(self) -> None:
         """Try again: a place may have become free."""
@@ -379,6 +306,8 @@ class Channel:
                     return await self._dial(deadline)
                 except AddressFull as full:
                     await self._wait_for_room(deadline, full.limiter)
+                except NoDescriptor as full:
+                    await self._wait_for_room(deadline, why=full.message)
             elif self._idle:
                 self._idle[0].abort()  # the oldest one is replaced by a new one
             else:
@@ -393,7 +322,9 @@ class Channel:
             self._dialing -= 1
             self._room.set()
 
-    async def _wait_for_room(self, deadline: float, limiter: AddressLimiter | None = None) -> None:
+    async def _wait_for_room(
+        self, deadline: float, limiter: AddressLimiter | ConnectionShares | None = None, why: str = ""
+    ) -> None:
         """Wait until a connection may be free. Raises: ConnectFailed at the deadline."""
         self._waiting += 1
         try:
@@ -402,20 +333,27 @@ class Channel:
                 await self._room.wait()
         except TimeoutError:
             if self._loop.time() >= deadline:
-                raise ConnectFailed(FaultKind.TIMEOUT, self._full_message(limiter)) from None
+                raise ConnectFailed(FaultKind.TIMEOUT, why or self._full_message(limiter)) from None
         finally:
             self._waiting -= 1
             if limiter is not None and not self._waiting:
                 limiter.stop_waiting(self._org_id, self)
 
-    def _full_message(self, limiter: AddressLimiter | None) -> str:
+    def _full_message(self, limiter: AddressLimiter | ConnectionShares | None) -> str:
         seconds = f"were in use for {self._timeout_s:g} s"
+        if isinstance(limiter, ConnectionShares):
+            return f"all connections that one organization may have {seconds}"
         if limiter is None:
             return f"all {self._limits.connections_max} connections {seconds}"
         return f"all connections that one organization may have to the address of {self._route.endpoint.host} {seconds}"
 
     def _connection(self, peer: str, limiter: AddressLimiter) -> Connection:
+        if not self._shares.enter(self._org_id, self):
+            raise AddressFull(self._shares)
         if not limiter.enter(self._org_id, self):
+            self._shares.leave(
+                self._org_id, self, tell=False
+            )  # or those who are told would come here in turns
             raise AddressFull(limiter)
         return Connection(
             self,

@@ -13,7 +13,7 @@ from .process import freeze, raise_rlimits, stop_on_end_of_input, stop_on_signal
 
 def run_worker(settings: Settings, *, supervised: bool) -> None:
     """Run one worker until SIGTERM or SIGINT, or, when supervised, until the supervisor is gone."""
-    raise_rlimits()
+    raise_rlimits(settings.egress.destination_connections_max)
     telemetry = make_log(settings.telemetry)
     stores = open_stores(settings, telemetry, answers=False)
     try:

@@ -51,6 +51,10 @@ class EgressSettings:
     """Networks that destinations may be in although they are not public. Empty, because tenants choose the URLs."""
     ca_bundle: Annotated[Path | None, FilePath("AEGIS_CA_BUNDLE")] = None
     """PEM file of the certificate authorities to trust; None for the system's."""
+    destination_connections_max: Annotated[int, Whole("AEGIS_DESTINATION_CONNECTIONS_MAX", 2, 1_000_000)] = (
+        4096
+    )
+    """Most connections of a worker to destinations. One organization may hold half of them, each of n one part in n + 1."""
     address_connections_max: Annotated[int, Whole("AEGIS_ADDRESS_CONNECTIONS_MAX", 2, 1_000_000)] = 2048
     """Most connections of a worker to one IP address. One organization may hold half of them, each of n one part in n + 1."""
     address_requests_per_second: Annotated[int, Whole("AEGIS_ADDRESS_REQUESTS_PER_SECOND", 0, 1_000_000)] = 0

@@ -1,10 +1,14 @@
 """The sender of a process."""
 
+import resource
+
 from aegis_stream import PRODUCT, __version__
 from aegis_stream.netguard import NetGuard
 from aegis_stream.sender import AsyncSender, SenderLimits, TrustStore
 from aegis_stream.settings import Settings
 
+FILES_BESIDE = 256
+"""Open files of a process beside its connections to destinations: databases, pipes, name servers, a client's request."""
 USER_AGENT = f"{PRODUCT}/{__version__}"
 
 
@@ -17,7 +21,15 @@ def make_sender(settings: Settings) -> AsyncSender:
         limits=SenderLimits(
             connections_max=settings.delivery.window_max + 8,
             idle_max=settings.delivery.window_max,
+            all_connections_max=_connections_max(settings),
             address_connections_max=settings.egress.address_connections_max,
             address_requests_per_s=settings.egress.address_requests_per_second,
         ),
     )
+
+
+def _connections_max(settings: Settings) -> int:
+    """Return how many connections there may be: what is set, as far as this process may open so many files."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    room = max(files - FILES_BESIDE, files // 2)
+    return min(settings.egress.destination_connections_max, room)

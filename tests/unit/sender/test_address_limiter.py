@@ -94,6 +94,24 @@ def test_the_one_that_waited_longest_is_told():
     assert limiter.empty
 
 
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("192.0.2.1", "192.0.2.2", False),
+        ("2001:db8::1", "2001:db8::ffff:1", True),
+        ("2001:db8::1", "2001:db8:0:1::1", False),
+        ("192.0.2.1", "::ffff:192.0.2.1", True),
+        ("192.0.2.1", "64:ff9b::c000:201", True),
+        ("64:ff9b::c000:201", "64:ff9b::c000:202", False),
+    ],
+)
+def test_what_counts_as_one_address(one, other, same):
+    """Addresses of one IPv6 /64 share their places, and so do the spellings of an IPv4 address."""
+    limiters = AddressLimiters(8)
+
+    assert (limiters.at(one) is limiters.at(other)) is same
+
+
 def test_requests_begin_no_faster_than_the_limit():
     """A burst is the rate of a tenth of a second; then requests start one by one, and one that would wait too long is rejected."""
     limiter = AddressLimiter("192.0.2.1", 10, 50)

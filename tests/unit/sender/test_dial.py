@@ -10,7 +10,7 @@ import pytest
 from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
 from aegis_stream.sender.address_limiter import AddressLimiter, AddressLimiters
-from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, AddressFull, ConnectFailed, Dialer
+from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, AddressFull, ConnectFailed, Dialer, NoDescriptor
 from aegis_stream.sender.look_ups import TooManyAddresses
 from aegis_stream.sender.wire import Connection
 
@@ -178,7 +178,7 @@ async def test_spelling_of_an_address_does_not_matter(connects):
     [
         (ConnectionRefusedError(), "connection refused by hook.test port 80"),
         (OSError(errno.EHOSTUNREACH, "x"), "hook.test port 80 cannot be reached: no route to host"),
-        (OSError(errno.EMFILE, "x"), "no connection to hook.test port 80: too many open files"),
+        (OSError(errno.EIO, "x"), "no connection to hook.test port 80: input/output error"),
         (TimeoutError(errno.ETIMEDOUT, "x"), "no connection to hook.test port 80: connection timed out"),
         (OSError("x"), "no connection to hook.test port 80: the connection was lost"),
     ],
@@ -190,6 +190,19 @@ async def test_failed_connects_are_told_in_words(connects, error, message):
     refused = await failure(["192.0.2.1"])
 
     assert (refused.kind, refused.message) == (FaultKind.CONNECT, message)
+
+
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
+@pytest.mark.parametrize("addresses", [["192.0.2.1"], ["192.0.2.1", "192.0.2.2"]])
+async def test_what_this_process_lacks_is_not_the_destinations_fault(connects, number, addresses):
+    """Want of descriptors or memory here is told apart from a connect that failed; no other address is tried then."""
+    tried = connects(dict.fromkeys(addresses, OSError(number, "x")))
+
+    with pytest.raises(NoDescriptor, match="") as caught:
+        await dial(addresses)
+
+    assert "this service cannot open another connection now" in caught.value.message
+    assert tried == addresses[:1]
 
 
 async def test_connect_that_hangs_is_a_timeout(connects):

@@ -75,3 +75,10 @@ def _leaves(value: Any, path: Path = ()) -> Iterator[tuple[Path, Any]]:
             yield from _leaves(one, (*path, name))
     else:
         yield path, value
+
+
+def repeats_a_key(raw: bytes) -> bool:
+    """Tell with the standard library whether a key appears twice in one object, at any depth."""
+    found: list[bool] = []
+    json.loads(raw, object_pairs_hook=lambda pairs: found.append(len(dict(pairs)) < len(pairs)))
+    return any(found)

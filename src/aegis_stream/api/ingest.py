@@ -26,7 +26,7 @@ from aegis_stream.front.head import Head
 from aegis_stream.pipeline.ingest import Check, Ingest, Recorded
 
 from .counts import IngestCounts
-from .ingest_body import RequestBounds, count_items, decompress, encoding_of, is_lines, split
+from .ingest_body import RequestBounds, are_few, count_items, decompress, encoding_of, is_lines, split
 from .problems import Parts, answer_of
 
 SMALL_BYTES = 64 * 1024
@@ -166,8 +166,9 @@ class IngestEndpoint:
             return
         try:
             check = self.ingest.check(principal.org_id, relayed=plan.relayed)
-            for index, item in enumerate(split(body, self.bounds, lines=plan.lines)):
-                check.take(index, item)
+            if not (plan.lines and are_few(body, self.bounds) and check.take_lines(body)):
+                for index, item in enumerate(split(body, self.bounds, lines=plan.lines)):
+                    check.take(index, item)
             self._record(principal, check, connection)
         except Exception as error:  # noqa: BLE001 - an answer in any case
             connection.answer(self._failure(error))
@@ -175,25 +176,45 @@ class IngestEndpoint:
     async def _serve_large(
         self, plan: Plan, principal: Principal, body: bytes, connection: Connection
     ) -> None:
-        loop = asyncio.get_running_loop()
         try:
             async with self._large:
                 if plan.encoding:
                     body = await asyncio.to_thread(decompress, body, plan.encoding, self.bounds)
-                turn = loop.time()
-                for _ in count_items(body, self.bounds, lines=plan.lines):
-                    if loop.time() - turn > TURN_S:
-                        await asyncio.sleep(0)
-                        turn = loop.time()
-                check = self.ingest.check(principal.org_id, relayed=plan.relayed)
-                for index, item in enumerate(split(body, self.bounds, lines=plan.lines)):
-                    check.take(index, item)
-                    if loop.time() - turn > TURN_S:
-                        await asyncio.sleep(0)
-                        turn = loop.time()
+                check = await self._check_lines(plan, principal, body) if plan.lines else None
+                check = check or await self._check_items(plan, principal, body)
             self._record(principal, check, connection)
         except Exception as error:  # noqa: BLE001 - an answer in any case
             connection.answer(self._failure(error))
+
+    async def _check_lines(self, plan: Plan, principal: Principal, body: bytes) -> Check | None:
+        """Check a large body of lines piece by piece; None when its lines need a look one by one."""
+        if not are_few(body, self.bounds):
+            return None
+        check = self.ingest.check(principal.org_id, relayed=plan.relayed)
+        start = 0
+        while start < len(body):
+            end = body.find(b"\n", start + SMALL_BYTES) + 1 or len(body)
+            if not check.take_lines(body[start:end]):
+                return None
+            start = end
+            await asyncio.sleep(0)
+        return check
+
+    async def _check_items(self, plan: Plan, principal: Principal, body: bytes) -> Check:
+        """Check a large body item by item."""
+        loop = asyncio.get_running_loop()
+        turn = loop.time()
+        for _ in count_items(body, self.bounds, lines=plan.lines):
+            if loop.time() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = loop.time()
+        check = self.ingest.check(principal.org_id, relayed=plan.relayed)
+        for index, item in enumerate(split(body, self.bounds, lines=plan.lines)):
+            check.take(index, item)
+            if loop.time() - turn > TURN_S:
+                await asyncio.sleep(0)
+                turn = loop.time()
+        return check
 
     def _record(self, principal: Principal, check: Check, connection: Connection) -> None:
         """Append what passed the check, and answer when it is stored."""

@@ -123,6 +123,11 @@ def split(body: bytes, bounds: RequestBounds, *, lines: bool) -> list[bytes]:
     return items
 
 
+def are_few(body: bytes, bounds: RequestBounds) -> bool:
+    """Tell whether a body has no more lines than a request may have events."""
+    return body.count(b"\n") < bounds.events_max
+
+
 def body_too_large(bounds: RequestBounds) -> TooLarge:
     """Return the error for a body beyond the limit."""
     return TooLarge(

@@ -10,6 +10,7 @@ from collections.abc import Callable
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
+from .compact import parse_compact
 from .decode_errors import TIME_NEEDED, describe
 from .envelope import Ambiguity, add_id, has_dotted_names, id_of, nest
 from .event import (
@@ -24,7 +25,7 @@ from .event import (
 )
 from .ids import Micros, OrganizationId
 from .json_checks import check_shape, decode_whole, repeated_key
-from .preflight import check_preflight, parse_compact
+from .preflight import check_preflight
 from .times import is_time, to_text
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 
+from aegis_stream.domain.compact import parse_compact_lines
 from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection
 from aegis_stream.domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
 from aegis_stream.domain.parsing import parse_event
@@ -59,6 +60,16 @@ class Check:
             self.indexes.append(index)
         else:
             self.rejected.append((index, parsed))
+
+    def take_lines(self, data: bytes) -> bool:
+        """Check whole lines, as the next items, in one pass; False when they need a look one by one, and then none is taken."""
+        events = parse_compact_lines(data, self._org_id, self._limits)
+        if events is None:
+            return False
+        count = len(self.events)
+        self.events += events
+        self.indexes += range(count, count + len(events))
+        return True
 
     def recorded(self, appended: Appended | None) -> Recorded:
         """Return what became of the items; None when none was valid."""

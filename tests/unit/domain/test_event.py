@@ -15,10 +15,10 @@ from aegis_stream.domain.event import (
     NewEvent,
     Rejection,
 )
-from aegis_stream.domain.parsing import _parse_thoroughly, is_same_submission, parse_event
-from aegis_stream.domain.preflight import parse_compact
+from aegis_stream.domain.parsing import is_same_submission, parse_event
 from aegis_stream.domain.times import to_text
 from support.api import ORG, SECOND, START, make_event, make_preflight, nested, to_json
+from support.spelling import repeats_a_key
 
 EVENT_BYTES_MAX, JSON_DEPTH_MAX = DEFAULT_LIMITS.bytes_max, DEFAULT_LIMITS.depth_max
 MADE_ID = "pflt_made"
@@ -469,13 +469,6 @@ def test_refuses_repeated_keys(raw):
     assert refused(raw).kind in ("malformed", "invalid")
 
 
-def repeats_a_key(raw: bytes) -> bool:
-    """Tell with the standard library whether a key appears twice in one object, at any depth."""
-    found: list[bool] = []
-    json.loads(raw, object_pairs_hook=lambda pairs: found.append(len(dict(pairs)) < len(pairs)))
-    return any(found)
-
-
 def test_a_repeated_key_is_found_in_linear_time():
     """A repeated key at the end of 25,000 others is named; a search for each key among all others would take seconds."""
     names = [f"{number:x}" for number in range(25_000)]
@@ -681,97 +674,6 @@ def test_any_bytes_are_answered(raw):
     assert isinstance(parse(raw), NewEvent | Rejection)
 
 
-# ── the short way for whole preflight events ──
-
-
-PLAIN = make_preflight(
-    "pflt_1",
-    preflight_id="pflt_1",
-    decision="ALLOWED_WITH_MASKING",
-    summary='said "no" \\ \u00e9\U0001f600\t',
-    input_size_bytes=200,
-    finding_counts_by_type={"SSN": 1, "EMAIL": 20},
-    actor_id=None,
-)
-MEMBERS = [
-    b'"id":"other"',
-    b'"id" :"x"',
-    b'"\\u0069d":"x"',
-    b'"decision":"BLOCKED"',
-    b'"decision"\n:"BLOCKED"',
-    b'"SSN":0',
-    b'"dataset":"aegis.preflight"',
-    b'"event":{}',
-    b'"kind":"event"',
-    b'"x":{"y":1.0}',
-    b'"organization":{"id":"org_abc"}',
-    b'"severity":7',
-    b'"severity":1e9',
-]
-
-
-def test_a_compact_preflight_event_goes_the_short_way():
-    """A compact event takes the fast path, with the same result as without it."""
-    short = parse_compact(PLAIN, ORG)
-
-    assert short is not None
-    assert short == _parse_thoroughly(PLAIN, ORG, START, lambda: MADE_ID, reserved=False)
-
-
-@settings(max_examples=600)
-@given(
-    st.lists(
-        st.tuples(
-            st.integers(0, len(PLAIN)),
-            st.sampled_from(MEMBERS).map(lambda one: b"," + one)
-            | st.sampled_from(MEMBERS).map(lambda one: one + b",")
-            | st.sampled_from([b" ", b"\t", b"\\u0041", b"\\/", b"0", b"-", b"\x01", b"\xff", b"{", b"}"]),
-            st.integers(0, 3),
-        ),
-        max_size=3,
-    )
-)
-def test_the_short_way_takes_nothing_that_the_long_way_refuses(edits):
-    """Whatever is written into a preflight event or cut out of it: the short way takes it only as the long way does,
-    and never with a key that stands twice.
-    """
-    raw = PLAIN
-    for at, put, cut in edits:
-        raw = raw[:at] + put + raw[at + cut :]
-
-    short = parse_compact(raw, ORG)
-
-    if short is not None:
-        assert short == _parse_thoroughly(raw, ORG, START, lambda: MADE_ID, reserved=False)
-        assert not repeats_a_key(raw)
-
-
-@pytest.mark.parametrize("member", MEMBERS)
-def test_no_member_more_goes_the_short_way(member):
-    """An additional member anywhere changes the length, so the fast path rejects it, unless it is an allowed field."""
-    for at in [index for index, byte in enumerate(PLAIN) if byte == ord(",")]:
-        raw = PLAIN[:at] + b"," + member + PLAIN[at:]
-        short = parse_compact(raw, ORG)
-
-        assert short is None or not repeats_a_key(raw)
-        assert taken_or_refused(raw) == taken_or_refused(raw, thoroughly=True)
-
-
-def taken_or_refused(raw: bytes, *, thoroughly: bool = False) -> NewEvent | Rejection:
-    """Parse with the fast path, or without it."""
-    parse_it = _parse_thoroughly if thoroughly else parse_event
-    return parse_it(raw, ORG, START, lambda: MADE_ID, reserved=False)
-
-
-@pytest.mark.parametrize("control", [bytes([code]) for code in range(0x20)])
-def test_bare_control_characters_are_refused(control):
-    """A control character in a string must be escaped; the comparison of lengths relies on it."""
-    raw = PLAIN.replace(b"said", b"sa" + control + b"id")
-
-    assert parse_compact(raw, ORG) is None
-    assert refused(raw).kind == "malformed"
-
-
 # ── limits that can be set ──
 
 
@@ -810,9 +712,10 @@ def test_a_set_depth_is_kept(depth, wanted):
 @pytest.mark.parametrize(("over", "wanted"), [(-1, NewEvent), (0, NewEvent), (1, Rejection)])
 def test_a_set_size_is_kept(over, wanted):
     """The configured size is the limit, also on the fast path."""
-    limits = EventLimits(bytes_max=len(PLAIN) - over)
+    raw = make_preflight("pflt_1", decision="BLOCKED")
+    limits = EventLimits(bytes_max=len(raw) - over)
 
-    assert isinstance(parse(PLAIN, limits=limits), wanted)
+    assert isinstance(parse(raw, limits=limits), wanted)
 
 
 SUMMARIES = {

@@ -1,0 +1,164 @@
+"""The short way for compact preflight events: it takes nothing that the long way refuses, alone or many lines at once."""
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from aegis_stream.domain.compact import parse_compact, parse_compact_lines
+from aegis_stream.domain.event import EventLimits, NewEvent, Rejection
+from aegis_stream.domain.parsing import _parse_thoroughly, parse_event
+from support.api import ORG, START, make_preflight
+from support.spelling import repeats_a_key
+
+MADE_ID = "pflt_made"
+PLAIN = make_preflight(
+    "pflt_1",
+    preflight_id="pflt_1",
+    decision="ALLOWED_WITH_MASKING",
+    summary='said "no" \\ \u00e9\U0001f600\t',
+    input_size_bytes=200,
+    finding_counts_by_type={"SSN": 1, "EMAIL": 20},
+    actor_id=None,
+)
+MEMBERS = [
+    b'"id":"other"',
+    b'"id" :"x"',
+    b'"\\u0069d":"x"',
+    b'"decision":"BLOCKED"',
+    b'"decision"\n:"BLOCKED"',
+    b'"SSN":0',
+    b'"dataset":"aegis.preflight"',
+    b'"event":{}',
+    b'"kind":"event"',
+    b'"x":{"y":1.0}',
+    b'"organization":{"id":"org_abc"}',
+    b'"severity":7',
+    b'"severity":1e9',
+]
+
+
+def test_a_compact_preflight_event_goes_the_short_way():
+    """A compact event takes the fast path, with the same result as without it."""
+    short = parse_compact(PLAIN, ORG)
+
+    assert short is not None
+    assert short == _parse_thoroughly(PLAIN, ORG, START, lambda: MADE_ID, reserved=False)
+
+
+@settings(max_examples=600)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, len(PLAIN)),
+            st.sampled_from(MEMBERS).map(lambda one: b"," + one)
+            | st.sampled_from(MEMBERS).map(lambda one: one + b",")
+            | st.sampled_from([b" ", b"\t", b"\\u0041", b"\\/", b"0", b"-", b"\x01", b"\xff", b"{", b"}"]),
+            st.integers(0, 3),
+        ),
+        max_size=3,
+    )
+)
+def test_the_short_way_takes_nothing_that_the_long_way_refuses(edits):
+    """Whatever is written into a preflight event or cut out of it: the short way takes it only as the long way does,
+    and never with a key that stands twice.
+    """
+    raw = PLAIN
+    for at, put, cut in edits:
+        raw = raw[:at] + put + raw[at + cut :]
+
+    short = parse_compact(raw, ORG)
+
+    if short is not None:
+        assert short == _parse_thoroughly(raw, ORG, START, lambda: MADE_ID, reserved=False)
+        assert not repeats_a_key(raw)
+
+
+OTHER = PLAIN.replace(b'"kind":"event",', b"")
+
+
+@settings(max_examples=600)
+@given(
+    st.lists(st.sampled_from([PLAIN, OTHER]), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(
+            st.integers(0, 4 * len(PLAIN)),
+            st.sampled_from(MEMBERS).map(lambda one: b"," + one)
+            | st.sampled_from(
+                [b"\n", b" ", b"\t", b"\r", b"\\u0041", b"0", b"-", b"\xff", b"{", b"}", b"}{", b"},{"]
+            ),
+            st.integers(0, 3),
+        ),
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_lines_go_the_short_way_together_only_as_each_goes_alone(lines, edits, ended):
+    """Whatever is written into lines or cut out of them: taken together they are the events that each line is alone."""
+    data = b"\n".join(lines) + (b"\n" if ended else b"")
+    for at, put, cut in edits:
+        data = data[:at] + put + data[at + cut :]
+
+    together = parse_compact_lines(data, ORG)
+
+    alone = [parse_compact(line, ORG) for line in data.removesuffix(b"\n").split(b"\n")]
+    assert together == (alone if all(alone) else None)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        pytest.param(PLAIN[:-1] + b"\n}" + OTHER, id="a line break within an event, none between two"),
+        pytest.param(PLAIN + b"\n\n" + PLAIN, id="an empty line"),
+        pytest.param(PLAIN + b" " + PLAIN, id="two on a line"),
+        pytest.param(PLAIN.replace(b"pflt_", b"pflt_\\n"), id="an id with a line break"),
+        pytest.param(b"", id="nothing"),
+        pytest.param(b"\n", id="one empty line"),
+    ],
+)
+def test_lines_that_are_not_an_event_each_go_the_long_way(data):
+    """Where lines and events do not correspond, the short way takes none of them."""
+    assert parse_compact_lines(data, ORG) is None
+
+
+def test_one_line_with_a_value_that_must_not_be_there_sends_all_the_long_way():
+    """A card number in one summary, a time that does not exist, an event too large: none is taken in one pass."""
+    found = re.search(rb'"summary":"([^"]*)"', PLAIN)
+    assert found is not None
+    card = PLAIN.replace(found[0], b'"summary":"4111 1111 1111 1111"')
+    late = re.sub(rb'"@timestamp":"\d{4}-\d\d-\d\d', b'"@timestamp":"2026-02-31', PLAIN)
+    large = PLAIN.replace(found[1], b"x" * EventLimits().bytes_max)
+
+    assert parse_compact_lines(PLAIN + b"\n" + OTHER, ORG) is not None
+    for odd in (card, late, large):
+        assert parse_compact_lines(PLAIN + b"\n" + odd, ORG) is None
+
+
+@pytest.mark.parametrize("member", MEMBERS)
+def test_no_member_more_goes_the_short_way(member):
+    """An additional member anywhere changes the length, so the fast path rejects it, unless it is an allowed field."""
+    for at in [index for index, byte in enumerate(PLAIN) if byte == ord(",")]:
+        raw = PLAIN[:at] + b"," + member + PLAIN[at:]
+        short = parse_compact(raw, ORG)
+
+        assert short is None or not repeats_a_key(raw)
+        assert taken_or_refused(raw) == taken_or_refused(raw, thoroughly=True)
+
+
+def taken_or_refused(raw: bytes, *, thoroughly: bool = False) -> NewEvent | Rejection:
+    """Parse with the fast path, or without it."""
+    parse_it = _parse_thoroughly if thoroughly else parse_event
+    return parse_it(raw, ORG, START, lambda: MADE_ID, reserved=False)
+
+
+@pytest.mark.parametrize("control", [bytes([code]) for code in range(0x20)])
+def test_bare_control_characters_are_refused(control):
+    """A control character in a string must be escaped; the comparison of lengths relies on it."""
+    raw = PLAIN.replace(b"said", b"sa" + control + b"id")
+
+    refused = parse_event(raw, ORG, START, lambda: MADE_ID)
+
+    assert parse_compact(raw, ORG) is None
+    assert isinstance(refused, Rejection)
+    assert refused.kind == "malformed"

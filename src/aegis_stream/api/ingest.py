@@ -23,6 +23,7 @@ from aegis_stream.front.answer import Answer, make_answer
 from aegis_stream.front.connection import Connection
 from aegis_stream.front.contract import Admitted, Decision
 from aegis_stream.front.head import Head
+from aegis_stream.front.turns import Turns
 from aegis_stream.pipeline.ingest import Check, Ingest, Recorded
 
 from .counts import IngestCounts
@@ -34,7 +35,7 @@ SMALL_BYTES = 64 * 1024
 TURN_S = 0.005
 """How long a large request is worked on before others get their turn, seconds."""
 LARGE_AT_ONCE = 4
-"""Large requests that are worked on at the same time; the bodies of the others wait, and are counted."""
+"""Large requests that are worked on at the same time; the others wait for their organization's turn, and their bodies are counted."""
 PATH = "/api/orgs/", "/events"
 
 _encode = msgspec.json.encode
@@ -77,7 +78,7 @@ def plan_of(head: Head, org_id: str) -> Plan:
     named = head.named
     sent = named.get(b"authorization")
     authorization = sent.decode("latin-1") if sent is not None else None
-    digest = hashlib.sha256(sent[7:]).digest() if sent is not None and sent.startswith(b"Bearer ") else None
+    digest = digest_of(sent)
     try:
         if head.query:
             _refuse_query(head.query)
@@ -91,6 +92,13 @@ def plan_of(head: Head, org_id: str) -> Plan:
         )
     except AegisError as error:
         return Plan(org_id, authorization, digest, error=error)
+
+
+def digest_of(authorization: bytes | None) -> bytes | None:
+    """Return the SHA-256 of the key in an Authorization header; None where the header is missing or odd."""
+    if authorization is None or not authorization.startswith(b"Bearer "):
+        return None
+    return hashlib.sha256(authorization[7:]).digest()
 
 
 def _refuse_query(query: bytes) -> None:
@@ -116,7 +124,7 @@ class IngestEndpoint:
     counts: IngestCounts
     on_bug: Callable[[str, Exception], Parts]
     bounds: RequestBounds
-    _large: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LARGE_AT_ONCE))
+    _large: Turns = field(default_factory=lambda: Turns(LARGE_AT_ONCE))
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     def admit(self, head: Head, org_id: str, client: str) -> Decision | Awaitable[Decision]:
@@ -158,11 +166,9 @@ class IngestEndpoint:
     def _serve(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
         """Record a small request at once, a large one in a task."""
         if plan.encoding or len(body) > SMALL_BYTES:
-            task = asyncio.get_running_loop().create_task(
-                self._serve_large(plan, principal, body, connection)
+            connection.wait_for_turn(
+                self._large, body, lambda whole: self._begin_large(plan, principal, whole, connection)
             )
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
             return
         try:
             check = self.ingest.check(principal.org_id, relayed=plan.relayed)
@@ -173,15 +179,24 @@ class IngestEndpoint:
         except Exception as error:  # noqa: BLE001 - an answer in any case
             connection.answer(self._failure(error))
 
+    def _begin_large(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
+        connection.drop_body()  # few are worked on at the same time
+        task = asyncio.get_running_loop().create_task(self._serve_large(plan, principal, body, connection))
+        self._tasks.add(task)
+        task.add_done_callback(self._end_large)
+
+    def _end_large(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        self._large.end()
+
     async def _serve_large(
         self, plan: Plan, principal: Principal, body: bytes, connection: Connection
     ) -> None:
         try:
-            async with self._large:
-                if plan.encoding:
-                    body = await asyncio.to_thread(decompress, body, plan.encoding, self.bounds)
-                check = await self._check_lines(plan, principal, body) if plan.lines else None
-                check = check or await self._check_items(plan, principal, body)
+            if plan.encoding:
+                body = await asyncio.to_thread(decompress, body, plan.encoding, self.bounds)
+            check = await self._check_lines(plan, principal, body) if plan.lines else None
+            check = check or await self._check_items(plan, principal, body)
             self._record(principal, check, connection)
         except Exception as error:  # noqa: BLE001 - an answer in any case
             connection.answer(self._failure(error))

@@ -1,7 +1,7 @@
 """What the front door leads to: ingest straight away, everything else by the ASGI application."""
 
-from collections.abc import Awaitable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 
 from aegis_stream.front.answer import Answer
 from aegis_stream.front.clients import Network, client_of, network_of
@@ -10,7 +10,7 @@ from aegis_stream.front.contract import Admitted, Decision
 from aegis_stream.front.gateway import Application, Gateway
 from aegis_stream.front.head import Head, Refusal
 
-from .ingest import IngestEndpoint, org_of
+from .ingest import IngestEndpoint, digest_of, org_of
 from .ingest_body import RequestBounds
 from .problems import Parts, answer_of, bug_problem, plain_problem
 from .service import Service
@@ -48,6 +48,7 @@ class ApiReception:
         trusted_proxies: networks whose X-Forwarded-For is believed.
         only: the paths that this listener serves; None for all but the hidden ones.
         hidden: paths that another listener serves.
+        owner_of: returns the organization of the key with this SHA-256, if the key was used a while ago.
     """
 
     ingest: IngestEndpoint | None
@@ -56,6 +57,7 @@ class ApiReception:
     call_bytes_max: int
     only: frozenset[str] | None = None
     hidden: frozenset[str] = frozenset()
+    owner_of: Callable[[bytes], str | None] = field(default=lambda _: None)
 
     def admit(self, head: Head, connection: Connection) -> Decision | Awaitable[Decision]:
         """Decide about a request by its head alone."""
@@ -78,9 +80,17 @@ class ApiReception:
             )
 
         def serve(body: bytes, one: Connection) -> None:
-            self.gateway.begin(head, body, one, client)
+            self.gateway.begin(
+                one.head, body, one, client
+            )  # not `head`: it would be kept with the connection
 
-        return Admitted(network_of(client), self.call_bytes_max, serve)
+        return Admitted(self._holder_of(head, client), self.call_bytes_max, serve)
+
+    def _holder_of(self, head: Head, client: str) -> str:
+        """Return who a call is counted for: the organization of its key if it is known, otherwise the client's network."""
+        digest = digest_of(head.named.get(b"authorization"))
+        owner = self.owner_of(digest) if digest is not None else None
+        return owner or network_of(client)
 
     def refuse(self, refusal: Refusal) -> Answer:
         """Return the answer to what the front door refuses by itself."""
@@ -123,6 +133,7 @@ def make_reception(
         call_bytes_max=settings.api.call_bytes_max,
         only=only,
         hidden=hidden,
+        owner_of=service.control.access.owner_of,
     )
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
+from aegis_stream.domain.ids import SECOND, Micros, OrganizationId, OrganizationNo
 from aegis_stream.domain.organization import ApiKey, Scope
 from aegis_stream.domain.rate import Buckets, Rate
 from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
@@ -147,6 +147,15 @@ class Access:
         """
         known = self._known.get(digest)
         return known[1] if known is not None and 0 <= self.clock.now() - known[0] < REMEMBER_US else None
+
+    def owner_of(self, digest: bytes) -> OrganizationId | None:
+        """Return whose key this was when it was used last, for sharing only: it may have been revoked meanwhile.
+
+        Args:
+            digest: SHA-256 of the key's text.
+        """
+        known = self._known.get(digest)
+        return known[1].org_id if known is not None else None
 
     async def principal(self, authorization: str | None, address: str | None = None) -> Principal:
         """Return who calls.

@@ -7,17 +7,25 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 from .answer import Answer
 from .head import Head, Refusal
 from .shares import Shares
+from .turns import Turns
 
 if TYPE_CHECKING:
     from .connection import Connection
-    from .outgoing import Outgoing
+    from .place import Place
+
+
+CALLS_AT_ONCE = 4
+"""Calls that are begun in one round of the event loop, so that a round stays short whatever the number of waiting calls."""
+
+READS_AT_ONCE = 8
+"""Pieces of unfinished requests that are taken in one round: each may have 256 KiB."""
 
 
 class Admitted(NamedTuple):
     """A request whose body may come.
 
     Args:
-        holder: name of the organization or network that its bytes are counted for.
+        holder: name of the organization or network that the connection and its bytes are counted for from now on.
         body_max: largest body, bytes.
         serve: called once, with the whole body and the connection, which it answers then or later.
     """
@@ -46,18 +54,23 @@ class Reception(Protocol):
 class Deadlines(Protocol):
     """Looks at the deadlines of all connections now and then."""
 
-    def add(self, watched: "Outgoing") -> None:
+    def add(self, watched: "Place") -> None:
         """Begin to look."""
         ...
 
-    def discard(self, watched: "Outgoing") -> None:
+    def discard(self, watched: "Place") -> None:
         """Stop looking."""
         ...
 
 
 @dataclass(slots=True)
 class Bounds:
-    """What the connections of one listener share, and how long each may take; times in seconds."""
+    """What the connections of one listener share, and how long each may take; times in seconds.
+
+    Args:
+        turns: of requests that are answered here at once or by the application; ingest takes none.
+        reads: of connections whose client sends more than whole requests.
+    """
 
     shares: Shares
     deadlines: Deadlines
@@ -68,3 +81,5 @@ class Bounds:
     body_timeout_s: float
     keep_alive_s: float
     open: "set[Connection]" = field(default_factory=set)
+    turns: Turns = field(default_factory=lambda: Turns(CALLS_AT_ONCE))
+    reads: Turns = field(default_factory=lambda: Turns(READS_AT_ONCE))

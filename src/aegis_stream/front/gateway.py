@@ -110,11 +110,15 @@ class Gateway:
     _tasks: "set[asyncio.Task[None]]" = field(default_factory=set)
 
     def begin(self, head: Head, body: bytes, connection: Connection, client: str) -> None:
-        """Hand a request over."""
-        call = Call(head, body, connection, self.defaults)
-        task = asyncio.ensure_future(self._run(call, head, connection, client))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        """Hand a request over in its turn."""
+
+        def work(body: bytes) -> None:
+            call = Call(head, body, connection, self.defaults)
+            task = asyncio.ensure_future(self._run(call, head, connection, client))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+        connection.call(body, work)
 
     async def _run(self, call: Call, head: Head, connection: Connection, client: str) -> None:
         error: BaseException | None = None

@@ -73,6 +73,10 @@ class Head:
     note: object = None
 
 
+NO_HEAD = Head("GET", "", b"", b"", "1.1", [], 0, True, False)
+"""Stands for the head of a connection that has answered its last request, and keeps nothing of it."""
+
+
 def parse_head(data: bytes) -> Head | Refusal:
     """Read a head.
 

@@ -1,8 +1,8 @@
 """What clients may hold at once, and who gives way when there is no more: whoever holds most.
 
-Connections are shared by network: an IPv4 address, or the /64 of an IPv6 address, which is the least that anybody is given.
-Bytes under way (bodies that arrive, answers that wait to be read) are shared by organization, and by network where the
-organization is not known yet. Nobody has to be slow or wrong to give way: holding most is enough.
+Connections and bytes under way (heads and bodies that arrive, requests that wait, answers that nobody has read) are shared by
+organization, and by network where the organization is not known yet: an IPv4 address, or the /64 of an IPv6 address, which is
+the least that anybody is given. So clients behind one address do not lose their places to each other. Nobody has to be slow or wrong to give way: holding most is enough.
 """
 
 from dataclasses import dataclass, field
@@ -67,12 +67,12 @@ class Shares:
         return found
 
     def enter(self, network: Holder) -> bool:
-        """Count a new connection; where there is no room, the network with most connections gives one up.
+        """Count a new connection; where there is no room, the holder of most connections gives one up.
 
-        Returns: False when even that makes no room: every connection there is being answered.
+        Returns: False when even that makes no room: every connection of those who hold as many is being answered.
         """
         if self.connections >= self.connections_max:
-            self._evict_connection()
+            self._evict_connection(network.connections)
         has_room = self.connections < self.connections_max
         self._resize(network, 1)
         return has_room
@@ -81,6 +81,18 @@ class Shares:
         """Count a connection no more."""
         self._resize(network, -1)
         self._forget(network)
+
+    def move(self, connection: Held, source: Holder, target: Holder, count: int) -> None:
+        """Count a connection and its `count` bytes under way for another holder: it is known now whose it is."""
+        self._resize(source, -1)
+        self._resize(target, 1)
+        for before, after in ((source.waiting, target.waiting), (source.charged, target.charged)):
+            if connection in before:
+                del before[connection]
+                after[connection] = None
+        source.bytes -= count
+        target.bytes += count
+        self._forget(source)
 
     def charge(self, holder: Holder, count: int) -> None:
         """Count bytes under way, or (negative) no more; where they are too many, the holder of most gives some up."""
@@ -92,11 +104,12 @@ class Shares:
             with_most = max(self._holders.values(), key=lambda one: one.bytes)
             next(iter(with_most.charged)).give_way("bytes")
 
-    def _evict_connection(self) -> None:
-        for holder in self._by_size[self._largest]:
-            if holder.waiting:
-                next(iter(holder.waiting)).give_way("connections")
-                return
+    def _evict_connection(self, at_least: int) -> None:
+        for size in range(self._largest, max(at_least, 1) - 1, -1):
+            for holder in self._by_size[size]:
+                if holder.waiting:
+                    next(iter(holder.waiting)).give_way("connections")
+                    return
 
     def _resize(self, network: Holder, change: int) -> None:
         self.connections += change

@@ -160,7 +160,7 @@ class ApiSettings:
     bytes_under_way_max: Annotated[int, Whole("AEGIS_BYTES_UNDER_WAY_MAX", 1_048_576, 17_179_869_184)] = (
         64 * 1024 * 1024
     )
-    """Most bytes of bodies that are arriving and answers that are not read yet, of all clients; the holder of most gives way."""
+    """Most bytes of requests that are arriving or waiting and of answers that are not read yet, of all clients; the holder of most gives way."""
     trusted_proxies: Annotated[tuple[Network, ...], Networks("AEGIS_TRUSTED_PROXIES")] = ()
     """Proxies whose X-Forwarded-For gives the client's address. None, because anybody can send the header."""
     connections_max: Annotated[int, Whole("AEGIS_CONNECTIONS_MAX", 16, 1_000_000)] = 4096

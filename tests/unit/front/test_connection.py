@@ -192,6 +192,8 @@ async def test_what_comes_while_an_answer_is_made_waits(one):
         reception.owed.pop().answer(make_answer(200, [], b""))
 
     assert [path for _, path, _ in reception.requests] == [b"/a", b"/a", b"/three"]
+    for _ in range(3):
+        await asyncio.sleep(0)
     assert not transport.reading_paused
 
 
@@ -233,15 +235,14 @@ async def test_slow_clients():
 
 async def test_a_client_that_does_not_read_is_ended():
     """An answer that is not taken in time ends the connection; its bytes are counted while they wait."""
-    bounds = make_bounds(bytes_max=1000)
+    bounds = make_bounds(bytes_max=10_000)
     connection, transport, reception = connect(bounds=bounds)
     reception.later = True
     connection.data_received(post(b"one") + post(b"two"))
-    transport.unread = 900
     connection.pause_writing()
-    reception.owed.pop().answer(make_answer(200, [], b"x" * 900))
+    reception.owed.pop().answer(make_answer(200, [], b"x" * 9000))
 
-    assert bounds.shares.bytes == 900
+    assert bounds.shares.bytes == len(transport.written) + len(post(b"two"))
     assert len(reception.requests) == 1, "who does not read gets nothing more"
     connection.expire()
     assert transport.closed
@@ -263,33 +264,35 @@ async def test_who_reads_again_goes_on():
 
 async def test_bytes_under_way_are_shared():
     """The request of the holder of most is refused with a word when the bytes of all are too many."""
-    bounds = make_bounds(bytes_max=1000)
+    bounds = make_bounds(bytes_max=10_000)
     reception = EchoReception(bounds.shares)
     first, second = connect(reception, bounds), connect(reception, bounds)
     for connection, *_ in (first, second):
-        connection.data_received(POST % (900, b"", b"x" * 600))
+        connection.data_received(POST % (9000, b"", b"x" * 6000))
 
     assert [statuses(transport) for _, transport, _ in (first, second)] == [[503], []]
-    assert bounds.shares.bytes == 600
+    assert bounds.shares.bytes == 6000
 
 
 async def test_bytes_that_come_piece_by_piece_stay_counted():
     """However many pieces a body comes in, its bytes are counted for its owner until it is whole, and can be taken back."""
-    bounds = make_bounds(bytes_max=1000)
+    bounds = make_bounds(bytes_max=10_000)
     reception = EchoReception(bounds.shares)
     first, second = connect(reception, bounds), connect(reception, bounds)
     for connection, *_ in (first, second):
-        connection.data_received(POST % (900, b"", b"x" * 100))
-        for _ in range(3):
-            connection.data_received(b"x" * 100)
+        connection.data_received(POST % (9000, b"", b"x" * 1000))
+        for _ in range(4):
+            connection.data_received(b"x" * 1000)
         assert bounds.shares.holder("org").bytes == bounds.shares.bytes
-    assert bounds.shares.bytes == 800
+    assert bounds.shares.bytes == 10_000
 
-    second[0].data_received(b"x" * 300)
+    second[0].data_received(b"x" * 2000)
 
     assert [statuses(transport) for _, transport, _ in (first, second)] == [[503], []]
-    second[0].data_received(b"x" * 200)
+    second[0].data_received(b"x" * 2000)
     assert (statuses(second[1]), bounds.shares.bytes) == ([200], 0)
+    for connection, *_ in (first, second):
+        connection.connection_lost(None)
     assert "org" not in bounds.shares._holders
 
 

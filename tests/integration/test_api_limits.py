@@ -1,5 +1,7 @@
 """Limits of ingest that an operator can set: at each of them, one below and one above."""
 
+import asyncio
+
 import pytest
 
 from aegis_stream.domain.event import DEFAULT_LIMITS
@@ -84,3 +86,39 @@ async def test_requests_of_a_key(tmp_path):
 def test_the_limits_of_an_event_are_those_of_the_settings():
     """Without settings an event may be as large and as odd as the settings say by default."""
     assert event_limits(IngestSettings()) == DEFAULT_LIMITS
+
+
+async def test_reads_of_one_organization_wait_for_each_other_and_for_nobody_else(tmp_path):
+    """While one read of an organization is answered the next ones wait; its events, and all calls of others, do not."""
+    async with open_world(tmp_path) as world:
+        tenant, other = await world.make_organization(), await world.make_organization("org_other")
+        no = (await world.service.control.access.principal(f"Bearer {tenant.read.key}")).organization_no
+        await world.service.turns.enter(no)
+        reads = [asyncio.ensure_future(tenant.read.get(path)) for path in ("/events", "", "/api-keys")]
+        beside = [
+            await other.read.get("/events"),
+            await other.ingest.send(make_event(org_id="org_other")),
+            await tenant.ingest.send(make_event()),
+        ]
+        waiting = [one.done() for one in reads]
+        world.service.turns.leave(no)
+        answers = await asyncio.gather(*reads)
+
+    assert [one.status_code for one in beside] == [200, 202, 202]
+    assert waiting == [False, False, True], "a call that the key may not make waits for nothing"
+    assert [one.status_code for one in answers] == [200, 200, 403]
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [("/events", 200), ("/events/none", 404), ("/events?limit=x", 422), ("/events?x=1", 422), ("/x", 404)],
+)
+async def test_a_read_ends_its_turn_however_it_ends(tmp_path, path, status):
+    """After an answer of any status the next read of the organization is answered."""
+    async with open_world(tmp_path) as world:
+        tenant = await world.make_organization()
+        answers = [await tenant.read.request("GET", path) for _ in range(2)]
+        left = world.service.turns._waiting
+
+    assert [one.status_code for one in answers] == [status] * 2
+    assert left == {}

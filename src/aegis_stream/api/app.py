@@ -18,7 +18,7 @@ from . import dead_letters, deliveries, destinations, events, organizations, rep
 from .ingest import org_of
 from .openapi import docs_page, make_document
 from .problems import bug_problem, plain_problem, problem_of
-from .scopes import before_request, check_rights, gate, queries_of
+from .scopes import before_request, check_rights, gate, in_turn, queries_of
 from .service import Service, control_of, service_of
 from .validation import as_invalid
 
@@ -41,6 +41,7 @@ def create_app(service: Service) -> Litestar:
         request_max_body_size=service.control.settings.api.call_bytes_max,
         guards=[gate],
         before_request=before_request,
+        middleware=[in_turn],
         openapi_config=None,  # the framework's own pages load scripts from other hosts
         logging_config=None,
         debug=False,

@@ -11,11 +11,15 @@ from litestar import Litestar, Response
 from litestar.connection import ASGIConnection, Request
 from litestar.handlers import BaseRouteHandler
 from litestar.routes import HTTPRoute
+from litestar.types import ASGIApp, Receive, Send
+from litestar.types import Scope as AsgiScope
 
 from aegis_stream.control.access import Access
 from aegis_stream.control.caller import Caller
 from aegis_stream.domain.organization import Scope
 from aegis_stream.errors import FieldProblem, Invalid
+
+from .service import Service
 
 AnyConnection = ASGIConnection[Any, Any, Any, Any]
 
@@ -30,6 +34,9 @@ class Right(enum.StrEnum):
     INGEST = "ingest"
     READ = "read"
 
+
+_TURN = "aegis.turn"
+"""Where the scope of a call notes whose turn it has."""
 
 ORGANIZATION = "/api/orgs/{org_id}"
 _KEYS = ORGANIZATION + "/api-keys"
@@ -175,5 +182,26 @@ def address_of(connection: AnyConnection) -> str | None:
 
 
 async def gate(connection: AnyConnection, _: BaseRouteHandler) -> None:
-    """Check every call; the framework calls this guard."""
-    await admit(connection.app.state.service.control.access, connection)
+    """Check every call, and let reads of an organization wait for its turn; the framework calls this guard."""
+    service: Service = connection.app.state.service
+    await admit(service.control.access, connection)
+    scope: Any = connection.scope
+    caller = scope.get("auth")
+    if scope["method"] == "GET" and isinstance(caller, Caller):
+        await service.turns.enter(caller.organization_no)
+        scope[_TURN] = service.turns, caller.organization_no
+
+
+def in_turn(app: ASGIApp) -> ASGIApp:
+    """End the turn that the gate has given to a call, however the call ends; the framework calls this middleware."""
+
+    async def serve(scope: AsgiScope, receive: Receive, send: Send) -> None:
+        try:
+            await app(scope, receive, send)
+        finally:
+            given: Any = scope.get(_TURN)
+            if given is not None:
+                turns, no = given
+                turns.leave(no)
+
+    return serve

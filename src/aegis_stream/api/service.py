@@ -1,9 +1,10 @@
 """What the routes need: the use cases' dependencies, and what only an API process has."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aegis_stream.control.deps import ControlDeps
+from aegis_stream.control.turns import Turns
 from aegis_stream.telemetry import Log
 
 from .counts import IngestCounts
@@ -19,6 +20,7 @@ class Service:
     control: ControlDeps
     counts: IngestCounts
     telemetry: Log
+    turns: Turns = field(default_factory=Turns)
 
 
 def service_of(request: "Request[Any, Any, Any]") -> Service:

@@ -6,6 +6,7 @@ HTTP and no schema. Whoever calls it has authenticated the caller and checked it
 caller.py        who asks
 deps.py          what use cases need
 access.py        API key → principal, its rights and limits
+turns.py         reads of one organization take turns
 audit.py         an action and the event that tells of it, in one transaction
 destinations.py  create, list, change, pause, resume, delete
 checks.py        is a destination's configuration acceptable?

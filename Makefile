@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test real check format coverage bench bench-setup requirements clean
+.PHONY: help setup run test real check format coverage bench bench-setup requirements sbom clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -66,6 +66,18 @@ requirements: | $(UV) ## Pin the dependencies anew, with hashes
 		-c requirements/run.txt --extra dev -o requirements/dev.txt pyproject.toml requirements/build.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" \
 		-o requirements/uv.txt requirements/uv.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" \
+		-o requirements/sbom.txt requirements/sbom.in
+
+.cache/sbom/bin/cyclonedx-py: requirements/sbom.txt
+	$(PYTHON) -m venv .cache/sbom
+	.cache/sbom/bin/python -m pip install --quiet --require-hashes -r requirements/sbom.txt
+	@touch $@
+
+sbom: .cache/sbom/bin/cyclonedx-py ## Write the bill of materials of what runs, from the pinned requirements, as CycloneDX JSON into dist/
+	@mkdir -p dist
+	$< requirements --pyproject pyproject.toml --mc-type application --output-reproducible --spec-version 1.6 \
+		--output-format JSON --output-file dist/sbom.cdx.json requirements/run.txt
 
 clean: ## Remove what make made, but not your data
 	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -134,6 +134,20 @@ def test_every_dependency_has_its_row():
     assert {re.split(r"[\[<>=~! ]", one)[0] for one in wanted} == set(rows("docs/reference/dependencies.md"))
 
 
+def test_the_bill_of_materials_is_made_of_pinned_packages():
+    """`make sbom` reads requirements/run.txt, which pins every dependency at run time, each with its hash, as does its own tool."""
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    pinned = {name: read(f"requirements/{name}.txt") for name in ("run", "sbom")}
+
+    for text in pinned.values():
+        lines = [line for line in text.splitlines() if line and not line.startswith((" ", "#"))]
+        assert all(re.match(r"[a-z0-9-]+==\S+( ;.*)? \\$", line) for line in lines)
+        assert len(re.findall(r"^[a-z0-9-]+==.*\\\n {4}--hash=sha256:", text, re.MULTILINE)) == len(lines)
+    wanted = {re.split(r"[\[<>=~! ]", one)[0] for one in project["dependencies"]}
+    assert wanted <= set(re.findall(r"^([a-z0-9-]+)==", pinned["run"], re.MULTILINE))
+    assert "requirements/run.txt" in read("Makefile").partition("\nsbom:")[2]
+
+
 def test_every_call_of_the_api_has_its_row():
     """docs/reference/api.md names every path that the API documents, with its method."""
     page = read("docs/reference/api.md").replace(

@@ -228,6 +228,10 @@ class Clock(Protocol):
         """Return the wall clock: microseconds since 1970-01-01 UTC; may jump either way."""
         ...
 
+    def steady(self) -> Micros:
+        """Return the microseconds of a clock that nobody sets, the same for all processes of this machine since its start."""
+        ...
+
 
 class Random(Protocol):
     """Where chance comes from."""

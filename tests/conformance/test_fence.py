@@ -60,13 +60,17 @@ async def test_an_old_epoch_settles_nothing(store, org):
     assert await settle(store, settlement(again.lease, org, 3))
 
 
-async def test_an_expired_worker_settles_nothing(store, org):
-    """Once a lease is over nothing passes, although nobody has taken the destination yet."""
+async def test_an_expired_worker_settles_until_another_one_comes(store, org):
+    """Once a lease is over what was found out is still stored, unless another worker has come since: then nothing passes."""
     await add_destination(store, org)
-    await append_to(store.log, org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 4), T0)
     lease = await serve(store)
 
-    await fenced(store, org, lease, ALICE, T0 + LEASE_US)
+    late = await settle(store, settlement(lease, org, 1, delivered=1), now=T0 + 9 * LEASE_US)
+    await store.ledger.enlist(BOB, LEASE_US)
+
+    assert late
+    await fenced(store, org, lease, ALICE, T0 + 9 * LEASE_US)
 
 
 async def test_another_worker_settles_nothing(store, org):

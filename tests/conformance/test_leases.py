@@ -1,5 +1,7 @@
 """Who serves a destination, and for how long."""
 
+import pytest
+
 from aegis_stream.domain.delivery import (
     Lease,
     RetryRow,
@@ -73,19 +75,60 @@ async def test_a_retired_workers_destinations_are_free_at_once(store, org):
     assert taken.health == health
 
 
-async def test_a_lease_cannot_be_renewed_after_its_time(store, org):
-    """Who is too late has lost its leases for good, even when nobody else wanted them."""
+async def test_a_lease_can_be_renewed_until_another_worker_comes(store, org):
+    """Who is late keeps its leases when nobody else came meanwhile, and has lost them for good when somebody did."""
     await add_destination(store, org)
-    await serve(store)
+    lease = await serve(store)
 
     store.clock.at = T0 + LEASE_US - 1
     in_time = await store.ledger.renew(ALICE, LEASE_US)
+    store.clock.at += 5 * LEASE_US
+    kept, _ = await store.ledger.claim(ALICE)
+    late = await store.ledger.renew(ALICE, LEASE_US)
     store.clock.at += LEASE_US
+    [taken], _ = await enlist_and_claim(store, BOB)
     too_late = await store.ledger.renew(ALICE, LEASE_US)
     claimed, _ = await store.ledger.claim(ALICE)
 
-    assert (in_time, too_late) == (True, False)
+    assert (in_time, late, too_late) == (True, True, False)
+    assert [one.lease for one in kept] == [lease]
+    assert taken.lease == Lease(lease.destination_no, lease.epoch + 1)
     assert claimed == []
+
+
+@pytest.mark.parametrize("days", [-365, -1, 1, 365])
+async def test_setting_the_wall_clock_changes_no_lease(store, org, days):
+    """However the wall clock is set, a living worker keeps its destinations, and a silent one loses them in time."""
+    await add_destination(store, org)
+    await serve(store)
+
+    store.clock.ahead_us = days * 86_400 * SECOND
+    early, _ = await enlist_and_claim(store, BOB)
+    renewed = await store.ledger.renew(ALICE, LEASE_US)
+    store.clock.at += LEASE_US
+    await store.ledger.renew(BOB, LEASE_US)
+    late, _ = await store.ledger.claim(BOB)
+
+    assert (early, renewed) == ([], True)
+    assert len(late) == 1
+
+
+async def test_a_lease_from_before_the_machine_s_start_is_over(store, org):
+    """A worker whose lease would last longer than any can has been silent since the machine was started again."""
+    await add_destination(store, org)
+    await serve(store)
+
+    store.clock.at = 60 * SECOND
+    [taken], _ = await enlist_and_claim(store, BOB)
+
+    assert not await store.ledger.renew(ALICE, LEASE_US)
+    assert taken.lease.epoch == 2
+
+
+async def enlist_and_claim(store, worker):
+    """Let a worker come and take what it gets."""
+    await store.ledger.enlist(worker, LEASE_US)
+    return await store.ledger.claim(worker)
 
 
 async def test_a_worker_that_nobody_enlisted_gets_nothing(store, org):

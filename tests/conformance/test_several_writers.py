@@ -211,6 +211,8 @@ async def test_leases_are_judged_by_the_store_s_clock(store, org):
     renewed = await store.ledger.renew(ALICE, LEASE_US)
     store.clock.at += LEASE_US - 1
     prolonged = await settle(store, settlement(lease, org), now=store.clock.at)
-    over = await settle(store, settlement(lease, org), now=store.clock.at + 1)
+    store.clock.at += 1
+    await store.ledger.enlist(BOB, LEASE_US)
+    over = await settle(store, settlement(lease, org), now=store.clock.at)
 
     assert (last_moment, renewed, prolonged, over) == (True, True, True, False)

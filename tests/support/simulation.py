@@ -77,6 +77,9 @@ class SimClock:
     def now(self) -> Micros:
         return Micros(EPOCH + int(self._loop.seconds * 1e6) + self.skew_us)
 
+    def steady(self) -> Micros:
+        return Micros(int(self._loop.seconds * 1e6))
+
 
 class SeededRandom:
     """Random numbers from a seed."""

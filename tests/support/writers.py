@@ -48,7 +48,7 @@ class WatchedUnit:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self.unit, name)
-        if name in ("savepoint", "now"):
+        if name in ("savepoint", "now", "steady"):
             return method
 
         def call(first: Any, values: Any = (), *rest: Any) -> Any:

@@ -137,7 +137,7 @@ def check_clock(now: Micros, newest: Micros, database: Path) -> Iterator[Finding
     if now < noted - CLOCK_SLACK_US:
         yield Finding(
             "clock", "problem", f"the clock shows {to_text(now)}, but {to_text(noted)} is already recorded",
-            "set the clock (timedatectl, chronyd); until then events get wrong times and retries wait",
+            "set the clock (timedatectl, chronyd); until then events get wrong times",
         )  # fmt: skip
         return
     synchronized = _is_synchronized()

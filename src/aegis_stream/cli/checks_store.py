@@ -113,7 +113,11 @@ def check_credentials(vault: Vault, inspection: Inspection) -> tuple[list[Destin
 def check_workers(
     inspection: Inspection, location: Location, now: Micros, destinations: int
 ) -> Iterator[Finding]:
-    """Check that workers deliver: running processes with valid leases."""
+    """Check that workers deliver: running processes with valid leases.
+
+    Args:
+        now: by the clock that leases are judged by.
+    """
     workers = inspection.workers()
     dead = [
         one.worker_id

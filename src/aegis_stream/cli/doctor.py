@@ -116,8 +116,8 @@ def _check_content(
     from . import checks, checks_store  # noqa: PLC0415
     from .checks_egress import check_destinations  # noqa: PLC0415
 
-    now = SystemClock().now()
-    yield from checks.check_clock(now, inspection.newest_time(), location.path)
+    clock = SystemClock()
+    yield from checks.check_clock(clock.now(), inspection.newest_time(), location.path)
     try:
         keys = key_source(settings)
         vault = Vault(keys, SystemRandom())
@@ -128,7 +128,7 @@ def _check_content(
     yield from checks_store.check_keys(keys, vault, inspection)
     destinations, finding = checks_store.check_credentials(vault, inspection)
     yield finding
-    yield from checks_store.check_workers(inspection, location, now, len(destinations))
+    yield from checks_store.check_workers(inspection, location, clock.steady(), len(destinations))
     yield from checks_store.check_deliveries(inspection)
     yield from asyncio.run(check_destinations(settings, destinations, connect=egress))
 

@@ -92,7 +92,11 @@ class Unit(Protocol):
         ...
 
     def now(self) -> Micros:
-        """Return the time by which leases are judged: the database's, so that all nodes judge alike."""
+        """Return the wall clock: microseconds since 1970-01-01 UTC."""
+        ...
+
+    def steady(self) -> Micros:
+        """Return the time by which leases are judged, in microseconds: the same for all nodes, and not set by people."""
         ...
 
 

@@ -104,15 +104,18 @@ def settle(unit: Unit, worker_id: WorkerId, settlements: Seq[Settlement]) -> lis
     results: list[Settled | None] = [None] * len(settlements)
     for index in order:
         cursor, one = cursors[index], settlements[index]
-        if cursor is not None and _holds(cursor, worker_id, one.lease, now):
+        if cursor is not None and _holds(cursor, worker_id, one.lease):
             results[index] = _settle_once(unit, one, cursor, now)
     return results
 
 
-def _holds(cursor: Row, worker_id: WorkerId, lease: Lease, now: Micros) -> bool:
-    """Judge a lease by the cursor row, which is locked."""
-    owner, epoch, expires_at = cursor[:3]
-    return bool(owner == worker_id and epoch == lease.epoch and expires_at is not None and expires_at > now)
+def _holds(cursor: Row, worker_id: WorkerId, lease: Lease) -> bool:
+    """Judge a lease by the cursor row, which is locked.
+
+    A worker whose time is over holds its leases until somebody removes it: nobody else can have sent anything under them.
+    """
+    owner, epoch, registered = cursor[:3]
+    return bool(owner == worker_id and epoch == lease.epoch and registered is not None)
 
 
 def _settle_once(unit: Unit, one: Settlement, cursor: Row, now: Micros) -> Settled:

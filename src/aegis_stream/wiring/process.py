@@ -9,6 +9,8 @@ from aegis_stream.domain.ids import Micros
 from aegis_stream.settings import TelemetrySettings
 from aegis_stream.telemetry import Log
 
+_SINCE_START = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 class SystemClock:
     """The machine's clock."""
@@ -16,6 +18,10 @@ class SystemClock:
     def now(self) -> Micros:
         """Return microseconds since 1970-01-01 UTC."""
         return Micros(time.time_ns() // 1000)
+
+    def steady(self) -> Micros:
+        """Return microseconds since the start of the machine, time asleep included where the system counts it."""
+        return Micros(time.clock_gettime_ns(_SINCE_START) // 1000)
 
 
 class SystemRandom:

@@ -5,20 +5,20 @@
 INSERT INTO workers (worker_id, started_at, expires_at) VALUES (?, ?, ?);
 
 -- name: renew_worker
--- Prolong the leases of a worker, unless they have expired.
-UPDATE workers SET expires_at = ? WHERE worker_id = ? AND expires_at > ?;
+-- Prolong the leases of a worker, unless it was removed.
+UPDATE workers SET expires_at = ? WHERE worker_id = ?;
 
--- name: worker_is_alive
+-- name: worker_is_registered
 -- One row if the worker's leases hold.
-SELECT 1 FROM workers WHERE worker_id = ? AND expires_at > ?;
+SELECT 1 FROM workers WHERE worker_id = ?;
 
 -- name: delete_worker
 -- Remove a worker that stops, or was found dead.
 DELETE FROM workers WHERE worker_id = ?;
 
 -- name: delete_expired_workers
--- Remove workers whose leases have expired.
-DELETE FROM workers WHERE expires_at <= ?;
+-- Remove workers whose leases have expired, or end later than any lease can: those are from before the machine's last start.
+DELETE FROM workers WHERE (expires_at <= ? OR expires_at > ?) AND worker_id <> ?;
 
 -- name: workers
 -- All workers.

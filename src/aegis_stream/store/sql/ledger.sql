@@ -1,9 +1,9 @@
 -- Settlements, and the retries that they leave.
 
 -- name: lock_cursor
--- Lock a destination's cursor row until the end of the transaction, and return what its lease is judged by: owner, epoch and
--- expiry; then the number of the newest settlement, and the counts after it.
-SELECT c.lease_owner, c.lease_epoch, (SELECT w.expires_at FROM workers w WHERE w.worker_id = c.lease_owner),
+-- Lock a destination's cursor row until the end of the transaction, and return what its lease is judged by: owner, epoch, and
+-- whether the owner is registered; then the number of the newest settlement, and the counts after it.
+SELECT c.lease_owner, c.lease_epoch, (SELECT 1 FROM workers w WHERE w.worker_id = c.lease_owner),
        c.settlement_no, c.retrying, c.dead_letters
 FROM cursors c WHERE c.org_no = ? AND c.dst_no = ?;
 

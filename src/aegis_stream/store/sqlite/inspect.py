@@ -30,6 +30,8 @@ class _NoClock:
     def now(self) -> Micros:
         raise AssertionError("a read-only database judges no lease")
 
+    steady = now
+
 
 class ReadOnlySqlite:
     """A database file that is only read.

@@ -82,8 +82,12 @@ class SqliteUnit:
         self._raw.execute("RELEASE part")
 
     def now(self) -> Micros:
-        """Return the time of the process's clock: all processes of one file are on one machine."""
+        """Return the wall clock of the process: all processes of one file are on one machine."""
         return self._clock.now()
+
+    def steady(self) -> Micros:
+        """Return the time by which leases are judged: that of the machine, which nobody sets."""
+        return self._clock.steady()
 
     def _insert(
         self, name: str, shared: tuple[int, *tuple[Value, ...]], values: Sequence[Value], width: int

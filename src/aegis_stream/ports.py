@@ -4,7 +4,7 @@ from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from typing import Any, NamedTuple, Protocol
 
-from .domain.attempt import Answer, Request
+from .domain.attempt import Answer, Request, RetryPolicy
 from .domain.delivery import Claimed, DestinationKey, DueRetry, Lease, Outstanding, Page, Settled, Settlement
 from .domain.destination import Destination
 from .domain.endpoint import Route
@@ -128,6 +128,14 @@ class Ledger(Protocol):
 
     async def due(self, key: DestinationKey, now: Micros, limit: int) -> tuple[list[DueRetry], Micros | None]:
         """Return retries that are due, oldest first, and when the next one after now falls due."""
+        ...
+
+    async def bring_forward(self, key: DestinationKey, policy: RetryPolicy, now: Micros) -> None:
+        """See to it that no retry is further away from `now` than the policy allows: a clock that was wrong may have written it.
+
+        What a destination may have prolonged by a Retry-After, and what is parked, may be an hour away.
+        Raises: Unavailable, and then perhaps nothing has changed. May run twice.
+        """
         ...
 
     async def outstanding(self, key: DestinationKey) -> Outstanding:

@@ -40,9 +40,9 @@ async def test_redrive_makes_dead_letters_pending_at_once(store, org):
     await bury(store, org, lease, 1, 2, 3)
     before = (await store.directory.destination(lease.destination_no)).revision
 
-    some = await store.directory.redrive(destination, ["e2", "e5", "nobody"], Micros(T0 + 5))
+    some = await store.directory.redrive(destination, ["e2", "e5", "nobody"])
     due_some, _ = await store.ledger.due(DestinationKey(org, lease.destination_no), Micros(T0 + 5), 10)
-    rest = await store.directory.redrive(destination, None, Micros(T0 + 6))
+    rest = await store.directory.redrive(destination, None)
     due_all, _ = await store.ledger.due(DestinationKey(org, lease.destination_no), Micros(T0 + 6), 10)
     progress = await store.directory.progress(destination)
     changes = await store.directory.changed_since(before)
@@ -81,7 +81,7 @@ async def test_one_settlement_redrives_a_bounded_number(store, org):
 
     await settle(store, settlement(lease, org, count, redrive_died_by=T0))
     automatic = await store.directory.progress(destination)
-    by_hand = await store.directory.redrive(destination, None, T0)
+    by_hand = await store.directory.redrive(destination, None)
     progress = await store.directory.progress(destination)
 
     assert (automatic.retrying, automatic.dead_letters) == (AUTO_REDRIVE_MAX, AUTO_REDRIVE_MAX + 5)
@@ -97,7 +97,7 @@ async def test_redriving_an_event_that_a_replay_retries_keeps_one_row(store, org
     await bury(store, org, lease, 1)
     await settle(store, settlement(lease, org, 1, retries=[RetryRow(1, 2, Micros(T0 + 99), DOWN)]))
 
-    await store.directory.redrive(destination, None, Micros(T0 + 5))
+    await store.directory.redrive(destination, None)
     due, _ = await store.ledger.due(DestinationKey(org, lease.destination_no), Micros(T0 + 5), 10)
     progress = await store.directory.progress(destination)
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aegis_stream.domain.attempt import Failure, FailureScope
+from aegis_stream.domain.attempt import Failure, FailureScope, RetryPolicy
 from aegis_stream.domain.delivery import (
     AttemptRun,
     DeadRow,
@@ -16,7 +16,7 @@ from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import Micros
 from aegis_stream.errors import Unavailable
 from support.clock import T0
-from support.stores import DOWN, POISON, add_destination, append_to, events, serve, settle, settlement
+from support.stores import DOWN, POISON, SECOND, add_destination, append_to, events, serve, settle, settlement
 
 
 async def test_the_cursor_never_goes_back(store, org):
@@ -190,3 +190,26 @@ async def test_a_long_explanation_is_cut(store, org):
 
     assert letter.message == "x" * 1000
     assert progress.health.last_error_message == "y" * 1000
+
+
+async def test_retries_that_are_too_far_away_are_brought_forward(store, org):
+    """Each retry is due no later than its policy allows from now; what Retry-After or an open attempt lengthened, than an hour."""
+    destination = await add_destination(store, org)
+    await append_to(store.log, org, events(1, 6), T0)
+    lease = await serve(store)
+    far, near = Micros(T0 + 400 * 86_400 * SECOND), Micros(T0 + 30 * SECOND)
+    silent = Failure(FailureScope.DESTINATION, "no answer within 10 s", overload=True)
+    asked = Failure(FailureScope.DESTINATION, "answered 429", 429, overload=True)
+    rows = [(1, 1, far, DOWN), (2, 2, far, silent), (3, 1, near, DOWN), (4, 1, far, asked), (5, 1, far, None)]
+    await settle(store, settlement(lease, org, 6, retries=[RetryRow(*row) for row in rows]))
+    key = DestinationKey(org, destination.no)
+    policy = RetryPolicy(base_seconds=60.0, multiplier=2.0, jitter=0.1)
+
+    await store.ledger.bring_forward(key, policy, T0)
+    await store.ledger.bring_forward(key, policy, T0)
+
+    due = []
+    for seconds in (30, 66, 132, 3600):
+        found, _ = await store.ledger.due(key, Micros(T0 + seconds * SECOND), 10)
+        due.append([one.sequence for one in found])
+    assert due == [[3], [3, 1], [3, 1, 2], [3, 1, 2, 4, 5]]

@@ -47,7 +47,7 @@ async def test_a_unit_of_work_that_runs_twice_is_stored_once(backend, store, org
         lease, org, 4, delivered=2, retries=[RetryRow(3, 1, T0, DOWN)], dead=[DeadRow(2, 3, T0, DOWN)]
     )
     [counts] = await twice.ledger.settle(ALICE, [found])
-    redriven = await twice.directory.redrive(destination, None, T0)
+    redriven = await twice.directory.redrive(destination, None)
     progress = await store.directory.progress(destination)
 
     assert [one.added for one in appended] == [3, 2, 1]
@@ -193,7 +193,7 @@ async def test_administration_runs_in_the_control_lane(backend, store, org):
     watched = backend.open(Watched)
     destination = await add_destination(watched, org)
     await serve(watched)
-    await watched.directory.redrive(destination, None, T0)
+    await watched.directory.redrive(destination, None)
     await watched.directory.add_replay(destination, ReplayId("rpl_1"), 1, 1, T0)
     await watched.retention.advance(ALICE, T0, 0)
     await watched.retention.step(T0)

@@ -430,20 +430,108 @@ def test_a_lost_ring_costs_only_moments(make: Make) -> None:
     assert sim.receiver.times(event_id)[0] - began <= 0.5
 
 
-@pytest.mark.parametrize("hours", [-1.0, 1.0], ids=["back", "ahead"])
-def test_a_jump_of_the_wall_clock_delays_retries_by_no_more_than_the_jump(make: Make, hours: float) -> None:
-    """Setting the clock by an hour neither loses an attempt nor makes one more."""
+HOUR_US = 3_600_000_000
+STEPS_US = {"back": -HOUR_US, "ahead": HOUR_US, "a day back": -24 * HOUR_US, "a year ahead": 8760 * HOUR_US}
+
+
+@pytest.mark.parametrize("step", STEPS_US)
+@pytest.mark.parametrize("there_and_back", [False, True], ids=["once", "there and back"])
+def test_a_jump_of_the_wall_clock_moves_no_retry(make: Make, step: str, there_and_back: bool) -> None:
+    """Setting the clock, once or there and back, changes nothing of the schedule: three attempts, a minute and two apart."""
     sim = make()
     sim.receiver.answers = lambda _: status(500)
     sim.start()
-    (event_id,) = sim.append()
+    (early,) = sim.append()
     sim.advance(10)
 
-    sim.clock.skew_us = int(hours * 3_600_000_000)
-    sim.advance(2 * 3600)
+    sim.clock.skew_us = STEPS_US[step]
+    (late,) = sim.append()
+    sim.advance(20)
+    if there_and_back:
+        sim.clock.skew_us = 0
+    sim.advance(300)
 
-    assert len(sim.receiver.times(event_id)) == 3
-    assert sim.dead() == [1]
+    for event_id in (early, late):
+        first, second, third = sim.receiver.times(event_id)
+        assert 54 <= second - first <= 66.5
+        assert 108 <= third - second <= 132.5
+    assert sim.dead() == [1, 2]
+
+
+@pytest.mark.parametrize("code", [500, 503], ids=str)
+@pytest.mark.parametrize("step", STEPS_US)
+def test_a_worker_that_starts_after_a_jump_keeps_to_the_policy(make: Make, step: str, code: int) -> None:
+    """No retry that an earlier worker left is further away than the policy, or the longest Retry-After, allows."""
+    sim = make()
+    sim.receiver.answers = lambda _: status(code)
+    worker = sim.start()
+    sim.append(20)
+    sim.advance(1)
+    sim.stop(worker)
+
+    sim.clock.skew_us = STEPS_US[step]
+    sim.receiver.answers = lambda _: status(202)
+    sim.start()
+    sim.advance(70 if code == 500 else 3700)
+
+    assert len(sim.receiver.accepted) == 20
+    assert sim.retries() == {}
+
+
+def test_a_year_ahead_while_attempts_fail_and_a_restart(make: Make) -> None:
+    """Retries written by a worker that started under a clock a year ahead wait a minute after the next start, not a year."""
+    sim = make()
+    sim.clock.skew_us = STEPS_US["a year ahead"]
+    sim.receiver.answers = lambda _: status(500)
+    worker = sim.start()
+    ids = sim.append(5)
+    sim.advance(5)
+
+    sim.stop(worker)
+    sim.clock.skew_us = 0
+    sim.receiver.answers = lambda _: status(202)
+    sim.start()
+    sim.advance(70)
+
+    assert sim.receiver.accepted == dict.fromkeys(ids, 1)
+
+
+def test_a_shorter_policy_brings_waiting_retries_forward(make: Make) -> None:
+    """Whoever shortens the pause from an hour to ten seconds does not wait for the hour to end."""
+    sim = make(settings=make_settings(lease_seconds=20, retry_base_seconds=3600.0, retry_max_seconds=7200.0))
+    sim.receiver.answers = lambda _: status(500)
+    sim.start()
+    (event_id,) = sim.append()
+    sim.advance(5)
+
+    sim.receiver.answers = lambda _: status(202)
+    sim.change(lambda spec: replace(spec, retry=RetryPolicy(base_seconds=10.0)))
+    sim.advance(15)
+
+    assert sim.receiver.accepted[event_id] == 1
+
+
+@pytest.mark.parametrize("step", STEPS_US)
+@pytest.mark.parametrize("by_hand", [True, False], ids=["by hand", "by itself"])
+def test_dead_letters_are_redriven_whatever_the_clock_says(make: Make, step: str, by_hand: bool) -> None:
+    """Dead letters from before a jump are redriven at once after it."""
+    sim = make(settings=make_settings(lease_seconds=20, auto_redrive=not by_hand))
+    sim.receiver.answers = lambda _: status(500)
+    sim.start()
+    ids = sim.append(3)
+    sim.advance(300)
+    assert sim.dead() == [1, 2, 3]
+
+    sim.clock.skew_us = STEPS_US[step]
+    sim.receiver.answers = lambda _: status(202)
+    if by_hand:
+        sim.redrive()
+    else:
+        ids += sim.append()
+    sim.advance(5)
+
+    assert sim.receiver.accepted == dict.fromkeys(ids, 1)
+    assert sim.dead() == []
 
 
 def test_a_bug_in_serving_one_destination_costs_the_others_nothing(make: Make) -> None:

@@ -134,9 +134,9 @@ class Directory:
         """Return dead letters of a destination in log order."""
         return await self.db.read(lambda unit: dead_letters.list_of(unit, destination, after, limit))
 
-    async def redrive(self, destination: Destination, event_ids: list[str] | None, now: Micros) -> int:
+    async def redrive(self, destination: Destination, event_ids: list[str] | None) -> int:
         """Make dead letters pending again: all, or those of these events. Returns how many."""
-        return await self.db.write(lambda unit: dead_letters.redrive(unit, destination, event_ids, now))
+        return await self.db.write(lambda unit: dead_letters.redrive(unit, destination, event_ids))
 
     async def purge(self, destination: Destination, event_id: str | None) -> int:
         """Delete dead letters: all, or that of one event. Returns how many."""

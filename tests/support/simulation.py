@@ -353,7 +353,7 @@ class Simulation:
 
     def redrive(self, event_ids: list[str] | None = None) -> int:
         """Make dead letters pending again."""
-        moved = self.run(self.directory.redrive(self.destination, event_ids, self.clock.now()))
+        moved = self.run(self.directory.redrive(self.destination, event_ids))
         self.bells.notify_changes()
         return moved
 

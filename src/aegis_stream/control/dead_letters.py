@@ -35,7 +35,7 @@ async def redrive(deps: ControlDeps, caller: Caller, dst_id: str, event_ids: Seq
 
     def act(unit: Unit, record: Record) -> int:
         found = destinations.find(unit, deps.sealer, caller.organization_no, dst_id)
-        count = dead_letters.redrive(unit, found, event_ids, deps.clock.now())
+        count = dead_letters.redrive(unit, found, event_ids)
         record(found, destination_action("dead_letters_redrive", found, count=count))
         return count
 

@@ -129,7 +129,7 @@ def _delivery_at(unit: Unit, destination: Destination, entry: LogEntry) -> Deliv
             retry.attempts,
             retry.status_code or status_code,
             retry.message or message,
-            retry.due_at,
+            retry.due_at if retry.attempts else None,
         )
     if (dead := dead_letters.find(unit, destination, sequence)) is not None:
         return DeliveryState(dst_id, "dead_letter", dead.attempts, dead.status_code, dead.message)

@@ -115,7 +115,7 @@ class Account:
 
     def _make_settlement(self) -> Settlement:
         now = self.shared.clock.now()
-        self._park(now)
+        self._park(self.shared.schedule.now())
         findings, self.findings = self.findings, Findings()
         health = self.tracker.take_stock(
             findings.latencies_us(), self.pacing.failures_in_row, self.pacing.window, now, self.shared.time()
@@ -141,7 +141,7 @@ class Account:
         self.retrying, self.dead_letters = counts
         self.agenda.settled(settlement)
         if settlement.redrive_died_by is not None:
-            self.agenda.retries.look_by(self.shared.clock.now())
+            self.agenda.retries.look_by(Micros(0))
             if self.recovery.under_way:
                 self.mark()
         self.owner.wake()

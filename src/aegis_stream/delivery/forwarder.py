@@ -31,8 +31,6 @@ from .work import Limits, Work
 BURST_WAIT_S = 0.001
 """How long a freed slot in a full window waits for more slots to free up, so that attempts start in batches; seconds. Each
 attempt that starts alone costs us, the network and the receiver a wake-up of its own: measured, a third of all the work."""
-CLOCK_CHECK_S = 60.0
-"""Longest sleep until a time of the wall clock, seconds: the clock may be set meanwhile."""
 
 
 @dataclass(slots=True, eq=False)
@@ -228,9 +226,10 @@ class Forwarder:
 
     def _weigh(self, ended: Judged, now_s: float) -> None:
         """Note what an attempt came to that was not plain success for all."""
-        now, chance = self.shared.clock.now(), self.shared.random.chance()
+        now, due_from = self.shared.clock.now(), self.shared.schedule.now()
+        chance, policy = self.shared.random.chance(), self.destination.spec.retry
         work, latency_us = ended.work, ended.latency_us
-        weighed = weigh(work, ended.verdicts, self.destination.spec.retry, chance=chance, now=now)
+        weighed = weigh(work, ended.verdicts, policy, chance=chance, now=due_from)
         if self.learning.weighed(weighed, work, latency_us, now_s):
             self._set_limits()
         self.account.note(weighed, latency_us, now)
@@ -246,7 +245,7 @@ class Forwarder:
         retries = self.agenda.retries
         times = [self.pacing.resumes_at_s(now_s), self.learning.recovery.due_at_s, self.reading.due_at_s]
         if retries.next_due is not None and not retries.at_hand:
-            times.append(now_s + min(CLOCK_CHECK_S, due_in_seconds(retries.next_due, self.shared.clock)))
+            times.append(now_s + due_in_seconds(retries.next_due, self.shared.schedule.now()))
         at_s = min((one for one in times if one is not None), default=None)
         if at_s is not None and not (self.reading.busy and at_s <= now_s):
             self.alarm.ring_at(at_s)

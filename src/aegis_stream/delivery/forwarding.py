@@ -8,6 +8,7 @@ from typing import Protocol
 from aegis_stream.domain.attempt import Failure
 from aegis_stream.domain.delivery import Lease
 from aegis_stream.domain.destination import Destination
+from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.pipeline.settle import Settler
 from aegis_stream.ports import Clock, Ledger, Random
 from aegis_stream.telemetry import Log
@@ -51,11 +52,30 @@ class Term:
     until_s: float = math.inf
 
 
+class Schedule:
+    """The clock by which retries fall due: the wall clock of the worker's start, and from then on the event loop's time.
+
+    So a wall clock that is set while the worker runs moves no retry.
+    """
+
+    __slots__ = ("_ahead_us", "_time")
+
+    def __init__(self, clock: Clock, time: Callable[[], float]) -> None:
+        self._time = time
+        self._ahead_us = clock.now() - int(time() * SECOND)
+
+    def now(self) -> Micros:
+        """Return microseconds since 1970-01-01 UTC; never jumps."""
+        return Micros(int(self._time() * SECOND) + self._ahead_us)
+
+
 @dataclass(frozen=True, slots=True)
 class Forwarding:
     """What forwarders of one worker share.
 
     Args:
+        clock: the wall clock, for what people see.
+        schedule: the clock by which retries fall due.
         time: the event loop's, seconds.
         on_bug: told when serving a destination met an error that must not happen; the others must not feel it.
     """
@@ -64,6 +84,7 @@ class Forwarding:
     ledger: Ledger
     outbound: Outbound
     clock: Clock
+    schedule: Schedule
     time: Callable[[], float]
     term: Term
     random: Random

@@ -66,7 +66,7 @@ class ReadAhead:
             live = not (peeked or source.at_hand)
         if (
             live
-            or agenda.retries.wants_rows(self._shared.clock.now())
+            or agenda.retries.wants_rows(self._shared.schedule.now())
             or (agenda.replays and any(one.wants_page for one in agenda.replays))
         ):
             self.busy = True
@@ -88,7 +88,7 @@ class ReadAhead:
     async def _read(self, *, live: bool) -> None:
         agenda = self._agenda
         try:
-            now = self._shared.clock.now()
+            now = self._shared.schedule.now()
             await agenda.retries.refill(now)
             if live:
                 await agenda.live.refill(now)

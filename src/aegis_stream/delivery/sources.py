@@ -12,7 +12,7 @@ from aegis_stream.domain.destination import Filter
 from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId
 from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.settle import Watermark
-from aegis_stream.ports import Clock, Ledger
+from aegis_stream.ports import Ledger
 
 from .pages import SharedPages
 from .work import Limits, Work
@@ -266,6 +266,6 @@ class RetrySource:
         self.next_due = Micros(0)
 
 
-def due_in_seconds(at: Micros, clock: Clock) -> float:
-    """Return how long until a time of the wall clock, seconds, never negative."""
-    return max(0.0, (at - clock.now()) / 1e6)
+def due_in_seconds(at: Micros, now: Micros) -> float:
+    """Return how long until a time, seconds, never negative."""
+    return max(0.0, (at - now) / 1e6)

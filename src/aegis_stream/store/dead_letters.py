@@ -36,7 +36,7 @@ def find(unit: Unit, destination: Destination, sequence: int) -> DeadLetter | No
     return found[0] if found and found[0].sequence == sequence else None
 
 
-def redrive(unit: Unit, destination: Destination, event_ids: Seq[str] | None, now: Micros) -> int:
+def redrive(unit: Unit, destination: Destination, event_ids: Seq[str] | None) -> int:
     """Make dead letters pending again: all, or those of these events; each gets all its attempts again.
 
     Returns: how many dead letters were redriven.
@@ -46,12 +46,12 @@ def redrive(unit: Unit, destination: Destination, event_ids: Seq[str] | None, no
         counts = unit.row("count_redrivable", key)
         assert counts is not None, "a count has one row"
         moved, retrying_already = counts
-        unit.run("insert_redriven", (now, *key))
+        unit.run("insert_redriven", key)
         unit.run("delete_dead_letters_of", key)
         made = moved - retrying_already
     else:
         sequences = _sequences(unit, destination, event_ids)
-        moved, made = redrive_these(unit, key, sequences, now)
+        moved, made = redrive_these(unit, key, sequences)
     unit.run("count_redriven", (moved, made, *key))
     touch(unit, destination)
     return int(moved)

@@ -6,8 +6,9 @@ each destination's part is fenced by its lease in that same transaction: a worke
 
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from aegis_stream.domain.attempt import Failure, FailureScope
+from aegis_stream.domain.attempt import RETRY_AFTER_MAX_S, Failure, FailureScope, RetryPolicy
 from aegis_stream.domain.delivery import (
     AUTO_REDRIVE_MAX,
     Claimed,
@@ -22,7 +23,7 @@ from aegis_stream.domain.delivery import (
     Settlement,
 )
 from aegis_stream.domain.destination import Health
-from aegis_stream.domain.ids import Micros, WorkerId
+from aegis_stream.domain.ids import SECOND, Micros, WorkerId
 
 from . import leases
 from .database import Database, Lane, Row, Unit, Value
@@ -71,6 +72,12 @@ class StoredLedger:
         """Return retries that are due, oldest first, and when the next one after now falls due."""
         return await self.db.read(lambda unit: due(unit, key, now, limit))
 
+    async def bring_forward(self, key: DestinationKey, policy: RetryPolicy, now: Micros) -> None:
+        """See to it that no retry is further away than the policy allows: see the port."""
+        too_far = await self.db.read(lambda unit: retries_too_far(unit, key, policy, now))
+        if too_far:
+            await self.db.write(lambda unit: bring_forward(unit, key, too_far))
+
     async def outstanding(self, key: DestinationKey) -> Outstanding:
         """Return the replays under way, oldest first, the numbers of retries and dead letters, and the health."""
         return await self.db.read(lambda unit: outstanding(unit, key))
@@ -82,6 +89,38 @@ def due(unit: Unit, key: DestinationKey, now: Micros, limit: int) -> tuple[list[
     following = unit.row("next_due", (*key, now))
     found = [DueRetry(sequence, attempts, body.encode()) for sequence, attempts, body in rows]
     return found, following[0] if following is not None else None
+
+
+class DueBy(NamedTuple):
+    """When retries of a destination are due at the latest.
+
+    Args:
+        attempts: of those with so many attempts made.
+        prolonged: 1 for those whose wait the destination or a parked attempt may have prolonged, 0 for the others.
+    """
+
+    attempts: int
+    prolonged: int
+    due_by: Micros
+
+
+def retries_too_far(unit: Unit, key: DestinationKey, policy: RetryPolicy, now: Micros) -> list[DueBy]:
+    """Return when retries that are further away than the policy allows must be due; empty when there are none."""
+    found = []
+    for attempts, prolonged, furthest in unit.rows("furthest_retries", key):
+        longest_s = policy.delay_seconds(attempts, 1.0) if attempts else 0.0
+        if prolonged:
+            longest_s = max(longest_s, RETRY_AFTER_MAX_S)
+        due_by = Micros(now + int(longest_s * SECOND))
+        if furthest > due_by:
+            found.append(DueBy(attempts, prolonged, due_by))
+    return found
+
+
+def bring_forward(unit: Unit, key: DestinationKey, too_far: Seq[DueBy]) -> None:
+    """Make retries due by a time that are due later."""
+    for attempts, prolonged, due_by in too_far:
+        unit.run("bring_forward", (due_by, *key, attempts, prolonged, due_by))
 
 
 def outstanding(unit: Unit, key: DestinationKey) -> Outstanding:
@@ -211,12 +250,13 @@ def redrive_some(
         limit: most to move.
     Returns: how many dead letters moved, and how many retries are new; the caller adds them to the counts.
     """
-    sequences = [row[0] for row in unit.rows("dead_letters_for_redrive", (*key, died_by, scope, limit))]
-    return redrive_these(unit, key, sequences, died_by)
+    found = unit.rows("dead_letters_for_redrive", (*key, died_by, unit.now(), scope, limit))
+    sequences = [row[0] for row in found]
+    return redrive_these(unit, key, sequences)
 
 
-def redrive_these(unit: Unit, key: DestinationKey, sequences: Seq[int], now: Micros) -> tuple[int, int]:
-    """Make these dead letters pending again.
+def redrive_these(unit: Unit, key: DestinationKey, sequences: Seq[int]) -> tuple[int, int]:
+    """Make these dead letters pending again: due at once, whatever the clock says.
 
     Returns: how many dead letters there were, and how many retries are new (a replay may have left one of the same event).
     """
@@ -224,7 +264,7 @@ def redrive_these(unit: Unit, key: DestinationKey, sequences: Seq[int], now: Mic
     for sequence in sequences:
         if unit.run("delete_dead_letter", (*key, sequence)):
             moved += 1
-            fresh = (0, now, None, None, *key, sequence)
+            fresh = (0, 0, None, None, *key, sequence)
             if not unit.run("update_retry", fresh):
                 made += unit.run("insert_retry", fresh)
     return moved, made

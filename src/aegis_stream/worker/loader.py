@@ -116,12 +116,13 @@ class Loader:
             self._try_later(no, one, f"a bug: {type(error).__name__} at {place_of(error)}")
 
     async def _read(self, no: DestinationNo, claimed: Claimed) -> _Read:
-        ledger, now = self.shared.ledger, self.shared.clock.now()
-        return _Read(
-            await self.directory.destination(no),
-            await ledger.outstanding(claimed.key),
-            await ledger.due(claimed.key, now, 1),
-        )
+        ledger, now = self.shared.ledger, self.shared.schedule.now()
+        destination = await self.directory.destination(no)
+        outstanding = await ledger.outstanding(claimed.key)
+        if destination is not None and outstanding.retrying:
+            # Their times may come from a clock that was wrong, or from another retry policy.
+            await ledger.bring_forward(claimed.key, destination.spec.retry, now)
+        return _Read(destination, outstanding, await ledger.due(claimed.key, now, 1))
 
     def _try_later(self, no: DestinationNo, one: Served, reason: str) -> None:
         """Try again by itself: nothing else may ever wake this destination."""

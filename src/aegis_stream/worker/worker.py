@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from aegis_stream.delivery.attempts import Outbound
-from aegis_stream.delivery.forwarding import Forwarding
+from aegis_stream.delivery.forwarding import Forwarding, Schedule
 from aegis_stream.delivery.pages import SharedPages
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.endpoint import Route
@@ -182,6 +182,7 @@ class Worker:
             ledger=deps.ledger,
             outbound=Outbound(self._sender, deps.route_of, spawn),
             clock=deps.clock,
+            schedule=Schedule(deps.clock, asyncio.get_running_loop().time),
             time=asyncio.get_running_loop().time,
             term=self.leases.term,
             random=deps.random,

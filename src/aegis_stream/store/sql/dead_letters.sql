@@ -19,8 +19,9 @@ WHERE org_no = ? AND dst_no = ? AND sequence > ? ORDER BY sequence LIMIT ?;
 SELECT sequence FROM dead_letters WHERE org_no = ? AND dst_no = ? AND event_id = ?;
 
 -- name: dead_letters_for_redrive
--- Dead letters to redrive, in log order; those that died after the redrive began wait for the next one.
-SELECT sequence FROM dead_letters WHERE org_no = ? AND dst_no = ? AND dead_at <= ? AND scope LIKE ? ORDER BY sequence LIMIT ?;
+-- Dead letters to redrive, in log order; those that died after the redrive began wait for the next one. A time that lies ahead
+-- comes from a clock that was set back since.
+SELECT sequence FROM dead_letters WHERE org_no = ? AND dst_no = ? AND (dead_at <= ? OR dead_at > ?) AND scope LIKE ? ORDER BY sequence LIMIT ?;
 
 -- name: count_redrivable
 -- How many dead letters a destination has, and how many of their events have a retry already (a replay may leave one).
@@ -29,9 +30,9 @@ LEFT JOIN retries r ON r.org_no = d.org_no AND r.dst_no = d.dst_no AND r.sequenc
 WHERE d.org_no = ? AND d.dst_no = ?;
 
 -- name: insert_redriven
--- Make every dead letter of a destination pending again: no attempt made, due at once.
+-- Make every dead letter of a destination pending again: no attempt made, due at once, whatever the clock says.
 INSERT INTO retries (org_no, dst_no, sequence, attempts, due_at)
-SELECT org_no, dst_no, sequence, 0, ? FROM dead_letters WHERE org_no = ? AND dst_no = ? ORDER BY sequence
+SELECT org_no, dst_no, sequence, 0, 0 FROM dead_letters WHERE org_no = ? AND dst_no = ? ORDER BY sequence
 ON CONFLICT (org_no, dst_no, sequence) DO UPDATE
 SET attempts = 0, due_at = excluded.due_at, status_code = NULL, message = NULL;
 

@@ -39,6 +39,19 @@ SELECT r.sequence, r.attempts, e.body FROM retries r
 JOIN events e ON e.org_no = r.org_no AND e.sequence = r.sequence
 WHERE r.org_no = ? AND r.dst_no = ? AND r.due_at <= ? ORDER BY r.due_at, r.sequence LIMIT ?;
 
+-- name: furthest_retries
+-- When the last retry of a destination is due, by the number of attempts made; apart from them those whose wait the destination
+-- (Retry-After) or a parked attempt may have prolonged.
+SELECT attempts, CASE WHEN coalesce(status_code, 0) IN (408, 413, 429, 502, 503) OR message IS NULL THEN 1 ELSE 0 END AS prolonged,
+       max(due_at)
+FROM retries WHERE org_no = ? AND dst_no = ? AND attempts > 0 GROUP BY attempts, prolonged;
+
+-- name: bring_forward
+-- Make retries due by a time: those with so many attempts made, prolonged or not.
+UPDATE retries SET due_at = ?
+WHERE org_no = ? AND dst_no = ? AND attempts = ?
+  AND CASE WHEN coalesce(status_code, 0) IN (408, 413, 429, 502, 503) OR message IS NULL THEN 1 ELSE 0 END = ? AND due_at > ?;
+
 -- name: next_due
 -- When the next retry of a destination falls due.
 SELECT min(due_at) FROM retries WHERE org_no = ? AND dst_no = ? AND due_at > ?;

@@ -5,6 +5,8 @@ import contextlib
 import errno
 from collections.abc import AsyncIterator
 
+import pytest
+
 from aegis_stream.domain.attempt import FaultKind, Request, Response
 from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.sender import AsyncSender, SenderLimits
@@ -137,6 +139,36 @@ async def test_the_share_of_an_organization_is_named_as_the_reason():
 
     assert refused.kind is FaultKind.TIMEOUT
     assert refused.message == "all connections that one organization may have were in use for 0.3 s"
+
+
+@pytest.mark.parametrize(
+    "limits",
+    [SenderLimits(all_connections_max=2), SenderLimits(address_connections_max=2)],
+    ids=["all", "address"],
+)
+async def test_attempts_that_wait_cost_nothing(limits):
+    """Attempts that wait for their organization's share do not wake each other; their channel says that it waits."""
+    async with victim() as receiver, opening(receiver.port, limits) as open_channel:
+        busy, waiting = open_channel("org_a"), open_channel("org_a")
+        attempts = [asyncio.create_task(busy.post(REQUEST))]
+        await until(lambda: receiver.requests == 1)
+        asked = [0]
+        check = waiting._dialer.dial
+
+        async def dial(*args):
+            asked[0] += 1
+            return await check(*args)
+
+        waiting._dialer.dial = dial
+        attempts += [asyncio.create_task(waiting.post(REQUEST)) for _ in range(5)]
+        await asyncio.sleep(0.2)
+        asked_meanwhile, waits = asked[0], waiting.waits
+        receiver.answers.set()
+        answers = await asyncio.gather(*attempts)
+
+    assert asked_meanwhile == 5
+    assert (waits, waiting.waits) == (limits.all_connections_max == 2, False)
+    assert [one.status for one in answers] == [202] * 6
 
 
 async def test_want_of_descriptors_is_waited_for(monkeypatch):

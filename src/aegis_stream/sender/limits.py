@@ -22,5 +22,5 @@ class SenderLimits:
     idle_max: int = 128
     idle_s: float = 25.0
     address_connections_max: int = 2048
-    all_connections_max: int = 4096
+    all_connections_max: int = 2048
     address_requests_per_s: float = 0.0

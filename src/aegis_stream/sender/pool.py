@@ -29,7 +29,9 @@ from .wire import Connection
 _HEADS_MAX = 16
 """Most request heads that a channel caches, one per content type; formats have one or two."""
 _LOOK_S = 0.5
-"""Longest wait for a connection without trying again, seconds."""
+"""Longest wait for a connection of this channel without trying again, seconds."""
+_LOOK_FOR_SHARE_S = 2.0
+"""The same for a place that other channels hold; longer, because thousands of attempts may wait for one."""
 _CLOSED = "the channel was closed: the destination was changed or the service is shutting down"
 
 
@@ -73,8 +75,6 @@ def _is_of(exchange: Exchange | None, answered: "asyncio.Future[Answer]") -> boo
 
 class Channel:
     """Connections to one destination; implements ports.Channel. Made by AsyncSender.open."""
-
-    waits = False
 
     __slots__ = (
         "__weakref__",
@@ -122,6 +122,11 @@ class Channel:
         self._room = asyncio.Event()
         self._heads: dict[str, bytes] = {}
         self._head("application/json")
+
+    @property
+    def waits(self) -> bool:
+        """True while attempts of this channel wait for a connection, because their organization has its share of them."""
+        return bool(self._tasks) and self._org_id in self._shares.waiting
 
     def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
         """Start one attempt: send the request; `ended` is called with its answer.
@@ -316,11 +321,18 @@ class Channel:
 
     async def _dial(self, deadline: float) -> Connection:
         self._dialing += 1
+        is_full = False
         try:
             return await self._dialer.dial(self._connection, deadline)
+        except (AddressFull, NoDescriptor):
+            is_full = (
+                True  # for all others of this channel as well: woken, they would wake each other without end
+            )
+            raise
         finally:
             self._dialing -= 1
-            self._room.set()
+            if not is_full:
+                self._room.set()
 
     async def _wait_for_room(
         self, deadline: float, limiter: AddressLimiter | ConnectionShares | None = None, why: str = ""
@@ -329,7 +341,8 @@ class Channel:
         self._waiting += 1
         try:
             self._room.clear()
-            async with asyncio.timeout_at(min(deadline, self._loop.time() + _LOOK_S)):
+            look_s = _LOOK_S if limiter is None else _LOOK_FOR_SHARE_S
+            async with asyncio.timeout_at(min(deadline, self._loop.time() + look_s)):
                 await self._room.wait()
         except TimeoutError:
             if self._loop.time() >= deadline:

@@ -31,18 +31,17 @@ class ConnectionShares:
 
     Attributes:
         pressed: somebody waits for a place, or there is none left.
+        waiting: organization → its channels that wait for a place, in their order.
     """
 
-    __slots__ = ("_channels", "_held", "_of", "_places_max", "_waiting", "pressed")
+    __slots__ = ("_channels", "_held", "_of", "_places_max", "pressed", "waiting")
 
     def __init__(self, places_max: int) -> None:
         self._places_max = places_max
         self._held = 0
         self._of: dict[str, int] = {}  # organization → its connections
         self._channels: dict[str, dict[ShareHolder, int]] = {}  # the same, by channel
-        self._waiting: dict[
-            str, dict[ShareHolder, None]
-        ] = {}  # organization → its waiting channels, in order
+        self.waiting: dict[str, dict[ShareHolder, None]] = {}
         self.pressed = False
 
     def enter(self, org_id: str, holder: ShareHolder) -> bool:
@@ -53,7 +52,7 @@ class ConnectionShares:
         """
         if self._of.get(org_id, 0) >= self._part(org_id):
             # While somebody of it waits, no connection of it becomes idle: see `must_give`.
-            has_room = org_id not in self._waiting and self._close_idle(org_id)
+            has_room = org_id not in self.waiting and self._close_idle(org_id)
         elif self._held >= self._places_max:
             has_room = any(self._close_idle(one) for one in list(self._of) if self._has_too_much(one))
         else:
@@ -64,7 +63,7 @@ class ConnectionShares:
             channels[holder] = channels.get(holder, 0) + 1
             self._held += 1
         else:
-            self._waiting.setdefault(org_id, {})[holder] = None
+            self.waiting.setdefault(org_id, {})[holder] = None
         self._note()
         return has_room
 
@@ -83,18 +82,18 @@ class ConnectionShares:
             del self._of[org_id], self._channels[org_id]
         self._held -= 1
         self._note()
-        if tell and self._waiting:
-            for waiting_org, waiting in list(self._waiting.items()):
+        if tell and self.waiting:
+            for waiting_org, waiting in list(self.waiting.items()):
                 first = next(iter(waiting))
                 self.stop_waiting(waiting_org, first)
                 first.find_room()
 
     def stop_waiting(self, org_id: str, holder: ShareHolder) -> None:
         """Forget a waiting holder; does nothing if it does not wait."""
-        waiting = self._waiting.get(org_id, {})
+        waiting = self.waiting.get(org_id, {})
         waiting.pop(holder, None)
         if not waiting:
-            self._waiting.pop(org_id, None)
+            self.waiting.pop(org_id, None)
         self._note()
 
     def must_give(self, org_id: str) -> bool:
@@ -102,7 +101,7 @@ class ConnectionShares:
 
         So it is when another channel of it waits for a place, or there is none left and it has more than its share.
         """
-        return org_id in self._waiting or (self._held >= self._places_max and self._has_too_much(org_id))
+        return org_id in self.waiting or (self._held >= self._places_max and self._has_too_much(org_id))
 
     def _has_too_much(self, org_id: str) -> bool:
         return self._of.get(org_id, 0) > self._part(org_id)
@@ -115,4 +114,4 @@ class ConnectionShares:
         return any(one.give_up_any_idle() for one in list(self._channels.get(org_id, ())))
 
     def _note(self) -> None:
-        self.pressed = bool(self._waiting) or self._held >= self._places_max
+        self.pressed = bool(self.waiting) or self._held >= self._places_max

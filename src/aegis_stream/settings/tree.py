@@ -52,7 +52,7 @@ class EgressSettings:
     ca_bundle: Annotated[Path | None, FilePath("AEGIS_CA_BUNDLE")] = None
     """PEM file of the certificate authorities to trust; None for the system's."""
     destination_connections_max: Annotated[int, Whole("AEGIS_DESTINATION_CONNECTIONS_MAX", 2, 1_000_000)] = (
-        4096
+        2048
     )
     """Most connections of a worker to destinations. One organization may hold half of them, each of n one part in n + 1."""
     address_connections_max: Annotated[int, Whole("AEGIS_ADDRESS_CONNECTIONS_MAX", 2, 1_000_000)] = 2048

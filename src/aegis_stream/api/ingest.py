@@ -27,7 +27,7 @@ from aegis_stream.front.turns import Turns
 from aegis_stream.pipeline.ingest import Check, Ingest, Recorded
 
 from .counts import IngestCounts
-from .ingest_body import RequestBounds, are_few, count_items, decompress, encoding_of, is_lines, split
+from .ingest_body import RequestBounds, count_items, decompress, encoding_of, is_lines, split
 from .problems import Parts, answer_of
 
 SMALL_BYTES = 64 * 1024
@@ -44,7 +44,7 @@ _JSON = ((b"content-type", b"application/json"),)
 _ONE_ACCEPTED = make_answer(202, _JSON, b'{"accepted":1,"duplicates":0,"rejected":[]}')
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Plan:
     """What the head of an ingest request says; kept with it, because most clients send the same head again.
 
@@ -53,6 +53,7 @@ class Plan:
         encoding: how the body is compressed, "" for not at all.
         relayed: it comes from a delivery of this product.
         error: why the request is refused whoever sends it.
+        admitted: the decision of the last time, and for whom it was.
     """
 
     org_id: str
@@ -62,6 +63,7 @@ class Plan:
     encoding: str = ""
     relayed: bool = False
     error: AegisError | None = None
+    admitted: tuple[Principal, Admitted] | None = None
 
 
 def org_of(method: str, path: str) -> str | None:
@@ -158,10 +160,15 @@ class IngestEndpoint:
         ):  # not raised: it is kept with the head, and would grow a traceback with each request
             return self._problem(plan.error)
 
+        if plan.admitted is not None and plan.admitted[0] is principal:
+            return plan.admitted[1]
+
         def serve(body: bytes, connection: Connection) -> None:
             self._serve(plan, principal, body, connection)
 
-        return Admitted(principal.org_id, self.bounds.bytes_max, serve)
+        admitted = Admitted(principal.org_id, self.bounds.bytes_max, serve)
+        plan.admitted = principal, admitted
+        return admitted
 
     def _serve(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
         """Record a small request at once, a large one in a task."""
@@ -172,7 +179,7 @@ class IngestEndpoint:
             return
         try:
             check = self.ingest.check(principal.org_id, relayed=plan.relayed)
-            if not (plan.lines and are_few(body, self.bounds) and check.take_lines(body)):
+            if not (plan.lines and check.take_lines(body, self.bounds.events_max)):
                 for index, item in enumerate(split(body, self.bounds, lines=plan.lines)):
                     check.take(index, item)
             self._record(principal, check, connection)
@@ -203,13 +210,11 @@ class IngestEndpoint:
 
     async def _check_lines(self, plan: Plan, principal: Principal, body: bytes) -> Check | None:
         """Check a large body of lines piece by piece; None when its lines need a look one by one."""
-        if not are_few(body, self.bounds):
-            return None
         check = self.ingest.check(principal.org_id, relayed=plan.relayed)
         start = 0
         while start < len(body):
             end = body.find(b"\n", start + SMALL_BYTES) + 1 or len(body)
-            if not check.take_lines(body[start:end]):
+            if not check.take_lines(body[start:end], self.bounds.events_max):
                 return None
             start = end
             await asyncio.sleep(0)

@@ -61,12 +61,16 @@ class Check:
         else:
             self.rejected.append((index, parsed))
 
-    def take_lines(self, data: bytes) -> bool:
-        """Check whole lines, as the next items, in one pass; False when they need a look one by one, and then none is taken."""
+    def take_lines(self, data: bytes, count_max: int) -> bool:
+        """Check whole lines, as the next items, in one pass; False when they need a look one by one, and then none is taken.
+
+        Args:
+            count_max: most events of a request.
+        """
         events = parse_compact_lines(data, self._org_id, self._limits)
-        if events is None:
-            return False
         count = len(self.events)
+        if events is None or count + len(events) > count_max:
+            return False
         self.events += events
         self.indexes += range(count, count + len(events))
         return True

@@ -58,6 +58,8 @@ async def test_an_organization_gets_an_id(world):
         ({}, "name"),
         ({"name": ""}, "name"),
         ({"name": "x" * 201}, "name"),
+        ({"name": "a\r\nb"}, "name"),
+        ({"name": "\x1b]0;owned\x07"}, "name"),
         ({"name": 7}, "name"),
         ({"name": "x", "id": "my"}, "id"),
         ({"name": "x", "id": "org_"}, "id"),
@@ -176,6 +178,8 @@ async def test_a_key_is_for_ingest_unless_said_otherwise(world):
 @pytest.mark.parametrize(
     "body, field",
     [
+        ({"name": "a\u202eb"}, "name"),
+        ({"name": "\x1b[2J"}, "name"),
         ({"scope": "root"}, "scope"),
         ({"scope": None}, "scope"),
         ({"name": "x" * 201}, "name"),

@@ -6,8 +6,9 @@ from the document, within these limits and beyond them, and compares.
 
 from typing import Any
 
-from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, HEADERS_MAX, NAME_CHARACTERS_MAX
+from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, HEADERS_MAX
 from aegis_stream.domain.event import EVENT_ID_CHARACTERS_MAX
+from aegis_stream.domain.names import NAME_CHARACTERS_MAX
 from aegis_stream.domain.oauth2 import (
     CLIENT_ID_CHARACTERS_MAX,
     CLIENT_SECRET_CHARACTERS_MAX,

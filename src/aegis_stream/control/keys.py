@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from aegis_stream.domain.audit import key_action, key_view
 from aegis_stream.domain.ids import RANDOM_BYTES, SECOND, KeyId, Micros, new_id, new_secret
+from aegis_stream.domain.names import check_name
 from aegis_stream.domain.organization import KEY_PREFIX, ApiKey, Organization, Scope
 from aegis_stream.errors import Conflict, NotFound
 from aegis_stream.store import keys, organizations
@@ -37,7 +38,12 @@ class Issued:
 
 
 async def create(deps: StoreDeps, caller: Caller, org_id: str, new: NewKey) -> Issued:
-    """Create a key. Raises: NotFound without such an organization. Conflict when it has too many keys. Unavailable."""
+    """Create a key.
+
+    Raises: Invalid for a name that is not printable. NotFound without such an organization. Conflict when it has too many
+        keys. Unavailable.
+    """
+    check_name(new.name)
 
     def act(unit: Unit, record: Record) -> Issued:
         issued = add_key(unit, deps, org_id, new)

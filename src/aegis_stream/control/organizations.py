@@ -1,6 +1,7 @@
 """Organizations: create, and look up."""
 
 from aegis_stream.domain.ids import RANDOM_BYTES, OrganizationId, is_organization_id, new_id
+from aegis_stream.domain.names import check_name
 from aegis_stream.domain.organization import Organization, Scope
 from aegis_stream.errors import FieldProblem, Invalid
 from aegis_stream.store import organizations
@@ -18,8 +19,9 @@ async def create(deps: StoreDeps, name: str, org_id: str | None) -> Issued:
     Args:
         org_id: its id, or None for a new one.
     Returns: the admin key, with its text.
-    Raises: Invalid when the id has another shape. Conflict when it is in use. Unavailable.
+    Raises: Invalid when the id has another shape, or the name is not printable. Conflict when it is in use. Unavailable.
     """
+    check_name(name)
     if org_id is not None and not is_organization_id(org_id):
         message = "must be org_ and 1 to 60 letters, digits, _ or -"
         raise Invalid(f"the organization's id {message}", problems=(FieldProblem("id", message),))

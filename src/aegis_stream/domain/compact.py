@@ -8,10 +8,9 @@ import re
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from . import privacy
 from .event import DEFAULT_LIMITS, EVENT_ID_CHARACTERS_MAX, PREFLIGHT_DATASET, EventLimits, NewEvent
 from .ids import OrganizationId
-from .preflight import Count, Preflight, private_value
+from .preflight import Count, Preflight, private_kind, private_place, texts_of
 from .times import is_time
 
 _Words = str | list[str] | UnsetType
@@ -83,7 +82,7 @@ def parse_compact(
         or dataset != PREFLIGHT_DATASET
         or plain.organization.id != organization_id
         or not (0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX and event_id.isprintable())
-        or private_value(plain.aegis, limits) is not None
+        or (limits.privacy_check and private_place(plain.aegis, len(raw)) is not None)
     ):
         return None
     return NewEvent(event_id, dataset, plain.aegis.decision, raw.decode(), None)
@@ -126,10 +125,9 @@ def parse_compact_lines(
 def _are_plain(
     events: list[_PlainPreflightEvent], organization_id: OrganizationId, limits: EventLimits
 ) -> bool:
-    """Tell whether decoded events have ordinary times, ids and summaries, the right dataset and organization."""
+    """Tell whether decoded events have ordinary times, ids and texts, the right dataset and organization."""
     ids = [one.event.id for one in events]
     lengths = list(map(len, ids))
-    summaries = {one.aegis.summary for one in events}
     return (
         {one.event.dataset for one in events} == {PREFLIGHT_DATASET}
         and {one.organization.id for one in events} == {organization_id}
@@ -137,8 +135,14 @@ def _are_plain(
         and max(lengths) <= EVENT_ID_CHARACTERS_MAX
         and "".join(ids).isprintable()
         and all(_PLAIN_TIME.fullmatch(one.timestamp) or is_time(one.timestamp) for one in events)
-        and not (
-            limits.privacy_check
-            and any(isinstance(text, str) and privacy.find(text) is not None for text in summaries)
-        )
+        and not (limits.privacy_check and _has_private_text(events))
     )
+
+
+def _has_private_text(events: list[_PlainPreflightEvent]) -> bool:
+    """Tell whether a text contains a value that must not be there; equal texts are searched once."""
+    decisions = [one.aegis for one in events]
+    texts = {text for some in set(map(texts_of, decisions)) for text in some}
+    texts.update(*{tuple(one.finding_counts_by_type or ()) for one in decisions})
+    texts.update([one.preflight_id for one in decisions])
+    return any(private_kind(text) is not None for text in texts)

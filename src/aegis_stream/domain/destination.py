@@ -12,10 +12,10 @@ from aegis_stream.errors import FieldProblem
 from .attempt import RetryPolicy
 from .certificate import certificate_fault
 from .ids import DestinationId, DestinationNo, Micros, OrganizationId, OrganizationNo
+from .names import NAME_ALLOWED, is_name
 from .oauth2 import OAuth2
 from .visible import visible_fault
 
-NAME_CHARACTERS_MAX = 200
 HEADER_VALUE_CHARACTERS_MAX = 8192
 HEADERS_MAX = 10
 """Most additional headers of a destination; known destinations need one or two."""
@@ -244,8 +244,8 @@ def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
     checks = (
         (
             "name",
-            len(spec.name) <= NAME_CHARACTERS_MAX and (spec.name == "" or spec.name.isprintable()),
-            "at most 200 printable characters",
+            is_name(spec.name),
+            NAME_ALLOWED,
         ),
         ("compression", spec.compression in get_args(Compression), "none, gzip or zstd"),
         ("batch.max_events", 1 <= batch.max_events <= 10_000, "1 to 10000"),

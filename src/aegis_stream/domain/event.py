@@ -27,7 +27,7 @@ class EventLimits:
         bytes_max: bytes of JSON.
         depth_max: nesting of objects and arrays, the event itself being 1; at least 4.
         number_digits_max: characters of a number; at least 20.
-        privacy_check: reject a preflight event whose summary contains a card number, a secret key or the like.
+        privacy_check: reject a preflight event with a card number, a secret key or the like in a text of `aegis`.
     """
 
     bytes_max: int = 256 * 1024

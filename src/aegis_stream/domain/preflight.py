@@ -1,5 +1,8 @@
 """Preflight decisions: the strict check of their `aegis` object. compact.py has the short way for whole events."""
 
+import re
+from functools import lru_cache
+from operator import attrgetter
 from typing import Annotated, Literal
 
 import msgspec
@@ -21,7 +24,7 @@ Count = Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)]
 class Preflight(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     """The `aegis` object of a preflight decision: counts of findings, never the values found.
 
-    Unknown keys are rejected, so that no finding gets in by accident.
+    Unknown keys are rejected, and all texts are searched for values, so that no finding gets in by accident.
     """
 
     decision: Decision
@@ -37,14 +40,28 @@ class Preflight(msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True):
     actor_id: str | None | UnsetType = UNSET
 
 
+_CONSTANTS = ("policy_id", "policy_version", "source_type", "input_type")
+texts_of = attrgetter("summary", *_CONSTANTS, "actor_id")
+"""All texts of a decision but its id and the names of its findings."""
+_REMEMBERED_BYTES_MAX = 4096
+"""Longest JSON whose texts are remembered, which bounds what they take."""
+_is_identifier = re.compile(
+    r"(?:[a-z]{1,16}_)?[0-9a-hjkmnp-tv-z]{26}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}",
+    re.ASCII | re.IGNORECASE,
+).fullmatch
+"""ULIDs, such as the ids that the service makes, and UUIDs: their digits may look like a card number by chance."""
 _decode_preflight = msgspec.json.Decoder(Preflight).decode
 
 
 def check_preflight(aegis: Raw | UnsetType, limits: EventLimits) -> Preflight | Rejection:
-    """Check the `aegis` object of a preflight event, and its summary for values that must not be there."""
+    """Check the `aegis` object of a preflight event, and all of its texts for values that must not be there."""
     preflight = parse_preflight(aegis)
-    if isinstance(preflight, Preflight) and (kind := private_value(preflight, limits)) is not None:
-        return Rejection(None, "aegis.summary", f"contains {kind}: send counts of findings, never values")
+    if isinstance(preflight, Preflight) and limits.privacy_check:
+        found = private_place(preflight, len(aegis) if aegis is not UNSET else 0)
+        if found is not None:
+            return Rejection(
+                None, f"aegis.{found[0]}", f"contains {found[1]}: send counts of findings, never values"
+            )
     return preflight
 
 
@@ -62,7 +79,47 @@ def parse_preflight(aegis: Raw | UnsetType) -> Preflight | Rejection:
         return describe(error, "aegis")
 
 
-def private_value(preflight: Preflight, limits: EventLimits) -> str | None:
-    """Return the kind of value that the summary must not contain ("a card number"), or None."""
-    summary = preflight.summary
-    return privacy.find(summary) if limits.privacy_check and isinstance(summary, str) else None
+def private_kind(text: str | None | UnsetType) -> str | None:
+    """Return the kind of value that a text of a decision must not contain ("a card number"), or None."""
+    return privacy.find(text) if isinstance(text, str) and not _is_identifier(text) else None
+
+
+def private_place(preflight: Preflight, size: int) -> tuple[str, str] | None:
+    """Return (the key, the kind of value that its text must not contain), or None.
+
+    Most texts are the same in most events, so a text without such a value is remembered; one with it never is.
+
+    Args:
+        size: bytes of the JSON that holds the texts.
+    """
+    check = _check_clean if size <= _REMEMBERED_BYTES_MAX else _check_clean.__wrapped__
+    key = ""
+    try:
+        check(preflight.policy_id, preflight.policy_version, preflight.source_type, preflight.input_type)
+        key = "actor_id"
+        check(preflight.actor_id)
+        key = "finding_counts_by_type"
+        if preflight.finding_counts_by_type:
+            check(*preflight.finding_counts_by_type)
+        key = "preflight_id"
+        _check_clean.__wrapped__(preflight.preflight_id)
+        key = "summary"
+        _check_clean.__wrapped__(preflight.summary)
+    except _PrivateError as found:
+        return key or _CONSTANTS[found.place], found.kind
+    return None
+
+
+class _PrivateError(Exception):
+    def __init__(self, place: int, kind: str) -> None:
+        super().__init__(kind)
+        self.place = place
+        self.kind = kind
+
+
+@lru_cache(maxsize=1024)
+def _check_clean(*texts: str | None | UnsetType) -> None:
+    """Check texts. Raises: _PrivateError with the place of the first one that contains such a value; this is not remembered."""
+    for place, text in enumerate(texts):
+        if (kind := private_kind(text)) is not None:
+            raise _PrivateError(place, kind)

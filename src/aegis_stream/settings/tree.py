@@ -134,7 +134,7 @@ class IngestSettings:
     decompression_ratio_max: Annotated[int, Whole("AEGIS_DECOMPRESSION_RATIO_MAX", 10, 100_000)] = 200
     """Most bytes that one compressed byte may become after the first MiB: repetitive events reach 100, bombs 1,000 and more."""
     privacy_check: Annotated[bool, Switch("AEGIS_PRIVACY_CHECK")] = True
-    """Reject preflight events whose summary holds a card number, a key or the like: counts of findings, never values."""
+    """Reject preflight events with a card number, a key or the like in a text: counts of findings, never values."""
 
 
 @dataclass(frozen=True, slots=True)

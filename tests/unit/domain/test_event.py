@@ -740,6 +740,53 @@ def test_a_summary_with_a_value_is_refused(kind, spaced):
     assert isinstance(parse(raw, limits=EventLimits(privacy_check=False)), NewEvent)
 
 
-def test_what_is_no_summary_is_left_alone():
-    """Only the summary is searched; an actor's id may look like a finding."""
-    assert taken(make_preflight(actor_id=SUMMARIES["a card number"]))
+SEARCHED = ["summary", "policy_id", "policy_version", "source_type", "input_type", "actor_id", "preflight_id"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("spelling", ["compact", "spaced", "dotted"])
+@pytest.mark.parametrize("key", [*SEARCHED, "finding_counts_by_type"])
+@pytest.mark.parametrize("kind", SUMMARIES)
+def test_no_text_may_hold_a_value(kind, key, spelling, times):
+    """Every text of a preflight decision, and the name of every finding, is searched like the summary, each time anew."""
+    value = SUMMARIES[kind]
+    aegis = {key: {value: 1} if key == "finding_counts_by_type" else value}
+    raw = make_preflight("pflt_9", **aegis)
+    if spelling == "spaced":
+        raw = raw.replace(b'{"', b'{ "', 1)
+    elif spelling == "dotted":
+        event = json.loads(raw)
+        event |= {f"aegis.{name}": text for name, text in event.pop("aegis").items()}
+        raw = to_json(event)
+
+    for _ in range(times):
+        rejection = refused(raw)
+
+    assert (rejection.event_id, rejection.field) == ("pflt_9", f"aegis.{key}")
+    assert kind in rejection.message
+    assert value[-4:] not in rejection.message
+    assert isinstance(parse(raw, limits=EventLimits(privacy_check=False)), NewEvent)
+
+
+def test_a_text_is_searched_however_long_the_event_is():
+    """A value is found in a decision that is too long to be remembered."""
+    counts = {f"TYPE_{letter * 50}": 1 for letter in "abcdefghijklmnopqrstuvwxyz" * 4} | {
+        "n" * 4000: 1,
+        "m" * 4000: 2,
+    }
+
+    rejection = refused(
+        make_preflight("pflt_9", policy_id=SUMMARIES["an IBAN"], finding_counts_by_type=counts)
+    )
+
+    assert rejection.field == "aegis.policy_id"
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["01jv2qk3mz4111111111111111", "pflt_41111111111111110000000000", "41111111-1111-1111-8111-111111111111"],
+)
+def test_identifiers_are_no_values(value):
+    """A ULID or UUID, whose digits look like a card number by chance, is accepted in every text that may be an id."""
+    for key in ("preflight_id", "policy_id", "actor_id"):
+        assert taken(make_preflight(**{key: value}))

@@ -129,7 +129,7 @@ async def test_changed_tells_of_other_processes(backend, store, org):
 
 async def test_a_page_read_at_once_is_the_same(store, org):
     """What is read at once, where the database can, is what would be read otherwise; nothing beyond the head or in a hole."""
-    await store.log.append(org, events(1, 10), T0)
+    await append_to(store.log, org, events(1, 10), T0)
     (gone,) = await store.db.read(lambda db: raw(db).row("SELECT position FROM events WHERE event_id = 'e8'"))
     await store.db.write(lambda db: raw(db).run("DELETE FROM events WHERE position = ?", (gone,)))
 

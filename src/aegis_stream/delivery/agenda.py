@@ -86,11 +86,14 @@ class Agenda:
             return work
         if not new_allowed:
             return None
-        work = self.live.take(limits)
-        if work is None and share_left:
-            taken = (replay.take(limits) for replay in self.replays)
-            work = next((one for one in taken if one is not None), None)
-        return work
+        if (work := self.live.take(limits)) is not None or not share_left:
+            return work
+        for replay in (
+            self.replays
+        ):  # a loop: it must stop at the first that has work, because what is taken must be sent
+            if (work := replay.take(limits)) is not None:
+                return work
+        return None
 
     def put_back(self, works: Iterable[Work]) -> None:
         """Take back what must be sent next. It goes before other leftovers: where order matters, nothing overtakes it."""

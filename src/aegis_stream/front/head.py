@@ -6,7 +6,7 @@ log must see the same requests. What the RFC tells a server to refuse is refused
 
 import re
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import unquote
 
 CHUNKED = -1
@@ -70,7 +70,7 @@ class Head:
     keep_alive: bool
     wants_continue: bool
     named: dict[bytes, bytes] = field(default_factory=dict)
-    note: object = None
+    note: Any = None
 
 
 NO_HEAD = Head("GET", "", b"", b"", "1.1", [], 0, True, False)

@@ -3,10 +3,10 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_stream.front.shares import Held, Holder, Shares
+from aegis_stream.front.shares import Holder, Shares
 
 
-class Client(Held):
+class Client:
     """A connection that gives way by leaving."""
 
     def __init__(self, shares: Shares, network: str) -> None:

@@ -4,12 +4,10 @@ The forwarder chooses what to send and records what it came to; everything betwe
 and the call that records it.
 """
 
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import Any
 
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Fault, Request, Verdict
 from aegis_stream.domain.destination import Compression, Destination
@@ -28,6 +26,7 @@ from aegis_stream.pipeline.pacing import SPARE_MAX
 from aegis_stream.ports import Channel, Sender
 
 from .confirmations import CONFIRM_S, UNCONFIRMED_MAX, Confirmations, questions_route
+from .ended import Bug, Ended, Judged, Unsent
 from .sources import LiveSource
 from .work import Work
 
@@ -46,32 +45,6 @@ class Outbound:
     route_of: Callable[[Destination], Route]
     spawn: Callable[[Coroutine[Any, Any, None]], object]
     threads: Executor = field(default_factory=make_threads)
-
-
-class Judged(msgspec.Struct, gc=False):
-    """An attempt that ended: what its answer means, one verdict for all events or one for each."""
-
-    work: Work
-    verdicts: Verdict | list[Verdict]
-    latency_us: int
-
-
-class Unsent(NamedTuple):
-    """Work that was not sent, or of which nothing is known: nothing has failed, and it must be sent.
-
-    Without any work: an attempt goes on, and there is room for another one.
-    """
-
-    works: Sequence[Work]
-
-
-class Bug(NamedTuple):
-    """An attempt that ended by an error that must not happen."""
-
-    error: Exception
-
-
-Ended = Judged | Unsent | Bug
 
 
 @dataclass(slots=True, eq=False)

@@ -18,7 +18,8 @@ from aegis_stream.pipeline.pacing import Pacing
 from .account import UNSETTLED_MAX, Account
 from .agenda import Agenda
 from .alarm import Alarm
-from .attempts import Attempts, Ended, Judged, Unsent
+from .attempts import Attempts
+from .ended import Ended, Judged, Unsent
 from .forwarding import Forwarding
 from .health import HealthTracker, is_ailing
 from .learning import Learning

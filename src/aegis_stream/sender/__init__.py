@@ -5,6 +5,7 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
 
     sender.py    AsyncSender: opens channels, and has what they share
     pool.py      Channel: which connection carries a request
+    exchange.py  one attempt, until its answer comes
     limits.py    limits of connections and requests, in numbers
     shares.py    all connections of the process, shared between organizations
     address_limiter.py  connections and requests to one address

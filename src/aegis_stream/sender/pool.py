@@ -12,14 +12,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
-
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import Invalid
 
 from .address_limiter import AddressLimiter
 from .dial import AddressFull, ConnectFailed, Dialer, NoDescriptor
+from .exchange import Exchange
 from .head import build_head
 from .limits import SenderLimits
 from .shares import ConnectionShares
@@ -33,24 +32,6 @@ _LOOK_S = 0.5
 _LOOK_FOR_SHARE_S = 2.0
 """The same for a place that other channels hold; longer, because thousands of attempts may wait for one."""
 _CLOSED = "the channel was closed: the destination was changed or the service is shutting down"
-
-
-class Exchange(msgspec.Struct, gc=False):
-    """One attempt in progress.
-
-    Args:
-        began: clock reading at the start, for the latency.
-        deadline: loop time.
-        ended: called with `token` and the answer.
-        fresh: a reused connection failed, so the next one must be new.
-    """
-
-    request: Request
-    began: float
-    deadline: float
-    ended: Callable[[Any, Answer], None]
-    token: Any
-    fresh: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 import pytest
 
 from aegis_stream.delivery.confirmations import CONFIRM_S
-from aegis_stream.delivery.sources import RangeSource
+from aegis_stream.delivery.read_ahead import ReadAhead
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
 from aegis_stream.domain.destination import HALTED, BatchPolicy, DestinationSpec
 from aegis_stream.formats import REGISTRY, Acks
@@ -233,7 +233,7 @@ def test_a_halted_destination_is_failing_and_says_why(make, monkeypatch):
     sim.start()
     sim.append(3)
     sim.advance(5)
-    monkeypatch.setattr(RangeSource, "take", _raise)
+    monkeypatch.setattr(ReadAhead, "begin", _raise)
     sim.append(3)
     sim.advance(5)
     monkeypatch.undo()
@@ -261,7 +261,7 @@ def test_a_change_resumes_a_halted_destination_at_once(make, monkeypatch):
     sim.start()
     sim.append(1)
     sim.advance(1)
-    monkeypatch.setattr(RangeSource, "take", _raise)
+    monkeypatch.setattr(ReadAhead, "begin", _raise)
     sim.append(3)
     sim.advance(5)
     monkeypatch.undo()

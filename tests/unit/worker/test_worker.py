@@ -4,11 +4,9 @@ from typing import Any
 
 import pytest
 
-from aegis_stream.delivery.agenda import Agenda
 from aegis_stream.delivery.health import HealthTracker
-from aegis_stream.delivery.pages import PEEK_EVENTS_MAX
+from aegis_stream.delivery.pages import PEEK_EVENTS_MAX, SharedPages
 from aegis_stream.delivery.read_ahead import ReadAhead
-from aegis_stream.delivery.sources import LiveSource
 from aegis_stream.errors import StoreReplaced, Unavailable
 from aegis_stream.worker.loader import BUG_PAUSE_S, READ_RETRY_FIRST_S, READ_RETRY_LONGEST_S
 from support.said import Said
@@ -172,9 +170,9 @@ def test_a_bug_in_reading_a_destination_costs_no_other(sim):
     ("place", "count"),
     [
         ((HealthTracker, "take_stock"), 2),
-        ((Agenda, "settled"), 2),
-        ((LiveSource, "refill"), PEEK_EVENTS_MAX + 1),
-        ((LiveSource, "peek"), 2),
+        ((SharedPages, "forget"), 2),
+        ((SharedPages, "read"), PEEK_EVENTS_MAX + 1),
+        ((SharedPages, "peek"), 2),
         ((ReadAhead, "begin"), 2),
     ],
     ids=["settling", "settled", "reading", "reading at once", "waking"],

@@ -12,6 +12,7 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
     look_ups.py  look-ups of names, shared fairly between organizations
     resolve.py   names to addresses, by DNS and the hosts file
     dial.py      resolve → ask the guard about every address → connect to one of these addresses
+    race.py      which of a name's addresses: each gets a short head start
     wire.py      one exchange at a time over a connection
     answer.py    reads one answer after the other within bounds
     lenient.py   rewrites heads of answers that are in bad form but clear

@@ -19,13 +19,14 @@ from aegis_stream.domain.endpoint import Endpoint
 
 from .address_limiter import AddressLimiter, AddressLimiters
 from .look_ups import TooManyAddresses
+from .race import Failed, Progress, Race, Reach
 from .resolve import Resolver
 from .secure import SecurePipe
 from .shares import ConnectionShares
 from .wire import Connection
 
-ADDRESSES_TRIED_MAX = 4
-"""Most addresses of a name that one attempt tries; all addresses are checked."""
+ADDRESSES_TRIED_MAX = 32
+"""Most addresses of a name that one attempt tries; a quarter of a second for each leaves time for the answer."""
 RESOLVED_S = 1.0
 """How long a channel reuses a DNS answer, seconds: a burst of connects then causes one query."""
 
@@ -98,6 +99,8 @@ class Dialer:
         self._timeout_s = timeout_s
         # Tenants read the messages. They know the name, but must not learn what it resolves to in this network.
         self._peer = f"{endpoint.host} port {endpoint.port}"
+        self._reach = Reach()
+        self._finding = asyncio.Lock()
         self._resolving = asyncio.Lock()
         self._resolved: list[str] = []
         self._unresolved = ""
@@ -120,19 +123,38 @@ class Dialer:
             )
             if reason is not None:
                 raise ConnectFailed(FaultKind.FORBIDDEN, f"{self._endpoint.host} {reason}")
-        tried = addresses[:ADDRESSES_TRIED_MAX]
-        loop = asyncio.get_running_loop()
-        for left in range(len(tried), 1, -1):
-            now = loop.time()
+        if len(addresses) == 1:
+            return await self._connect(make, Progress(addresses[0]), deadline)
+        if not self._reach.knows_one:
+            await self._acquire(deadline)  # one dial looks for an address that works; the others follow it
             try:
-                # An address that drops packets must leave time for the addresses after it.
-                return await self._connect(make, tried[-left], now + (deadline - now) / left)
-            except AddressFull:
-                continue
+                if not self._reach.knows_one:
+                    return await self._race(make, addresses, deadline)
+            finally:
+                self._finding.release()
+        return await self._race(make, addresses, deadline)
+
+    async def _acquire(self, deadline: float) -> None:
+        try:
+            async with asyncio.timeout_at(deadline):
+                await self._finding.acquire()
+        except TimeoutError as exc:
+            raise ConnectFailed(FaultKind.TIMEOUT, self._late_message()) from exc
+
+    async def _race(self, make: Make, addresses: list[str], deadline: float) -> Connection:
+        async def connect(progress: Progress) -> Connection:
+            try:
+                return await self._connect(make, progress, deadline)
+            except AddressFull as full:
+                raise Failed(full, dead=False) from full
             except ConnectFailed as failed:
                 if failed.kind not in (FaultKind.CONNECT, FaultKind.TIMEOUT):
                     raise
-        return await self._connect(make, tried[-1], deadline)
+                raise Failed(failed) from failed
+
+        now = asyncio.get_running_loop().time()
+        tried = self._reach.in_order(addresses, now)[:ADDRESSES_TRIED_MAX]
+        return await Race(connect, self._reach).run(tried, deadline)
 
     async def _addresses(self, deadline: float) -> list[str]:
         host = self._endpoint.host
@@ -162,7 +184,8 @@ class Dialer:
         ) as exc:  # ValueError: not a valid name, such as one with a label of 64 letters
             self._unresolved = _resolve_message(host, exc)
 
-    async def _connect(self, make: Make, address: str, deadline: float) -> Connection:
+    async def _connect(self, make: Make, progress: Progress, deadline: float) -> Connection:
+        address = progress.address
         connection = make(self._peer, self._limiters.at(address))
         pipe = (
             SecurePipe(connection, self._context, self._endpoint.host) if self._context is not None else None
@@ -173,6 +196,7 @@ class Dialer:
                 transport, _ = await asyncio.get_running_loop().create_connection(
                     lambda: pipe or connection, address, self._endpoint.port
                 )
+                progress.accepted = True
                 self._settle_socket(transport, address)
                 if pipe is not None:
                     await pipe.handshake()
@@ -181,8 +205,7 @@ class Dialer:
             if exc.errno in _OUR_OWN:
                 raise NoDescriptor(exc) from exc
             if limit.expired():
-                message = f"no connection to {self._peer} within {self._timeout_s:g} s"
-                raise ConnectFailed(FaultKind.TIMEOUT, message) from exc
+                raise ConnectFailed(FaultKind.TIMEOUT, self._late_message()) from exc
             raise self._failure_of(exc) from exc
         except BaseException:
             _drop(connection, pipe)
@@ -191,6 +214,9 @@ class Dialer:
             # The peer closed it before we sent the first byte.
             raise ConnectFailed(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
         return connection
+
+    def _late_message(self) -> str:
+        return f"no connection to {self._peer} within {self._timeout_s:g} s"
 
     def _settle_socket(self, transport: asyncio.BaseTransport, address: str) -> None:
         """Verify where the connection goes, and send small requests without delay.

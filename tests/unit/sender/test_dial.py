@@ -123,7 +123,7 @@ async def failure(answer, **kwargs) -> ConnectFailed:
 
 
 async def test_address_that_swallows_packets_leaves_time_for_the_next(connects):
-    """A first address that never answers uses only its share of the time."""
+    """A first address that never answers has a short head start only."""
     tried = connects({"192.0.2.1": None, "192.0.2.2": ("192.0.2.2", 80)})
 
     connection = await dial(["192.0.2.1", "192.0.2.2"], timeout_s=0.2)
@@ -268,3 +268,29 @@ async def test_a_crowded_address_is_passed_over_for_the_next(connects):
     assert tried == ["192.0.2.2"]
     with pytest.raises(AddressFull):
         await dial(list(FULL))
+
+
+async def test_only_one_dial_looks_for_an_address_that_works(connects):
+    """While no address of a name is known to work, one dial of a burst tries them; the others follow it."""
+    tried = connects({"192.0.2.1": None, "192.0.2.2": ("192.0.2.2", 80)})
+    endpoint = Endpoint("http", "hook.test", 80, "/", is_address=False)
+    dialer = make_dialer(endpoint, None, FakeResolver(["192.0.2.1", "192.0.2.2"]), 1.0)
+    deadline = asyncio.get_running_loop().time() + 1.0
+
+    await asyncio.gather(*(dialer.dial(make, deadline) for _ in range(16)))
+
+    assert sorted(tried) == ["192.0.2.1"] + ["192.0.2.2"] * 16
+
+
+async def test_dials_that_wait_for_another_end_in_time(connects):
+    """Dials that wait for one that finds no address that works end as late ones do."""
+    connects({"192.0.2.1": None, "192.0.2.2": None})
+    endpoint = Endpoint("http", "hook.test", 80, "/", is_address=False)
+    dialer = make_dialer(endpoint, None, FakeResolver(["192.0.2.1", "192.0.2.2"]), 0.1)
+    deadline = asyncio.get_running_loop().time() + 0.1
+
+    results = await asyncio.gather(*(dialer.dial(make, deadline) for _ in range(5)), return_exceptions=True)
+
+    assert {(one.kind, one.message) for one in results} == {
+        (FaultKind.TIMEOUT, "no connection to hook.test port 80 within 0.1 s")
+    }

@@ -51,6 +51,7 @@ def test_the_api_accepts_events_before_the_web_framework_is_loaded(tmp_path: Pat
 
     assert "aegis_stream.api.ingest" in loaded, "the service was running"
     packages = {one.partition(".")[0] for one in loaded}
+    assert not packages & {"aiodns", "pycares", "zoneinfo"}
     assert not packages & {"litestar", "anyio", "yaml", "multipart", "multidict", "httpx", "jinja2", "rich"}
     ours = {one.removeprefix("aegis_stream.") for one in loaded if one.startswith("aegis_stream.")}
     unwanted = ("api.app", "api.openapi", "api.schemas", "delivery", "worker", "receiver", "cli.destinations")

@@ -35,6 +35,9 @@ def test_a_worker_loads_no_web_framework(tmp_path: Path):
     assert done.returncode == 0, done.stderr
     assert "aegis_stream.delivery.forwarder" in loaded, "a worker was running"
     assert not {
-        one for one in loaded if one.partition(".")[0] in ("litestar", "uvicorn", "starlette", "jinja2")
+        one
+        for one in loaded
+        if one.partition(".")[0]
+        in ("litestar", "uvicorn", "starlette", "jinja2", "httpx", "aiodns", "pycares")
     }
     assert not {one for one in loaded if one.startswith("aegis_stream.api")}

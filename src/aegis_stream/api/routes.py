@@ -5,6 +5,7 @@ thread, at the first call that needs it or when the process has been up for a mo
 """
 
 import asyncio
+import gc
 from dataclasses import dataclass, field
 
 from aegis_stream.front.gateway import Application
@@ -53,4 +54,6 @@ def _load(service: Service) -> Application:
     """Load the web framework and put the routes together; on a thread, because it takes a few hundred milliseconds."""
     from .app import create_app  # noqa: PLC0415 - see above
 
-    return create_app(service)
+    routes = create_app(service)
+    gc.freeze()  # it stays for good, and each full collection would walk through all of it
+    return routes

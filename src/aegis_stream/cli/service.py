@@ -1,5 +1,6 @@
 """serve, worker, demo, receiver: programs that run until they are stopped."""
 
+import gc
 import os
 import sys
 from pathlib import Path
@@ -65,6 +66,7 @@ def serve(
             for name, value in shown.items():
                 click.echo(f"AEGIS_{name.upper()}={value}")
         return
+    gc.disable()  # until everything is loaded: see serving.process.freeze
     from aegis_stream.serving.server import Serving, run_server  # noqa: PLC0415 - the other commands start faster without the server
 
     run_server(settings, Serving(host, port, workers, path, api_processes))
@@ -77,6 +79,7 @@ def serve(
 def worker(context: click.Context, supervised: bool, config: Path | None) -> None:
     """Run one delivery worker, without the API."""
     settings, _ = read_settings(context, config)
+    gc.disable()
     from aegis_stream.serving.worker import run_worker  # noqa: PLC0415
 
     run_worker(settings, supervised=supervised)
@@ -91,6 +94,7 @@ def worker(context: click.Context, supervised: bool, config: Path | None) -> Non
 def api(context: click.Context, listener_fd: int, counts_fd: int, slot: int, config: Path | None) -> None:
     """Answer API requests; started by `aegis serve --api-processes`."""
     settings, _ = read_settings(context, config)
+    gc.disable()
     from aegis_stream.serving.api import Inherited, run_api  # noqa: PLC0415
 
     run_api(settings, Inherited(listener_fd, counts_fd, slot))

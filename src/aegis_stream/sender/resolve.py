@@ -6,9 +6,10 @@ the attempt has ended, so names without a name server would soon hold all thread
 
 import socket
 from itertools import zip_longest
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-import aiodns
+if TYPE_CHECKING:
+    import aiodns
 
 TIMEOUT_S = 2.0
 """Wait for the first answer of a name server whose usual time is not known yet, seconds."""
@@ -51,6 +52,8 @@ class DnsResolver:
 
         Raises: socket.gaierror if the name does not resolve: EAI_AGAIN if no name server answers, else EAI_NONAME.
         """
+        import aiodns  # noqa: PLC0415 - a start costs less without c-ares, and not every process looks up names
+
         if self._closed:
             raise socket.gaierror(socket.EAI_AGAIN, "the resolver was closed")
         if self._dns is None:  # made by the first look-up, because it belongs to the running event loop

@@ -25,10 +25,13 @@ interpreter's own (700, 10, 10) the searches cost a tenth of an ingest request, 
 
 
 def freeze() -> None:
-    """Take what was made at the start out of the garbage collector's sight, and let it look less often at the rest."""
-    gc.collect()
+    """Take what was made at the start out of the garbage collector's sight, and let it look less often at the rest.
+
+    The command that started this process has switched the collector off: what a start loads is no garbage.
+    """
     gc.freeze()
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    gc.enable()
 
 
 def stop_on_signals() -> asyncio.Event:

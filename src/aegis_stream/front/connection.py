@@ -178,7 +178,7 @@ class Connection(Outgoing):
             if self._stage is not Stage.ADMISSION:  # it had to give way
                 return b""
         decision = self._reception.admit(head, self)
-        if isinstance(decision, Admitted | Answer):
+        if isinstance(decision, (Admitted, Answer)):
             self._settle(decision, has_more=bool(rest))
         else:
             asyncio.ensure_future(decision).add_done_callback(self._decided)

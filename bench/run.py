@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from .fairness import FAIRNESS
 from .growth import SIZES
 from .latency import LATENCIES
 from .picture import picture
@@ -21,7 +22,9 @@ from .versions import versions
 from .workloads import RATES
 
 WORKLOADS: tuple[Workload, ...] = tuple(
-    sorted((*RATES, *LATENCIES, *SIZES, *STARTING), key=lambda one: int(one.name.removeprefix("S")))
+    sorted(
+        (*RATES, *LATENCIES, *SIZES, *STARTING, *FAIRNESS), key=lambda one: int(one.name.removeprefix("S"))
+    )
 )
 
 

@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from email.utils import formatdate, parsedate_to_datetime
 from pathlib import Path
 
 import pytest
 
-from aegis_stream.domain.attempt import Answer, Fault, FaultKind, RetryPolicy
+from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response, RetryPolicy
 from aegis_stream.domain.destination import DestinationSpec
 from support.settings import make_settings
 from support.simulation import Simulation, status
@@ -91,6 +92,24 @@ def test_retry_after_is_honoured(make: Make, code: int) -> None:
     assert sim.receiver.accepted[second] == 1
 
 
+@pytest.mark.parametrize("date", [None, "Tue, 14 Nov 2023 20:00:00 GMT"], ids=["our clock", "its clock"])
+def test_retry_after_as_a_date_is_honoured(make: Make, date: str | None) -> None:
+    """A destination that names a time ten minutes away gets nothing before it, by its own clock if it tells that."""
+    sim = make()
+    now_s = sim.clock.now() / 1e6 if date is None else parsedate_to_datetime(date).timestamp()
+    busy = Response(503, b"", 5000, formatdate(now_s + 600, usegmt=True), date=date)
+    sim.receiver.answers = lambda _: busy
+    sim.start()
+    (event_id,) = sim.append()
+    sim.advance(590)
+    before = len(sim.receiver.attempts)
+    sim.receiver.answers = lambda _: status(202)
+    sim.advance(120)
+
+    assert before == 1
+    assert sim.receiver.accepted[event_id] == 1
+
+
 def test_retry_after_is_bounded_by_an_hour(make: Make) -> None:
     """A Retry-After of ten years counts as an hour."""
     sim = make()
@@ -105,9 +124,9 @@ def test_retry_after_is_bounded_by_an_hour(make: Make) -> None:
     assert sim.receiver.accepted[event_id] == 1
 
 
-@pytest.mark.parametrize("junk", ["soon", "-5", "1e9", "", "Wed, 21 Oct 2099 07:28:00 GMT"])
+@pytest.mark.parametrize("junk", ["soon", "-5", "1e9", "", "Wed, 33 Oct 2099 07:28:00 GMT"])
 def test_unreadable_retry_after_counts_as_absent(make: Make, junk: str) -> None:
-    """A Retry-After that is not whole seconds changes nothing."""
+    """A Retry-After that is neither seconds nor a date changes nothing."""
     sim = make()
     sim.receiver.answers = lambda _: status(503, junk)
     sim.start()

@@ -70,6 +70,8 @@ def weigh(
         verdicts: one for all events, or one for each.
         chance: in [0, 1), for the jitter; events of one request share it, so that they stay together in the retry as well.
     """
+    if isinstance(verdicts, Failure):
+        verdicts = verdicts.waiting_from(now)
     each = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
     lessons = _learn(work, each)
     if isinstance(verdicts, Failure) and len(each) > 1 and _may_be_one(verdicts, work.attempt, policy):

@@ -8,7 +8,7 @@ every delivery are msgspec Structs, which cost a tenth of a frozen dataclass.
 """
 
 import enum
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import assert_never
 
 import msgspec
@@ -55,6 +55,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         retry_after: value of Retry-After as sent, if any.
         location_host: host of Location, if any: the target of a redirect, which we do not follow.
         failure: what the answer means, where the sender knows it whatever the format; None where the format interprets it.
+        date: value of Date as sent, if any: what the destination's clock showed.
     """
 
     status: int
@@ -63,6 +64,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     retry_after: str | None = None
     location_host: str | None = None
     failure: "Failure | None" = None
+    date: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +119,7 @@ class Failure:
         message: for a person: what was answered, and what to do about it.
         status_code: HTTP status, or None if there was no answer.
         retry_after_s: seconds the destination asked us to wait (already bounded), or None.
+        retry_at: until when it asked us to wait, by a clock of which we know nothing, or None; `waiting_from` makes it seconds.
         fix_needed: a person must change something (credentials, URL, certificate) before an attempt can succeed.
         overload: the destination said or showed that it is too busy (429, 503, timeout).
         permanent: the event would be rejected again, so no further attempt is made.
@@ -135,6 +138,14 @@ class Failure:
     permanent: bool = False
     unjudged: bool = False
     bug: bool = False
+    retry_at: Micros | None = None
+
+    def waiting_from(self, now: Micros) -> "Failure":
+        """Return the same failure with the wait in seconds, at most an hour, as if our clocks agreed."""
+        if self.retry_at is None:
+            return self
+        seconds = min(max(0.0, (self.retry_at - now) / SECOND), float(RETRY_AFTER_MAX_S))
+        return replace(self, retry_at=None, retry_after_s=max(seconds, self.retry_after_s or 0.0))
 
 
 Verdict = Accepted | Failure

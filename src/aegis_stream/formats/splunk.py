@@ -24,7 +24,7 @@ from .answers import is_success, read_answer, rejected, unexpected
 from .fields import SOURCE, seconds_of
 from .format import Acks, Format
 from .splunk_ack import ACK_PATH, confirmed, encode_question
-from .status import retry_after_seconds
+from .status import wait_of
 
 CODE_SUCCESS = 0
 CODES_FULL = frozenset({24, 25})
@@ -129,11 +129,13 @@ def _about_destination(code: int, answer: Response, count: int) -> Verdict:
             fix_needed=True,
         )
     if code in _BUSY:
+        wait_s, wait_until = wait_of(answer)
         return Failure(
             FailureScope.DESTINATION,
             _message(answer, code, _BUSY[code]),
             status_code=answer.status,
-            retry_after_s=retry_after_seconds(answer.retry_after),
+            retry_after_s=wait_s,
+            retry_at=wait_until,
             overload=code != _CODE_FAILED_INSIDE,
         )
     return unexpected(answer, "Splunk") if is_success(answer) else rejected(answer, count)

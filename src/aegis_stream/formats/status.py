@@ -1,5 +1,9 @@
 """What the status of an answer says: success, or what failed and what to do about it."""
 
+import re
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+
 from aegis_stream.domain.attempt import (
     RETRY_AFTER_MAX_S,
     Accepted,
@@ -11,12 +15,16 @@ from aegis_stream.domain.attempt import (
     Response,
     Verdict,
 )
+from aegis_stream.domain.ids import SECOND, Micros
 
 _EVENT_STATUSES = frozenset({400, 413, 422})
 """Statuses about the sent body: another event may be accepted."""
 _FIX_STATUSES = frozenset({401, 402, 403, 404, 405, 407, 410, 415})
 """Statuses that do not go away until a person changes something."""
 _OVERLOAD_STATUSES = frozenset({429, 503})
+_WAIT_STATUSES = frozenset({408, 413, 429, 502, 503})
+"""Statuses with which a Retry-After is respected: the same request may be accepted later."""
+_SECONDS = re.compile(r"[0-9]{1,20}(?:\.[0-9]{0,20})?")
 _PAGE_STARTS = frozenset({b"<", b" ", b"\t", b"\r", b"\n"})
 
 _ADVICE = {
@@ -70,13 +78,15 @@ def by_status(answer: Answer, count: int) -> Verdict:  # noqa: ARG001 - the sign
         if answer.body and is_page(answer.body):
             return Accepted(answer.status, warning=_PAGE.format(answer.status))
         return accepted
+    wait_s, wait_until = (
+        wait_of(answer) if answer.retry_after and answer.status in _WAIT_STATUSES else (None, None)
+    )
     return Failure(
         FailureScope.EVENT if answer.status in _EVENT_STATUSES else FailureScope.DESTINATION,
         _message(answer),
         status_code=answer.status,
-        retry_after_s=retry_after_seconds(answer.retry_after)
-        if answer.status in _OVERLOAD_STATUSES
-        else None,
+        retry_after_s=wait_s,
+        retry_at=wait_until,
         fix_needed=answer.status in _FIX_STATUSES or 300 <= answer.status < 400,
         overload=answer.status in _OVERLOAD_STATUSES,
     )
@@ -87,16 +97,40 @@ def is_page(body: bytes) -> bool:
     return body[:1] in _PAGE_STARTS and body.lstrip()[:1] == b"<"
 
 
-def retry_after_seconds(text: str | None) -> float | None:
-    """Read a Retry-After in seconds, at most an hour; anything else counts as absent.
+def wait_of(answer: Response) -> tuple[float | None, Micros | None]:
+    """Read the Retry-After of an answer: seconds, at most an hour; or a date.
 
-    A date is ignored: it would need both clocks to agree, and a wrong clock must not delay events.
+    With the answer's own Date a date is a difference, and no clocks need to agree.
+    Returns: (seconds, None); (None, date) without a Date to compare with; (None, None) when there is nothing that can be read.
     Source: RFC 9110 section 10.2.3.
     """
-    digits = text.strip(" \t") if text is not None else ""
-    if not digits.isascii() or not digits.isdecimal() or len(digits) > 20:
+    text = answer.retry_after
+    seconds = retry_after_seconds(text)
+    until = _date(text) if seconds is None else None
+    if until is None:
+        return seconds, None
+    sent = _date(answer.date)
+    if sent is None:
+        return None, until
+    return min(max(0.0, (until - sent) / SECOND), float(RETRY_AFTER_MAX_S)), None
+
+
+def retry_after_seconds(text: str | None) -> float | None:
+    """Read a Retry-After in seconds, at most an hour; decimals, which some destinations send, are accepted. None for all else."""
+    found = _SECONDS.fullmatch(text.strip(" \t")) if text is not None else None
+    return min(float(found[0]), float(RETRY_AFTER_MAX_S)) if found is not None else None
+
+
+def _date(text: str | None) -> Micros | None:
+    """Read an HTTP date, in any of its three spellings (RFC 9110 section 5.6.7); None if it is none."""
+    if text is None or not text.isascii():
         return None
-    return float(min(int(digits), RETRY_AFTER_MAX_S))
+    try:
+        found = parsedate_to_datetime(text)
+        seconds = found.replace(tzinfo=found.tzinfo or UTC).timestamp()
+    except (ValueError, IndexError, OverflowError):
+        return None
+    return Micros(int(seconds) * SECOND)
 
 
 def _message(answer: Response) -> str:

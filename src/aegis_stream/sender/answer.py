@@ -22,7 +22,9 @@ KNOWN_BYTES_MAX = 4096
 """Longest answer that is remembered, so that an identical next one need not be parsed."""
 
 _NOTED_CHARS_MAX = 128
-_NOTED_LENGTHS = frozenset(map(len, (b"location", b"retry-after", b"content-length", b"transfer-encoding")))
+_NOTED_LENGTHS = frozenset(
+    map(len, (b"date", b"location", b"retry-after", b"content-length", b"transfer-encoding"))
+)
 _OPENING = b"HTTP/1."
 _LONG_HEAD = f"the answer's headers are longer than {HEAD_BYTES_MAX // 1024} KiB"
 
@@ -67,6 +69,7 @@ class AnswerReader:
         "_received",
         "_status",
         "_unread",
+        "date",
         "keep",
         "location",
         "over",
@@ -235,6 +238,7 @@ class AnswerReader:
         self._body_bytes = 0
         self._parts = []
         self.retry_after: str | None = None
+        self.date: str | None = None
         self.location: str | None = None
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -253,6 +257,8 @@ class AnswerReader:
             self._has_body = value.strip() != b"0"
         elif name == b"retry-after":
             self.retry_after = value[:_NOTED_CHARS_MAX].decode("latin-1")
+        elif name == b"date":
+            self.date = value[:_NOTED_CHARS_MAX].decode("latin-1")
         elif name == b"location":
             self.location = value.decode("latin-1")
 

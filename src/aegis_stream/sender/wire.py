@@ -213,7 +213,14 @@ class Connection(asyncio.Protocol):
             location_host = None
             if 300 <= status < 400 and reader.location is not None:
                 location_host = _location_host(reader.location, self._host)
-            answer = Response(status, reader.body, self._elapsed_us(), reader.retry_after, location_host)
+            answer = Response(
+                status,
+                reader.body,
+                self._elapsed_us(),
+                reader.retry_after,
+                location_host,
+                date=reader.date if reader.retry_after is not None else None,
+            )
         self._owner.ended(self, exchange, answer)
 
     def _give_back(self) -> None:

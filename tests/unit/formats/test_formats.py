@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_stream.domain.attempt import Accepted, Failure, FailureScope, Fault, FaultKind, Response
+from aegis_stream.domain.ids import Micros
 from aegis_stream.formats import REGISTRY, resolve
-from aegis_stream.formats.status import by_status, retry_after_seconds
+from aegis_stream.formats.status import by_status, retry_after_seconds, wait_of
 from support.formats import UNHURRIED
 
 BODIES = [b'{"a":1}', b'{ "b" : "\\n" }', '{"c":"é"}'.encode()]
@@ -154,7 +155,11 @@ def test_tells_which_faults_stay(kind, fix_needed, overload):
         ("9" * 21, None),
         ("9" * 5000, None),
         ("-1", None),
-        ("1.5", None),
+        ("6.0", 6),
+        ("1.5", 1.5),
+        ("7.", 7),
+        (".5", None),
+        ("1.5.2", None),
         ("+5", None),
         ("1_0", None),
         ("", None),
@@ -168,7 +173,7 @@ def test_tells_which_faults_stay(kind, fix_needed, overload):
     ids=ascii,
 )
 def test_reads_retry_after(text, seconds):
-    """Whole seconds count, at most an hour; anything else counts as absent."""
+    """Seconds count, with or without decimals, at most an hour; anything else counts as absent."""
     assert retry_after_seconds(text) == seconds
 
 
@@ -181,10 +186,63 @@ def test_any_retry_after_is_bounded(text):
     assert found is None or 0 <= found <= 3600
 
 
-@pytest.mark.parametrize("status, followed", [(429, 30), (503, 30), (500, None), (404, None), (302, None)])
-def test_retry_after_counts_on_429_and_503_alone(status, followed):
-    """Only a destination that says it is too busy may ask for more time."""
+@pytest.mark.parametrize(
+    "status, followed",
+    [(429, 30), (503, 30), (408, 30), (413, 30), (502, 30), (500, None), (404, None), (302, None)],
+)
+def test_retry_after_counts_where_the_same_request_may_be_accepted_later(status, followed):
+    """Only a destination that is too busy, or a gateway in front of it, may ask for more time."""
     assert by_status(Response(status, b"", 100, "30"), 1).retry_after_s == followed
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["Sat, 28 Nov 2026 20:00:06 GMT", "Saturday, 28-Nov-26 20:00:06 GMT", "Sat Nov 28 20:00:06 2026"],
+)
+def test_a_date_is_compared_with_the_answer_s_own(text):
+    """A Retry-After that is a date, in any of HTTP's spellings, is the difference to Date: no clocks need to agree."""
+    answer = Response(503, b"", 100, text, date="Sat, 28 Nov 2026 20:00:00 GMT")
+
+    failure = by_status(answer, 1)
+
+    assert (failure.retry_after_s, failure.retry_at) == (6.0, None)
+
+
+@pytest.mark.parametrize(
+    "date, seconds",
+    [
+        ("Sat, 28 Nov 2026 21:00:00 GMT", 0.0),
+        ("Sat, 28 Nov 2020 20:00:00 GMT", 3600.0),
+    ],
+)
+def test_a_date_that_is_over_or_far_away_is_bounded(date, seconds):
+    """A date before the answer's own is no wait, and one years later is an hour."""
+    answer = Response(429, b"", 100, "Sat, 28 Nov 2026 20:00:06 GMT", date=date)
+
+    assert by_status(answer, 1).retry_after_s == seconds
+
+
+@pytest.mark.parametrize("date", [None, "", "yesterday"])
+def test_a_date_without_the_answer_s_own_is_compared_with_our_clock(date):
+    """Without a readable Date our clock decides, bounded by an hour, and a date that is over is no wait."""
+    at = Micros(1_795_896_006_000_000)  # 2026-11-28T20:00:06Z
+    failure = by_status(Response(503, b"", 100, "Sat, 28 Nov 2026 20:00:06 GMT", date=date), 1)
+
+    assert (failure.retry_after_s, failure.retry_at) == (None, at)
+    assert failure.waiting_from(Micros(at - 6_000_000)).retry_after_s == 6.0
+    assert failure.waiting_from(Micros(at + 6_000_000)).retry_after_s == 0.0
+    assert failure.waiting_from(Micros(0)).retry_after_s == 3600.0
+    assert failure.waiting_from(Micros(0)).retry_at is None
+
+
+@settings(UNHURRIED)
+@given(st.text(max_size=40), st.none() | st.text(max_size=40))
+def test_any_date_is_read_or_counts_as_absent(text, date):
+    """For any texts the wait is none, bounded seconds, or a time."""
+    seconds, until = wait_of(Response(503, b"", 100, text, date=date))
+
+    assert seconds is None or 0 <= seconds <= 3600
+    assert until is None or seconds is None
 
 
 def test_a_redirect_says_where_it_pointed():

@@ -247,4 +247,4 @@ def test_only_what_the_protocol_allows_is_tried_again(status):
 
     assert isinstance(verdict, Failure)
     assert verdict.permanent == (status not in RETRIED and not verdict.fix_needed)
-    assert (verdict.retry_after_s == 5) == (status in (429, 503))
+    assert (verdict.retry_after_s == 5) == (status in (408, 413, 429, 502, 503))

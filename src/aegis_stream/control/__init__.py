@@ -12,6 +12,7 @@ destinations.py  create, list, change, pause, resume, delete
 checks.py        is a destination's configuration acceptable?
 testing.py       the test button
 redaction.py     what may be shown of an answer
+spellings.py     whether a text repeats a secret in another spelling
 replays.py       start, list, cancel
 dead_letters.py  list, redrive, purge
 deliveries.py    attempts, one by one

@@ -1,5 +1,6 @@
 """Promises of …/forwarding-destinations: made, read, changed, tested, paused, deleted, replayed."""
 
+import datetime as dt
 import json
 import math
 from typing import get_args
@@ -13,6 +14,7 @@ from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, Health
 from aegis_stream.domain.times import to_text
 from aegis_stream.formats import AUTO, REGISTRY
 from aegis_stream.netguard import parse_networks
+from aegis_stream.receiver.tls import ensure_certificate
 from support.api import (
     ORG,
     SECRET,
@@ -563,6 +565,30 @@ async def test_another_host_drops_the_credential(world, url, kept):
     assert spec.auth_header_value == (SECRET if kept else None)
     assert answer.json()["auth_header_set"] is kept
     assert answer.json()["auth_header_name"] == ("Authorization" if kept else None)
+
+
+@pytest.mark.parametrize("before", [True, False], ids=["another", "the system's before"])
+async def test_other_authorities_need_the_credential_again(world, tmp_path, before):
+    """With another ca_certificate the credential must be sent again: 422 names it and changes nothing; line breaks are no change."""
+    tenant = await world.make_organization()
+    now = dt.datetime.now(dt.UTC)
+    old, new = (ensure_certificate(tmp_path / one, now).ca_certificate.read_text() for one in ("old", "new"))
+    destination_id = await world.make_destination(tenant, **({"ca_certificate": old} if before else {}))
+
+    refused = await tenant.admin.patch(f"{PATH}/{destination_id}", json={"ca_certificate": new})
+    kept = (await world.stored(tenant, destination_id)).spec
+    same = await tenant.admin.patch(
+        f"{PATH}/{destination_id}", json={"ca_certificate": old.replace("\n", "\r\n") if before else None}
+    )
+    taken = await tenant.admin.patch(
+        f"{PATH}/{destination_id}", json={"ca_certificate": new, "auth_header_value": "Bearer anew"}
+    )
+
+    problem_of(refused, 422, "auth_header_value")
+    assert (kept.auth_header_value, kept.ca_certificate) == (SECRET, old if before else None)
+    assert same.json()["auth_header_set"] is True
+    assert taken.status_code == 200
+    assert (await world.stored(tenant, destination_id)).spec.auth_header_value == "Bearer anew"
 
 
 async def test_another_host_with_the_credential_anew(world):

@@ -7,7 +7,7 @@ from msgspec import UNSET
 from aegis_stream.domain.audit import AdminAction, destination_action, destination_change, destination_view
 from aegis_stream.domain.destination import MASK, Destination, DestinationSpec, Progress
 from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, new_id
-from aegis_stream.domain.patch import DestinationPatch, apply_patch
+from aegis_stream.domain.patch import DestinationPatch, apply_patch, missing_with_new_trust
 from aegis_stream.errors import FieldProblem, Invalid
 from aegis_stream.store import destinations
 from aegis_stream.store.database import Unit
@@ -97,7 +97,8 @@ async def totals(deps: ControlDeps) -> Totals:
 
 
 async def change(deps: ControlDeps, caller: Caller, dst_id: str, patch: DestinationPatch) -> DestinationState:
-    """Change some fields of a destination. Another host needs a new auth header, headers and oauth2, or they are dropped.
+    """Change some fields of a destination. Another host needs a new auth header, headers and oauth2, or they are dropped; other
+    authorities need them in any case.
 
     Raises: NotFound. Invalid with a problem for each field. Unavailable.
     """
@@ -110,6 +111,9 @@ async def change(deps: ControlDeps, caller: Caller, dst_id: str, patch: Destinat
         message = f"contains {MASK}, which stands for a hidden part: send the whole URL, or omit it to keep the stored one"
         raise Invalid(f"url {message}", problems=(FieldProblem("url", message),))
     await check_spec(deps, caller, apply_patch(found.spec, patch))
+    if not found.damaged and (missing := missing_with_new_trust(found.spec, patch)):
+        detail = "; ".join(f"{one.field}: {one.message}" for one in missing)
+        raise Invalid(detail, problems=tuple(missing))
     return await _change(deps, caller, "destination_change", dst_id, patch)
 
 

@@ -54,7 +54,7 @@ def oauth2_problems(oauth2: OAuth2 | None, auth_header_name: str | None) -> list
         message = "cannot be combined with oauth2, which sets the auth header: omit one of the two"
         problems.append(FieldProblem("auth_header_name", message))
     if not oauth2.client_secret:
-        message = "is required: it is not kept when the host of token_url or of the destination changes"
+        message = "is required: it is not kept when the host of token_url or of the destination, or ca_certificate changes"
         problems.append(FieldProblem("oauth2.client_secret", message))
     elif fault := visible_fault(oauth2.client_secret, CLIENT_SECRET_CHARACTERS_MAX):
         problems.append(FieldProblem("oauth2.client_secret", fault))

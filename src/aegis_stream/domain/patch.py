@@ -1,7 +1,8 @@
 """Changes of a destination: the one way from a stored configuration to a changed one.
 
-A stored credential never follows to another host: whoever may change the URL may not know the credential, and would learn it
-by pointing the destination at a server of their own. The rule is part of applying a patch, so that no caller can bypass it.
+A stored credential never follows to another host, or to a host that other authorities vouch for: whoever may change the URL or
+the CA certificate may not know the credential, and would learn it by pointing the destination at a server of their own. The
+rule is part of applying a patch, so that no caller can bypass it.
 """
 
 from dataclasses import dataclass, field, fields, replace
@@ -9,10 +10,10 @@ from typing import Any
 
 from msgspec import UNSET, UnsetType
 
-from aegis_stream.errors import Invalid
+from aegis_stream.errors import FieldProblem, Invalid
 
 from .attempt import RetryPolicy
-from .destination import BatchPolicy, Compression, DestinationSpec, Filter, Headers
+from .destination import BatchPolicy, Compression, DestinationSpec, Filter, Headers, mask_url
 from .oauth2 import OAuth2
 from .url import parse_url
 
@@ -22,7 +23,8 @@ class OAuth2Patch:
     """Where tokens come from, changed as a whole but for the secret.
 
     Args:
-        client_secret: UNSET keeps the stored one, unless the host of the destination or of the token endpoint changes.
+        client_secret: UNSET keeps the stored one, unless the host of the destination or of the token endpoint, or the CA certificate
+            changes.
     """
 
     token_url: str = field(repr=False)
@@ -53,14 +55,15 @@ class DestinationPatch:
 def apply_patch(spec: DestinationSpec, patch: DestinationPatch) -> DestinationSpec:
     """Return a configuration with a patch applied; pure, and it checks nothing else.
 
-    Returns: where the URL leads to another scheme, host or port: without the stored auth header, further headers and
-        OAuth2 client, unless the patch gives them. Where the token endpoint moves: without the stored client secret.
-        A URL that cannot be read counts as another host; the checks that follow say what is wrong with it.
+    Returns: where the URL leads to another scheme, host or port, or the trusted authorities change: without the stored
+        auth header, further headers and OAuth2 client, unless the patch gives them. Where the token endpoint moves: without
+        the stored client secret. A URL that cannot be read counts as another host; the checks that follow say what is wrong
+        with it.
     """
     changes: dict[str, Any] = {
         one.name: value for one in fields(patch) if (value := getattr(patch, one.name)) is not UNSET
     }
-    moved = patch.url is not UNSET and not _same_origin(patch.url, spec.url)
+    moved = not _same_trust(spec, patch) or (patch.url is not UNSET and not _same_origin(patch.url, spec.url))
     if isinstance(patch.oauth2, OAuth2Patch):
         changes["oauth2"] = _oauth2(patch.oauth2, None if moved else spec.oauth2)
     if moved:
@@ -68,6 +71,35 @@ def apply_patch(spec: DestinationSpec, patch: DestinationPatch) -> DestinationSp
             changes |= {"auth_header_name": None, "auth_header_value": None}
         changes = {"headers": (), "oauth2": None} | changes
     return replace(spec, **changes)
+
+
+def missing_with_new_trust(spec: DestinationSpec, patch: DestinationPatch) -> list[FieldProblem]:
+    """Return what a patch must send again because it changes the trusted authorities; empty if they stay.
+
+    A host that changes is plain to see, and what is dropped with it as well. With the authorities alone, deliveries would
+    go on without their credential.
+    """
+    if _same_trust(spec, patch):
+        return []
+    has_credential = spec.auth_header_value is not None or spec.oauth2 is not None
+    stored = {
+        "auth_header_value": spec.auth_header_value is not None and patch.auth_header_value is UNSET,
+        "headers": bool(spec.headers) and patch.headers is UNSET,
+        "oauth2": spec.oauth2 is not None and patch.oauth2 is UNSET,
+        "url": not has_credential and mask_url(spec.url) != spec.url and patch.url is UNSET,
+    }
+    message = "is required: stored credentials are not kept when ca_certificate changes"
+    return [FieldProblem(name, message) for name, is_missing in stored.items() if is_missing]
+
+
+def _same_trust(spec: DestinationSpec, patch: DestinationPatch) -> bool:
+    if patch.ca_certificate is UNSET:
+        return True
+    new, old = (
+        "".join(one.split()) if one is not None else None
+        for one in (patch.ca_certificate, spec.ca_certificate)
+    )
+    return new == old
 
 
 def _oauth2(patch: OAuth2Patch, stored: OAuth2 | None) -> OAuth2:

@@ -9,7 +9,7 @@ from msgspec import UNSET
 
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.oauth2 import OAuth2
-from aegis_stream.domain.patch import DestinationPatch, OAuth2Patch, apply_patch
+from aegis_stream.domain.patch import DestinationPatch, OAuth2Patch, apply_patch, missing_with_new_trust
 
 SECRETS = ("Bearer st0red", "header-st0red", "client-st0red")
 ORIGINS = (
@@ -33,11 +33,15 @@ TOKEN_URLS = st.sampled_from(
 )
 
 
+CA, OTHER_CA = "-----BEGIN CERTIFICATE-----\nAA==\n", "-----BEGIN CERTIFICATE-----\nBB==\n"
+
+
 def stored(url: str = "https://siem.example.com/in", *, oauth2: bool = False) -> DestinationSpec:
     """Return a stored configuration with every kind of credential that can be together."""
     client = OAuth2("https://login.example.com/token", "client", SECRETS[2]) if oauth2 else None
     name, value = (None, None) if oauth2 else ("Authorization", SECRETS[0])
-    return DestinationSpec(url, name, value, headers=(("X-Key", SECRETS[1]),), oauth2=client)
+    headers = (("X-Key", SECRETS[1]),)
+    return DestinationSpec(url, name, value, headers=headers, oauth2=client, ca_certificate=CA)
 
 
 def patches() -> st.SearchStrategy[DestinationPatch]:
@@ -54,6 +58,7 @@ def patches() -> st.SearchStrategy[DestinationPatch]:
         enabled=st.sampled_from((UNSET, True, False)),
         headers=st.sampled_from((UNSET, (), (("X-Key", "header-new"),))),
         oauth2=st.sampled_from((UNSET, None)) | oauth2,
+        ca_certificate=st.sampled_from((UNSET, UNSET, UNSET, CA, CA.replace("\n", "\r\n"), OTHER_CA, None)),
     )
 
 
@@ -62,9 +67,14 @@ def origin(url: str) -> str:
     return "/".join(url.lower().split("/")[:3]).removesuffix(":443")
 
 
+def trust(spec: DestinationSpec) -> list[str] | None:
+    """Return the trusted authorities, without line breaks, which mean nothing."""
+    return spec.ca_certificate.split() if spec.ca_certificate is not None else None
+
+
 @given(patches(), st.booleans())
 def test_a_stored_credential_never_follows_to_another_host(patch, oauth2):
-    """If a patch changes scheme, host or port, no stored credential stays, whatever else it changes."""
+    """If a patch changes scheme, host, port or the trusted authorities, no stored credential stays, whatever else it changes."""
     before = stored(oauth2=oauth2)
 
     after = apply_patch(before, patch)
@@ -74,7 +84,7 @@ def test_a_stored_credential_never_follows_to_another_host(patch, oauth2):
         *(value for _, value in after.headers),
         after.oauth2 and after.oauth2.client_secret,
     }
-    if origin(after.url) != origin(before.url):
+    if origin(after.url) != origin(before.url) or trust(after) != trust(before):
         assert not secrets & set(SECRETS)
     if after.oauth2 is not None and origin(after.oauth2.token_url) != "https://login.example.com":
         assert after.oauth2.client_secret != SECRETS[2]
@@ -82,7 +92,7 @@ def test_a_stored_credential_never_follows_to_another_host(patch, oauth2):
 
 @given(patches(), st.booleans())
 def test_what_a_patch_gives_is_taken_and_the_rest_stays(patch, oauth2):
-    """A patch sets the fields that it gives; all other fields stay the same as long as the host does."""
+    """A patch sets the fields that it gives; all other fields stay the same as long as host and authorities do."""
     before = stored(oauth2=oauth2)
 
     after = apply_patch(before, patch)
@@ -96,7 +106,7 @@ def test_what_a_patch_gives_is_taken_and_the_rest_stays(patch, oauth2):
             )
         elif given_value is not UNSET:
             assert getattr(after, one.name) == given_value or one.name == "auth_header_name"
-        elif origin(after.url) == origin(before.url):
+        elif origin(after.url) == origin(before.url) and trust(after) == trust(before):
             assert getattr(after, one.name) == getattr(before, one.name)
 
 
@@ -113,6 +123,28 @@ def test_a_url_that_cannot_be_read_counts_as_another_host(url):
         None,
         (),
     )
+
+
+@given(patches(), st.booleans())
+def test_what_new_authorities_need_is_asked_for(patch, oauth2):
+    """A patch of the trusted authorities lacks exactly the stored credentials that it does not send."""
+    before = stored(oauth2=oauth2)
+
+    missing = {one.field for one in missing_with_new_trust(before, patch)}
+
+    held = {"headers", "oauth2" if oauth2 else "auth_header_value"}
+    is_new = trust(apply_patch(before, patch)) != trust(before)
+    assert missing == ({name for name in held if getattr(patch, name) is UNSET} if is_new else set())
+
+
+@pytest.mark.parametrize(
+    ("url", "missing"), [("https://siem.example.com/in/t0ken", ["url"]), ("https://siem.example.com/in", [])]
+)
+def test_a_url_that_is_the_credential_must_be_sent_again(url, missing):
+    """Without an auth header the URL may be the credential: with new authorities it must be sent as well, if part of it is hidden."""
+    patch = DestinationPatch(ca_certificate=OTHER_CA)
+
+    assert [one.field for one in missing_with_new_trust(DestinationSpec(url), patch)] == missing
 
 
 def test_a_client_secret_stays_with_its_hosts():

@@ -263,6 +263,38 @@ async def test_tls_1_2_is_spoken(tmp_path):
     assert len(server.names) == 1
 
 
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_peer_that_wants_a_client_certificate_is_told(tmp_path, version):
+    """A server that rejects clients without a certificate is a fault that says so, in TLS 1.2 and 1.3."""
+    authority = Authority(tmp_path)
+    context = authority.server_context()
+    context.minimum_version = context.maximum_version = version
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.load_verify_locations(cadata=authority.pem)
+    async with serving(context) as server:
+        answers = await post(server.port, ca=authority.pem)
+
+    assert (
+        "wants a client certificate" in answers[0].message
+        or "may want a client certificate" in answers[0].message
+    )
+    assert server.heads == []
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_client_certificate_may_be_optional(tmp_path, version):
+    """A server that requests a certificate and does without gets the request."""
+    authority = Authority(tmp_path)
+    context = authority.server_context()
+    context.minimum_version = context.maximum_version = version
+    context.verify_mode = ssl.CERT_OPTIONAL
+    context.load_verify_locations(cadata=authority.pem)
+    async with serving(context) as server:
+        answers = await post(server.port, ca=authority.pem)
+
+    assert answers[0].status == 202
+
+
 async def test_plain_peer_is_told_apart(tmp_path):
     """A peer that speaks plain HTTP on the port is named as such."""
 

@@ -17,6 +17,7 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
     answer.py    reads one answer after the other within bounds
     lenient.py   rewrites heads of answers that are in bad form but clear
     secure.py    TLS between socket and connection
+    alerts.py    whether a TLS server wants a client certificate
     head.py      the bytes before the body, made once per route
     tls.py       one SSLContext per trust policy; verification cannot be switched off
     watch.py     one timer for the deadlines of all connections

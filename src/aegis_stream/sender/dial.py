@@ -18,6 +18,7 @@ from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
 
 from .address_limiter import AddressLimiter, AddressLimiters
+from .alerts import CERTIFICATE_WANTED, is_about_certificate
 from .look_ups import TooManyAddresses
 from .race import Failed, Progress, Race, Reach
 from .resolve import Resolver
@@ -206,13 +207,16 @@ class Dialer:
                 raise NoDescriptor(exc) from exc
             if limit.expired():
                 raise ConnectFailed(FaultKind.TIMEOUT, self._late_message()) from exc
-            raise self._failure_of(exc) from exc
+            raise self._failure_of(exc, pipe) from exc
         except BaseException:
             _drop(connection, pipe)
             raise
         if connection.dead:
             # The peer closed it before we sent the first byte.
-            raise ConnectFailed(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
+            hint = pipe.closed_hint if pipe is not None else ""
+            raise ConnectFailed(
+                FaultKind.CLOSED, f"{self._peer} closed the connection without an answer{hint}"
+            )
         return connection
 
     def _late_message(self) -> str:
@@ -234,8 +238,14 @@ class Dialer:
             with contextlib.suppress(OSError):  # if the peer has closed, the first read shows it
                 sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
-    def _failure_of(self, exc: OSError) -> ConnectFailed:
+    def _failure_of(self, exc: OSError, pipe: SecurePipe | None) -> ConnectFailed:
         peer = self._peer
+        if pipe is not None and pipe.requests_certificate:
+            if is_about_certificate(exc):
+                return ConnectFailed(FaultKind.TLS, f"{peer} {CERTIFICATE_WANTED}")
+            if isinstance(exc, ConnectionError):
+                message = f"{peer} closed the connection during the TLS handshake{pipe.closed_hint}"
+                return ConnectFailed(FaultKind.TLS, message)
         if isinstance(exc, ssl.SSLError):
             return ConnectFailed(FaultKind.TLS, _tls_message(self._endpoint.host, peer, exc))
         if isinstance(exc, ConnectionRefusedError):

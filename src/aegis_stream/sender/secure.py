@@ -11,6 +11,7 @@ import asyncio
 import ssl
 from typing import cast
 
+from .alerts import HANDSHAKE_BYTES_MAX, requests_certificate
 from .wire import Connection
 
 _READ_BYTES = 64 * 1024  # more than any record holds
@@ -24,9 +25,14 @@ class SecurePipe(asyncio.Protocol):
         connection: gets its transport only when the handshake is done and the peer is verified.
         context: verifies certificate and name.
         host: the name to request (SNI) and to verify; an IP address is verified but not requested.
+
+    Attributes:
+        closed_hint: why a peer may close the connection without a word after the handshake.
     """
 
-    __slots__ = ("_connection", "_in", "_open", "_out", "_ready", "_session", "_transport")
+    __slots__ = ("_connection", "_first", "_in", "_open", "_out", "_ready", "_session", "_transport")
+
+    closed_hint = "; it may want a client certificate, which is not supported"
 
     def __init__(self, connection: Connection, context: ssl.SSLContext, host: str) -> None:
         self._connection = connection
@@ -36,6 +42,12 @@ class SecurePipe(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._ready: asyncio.Future[None] | None = None
         self._open = False
+        self._first = bytearray()  # what the peer sent during the handshake
+
+    @property
+    def requests_certificate(self) -> bool:
+        """Whether the peer has requested a client certificate, as far as that can be seen; see `alerts`."""
+        return requests_certificate(self._first)
 
     async def handshake(self) -> None:
         """Do the handshake and verify the peer; no byte of a request is written before it is done.
@@ -93,6 +105,8 @@ class SecurePipe(asyncio.Protocol):
         """Decrypt received bytes and pass them on."""
         self._in.write(data)
         if not self._open:
+            if len(self._first) < HANDSHAKE_BYTES_MAX:
+                self._first += data
             self._step()
             if not self._open:
                 return
@@ -134,6 +148,7 @@ class SecurePipe(asyncio.Protocol):
         else:
             self._write_out()
             self._open = True
+            self._first.clear()
             self._connection.connection_made(cast(asyncio.Transport, self))
             ready.set_result(None)
 

@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response
 
 from .address_limiter import AddressLimiter
+from .alerts import CERTIFICATE_WANTED, is_about_certificate
 from .answer import BODY_BYTES_MAX, AnswerReader, clause
 from .watch import IDLE
 
@@ -187,12 +188,15 @@ class Connection(asyncio.Protocol):
             self._finish()
         elif not self._reader.started and not self._fresh:
             self._give_back()
+        elif is_about_certificate(exc) and not self._reader.started:
+            self.fail(FaultKind.TLS, f"{self._peer} {CERTIFICATE_WANTED}")
         elif isinstance(exc, ssl.SSLError):
             self.fail(FaultKind.TLS, f"the TLS session with {self._peer} failed: {clause(exc)}")
         elif self._reader.started:
             self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection before its answer was complete")
         else:
-            self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer")
+            hint = getattr(self._transport, "closed_hint", "")  # only a transport over TLS has one
+            self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer{hint}")
 
     def _finish(self) -> None:
         reader = self._reader

@@ -1,6 +1,7 @@
 """The routes put together, and the one place where their errors become HTTP; `routes` makes them late."""
 
 import asyncio
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -107,26 +108,37 @@ async def metrics(request: AnyRequest) -> str:
     return "\n".join(lines) + "\n"
 
 
-@get("/docs", include_in_schema=False, media_type="text/html", sync_to_thread=False)
-def docs() -> Response[bytes]:
+@get("/docs", include_in_schema=False, media_type="text/html")
+async def docs() -> Response[bytes]:
     """Show the documentation of the API; it loads nothing from other hosts."""
     headers = {"content-security-policy": DOCS_POLICY, "cache-control": "public, max-age=300"}
-    return Response(_docs_bytes(), media_type="text/html", headers=headers)
+    return Response(await _rendered(_docs_bytes), media_type="text/html", headers=headers)
 
 
-@get("/openapi.json", include_in_schema=False, sync_to_thread=False)
-def openapi_json() -> Response[bytes]:
+@get("/openapi.json", include_in_schema=False)
+async def openapi_json() -> Response[bytes]:
     """Return the OpenAPI document."""
     headers = {"cache-control": "public, max-age=300"}
-    return Response(_document_bytes(), media_type="application/json", headers=headers)
+    return Response(await _rendered(_document_bytes), media_type="application/json", headers=headers)
 
 
-@cache
+async def _rendered(page: Callable[[], bytes]) -> bytes:
+    """Return a page that is rendered once, on a thread: that takes a few hundred milliseconds, and others do not wait for it."""
+    rendering = _pages.get(page)
+    if rendering is None or (
+        rendering.done() and (rendering.cancelled() or rendering.exception() is not None)
+    ):
+        rendering = _pages[page] = asyncio.ensure_future(asyncio.to_thread(page))
+    return await asyncio.shield(rendering)
+
+
+_pages: dict[Callable[[], bytes], "asyncio.Future[bytes]"] = {}
+
+
 def _docs_bytes() -> bytes:
     return docs_page(document()).encode()
 
 
-@cache
 def _document_bytes() -> bytes:
     return msgspec.json.encode(document())
 

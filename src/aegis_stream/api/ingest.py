@@ -32,6 +32,8 @@ from .problems import Parts, answer_of
 
 SMALL_BYTES = 64 * 1024
 """A body up to this size is checked at once: a hundred ordinary events, a few hundred microseconds."""
+SMALL_ITEMS = 1000
+"""A body of more items than this is large whatever its size: 64 KiB hold 20,000 of three bytes."""
 TURN_S = 0.005
 """How long a large request is worked on before others get their turn, seconds."""
 LARGE_AT_ONCE = 4
@@ -173,18 +175,25 @@ class IngestEndpoint:
     def _serve(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
         """Record a small request at once, a large one in a task."""
         if plan.encoding or len(body) > SMALL_BYTES:
-            connection.wait_for_turn(
-                self._large, body, lambda whole: self._begin_large(plan, principal, whole, connection)
-            )
+            self._wait_for_turn(plan, principal, body, connection)
             return
         try:
             check = self.ingest.check(principal.org_id, relayed=plan.relayed)
             if not (plan.lines and check.take_lines(body, self.bounds.events_max)):
-                for index, item in enumerate(split(body, self.bounds, lines=plan.lines)):
+                items = split(body, self.bounds, lines=plan.lines)
+                if len(items) > SMALL_ITEMS:
+                    self._wait_for_turn(plan, principal, body, connection)
+                    return
+                for index, item in enumerate(items):
                     check.take(index, item)
             self._record(principal, check, connection)
         except Exception as error:  # noqa: BLE001 - an answer in any case
             connection.answer(self._failure(error))
+
+    def _wait_for_turn(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
+        connection.wait_for_turn(
+            self._large, body, lambda whole: self._begin_large(plan, principal, whole, connection)
+        )
 
     def _begin_large(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
         connection.drop_body()  # few are worked on at the same time

@@ -31,6 +31,7 @@ LINES_TYPES = frozenset(
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SEVERAL_OBJECTS = re.compile(rb"\}[ \t\r]*\n[ \t\r\n]*\{")
 """Objects with nothing but a line break between: in JSON that can be neither between values nor in a string."""
+_BLANKS = re.compile(rb"\s+")
 _GZIP, _ZSTD = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
 
 _decode_items = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -158,7 +159,9 @@ def _cut_lines(body: bytes, bounds: RequestBounds) -> list[bytes]:
             if len(items) > bounds.events_max:
                 raise _too_many(bounds)
         else:
-            blank += 1
+            run = _BLANKS.match(body, start)  # all of them in one step: they may be most of the body
+            stop = run.end() - 1 if run is not None else stop
+            blank += body.count(b"\n", start, stop + 1)
             if blank > 10 * bounds.events_max:
                 raise TooLarge(f"the body has more than {10 * bounds.events_max} empty lines: leave them out")
         start = stop + 1

@@ -123,6 +123,12 @@ class StoreReplaced(Unavailable):
     code = "store-replaced"
 
 
+class StoreDamaged(Unavailable):
+    """What was asked for cannot be read, because the database is damaged there; other parts of it may be intact."""
+
+    code = "store-damaged"
+
+
 class Misconfigured(AegisError):
     """The service cannot start with this configuration; the message names the setting and what to do."""
 

@@ -20,6 +20,7 @@ LOG_EVENTS: dict[str, str] = {
     "service.failed": "A request met a bug; the line has the error's kind and place.",
     "store.migrated": "The schema was migrated to this version.",
     "store.replaced": "The database files were removed or replaced while the service runs: nothing is stored or delivered until they are back, or the service is restarted.",
+    "store.event_damaged": "An event is missing in the log, or its bytes have changed since it was recorded: it was not sent, and is a dead letter.",
     "store.worker_removed": "A worker was found dead; its destinations are free.",
     "supervisor.start_failed": "A child process could not be started, for want of descriptors, memory or processes; it is tried again.",
     "supervisor.worker_started": "A worker process was started.",
@@ -59,6 +60,10 @@ METRICS: dict[str, tuple[str, str]] = {
     "aegis_failed_attempts_total": ("counter", "Failed attempts, summed over destinations."),
     "aegis_retrying": ("gauge", "Events waiting for their next attempt."),
     "aegis_dead_letters": ("gauge", "Dead letters waiting to be redriven or purged."),
+    "aegis_damaged_events_total": (
+        "counter",
+        "Events found damaged or missing in the store and set aside as dead letters, summed over destinations.",
+    ),
     "aegis_backlog": ("gauge", "Events not yet attempted, summed over destinations."),
 }
 """Every metric: its name, kind, and what it counts."""

@@ -164,4 +164,4 @@ async def test_totals_are_sums_of_counters(store, org):
     )  # fmt: skip
     await settle(store, found)
 
-    assert await store.directory.totals() == (2, 2, 5, 1, 1, 6 + 10, 1, 0)
+    assert await store.directory.totals() == (2, 2, 5, 1, 1, 6 + 10, 1, 0, 0)

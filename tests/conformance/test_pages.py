@@ -4,8 +4,8 @@ import json
 
 import pytest
 
+from aegis_stream.domain.delivery import Page
 from aegis_stream.domain.ids import Micros
-from aegis_stream.errors import Unavailable
 from support.clock import T0
 from support.log import entries
 from support.sql import raw
@@ -36,20 +36,76 @@ async def test_a_page_keeps_to_its_bytes(store, org):
     assert sizes[3] == 20
 
 
-async def test_a_page_ends_before_a_hole(store, org):
-    """Where a row was removed by hand, a page ends before the hole, and one that would begin in it is an error: bodies are
-    counted off, so a page across a hole would deliver events under the wrong sequences.
-    """
+async def change(store, statement: str, *values) -> None:
+    """Change the log without the program, as a disk or a person does."""
+    await store.db.write(lambda db: raw(db).run(statement, values))
+
+
+def ids(page: Page) -> list[str]:
+    """Return the ids of a page's events, "" for those that have no bytes."""
+    return [json.loads(body)["event"]["id"] if body else "" for body in page.bodies]
+
+
+GONE = "DELETE FROM events WHERE event_id = ?"
+"""Row lost."""
+DAMAGES = {
+    "missing": GONE,
+    "a changed letter": "UPDATE events SET body = replace(body, 'event', 'evemt') WHERE event_id = ?",
+    "cut off": "UPDATE events SET body = substr(body, 1, 9) WHERE event_id = ?",
+    "emptied": "UPDATE events SET body = '' WHERE event_id = ?",
+    "a separator": "UPDATE events SET body = body || char(30) || body WHERE event_id = ?",
+    "no UTF-8": "UPDATE events SET body = CAST(x'7bff7d' AS TEXT) WHERE event_id = ?",
+    "a NUL": "UPDATE events SET body = CAST(x'7b007d' AS TEXT) WHERE event_id = ?",
+    "another checksum": "UPDATE events SET checksum = checksum + 1 WHERE event_id = ?",
+}
+
+
+@pytest.mark.parametrize("labels", [False, True])
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+async def test_a_damaged_event_is_set_aside_and_the_rest_is_read(store, org, damage, labels):
+    """Whatever happened to an event, it has no bytes in its page, and every other event is under its own sequence."""
     await append_to(store.log, org, events(1, 10), T0)
-    (gone,) = await store.db.read(lambda db: raw(db).row("SELECT position FROM events WHERE event_id = 'e5'"))
-    await store.db.write(lambda db: raw(db).run("DELETE FROM events WHERE position = ?", (gone,)))
+    for event_id in ("e1", "e5", "e10"):
+        await change(store, damage, event_id)
 
-    page = await store.log.page(org, 1, 10, bytes_max=1 << 20, labels=True)
+    page = await store.log.page(org, 1, 10, bytes_max=1 << 20, labels=labels)
+    alone = await store.log.page(org, 5, 5, bytes_max=1 << 20, labels=labels)
+    small = await store.log.page(org, 4, 10, bytes_max=1, labels=labels)
 
-    assert [json.loads(body)["event"]["id"] for body in page.bodies] == ["e1", "e2", "e3", "e4"]
-    assert len(page.labels or []) == 4
-    with pytest.raises(Unavailable, match="event 5 is missing"):
-        await store.log.page(org, 5, 10, bytes_max=1 << 20, labels=False)
+    assert (page.first, ids(page)) == (1, ["", "e2", "e3", "e4", "", "e6", "e7", "e8", "e9", ""])
+    assert (alone.first, ids(alone)) == (5, [""])
+    assert (small.first, ids(small)[0]) == (4, "e4")
+    assert page.labels is None or len(page.labels) == 10
+
+
+async def test_events_of_a_version_without_checksums_are_read(store, org):
+    """Their bytes cannot be verified, so they are handed out as they are, alone and beside others."""
+    await append_to(store.log, org, events(1, 6), T0)
+    await change(store, "UPDATE events SET checksum = NULL WHERE event_id IN ('e1', 'e2', 'e3')")
+    await change(store, DAMAGES["a changed letter"], "e5")
+
+    old = await store.log.page(org, 1, 3, bytes_max=1 << 20, labels=True)
+    both = await store.log.page(org, 1, 6, bytes_max=1 << 20, labels=True)
+
+    assert ids(old) == ["e1", "e2", "e3"]
+    assert ids(both) == ["e1", "e2", "e3", "e4", "", "e6"]
+
+
+@pytest.mark.parametrize("damage", ["a changed letter", "no UTF-8", "cut off"])
+async def test_people_see_that_an_event_is_damaged(store, org, damage):
+    """A list and a single event show JSON that says so in place of the bytes, and the others as they are."""
+    await append_to(store.log, org, events(1, 3), T0)
+    await change(store, DAMAGES[damage], "e2")
+
+    entry = await store.log.entry(org, "e2")
+    listed = await store.log.entries_at(org, [1, 2, 3])
+
+    assert json.loads(entry.body)["error"]["code"] == "event-damaged"
+    assert [json.loads(one.body).get("error", {}).get("code") for one in listed] == [
+        None,
+        "event-damaged",
+        None,
+    ]
 
 
 async def test_a_page_beyond_the_head_is_empty(store, org):
@@ -128,14 +184,12 @@ async def test_changed_tells_of_other_processes(backend, store, org):
 
 
 async def test_a_page_read_at_once_is_the_same(store, org):
-    """What is read at once, where the database can, is what would be read otherwise; nothing beyond the head or in a hole."""
+    """What is read at once, where the database can, is what would be read otherwise; nothing beyond the head."""
     await append_to(store.log, org, events(1, 10), T0)
     (gone,) = await store.db.read(lambda db: raw(db).row("SELECT position FROM events WHERE event_id = 'e8'"))
     await store.db.write(lambda db: raw(db).run("DELETE FROM events WHERE position = ?", (gone,)))
 
-    for first, last in ((1, 1), (1, 5), (4, 7), (6, 10)):
+    for first, last in ((1, 1), (1, 5), (4, 7), (6, 10), (8, 8), (8, 10)):
         peeked = store.log.peek(org, first, last, bytes_max=1 << 16, labels=True)
         assert peeked in (None, await store.log.page(org, first, last, bytes_max=1 << 16, labels=True))
-    assert store.log.peek(org, 8, 8, bytes_max=1 << 16, labels=False) is None
-    assert store.log.peek(org, 8, 10, bytes_max=1 << 16, labels=False) is None
     assert store.log.peek(org, 11, 12, bytes_max=1 << 16, labels=False) is None

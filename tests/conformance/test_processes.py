@@ -47,7 +47,7 @@ async def test_a_stalled_appender_leaves_no_gap_and_is_not_overtaken(backend, st
 APPENDER = """
 import asyncio, json, sys
 from pathlib import Path
-from aegis_stream.domain.event import NewEvent
+from aegis_stream.domain.event import NewEvent, checksum
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.opening import Location, open_database
 from aegis_stream.wiring.process import SystemClock
@@ -57,8 +57,8 @@ async def main(path, org, name, rounds):
     db = open_database(Location(Path(path), Path(path).parent), SystemClock())
     log = StoredLog(db)
     async def one(number):
-        batch = [NewEvent(f"{name}-{number}-{k}", "app", None, "{}", None) for k in range(1 + number % 4)]
-        batch.append(NewEvent(f"shared-{number}", "app", None, "{}", None))
+        batch = [NewEvent(f"{name}-{number}-{k}", "app", None, "{}", None, checksum(b"{}")) for k in range(1 + number % 4)]
+        batch.append(NewEvent(f"shared-{number}", "app", None, "{}", None, checksum(b"{}")))
         done = await append_to(log, org, batch, 1)
         fresh = [event.event_id for index, event in enumerate(batch) if index not in done.duplicates]
         return [[done.first + offset, event_id] for offset, event_id in enumerate(fresh)]

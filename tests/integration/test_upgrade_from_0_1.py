@@ -6,7 +6,7 @@ import apsw
 import pytest
 
 from aegis_stream.domain.delivery import DestinationKey, ReplayRange, Settled
-from aegis_stream.domain.event import NewEvent
+from aegis_stream.domain.event import NewEvent, checksum
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
 from aegis_stream.ports import Place
 from aegis_stream.store.sqlite.schema import migrations
@@ -163,9 +163,14 @@ async def test_a_worker_goes_on_where_version_0_1_ended(data):
     await stores.ledger.enlist(worker, 60_000_000)
     claimed, _ = await stores.ledger.claim(worker)
     first = next(one for one in claimed if one.key == DST)
-    appended = await append_to(stores.log, ORG, [NewEvent("e51", "app", None, "{}", None)], Micros(T0 + 60))
+    appended = await append_to(
+        stores.log, ORG, [NewEvent("e51", "app", None, "{}", None, checksum(b"{}"))], Micros(T0 + 60)
+    )
     repeated = await append_to(
-        stores.log, ORG, [NewEvent("e50", "app", None, '{"n":50}', None)], Micros(T0 + 60)
+        stores.log,
+        ORG,
+        [NewEvent("e50", "app", None, '{"n":50}', None, checksum(b'{"n":50}'))],
+        Micros(T0 + 60),
     )
     found = settlement(first.lease, ORG, 51, resolved=[42], delivered=6, replays=[("rpl_1", 30)])
     results = await stores.ledger.settle(worker, [found])

@@ -14,7 +14,7 @@ from aegis_stream.domain.delivery import (
     Settlement,
 )
 from aegis_stream.domain.destination import Destination, DestinationSpec, Health
-from aegis_stream.domain.event import NewEvent
+from aegis_stream.domain.event import NewEvent, checksum
 from aegis_stream.domain.ids import DestinationId, OrganizationId, OrganizationNo, WorkerId
 from aegis_stream.ports import Appended, AppendEnded, EventLog
 from aegis_stream.store import organizations
@@ -64,7 +64,8 @@ def event(
     event_id: str, body: str | None = None, dataset: str = "app", decision: str | None = None
 ) -> NewEvent:
     """Build an event that is fit for the log."""
-    return NewEvent(event_id, dataset, decision, body or json.dumps({"event": {"id": event_id}}), None)
+    text = body or json.dumps({"event": {"id": event_id}})
+    return NewEvent(event_id, dataset, decision, text, None, checksum(text.encode()))
 
 
 def tell(work: Coroutine[Any, Any, Appended], ended: AppendEnded) -> None:

@@ -42,6 +42,7 @@ class Totals(NamedTuple):
     backlog: int
     destinations_failing: int
     destinations_halted: int
+    damaged_events_total: int
 
 
 async def create(deps: ControlDeps, caller: Caller, spec: DestinationSpec) -> DestinationState:

@@ -105,7 +105,7 @@ class HealthTracker:
     def failed(self, failure: Failure, sequence: int | None, now: Micros) -> None:
         """Note a failure, and the first event of the attempt; None where it was not an attempt that failed.
 
-        A bug in a format is logged, the same one at most once an hour.
+        A bug in a format is logged, the same one at most once an hour; a damaged event each time.
         """
         self.health = replace(
             self.health,
@@ -114,6 +114,8 @@ class HealthTracker:
             last_error_message=failure.message,
             last_error_sequence=sequence,
         )
+        if failure.damaged:
+            self.telemetry.error("store.event_damaged", **self.ids, sequence=sequence)
         if failure.bug and self.warnings.is_due(self.ids["destination_id"], failure.message, now):
             self.telemetry.error("destination.format_failed", **self.ids, reason=failure.message)
 

@@ -154,7 +154,11 @@ class RangeSource:
         sequences: Seq[int] = range(page.first, page.first + count)
         bodies = page.bodies
         if page.labels is not None and not self.filter.wants_all:
-            wanted = [index for index, label in enumerate(page.labels) if self.filter.wants(*label)]
+            wanted = [
+                index
+                for index, label in enumerate(page.labels)
+                if self.filter.wants(*label) or not bodies[index]
+            ]
             sequences, bodies = [page.first + index for index in wanted], [bodies[index] for index in wanted]
         self._sequences, self._bodies, self._at = sequences, bodies, 0
         self._page_last = page.first + count - 1

@@ -127,6 +127,7 @@ class Failure:
             counting an attempt. Only the last events of a request can be unjudged, and never all of them, so that sending
             again comes to an end.
         bug: our format has a bug; it is logged.
+        damaged: the stored event is damaged or missing, so nothing was sent; it is logged and counted.
     """
 
     scope: FailureScope
@@ -139,6 +140,7 @@ class Failure:
     unjudged: bool = False
     bug: bool = False
     retry_at: Micros | None = None
+    damaged: bool = False
 
     def waiting_from(self, now: Micros) -> "Failure":
         """Return the same failure with the wait in seconds, at most an hour, as if our clocks agreed."""

@@ -8,7 +8,14 @@ import re
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from .event import DEFAULT_LIMITS, EVENT_ID_CHARACTERS_MAX, PREFLIGHT_DATASET, EventLimits, NewEvent
+from .event import (
+    DEFAULT_LIMITS,
+    EVENT_ID_CHARACTERS_MAX,
+    PREFLIGHT_DATASET,
+    EventLimits,
+    NewEvent,
+    checksum,
+)
 from .ids import OrganizationId
 from .preflight import Count, Preflight, private_kind, private_place, texts_of
 from .times import is_time
@@ -85,7 +92,7 @@ def parse_compact(
         or (limits.privacy_check and private_place(plain.aegis, len(raw)) is not None)
     ):
         return None
-    return NewEvent(event_id, dataset, plain.aegis.decision, raw.decode(), None)
+    return NewEvent(event_id, dataset, plain.aegis.decision, raw.decode(), None, checksum(raw))
 
 
 def parse_compact_lines(
@@ -117,8 +124,8 @@ def parse_compact_lines(
     ):
         return None
     return [
-        NewEvent(one.event.id, PREFLIGHT_DATASET, one.aegis.decision, text, None)
-        for one, text in zip(plain, texts, strict=True)
+        NewEvent(one.event.id, PREFLIGHT_DATASET, one.aegis.decision, text, None, sum_)
+        for one, text, sum_ in zip(plain, texts, map(checksum, data.split(b"\n")), strict=True)
     ]
 
 

@@ -18,7 +18,7 @@ class Page(NamedTuple):
 
     Args:
         first: sequence of bodies[0]; the others follow without gaps.
-        bodies: stored bytes.
+        bodies: stored bytes; empty for an event that is damaged or missing in the store, which cannot be sent.
         labels: (dataset, decision) of each, or None if they were not requested.
     """
 
@@ -61,7 +61,7 @@ class Claimed:
 
 
 class DueRetry(NamedTuple):
-    """An event whose next attempt is due."""
+    """An event whose next attempt is due; its body is empty when it is damaged or missing in the store."""
 
     sequence: int
     attempts: int

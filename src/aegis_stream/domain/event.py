@@ -5,6 +5,7 @@
 
 from dataclasses import dataclass
 from typing import NamedTuple
+from zlib import crc32
 
 import msgspec
 
@@ -17,6 +18,10 @@ PREFLIGHT_DATASET = "aegis.preflight"
 TEST_DATASET = "aegis.audit_stream.test"
 RESERVED_DATASETS = "aegis.audit_stream."
 """Only the service itself makes events of datasets that begin so."""
+
+
+checksum = crc32
+"""Checksum of a body's bytes: 32 bits, which find what a disk does to a stored event, not what a forger does to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,7 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False):
         decision: aegis.decision of a preflight event, else None.
         body: the JSON text to store and to deliver, byte for byte (UTF-8).
         raw: the bytes as submitted, if something was filled in; else None.
+        checksum: `checksum` of the body, which is stored beside it.
     """
 
     event_id: str
@@ -55,6 +61,7 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False):
     decision: str | None
     body: str
     raw: bytes | None
+    checksum: int
 
 
 class Rejection(NamedTuple):

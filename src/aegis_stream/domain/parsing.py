@@ -22,6 +22,7 @@ from .event import (
     EventLimits,
     NewEvent,
     Rejection,
+    checksum,
 )
 from .ids import Micros, OrganizationId
 from .json_checks import check_shape, decode_whole, repeated_key
@@ -118,10 +119,11 @@ def _parse_thoroughly(
             return preflight._replace(event_id=event_id or None)
         decision = preflight.decision
     if event_id is not UNSET and named is not UNSET and envelope.timestamp is not UNSET:
-        return NewEvent(event_id, dataset, decision, text, None)
+        return NewEvent(event_id, dataset, decision, text, None, checksum(raw))
     event_id = event_id or _new_id(make_id)
     timestamp = None if envelope.timestamp is not UNSET else to_text(now)
-    return NewEvent(event_id, dataset, decision, _fill(raw, event_id, organization_id, timestamp), raw)
+    body = _fill(raw, event_id, organization_id, timestamp)
+    return NewEvent(event_id, dataset, decision, body, raw, checksum(body.encode()))
 
 
 def _new_id(make_id: Callable[[], str] | None) -> str:

@@ -24,6 +24,12 @@ from .compress import compressed
 
 OVERSIZE_LOOK_BYTES = 64 * 1024
 """Request bodies up to this size are within the limits of every format."""
+_DAMAGED = Failure(
+    FailureScope.EVENT,
+    "the stored event is damaged or missing, so it was not sent: restore the database from a backup, or purge this dead letter",
+    permanent=True,
+    damaged=True,
+)
 
 
 class Attempted(NamedTuple):
@@ -65,8 +71,13 @@ def format_of(spec: DestinationSpec) -> Format:
 def request_of(format_: Format, bodies: Sequence[bytes]) -> Request | Failure:
     """Encode events; the body is not compressed yet. Total, even when the format has a bug.
 
+    Args:
+        bodies: as stored; an empty one stands for an event that is damaged or missing in the store.
+
     Returns: the request; or why nothing can be sent, which is about one event: a batch must be halved to find it.
     """
+    if not all(bodies):
+        return _DAMAGED
     try:
         request = format_.encode(bodies)
     except Exception as error:  # noqa: BLE001 - a bug in a format must cost one event, not the destination

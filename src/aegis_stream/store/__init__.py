@@ -1,6 +1,7 @@
 """The store: everything that outlives a process.
 
 log.py         the event log: append, pages            (port EventLog)
+pages.py       pages of a log, verified by the checksums of their events
 append.py      how events get into it
 leases.py      workers, and the leases by which they serve
 nodes.py       which node a worker runs on

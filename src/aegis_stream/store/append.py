@@ -10,8 +10,8 @@ from aegis_stream.ports import Appended, AppendEnded
 
 from .database import Duplicate, HeadMoved, Unit, Value
 
-EVENT_VALUES = 4
-"""Values of one event that is appended: id, dataset, decision, body."""
+EVENT_VALUES = 5
+"""Values of one event that is appended: id, dataset, decision, body, checksum."""
 CLOCK_STEP_US = 5 * 60 * SECOND
 """How far ahead of the clock the newest time of receipt may lie before it is taken for wrong, microseconds.
 
@@ -59,7 +59,7 @@ def _append_new(unit: Unit, organization_no: OrganizationNo, appends: Seq[Pendin
     values: list[Value] = []
     for one in appends:
         for event in one.events:
-            values += (event.event_id, event.dataset, event.decision, event.body)
+            values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)
     moved = append_events(unit, organization_no, values, appends[-1].now)
     sequence = moved.head - len(values) // EVENT_VALUES
     results = []
@@ -73,7 +73,7 @@ def append_events(unit: Unit, organization_no: OrganizationNo, values: Seq[Value
     """Append events to a log.
 
     Args:
-        values: id, dataset, decision and body of each event, event after event.
+        values: id, dataset, decision, body and checksum of each event, event after event.
     Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.
     """
     moved = unit.append(organization_no, values, now, CLOCK_STEP_US)
@@ -91,9 +91,9 @@ def _append_checked(unit: Unit, one: PendingAppend) -> Appended:
     values: list[Value] = []
     for index, event in enumerate(one.events):
         row = unit.row("event_by_id", (organization_no, event.event_id))
-        known = (row[0], row[4]) if row is not None else seen.get(event.event_id)
+        known = (row[0], row[4].decode("utf-8", "replace")) if row is not None else seen.get(event.event_id)
         if known is None:
-            values += (event.event_id, event.dataset, event.decision, event.body)
+            values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)
             seen[event.event_id] = (-len(values) // EVENT_VALUES, event.body)
         else:
             (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]

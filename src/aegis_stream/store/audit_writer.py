@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from aegis_stream.domain.audit import ADMIN_DATASET, Actor, AdminAction, admin_event
+from aegis_stream.domain.event import checksum
 from aegis_stream.domain.ids import RANDOM_BYTES, OrganizationId, OrganizationNo, new_id
 from aegis_stream.ports import Clock, Random
 
@@ -32,7 +33,12 @@ class AuditWriter:
         Workers are not notified of it: they find it at their next poll, a quarter of a second later.
         """
         event_id, body = self.event(org_id, admin_action)
-        append_events(unit, organization_no, (event_id, ADMIN_DATASET, None, body), self.clock.now())
+        append_events(
+            unit,
+            organization_no,
+            (event_id, ADMIN_DATASET, None, body, checksum(body.encode())),
+            self.clock.now(),
+        )
 
     def event(self, org_id: OrganizationId, admin_action: AdminAction) -> tuple[str, str]:
         """Return the id and the JSON text of the event of an admin action."""

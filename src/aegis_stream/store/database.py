@@ -80,7 +80,7 @@ class Unit(Protocol):
         an event that is found to be there already is never acknowledged before that.
 
         Args:
-            values: id, dataset, decision and body of each event, event after event.
+            values: id, dataset, decision, body and checksum of each event, event after event.
             now: the caller's clock, for the time of receipt.
             clock_step_us: how far the newest time of receipt may lie ahead of `now` before it is taken for wrong.
         Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.

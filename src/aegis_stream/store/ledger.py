@@ -27,6 +27,7 @@ from aegis_stream.domain.ids import SECOND, Micros, WorkerId
 
 from . import leases
 from .database import Database, Lane, Row, Unit, Value
+from .pages import intact
 
 OPEN_REPLAYS_MAX = 16
 """Replays of one destination that run beside each other; more wait for their turn."""
@@ -87,7 +88,9 @@ def due(unit: Unit, key: DestinationKey, now: Micros, limit: int) -> tuple[list[
     """Return retries that are due, oldest first, and when the next one after now falls due."""
     rows = unit.rows("due_retries", (*key, now, limit))
     following = unit.row("next_due", (*key, now))
-    found = [DueRetry(sequence, attempts, body.encode()) for sequence, attempts, body in rows]
+    found = [
+        DueRetry(sequence, attempts, intact(body, recorded)) for sequence, attempts, body, recorded in rows
+    ]
     return found, following[0] if following is not None else None
 
 
@@ -178,6 +181,8 @@ def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
         retrying -= unit.run("delete_retry", (*key, sequence))
     for dead in one.dead:
         retrying -= unit.run("delete_retry", (*key, dead.sequence))
+        if dead.failure.damaged:
+            unit.run("count_damaged")
         dead_letters += _upsert_dead(unit, one, dead)
     for replay_id, cursor in one.replays:
         unit.run("advance_replay", (cursor, cursor, now, *key, replay_id))

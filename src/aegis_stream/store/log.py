@@ -1,6 +1,7 @@
 """The event log of every organization: reads it, and groups appends that wait (port EventLog)."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
@@ -12,10 +13,8 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, AppendEnded, EventLabel, LogEntry
 
 from .append import PendingAppend, append_batch
-from .database import Database, Lane, Unit
-
-RECORD_SEPARATOR = b"\x1e"
-
+from .database import Database, Lane, Row, Unit
+from .pages import intact, read_page
 
 GATHER_S = 0.002
 """While several callers append at the same time, a commit begins at most this often, seconds: one transaction for many of them
@@ -112,7 +111,7 @@ class StoredLog:
             last: sequence of the last one wanted; must be committed.
             bytes_max: stop before the bodies exceed this, but read at least one event.
             labels: read dataset and decision too.
-        Returns: a page that begins at `first`; empty when there is nothing there.
+        Returns: a page that begins at `first`; empty when there is nothing there. A damaged or missing event has an empty body.
         Raises: Unavailable.
         """
         return await self.db.read(
@@ -147,7 +146,7 @@ class StoredLog:
         if row is None:
             return None
         sequence, *rest = row
-        return LogEntry(sequence, event_id, *rest)
+        return _entry((sequence, event_id, *rest))
 
     async def labels(
         self, organization_no: OrganizationNo, after: int, last: int, limit: int
@@ -163,7 +162,7 @@ class StoredLog:
 
         def work(unit: Unit) -> list[LogEntry]:
             rows = [unit.row("event_at", (organization_no, sequence)) for sequence in sequences]
-            return [LogEntry(*row) for row in rows if row is not None]
+            return [_entry(row) for row in rows if row is not None]
 
         return await self.db.read(work)
 
@@ -184,6 +183,18 @@ class StoredLog:
         Where the clock was set back, events before the one returned may have a later time.
         """
         return await self.db.read(lambda unit: last_until(unit, organization_no, at, oldest, head))
+
+
+def _entry(row: Row) -> LogEntry:
+    """Return a row of the log for people to read; in place of a damaged event, JSON that says so."""
+    sequence, event_id, received_at, dataset, decision, body, recorded = row
+    text = intact(body, recorded).decode("utf-8", "replace")
+    return LogEntry(sequence, event_id, received_at, dataset, decision, text or _damaged_text(event_id))
+
+
+def _damaged_text(event_id: str) -> str:
+    message = "the stored event is damaged: its bytes have changed since it was recorded"
+    return json.dumps({"event": {"id": event_id}, "error": {"code": "event-damaged", "message": message}})
 
 
 def sequence_at(unit: Unit, organization_no: OrganizationNo, at: Micros, oldest: int, head: int) -> int:
@@ -221,44 +232,3 @@ def _first_at(unit: Unit, organization_no: OrganizationNo, stretch: tuple[int, i
         else:
             high = middle
     return low
-
-
-def read_page(
-    unit: Unit, organization_no: int, span: tuple[int, int], bytes_max: int, *, labels: bool
-) -> Page:
-    """Read neighbouring events of a span of sequences, as many as `bytes_max` allows but at least one. Raises: Unavailable."""
-    first, last = span
-    while first != last:  # one event is read whatever its size, so its size need not be asked
-        row = unit.row("page_size", (organization_no, first, last))
-        count, size = row if row is not None else (0, 0)
-        if size <= bytes_max:
-            if 0 < count != last - first + 1:
-                last = _before_hole(unit, organization_no, first, last)
-            break
-        last = first + (last - first) // 2  # large events: half as many, as often as it takes
-    stretch = (organization_no, first, last)
-    row = unit.row("page_bodies", stretch)
-    if row is None or row[0] is None:
-        return Page(first, [], [] if labels else None)
-    bodies = row[0].split(RECORD_SEPARATOR)
-    if not labels:
-        return Page(first, bodies, None)
-    return Page(first, bodies, [(one[0], one[1]) for one in unit.rows("page_labels", stretch)])
-
-
-def _before_hole(unit: Unit, organization_no: int, first: int, last: int) -> int:
-    """Return the last sequence before a hole. A page's bodies are counted off, so one with a hole would be misread.
-
-    Raises: Unavailable when the first event itself is missing: somebody has removed rows by hand, or the file is damaged.
-    """
-    expected = first
-    for sequence, _ in unit.rows("event_ids", (organization_no, first, last)):
-        if sequence != expected:
-            break
-        expected += 1
-    if expected == first:
-        raise Unavailable(
-            f"event {first} is missing in the log: restore the database from a backup",
-            code="log-damaged",
-        )
-    return expected - 1

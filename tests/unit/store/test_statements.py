@@ -35,7 +35,7 @@ def plain_schema():
         connection.execute(text)
     connection.execute(
         "DROP TABLE events; CREATE TABLE events (org_no INTEGER NOT NULL, sequence INTEGER NOT NULL, event_id TEXT NOT NULL, "
-        "received_at INTEGER NOT NULL, dataset TEXT NOT NULL, decision TEXT, body TEXT NOT NULL, PRIMARY KEY (org_no, sequence))"
+        "received_at INTEGER NOT NULL, dataset TEXT NOT NULL, decision TEXT, body TEXT NOT NULL, checksum INTEGER, PRIMARY KEY (org_no, sequence))"
     )
     yield connection
     connection.close()

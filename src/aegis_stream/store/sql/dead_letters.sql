@@ -1,9 +1,9 @@
 -- Dead letters.
 
 -- name: insert_dead_letter
--- Dead-letter an event: all its attempts are used up.
+-- Dead-letter an event: all its attempts are used up, or it cannot be sent. One that is missing in the log is named by its place.
 INSERT INTO dead_letters (org_no, dst_no, sequence, event_id, attempts, scope, status_code, message, dead_at)
-SELECT org_no, ?2, sequence, event_id, ?4, ?5, ?6, ?7, ?8 FROM events WHERE org_no = ?1 AND sequence = ?3;
+VALUES (?1, ?2, ?3, coalesce((SELECT event_id FROM events WHERE org_no = ?1 AND sequence = ?3), 'missing-' || ?3), ?4, ?5, ?6, ?7, ?8);
 
 -- name: delete_dead_letter
 -- Remove a dead letter: its event is redriven, or it is purged.

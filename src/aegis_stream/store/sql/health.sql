@@ -9,7 +9,8 @@ SELECT coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN 1 ELSE 0 END), 0),
        coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN c.dead_letters ELSE 0 END), 0),
        coalesce(sum(CASE WHEN d.deleted_at IS NULL THEN o.head - c.cursor ELSE 0 END), 0),
        coalesce(sum(CASE WHEN d.deleted_at IS NULL AND c.failures_in_row > 0 THEN 1 ELSE 0 END), 0),
-       coalesce(sum(CASE WHEN d.deleted_at IS NULL AND c.failures_in_row > 0 AND c.last_error_message LIKE ? THEN 1 ELSE 0 END), 0)
+       coalesce(sum(CASE WHEN d.deleted_at IS NULL AND c.failures_in_row > 0 AND c.last_error_message LIKE ? THEN 1 ELSE 0 END), 0),
+       (SELECT value FROM meta WHERE name = 'damaged_events')
 FROM cursors c JOIN organizations o ON o.org_no = c.org_no JOIN destinations d ON d.org_no = c.org_no AND d.dst_no = c.dst_no;
 
 -- name: failing_destinations

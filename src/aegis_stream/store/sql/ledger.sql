@@ -34,9 +34,9 @@ INSERT INTO retries (attempts, due_at, status_code, message, org_no, dst_no, seq
 DELETE FROM retries WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: due_retries
--- Events whose next attempt is due, oldest first.
-SELECT r.sequence, r.attempts, e.body FROM retries r
-JOIN events e ON e.org_no = r.org_no AND e.sequence = r.sequence
+-- Events whose next attempt is due, oldest first; one that is missing in the log has neither body nor checksum.
+SELECT r.sequence, r.attempts, CAST(e.body AS BLOB), e.checksum FROM retries r
+LEFT JOIN events e ON e.org_no = r.org_no AND e.sequence = r.sequence
 WHERE r.org_no = ? AND r.dst_no = ? AND r.due_at <= ? ORDER BY r.due_at, r.sequence LIMIT ?;
 
 -- name: furthest_retries
@@ -59,6 +59,10 @@ SELECT min(due_at) FROM retries WHERE org_no = ? AND dst_no = ? AND due_at > ?;
 -- name: retry_of
 -- The retry of one event, if it has one.
 SELECT attempts, due_at, status_code, message FROM retries WHERE org_no = ? AND dst_no = ? AND sequence = ?;
+
+-- name: count_damaged
+-- Count an event that was found damaged or missing.
+UPDATE meta SET value = value + 1 WHERE name = 'damaged_events';
 
 -- name: failures_of
 -- How many retries and dead letters a destination has, and its health.

@@ -25,11 +25,11 @@ SELECT sequence FROM clock_steps WHERE org_no = ? AND sequence > ? AND sequence 
 -- name: insert_event
 -- Append events: the sequence before the first, organization and time are given once, the rest for each. The store repeats
 -- the last group, counting up from + 1; a second use of an id is refused by events_by_id.
-INSERT INTO events (sequence, org_no, received_at, event_id, dataset, decision, body) VALUES (?1 + 1, ?2, ?3, ?, ?, ?, ?);
+INSERT INTO events (sequence, org_no, received_at, event_id, dataset, decision, body, checksum) VALUES (?1 + 1, ?2, ?3, ?, ?, ?, ?, ?);
 
 -- name: event_by_id
 -- One event of an organization by its own id.
-SELECT sequence, received_at, dataset, decision, body FROM events WHERE org_no = ? AND event_id = ?;
+SELECT sequence, received_at, dataset, decision, CAST(body AS BLOB), checksum FROM events WHERE org_no = ? AND event_id = ?;
 
 -- name: page_size
 -- How many events lie in a range, and how many bytes they have.
@@ -38,9 +38,19 @@ SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM events WHERE org_no =
 -- name: page_bodies
 -- All bodies of a range in one value, in order, with a record separator between: a byte that JSON text cannot hold.
 -- One row instead of a thousand: the reading thread gives up the interpreter lock once instead of a thousand times. The
+-- The sum of the checksums verifies all bodies at once; count tells how many have one. The
 -- inner query gives the order; an ORDER BY within the aggregate would sort again, at three times the cost.
-SELECT CAST(group_concat(body, char(30)) AS BLOB)
-FROM (SELECT body FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence);
+SELECT CAST(group_concat(body, char(30)) AS BLOB), sum(checksum), count(checksum)
+FROM (SELECT body, checksum FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence);
+
+-- name: page_rows
+-- Events of a range one by one, to find those that are damaged.
+SELECT sequence, CAST(body AS BLOB), checksum, dataset, decision FROM events
+WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence;
+
+-- name: head_of
+-- The newest sequence of one organization.
+SELECT head FROM organizations WHERE org_no = ?;
 
 -- name: page_labels
 -- What filters look at, for a range of the log.
@@ -53,7 +63,7 @@ WHERE org_no = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?;
 
 -- name: event_at
 -- One event by its sequence, for people to read.
-SELECT sequence, event_id, received_at, dataset, decision, body FROM events WHERE org_no = ? AND sequence = ?;
+SELECT sequence, event_id, received_at, dataset, decision, CAST(body AS BLOB), checksum FROM events WHERE org_no = ? AND sequence = ?;
 
 -- name: event_ids
 -- Ids of a range of events.

@@ -3,7 +3,7 @@
 
 -- name: insert_event
 -- differs because: the key of the log is the position; ?1 is that before the first event, computed once and not for each row.
-INSERT INTO events (position, org_no, received_at, event_id, dataset, decision, body) VALUES (?1 + 1, ?2, ?3, ?, ?, ?, ?);
+INSERT INTO events (position, org_no, received_at, event_id, dataset, decision, body, checksum) VALUES (?1 + 1, ?2, ?3, ?, ?, ?, ?, ?);
 
 -- name: page_size
 -- differs because: the key of the log is the position.
@@ -11,8 +11,13 @@ SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM events WHERE position
 
 -- name: page_bodies
 -- differs because: the key of the log is the position.
-SELECT CAST(group_concat(body, char(30)) AS BLOB)
-FROM (SELECT body FROM events WHERE position BETWEEN ?1 * 1099511627776 + ?2 AND ?1 * 1099511627776 + ?3 ORDER BY position);
+SELECT CAST(group_concat(body, char(30)) AS BLOB), sum(checksum), count(checksum)
+FROM (SELECT body, checksum FROM events WHERE position BETWEEN ?1 * 1099511627776 + ?2 AND ?1 * 1099511627776 + ?3 ORDER BY position);
+
+-- name: page_rows
+-- differs because: the key of the log is the position.
+SELECT sequence, CAST(body AS BLOB), checksum, dataset, decision FROM events
+WHERE position BETWEEN ?1 * 1099511627776 + ?2 AND ?1 * 1099511627776 + ?3 ORDER BY position;
 
 -- name: page_labels
 -- differs because: the key of the log is the position.
@@ -25,7 +30,7 @@ WHERE position > ?1 * 1099511627776 + ?2 AND position <= ?1 * 1099511627776 + ?3
 
 -- name: event_at
 -- differs because: the key of the log is the position.
-SELECT sequence, event_id, received_at, dataset, decision, body FROM events WHERE position = ?1 * 1099511627776 + ?2;
+SELECT sequence, event_id, received_at, dataset, decision, CAST(body AS BLOB), checksum FROM events WHERE position = ?1 * 1099511627776 + ?2;
 
 -- name: event_ids
 -- differs because: the key of the log is the position.
@@ -46,12 +51,12 @@ FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.org_no = ? AN
 -- name: insert_dead_letter
 -- differs because: the key of the log is the position.
 INSERT INTO dead_letters (org_no, dst_no, sequence, event_id, attempts, scope, status_code, message, dead_at)
-SELECT ?1, ?2, ?3, event_id, ?4, ?5, ?6, ?7, ?8 FROM events WHERE position = ?1 * 1099511627776 + ?3;
+VALUES (?1, ?2, ?3, coalesce((SELECT event_id FROM events WHERE position = ?1 * 1099511627776 + ?3), 'missing-' || ?3), ?4, ?5, ?6, ?7, ?8);
 
 -- name: due_retries
 -- differs because: the key of the log is the position.
-SELECT r.sequence, r.attempts, e.body FROM retries r
-JOIN events e ON e.position = r.org_no * 1099511627776 + r.sequence
+SELECT r.sequence, r.attempts, CAST(e.body AS BLOB), e.checksum FROM retries r
+LEFT JOIN events e ON e.position = r.org_no * 1099511627776 + r.sequence
 WHERE r.org_no = ? AND r.dst_no = ? AND r.due_at <= ? ORDER BY r.due_at, r.sequence LIMIT ?;
 
 -- name: organizations_with_old_events

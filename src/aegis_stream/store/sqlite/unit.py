@@ -8,6 +8,7 @@ from importlib import resources
 import apsw
 
 from aegis_stream.domain.ids import Micros
+from aegis_stream.errors import StoreDamaged
 from aegis_stream.ports import Clock
 from aegis_stream.store.database import Duplicate, HeadMoved, Row, Value
 from aegis_stream.store.statements import load
@@ -19,8 +20,17 @@ ROWS_OF_ANY_NUMBER = 64
 SEQUENCE_BITS = 40
 """Bits of an event's sequence in its position, organization · 2^40 + sequence: room for 10^12 events in each of four million
 organizations, 35 years at 1,000 events a second for one of them."""
-EVENT_VALUES = 4
+EVENT_VALUES = 5
 """Values of one event in `append`."""
+
+
+_DAMAGE = (apsw.CorruptError, apsw.NotADBError, UnicodeDecodeError)
+"""What the driver raises for a page or a value that is damaged; the last, where a bit of a text has changed."""
+
+
+def _damaged(error: Exception) -> StoreDamaged:
+    reason = "a text is not UTF-8" if isinstance(error, UnicodeDecodeError) else str(error)
+    return StoreDamaged(f"the database is damaged ({reason}): run `aegis doctor`, and restore a backup")
 
 
 @functools.cache
@@ -40,11 +50,17 @@ class SqliteUnit:
 
     def rows(self, name: str, values: Sequence[Value] = ()) -> list[Row]:
         """Run the statement `name` and return its rows."""
-        return self._raw.execute(self._texts[name], values).fetchall()
+        try:
+            return self._raw.execute(self._texts[name], values).fetchall()
+        except _DAMAGE as error:
+            raise _damaged(error) from error
 
     def row(self, name: str, values: Sequence[Value] = ()) -> Row | None:
         """Run the statement `name` and return its first row."""
-        return self._raw.execute(self._texts[name], values).fetchone()
+        try:
+            return self._raw.execute(self._texts[name], values).fetchone()
+        except _DAMAGE as error:
+            raise _damaged(error) from error
 
     def run(self, name: str, values: Sequence[Value] = ()) -> int:
         """Run the statement `name` and return how many rows it changed."""

@@ -152,11 +152,16 @@ class Ledger(Protocol):
 
 
 class Place(NamedTuple):
-    """Where a sealed record belongs; it opens nowhere else."""
+    """Where a sealed record belongs; it opens nowhere else.
+
+    Args:
+        audience: stands for those to whom the secret may be sent; "" where it is sent to nobody.
+    """
 
     org_id: str
     dst_id: str
     field: str
+    audience: str = ""
 
 
 class Sealer(Protocol):
@@ -179,12 +184,20 @@ class Sealer(Protocol):
         """Encrypt under a master key, None for the newest; raises Unavailable when that key is not there."""
         ...
 
-    def open(self, sealed: bytes, place: Place) -> str:
-        """Decrypt; raises Unavailable when the record was moved or damaged, or its master key is not there."""
+    def is_bound(self, sealed: bytes) -> bool:
+        """Tell whether a record is of a version that is bound to its audience."""
         ...
 
-    def rewrap(self, sealed: bytes, place: Place, key_id: bytes) -> bytes:
-        """Bring a record under another master key; raises Unavailable as `open` and `seal` do."""
+    def open(self, sealed: bytes, place: Place, *, unbound: bool = False) -> str:
+        """Decrypt; raises Unavailable when the record was moved or damaged, or its master key is not there.
+
+        Args:
+            unbound: accept a record of a version without audience in a place that has one.
+        """
+        ...
+
+    def rewrap(self, sealed: bytes, place: Place, key_id: bytes, *, unbound: bool = False) -> bytes:
+        """Bring a record under another master key, and to the newest version; raises Unavailable as `open` and `seal` do."""
         ...
 
 

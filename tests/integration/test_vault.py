@@ -16,6 +16,7 @@ from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.ids import DestinationId, Micros, OrganizationId
 from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Conflict, Misconfigured, NotFound, Unavailable
+from aegis_stream.ports import Place
 from aegis_stream.settings import Settings
 from aegis_stream.store import organizations
 from aegis_stream.store.sqlite import schema as sqlite_schema
@@ -158,6 +159,85 @@ async def test_a_record_that_was_moved_in_the_database_does_not_open(tmp_path, m
 
     assert {(level, name) for level, name, _ in log.lines} == {("error", "vault.record_refused")}
     assert "c4n4ry" not in repr(log.lines)
+
+
+def columns(stores: Stores, dst_id: str) -> tuple[bytes, ...]:
+    """Return what of a destination decides to whom its credential goes."""
+    [row] = stores.db.read_now(
+        lambda db: raw(db).rows(
+            "SELECT url, auth_value, headers, oauth2, spec FROM destinations WHERE dst_id = ?", (dst_id,)
+        )
+    )
+    return row
+
+
+TAMPERED = {
+    "an older URL": lambda old, new: (old[0], *new[1:]),
+    "an older header value": lambda old, new: (new[0], old[1], *new[2:]),
+    "older headers": lambda old, new: (*new[:2], old[2], *new[3:]),
+    "an older client": lambda old, new: (*new[:3], old[3], new[4]),
+    "everything older but the URL": lambda old, new: (new[0], *old[1:]),
+    "another CA certificate": lambda _, new: (
+        *new[:4],
+        new[4].replace('"ca_certificate":null', '"ca_certificate":"PEM"'),
+    ),
+    "another header's name": lambda _, new: (*new[:4], new[4].replace('"X-Auth"', '"X-Echo"')),
+}
+
+
+@pytest.mark.parametrize("tamper", TAMPERED.values(), ids=TAMPERED)
+@pytest.mark.parametrize(
+    "url", ["https://siem.example:8443/in", "http://siem.example/in", "https://siem.example.org/in"]
+)
+async def test_a_credential_is_bound_to_where_it_goes(tmp_path, tamper, url):
+    """Whoever can write the database cannot send a credential elsewhere by older columns or others in the open: it fails closed."""
+    log = FakeLog()
+    client = OAuth2("https://login.example/t", "id", "c4n4ry")
+    before = DestinationSpec(
+        "https://siem.example/in", "X-Auth", "c4n4ry", headers=(("X-Key", "c4n4ry"),), oauth2=client
+    )
+    with opened(settings_in(tmp_path), log) as stores:
+        directory = Directory.of(stores)
+        add_organization(stores, "org_a")
+        await directory.add_destination(1, DestinationId("dst_1"), before, NOW, 1000)
+        old = columns(stores, "dst_1")
+        after = replace(
+            before,
+            url=url,
+            auth_header_value="c4n4ry-2",
+            headers=(("X-Key", "c4n4ry-2"),),
+            oauth2=replace(client, client_secret="c4n4ry-2"),
+        )
+        await directory.change_destination(1, "dst_1", lambda _: after, NOW)
+        new = columns(stores, "dst_1")
+        assert (await directory.destination_of(1, "dst_1")).spec == after
+        tampered = tamper(old, new)
+        assert tampered not in (old, new)
+
+        update = "UPDATE destinations SET url = ?, auth_value = ?, headers = ?, oauth2 = ?, spec = ?"
+        stores.db.write_now(lambda db: raw(db).run(update, tampered))
+
+        (shown,) = await directory.destinations_of(1, "", 10)
+        assert shown.damaged
+        with pytest.raises(Unavailable):
+            await directory.destination(1)
+    assert {(level, name) for level, name, _ in log.lines} == {("error", "vault.record_refused")}
+
+
+async def test_a_record_without_audience_is_refused_beside_bound_ones(tmp_path):
+    """A credential of an earlier version, which is bound to no host, does not open beside the URL of a changed destination."""
+    settings = settings_in(tmp_path)
+    with opened(settings) as stores:
+        add_organization(stores, "org_a")
+        await add_destinations(stores, 1, 1, 1)
+        old = stores.secrets.sealer.seal("Bearer c4n4ry", Place("org_a", "dst_1_0001", "auth_header_value"))
+        stores.db.write_now(lambda db: raw(db).run("UPDATE destinations SET auth_value = ?", (old,)))
+
+        with pytest.raises(Unavailable):
+            await Directory.of(stores).destination(1)
+        done = await make_rotation(settings, stores).rotate(silent)
+
+    assert done.broken == ("dst_1_0001",)
 
 
 async def test_a_destination_that_does_not_open_can_be_deleted(tmp_path):
@@ -323,10 +403,10 @@ async def test_what_the_version_before_sealed_opens_and_is_sealed_anew_by_a_rota
         await Directory.of(stores).change_destination(
             1, "dst_1_0001", lambda spec: replace(spec, name="new"), NOW
         )
-        assert versions(stores) == {1, 2}
+        assert versions(stores) == {1, 3}
         done = await make_rotation(settings, stores).rotate(silent)
         assert (done.made, done.rewrapped, done.broken) == (True, 2, ())
-        assert versions(stores) == {2}
+        assert versions(stores) == {3}
         assert await secrets_of(stores, 1) == wanted
 
 

@@ -86,7 +86,7 @@ def check_keys(keys: KeySource, vault: Vault, inspection: Inspection) -> Iterato
     old_form = inspection.count_to_rewrap(vault.stamp(sealing.key_id))
     if old_form and sealing.rewrapped_at is not None:
         yield Finding(
-            "master key", "note", f"{old_form} destinations are sealed in the form of an older version, not bound to their organization",
+            "master key", "note", f"{old_form} destinations are sealed in the form of an older version, not bound to where they are sent",
             "run `aegis vault rotate`",
         )  # fmt: skip
 

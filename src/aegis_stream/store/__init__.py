@@ -11,6 +11,7 @@ directory.py   what a worker looks up about destinations           (port Directo
 records.py     a destination ↔ its row
 audit_writer.py  the event of an administrative action
 retention.py   deletes what nobody needs any more
+sealed_row.py  the sealed columns of a row, and to whom each may go
 secrets.py     under which master key the sealed records stand
 inspection.py  a look that changes nothing
 database.py    the seam: the protocols Database and Unit

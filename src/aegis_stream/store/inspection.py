@@ -13,7 +13,8 @@ from aegis_stream.ports import Sealer
 
 from .database import ReadOnlyDatabase, Row, Schema, Value
 from .records import open_destination
-from .secrets import SEALED, SealingKey, opens_sentinel, sealing_key
+from .sealed_row import SEALED
+from .secrets import SealingKey, opens_sentinel, sealing_key
 
 PAGE = 200
 """Destinations read at once."""

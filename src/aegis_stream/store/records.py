@@ -13,10 +13,10 @@ from aegis_stream.domain.destination import (
     Headers,
 )
 from aegis_stream.domain.oauth2 import OAuth2
-from aegis_stream.ports import Place, Sealer
+from aegis_stream.ports import Sealer
 
 from .database import Row
-from .secrets import AUTH_VALUE, HEADERS, OAUTH2, SEALED, URL
+from .sealed_row import open_row, seal_row
 
 
 class _StoredSpec(msgspec.Struct):
@@ -57,10 +57,7 @@ def seal_spec(
     Raises: Unavailable when that key is not there.
     """
     secrets = (spec.url, spec.auth_header_value, _as_text(spec.headers), _as_text(spec.oauth2))
-    return tuple(
-        sealer.seal(secret, Place(org_id, dst_id, field), key_id) if secret is not None else None
-        for field, secret in zip(SEALED, secrets, strict=True)
-    )
+    return seal_row(sealer, (org_id, dst_id), spec_text(spec), secrets, key_id)
 
 
 def key_of(destination: Destination) -> DestinationKey:
@@ -75,16 +72,16 @@ def open_destination(row: Row, sealer: Sealer | None) -> Destination:
         sealer: None to leave all secrets empty.
     Raises: Unavailable when one of its secrets does not open.
     """
-    no, dst_id, organization_no, org_id, url, auth, headers, oauth2, text, paused, revision, *times = row
+    no, dst_id, organization_no, org_id, *sealed, text, paused, revision, created_at, updated_at = row
     stored = msgspec.json.decode(text, type=_StoredSpec)
-
-    def opened(sealed: bytes, field: str) -> str:
-        return sealer.open(sealed, Place(org_id, dst_id, field)) if sealer is not None else ""
-
+    if sealer is not None:
+        url, auth, headers, oauth2 = open_row(sealer, (org_id, dst_id), text, tuple(sealed))
+    else:
+        url, auth, headers, oauth2 = ("" if one is not None else None for one in sealed)
     spec = DestinationSpec(
-        url=opened(url, URL),
+        url=url or "",
         auth_header_name=stored.auth_header_name,
-        auth_header_value=opened(auth, AUTH_VALUE) if auth is not None else None,
+        auth_header_value=auth,
         name=stored.name,
         enabled=not paused,
         format=stored.format,
@@ -93,10 +90,10 @@ def open_destination(row: Row, sealer: Sealer | None) -> Destination:
         retry=stored.retry,
         ca_certificate=stored.ca_certificate,
         compression=stored.compression,
-        headers=_read_headers(opened(headers, HEADERS)) if headers is not None else (),
-        oauth2=_read_oauth2(opened(oauth2, OAUTH2)) if oauth2 is not None else None,
+        headers=_read_headers(headers) if headers is not None else (),
+        oauth2=_read_oauth2(oauth2) if oauth2 is not None else None,
     )
-    return Destination(no, dst_id, organization_no, org_id, spec, revision, *times)
+    return Destination(no, dst_id, organization_no, org_id, spec, revision, created_at, updated_at)
 
 
 def _read_headers(text: str) -> Headers:

@@ -16,12 +16,10 @@ from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.ports import Place, Sealer
 
 from .database import Database, Unit
+from .sealed_row import SEALED, rewrap_row
 
 DESTINATIONS_PER_STEP = 50
 """Destinations whose records one transaction seals anew: a few milliseconds, so that no other write waits long."""
-URL, AUTH_VALUE, HEADERS, OAUTH2 = "url", "auth_header_value", "headers", "oauth2"
-SEALED = (URL, AUTH_VALUE, HEADERS, OAUTH2)
-"""The sealed fields of a destination, in the order of their columns in every statement."""
 _SENTINEL = Place("", "", "sentinel")
 
 
@@ -161,12 +159,9 @@ def rewrap_some(
     stamp = sealer.stamp(key_id)
     rows = unit.rows("records_to_rewrap", (after_no, *(stamp,) * len(SEALED), DESTINATIONS_PER_STEP))
     done, broken = Counter[tuple[OrganizationNo, OrganizationId]](), []
-    for no, org_no, org_id, dst_id, *sealed in rows:
+    for no, org_no, org_id, dst_id, spec, *sealed in rows:
         try:
-            fresh = [
-                sealer.rewrap(one, Place(org_id, dst_id, name), key_id) if one is not None else None
-                for name, one in zip(SEALED, sealed, strict=True)
-            ]
+            fresh = rewrap_row(sealer, (org_id, dst_id), spec, tuple(sealed), key_id)
         except Unavailable:
             broken.append(dst_id)
             continue

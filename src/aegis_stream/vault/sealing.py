@@ -4,9 +4,11 @@ A record is
 
     version (1 byte) · key id (4) · nonce (12) · wrapped data key (32 + 16) · nonce (12) · ciphertext and tag
 
-Both layers are bound to version and place (organization, destination, field), so a record that is moved to another row
-cannot be decrypted. The place is not secret and not stored in the record. Version 1 was bound to destination and field
-only; it can still be decrypted, and every change and every rotation seals it again as version 2.
+Both layers are bound to version and place (organization, destination, field, audience), so a record that is moved to another
+row, or whose row was changed so that the secret would go elsewhere, cannot be decrypted. The place is not secret and not
+stored in the record. Version 1 was bound to destination and field only, version 2 to these and the organization, which is
+still how a secret without an audience is sealed. Both can be decrypted, and every change and every rotation seals a
+destination's records again as version 3.
 Source: NIST SP 800-38D for AES-GCM; 96-bit nonces from the system's random source, and one data key per secret, so that
 no key comes near the limit of 2^32 uses.
 """
@@ -24,7 +26,7 @@ from aegis_stream.ports import Place, Random
 
 from .ring import KEY_ID_BYTES, MASTER_KEY_BYTES, KeySource, MasterKey, Ring
 
-_FIRST, _CURRENT = b"\x01", b"\x02"
+_FIRST, _WITHOUT_AUDIENCE, _CURRENT = b"\x01", b"\x02", b"\x03"
 _NONCE, _WRAPPED = 12, MASTER_KEY_BYTES + 16
 _ALARMS_MAX = 1000
 """Most places whose alarm is remembered, so that each is logged once."""
@@ -69,7 +71,7 @@ class Vault:
         return self._find(key_id) is not None
 
     def stamp(self, key_id: bytes) -> bytes:
-        """Return the first bytes of every record that is now sealed with a master key."""
+        """Return the first bytes of every record with an audience that is now sealed with a master key."""
         return _CURRENT + key_id
 
     def seal(self, secret: str, place: Place, key_id: bytes | None = None) -> bytes:
@@ -87,40 +89,53 @@ class Vault:
                 "restart it with the new key before the old one in AEGIS_MASTER_KEY",
                 code="wrong-master-key",
             )
-        bound = _bound(_CURRENT, place)
+        version = _version_of(place)
+        bound = _bound(version, place)
         data_key, inner = self.random.random_bytes(MASTER_KEY_BYTES), self.random.random_bytes(_NONCE)
         return (
-            self._wrapped(key, data_key, bound)
+            self._wrapped(version, key, data_key, bound)
             + inner
             + AESGCM(data_key).encrypt(inner, secret.encode(), bound)
         )
 
-    def open(self, sealed: bytes, place: Place) -> str:
+    def is_bound(self, sealed: bytes) -> bool:
+        """Tell whether a record is of a version that is bound to its audience."""
+        return sealed[:1] not in (_FIRST, _WITHOUT_AUDIENCE)
+
+    def open(self, sealed: bytes, place: Place, *, unbound: bool = False) -> str:
         """Decrypt a record.
 
+        Args:
+            unbound: accept a record of a version without audience in a place that has one.
         Raises: Unavailable if its master key is missing, it is damaged, or it belongs to another place.
         """
-        return self._open(sealed, place)[1]
+        return self._open(sealed, place, unbound=unbound)[1]
 
-    def rewrap(self, sealed: bytes, place: Place, key_id: bytes) -> bytes:
-        """Return a record under another master key. Its ciphertext stays the same, except for version 1, which is sealed again.
+    def rewrap(self, sealed: bytes, place: Place, key_id: bytes, *, unbound: bool = False) -> bytes:
+        """Return a record under another master key. Its ciphertext stays the same unless its version is too old for the place.
 
+        Args:
+            unbound: as for `open`.
         Raises: Unavailable as `open` and `seal` do.
         """
-        data_key, secret = self._open(sealed, place)
-        key, record = self._find(key_id), _read(sealed)
-        if key is None or record.version != _CURRENT:
+        data_key, secret = self._open(sealed, place, unbound=unbound)
+        key, record, version = self._find(key_id), _read(sealed), _version_of(place)
+        if key is None or record.version != version:
             return self.seal(secret, place, key_id)
-        return self._wrapped(key, data_key, _bound(_CURRENT, place)) + record.inner + record.ciphertext
+        return (
+            self._wrapped(version, key, data_key, _bound(version, place)) + record.inner + record.ciphertext
+        )
 
-    def _wrapped(self, key: MasterKey, data_key: bytes, bound: bytes) -> bytes:
+    def _wrapped(self, version: bytes, key: MasterKey, data_key: bytes, bound: bytes) -> bytes:
         nonce = self.random.random_bytes(_NONCE)
-        return _CURRENT + key.key_id + nonce + AESGCM(key.secret).encrypt(nonce, data_key, bound)
+        return version + key.key_id + nonce + AESGCM(key.secret).encrypt(nonce, data_key, bound)
 
-    def _open(self, sealed: bytes, place: Place) -> tuple[bytes, str]:
+    def _open(self, sealed: bytes, place: Place, *, unbound: bool) -> tuple[bytes, str]:
         """Return data key and secret."""
         record = _read(sealed)
-        is_record = record.version in (_FIRST, _CURRENT) and len(record.key_id) == KEY_ID_BYTES
+        is_record = (
+            record.version in (_FIRST, _WITHOUT_AUDIENCE, _CURRENT) and len(record.key_id) == KEY_ID_BYTES
+        )
         key = self._find(record.key_id) if is_record else None
         if is_record and key is None:
             self._sound("vault.key_unknown", place, record.key_id)
@@ -128,7 +143,8 @@ class Vault:
                 "a stored credential is encrypted with a master key that this service does not have: start it with that key in AEGIS_MASTER_KEY",
                 code="wrong-master-key",
             )
-        opened = _decrypt(record, key, place) if key is not None else None
+        may_open = not place.audience or unbound or record.version == _CURRENT
+        opened = _decrypt(record, key, place) if key is not None and may_open else None
         if opened is None:
             self._sound("vault.record_refused", place, record.key_id)
             raise Unavailable(
@@ -179,11 +195,16 @@ def _decrypt(record: _Record, key: MasterKey, place: Place) -> tuple[bytes, str]
         return None
 
 
+def _version_of(place: Place) -> bytes:
+    return _CURRENT if place.audience else _WITHOUT_AUDIENCE
+
+
 def _bound(version: bytes, place: Place) -> bytes:
     """Return the associated data of a record. Ids contain no |, so two places never have the same."""
     if version == _FIRST:
         return f"{place.dst_id}|{place.field}".encode()
-    return version + f"{place.org_id}|{place.dst_id}|{place.field}".encode()
+    place_text = f"{place.org_id}|{place.dst_id}|{place.field}"
+    return version + (f"{place_text}|{place.audience}" if version == _CURRENT else place_text).encode()
 
 
 def _pick(ring: Ring, key_id: bytes) -> MasterKey | None:

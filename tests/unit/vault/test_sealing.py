@@ -13,7 +13,8 @@ from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from support.api import FakeRandom
 
 KEY, OTHER_KEY = MasterKey(bytes(range(32))), MasterKey(bytes(range(1, 33)))
-SECRET, PLACE = "Bearer c4n4ry-t0ken", Place("org_1", "dst_1", "auth_header_value")
+SECRET, PLACE = "Bearer c4n4ry-t0ken", Place("org_1", "dst_1", "auth_header_value", "siem.example")
+UNBOUND = PLACE._replace(audience="")
 
 
 def make_vault(*ring: MasterKey, **values) -> Vault:
@@ -87,6 +88,8 @@ def test_the_same_secret_is_sealed_otherwise_each_time():
         Place("", "", ""),
         PLACE._replace(org_id="org_2"),
         PLACE._replace(dst_id="dst_2"),
+        PLACE._replace(audience="evil.example"),
+        PLACE._replace(audience=""),
         PLACE._replace(field="url"),
         Place("org_1|dst_1", "auth_header_value", ""),
         Place("", "dst_1", "auth_header_value"),
@@ -172,10 +175,34 @@ def test_opens_records_of_version_one():
     """A record of the previous version can be opened, only for its destination and field."""
     sealed = seal_as_version_one(SECRET)
 
-    assert make_vault().open(sealed, PLACE) == SECRET
-    for place in (PLACE._replace(dst_id="dst_2"), PLACE._replace(field="url")):
+    assert make_vault().open(sealed, UNBOUND) == SECRET
+    for place in (UNBOUND._replace(dst_id="dst_2"), UNBOUND._replace(field="url")):
         with pytest.raises(Unavailable):
             make_vault().open(sealed, place)
+
+
+@pytest.mark.parametrize("seal", [seal_as_version_one, lambda secret: make_vault().seal(secret, UNBOUND)])
+def test_a_record_without_audience_is_accepted_only_where_it_may_be(seal):
+    """A record of an earlier version opens in a place with an audience only if the caller accepts that; a current one needs it."""
+    vault = make_vault()
+    old, current = seal(SECRET), vault.seal(SECRET, PLACE)
+
+    assert (vault.is_bound(old), vault.is_bound(current)) == (False, True)
+    assert vault.open(old, PLACE, unbound=True) == SECRET
+    with pytest.raises(Unavailable):
+        vault.open(old, PLACE)
+    with pytest.raises(Unavailable):
+        vault.open(current, PLACE._replace(audience="evil.example"), unbound=True)
+
+
+@pytest.mark.parametrize("version", [b"\x01", b"\x02"])
+def test_a_record_cannot_be_taken_back_to_a_version_without_audience(version):
+    """A current record with an earlier version's byte cannot be opened; otherwise its audience would not be checked."""
+    sealed = make_vault().seal(SECRET, PLACE)
+
+    for place in (PLACE, UNBOUND, UNBOUND._replace(field=f"{PLACE.field}|{PLACE.audience}")):
+        with pytest.raises(Unavailable):
+            make_vault().open(version + sealed[1:], place, unbound=True)
 
 
 def test_a_record_cannot_be_taken_back_to_version_one():
@@ -203,10 +230,17 @@ def test_opens_with_any_key_of_the_ring_and_seals_with_the_first():
     assert vault.seal(SECRET, PLACE, OTHER_KEY.key_id)[1:5] == OTHER_KEY.key_id
 
 
-@pytest.mark.parametrize("seal", [seal_as_version_one, lambda secret: make_vault().seal(secret, PLACE)])
+@pytest.mark.parametrize(
+    "seal",
+    [
+        seal_as_version_one,
+        lambda secret: make_vault().seal(secret, UNBOUND),
+        lambda secret: make_vault().seal(secret, PLACE),
+    ],
+)
 def test_a_rewrapped_record_needs_the_new_key_alone(seal):
     """A rewrapped record can be opened without the old key, in its own place only."""
-    sealed = make_vault(OTHER_KEY, KEY).rewrap(seal(SECRET), PLACE, OTHER_KEY.key_id)
+    sealed = make_vault(OTHER_KEY, KEY).rewrap(seal(SECRET), PLACE, OTHER_KEY.key_id, unbound=True)
 
     assert make_vault(OTHER_KEY).open(sealed, PLACE) == SECRET
     assert sealed[:5] == make_vault().stamp(OTHER_KEY.key_id)

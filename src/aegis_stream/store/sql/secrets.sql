@@ -25,7 +25,7 @@ UNION SELECT substr(oauth2, 2, 4) FROM destinations WHERE deleted_at IS NULL AND
 
 -- name: records_to_rewrap
 -- Destinations with a record that does not begin like those sealed now.
-SELECT d.dst_no, d.org_no, o.org_id, d.dst_id, d.url, d.auth_value, d.headers, d.oauth2
+SELECT d.dst_no, d.org_no, o.org_id, d.dst_id, d.spec, d.url, d.auth_value, d.headers, d.oauth2
 FROM destinations d JOIN organizations o ON o.org_no = d.org_no
 WHERE d.deleted_at IS NULL AND d.dst_no > ?
     AND (substr(d.url, 1, 5) <> ? OR substr(d.auth_value, 1, 5) <> ? OR substr(d.headers, 1, 5) <> ?

@@ -576,3 +576,77 @@ def test_a_bug_in_serving_one_destination_costs_the_others_nothing(make: Make) -
     assert set(sim.receiver.accepted) == set(ids)
     assert sim.progress().cursor == 50
     assert sim.run(sim.directory.progress(other)).cursor == 50
+
+
+BLOCKED = {
+    "401": status(401),
+    "403": status(403),
+    "404": status(404),
+    "409": status(409),
+    "429": status(429),
+    "503": status(503),
+    "hang-up": Fault(FaultKind.CLOSED, "closed the connection without an answer", 900),
+}
+
+
+@pytest.mark.parametrize("answer", BLOCKED)
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_a_blocked_event_costs_itself_alone(make: Make, answer: str, attempts: int) -> None:
+    """One event of 300 is blocked with any answer, while others are accepted now and then: the other 299 arrive."""
+    retry = RetryPolicy(base_seconds=20, max_attempts=attempts)
+    spec = DestinationSpec(url="https://sink.example.com/in", format="ndjson", retry=retry)
+    sim = make(spec=spec, settings=make_settings(lease_seconds=20))
+    sim.receiver.answers = lambda ids: BLOCKED[answer] if "e000123" in ids else status(202)
+    sim.start()
+    ids = sim.append(300)
+
+    for _ in range(30):
+        ids += sim.append(2)
+        sim.advance(7)
+
+    assert set(ids) - set(sim.receiver.accepted) == {"e000123"}
+    assert {*sim.dead(), *sim.retries()} == {124}
+    assert max(sim.receiver.accepted.values()) == 1
+
+
+def test_a_blocked_event_costs_itself_alone_when_little_happens(make: Make) -> None:
+    """With one event in ten minutes the others are given up with the blocked one at first, and arrive by the next redrive."""
+    spec = DestinationSpec(url="https://sink.example.com/in", format="ndjson", retry=RetryPolicy())
+    sim = make(spec=spec)
+    sim.receiver.answers = lambda ids: status(403) if "e000123" in ids else status(202)
+    sim.start()
+    ids = sim.append(200)
+    sim.advance(600)
+    dead_at_first = len(sim.dead())
+
+    ids += sim.append(1)
+    sim.advance(5)
+    after_one = set(ids) - set(sim.receiver.accepted)
+    before = len(sim.receiver.attempts)
+    sim.advance(595)
+    ids += sim.append(1)
+    sim.advance(600)
+
+    assert dead_at_first == 200
+    assert after_one == {"e000123"}
+    assert sim.dead() == [124]
+    assert all(
+        one.event_ids == ["e000123"] for one in sim.receiver.attempts[before:] if "e000123" in one.event_ids
+    )
+
+
+def test_an_outage_halves_no_batch(make: Make) -> None:
+    """When a destination fails and nothing is accepted any more, a batch is given up as a whole, in three requests."""
+    spec = DestinationSpec(url="https://sink.example.com/in", format="ndjson", retry=RetryPolicy())
+    sim = make(spec=spec)
+    sim.start()
+    sim.append(5)
+    sim.advance(20)
+    before = len(sim.receiver.attempts)
+
+    sim.receiver.answers = lambda _: status(503)
+    sim.append(200)
+    sim.advance(400)
+
+    assert len(sim.dead()) == 200
+    assert len(sim.receiver.attempts) - before == 3

@@ -26,7 +26,7 @@ from .learning import Learning
 from .read_ahead import ReadAhead
 from .recovery import Recovery
 from .sources import RangeSource, due_in_seconds
-from .weigh import weigh
+from .weigh import may_be_one_of, weigh
 from .work import Limits, Work
 
 BURST_WAIT_S = 0.001
@@ -230,7 +230,9 @@ class Forwarder:
         now, due_from = self.shared.clock.now(), self.shared.schedule.now()
         chance, policy = self.shared.random.chance(), self.destination.spec.retry
         work, latency_us = ended.work, ended.latency_us
-        weighed = weigh(work, ended.verdicts, policy, chance=chance, now=due_from)
+        retried = work.source is self.agenda.retries
+        suspect = may_be_one_of(work, policy, self.pacing.answered_at_s, retried=retried)
+        weighed = weigh(work, ended.verdicts, policy, chance=chance, now=due_from, suspect=suspect)
         if self.learning.weighed(weighed, work, latency_us, now_s):
             self._set_limits()
         self.account.note(weighed, latency_us, now)

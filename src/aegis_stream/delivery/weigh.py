@@ -18,6 +18,8 @@ from .work import Work
 
 STATUS_TOO_LARGE = 413
 STATUS_FAILED_INSIDE = 500
+OTHERS_S = 60.0
+"""A redriven batch is halved at its first failure if the destination accepted something in the last so many seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +59,31 @@ class Weighed:
     lessons: Lessons
 
 
+def may_be_one_of(work: Work, policy: RetryPolicy, answered_at_s: float, *, retried: bool) -> bool:
+    """Tell whether one event of a request may be what the destination objects to: a firewall, for example, blocks its content.
+
+    That is so when no attempt is left, or the batch was built from dead letters, and the destination has accepted something
+    else since the attempt before.
+
+    Args:
+        answered_at_s: when the destination last accepted something, seconds of the event loop, as for Work.began_s.
+        retried: the work is from the retries; at its first attempt it is redriven.
+    """
+    first = work.attempt == 1
+    if work.attempt < policy.max_attempts and not (first and retried):
+        return False
+    since_s = OTHERS_S if first else policy.delay_seconds(work.attempt - 1, 1.0)
+    return answered_at_s >= work.began_s - since_s
+
+
 def weigh(
-    work: Work, verdicts: Verdict | list[Verdict], policy: RetryPolicy, *, chance: float, now: Micros
+    work: Work,
+    verdicts: Verdict | list[Verdict],
+    policy: RetryPolicy,
+    *,
+    chance: float,
+    now: Micros,
+    suspect: bool = False,
 ) -> Weighed:
     """Turn what a destination said about a request into what happens next.
 
@@ -68,13 +93,18 @@ def weigh(
 
     Args:
         verdicts: one for all events, or one for each.
+        suspect: one event of the request may be to blame, whatever the failure says; see `may_be_one_of`.
         chance: in [0, 1), for the jitter; events of one request share it, so that they stay together in the retry as well.
     """
     if isinstance(verdicts, Failure):
         verdicts = verdicts.waiting_from(now)
     each = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
     lessons = _learn(work, each)
-    if isinstance(verdicts, Failure) and len(each) > 1 and _may_be_one(verdicts, work.attempt, policy):
+    if (
+        isinstance(verdicts, Failure)
+        and len(each) > 1
+        and (suspect or _may_be_one(verdicts, work.attempt, policy))
+    ):
         too_large = verdicts.status_code == STATUS_TOO_LARGE
         return Weighed(None, [], work.halves(), replace(lessons, too_large=too_large))
     judged = next((at for at, one in enumerate(each) if isinstance(one, Failure) and one.unjudged), len(each))

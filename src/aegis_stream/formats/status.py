@@ -51,6 +51,8 @@ _ODD_SUCCESSES = {
     260: "answered 260, which means that Loki blocks ingestion; any 2xx counts as delivered: choose format loki",
 }
 """Successes for the plain formats that other products use to report a loss."""
+_BLOCKED_STATUSES = frozenset({403, 406})
+_BLOCKED = "; the answer is a web page: a firewall in front of the receiver may block what an event says"
 _PAGE = "answered {} with a web page: check that the URL is that of a receiver; any 2xx counts as delivered"
 _ACCEPTED = {status: Accepted(status, warning=_ODD_SUCCESSES.get(status)) for status in range(200, 300)}
 _FAULT_ADVICE = {
@@ -141,4 +143,5 @@ def _message(answer: Response) -> str:
     advice = _ADVICE.get(status)
     if advice is None:
         advice = "the destination rejected the request" if 400 <= status < 500 else "the destination failed"
-    return f"answered {status}: {advice}"
+    blocked = status in _BLOCKED_STATUSES and answer.body and is_page(answer.body)
+    return f"answered {status}: {advice}{_BLOCKED if blocked else ''}"

@@ -319,3 +319,13 @@ def test_a_failure_in_the_words_of_otlp_is_a_failure(name):
     answer = Response(400, b'{"partialSuccess":{}}', 100)
 
     assert REGISTRY[name].interpret(answer, 1) == by_status(answer, 1)
+
+
+@pytest.mark.parametrize("status", [403, 406])
+def test_a_web_page_that_forbids_names_a_firewall(status):
+    """A 403 or 406 with a web page may be a firewall's; without one it is the receiver's."""
+    page = by_status(Response(status, b" <html>blocked</html>", 100), 1)
+    plain = by_status(Response(status, b"{}", 100), 1)
+
+    assert "firewall" in page.message
+    assert "firewall" not in plain.message

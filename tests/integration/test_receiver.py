@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager, closing
 import httpx
 import pytest
 
+from aegis_stream.domain.attempt import Accepted, Response
+from aegis_stream.formats import REGISTRY
 from aegis_stream.receiver import TEST_DATASET, sign
 from aegis_stream.receiver.server import Counts, ReceiverOptions, serve
 from aegis_stream.receiver.tls import RENEW_BEFORE, VALIDITY, ensure_certificate
@@ -90,6 +92,41 @@ async def test_batches_are_taken():
         }
         assert (ready.counts.received, ready.counts.unique) == (4, 3)
     assert output.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "path"),
+    [
+        ("elastic_doc", "/logs-audit/_doc"),
+        ("elastic_create", "/logs-audit/_create"),
+        ("elastic_bulk", "/_bulk"),
+        ("elastic_bulk", "/logs-audit/_bulk"),
+    ],
+)
+async def test_answers_as_elasticsearch_at_its_paths(name, path):
+    """What the formats elastic_* send is counted event by event, and they read the answer as a success of each."""
+    format_ = REGISTRY[name]
+    bodies = [
+        b'{"@timestamp":"2026-05-15T10:33:21Z","event":{"id":"%b"},"organization":{"id":"org_a"}}' % one
+        for one in ([b"a", b"b", b"a/c"] if format_.batches else [b"a"])
+    ]
+    request = format_.encode(bodies)
+    async with receiving() as (client, ready, _):
+        answer = await client.post(
+            path + request.path_suffix, content=request.body, headers={"Content-Type": request.content_type}
+        )
+
+    verdict = format_.interpret(Response(answer.status_code, answer.content, 1), len(bodies))
+    assert verdict == Accepted(201)
+    assert ready.counts == Counts(received=len(bodies), unique=len(bodies))
+
+
+async def test_other_bulk_paths_are_answered_plainly():
+    """Cribl's path ends like Elasticsearch's and gets the usual answer."""
+    async with receiving() as (client, _, _):
+        answer = await client.post("/cribl/_bulk", content=make_body(), headers=JSON)
+
+    assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "duplicates": 0})
 
 
 async def test_strangers_are_refused_and_shown():

@@ -19,6 +19,7 @@ from io import TextIOBase
 from pathlib import Path
 from typing import TextIO
 
+from . import elastic
 from .body import BODY_BYTES_MAX, Event
 from .connection import Connection, Request
 from .inbox import Inbox, event_id, is_test
@@ -360,8 +361,13 @@ class _Handler:
             self.counts.failed += 1
             self._show_notice(at, "failed", f"500 on purpose, {len(events)} event(s)")
             return refused(500, "failed on purpose (--fail)")
+        path = request.target.partition("?")[0]
+        is_bulk = elastic.is_bulk(path)
+        events = elastic.documents(events) if is_bulk else events
         fresh = sum(self._count(event, at) for event in events)
-        return accepted(fresh, len(events) - fresh)
+        if is_bulk:
+            return elastic.bulk_created(len(events))
+        return elastic.created() if elastic.is_document(path) else accepted(fresh, len(events) - fresh)
 
     def _count(self, event: Event, at: str) -> bool:
         with self._intake.inbox.once(event) as first_time:

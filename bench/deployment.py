@@ -2,12 +2,13 @@
 
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from .events import Sent
-from .load import NO_LIMIT, LoadPlan, wrk
+from .load import NO_LIMIT, Load, LoadPlan, wrk
 from .measure import Run, measure
 from .pairs import by_turns, turn_s
 from .plan import WARM_UP_S, Options
@@ -31,6 +32,7 @@ class Deployment:
         destinations: ids of those that must receive everything.
         recorded: events in its log so far, the last sequence.
         delivered: how many of them each destination has received.
+        generator: starts a load.
     """
 
     folder: Path
@@ -39,6 +41,7 @@ class Deployment:
     destinations: list[str]
     recorded: int = 0
     delivered: int = 0
+    generator: Callable[[Path, int, str, LoadPlan, str], AbstractContextManager[Load]] = wrk
     _sent: list[Sent] = field(default_factory=list)
     _runs: list[Run] = field(default_factory=list)
 
@@ -55,7 +58,7 @@ class Deployment:
 
     def _load(self, plan: LoadPlan, name: str, seconds: float) -> tuple[Run, Sent]:
         bytes_before = self.receiver.body_bytes()
-        with wrk(self.folder, self.service.port, self.service.key, plan, name) as load:
+        with self.generator(self.folder, self.service.port, self.service.key, plan, name) as load:
             run = measure(
                 load,
                 self.receiver.received,
@@ -71,6 +74,10 @@ class Deployment:
         self.recorded += run.events
         self.delivered += run.events
         return run, sent
+
+    def latencies(self) -> bytes:
+        """Return the latencies that the generator wrote for the last load."""
+        return (self.folder / f"r{len(self._runs) - 1:02d}.latencies").read_bytes()
 
     def reconcile(self, checked_max: int) -> Reconciliation:
         """Compare what all measured loads sent and what arrived, including contents. Raises: RuntimeError, TimeoutError on any difference."""

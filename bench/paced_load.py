@@ -77,7 +77,7 @@ class PacedLoad:
         Raises: RuntimeError when an answer is not the expected ack.
         """
         marker = event_body(run, 0)
-        head, _, middle, tail = _pieces(ingest_request(port, key, [marker]))
+        head, _, middle, tail = pieces(ingest_request(port, key, [marker]))
         for _ in range(16):
             await self._connect(port)
         loop = asyncio.get_running_loop()
@@ -110,7 +110,7 @@ class PacedLoad:
         self.idle.append(connection)
 
 
-def _pieces(request: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+def pieces(request: bytes) -> tuple[bytes, bytes, bytes, bytes]:
     """Split a request at the digits of the event's number, which are in two places."""
     zeros = b"0" * 12 + b'"'
     first = request.index(zeros)

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from .distance import FAR
 from .fairness import FAIRNESS
 from .growth import SIZES
 from .latency import LATENCIES
@@ -16,6 +17,7 @@ from .processes import BUSY_CORES, RESULTS, wait_for_quiet
 from .reconcile import CHECKED_MAX
 from .report import as_json, table
 from .result import Result
+from .senders import MANY_SENDERS
 from .smoke import smoke
 from .start import STARTING
 from .versions import versions
@@ -23,7 +25,8 @@ from .workloads import RATES
 
 WORKLOADS: tuple[Workload, ...] = tuple(
     sorted(
-        (*RATES, *LATENCIES, *SIZES, *STARTING, *FAIRNESS), key=lambda one: int(one.name.removeprefix("S"))
+        (*RATES, *LATENCIES, *SIZES, *STARTING, *FAIRNESS, *FAR, *MANY_SENDERS),
+        key=lambda one: int(one.name.removeprefix("S")),
     )
 )
 

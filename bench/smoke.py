@@ -12,10 +12,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .distance import far_away
 from .load import Load, LoadPlan, wrk
 from .plan import Options
 from .processes import running, scratch, wait_until
 from .reconcile import Contents
+from .senders import many_senders
 from .service import AEGIS, aegis, environment, tail
 from .start import start_and_low_rate
 from .workloads import BATCH, BATCHED, SINGLE, Shape, deliver
@@ -62,6 +64,8 @@ def smoke() -> int:
         counted = deliver(Shape(replace(BATCHED, backlog_max=5_000)))(Options(seconds=SECONDS))
         print(f"S2 into nginx: {counted.reconciliation.line()}", flush=True)
         few = Options(seconds=SECONDS, backlog_events=BACKLOG)
+        print(f"S12: {far_away(replace(few, backlog_max=500)).reconciliation.line()}", flush=True)
+        print(f"S13: {many_senders(few).reconciliation.line()}", flush=True)
         print(f"S14: {start_and_low_rate(few, starts=1).reconciliation.line()}", flush=True)
     except (RuntimeError, TimeoutError, OSError) as error:
         print(f"bench smoke FAILED: {error}", file=sys.stderr)

@@ -193,6 +193,7 @@ class Forwarder:
             or attempts.full
             or not self.destination.spec.enabled
             or now_s >= self.shared.term.until_s
+            or now_s >= self.shared.settler.stalls_at_s
             or len(self.account.findings.delivered) >= UNSETTLED_MAX
             or (attempts.format.in_order and (attempts.in_flight or attempts.overdue))
         ):

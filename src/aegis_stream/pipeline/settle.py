@@ -6,6 +6,7 @@ Settler     one loop a worker: collects the findings of all its destinations, st
 """
 
 import asyncio
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
@@ -29,6 +30,9 @@ FEW_EVENTS = 32
 """So many events that were delivered at the first attempt may wait for others: at most so many more are repeated after a crash."""
 FEW_WAIT_S = 0.2
 """How long they wait, seconds, unless the interval is longer. At 100 events a second a settlement stores 20 of them, not 3."""
+STALL_S = 1.0
+"""When a settlement has not been stored after so long, seconds, no attempts begin until the store is back: what was delivered
+and not settled is repeated after a crash."""
 STORE_RETRY_S = 1.0
 """Pause before a settlement that could not be stored is tried again, seconds."""
 
@@ -178,12 +182,18 @@ class Settler:
         interval_s: shortest time between two settlements; everything that becomes certain meanwhile goes together. A few
             successes wait for others for a while: every settlement costs a sync.
         lost: told of forwarders whose lease did not hold.
+        resumed: told when attempts may begin again after a stall.
+
+    Attributes:
+        stalls_at_s: from then on no attempts begin, seconds of the event loop; a store that fails at once does not stall.
     """
 
     ledger: Ledger
     worker_id: WorkerId
     interval_s: float
     lost: Callable[[list[Settling]], None]
+    resumed: Callable[[], None] = lambda: None
+    stalls_at_s: float = math.inf
     _dirty: dict[Settling, None] = field(default_factory=dict)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -213,6 +223,27 @@ class Settler:
                 return
             await asyncio.sleep(self.interval_s)
 
+    async def _store(self, settlements: list[Settlement]) -> list[Settled | None] | None:
+        """Store settlements, and notice when that takes long; None when the store could not."""
+        loop = asyncio.get_running_loop()
+        stalls_at_s = loop.time() + STALL_S
+        self.stalls_at_s = min(self.stalls_at_s, stalls_at_s)
+        try:
+            results = await self.ledger.settle(self.worker_id, settlements)
+        except Unavailable:
+            if loop.time() < stalls_at_s:
+                self._go_on()
+            return None
+        self._go_on()
+        return results
+
+    def _go_on(self) -> None:
+        """Let attempts begin: the store stores, or says at once that it does not."""
+        stalled = asyncio.get_running_loop().time() >= self.stalls_at_s
+        self.stalls_at_s = math.inf
+        if stalled:
+            self.resumed()
+
     def halt(self) -> None:
         """End `run` after what it is doing; cancelling it could store a settlement twice."""
         self._halted = True
@@ -237,9 +268,8 @@ class Settler:
             self._carried = batch
             if not batch:
                 return True
-            try:
-                results = await self.ledger.settle(self.worker_id, [settlement for _, settlement in batch])
-            except Unavailable:
+            results = await self._store([settlement for _, settlement in batch])
+            if results is None:
                 self._wake.set()
                 return False
             self._carried = []

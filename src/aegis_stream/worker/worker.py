@@ -162,6 +162,7 @@ class Worker:
             self.worker_id,
             deps.settings.delivery.settle_interval_ms / 1000,
             self._on_lost,
+            self._wake_all,
         )
         self.leases = Leases(
             self.worker_id,
@@ -224,6 +225,10 @@ class Worker:
             elif now_s - one.idle_since_s >= IDLE_KEPT_S:
                 one.position, one.forwarder, one.idle_since_s = forwarder.account.position(), None, None
                 forwarder.close()
+
+    def _wake_all(self) -> None:
+        for forwarder in self.roster.forwarders():
+            forwarder.wake()
 
     def _on_lost(self, settling: list[Settling]) -> None:
         """Settlements were rejected: let go of these destinations, and of everything if the worker itself is given up."""

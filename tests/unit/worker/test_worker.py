@@ -143,6 +143,53 @@ def test_no_attempt_starts_when_the_lease_could_be_over(sim):
     assert sim.telemetry.named("worker.lease_lost") == [], "nobody else took the lease, so it goes on"
 
 
+@pytest.mark.parametrize("ends", ["well", "in a crash"])
+def test_a_store_that_stalls_longer_than_the_lease_repeats_a_second(sim, ends):
+    """While the store takes nothing attempts stop after a second; a crash then repeats what came until then, and else nothing."""
+    one = sim.start()
+    sim.append(10)
+    sim.advance(1)
+    one.ledger.freeze()
+
+    ids = []
+    for _ in range(300):
+        ids += sim.append(10)
+        sim.advance(0.1)
+    meanwhile = sum(sim.receiver.accepted[name] for name in ids)
+    if ends == "well":
+        one.ledger.thaw()
+    else:
+        sim.kill(one)
+        sim.start()
+    sim.advance(10)
+    repeats = sum(count - 1 for count in sim.receiver.accepted.values())
+
+    assert 50 <= meanwhile <= 150
+    assert repeats == (0 if ends == "well" else meanwhile)
+    assert all(sim.receiver.accepted[name] for name in ids)
+    assert sim.telemetry.named("worker.lease_lost") == []
+
+
+def test_a_store_that_fails_at_once_stops_no_attempts(sim):
+    """On a full disk deliveries go on, and are settled when there is room."""
+    one = sim.start()
+    sim.append(1)
+    sim.advance(1)
+    one.worker._settler.ledger = Failing(one.ledger, "settle", left=8)
+
+    ids = sim.append(5)
+    for _ in range(5):
+        sim.advance(1)
+        ids += sim.append(5)
+    sim.advance(0.5)
+    meanwhile = [name for name in ids if sim.receiver.accepted[name]]
+    sim.advance(10)
+
+    assert meanwhile == ids
+    assert set(sim.receiver.accepted.values()) == {1}
+    assert sim.progress().delivered == 31
+
+
 # ── bugs ──
 
 

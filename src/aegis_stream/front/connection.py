@@ -23,7 +23,7 @@ MEMO_BYTES_MAX = 2048
 """Longest head that is kept for comparison with the next: thousands of idle connections keep one."""
 _FIRST_BYTES = frozenset(b"\r!#$%&'*+-.^_`|~" + string.digits.encode() + string.ascii_letters.encode())
 """What a head may begin with: a method, or an empty line."""
-_UNFINISHED = frozenset((Stage.BODY, Stage.END))
+_UNFINISHED = (Stage.BODY, Stage.END)
 
 
 class Connection(Outgoing):

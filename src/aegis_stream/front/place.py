@@ -29,7 +29,7 @@ class Stage(Enum):
     END = "end"  # the last answer is written; the client reads it and closes
 
 
-_REFUSABLE = frozenset((Stage.HEAD, Stage.ADMISSION, Stage.BODY, Stage.TURN))
+_REFUSABLE = (Stage.HEAD, Stage.ADMISSION, Stage.BODY, Stage.TURN)
 """No answer has begun."""
 
 

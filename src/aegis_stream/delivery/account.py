@@ -101,7 +101,7 @@ class Account:
 
     def mark_if_moved(self) -> None:
         """Have the cursor stored when it moved without an attempt, over events that the filter leaves out."""
-        if self._watermarks != self.agenda.watermarks():
+        if not self._is_marked and self._watermarks != self.agenda.watermarks():
             self.mark()
 
     def take_settlement(self) -> Settlement | None:

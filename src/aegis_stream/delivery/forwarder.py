@@ -160,8 +160,9 @@ class Forwarder:
                 if not self.burst.is_set:
                     self.burst.ring_at(now_s + BURST_WAIT_S)
                 return
-            self._fill(now_s)
-            if not in_flight:
+            if in_flight:
+                self._fill(now_s)
+            else:
                 self.wake()
         elif isinstance(ended, Unsent):
             self.agenda.put_back(ended.works)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
+from functools import partial
 
 from aegis_stream.domain.delivery import Page
 from aegis_stream.domain.ids import OrganizationNo
@@ -26,6 +27,9 @@ class SharedPages:
     def __init__(self, log: EventLog) -> None:
         self._log = log
         self._pages: OrderedDict[tuple[OrganizationNo, int, bool], asyncio.Future[Page]] = OrderedDict()
+        self._through: dict[
+            OrganizationNo, int
+        ] = {}  # the newest sequence of each organization that was read
 
     async def read(self, organization_no: OrganizationNo, first: int, last: int, *, labels: bool) -> Page:
         """Return events from `first` on, at least one and none beyond `last` that was not there when it was read."""
@@ -39,6 +43,7 @@ class SharedPages:
             reading_now = asyncio.ensure_future(
                 self._log.page(organization_no, first, last, bytes_max=PAGE_BYTES_MAX, labels=labels)
             )
+            reading_now.add_done_callback(partial(self._note, organization_no))
             self._share(key, reading_now)
         try:
             return await asyncio.shield(reading_now)
@@ -60,10 +65,13 @@ class SharedPages:
             read: asyncio.Future[Page] = asyncio.get_running_loop().create_future()
             read.set_result(page)
             self._share(key, read)
+            self._note(organization_no, read)
         return page
 
     def _shared(self, organization_no: OrganizationNo, first: int, *, labels: bool) -> Page | None:
         """Return what is known from `first` on, if anything is."""
+        if first > self._through.get(organization_no, 0):
+            return None  # new events, as most of the time
         for (no, start, labelled), reading in reversed(self._pages.items()):
             if no != organization_no or start > first or (labels and not labelled) or not _is_read(reading):
                 continue
@@ -81,6 +89,12 @@ class SharedPages:
         self._pages[key] = reading
         while len(self._pages) > PAGES_SHARED_MAX:
             self._pages.popitem(last=False)
+
+    def _note(self, organization_no: OrganizationNo, reading: "asyncio.Future[Page]") -> None:
+        if _is_read(reading):
+            page = reading.result()
+            last = page.first + len(page.bodies) - 1
+            self._through[organization_no] = max(last, self._through.get(organization_no, 0))
 
     def forget(self, organization_no: OrganizationNo, through: int) -> None:
         """Let go of pages that lie wholly at or below a sequence that every destination here has taken."""

@@ -51,7 +51,8 @@ class StoredLedger:
 
     async def workers(self) -> list[WorkerId]:
         """Return all registered workers, living or not."""
-        return await self.db.read(leases.workers)
+        found = self.db.peek(leases.workers)
+        return found if found is not None else await self.db.read(leases.workers)
 
     async def claim(self, worker_id: WorkerId) -> tuple[list[Claimed], int]:
         """Take over free destinations: see the port."""

@@ -1,11 +1,12 @@
 """Which addresses may we connect to? The rules as a table, and the code that applies it.
 
 Called with a destination's host when the destination is saved, and with every address of a name before each connection,
-since a name may resolve differently each time. It must not resolve, connect, or know the caller. Tenants see why an address
+since a name may resolve differently each time. It must not resolve, connect, or know the caller; what it must ask of this
+machine is passed in. Tenants see why an address
 is forbidden, so the text names the rule and never the address: tenants must not learn what internal names resolve to.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Final
@@ -126,6 +127,10 @@ _IPV4_MAPPED: Final = IPv6Network("::ffff:0:0/96")
 _NAT64: Final = IPv6Network("64:ff9b::/96")
 
 
+def _is_never_own(address: Address) -> bool:  # noqa: ARG001 - the pure core cannot know
+    return False
+
+
 @dataclass(frozen=True, slots=True)
 class NetGuard:
     """The rules, and the operator's exceptions.
@@ -134,9 +139,14 @@ class NetGuard:
         allowed_networks: networks that are allowed although they are not public. An entry covers addresses of its own
             family; IPv4 inside NAT64 or IPv4-mapped IPv6 is covered by IPv4 entries. No entry overrides a rule that is
             not allowable.
+        own_networks: addresses at which this host is reached although no interface has them, such as behind NAT.
+        is_own: tells whether an address is one of this host's own; asked about public addresses only, since what listens
+            here may be open to this host alone.
     """
 
     allowed_networks: tuple[Network, ...] = ()
+    own_networks: tuple[Network, ...] = ()
+    is_own: Callable[[Address], bool] = field(default=_is_never_own, compare=False, repr=False)
 
     def check(self, address: str) -> str | None:
         """Check one IP address, typed or resolved.
@@ -213,9 +223,13 @@ class NetGuard:
     def _judge(self, address: Address, rules: tuple[Rule, ...]) -> str | None:
         number = int(address)
         rule = next((rule for rule in rules if number & rule.mask == rule.first), None)
-        if rule is None or (rule.allowable and self._is_allowed(address)):
+        if rule is not None:
+            return None if rule.allowable and self._is_allowed(address) else rule.reason()
+        if self._is_allowed(address):
             return None
-        return rule.reason()
+        if any(address in network for network in self.own_networks) or self.is_own(address):
+            return f"points to this host itself, which is forbidden; {_ALLOW_ADDRESS}"
+        return None
 
     def _is_allowed(self, address: Address) -> bool:
         return any(address in network for network in self.allowed_networks)

@@ -11,6 +11,7 @@ tests/e2e/test_canary.py, 53 and 54 in tests/unit/control/test_access.py and tes
 tests/integration/test_cli.py, 56 in tests/unit/receiver, 57 in tests/unit/domain/test_envelope.py,
 60 in tests/unit/formats/test_flat.py, 64 in tests/integration/test_names.py (look-ups, answers),
 tests/security/test_address_limits.py and tests/unit/sender/test_shares.py (connections),
+67 in tests/security/test_own_addresses.py, 68 in tests/integration/test_vault.py and tests/unit/domain/test_patch.py,
 74 in tests/integration/test_sender_tls.py.
 """
 

@@ -58,6 +58,7 @@ GOOD = {
     "trusted_proxies": ("10.0.0.7", (ip_network("10.0.0.7/32"),)),
     "keys_max": ("20", 20),
     "replays_max": ("2", 2),
+    "own_addresses": ("192.0.2.1,2001:db8::/64", (ip_network("192.0.2.1/32"), ip_network("2001:db8::/64"))),
     "destination_connections_max": ("600", 600),
     "address_connections_max": ("500", 500),
     "address_requests_per_second": ("500", 500),

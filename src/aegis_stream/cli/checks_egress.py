@@ -16,9 +16,9 @@ from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.endpoint import Endpoint
 from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import AegisError, Invalid, Misconfigured
-from aegis_stream.netguard import NetGuard
 from aegis_stream.sender import DnsResolver, LookUps, TrustStore
 from aegis_stream.settings import Settings
+from aegis_stream.wiring.outbound import make_guard
 
 from .checks import Finding, listed
 
@@ -106,7 +106,7 @@ class _TargetChecker:
     """Checks one target after the other, with the guard and the trusted authorities of deliveries."""
 
     def __init__(self, settings: Settings, *, connect: bool) -> None:
-        self._guard = NetGuard(settings.egress.allowed_networks)
+        self._guard = make_guard(settings)
         self._resolver = LookUps(DnsResolver()).of("")
         self._trust = TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None)
         self._timeout_s = settings.delivery.request_timeout_seconds

@@ -13,6 +13,7 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
     resolve.py   names to addresses, by DNS and the hosts file
     dial.py      resolve → ask the guard about every address → connect to one of these addresses
     race.py      which of a name's addresses: each gets a short head start
+    own_addresses.py  whether an address is this host's own
     wire.py      one exchange at a time over a connection
     answer.py    reads one answer after the other within bounds
     lenient.py   rewrites heads of answers that are in bad form but clear
@@ -26,6 +27,7 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
 from .dial import Guard
 from .limits import SenderLimits
 from .look_ups import LookUps
+from .own_addresses import is_own_address
 from .pool import Channel
 from .resolve import DnsResolver, Resolver
 from .sender import AsyncSender
@@ -40,4 +42,5 @@ __all__ = [
     "Resolver",
     "SenderLimits",
     "TrustStore",
+    "is_own_address",
 ]

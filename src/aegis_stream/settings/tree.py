@@ -49,6 +49,8 @@ class EgressSettings:
     """Accept http:// destinations. Off: events and credentials would cross networks unencrypted."""
     allowed_networks: Annotated[tuple[Network, ...], Networks("AEGIS_ALLOWED_NETWORKS")] = ()
     """Networks that destinations may be in although they are not public. Empty, because tenants choose the URLs."""
+    own_addresses: Annotated[tuple[Network, ...], Networks("AEGIS_OWN_ADDRESSES")] = ()
+    """Public addresses that lead to this host although no interface has them, as behind NAT; forbidden like those that one has."""
     ca_bundle: Annotated[Path | None, FilePath("AEGIS_CA_BUNDLE")] = None
     """PEM file of the certificate authorities to trust; None for the system's."""
     destination_connections_max: Annotated[int, Whole("AEGIS_DESTINATION_CONNECTIONS_MAX", 2, 1_000_000)] = (

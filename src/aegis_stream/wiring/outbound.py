@@ -4,7 +4,7 @@ import resource
 
 from aegis_stream import PRODUCT, __version__
 from aegis_stream.netguard import NetGuard
-from aegis_stream.sender import AsyncSender, SenderLimits, TrustStore
+from aegis_stream.sender import AsyncSender, SenderLimits, TrustStore, is_own_address
 from aegis_stream.settings import Settings
 
 FILES_BESIDE = 256
@@ -16,7 +16,7 @@ def make_sender(settings: Settings) -> AsyncSender:
     """Return the one sender of a process: everything that leaves goes through it, and past the guard."""
     return AsyncSender(
         user_agent=USER_AGENT,
-        guard=NetGuard(settings.egress.allowed_networks),
+        guard=make_guard(settings),
         trust=TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None),
         limits=SenderLimits(
             connections_max=settings.delivery.window_max + 8,
@@ -26,6 +26,11 @@ def make_sender(settings: Settings) -> AsyncSender:
             address_requests_per_s=settings.egress.address_requests_per_second,
         ),
     )
+
+
+def make_guard(settings: Settings) -> NetGuard:
+    """Return the guard as configured, which knows this host's own addresses."""
+    return NetGuard(settings.egress.allowed_networks, settings.egress.own_addresses, is_own_address)
 
 
 def _connections_max(settings: Settings) -> int:

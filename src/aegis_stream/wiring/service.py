@@ -7,14 +7,13 @@ from aegis_stream.control.audit import RefusalLog
 from aegis_stream.control.deps import ControlDeps
 from aegis_stream.domain.event import EventLimits
 from aegis_stream.domain.rate import Rate
-from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.ports import Notifier
 from aegis_stream.settings import IngestSettings, RateSettings, Settings
 from aegis_stream.store.keys import StoredKeys
 from aegis_stream.telemetry import Log
 
-from .outbound import make_sender
+from .outbound import make_guard, make_sender
 from .process import SystemClock, SystemRandom
 from .stores import Stores
 
@@ -60,7 +59,7 @@ def make_service(
         access=access,
         sender=sender,
         look_ups=sender.look_ups,
-        guard=NetGuard(settings.egress.allowed_networks),
+        guard=make_guard(settings),
         notify_changes=notifier.notify_changes,
         settings=settings,
     )

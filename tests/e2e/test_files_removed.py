@@ -70,7 +70,7 @@ def test_acknowledgements_stop_within_a_second(change):
                 last_ack_s = sent_s
             else:
                 refused.append((answer.status_code, answer.json()["type"].rpartition("/")[2]))
-        ready = httpx.get(running.url + "/readyz", trust_env=False)
+        ready = httpx.get(running.url + "/readyz", trust_env=False, timeout=30)
         wait_until(lambda: "store.replaced" in running.log.read_text(), seconds=5)
         doctor = subprocess.run(
             [sys.executable, "-m", "aegis_stream", "doctor", "--json"],

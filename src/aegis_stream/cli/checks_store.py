@@ -10,10 +10,13 @@ from aegis_stream.domain.ids import Micros
 from aegis_stream.errors import Misconfigured
 from aegis_stream.store.inspection import Inspection, Sealed
 from aegis_stream.store.opening import Location, is_alive, refuse_unsuitable
+from aegis_stream.store.recorded_head import RecordedHead
 from aegis_stream.vault import KeySource, Vault
 
 from .checks import Finding, State, listed
 
+EVENTS_SECONDS_MAX = 30.0
+"""Longest verification of the log, seconds: about a million events each."""
 CHECK_SECONDS_MAX = 60.0
 """Longest check of the database: SQLite reads some hundred MB per second."""
 
@@ -55,6 +58,27 @@ def check_database(location: Location, inspection: Inspection) -> Iterator[Findi
         )
     else:
         yield Finding("database", "ok", f"{location.path} is intact, schema version {found}")
+
+
+def check_events(inspection: Inspection, recorded: RecordedHead) -> Iterator[Finding]:
+    """Check that every acknowledged event is there and has the bytes that were recorded."""
+    if fault := recorded.fault(inspection.total_head()):
+        remedy = f"restore the newest backup, or delete {recorded.path} to start with what is left"
+        yield Finding("events", "problem", fault, remedy)
+    damaged, finished = inspection.damaged_events(EVENTS_SECONDS_MAX)
+    if damaged:
+        names = listed([f"event {sequence} of {org_id}" for org_id, sequence in damaged])
+        yield Finding(
+            "events", "problem", f"damaged or missing: {names}",
+            "these are not delivered but become dead letters; check the disk, and restore a backup",
+        )  # fmt: skip
+    elif not finished:
+        yield Finding(
+            "events", "note", f"not all events were verified within {EVENTS_SECONDS_MAX:g} s; those that were are intact",
+            "run `aegis doctor` on a restored backup",
+        )  # fmt: skip
+    else:
+        yield Finding("events", "ok", "all events are there, and have the bytes that were recorded")
 
 
 def check_keys(keys: KeySource, vault: Vault, inspection: Inspection) -> Iterator[Finding]:

@@ -50,7 +50,7 @@ def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | N
 def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iterator["Finding"]:
     """Run one check after the other, as far as possible."""
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
-    from aegis_stream.wiring.stores import database_location  # noqa: PLC0415
+    from aegis_stream.wiring.stores import database_location, lost_database  # noqa: PLC0415
 
     from . import checks  # noqa: PLC0415
     from .checks_egress import check_trust  # noqa: PLC0415
@@ -77,7 +77,9 @@ def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iter
         return
     yield from checks.check_files(folder, location.path)
     yield from checks.check_disk(folder)
-    if location.path.exists():
+    if fault := lost_database(folder, location.path):
+        yield checks.Finding("database", "problem", fault, "stop the service first if it runs")
+    elif location.path.exists():
         yield from _check_database_file(settings, location, egress=egress)
     else:
         yield checks.Finding(
@@ -109,6 +111,7 @@ def _check_content(
     settings: "Settings", location: "Location", inspection: "Inspection", *, egress: bool
 ) -> Iterator["Finding"]:
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
+    from aegis_stream.store.recorded_head import RecordedHead  # noqa: PLC0415
     from aegis_stream.vault import Vault  # noqa: PLC0415
     from aegis_stream.wiring.process import SystemClock, SystemRandom  # noqa: PLC0415
     from aegis_stream.wiring.stores import key_source  # noqa: PLC0415
@@ -117,6 +120,7 @@ def _check_content(
     from .checks_egress import check_destinations  # noqa: PLC0415
 
     clock = SystemClock()
+    yield from checks_store.check_events(inspection, RecordedHead(settings.store.data_dir))
     yield from checks.check_clock(clock.now(), inspection.newest_time(), location.path)
     try:
         keys = key_source(settings)

@@ -1,6 +1,7 @@
 """`aegis serve`: the API, with workers and further API processes under it."""
 
 import asyncio
+import contextlib
 import socket
 import sys
 from collections.abc import Iterator
@@ -11,9 +12,10 @@ import uvloop
 
 from aegis_stream import __version__
 from aegis_stream.api.counts import open_counts, share_counts
-from aegis_stream.errors import Misconfigured
+from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.settings import Settings
 from aegis_stream.store.opening import open_notifier
+from aegis_stream.store.recorded_head import PAUSE_S, RecordedHead, total
 from aegis_stream.supervisor import Child, supervise
 from aegis_stream.telemetry import Log
 from aegis_stream.wiring.process import make_log
@@ -105,6 +107,7 @@ async def _serve(
     notifier = open_notifier(stores.location)
     counts_fd = share_counts(serving.api_processes)
     await remove_dead_workers(stores, telemetry)
+    noting = asyncio.create_task(note_head(stores, RecordedHead(settings.store.data_dir)))
     async with asyncio.TaskGroup() as tasks:
         for child in _children(serving, stores, telemetry, sockets, counts_fd):
             tasks.create_task(supervise(child, telemetry, stop))
@@ -124,8 +127,23 @@ async def _serve(
         for one in sockets[1:]:
             one.close()  # kept for children that are started again; now clients must not wait in their queues
         await listeners.stop()
+    noting.cancel()
     notifier.close()
     telemetry.info("service.stopped")
+
+
+async def note_head(stores: Stores, recorded: RecordedHead) -> None:
+    """Note outside the database how many events it has, once a second at most and only when that has changed, until cancelled."""
+    seen, noted = -1, 0
+    while True:
+        with contextlib.suppress(Unavailable, OSError):
+            changed = stores.db.changed()
+            if changed != seen:
+                events = await stores.db.read(total)
+                if events != noted:
+                    await asyncio.to_thread(recorded.write, events)
+                seen, noted = changed, events
+        await asyncio.sleep(PAUSE_S)
 
 
 def _children(

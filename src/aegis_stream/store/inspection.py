@@ -3,6 +3,8 @@
 Nothing is created, migrated or repaired here.
 """
 
+import functools
+import time
 from collections.abc import Iterator
 from typing import NamedTuple, Self
 
@@ -12,12 +14,18 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Sealer
 
 from .database import ReadOnlyDatabase, Row, Schema, Value
+from .pages import read_page
+from .recorded_head import total
 from .records import open_destination
 from .sealed_row import SEALED
 from .secrets import SealingKey, opens_sentinel, sealing_key
 
 PAGE = 200
 """Destinations read at once."""
+PAGE_EVENTS, PAGE_BYTES = 1000, 1 << 22
+"""Events read at once, and their bytes."""
+DAMAGED_MAX = 1000
+"""Damaged events after which the search ends."""
 
 
 class WorkerState(NamedTuple):
@@ -106,6 +114,46 @@ class Inspection:
             Failing(dst_id, org_id, reason or "")
             for dst_id, org_id, reason in self._rows("failing_destinations")
         ]
+
+    def total_head(self) -> int:
+        """Return how many events were ever appended."""
+        return self._db.read_now(total)
+
+    def damaged_events(self, seconds_max: float) -> tuple[list[tuple[str, int]], bool]:
+        """Verify the log, event by event, against its checksums.
+
+        Returns: organization and sequence of events that are damaged or missing, DAMAGED_MAX at most; and whether the whole
+            log was read.
+        """
+        deadline = time.monotonic() + seconds_max
+        found: list[tuple[str, int]] = []
+        for no, org_id, oldest, head in self._rows("log_ranges"):
+            first = oldest
+            while first <= head:
+                if time.monotonic() > deadline or len(found) >= DAMAGED_MAX:
+                    return found, False
+                found += [(org_id, sequence) for sequence in self._damaged_from(no, first, head)]
+                first += PAGE_EVENTS
+        return found, True
+
+    def _damaged_from(self, organization_no: int, first: int, head: int) -> list[int]:
+        """Return damaged sequences of the next PAGE_EVENTS; those that retention has removed meanwhile are not."""
+        last, bad = min(head, first + PAGE_EVENTS - 1), list[int]()
+        while first <= last:
+            read = functools.partial(
+                read_page,
+                organization_no=organization_no,
+                span=(first, last),
+                bytes_max=PAGE_BYTES,
+                labels=False,
+            )
+            page = self._db.read_now(read)
+            bad += [first + at for at, body in enumerate(page.bodies) if not body]
+            first += max(1, len(page.bodies))
+        if not bad:
+            return bad
+        oldest = {no: begin for no, _, begin, _ in self._rows("log_ranges")}.get(organization_no, head + 1)
+        return [sequence for sequence in bad if sequence >= oldest]
 
     def newest_time(self) -> Micros:
         """Return the newest time that the service has noted anywhere people look; 0 in an empty database."""

@@ -9,6 +9,7 @@ from aegis_stream.ports import Clock, Notifier
 
 from .database import Database
 from .inspection import Inspection
+from .recorded_head import NAME
 from .sqlite import backup, connect, wakeups
 from .sqlite.database import SqliteDatabase
 from .sqlite.inspect import ReadOnlySqlite
@@ -96,4 +97,4 @@ def restore(location: Location, source: Path, aside: Path | None) -> None:
         aside: new directory for the files that are there; None when there must be none.
     Raises: Conflict, Misconfigured, Unavailable; then nothing has changed.
     """
-    backup.restore(source, location.path, beside=[], aside=aside)
+    backup.restore(source, location.path, beside=[location.wake_folder.with_name(NAME)], aside=aside)

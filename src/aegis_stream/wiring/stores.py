@@ -13,6 +13,7 @@ from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.nodes import is_of_node, own_node
 from aegis_stream.store.opening import Location, is_alive, open_database
+from aegis_stream.store.recorded_head import NAME, RecordedHead, total
 from aegis_stream.store.retention import Retention
 from aegis_stream.store.secrets import StoredSecrets, needs_a_key
 from aegis_stream.telemetry import Log
@@ -20,6 +21,9 @@ from aegis_stream.vault import GivenKeys, KeyFile, KeySource, Vault, parse_ring
 
 from .operator_key import operator_digest
 from .process import SystemClock, SystemRandom
+
+_LEFT_BY_A_SERVICE = ("operator.sha256", "operator.key", NAME, "bell")
+"""What the data directory has only after a service ran on its database. A master key may be put there before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +66,15 @@ def open_stores(
     elif check_keys and settings.secrets.master_key is None and settings.secrets.master_key_file is not None:
         raise Misconfigured(f"AEGIS_MASTER_KEY_FILE {settings.secrets.master_key_file} does not exist")
     location = database_location(settings)
+    if fault := lost_database(folder, location.path):
+        raise Misconfigured(fault, code="database-missing")
     db = open_database(location, SystemClock(), threads=threads)
-    before, after = db.migrate()
+    try:
+        before, after = db.migrate()
+        RecordedHead(folder).refuse_rollback(db.read_now(total))
+    except Misconfigured:
+        db.close()
+        raise
     if before == 0:
         notes.append(f"created {location.path}, which holds events, destinations and keys")
     elif before != after:
@@ -94,6 +105,20 @@ def make_folder(folder: Path) -> None:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise Misconfigured(f"AEGIS_DATA_DIR {folder} cannot be made: {error.strerror}") from error
+
+
+def lost_database(folder: Path, database: Path) -> str:
+    """Return why a missing or empty database is no first start: what a service leaves beside it is there; else ""."""
+    with contextlib.suppress(OSError):
+        if database.stat().st_size:
+            return ""
+    left = [name for name in _LEFT_BY_A_SERVICE if (folder / name).exists()]
+    if not left:
+        return ""
+    return (
+        f"{database} is missing or empty, but {', '.join(left)} in {folder} belong to a database that was there: put it back, "
+        f"or restore a backup with `aegis restore --replace FILE`; for a new, empty service name another AEGIS_DATA_DIR"
+    )
 
 
 def database_location(settings: Settings) -> Location:

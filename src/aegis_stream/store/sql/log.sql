@@ -73,6 +73,14 @@ SELECT sequence, event_id FROM events WHERE org_no = ? AND sequence BETWEEN ? AN
 -- When an event was received.
 SELECT received_at FROM events WHERE org_no = ? AND sequence = ?;
 
+-- name: sum_of_heads
+-- How many events were ever appended.
+SELECT coalesce(sum(head), 0) FROM organizations;
+
+-- name: log_ranges
+-- Where each organization's log begins and ends.
+SELECT org_no, org_id, oldest, head FROM organizations WHERE head >= oldest ORDER BY org_no;
+
 -- name: heads
 -- Newest sequence of every organization that has events.
 SELECT org_no, head FROM organizations WHERE head > 0;

@@ -19,7 +19,7 @@ def migrate(connection: apsw.Connection, path: Path) -> tuple[int, int]:
     """Make the steps that are missing, each in one transaction; a kill in the middle repeats only that step.
 
     Returns: schema version before and after.
-    Raises: Misconfigured when the database is newer than this program.
+    Raises: Misconfigured when the database is newer than this program, or is not of the version that it says.
     """
     steps = migrations()
     before = int(connection.pragma("user_version") or 0)
@@ -32,7 +32,14 @@ def migrate(connection: apsw.Connection, path: Path) -> tuple[int, int]:
         )
     for version, text in steps:
         if version > before:
-            with connection:
-                connection.execute(text)
-                connection.execute(f"PRAGMA user_version = {version:d}")
+            try:
+                with connection:
+                    connection.execute(text)
+                    connection.execute(f"PRAGMA user_version = {version:d}")
+            except apsw.SQLError as error:
+                raise Misconfigured(
+                    f"the database {path.name} says schema version {before}, but its tables are of another one ({error}): "
+                    "its user_version was changed by hand; set it back, or restore a backup",
+                    code="schema-mismatch",
+                ) from error
     return before, newest

@@ -27,7 +27,7 @@ from aegis_stream.front.turns import Turns
 from aegis_stream.pipeline.ingest import Check, Ingest, Recorded
 
 from .counts import IngestCounts
-from .ingest_body import RequestBounds, count_items, decompress, encoding_of, is_lines, split
+from .ingest_body import RequestBounds, count_items, decompress, encoding_of, is_lines, split, unwrap_all
 from .problems import Parts, answer_of
 
 SMALL_BYTES = 64 * 1024
@@ -39,6 +39,9 @@ TURN_S = 0.005
 LARGE_AT_ONCE = 4
 """Large requests that are worked on at the same time; the others wait for their organization's turn, and their bodies are counted."""
 PATH = "/api/orgs/", "/events"
+UNWRAP = "unwrap"
+"""The query parameter that says where each document of the body has its events."""
+UNWRAP_LEVELS_MAX = 8
 
 _encode = msgspec.json.encode
 _OUR_AGENT = f"{PRODUCT}/".encode()
@@ -53,6 +56,7 @@ class Plan:
     Args:
         digest: of the key's text, None where the Authorization header is missing or odd.
         encoding: how the body is compressed, "" for not at all.
+        unwrap: where each document of the body has its events; () if each document is an event.
         relayed: it comes from a delivery of this product.
         error: why the request is refused whoever sends it.
         admitted: the decision of the last time, and for whom it was.
@@ -63,6 +67,7 @@ class Plan:
     digest: bytes | None
     lines: bool = False
     encoding: str = ""
+    unwrap: tuple[str, ...] = ()
     relayed: bool = False
     error: AegisError | None = None
     admitted: tuple[Principal, Admitted] | None = None
@@ -84,14 +89,14 @@ def plan_of(head: Head, org_id: str) -> Plan:
     authorization = sent.decode("latin-1") if sent is not None else None
     digest = digest_of(sent)
     try:
-        if head.query:
-            _refuse_query(head.query)
+        unwrap = _unwrap_of(head.query) if head.query else ()
         return Plan(
             org_id,
             authorization,
             digest,
             is_lines(named.get(b"content-type", b"")),
             encoding_of(named.get(b"content-encoding", b"")),
+            unwrap,
             named.get(b"user-agent", b"").startswith(_OUR_AGENT),
         )
     except AegisError as error:
@@ -105,14 +110,27 @@ def digest_of(authorization: bytes | None) -> bytes | None:
     return hashlib.sha256(authorization[7:]).digest()
 
 
-def _refuse_query(query: bytes) -> None:
-    names = [name for name, _ in parse_qsl(query.decode("latin-1"), keep_blank_values=True)] or ["?"]
-    raise Invalid(
-        f"{names[0][:100]} is not a query parameter of this call, which has none: leave it out",
-        problems=tuple(
-            FieldProblem(name[:100], "is not a query parameter of this call") for name in names[:10]
-        ),
-    )
+def _unwrap_of(query: bytes) -> tuple[str, ...]:
+    """Read the query, which may have the one parameter `unwrap`. Raises: Invalid."""
+    try:
+        pairs = parse_qsl(
+            query.decode("latin-1"), keep_blank_values=True, errors="strict", max_num_fields=100
+        )
+    except ValueError:
+        pairs = [("?", "")]
+    odd = [name for name, _ in pairs if name != UNWRAP] or ([] if pairs else ["?"])
+    if odd:
+        raise Invalid(
+            f"{odd[0][:100]} is not a query parameter of this call: omit it; the only one is {UNWRAP}",
+            problems=tuple(
+                FieldProblem(name[:100], "is not a query parameter of this call") for name in odd[:10]
+            ),
+        )
+    path = tuple(pairs[0][1].split("."))
+    if len(pairs) > 1 or "" in path or len(path) > UNWRAP_LEVELS_MAX:
+        message = f"must be given once, with the names that lead to an array, such as Records or data.events; at most {UNWRAP_LEVELS_MAX} names"
+        raise Invalid(f"{UNWRAP} {message}", problems=(FieldProblem(UNWRAP, message),))
+    return path
 
 
 @dataclass(slots=True)
@@ -174,7 +192,7 @@ class IngestEndpoint:
 
     def _serve(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
         """Record a small request at once, a large one in a task."""
-        if plan.encoding or len(body) > SMALL_BYTES:
+        if plan.encoding or plan.unwrap or len(body) > SMALL_BYTES:
             self._wait_for_turn(plan, principal, body, connection)
             return
         try:
@@ -211,7 +229,8 @@ class IngestEndpoint:
         try:
             if plan.encoding:
                 body = await asyncio.to_thread(decompress, body, plan.encoding, self.bounds)
-            check = await self._check_lines(plan, principal, body) if plan.lines else None
+            lines = plan.lines and not plan.unwrap
+            check = await self._check_lines(plan, principal, body) if lines else None
             check = check or await self._check_items(plan, principal, body)
             self._record(principal, check, connection)
         except Exception as error:  # noqa: BLE001 - an answer in any case
@@ -238,7 +257,10 @@ class IngestEndpoint:
                 await asyncio.sleep(0)
                 turn = loop.time()
         check = self.ingest.check(principal.org_id, relayed=plan.relayed)
-        for index, item in enumerate(split(body, self.bounds, lines=plan.lines)):
+        items = split(body, self.bounds, lines=plan.lines)
+        if plan.unwrap:
+            items = await asyncio.to_thread(unwrap_all, items, plan.unwrap, self.bounds)
+        for index, item in enumerate(items):
             check.take(index, item)
             if loop.time() - turn > TURN_S:
                 await asyncio.sleep(0)
@@ -258,7 +280,7 @@ class IngestEndpoint:
                 connection.answer(self._problem(invalid(result, single=single)))
                 return
             self.counts.answered(202)
-            one = single and result.accepted == 1
+            one = single and result.accepted == 1 and not result.wrappers
             connection.answer(_ONE_ACCEPTED if one else make_answer(202, _JSON, body_of(result)))
 
         if check.events:
@@ -281,13 +303,21 @@ class IngestEndpoint:
 
 def body_of(recorded: Recorded) -> bytes:
     """Write the 202 body."""
-    return _encode(
-        {
-            "accepted": recorded.accepted,
-            "duplicates": recorded.duplicates,
-            "rejected": [
-                {"index": index, "event_id": one.event_id, "error": f"{one.field} {one.message}".lstrip()}
-                for index, one in recorded.rejected
-            ],
-        }
-    )
+    answer: dict[str, object] = {
+        "accepted": recorded.accepted,
+        "duplicates": recorded.duplicates,
+        "rejected": [
+            {"index": index, "event_id": one.event_id, "error": f"{one.field} {one.message}".lstrip()}
+            for index, one in recorded.rejected
+        ],
+    }
+    if recorded.wrappers:
+        answer["warnings"] = [
+            {
+                "index": index,
+                "message": f"one event was recorded, but it holds {one.objects} objects in {one.name}: "
+                f"to record each, send the request with ?unwrap={one.name}, or them alone (jq -c '.{one.name}[]')",
+            }
+            for index, one in recorded.wrappers
+        ]
+    return _encode(answer)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import msgspec
 import zstandard
 
+from aegis_stream.domain.wrappers import unwrapped
 from aegis_stream.errors import FieldProblem, Invalid, Malformed, TooLarge, Unsupported
 
 RATIO_FROM_BYTES = 1024 * 1024
@@ -203,6 +204,37 @@ def count_items(body: bytes, bounds: RequestBounds, *, lines: bool) -> Iterator[
             if count > bounds.events_max:
                 raise _too_many(bounds)
             yield None
+
+
+def unwrap_all(documents: list[bytes], path: tuple[str, ...], bounds: RequestBounds) -> list[bytes]:
+    """Return the items of the array at a path of each document, in order; documents come from `split`.
+
+    Raises: Invalid when a document has no array there. Malformed, TooLarge.
+    """
+    name, items = ".".join(path), list[bytes]()
+    for index, document in enumerate(documents):
+        if document.count(b",") > COMMAS_PER_EVENT * bounds.events_max:
+            # Small items are counted before they are cut, by an upper bound: each has a comma behind it or a bracket.
+            raise TooLarge(
+                f"a document is too large to be taken apart: send at most {bounds.events_max} events"
+            )
+        try:
+            found = unwrapped(document, path)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            reason = str(error).partition(" - at `$")[0]
+            raise Malformed(
+                f"the document is not valid JSON: {reason}", problems=(FieldProblem(f"[{index}]", reason),)
+            ) from error
+        if found is None:
+            message = f"has no array at {name}: correct unwrap, or omit it"
+            raise Invalid(f"document {index} {message}", problems=(FieldProblem(f"[{index}]", message),))
+        items += found
+        if len(items) > bounds.events_max:
+            raise _too_many(bounds)
+    if not items:
+        message = f"has no events at {name}"
+        raise Invalid(f"the body {message}", problems=(FieldProblem("", message),))
+    return items
 
 
 def _items_of(text: str) -> Iterator[None]:

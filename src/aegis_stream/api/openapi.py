@@ -92,7 +92,15 @@ def describe_ingest(document: OpenAPI) -> None:
         summary="Record events",
         description="Record one event (an object) or many (an array, or NDJSON); Content-Encoding may be gzip or zstd. "
         "The call answers when they are durable. Missing @timestamp, event.id and organization.id are added.",
-        parameters=[Parameter("org_id", "path", schema=Schema(type="string"), required=True)],  # type: ignore[arg-type]
+        parameters=[
+            Parameter("org_id", "path", schema=Schema(type="string"), required=True),  # type: ignore[arg-type]
+            Parameter(
+                "unwrap",
+                "query",
+                description="Where each document of the body has its events, such as Records or data.events.",
+                schema=Schema(type="string"),  # type: ignore[arg-type]
+            ),
+        ],
         request_body=RequestBody(
             content={
                 "application/json": OpenAPIMediaType(schema, examples={"event": SpecExample(value=_EVENT)}),

@@ -26,6 +26,8 @@ REJECTIONS_KEPT_MAX = 1000
 """Rejected lines that are kept; further ones are only counted."""
 PROBLEMS_LISTED = 100
 """Most problems that the service lists in one answer."""
+WARNINGS_SHOWN = 3
+"""Most warnings of one answer that are shown."""
 PAUSE_FIRST_S, PAUSE_LONGEST_S = 0.5, 10.0
 """Pause before a request is repeated, seconds: doubles from the first to the longest."""
 RETRY_AFTER_S_MAX = 60.0
@@ -84,7 +86,7 @@ class Dispatch:
         make_id: returns a new event.id, for lines without one.
         now_s: monotonic clock, seconds.
         sleep: waits for a number of seconds.
-        note: called with one line that says why it waits.
+        note: called with one line that says why it waits, or what the service warns about.
         on_stored: called with the lines that the service has stored.
     """
 
@@ -120,6 +122,8 @@ class Dispatch:
         self.summary.accepted += answer["accepted"]
         self.summary.duplicates += answer["duplicates"]
         self._reject(lines, refused)
+        for one in answer.get("warnings", [])[:WARNINGS_SHOWN]:
+            self.note(f"line {lines[one['index']].number}: {printable(one['message'])}")
         self.on_stored([line for index, line in enumerate(lines) if index not in refused])
 
     def _reject(self, lines: list[Line], refused: dict[int, tuple[str | None, str]]) -> None:

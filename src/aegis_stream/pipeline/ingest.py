@@ -12,10 +12,13 @@ from aegis_stream.domain.compact import parse_compact_lines
 from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection
 from aegis_stream.domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
 from aegis_stream.domain.parsing import parse_event
+from aegis_stream.domain.wrappers import Wrapped, wrapped
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, Clock, EventLog, Notifier, Random
 
 EVENT_PREFIX = "pflt"
+WARNINGS_MAX = 100
+"""Most items of a request that are warned about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,7 @@ class Recorded:
         rejected: (index in the request, rejection) of the others, by index.
         events: the valid events, in the order of the request.
         appended: where they are in the log; None if no event was valid.
+        wrappers: (index in the request, what it holds) of events that look like many, at most WARNINGS_MAX.
     """
 
     accepted: int
@@ -35,17 +39,29 @@ class Recorded:
     rejected: list[tuple[int, Rejection]]
     events: list[NewEvent]
     appended: Appended | None
+    wrappers: list[tuple[int, Wrapped]] = field(default_factory=list)
 
 
 class Check:
     """Items on their way from bytes to events, one after the other, so that a caller may pause between two of them."""
 
-    __slots__ = ("_limits", "_make_id", "_now", "_org_id", "_reserved", "events", "indexes", "rejected")
+    __slots__ = (
+        "_limits",
+        "_make_id",
+        "_now",
+        "_org_id",
+        "_reserved",
+        "events",
+        "indexes",
+        "rejected",
+        "wrappers",
+    )
 
     def __init__(self, ingest: "Ingest", org_id: OrganizationId, *, reserved: bool, relayed: bool) -> None:
         self.events: list[NewEvent] = []
         self.indexes: list[int] = []
         self.rejected: list[tuple[int, Rejection]] = []
+        self.wrappers: list[tuple[int, Wrapped]] = []
         self._limits, self._org_id, self._reserved = ingest.limits, org_id, reserved
         self._now = ingest.clock.now()
         self._make_id = None if relayed else ingest.make_id
@@ -58,6 +74,10 @@ class Check:
         if isinstance(parsed, NewEvent):
             self.events.append(parsed)
             self.indexes.append(index)
+            if parsed.raw is not None and len(self.wrappers) < WARNINGS_MAX:
+                found = wrapped(item)
+                if found is not None:
+                    self.wrappers.append((index, found))
         else:
             self.rejected.append((index, parsed))
 
@@ -78,13 +98,15 @@ class Check:
     def recorded(self, appended: Appended | None) -> Recorded:
         """Return what became of the items; None when none was valid."""
         if appended is None:
-            return Recorded(0, 0, self.rejected, self.events, None)
+            return Recorded(0, 0, self.rejected, self.events, None, self.wrappers)
         for place, sequence in appended.conflicts.items():
             message = f"belongs to event {sequence}, which has another body: send this event with a new id"
             rejection = Rejection(self.events[place].event_id, "event.id", message, "conflict")
             self.rejected.append((self.indexes[place], rejection))
         self.rejected.sort(key=lambda one: one[0])
-        return Recorded(appended.added, len(appended.duplicates), self.rejected, self.events, appended)
+        return Recorded(
+            appended.added, len(appended.duplicates), self.rejected, self.events, appended, self.wrappers
+        )
 
 
 @dataclass(slots=True)

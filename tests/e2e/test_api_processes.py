@@ -1,5 +1,6 @@
 """Promises of several API processes on one port: they act and stop as one, and the crash of one loses nothing."""
 
+import os
 import re
 import signal
 import socket
@@ -204,6 +205,20 @@ def test_api_processes_end_with_a_supervisor_that_is_killed(tmp_path):
 
     assert len(below) == PROCESSES
     assert answer.json()["duplicates"] == BATCH
+
+
+def test_a_start_right_after_a_kill_does_not_find_its_port_taken(tmp_path):
+    """Further API processes that are stopped cannot see that their supervisor is gone; they end with it all the same."""
+    with started(tmp_path) as group:
+        below = group.api_pids()
+        for pid in below:
+            os.kill(pid, signal.SIGSTOP)
+
+        group.kill()
+        group.start(api_processes=PROCESSES)
+        wait_until(lambda: len(group.log_lines("api.started")) == 2 * (PROCESSES - 1))
+
+        assert all(is_gone(pid) for pid in below)
 
 
 def test_a_port_that_is_taken_is_refused(tmp_path):

@@ -2,8 +2,10 @@
 
 import asyncio
 import contextlib
+import errno
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +26,10 @@ from aegis_stream.wiring.stores import Stores, open_stores, remove_dead_workers
 
 from .http import make_listeners
 from .process import freeze, raise_rlimits, stop_on_signals
+
+PORT_WAIT_S = 5.0
+"""How long a start waits for its port, seconds: after a crash, processes of the last service may take a moment to end."""
+PORT_LOOK_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,19 +72,32 @@ def _listen_all(host: str, port: int, processes: int) -> list[socket.socket]:
     return [_listen(host, port, shared=True) for _ in range(processes)]
 
 
-def _listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
+def _listen(host: str, port: int, *, shared: bool = False, wait_s: float = PORT_WAIT_S) -> socket.socket:
+    """Listen on a port; wait for one that is taken, since what held it may just be ending. Raises: Misconfigured."""
+    deadline = time.monotonic() + wait_s
+    while True:
+        try:
+            return _bind(host, port, shared=shared)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
+                time.sleep(PORT_LOOK_S)
+                continue
+            raise Misconfigured(
+                f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
+            ) from error
+
+
+def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
+    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.socket(family, socket.SOCK_STREAM)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if shared:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         listener.bind((host, port))
-    except OSError as error:
-        raise Misconfigured(
-            f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
-        ) from error
-    listener.listen(2048)
+        listener.listen(2048)
+    except OSError:
+        listener.close()
+        raise
     listener.setblocking(False)
     return listener
 

@@ -32,6 +32,7 @@ DESTINATION = "dst_fuzz"
 EVENT = "evt_1"
 ONE = "/api/orgs/{org_id}/forwarding-destinations/{destination_id}"
 SOMETIMES_REFUSED = [
+    "/api/orgs",
     "/api/orgs/{org_id}/forwarding-destinations",
     "/api/orgs/{org_id}/forwarding-destinations/{destination_id}",
     "/api/orgs/{org_id}/forwarding-destinations/{destination_id}/replay",
@@ -41,7 +42,7 @@ SOMETIMES_REFUSED = [
     "/api/orgs/{org_id}/api-keys/{key_id}/rotate",
 ]
 """Where a schema cannot say all that must hold: where a URL leads, that two fields exclude each other, what an event is, that
-a time is after 1970, that a whole number is written without a point."""
+a time is after 1970, that a whole number is written without a point, which characters of a name are printable."""
 
 ENOUGH = {
     "audit_actions": True,

@@ -40,6 +40,7 @@ _HEADER_NAME = {"pattern": "^[!#$%&'*+.^_`|~0-9A-Za-z-]{1,128}$"}
 _VISIBLE = {"pattern": "^[!-~]([ -~]*[!-~])?$"}
 _HEADER_VALUE = _VISIBLE | {"maxLength": HEADER_VALUE_CHARACTERS_MAX}
 _URL = {"format": "uri", "pattern": "^https?://", "maxLength": 2048}
+_NAME = {"maxLength": NAME_CHARACTERS_MAX, "description": "Printable characters only."}
 _DESTINATION: dict[str, dict[str, Any]] = {
     "url": _URL,
     "auth_header_name": _HEADER_NAME,
@@ -49,7 +50,7 @@ _DESTINATION: dict[str, dict[str, Any]] = {
         "propertyNames": _HEADER_NAME,
         "additionalProperties": {"type": "string", **_HEADER_VALUE},
     },
-    "name": {"maxLength": NAME_CHARACTERS_MAX},
+    "name": _NAME,
 }
 FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     "DestinationWrite": _DESTINATION,
@@ -75,7 +76,8 @@ FIELDS: dict[str, dict[str, dict[str, Any]]] = {
         "multiplier": {"minimum": 1, "maximum": 10},
         "max_seconds": {"minimum": 0.001, "maximum": 604_800},
     },
-    "OrganizationWrite": {"id": {"pattern": "^org_[A-Za-z0-9_-]{1,60}$"}},
+    "KeyWrite": {"name": _NAME},
+    "OrganizationWrite": {"name": _NAME, "id": {"pattern": "^org_[A-Za-z0-9_-]{1,60}$"}},
     "PreflightWrite": {
         "preflight_id": {"minLength": 1, "maxLength": EVENT_ID_CHARACTERS_MAX},
         "input_size_bytes": {"minimum": 0},

@@ -279,7 +279,8 @@ class Channel(Protocol):
 
         Args:
             ended: called once as ended(token, answer), later, on the event loop: a Response whatever its status, or a
-                Fault; within the route's timeout_s (and a quarter of a second). It may start the next attempt at once.
+                Fault; within the route's timeout_s (and a quarter of a second), and 4 s more if it waits for a limit of our
+                own. A Fault of kind LIMIT says that nothing was sent. It may start the next attempt at once.
         Raises: nothing.
         """
         ...

@@ -137,7 +137,7 @@ async def test_the_share_of_an_organization_is_named_as_the_reason():
         refused = await open_channel("org_a").post(REQUEST)
         await first
 
-    assert refused.kind is FaultKind.TIMEOUT
+    assert refused.kind is FaultKind.LIMIT
     assert refused.message == "all connections that one organization may have were in use for 0.3 s"
 
 
@@ -204,14 +204,14 @@ async def test_a_crowded_address_is_named_as_the_reason():
         refused = await open_channel("org_a").post(REQUEST)
         await first
 
-    assert refused.kind is FaultKind.TIMEOUT
+    assert refused.kind is FaultKind.LIMIT
     assert refused.message == (
         "all connections that one organization may have to the address of name1.example were in use for 0.3 s"
     )
 
 
 async def test_requests_to_one_address_are_paced_across_destinations():
-    """Requests above the rate wait, on any channel; one that would wait beyond its deadline fails unsent."""
+    """Requests above the rate wait, on any channel; one that would wait for too long ends unsent."""
     async with victim() as receiver:
         receiver.answers.set()
         async with opening(receiver.port, SenderLimits(address_requests_per_s=100)) as open_channel:
@@ -228,7 +228,7 @@ async def test_requests_to_one_address_are_paced_across_destinations():
     assert sent == 33
     assert first.status == 202
     assert (late.kind, late.message) == (
-        FaultKind.TIMEOUT,
+        FaultKind.LIMIT,
         "requests to this address are limited to 1 a second",
     )
     assert receiver.requests == 34
@@ -248,3 +248,23 @@ async def test_what_waits_for_its_turn_ends_with_its_channel():
 
     assert ended.kind is FaultKind.CLOSED
     assert receiver.requests == 1
+
+
+async def test_waiting_for_a_place_takes_nothing_of_the_attempt_s_time():
+    """An attempt that got its connection late has all its time for the answer."""
+    limits = SenderLimits(all_connections_max=2)
+    async with victim() as receiver, opening(receiver.port, limits, timeout_s=1.0) as open_channel:
+        first = asyncio.create_task(open_channel("org_a").post(REQUEST))
+        await until(lambda: receiver.requests == 1)
+        second = asyncio.create_task(open_channel("org_a").post(REQUEST))
+        await asyncio.sleep(0.7)
+        receiver.answers.set()
+        await first
+        receiver.answers.clear()
+        await until(lambda: receiver.requests == 2)
+        await asyncio.sleep(0.6)
+        receiver.answers.set()
+        late = await second
+
+    assert late.status == 202
+    assert late.latency_us < 1_000_000

@@ -9,7 +9,16 @@ from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from typing import Any
 
-from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Fault, Request, Verdict
+from aegis_stream.domain.attempt import (
+    Accepted,
+    Answer,
+    Failure,
+    FailureScope,
+    Fault,
+    FaultKind,
+    Request,
+    Verdict,
+)
 from aegis_stream.domain.destination import Compression, Destination
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import AegisError
@@ -199,11 +208,14 @@ class Attempts:
 
     def _answered(self, work: Work, answer: Answer) -> None:
         format_ = self._end(work)
-        if self.stopped and isinstance(answer, Fault):
+        if isinstance(answer, Fault) and self.stopped:
             return  # we closed the connection ourselves
         try:
             if self.full:
                 self._update_full()
+            if isinstance(answer, Fault) and answer.kind is FaultKind.LIMIT:
+                self.on_ended(Unsent([work], answer.message))
+                return
             verdicts = verdicts_of(format_, answer, len(work.sequences))
             acks = format_.acks
             if acks is not None and isinstance(verdicts, Accepted) and verdicts.ack_id is not None:

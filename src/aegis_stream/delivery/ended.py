@@ -22,9 +22,13 @@ class Unsent(NamedTuple):
     """Work that was not sent, or of which nothing is known: nothing has failed, and it must be sent.
 
     Without any work: an attempt goes on, and there is room for another one.
+
+    Args:
+        reason: the limit of our own that it waited for; None when it is none.
     """
 
     works: Sequence[Work]
+    reason: str | None = None
 
 
 class Bug(NamedTuple):

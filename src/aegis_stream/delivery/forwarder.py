@@ -166,6 +166,8 @@ class Forwarder:
                 self.wake()
         elif isinstance(ended, Unsent):
             self.agenda.put_back(ended.works)
+            if ended.reason is not None:
+                self.learning.tracker.warned(f"nothing was sent: {ended.reason}", self.shared.clock.now())
             if not self._filling:
                 self.wake()
         else:

@@ -29,6 +29,7 @@ class FaultKind(enum.StrEnum):
     TIMEOUT = "timeout"  # the attempt took too long
     CLOSED = "closed"  # the peer closed before its answer was complete
     PROTOCOL = "protocol"  # what came back was not HTTP/1.1
+    LIMIT = "limit"  # a limit of our own: nothing was sent, so it is no attempt
 
 
 class Request(msgspec.Struct, frozen=True, gc=False):

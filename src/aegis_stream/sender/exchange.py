@@ -16,6 +16,7 @@ class Exchange(msgspec.Struct, gc=False):
         deadline: loop time.
         ended: called with `token` and the answer.
         fresh: a reused connection failed, so the next one must be new.
+        waits_until_s: loop time until which it waits for a limit of our own; None while it has not waited.
     """
 
     request: Request
@@ -24,3 +25,4 @@ class Exchange(msgspec.Struct, gc=False):
     ended: Callable[[Any, Answer], None]
     token: Any
     fresh: bool = False
+    waits_until_s: float | None = None

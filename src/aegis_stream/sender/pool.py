@@ -27,6 +27,9 @@ from .wire import Connection
 
 _HEADS_MAX = 16
 """Most request heads that a channel caches, one per content type; formats have one or two."""
+WAIT_S_MAX = 4.0
+"""Longest wait of an attempt for limits of our own, seconds, beside the time it has for the destination: less than the five seconds
+by which a lease outlasts an attempt. Nothing was sent, so it is no attempt, and may begin again at once."""
 _LOOK_S = 0.5
 """Longest wait for a connection of this channel without trying again, seconds."""
 _LOOK_FOR_SHARE_S = 2.0
@@ -77,6 +80,7 @@ class Channel:
         "_tasks",
         "_timeout_s",
         "_user_agent",
+        "_wait_s",
         "_waiting",
         "_watch",
     )
@@ -85,6 +89,7 @@ class Channel:
         self._route = route
         self._org_id = route.org_id
         self._timeout_s = route.timeout_s
+        self._wait_s = min(route.timeout_s, WAIT_S_MAX)
         self._user_agent = shared.user_agent
         self._limits = shared.limits
         self._idle_max = shared.limits.idle_max
@@ -117,7 +122,8 @@ class Channel:
 
         Args:
             ended: called once as ended(token, answer), later, on the event loop, within the route's timeout_s and a
-                quarter of a second: with a Response of any status, or a Fault. It may start the next attempt.
+                quarter of a second, and WAIT_S_MAX more if it waits for a limit of our own: with a Response of any status,
+                or a Fault; one of kind LIMIT when nothing was sent. It may start the next attempt.
         Raises: nothing.
         """
         self._start(Exchange(request, self._clock(), self._loop.time() + self._timeout_s, ended, token))
@@ -220,13 +226,14 @@ class Channel:
 
     def _send_in_turn(self, connection: Connection, head: bytes, exchange: Exchange) -> None:
         """Send when the address may get its next request; if that is after the deadline, end the exchange unsent."""
-        delay_s = connection.limiter.delay_s(self._loop.time(), exchange.deadline)
+        now_s = self._loop.time()
+        delay_s = connection.limiter.delay_s(now_s, now_s + self._wait_s)
         if delay_s is None:
             self._idle.append(connection)
             message = (
                 f"requests to this address are limited to {self._limits.address_requests_per_s:g} a second"
             )
-            fault = self._fault(FaultKind.TIMEOUT, message, exchange.began)
+            fault = self._fault(FaultKind.LIMIT, message, exchange.began)
             self._loop.call_soon(exchange.ended, exchange.token, fault)
         elif delay_s:
             self._loop.call_later(delay_s, self._send_held, connection, head, exchange)
@@ -242,6 +249,7 @@ class Channel:
         elif isinstance(exchange.token, asyncio.Future) and exchange.token.done():  # cancelled meanwhile
             self._idle.append(connection)
         else:
+            self._begin_anew(exchange)
             connection.send(
                 head, exchange.request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
             )
@@ -255,7 +263,7 @@ class Channel:
     async def _send_fresh(self, exchange: Exchange) -> None:
         try:
             head = self._head(exchange.request.content_type, exchange.request.path_suffix)
-            connection = await self._take(exchange.deadline, fresh=exchange.fresh)
+            connection = await self._take(exchange)
         except ConnectFailed as failed:
             fault = self._fault(failed.kind, failed.message, exchange.began)
         except Invalid as invalid:
@@ -270,34 +278,34 @@ class Channel:
     def _fault(self, kind: FaultKind, message: str, began: float) -> Fault:
         return Fault(kind, message, max(0, int((self._clock() - began) * 1_000_000)))
 
-    async def _take(self, deadline: float, *, fresh: bool) -> Connection:
+    async def _take(self, exchange: Exchange) -> Connection:
         """Return an unused connection. Raises: ConnectFailed if there is none by the deadline."""
         try:
             # It has no time limit of its own; close() uses it to end the opening.
             async with asyncio.timeout(None) as opening:
                 self._openings.add(opening)
                 try:
-                    return await self._idle_or_new(deadline, fresh=fresh)
+                    return await self._idle_or_new(exchange)
                 finally:
                     self._openings.discard(opening)
         except TimeoutError:
             raise ConnectFailed(FaultKind.CLOSED, _CLOSED) from None
 
-    async def _idle_or_new(self, deadline: float, *, fresh: bool) -> Connection:
+    async def _idle_or_new(self, exchange: Exchange) -> Connection:
         while not self._closed:
-            if self._idle and not fresh:
+            if self._idle and not exchange.fresh:
                 return self._idle.pop()
             if len(self._connections) + self._dialing < self._limits.connections_max:
                 try:
-                    return await self._dial(deadline)
+                    return await self._dial(exchange.deadline)
                 except AddressFull as full:
-                    await self._wait_for_room(deadline, full.limiter)
+                    await self._wait_for_room(exchange, full.limiter)
                 except NoDescriptor as full:
-                    await self._wait_for_room(deadline, why=full.message)
+                    await self._wait_for_room(exchange, why=full.message)
             elif self._idle:
                 self._idle[0].abort()  # the oldest one is replaced by a new one
             else:
-                await self._wait_for_room(deadline)
+                await self._wait_for_room(exchange)
         raise ConnectFailed(FaultKind.CLOSED, _CLOSED)
 
     async def _dial(self, deadline: float) -> Connection:
@@ -316,25 +324,37 @@ class Channel:
                 self._room.set()
 
     async def _wait_for_room(
-        self, deadline: float, limiter: AddressLimiter | ConnectionShares | None = None, why: str = ""
+        self, exchange: Exchange, limiter: AddressLimiter | ConnectionShares | None = None, why: str = ""
     ) -> None:
-        """Wait until a connection may be free. Raises: ConnectFailed at the deadline."""
+        """Wait until a connection may be free: at our own expense, so the attempt has all its time afterwards.
+
+        Raises: ConnectFailed of kind LIMIT when it has waited for too long.
+        """
+        now_s = self._loop.time()
+        if exchange.waits_until_s is None:
+            exchange.waits_until_s = now_s + self._wait_s
+        until_s = exchange.waits_until_s
         self._waiting += 1
         try:
             self._room.clear()
             look_s = _LOOK_S if limiter is None else _LOOK_FOR_SHARE_S
-            async with asyncio.timeout_at(min(deadline, self._loop.time() + look_s)):
+            async with asyncio.timeout_at(min(until_s, now_s + look_s)):
                 await self._room.wait()
         except TimeoutError:
-            if self._loop.time() >= deadline:
-                raise ConnectFailed(FaultKind.TIMEOUT, why or self._full_message(limiter)) from None
+            if self._loop.time() >= until_s:
+                raise ConnectFailed(FaultKind.LIMIT, why or self._full_message(limiter)) from None
         finally:
             self._waiting -= 1
             if limiter is not None and not self._waiting:
                 limiter.stop_waiting(self._org_id, self)
+        self._begin_anew(exchange)
+
+    def _begin_anew(self, exchange: Exchange) -> None:
+        """Give an attempt all its time, after it waited for a limit of our own."""
+        exchange.began, exchange.deadline = self._clock(), self._loop.time() + self._timeout_s
 
     def _full_message(self, limiter: AddressLimiter | ConnectionShares | None) -> str:
-        seconds = f"were in use for {self._timeout_s:g} s"
+        seconds = f"were in use for {self._wait_s:g} s"
         if isinstance(limiter, ConnectionShares):
             return f"all connections that one organization may have {seconds}"
         if limiter is None:

@@ -5,10 +5,12 @@ from dataclasses import replace
 import pytest
 
 from aegis_stream.delivery.pages import PEEK_EVENTS_MAX, SharedPages
+from aegis_stream.domain.attempt import Fault, FaultKind
 from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.errors import Invalid
 from aegis_stream.store.records import key_of
+from support.said import Said
 from support.settings import make_settings
 from support.simulation import Running, Simulation, status
 
@@ -326,3 +328,26 @@ def test_few_new_events_are_read_without_a_thread(make, monkeypatch):
     sim.advance(0.5)
 
     assert (pages, sim.progress().delivered) == ([], 20)
+
+
+def test_waiting_for_a_limit_of_our_own_is_no_attempt(make):
+    """What was not sent because of our own limit is sent later with all its attempts, and nobody is blamed but in the log."""
+    sim = make()
+    sim.telemetry = Said()
+    full = Fault(FaultKind.LIMIT, "all connections that one organization may have were in use for 4 s", 0)
+    sim.receiver.answers = lambda _: full
+    sim.receiver.latency_s = 4.0
+    sim.start()
+    ids = sim.append(40)
+    sim.advance(60)
+    meanwhile = sim.progress()
+
+    sim.receiver.answers = lambda _: status(202)
+    sim.advance(15)
+
+    assert (meanwhile.failed_attempts, meanwhile.retrying, meanwhile.dead_letters) == (0, 0, 0)
+    assert (meanwhile.health.failures_in_row, meanwhile.health.last_error_message) == (0, None)
+    assert sim.receiver.accepted == dict.fromkeys(ids, 1)
+    assert {one for tried in sim.attempts().values() for one in tried} == {(1, "delivered")}
+    [said] = sim.telemetry.named("destination.warning")
+    assert said["reason"] == f"nothing was sent: {full.message}"

@@ -17,7 +17,7 @@ from aegis_stream.wiring.service import make_service
 from aegis_stream.wiring.stores import Stores, open_stores
 
 from .http import make_listeners
-from .process import end_with_parent, freeze, raise_rlimits, stop_on_end_of_input, stop_on_signals
+from .process import freeze, raise_rlimits, stop_on_end_of_input, stop_on_signals
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,6 @@ def run_api(settings: Settings, inherited: Inherited) -> None:
 
     Raises: Misconfigured when what should be inherited is not there.
     """
-    end_with_parent()
     raise_rlimits(settings.api.connections_max)
     telemetry = make_log(settings.telemetry)
     try:

@@ -1,14 +1,11 @@
 """How a process of ours begins and ends: its limits, and what makes it stop."""
 
 import asyncio
-import contextlib
-import ctypes
 import gc
 import os
 import resource
 import signal
 
-_PR_SET_PDEATHSIG = 1
 FILES_BESIDE = 4096
 """Open files a process needs beside its clients' connections: databases, and a worker's connections to destinations."""
 
@@ -43,17 +40,6 @@ def stop_on_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     return stop
-
-
-def end_with_parent() -> None:
-    """Have the kernel kill this process when its parent ends, whatever either of them is doing.
-
-    A further API process holds the port. One that is stopped or busy does not see the end of its input for a while, and a new
-    service could not listen meanwhile. What it has acknowledged is stored; its clients repeat the rest.
-    Source: prctl(2), PR_SET_PDEATHSIG.
-    """
-    with contextlib.suppress(OSError, AttributeError):  # not Linux: the end of the input has to do
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 
 
 def stop_on_end_of_input(stop: asyncio.Event) -> None:

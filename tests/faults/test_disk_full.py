@@ -151,11 +151,14 @@ def test_a_worker_that_dies_while_the_disk_is_full_comes_back(tmp_path):
 
         kill(worker)
         wait_until(lambda: group.log_lines("supervisor.worker_exited"))
-        wait_until(lambda: group.is_ready() and len(group.log_lines("supervisor.worker_started")) > 1)
+        wait_until(lambda: len(group.log_lines("supervisor.worker_started")) > 1)
+        ready_when_full = group.is_ready()
         limit_files([group.pid], resource.RLIM_INFINITY)
+        wait_until(group.is_ready)
         client.record(make_events(client.organization.org_id, 900_001, 20).values())
         wait_until(lambda: client.stats(dst_id)["backlog"] == 0, seconds=60)
         arrived, _ = by_event_id(receiver.bodies())
 
     assert_refused_well(refused)
+    assert not ready_when_full, "nothing can be stored"
     assert len(arrived) == len(acknowledged) + 20

@@ -76,10 +76,10 @@ def healthz() -> dict[str, str]:
 
 @get("/readyz", include_in_schema=False)
 async def readyz(request: AnyRequest) -> dict[str, str]:
-    """Report that the store answers. Raises: Unavailable."""
+    """Report that the store can be read and written. Raises: Unavailable."""
     try:
         async with asyncio.timeout(2):
-            await destination_control.totals(control_of(request))
+            await destination_control.check_ready(control_of(request))
     except TimeoutError as error:
         raise Unavailable(
             "the store did not answer within 2 s: check the load of its disk", code="store-slow"

@@ -5,6 +5,7 @@ of those who work on it, checks_egress.py those that leave the machine.
 """
 
 import ctypes
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ CLOCK_SLACK_US = 5 * SECOND
 """How far the clock may be behind a recorded time: clocks are sometimes set back a little."""
 SHOWN_MAX = 10
 """Most ids that one finding lists."""
+_DISK_FAULTS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS})
+_TRIED_BYTES = 65_536
 _CLOCK_UNSYNCHRONIZED = 5  # TIME_ERROR, adjtimex(2)
 
 State = Literal["ok", "note", "problem"]
@@ -108,6 +111,14 @@ def check_disk(folder: Path) -> Iterator[Finding]:
     """Check the free space."""
     room = os.statvfs(folder)
     free, whole = room.f_bavail * room.f_frsize, max(1, room.f_blocks * room.f_frsize)
+    if fault := _write_fault(folder):
+        yield Finding(
+            "disk",
+            "problem",
+            f"nothing can be written in {folder}: {fault}",
+            "check disk, quota and mount options",
+        )
+        return
     text = f"{free / 1e9:.1f} GB ({free / whole:.0%}) free on the file system of {folder}"
     if free < FREE_BYTES_MIN or (free / whole < FREE_SHARE_MIN and free < 20 * FREE_BYTES_MIN):
         remedy = "free space, or lower AEGIS_RETENTION_DAYS: when the disk is full, ingest answers 503"
@@ -121,6 +132,22 @@ def check_disk(folder: Path) -> Iterator[Finding]:
         )
     else:
         yield Finding("disk", "ok", text)
+
+
+def _write_fault(folder: Path) -> str:
+    """Return why a file without a name cannot be written and synced there; "" when it can, or this user may not try."""
+    try:
+        handle = os.open(folder, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        return os.strerror(error.errno) if error.errno in _DISK_FAULTS else ""
+    try:
+        os.write(handle, bytes(_TRIED_BYTES))
+        os.fsync(handle)
+    except OSError as error:
+        return os.strerror(error.errno or errno.EIO)
+    finally:
+        os.close(handle)
+    return ""
 
 
 # ── clock ──

@@ -9,7 +9,7 @@ from aegis_stream.domain.destination import MASK, Destination, DestinationSpec, 
 from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, new_id
 from aegis_stream.domain.patch import DestinationPatch, apply_patch, missing_with_new_trust
 from aegis_stream.errors import FieldProblem, Invalid
-from aegis_stream.store import destinations
+from aegis_stream.store import destinations, health
 from aegis_stream.store.database import Unit
 
 from .audit import Record, perform
@@ -95,6 +95,19 @@ async def find_state(deps: ControlDeps, caller: Caller, dst_id: str) -> Destinat
 async def totals(deps: ControlDeps) -> Totals:
     """Return counts of all destinations of all organizations, for metrics. Raises: Unavailable."""
     return Totals(*await deps.db.read(destinations.totals))
+
+
+async def check_ready(deps: ControlDeps) -> None:
+    """Check that the store can be read and written. It is written only where the last write failed, to see whether that is over.
+
+    Raises: Unavailable.
+    """
+    await totals(deps)
+    fault = deps.db.write_fault()
+    if fault is not None:
+        if fault.code == "store-stuck":
+            raise fault
+        await deps.db.write(health.try_write)
 
 
 async def change(deps: ControlDeps, caller: Caller, dst_id: str, patch: DestinationPatch) -> DestinationState:

@@ -3,6 +3,7 @@
 log.py         the event log: append, pages            (port EventLog)
 pages.py       pages of a log, verified by the checksums of their events
 recorded_head.py  the number of acknowledged events, noted outside the database
+health.py      whether it takes writes
 append.py      how events get into it
 leases.py      workers, and the leases by which they serve
 nodes.py       which node a worker runs on

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from aegis_stream.domain.ids import Micros
+from aegis_stream.errors import Unavailable
 
 T = TypeVar("T")
 Value = int | float | str | bytes | None
@@ -150,6 +151,10 @@ class Database(Protocol):
         Returns: schema version before and after.
         Raises: Misconfigured when the database was written by a newer version; then nothing is changed.
         """
+        ...
+
+    def write_fault(self) -> Unavailable | None:
+        """Return why writes of this process fail at present, as far as is known without another write; None when they do not."""
         ...
 
     def changed(self) -> int:

@@ -32,6 +32,8 @@ LOOK_S = 0.25
 """Pause between looks at the store, for wake-ups that were lost, seconds."""
 STOP_GRACE_S = 8.0
 """How long attempts in flight may take to end after a request to stop, seconds; the contract allows ten in all."""
+STORE_RETRY_S = 1.0
+"""Pause before a worker tries again to register, seconds."""
 IDLE_KEPT_S = 60.0
 """How long an idle forwarder keeps its connections, seconds."""
 
@@ -85,10 +87,15 @@ class Worker:
     async def run(self, stop: asyncio.Event, ready: Callable[[], None] = lambda: None) -> None:
         """Serve until `stop` is set; then finish or give back what is in flight, and settle.
 
-        Raises: Unavailable when the store cannot be reached at the start.
+        A store that takes no writes at the start, such as one on a full disk, is tried again.
         """
         while not stop.is_set():
-            await self._serve(stop, ready)
+            try:
+                await self._serve(stop, ready)
+            except Unavailable as error:
+                self.deps.telemetry.warning("worker.store_unavailable", reason=error.message)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(stop.wait(), STORE_RETRY_S)
 
     async def _serve(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve under one name until asked to stop or until the leases are lost."""

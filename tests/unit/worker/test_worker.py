@@ -51,6 +51,18 @@ def sim(tmp_path):
     made.close()
 
 
+def test_a_worker_that_cannot_register_tries_again(sim):
+    """On a full disk a worker waits for room instead of ending: as soon as the store takes a write, it delivers."""
+    sim.append(3)
+    sim.ledger = Failing(sim.ledger, "enlist", left=5)
+
+    sim.start()
+    sim.advance(10)
+
+    assert sim.progress().delivered == 3
+    assert len(sim.telemetry.named("worker.store_unavailable")) == 5
+
+
 def test_a_destination_that_cannot_be_read_is_read_again(sim):
     """After a read that failed nobody need wake the destination: it is read again by itself, and its events arrive."""
     sim.append(3)

@@ -81,6 +81,10 @@ SELECT coalesce(sum(head), 0) FROM organizations;
 -- Where each organization's log begins and ends.
 SELECT org_no, org_id, oldest, head FROM organizations WHERE head >= oldest ORDER BY org_no;
 
+-- name: try_write
+-- Count up: to find out whether the store takes writes again. A row that stays as it is would not be written.
+INSERT INTO meta (name, value) VALUES ('write_trials', 1) ON CONFLICT (name) DO UPDATE SET value = meta.value + 1;
+
 -- name: heads
 -- Newest sequence of every organization that has events.
 SELECT org_no, head FROM organizations WHERE head > 0;

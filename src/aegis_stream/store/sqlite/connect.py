@@ -12,6 +12,8 @@ SQLITE_VERSION_MIN = (3, 51, 3)
 """Older versions can corrupt a WAL database when one connection writes while another checkpoints."""
 BUSY_TIMEOUT_MS = 10_000
 """Longest wait for a lock that the write gate did not already order."""
+WAL_BYTES_KEPT = 64 << 20
+"""Size to which the write-ahead log is cut when it is written from its start again: one that grew under a long reader shrinks."""
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"}
 )
@@ -46,8 +48,9 @@ def connect(path: Path, cache_kib: int, autocheckpoint_pages: int) -> apsw.Conne
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.execute(
             f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {autocheckpoint_pages:d};"
+            f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT:d};"
             f"PRAGMA cache_size = -{cache_kib:d}; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON"
-        )
+        ).fetchall()  # a statement that returns a row stops there: without this, those after the first would never run
     except apsw.Error as error:
         raise _cannot_open(path, error) from error
     return connection

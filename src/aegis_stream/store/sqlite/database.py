@@ -99,6 +99,10 @@ class SqliteDatabase:
         """Run `work` in the control lane, in the caller's thread: see the protocol."""
         return self._writer.write_now(work)
 
+    def write_fault(self) -> Unavailable | None:
+        """Return why writes fail at present: see the protocol."""
+        return self._writer.fault()
+
     def changed(self) -> int:
         """Return a number that differs after another process has committed: see the protocol."""
         self._files.check()

@@ -9,6 +9,7 @@ import contextlib
 import functools
 import queue
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -28,6 +29,8 @@ T = TypeVar("T")
 
 WRITE_TIMEOUT_S = 15.0
 """Longest wait for a write, seconds: a process stopped in the middle of its commit stops every writer of the file."""
+STUCK_S = 2.0
+"""How long a write may be under way before the store is not ready, seconds."""
 EXPIRY_MARGIN_S = 0.1
 """How much longer a write is waited for that has begun, seconds."""
 UNITS_PER_COMMIT_MAX = 512
@@ -121,6 +124,8 @@ class GroupWriter:
         self._thread: threading.Thread | None = None
         self._checkpointer: Checkpointer | None = None
         self._log_is_long = False
+        self._since_s: float | None = None  # written by the writer's thread, as the next one; read by any
+        self._fault: Unavailable | None = None
         if threads:
             self._checkpointer = Checkpointer(lambda: connect(CHECKPOINT_CACHE_KIB), self._want_log_copied)
             self._checkpointer.watch(self.connection)
@@ -206,7 +211,24 @@ class GroupWriter:
             with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
                 loop.call_soon_threadsafe(_resolve, done)
 
+    def fault(self) -> Unavailable | None:
+        """Return why writes fail at present: the last one did, or one is under way for too long. None when they do not."""
+        since_s = self._since_s
+        if since_s is not None and time.monotonic() - since_s > STUCK_S:
+            return Unavailable(
+                f"a write is under way for more than {STUCK_S:g} s: is a process of the store stopped?",
+                code="store-stuck",
+                retry_after_s=5,
+            )
+        return self._fault
+
     def _commit(self, group: list[_Job]) -> None:
+        self._since_s = time.monotonic()
+        self._fault = self._try_commit(group)
+        self._since_s = None
+
+    def _try_commit(self, group: list[_Job]) -> Unavailable | None:
+        """Commit what the units of a group do. Returns: why it failed; None when it did not, whatever became of single units."""
         try:
             with self._gate:
                 self._files.check()
@@ -224,6 +246,8 @@ class GroupWriter:
                 failure.__cause__ = error
             for job in group:
                 job.error = job.error or failure
+            return failure
+        return None
 
     @staticmethod
     def _run_one(job: _Job, unit: SqliteUnit, within: contextlib.AbstractContextManager[None]) -> None:

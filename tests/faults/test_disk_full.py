@@ -9,6 +9,7 @@ import pytest
 
 from support.processes import (
     by_event_id,
+    children,
     integrity_of,
     kill,
     make_client,
@@ -153,7 +154,7 @@ def test_a_worker_that_dies_while_the_disk_is_full_comes_back(tmp_path):
         wait_until(lambda: group.log_lines("supervisor.worker_exited"))
         wait_until(lambda: len(group.log_lines("supervisor.worker_started")) > 1)
         ready_when_full = group.is_ready()
-        limit_files([group.pid], resource.RLIM_INFINITY)
+        limit_files((group.pid, *children(group.pid)), resource.RLIM_INFINITY)
         wait_until(group.is_ready)
         client.record(make_events(client.organization.org_id, 900_001, 20).values())
         wait_until(lambda: client.stats(dst_id)["backlog"] == 0, seconds=60)

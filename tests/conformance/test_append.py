@@ -66,6 +66,42 @@ async def test_repeats_within_one_batch_are_found(store, org):
     assert await stored(store, org) == {1: "a", 2: "b", 3: "c"}
 
 
+async def test_repeats_within_a_batch_are_found_in_a_log_that_has_events(store, org):
+    """The sequence of the first event of an id is told right, also when the log did not begin with this batch."""
+    await append_to(store.log, org, [event("z", "{}"), event("y", "{}"), event("x", "{}")], T0)
+    batch = [event("a", "{}"), event("b", "{}"), event("b", "{}"), event("a", '{"n":1}'), event("y", "{}")]
+
+    appended = await append_to(store.log, org, batch, T0)
+
+    assert appended == Appended(4, 2, 5, {2: 5, 4: 2}, {3: 4})
+
+
+async def test_new_events_of_several_callers_have_their_own_sequences(store, org):
+    """Callers of two organizations whose events share a commit are each told the sequences of their own events."""
+    other = await add_organization(store, "org_b")
+    await append_to(store.log, org, events(1, 4), T0)
+    held, joined = threading.Event(), threading.Event()
+    busy = store.db.submit(lambda _: (held.set(), joined.wait(10)), Lane.CONTROL)
+    calls = [(org, 11, 2), (other, 21, 1), (org, 31, 3), (other, 41, 5), (org, 51, 1)]
+    try:
+        assert await asyncio.to_thread(held.wait, 10)
+        waiting = [
+            asyncio.ensure_future(append_to(store.log, one, events(first, count), T0))
+            for one, first, count in calls
+        ]
+        await asyncio.sleep(0)
+    finally:
+        joined.set()
+    await busy
+    results = await asyncio.gather(*waiting)
+
+    for (one, first, count), appended in zip(calls, results, strict=True):
+        ids = await store.log.event_ids(one, appended.first, appended.first + count - 1)
+        assert list(ids.values()) == [f"e{number}" for number in range(first, first + count)]
+    assert [(one.first, one.added) for one in results] == [(5, 2), (1, 1), (7, 3), (2, 5), (10, 1)]
+    assert all(isinstance(one.first, int) for one in results)
+
+
 async def test_appends_of_one_moment_are_told_apart(store, org):
     """Callers who share a transaction each learn of their own events, also when they submit the same ones."""
     results = await asyncio.gather(

@@ -87,6 +87,22 @@ async def test_what_a_cursor_still_needs_stays(store, org):
     assert await stored(store, org) == {}
 
 
+async def test_the_slowest_of_several_destinations_decides(store, org):
+    """What one destination has already sent stays while another one has still to send it."""
+    await add_destination(store, org, 1)
+    await add_destination(store, org, 2)
+    await append_to(store.log, org, events(1, 10), OLD)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    positions, _ = await store.ledger.claim(ALICE)
+    one, two = sorted((claimed.lease for claimed in positions), key=lambda lease: lease.destination_no)
+    await settle(store, settlement(one, org, 10))
+    await settle(store, settlement(two, org, 4))
+
+    await sweep(store)
+
+    assert list(await stored(store, org)) == list(range(5, 11))
+
+
 async def test_what_a_replay_still_needs_stays(store, org):
     """A replay under way holds its range; once it is over, the range goes."""
     destination = await add_destination(store, org)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from aegis_stream.domain.endpoint import Endpoint
 from aegis_stream.domain.url import parse_url
 from aegis_stream.errors import Invalid
-from aegis_stream.netguard import IPV4_RULES, IPV6_RULES, METADATA_NAMES, NetGuard, parse_networks
+from aegis_stream.netguard import IPV4_RULES, IPV6_RULES, METADATA_NAMES, NetGuard, Rule, parse_networks
 
 STRICT = NetGuard()
 EVERYTHING = NetGuard(parse_networks("0.0.0.0/0, ::/0"))
@@ -525,6 +525,44 @@ def test_agrees_with_the_standard_library_about_ipv4(ipv4):
     expected = ipv4.is_global and not any(ipv4 in network for network in STRICTER_IPV4)
 
     assert (STRICT.check(str(ipv4)) is None) is expected
+
+
+@pytest.mark.parametrize("rule", IPV4_RULES, ids=lambda rule: str(rule.network))
+def test_the_edges_of_every_ipv4_range_agree_with_the_standard_library(rule):
+    """The first and last address of each range, and those beside them, are allowed exactly if they are global."""
+    first, last = int(rule.network[0]), int(rule.network[-1])
+    edges = [IPv4Address(one) for one in (first - 1, first, last, last + 1) if 0 <= one < 2**32]
+
+    allowed = [STRICT.check(str(one)) is None for one in edges]
+
+    assert allowed == [
+        one.is_global and not any(one in network for network in STRICTER_IPV4) for one in edges
+    ]
+
+
+def test_a_rule_is_compared_by_numbers():
+    """A rule keeps its range as two numbers: the first address, and the mask that leaves it."""
+    rule = Rule("private network", ip_network("10.0.0.0/8"), True)
+
+    assert (rule.first, rule.mask) == (0x0A00_0000, 0xFF00_0000)
+
+
+def test_own_addresses_are_found_by_network_or_by_asking():
+    """An address is this host's own if one of the networks has it, or if the machine says so, which is asked about it."""
+    asked = []
+    by_network = NetGuard((), (ip_network("8.8.4.0/24"),))
+    by_asking = NetGuard((), (), lambda address: asked.append(address) or address == ip_address("8.8.8.8"))
+
+    assert (by_network.check("8.8.4.9") or "").startswith("points to this host itself")
+    assert by_network.check("8.8.8.8") is None
+    assert (by_asking.check("8.8.8.8") or "").startswith("points to this host itself")
+    assert by_asking.check("8.8.4.9") is None
+    assert asked == [ip_address("8.8.8.8"), ip_address("8.8.4.9")]
+
+
+def test_a_name_without_addresses_is_forbidden():
+    """A name that has no address is not allowed by having no forbidden one."""
+    assert NetGuard().check_all([]) == "has no address"
 
 
 INTERESTING_IPV6 = st.one_of(

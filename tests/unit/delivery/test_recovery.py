@@ -14,8 +14,16 @@ def test_a_large_redrive_takes_several_settlements():
     begun = recovery.begin(2 * AUTO_REDRIVE_MAX + 1, now=NOW, now_s=5.0)
 
     assert begun
-    assert [recovery.take() for _ in range(4)] == [NOW, NOW, NOW, None]
-    assert not recovery.under_way
+    parts = [(recovery.under_way, recovery.take()) for _ in range(4)]
+    assert parts == [(True, NOW), (True, NOW), (True, NOW), (False, None)]
+
+
+def test_a_redrive_of_as_many_as_one_settlement_takes_is_over_with_it():
+    """Exactly AUTO_REDRIVE_MAX dead letters need one settlement, and no empty one after it."""
+    recovery = Recovery(enabled=True, ailing=True)
+    recovery.begin(AUTO_REDRIVE_MAX, now=NOW, now_s=5.0)
+
+    assert [recovery.take() for _ in range(2)] == [NOW, None]
 
 
 def test_a_second_redrive_waits_for_the_pause():

@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_stream.delivery.weigh import STATUS_FAILED_INSIDE, STATUS_TOO_LARGE, weigh
 from aegis_stream.delivery.work import Work
-from aegis_stream.domain.attempt import Accepted, Dead, Failure, FailureScope, RetryPolicy, decide
+from aegis_stream.domain.attempt import Accepted, Dead, Delivered, Failure, FailureScope, RetryPolicy, decide
 from aegis_stream.domain.ids import Micros
 
 NOW = Micros(1_780_000_000_000_000)
@@ -157,3 +158,29 @@ def test_an_answer_that_judged_no_event_is_a_failed_attempt_of_all():
 
     assert found.rest == ()
     assert all(isinstance(one, Dead) for one in found.outcomes)
+
+
+@pytest.mark.parametrize(
+    ("attempt", "permanent", "halved"),
+    [
+        (POLICY.max_attempts - 1, False, False),
+        (POLICY.max_attempts, False, True),
+        (POLICY.max_attempts, True, False),
+    ],
+)
+def test_a_500_halves_a_batch_on_its_last_attempt_only(attempt, permanent, halved):
+    """Before its last attempt a batch is retried whole, and a failure that is permanent is about all of it."""
+    work = Work(SOURCE, 1, 2, [1, 2], [b"1", b"2"], attempt)
+    failure = Failure(FailureScope.DESTINATION, "broken", STATUS_FAILED_INSIDE, permanent=permanent)
+
+    assert (len(weighed(work, failure).rest) == 2) is halved
+
+
+def test_one_judged_event_is_done_and_the_others_are_left_over():
+    """Where only the first event was judged it has its outcome, and all others are sent again."""
+    work = Work(SOURCE, 1, 3, [1, 2, 3], [b"1", b"2", b"3"], 1)
+
+    found = weighed(work, [Accepted(200), UNJUDGED, UNJUDGED])
+
+    assert found.outcomes == [Delivered(200)]
+    assert [list(one.sequences) for one in found.rest] == [[2, 3]]

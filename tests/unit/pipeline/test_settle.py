@@ -15,6 +15,7 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.settle import (
     FEW_EVENTS,
     RUN_LENGTH_MAX,
+    STORE_RETRY_S,
     Findings,
     Settler,
     Watermark,
@@ -133,12 +134,42 @@ def test_outcomes_become_rows():
     assert settlement.resolved == [1]
     assert settlement.retries == [RetryRow(2, 2, Micros(NOW + 5), DOWN)]
     assert settlement.dead == [DeadRow(3, 3, NOW, DOWN)]
-    assert [(run.first, run.attempt, run.state, run.status_code) for run in settlement.runs] == [
-        (1, 2, "delivered", 204),
-        (2, 2, "failed", 500),
-        (3, 3, "failed", 500),
+    assert settlement.runs == [
+        AttemptRun(1, 1, 2, "delivered", 204, None, 10, NOW),
+        AttemptRun(2, 2, 2, "failed", 500, "answered 500", 20, NOW),
+        AttemptRun(3, 3, 3, "failed", 500, "answered 500", 30, NOW),
     ]
     assert (settlement.delivered, settlement.failed_attempts) == (1, 2)
+
+
+def test_runs_have_whole_mean_latencies_and_every_event_counts():
+    """Each run has the mean latency of its own attempts in whole microseconds; deliveries of all runs are added up."""
+    findings = Findings()
+    for first, status_code, latency_us in [
+        (1, 202, 100),
+        (2, 202, 101),
+        (3, 200, 7),
+        (4, 200, 8),
+        (9, 200, 5),
+    ]:
+        findings.note_delivered(first, first, status_code, latency_us)
+
+    settlement = written(findings)
+
+    latencies = [run.latency_us for run in settlement.runs]
+    assert latencies == [100, 7, 5]
+    assert all(isinstance(one, int) for one in latencies)
+    assert settlement.delivered == 5
+
+
+def test_latencies_are_those_of_attempts_that_succeeded():
+    """First attempts and retries that succeeded have their latency counted; a failure has none."""
+    findings = Findings()
+    findings.note_delivered(1, 1, 202, 11)
+    findings.note(2, 2, Delivered(202), 22, NOW)
+    findings.note(3, 3, Dead(DOWN), 33, NOW)
+
+    assert findings.latencies_us() == [11, 22]
 
 
 @pytest.mark.parametrize("outcome", [Delivered(202), Dead(DOWN)])
@@ -160,15 +191,19 @@ class FakeLedger:
 
     def __init__(self) -> None:
         self.calls: list[list[Settlement]] = []
+        self.workers: list[WorkerId] = []
+        self.asked = 0
         self.broken = False
         self.gone: set[Lease] = set()
 
     async def settle(self, worker_id, settlements):
         await asyncio.sleep(0)
+        self.asked += 1
         if self.broken:
             raise Unavailable("no")
+        self.workers.append(worker_id)
         self.calls.append(list(settlements))
-        return [None if one.lease in self.gone else Settled(0, 0) for one in settlements]
+        return [None if one.lease in self.gone else Settled(3, one.cursor) for one in settlements]
 
 
 class FakeForwarder:
@@ -180,6 +215,7 @@ class FakeForwarder:
         self.lease = Lease(DestinationNo(number), 1)
         self.cursor = 0
         self.stored: list[int] = []
+        self.counts: list[Settled] = []
         self.quiet = False
 
     def take_settlement(self):
@@ -190,6 +226,7 @@ class FakeForwarder:
 
     def settled(self, settlement, counts):
         self.stored.append(settlement.cursor)
+        self.counts.append(counts)
 
 
 @pytest.fixture
@@ -221,6 +258,7 @@ async def test_everything_found_goes_into_one_transaction(settler, ledger):
 
     assert [[one.lease.destination_no for one in call] for call in ledger.calls] == [[1, 2]]
     assert (one.stored, two.stored) == ([1], [1])
+    assert (ledger.workers, one.counts) == ([WorkerId("wrk_1")], [Settled(3, 1)])
 
 
 async def test_nothing_to_say_is_no_transaction(settler, ledger):
@@ -317,6 +355,25 @@ def settled_at(can_wait, marks_s: list[float]) -> list[float]:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(work())
     return times
+
+
+def test_a_store_that_takes_nothing_is_asked_once_a_second():
+    """A settlement that could not be stored is tried again after STORE_RETRY_S, and not at every interval."""
+    ledger, loop = FakeLedger(), VirtualLoop()
+    ledger.broken = True
+
+    async def work():
+        settler = Settler(ledger, WorkerId("wrk_1"), 0.025, [].extend)
+        running = asyncio.ensure_future(settler.run())
+        settler.mark(FakeForwarder(1))
+        await asyncio.sleep(4.5 * STORE_RETRY_S)
+        settler.halt()
+        await running
+
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(work())
+
+    assert ledger.asked == 5
 
 
 def test_a_few_successes_wait_for_others():

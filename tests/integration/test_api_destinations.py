@@ -8,8 +8,8 @@ from typing import get_args
 import pytest
 
 from aegis_stream.api.schemas.destinations import FormatName
-from aegis_stream.domain.attempt import Fault, FaultKind, Response
-from aegis_stream.domain.delivery import AttemptRun
+from aegis_stream.domain.attempt import Failure, FailureScope, Fault, FaultKind, Response
+from aegis_stream.domain.delivery import AttemptRun, DeadRow
 from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, Health
 from aegis_stream.domain.times import to_text
 from aegis_stream.formats import AUTO, REGISTRY
@@ -223,6 +223,31 @@ async def test_shows_health_as_the_worker_settled_it(world):
         "p50_ms": 4.5,
         "p99_ms": 20.25,
     }
+
+
+async def test_as_many_dead_letters_as_are_kept_are_told(tmp_path):
+    """A destination with as many dead letters as are kept is failing, and the error says what becomes of further ones."""
+    async with open_world(tmp_path, dead_letters_max=2) as world:
+        tenant = await world.make_organization()
+        destination_id = await world.make_destination(tenant)
+        await world.send_events(tenant, 3)
+        failure = Failure(FailureScope.EVENT, "answered 400: rejected", 400, permanent=True)
+        shown = []
+        for sequence in (1, 2):
+            row = DeadRow(sequence, 1, START, failure)
+            health = Health(
+                last_error_at=START,
+                last_error_status=400,
+                last_error_message=failure.message,
+                last_success_at=START,
+            )
+            await world.settle(tenant, destination_id, cursor=sequence, dead=[row], health=health)
+            shown.append((await tenant.read.get(f"{PATH}/{destination_id}")).json())
+
+    assert [one["status"] for one in shown] == ["active", "failing"]
+    assert shown[0]["last_error"]["message"] == "answered 400: rejected"
+    assert "AEGIS_DEAD_LETTERS_MAX" in shown[1]["last_error"]["message"]
+    assert "answered 400: rejected" in shown[1]["last_error"]["message"]
 
 
 async def test_lists_destinations_page_by_page(world):

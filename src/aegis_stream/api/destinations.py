@@ -36,7 +36,7 @@ async def create_destination(request: AnyRequest, data: JSONBody[DestinationWrit
     deps = control_of(request)
     data = await decode_strict(request, data)
     spec = spec_of(data, deps.settings.retry.policy)
-    return destination_body(await control.create(deps, caller_of(request), spec))
+    return _shown(request, await control.create(deps, caller_of(request), spec))
 
 
 @get(BASE, tags=TAGS, responses=errors(403))
@@ -48,14 +48,14 @@ async def list_destinations(
     """List destinations, oldest first."""
     count, after = read_limit(limit), read_id_cursor(cursor)
     found = await control.list_of(control_of(request), caller_of(request), after or "", count + 1)
-    shown = [destination_body(one) for one in found[:count]]
+    shown = [_shown(request, one) for one in found[:count]]
     return DestinationList(shown, shown[-1].id if len(found) > count else None)
 
 
 @get(ONE, tags=TAGS, responses=errors(403))
 async def read_destination(request: AnyRequest, destination_id: FromPath[str]) -> DestinationBody:
     """Read a destination: its configuration without the credential, its status and its counts."""
-    return destination_body(await control.find_state(control_of(request), caller_of(request), destination_id))
+    return _shown(request, await control.find_state(control_of(request), caller_of(request), destination_id))
 
 
 @patch(ONE, tags=TAGS, responses=errors(403))
@@ -68,7 +68,7 @@ async def change_destination(
     deps, caller = control_of(request), caller_of(request)
     data = await decode_strict(request, data)
     change = patch_of(data, deps.settings.retry.policy)
-    return destination_body(await control.change(deps, caller, destination_id, change))
+    return _shown(request, await control.change(deps, caller, destination_id, change))
 
 
 @delete(ONE, status_code=204, tags=TAGS, responses=errors(403))
@@ -80,13 +80,13 @@ async def delete_destination(request: AnyRequest, destination_id: FromPath[str])
 @post(ONE + "/pause", status_code=200, tags=TAGS, responses=errors(403))
 async def pause_destination(request: AnyRequest, destination_id: FromPath[str]) -> DestinationBody:
     """Stop all deliveries until `resume`. Nothing is lost; the backlog grows."""
-    return destination_body(await control.pause(control_of(request), caller_of(request), destination_id))
+    return _shown(request, await control.pause(control_of(request), caller_of(request), destination_id))
 
 
 @post(ONE + "/resume", status_code=200, tags=TAGS, responses=errors(403))
 async def resume_destination(request: AnyRequest, destination_id: FromPath[str]) -> DestinationBody:
     """Continue where `pause` stopped."""
-    return destination_body(await control.resume(control_of(request), caller_of(request), destination_id))
+    return _shown(request, await control.resume(control_of(request), caller_of(request), destination_id))
 
 
 @post(ONE + "/test", status_code=200, tags=TAGS, responses=errors(403))
@@ -113,3 +113,7 @@ HANDLERS = [
     resume_destination,
     send_test,
 ]
+
+
+def _shown(request: AnyRequest, state: control.DestinationState) -> DestinationBody:
+    return destination_body(state, control_of(request).settings.delivery.dead_letters_max)

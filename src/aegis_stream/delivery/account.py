@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
-from aegis_stream.domain.attempt import Delivered
+from aegis_stream.domain.attempt import Dead, Delivered, FailureScope, Retry
 from aegis_stream.domain.delivery import Claimed, Lease, Settled, Settlement
 from aegis_stream.domain.ids import Micros
 from aegis_stream.pipeline.pacing import Pacing
@@ -68,6 +68,11 @@ class Account:
         return self.dead_letters + len(self.findings.dead)
 
     @property
+    def is_full(self) -> bool:
+        """True when as many events have failed as may become dead letters."""
+        return self.retrying + self.dead_letters >= self.shared.dead_letters_max
+
+    @property
     def waiting(self) -> int:
         """Events not delivered yet, retries included, as far as is known without asking the store."""
         live = self.agenda.live
@@ -89,10 +94,30 @@ class Account:
         for sequence, outcome in zip(work.sequences, weighed.outcomes, strict=True):
             if is_range and isinstance(outcome, Delivered):
                 findings.note_delivered(sequence, sequence, outcome.status_code, latency_us)
+            elif isinstance(outcome, Dead | Retry) and self._is_beyond_limit(outcome, work.attempt):
+                findings.note_refused(sequence, work.attempt, outcome.failure, latency_us, now)
             else:
                 findings.note(sequence, work.attempt, outcome, latency_us, now)
         work.source.complete(work)
         self.mark()
+
+    def may_begin(self, *, in_outage: bool) -> bool:
+        """Tell whether new events are sent; False when too many have failed already.
+
+        What the destination rejects for its content never holds up the others: beyond the limits it becomes neither retry
+        nor dead letter. So what is beyond them are failures about the destination, few unless there is an outage.
+        """
+        failed, limit = self.retrying + self.dead_letters, self.shared.dead_letters_max
+        return failed < limit or (not in_outage and failed < 3 * limit + UNSETTLED_MAX)
+
+    def _is_beyond_limit(self, outcome: Dead | Retry, attempt: int) -> bool:
+        """Tell whether an event that failed for its content becomes neither retry nor dead letter: there are enough."""
+        failure, limit = outcome.failure, self.shared.dead_letters_max
+        if failure.scope is not FailureScope.EVENT or failure.damaged:
+            return False
+        if isinstance(outcome, Dead):
+            return self.died >= limit
+        return attempt == 1 and self.retrying + len(self.findings.retries) >= limit
 
     def mark(self) -> None:
         """Tell the settler that there is something to store."""

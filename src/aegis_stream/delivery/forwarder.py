@@ -218,10 +218,10 @@ class Forwarder:
         """Choose what to send; retries and replays have a share of the window, and nothing new is sent when too much has failed."""
         agenda, account = self.agenda, self.account
         share_left = agenda.has_beside and self.attempts.beside < self.pacing.share
-        new_allowed = account.retrying + account.dead_letters < self.shared.dead_letters_max
+        new_allowed = account.may_begin(in_outage=self.pacing.in_outage)
         work = agenda.next(share_left=share_left, new_allowed=new_allowed)
-        if work is None and not new_allowed and agenda.live.at_hand:
-            self.learning.say_full()
+        if account.is_full and agenda.live.at_hand:
+            self.learning.say_full(holds=not new_allowed)
         while (work is None or agenda.live.wants_page) and self.reading.begin(now_s) and work is None:
             # A page was read at once; the filter may leave out all of it.
             work = agenda.next(share_left=share_left, new_allowed=new_allowed)

@@ -141,13 +141,15 @@ class HealthTracker:
         )
         return True
 
-    def full(self, dead_letters: int, retrying: int, now: Micros) -> None:
-        """Warn that so many events have failed that nothing new is sent."""
-        self.warned(
-            f"{dead_letters} dead letters and {retrying} retries reach AEGIS_DEAD_LETTERS_MAX: redrive or purge dead letters; "
-            "until then new events wait in the log",
-            now,
+    def full(self, dead_letters: int, retrying: int, now: Micros, *, holds: bool) -> None:
+        """Warn that so many events have failed that nothing new is sent, or that rejected events become no dead letters."""
+        follows = (
+            "new events wait in the log"
+            if holds
+            else "events that the destination rejects stay in the log only"
         )
+        reason = f"{dead_letters} dead letters and {retrying} retries reach AEGIS_DEAD_LETTERS_MAX"
+        self.warned(f"{reason}: redrive or purge dead letters; until then {follows}", now)
 
     def take_stock(
         self, latencies_us: Seq[int], failures_in_row: int, window: float, now: Micros, now_s: float

@@ -76,9 +76,9 @@ class Learning:
         self.tracker.failed(failure, None, self._clock.now())
         self._account.mark()
 
-    def say_full(self) -> None:
-        """Warn that so many events have failed that what follows waits in the log, where it is safe."""
-        self.tracker.full(self._account.dead_letters, self._account.retrying, self._clock.now())
+    def say_full(self, *, holds: bool) -> None:
+        """Warn that so many events have failed that further ones become no dead letters, or wait in the log."""
+        self.tracker.full(self._account.dead_letters, self._account.retrying, self._clock.now(), holds=holds)
 
     def warn_of_age(self, format_: Format, oldest: bytes) -> None:
         """Warn when the destination drops an event because of its age, behind a 2xx: from the log, retried or replayed."""

@@ -67,6 +67,7 @@ class Findings:
     retries: dict[int, RetryRow] = field(default_factory=dict)
     dead: dict[int, DeadRow] = field(default_factory=dict)
     resolved: list[int] = field(default_factory=list)
+    refused: list[int] = field(default_factory=list)
     failed_count: int = 0
 
     def note_delivered(self, first: int, last: int, status_code: int | None, latency_us: int) -> None:
@@ -104,6 +105,14 @@ class Findings:
             case _:
                 assert_never(outcome)
 
+    def note_refused(
+        self, sequence: int, attempt: int, failure: Failure, latency_us: int, now: Micros
+    ) -> None:
+        """Note an event that failed for good and becomes no dead letter: the attempt log tells of it, and the log of events has it."""
+        self.retries.pop(sequence, None)
+        self.refused.append(sequence)
+        self._note_failed(sequence, attempt, failure, latency_us, now)
+
     def write(self, settlement: Settlement, now: Micros) -> None:
         """Put the findings into a settlement, alike successes of neighbours as one run."""
         for first, last, status_code, latency_us in merge_runs(self.delivered):
@@ -116,6 +125,7 @@ class Findings:
         settlement.retries.extend(self.retries.values())
         settlement.dead.extend(self.dead.values())
         settlement.resolved.extend(self.resolved)
+        settlement.resolved.extend(self.refused)
         settlement.failed_attempts = self.failed_count
 
     def _note_failed(

@@ -72,7 +72,7 @@ class DeliverySettings:
     window_max: Annotated[int, Whole("AEGIS_WINDOW_MAX", 1, 1024)] = 64
     """Most requests in flight to one destination: enough for 30,000 requests a second at 2 ms."""
     dead_letters_max: Annotated[int, Whole("AEGIS_DEAD_LETTERS_MAX", 1, 100_000_000)] = 100_000
-    """At this many failed events (dead letters and retries) a destination pauses: further events wait in the log, where they are safe."""
+    """Most dead letters of a destination, and most retries: so that rejected events never fill the disk, nor hold up the others."""
     auto_redrive: Annotated[bool, Switch("AEGIS_AUTO_REDRIVE")] = True
     """Redrive dead letters automatically when a destination recovers, so that an outage needs nobody at night."""
     lease_seconds: Annotated[float, Number("AEGIS_LEASE_SECONDS", 0.5, 3600)] = 30.0

@@ -246,26 +246,64 @@ def test_a_deleted_destination_is_let_go(make):
     assert sim.run(sim.directory.progress(other)).delivered == 5
 
 
-def test_at_the_most_dead_letters_events_wait_in_the_log(make):
-    """A destination that refuses everything gets so many dead letters and no more; what follows is kept, and goes on
-    as soon as there is room.
-    """
+@pytest.mark.parametrize("refused", [11, 80, 500])
+def test_rejected_events_never_hold_up_the_others(make, refused):
+    """However many events a destination rejects for their content, so many become dead letters and no more, and others arrive."""
+    sim = make(settings=make_settings(lease_seconds=20, dead_letters_max=10))
+    bad = set(sim.append(refused))
+    sim.receiver.answers = lambda event_ids: status(400 if bad & set(event_ids) else 202)
+    sim.receiver.latency_s = 0.1
+    sim.start()
+    good = sim.append(20)
+    sim.advance(600)
+    dead = len(sim.dead())
+    purged = sim.run(sim.directory.purge(sim.destination, None))
+    bad |= set(sim.append(5))
+    good += sim.append(5)
+    sim.advance(600)
+
+    progress = sim.run(sim.directory.progress(sim.destination))
+    assert sim.receiver.accepted == dict.fromkeys(good, 1)
+    assert dead == purged == 10
+    assert len(sim.dead()) == 5
+    assert (progress.cursor, progress.retrying) == (progress.head, 0)
+
+
+def test_redriven_events_that_are_rejected_again_are_settled(make):
+    """With as many dead letters as there may be, a redrive of some that are rejected again leaves no retry behind."""
     sim = make(settings=make_settings(lease_seconds=20, dead_letters_max=10))
     sim.receiver.answers = lambda _: status(400)
+    sim.start()
+    sim.append(30)
+    sim.advance(60)
+    sim.run(sim.directory.redrive(sim.destination, None))
+    sim.bells.notify_changes()
+    sim.append(30)
+    sim.advance(600)
+
+    progress = sim.run(sim.directory.progress(sim.destination))
+    assert len(sim.dead()) == progress.dead_letters <= 10
+    assert progress.retrying == 0
+    assert progress.cursor == progress.head
+
+
+def test_at_the_most_dead_letters_of_an_outage_events_wait_in_the_log(make):
+    """At the most dead letters for a reason about the destination, what follows waits in the log, and goes on when there is room."""
+    sim = make(settings=make_settings(lease_seconds=20, dead_letters_max=10, auto_redrive=False))
+    sim.receiver.answers = lambda _: status(500)
     sim.receiver.latency_s = 1.0
     sim.start()
     ids = sim.append(500)
-    sim.advance(3600)
+    sim.advance(6 * 3600)
     held_at = len(sim.dead())
 
     sim.receiver.answers = lambda _: status(202)
     sim.run(sim.directory.purge(sim.destination, None))
     sim.bells.notify_changes()
-    sim.advance(60)
+    sim.advance(7200)
 
     assert 10 <= held_at <= 10 + sim.settings.delivery.window_max
     assert sim.dead() == []
-    assert sum(sim.receiver.accepted.values()) == 500 - held_at
     assert set(sim.receiver.accepted) == set(ids[held_at:])
 
 

@@ -174,8 +174,12 @@ class DestinationList(msgspec.Struct):
     next_cursor: str | None
 
 
-def destination_body(state: DestinationState) -> DestinationBody:
-    """Show a destination: its URL masked where it is the credential, its secret never."""
+def destination_body(state: DestinationState, dead_letters_max: int) -> DestinationBody:
+    """Show a destination: its URL masked where it is the credential, its secret never.
+
+    Args:
+        dead_letters_max: with so many failed events it is failing, and the error says what becomes of further ones.
+    """
     destination, progress = state
     spec, health = destination.spec, progress.health
     retry = spec.retry
@@ -186,6 +190,11 @@ def destination_body(state: DestinationState) -> DestinationBody:
         last_error = LastErrorBody(
             at, health.last_error_status, health.last_error_message, progress.last_error_event_id
         )
+    if progress.dead_letters + progress.retrying >= dead_letters_max:
+        at = to_text(health.last_error_at or destination.updated_at)
+        message = _full_message(progress.dead_letters, health.last_error_message)
+        failing = True
+        last_error = LastErrorBody(at, health.last_error_status, message, progress.last_error_event_id)
     if destination.damaged:
         failing, last_error = True, LastErrorBody(to_text(destination.updated_at), None, DAMAGED, None)
     return DestinationBody(
@@ -223,6 +232,14 @@ def destination_body(state: DestinationState) -> DestinationBody:
             p99_ms=health.p99_ms,
         ),
     )
+
+
+def _full_message(dead_letters: int, reason: str | None) -> str:
+    message = (
+        f"{dead_letters} dead letters are as many as this service keeps (AEGIS_DEAD_LETTERS_MAX): further events that the "
+        "destination rejects stay in the log only; redrive or purge dead letters"
+    )
+    return f"{message}; the newest error: {reason}" if reason else message
 
 
 def _shown_url(destination: Destination) -> str:

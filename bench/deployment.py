@@ -57,11 +57,12 @@ class Deployment:
         return run
 
     def _load(self, plan: LoadPlan, name: str, seconds: float) -> tuple[Run, Sent]:
-        bytes_before = self.receiver.body_bytes()
+        base, bytes_before = self.receiver.received(), self.receiver.body_bytes()
         with self.generator(self.folder, self.service.port, self.service.key, plan, name) as load:
             run = measure(
                 load,
                 self.receiver.received,
+                base=base,
                 seconds=seconds,
                 ours=self.service.pids,
                 others={"nginx": self.receiver.pid},

@@ -90,6 +90,7 @@ def measure(
     source: Source,
     received: Callable[[], int],
     *,
+    base: int,
     seconds: float,
     ours: Mapping[str, Pids],
     others: Mapping[str, Pids],
@@ -102,13 +103,14 @@ def measure(
     Args:
         source: a load that has just started.
         received: how many events have arrived at the receiver.
+        base: what `received` said before the load started; the first events may arrive before this is called.
         ours, others: processes whose CPU time is counted; memory is of `ours`.
         fan_out: how often each event must arrive.
         stall_s: after this much silence, events that have not arrived count as lost.
         strict: False to record what is missing instead of failing, for the peer.
     Raises: RuntimeError when an acknowledged event was lost or arrived twice.
     """
-    base, began_s = received(), time.monotonic()
+    began_s = time.monotonic()
     everyone: dict[str, Pids] = {**ours, **others, "load": source.pid}
     everyone["harness"] = os.getpid()
     before, memory, machine = Cpu.of(everyone), Memory(ours), machine_cpu_seconds()

@@ -75,7 +75,9 @@ def ingest_alone(options: Options) -> Round:
 
         def load(name: str, seconds: float) -> tuple[Run, Sent]:
             with wrk(folder, service.port, service.key, plan, name) as load:
-                run = measure(load, lambda: load.acknowledged, seconds=seconds, ours=service.pids, others={})
+                run = measure(
+                    load, lambda: load.acknowledged, base=0, seconds=seconds, ours=service.pids, others={}
+                )
                 return run, load.sent
 
         warm, _ = load("wrm", options.warm_up_s)
@@ -100,10 +102,12 @@ def relay(plan: PeerPlan, *, tls: bool = False) -> Callable[[Options], Round]:
         ):
 
             def load(name: str, seconds: float) -> Run:
+                base = receiver.received()
                 with lines(folder, port, plan, name) as load:
                     return measure(
                         load,
                         receiver.received,
+                        base=base,
                         seconds=seconds,
                         ours={"syslog-ng": pid},
                         others={"nginx": receiver.pid},

@@ -1,10 +1,12 @@
 """Promises of the benchmark harness: a run that lost, duplicated or changed an event fails, and figures are compared as documented."""
 
 import json
+import os
 from itertools import pairwise
 
 import pytest
 from bench.events import EVENT_BYTES, Sent, event_body
+from bench.measure import measure
 from bench.pairs import by_turns, ratio
 from bench.picture import picture
 from bench.plan import Options, Round
@@ -161,3 +163,23 @@ def test_a_picture_can_be_drawn_of_any_choice():
 
     assert picture(empty).startswith("<svg")
     assert picture([s2, s5]).count('class="n"') == 2
+
+
+class Ended:
+    """A load of which everything was acknowledged before the measurement began."""
+
+    pid = os.getpid()
+    acknowledged = 64
+
+    def tell_received(self, events: int) -> None:
+        """Not needed."""
+
+    def stop(self) -> None:
+        """Has ended already."""
+
+
+def test_events_that_arrive_before_the_measurement_begins_count():
+    """A load starts before its measurement: its first events, which may have arrived by then, are no loss."""
+    run = measure(Ended(), lambda: 1064, base=1000, seconds=0.001, ours={}, others={}, stall_s=0.1)
+
+    assert (run.events, run.received) == (64, 64)

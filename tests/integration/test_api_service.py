@@ -12,7 +12,8 @@ from aegis_stream.api.app import document
 from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.delivery import AttemptRun, RetryRow
 from aegis_stream.domain.destination import Health
-from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.ids import SECOND, Micros, WorkerId
+from aegis_stream.store import leases
 from aegis_stream.telemetry import LOG_EVENTS, METRICS
 from support.api import (
     OPERATOR_KEY,
@@ -233,6 +234,22 @@ async def test_is_not_ready_without_its_store(world):
     problem_of(ready, 503)
     assert int(ready.headers["retry-after"]) >= 1
     assert health.status_code == 200
+
+
+async def test_is_ready_only_with_a_worker_where_one_should_run(tmp_path):
+    """A service with workers is ready while one of them renews its lease; ingest works in any case."""
+    async with open_world(tmp_path, needs_worker=True) as world:
+        tenant = await world.make_organization()
+        before = await world.client.get("/readyz")
+        await world.stores.db.write(lambda unit: leases.enlist(unit, WorkerId("wrk_1"), 60 * SECOND))
+        during = await world.client.get("/readyz")
+        await world.stores.db.write(lambda unit: leases.renew(unit, WorkerId("wrk_1"), -SECOND))
+        late = await world.client.get("/readyz")
+
+        assert problem_of(before, 503)["type"].endswith("/no-worker")
+        assert (during.status_code, during.json()) == (200, {"status": "ready"})
+        assert problem_of(late, 503)["type"].endswith("/no-worker")
+        assert (await tenant.ingest.send(make_event("evt_1"))).status_code == 202
 
 
 async def test_writes_every_metric(world):

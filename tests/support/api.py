@@ -462,10 +462,11 @@ _TRUST = TrustStore()  # loaded once, because reading the system's authorities t
 
 
 @asynccontextmanager
-async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
+async def open_world(tmp_path: Path, *, needs_worker: bool = False, **changes: Any) -> AsyncIterator[World]:
     """Build the application on a new store in `tmp_path`.
 
     Args:
+        needs_worker: as `Service` takes it.
         changes: settings other than the defaults.
     """
     # Audit events would be among the events that tests count; tests/integration/test_api_audit.py turns them on.
@@ -509,7 +510,7 @@ async def open_world(tmp_path: Path, **changes: Any) -> AsyncIterator[World]:
         notify_changes=notifier.notify_changes,
         settings=settings,
     )
-    service = Service(control, IngestCounts(), log)  # type: ignore[arg-type] # a fake
+    service = Service(control, IngestCounts(), log, needs_worker)  # type: ignore[arg-type] # a fake
     service.control.access.refusals = RefusalLog(service.control)
     routes = _routes(service)
     shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)

@@ -76,10 +76,16 @@ def healthz() -> dict[str, str]:
 
 @get("/readyz", include_in_schema=False)
 async def readyz(request: AnyRequest) -> dict[str, str]:
-    """Report that the store can be read and written. Raises: Unavailable."""
+    """Report that the store can be read and written, and that a worker delivers if one should run here. Raises: Unavailable."""
+    service = service_of(request)
     try:
         async with asyncio.timeout(2):
-            await destination_control.check_ready(control_of(request))
+            await destination_control.check_ready(service.control)
+            if service.needs_worker and not await destination_control.living_workers(service.control):
+                raise Unavailable(
+                    "no delivery worker runs: events are recorded and wait; a worker is started again by itself",
+                    code="no-worker",
+                )
     except TimeoutError as error:
         raise Unavailable(
             "the store did not answer within 2 s: check the load of its disk", code="store-slow"

@@ -15,11 +15,16 @@ if TYPE_CHECKING:  # ingest needs the service, and not the framework
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """Everything a route may use."""
+    """Everything a route may use.
+
+    Args:
+        needs_worker: the service is not ready while no delivery worker runs.
+    """
 
     control: ControlDeps
     counts: IngestCounts
     telemetry: Log
+    needs_worker: bool = False
     turns: Turns = field(default_factory=Turns)
 
 

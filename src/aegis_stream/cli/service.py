@@ -89,15 +89,23 @@ def worker(context: click.Context, supervised: bool, config: Path | None) -> Non
 @click.option("--listener-fd", required=True, type=Whole(0), help="Descriptor of the listening socket.")
 @click.option("--counts-fd", required=True, type=Whole(0), help="Descriptor of the shared counters.")
 @click.option("--slot", required=True, type=Whole(1, 31), help="Slot of this process in them.")
+@click.option("--needs-worker", is_flag=True, help="Not ready while no delivery worker runs.")
 @CONFIG
 @click.pass_context
-def api(context: click.Context, listener_fd: int, counts_fd: int, slot: int, config: Path | None) -> None:
+def api(
+    context: click.Context,
+    listener_fd: int,
+    counts_fd: int,
+    slot: int,
+    needs_worker: bool,
+    config: Path | None,
+) -> None:
     """Answer API requests; started by `aegis serve --api-processes`."""
     settings, _ = read_settings(context, config)
     gc.disable()
     from aegis_stream.serving.api import Inherited, run_api  # noqa: PLC0415
 
-    run_api(settings, Inherited(listener_fd, counts_fd, slot))
+    run_api(settings, Inherited(listener_fd, counts_fd, slot, needs_worker))
 
 
 @click.command()

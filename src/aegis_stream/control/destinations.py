@@ -9,7 +9,7 @@ from aegis_stream.domain.destination import MASK, Destination, DestinationSpec, 
 from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, new_id
 from aegis_stream.domain.patch import DestinationPatch, apply_patch, missing_with_new_trust
 from aegis_stream.errors import FieldProblem, Invalid
-from aegis_stream.store import destinations, health
+from aegis_stream.store import destinations, health, leases
 from aegis_stream.store.database import Unit
 
 from .audit import Record, perform
@@ -108,6 +108,11 @@ async def check_ready(deps: ControlDeps) -> None:
         if fault.code == "store-stuck":
             raise fault
         await deps.db.write(health.try_write)
+
+
+async def living_workers(deps: ControlDeps) -> int:
+    """Return how many delivery workers run, on all machines. Raises: Unavailable."""
+    return await deps.db.read(leases.living_workers)
 
 
 async def change(deps: ControlDeps, caller: Caller, dst_id: str, patch: DestinationPatch) -> DestinationState:

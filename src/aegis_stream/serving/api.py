@@ -28,11 +28,13 @@ class Inherited:
         listener_fd: its listener, which outlives it with the supervisor: no connection that waits there is lost.
         counts_fd: shared memory with the counts of all of them.
         slot: this one's place in it, from 1.
+        needs_worker: the service is not ready while no delivery worker runs.
     """
 
     listener_fd: int
     counts_fd: int
     slot: int
+    needs_worker: bool
 
 
 def run_api(settings: Settings, inherited: Inherited) -> None:
@@ -51,7 +53,7 @@ def run_api(settings: Settings, inherited: Inherited) -> None:
     counts = open_counts(inherited.counts_fd, inherited.slot)
     stores = open_stores(settings, telemetry)
     try:
-        uvloop.run(_answer(settings, stores, telemetry, listener, counts, inherited.slot))
+        uvloop.run(_answer(settings, stores, telemetry, listener, counts, inherited))
     finally:
         stores.close()
 
@@ -62,19 +64,21 @@ async def _answer(
     telemetry: Log,
     listener: socket.socket,
     counts: IngestCounts,
-    slot: int,
+    inherited: Inherited,
 ) -> None:
     stop = stop_on_signals()
     stop_on_end_of_input(stop)
     notifier = open_notifier(stores.location)
     # The supervisor alone serves metrics where they have a port of their own, and sums up for all.
-    listeners = make_listeners(make_service(settings, stores, telemetry, notifier, counts))
+    listeners = make_listeners(
+        make_service(settings, stores, telemetry, notifier, counts, needs_worker=inherited.needs_worker)
+    )
     await listeners.public.start(listener)
     freeze()
-    telemetry.info("api.started", number=slot, pid=os.getpid())
+    telemetry.info("api.started", number=inherited.slot, pid=os.getpid())
     preparing = asyncio.ensure_future(listeners.routes.prepare())
     await stop.wait()
     preparing.cancel()
     await listeners.public.stop()
     notifier.close()
-    telemetry.info("api.stopped", number=slot, pid=os.getpid())
+    telemetry.info("api.stopped", number=inherited.slot, pid=os.getpid())

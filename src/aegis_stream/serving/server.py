@@ -131,7 +131,14 @@ async def _serve(
         for child in _children(serving, stores, telemetry, sockets, counts_fd):
             tasks.create_task(supervise(child, telemetry, stop))
         await asyncio.sleep(0)  # the children start while this process gets ready
-        service = make_service(settings, stores, telemetry, notifier, open_counts(counts_fd, 0))
+        service = make_service(
+            settings,
+            stores,
+            telemetry,
+            notifier,
+            open_counts(counts_fd, 0),
+            needs_worker=serving.workers > 0,
+        )
         listeners = make_listeners(service)
         if listeners.metrics is not None:
             await listeners.metrics.start(_listen(serving.host, settings.telemetry.metrics_port))
@@ -170,6 +177,7 @@ def _children(
 ) -> Iterator[Child]:
     """Yield what runs under `aegis serve`; the process itself is API process 0."""
     config = ("--config", str(serving.config)) if serving.config else ()
+    needs = ("--needs-worker",) if serving.workers else ()
 
     async def clear() -> None:
         await remove_dead_workers(stores, telemetry)
@@ -179,4 +187,4 @@ def _children(
     for slot in range(1, serving.api_processes):
         fds = (sockets[slot].fileno(), counts_fd)
         given = ("--listener-fd", str(fds[0]), "--counts-fd", str(fds[1]), "--slot", str(slot))
-        yield Child("api", slot, (*given, *config), fds)
+        yield Child("api", slot, (*given, *needs, *config), fds)

@@ -55,6 +55,13 @@ def release(unit: Unit, worker_id: WorkerId, leases: Seq[Lease]) -> None:
         unit.run("release_lease", (worker_id, lease.destination_no, lease.epoch))
 
 
+def living_workers(unit: Unit) -> int:
+    """Return how many workers are registered and have renewed in time."""
+    now = unit.steady()
+    row = unit.row("count_living_workers", (now, now + LEASE_MAX_US))
+    return int(row[0]) if row is not None else 0
+
+
 def retire(unit: Unit, worker_id: WorkerId) -> None:
     """Remove a worker: its leases are free at once."""
     unit.run("delete_worker", (worker_id,))

@@ -24,10 +24,13 @@ def make_service(
     telemetry: Log,
     notifier: Notifier,
     counts: IngestCounts | None = None,
+    *,
+    needs_worker: bool = False,
 ) -> Service:
     """Return what the API needs.
 
     Args:
+        needs_worker: the service is not ready while no delivery worker runs.
         counts: shared by all API processes, whose number divides the limits of calls; None where this is the only one.
     """
     counts = counts or IngestCounts()
@@ -64,7 +67,7 @@ def make_service(
         settings=settings,
     )
     access.refusals = RefusalLog(control)
-    return Service(control, counts, telemetry)
+    return Service(control, counts, telemetry, needs_worker)
 
 
 def event_limits(settings: IngestSettings) -> EventLimits:

@@ -20,6 +20,10 @@ DELETE FROM workers WHERE worker_id = ?;
 -- Remove workers whose leases have expired, or end later than any lease can: those are from before the machine's last start.
 DELETE FROM workers WHERE (expires_at <= ? OR expires_at > ?) AND worker_id <> ?;
 
+-- name: count_living_workers
+-- How many workers have renewed their leases in time.
+SELECT count(*) FROM workers WHERE expires_at > ? AND expires_at <= ?;
+
 -- name: workers
 -- All workers.
 SELECT worker_id FROM workers ORDER BY worker_id;

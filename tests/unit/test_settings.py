@@ -99,7 +99,7 @@ def test_the_defaults_are_those_of_the_contract():
     assert found == Settings()
     assert found.store.data_dir == Path("aegis-data")
     assert (found.egress.allow_http, found.egress.allowed_networks) == (False, ())
-    assert (found.delivery.request_timeout_seconds, found.delivery.window_max) == (10, 64)
+    assert (found.delivery.request_timeout_seconds, found.delivery.window_max) == (10, 512)
     assert (found.delivery.auto_redrive, found.retention.days) == (True, 30)
     assert found.retry.policy == RetryPolicy(3, 60, 2, 3600, 0.1)
 

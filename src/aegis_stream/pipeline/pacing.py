@@ -4,7 +4,8 @@ It learns from answers and says how many attempts may start; it has no clock. Ti
 clock, passed in.
 
 Two modes. Normally the window adapts: it grows while it is in use and answers come no later than usual, and shrinks when the
-destination is overloaded, or slows down under a full window. In an outage (several failures in a row about the destination, or
+destination is overloaded, or slows down under a full window. A destination that is far away may have several hundred requests in
+flight, as long as they do not queue there. In an outage (several failures in a row about the destination, or
 one that a person must fix) a large backlog waits in the log and single probes ask whether the destination is back; a few
 events each get their attempts on schedule, as the contract says.
 
@@ -22,6 +23,17 @@ WINDOW_START = 16.0
 WINDOW_LATE_MIN = 16.0
 """Late and missing answers do not make the window smaller than this: at a low rate a few of them must not stop the others. Only
 a destination that asks for less (429, 503) gets less."""
+WINDOW_NEAR_MAX = 64.0
+"""The window grows beyond this only for a destination that is far away: at 2 ms it is enough for 30,000 requests a second."""
+FAR_MIN_US = 20_000.0
+"""A destination is far away when its answers take this long while few requests are in flight."""
+FAR_FEW = 16
+"""While so few are in flight, an answer's latency shows the distance, not a queue of our own making."""
+FAR_QUEUE = 4 / 3
+"""With a full window, answers may take this many times as long as with few in flight; then requests queue at the destination,
+and more of them in flight would wait there without arriving sooner."""
+FAR_STEP = 0.25
+"""Growth of the window with each answer from far away, until the first overload: a quarter more each round trip."""
 OUTAGE_AFTER = 3
 """Failures in a row that make an outage: one may be chance, and each costs an event one of its attempts."""
 FEW_MAX = 256
@@ -78,6 +90,8 @@ class Pacing:
     _ceiling: float = field(default=0.0)
     _fix_needed: bool = False
     _mean_us: float = 0.0
+    _alone_us: float = 0.0
+    _overloaded: bool = False
     _deviation_us: float = 0.0
     _shrunk_at_s: float = -math.inf
     _hold_until_s: float = -math.inf
@@ -145,19 +159,20 @@ class Pacing:
         error = latency_us - self._mean_us
         if self._mean_us == 0.0:
             self._mean_us, error = float(latency_us), 0.0
+            self._alone_us = self._mean_us
+        if in_flight <= FAR_FEW:
+            self._alone_us += SMOOTHING * (latency_us - self._alone_us)
         late = error > max(SLOW_DEVIATIONS * self._deviation_us, SLOW_MIN_US)
         self._mean_us += SMOOTHING * error
         self._deviation_us += SMOOTHING * (abs(error) - self._deviation_us)
         if late:
-            if (
-                in_flight + 1 >= self.window / 2
-            ):  # freed slots wait for others, so half a window is in full use
+            # Freed slots wait for others, so half a window is in full use.
+            if in_flight + 1 >= self.window / 2 and not self._is_far:
                 self._shrink(now_s, min(WINDOW_LATE_MIN, self.window))
         elif self.window < self._ceiling:
             self.window = min(self.window + 1.0, self._ceiling)
-        elif in_flight + 1 >= int(self.window) and error <= 0 and self.window < self.window_max:
-            self.window = min(self.window + 1.0 / self.window, float(self.window_max))
-            self._ceiling = self.window
+        elif in_flight + 1 >= int(self.window) and self.window < self.window_max:
+            self._grow(error)
 
     def failed(self, failure: Failure, waiting: int, now_s: float, began_s: float = math.inf) -> None:
         """Learn from a failed attempt.
@@ -184,6 +199,7 @@ class Pacing:
 
     def slow_down(self, now_s: float) -> None:
         """Learn that the destination took what was sent and asked for less."""
+        self._overloaded = True
         self._shrink(now_s, 1.0)
 
     def is_pacing(self, waiting: int) -> bool:
@@ -195,8 +211,25 @@ class Pacing:
         self.failures_in_row, self._fix_needed = 0, False
         self._hold_until_s, self._probe_pause_s = -math.inf, PROBE_FIRST_S
 
+    @property
+    def _is_far(self) -> bool:
+        """Whether answers take their time because of the distance, and not because requests queue at the destination."""
+        return self._alone_us >= FAR_MIN_US and self._mean_us <= FAR_QUEUE * self._alone_us
+
+    def _grow(self, error: float) -> None:
+        """Make room for more, after an answer under a full window that came `error` microseconds later than the mean."""
+        if self._is_far:
+            step = 1.0 / self.window if self._overloaded else FAR_STEP
+        elif error <= 0 and self.window < WINDOW_NEAR_MAX:
+            step = 1.0 / self.window
+        else:
+            return
+        self.window = min(self.window + step, float(self.window_max))
+        self._ceiling = self.window
+
     def _shrink_for(self, failure: Failure, now_s: float) -> None:
         """Send less after an overload: as little as needed when the destination says so, not for a few timeouts."""
+        self._overloaded = True
         if failure.status_code is not None:
             self._shrink(now_s, 1.0)
             return

@@ -69,8 +69,8 @@ class DeliverySettings:
 
     request_timeout_seconds: Annotated[float, Number("AEGIS_REQUEST_TIMEOUT_SECONDS", 0.1, 60)] = 10.0
     """Time for a whole attempt, from connecting to the end of the answer: part of the contract with destinations."""
-    window_max: Annotated[int, Whole("AEGIS_WINDOW_MAX", 1, 1024)] = 64
-    """Most requests in flight to one destination: enough for 30,000 requests a second at 2 ms."""
+    window_max: Annotated[int, Whole("AEGIS_WINDOW_MAX", 1, 1024)] = 512
+    """Most requests in flight to one destination, of which one that is near gets 64: enough for 5,000 requests a second at 100 ms."""
     dead_letters_max: Annotated[int, Whole("AEGIS_DEAD_LETTERS_MAX", 1, 100_000_000)] = 100_000
     """Most dead letters of a destination, and most retries: so that rejected events never fill the disk, nor hold up the others."""
     auto_redrive: Annotated[bool, Switch("AEGIS_AUTO_REDRIVE")] = True

@@ -415,3 +415,76 @@ def test_overdue_requests_do_not_count_but_for_the_most():
     assert pacing.room(3, 0, 0.0, overdue=60) == 1
     in_outage(pacing)
     assert pacing.room(0, MANY, 1.0, overdue=1) == 0
+
+
+# ── a destination that is far away ──
+
+FAR_US = 50_000
+
+
+def round_trips(
+    pacing: Pacing, count: int, *, bears: float = 10**6, jitter_us: int = 0, now_s: float = 0.0
+) -> None:
+    """Let a far destination answer whole windows; with more than `bears` in flight, requests queue there."""
+    for trip in range(count):
+        window = int(pacing.window)
+        latency_us = int(FAR_US * max(1.0, window / bears))
+        for number in range(window):
+            late_us = jitter_us if number % 4 == 0 else 0
+            pacing.succeeded(latency_us + late_us, int(pacing.window), now_s + trip * latency_us / 1e6)
+
+
+def far(window_max: int = 512) -> Pacing:
+    """Return the pacing of a destination that has answered from far away."""
+    pacing = Pacing(window_max)
+    round_trips(pacing, 2)
+    return pacing
+
+
+def test_a_far_destination_gets_what_it_bears_within_seconds():
+    """At 50 ms the window grows by a quarter a round trip: after 20 of them, a second, it is enough for 5,000 a second."""
+    pacing = far()
+
+    round_trips(pacing, 18)
+
+    assert pacing.window >= 5_000 * FAR_US / 1e6
+
+
+def test_a_near_destination_gets_no_more_than_64():
+    """Answers from near come late only because requests queue there, so more of them in flight would arrive no sooner."""
+    pacing = Pacing(512)
+
+    answer(pacing, 100_000)
+
+    assert int(pacing.window) == 64
+
+
+@pytest.mark.parametrize("bears", [24, 100, 300])
+def test_a_far_destination_gets_no_more_than_it_bears(bears):
+    """When more in flight only wait there, the window stops growing: at most a third more than the destination works on."""
+    pacing = far()
+
+    round_trips(pacing, 200, bears=bears)
+
+    assert bears * 0.9 <= pacing.window <= bears * 1.7
+
+
+def test_jitter_of_a_far_destination_does_not_shrink():
+    """Every fourth answer comes 25 ms later than the others, as on the Internet: the window grows all the same."""
+    pacing = far()
+
+    round_trips(pacing, 40, jitter_us=FAR_US // 2)
+
+    assert pacing.window >= 5_000 * FAR_US / 1e6
+
+
+def test_after_an_overload_a_far_destination_gets_more_only_slowly():
+    """A destination that has answered 503 gets one more a round trip, as one that is near."""
+    pacing = far()
+    round_trips(pacing, 18)
+    pacing.failed(BUSY, MANY, 10.0)
+    shrunk = pacing.window
+
+    round_trips(pacing, 5, now_s=11.0)
+
+    assert shrunk <= pacing.window <= shrunk + 6

@@ -10,12 +10,12 @@ from pathlib import Path
 from .events import Sent
 from .load import NO_LIMIT, Load, LoadPlan, wrk
 from .measure import Run, measure
-from .pairs import by_turns, turn_s
 from .plan import WARM_UP_S, Options
 from .processes import memory_mib, need_disk, wait_until
 from .receiver import Receiver
 from .reconcile import Reconciliation, check_contents, check_counters, check_head, together
 from .service import Service, aegis
+from .turns import by_turns, turn_s
 
 FILL = LoadPlan(per_request=1_000, connections=4, backlog_max=NO_LIMIT)
 """Large requests, with which ingest is fastest."""

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from .events import ORG_ID, event_body
 from .latency import quantile
-from .pairs import by_turns, ratio
 from .plan import Options, Round, Workload
 from .processes import memory_mib, running, scratch, wait_until
 from .reconcile import Reconciliation, together
 from .service import Service, aegis, tail
+from .turns import by_turns, ratio
 
 OPERATOR_KEY = "aegis_op_benchmark-operator-key-0123456789"
 CLIENTS = 20

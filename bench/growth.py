@@ -13,12 +13,12 @@ from concurrent.futures import ThreadPoolExecutor
 from .deployment import deployed, drain, fill, memory_now, need_log, side_by_side, tuned
 from .events import Sent, event_body
 from .latency import Arrival, clocked, quantile
-from .pairs import ratio, ratio_spread
 from .plan import Options, Round, Workload, company_of, cpu_of, memory_of
 from .processes import Cpu, scratch, wait_until
 from .receiver import Receiver, nginx
 from .reconcile import Reconciliation, check_contents, check_counters, check_head
 from .service import Service, aegis
+from .turns import ratio, ratio_spread
 from .workloads import BATCHED
 
 ORGANIZATIONS, DESTINATIONS_EACH = 1_000, 10

@@ -13,12 +13,12 @@ from . import clocked_receiver, paced_load
 from .deployment import deployed, side_by_side, tuned
 from .events import Sent
 from .measure import Run
-from .pairs import by_turns, ratio, ratio_spread, turn_s
 from .plan import WARM_UP_S, Options, Round, Workload, company_of, cpu_of, memory_of
 from .processes import Cpu, free_port, memory_mib, running, scratch, wait_until
 from .receiver import nginx
 from .reconcile import Contents, Reconciliation, check_counters, together
 from .service import Service, aegis, tail
+from .turns import by_turns, ratio, ratio_spread, turn_s
 from .workloads import FANNED
 
 S5_RATE = 2_000.0

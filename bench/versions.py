@@ -28,7 +28,9 @@ def versions() -> dict[str, str]:
                 _version(["syslog-ng", "--version"], r"\((\S+)\)", "syslog-ng"),
             )
         ),
-        "command": " ".join([Path(sys.executable).name, "-m", "bench.run", *sys.argv[1:]]),
+        "command": " ".join(
+            [Path(sys.executable).name, "-m", f"bench.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
+        ),
     }
 
 

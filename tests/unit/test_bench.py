@@ -7,13 +7,14 @@ from itertools import pairwise
 import pytest
 from bench.events import EVENT_BYTES, Sent, event_body
 from bench.measure import measure
-from bench.pairs import by_turns, ratio
+from bench.pairs import table as compared
 from bench.picture import picture
 from bench.plan import Options, Round
 from bench.reconcile import Contents, Reconciliation, stretches
 from bench.report import as_json, table
 from bench.result import Result
 from bench.run import chosen
+from bench.turns import by_turns, ratio
 
 COUNTS = Reconciliation(100, 100, ids_compared=100, checksums_compared=100)
 
@@ -183,3 +184,23 @@ def test_events_that_arrive_before_the_measurement_begins_count():
     run = measure(Ended(), lambda: 1064, base=1000, seconds=0.001, ours={}, others={}, stall_s=0.1)
 
     assert (run.events, run.received) == (64, 64)
+
+
+def test_two_checkouts_are_compared_pair_by_pair():
+    """The table has both medians, and the median of the ratios of runs that belong together, per figure and for the CPU."""
+
+    def one(rate: float, api_us: float) -> Round:
+        return Round({"rate": rate}, COUNTS, cpu_us={"api": api_us, "worker": 10.0, "nginx": 99.0})
+
+    text = compared(
+        {"S1": [(one(100, 90), one(200, 40)), (one(50, 100), one(75, 50)), (one(10, 80), one(30, 30))]}
+    )
+
+    rate, api, both = (
+        next(line for line in text.splitlines() if f" {name} " in line)
+        for name in ("rate", "api µs", "all µs")
+    )
+    assert rate.split()[2:] == ["50", "75", "2.000", "(1.500–3.000)"]
+    assert api.split()[3:6] == ["90", "40", "0.444"]
+    assert both.split()[3:6] == ["100", "50", "0.500"]
+    assert "99" not in text, "the CPU of the receiver is not the service's"

@@ -176,7 +176,7 @@ async def test_a_worker_goes_on_where_version_0_1_ended(data):
     results = await stores.ledger.settle(worker, [found])
     stale = await stores.ledger.settle(ALICE, [settlement(first.lease._replace(epoch=7), ORG, 51)])
     redriven = await Directory.of(stores).redrive(
-        await Directory.of(stores).destination_of(ORG, "dst_1"), None, T0
+        await Directory.of(stores).destination_of(ORG, "dst_1"), None
     )
     stores.close()
 

@@ -225,6 +225,40 @@ async def test_shows_health_as_the_worker_settled_it(world):
     }
 
 
+@pytest.mark.parametrize(
+    ("addresses", "same_name", "limited"),
+    [
+        (["10.0.0.7"], True, True),
+        (["10.0.0.7"], False, True),
+        ([], False, True),
+        ([], True, False),
+        (["93.184.215.14"], False, False),
+    ],
+    ids=["forbidden", "many forbidden", "many unknown", "one unknown", "public"],
+)
+async def test_names_that_lead_nowhere_are_limited(tmp_path, addresses, same_name, limited):
+    """Row 71: names that are forbidden or unknown are limited for each organization; public ones, and one for many, are not."""
+    async with open_world(tmp_path, tests_per_minute=5) as world:
+        tenant, other = await world.make_organization(), await world.make_organization("org_other")
+        statuses, texts = [], set()
+        for number in range(12):
+            host = f"h{0 if same_name else number}.corp.example.com"
+            world.resolver.addresses[host] = addresses
+            answer = await tenant.admin.post(PATH, json={"url": f"https://{host}/"})
+            statuses.append(answer.status_code)
+            if answer.status_code == 422:
+                texts.add(answer.json()["detail"])
+        elsewhere = await other.admin.post(PATH, json=MINIMAL)
+        world.clock.advance(60)
+        world.resolver.addresses["siem.example.com"] = ["93.184.215.14"]
+        later = await tenant.admin.post(PATH, json=MINIMAL)
+
+    assert (429 in statuses) == limited
+    assert statuses[:5] == [422 if addresses == ["10.0.0.7"] else 201] * 5
+    assert len(texts) <= 1
+    assert (elsewhere.status_code, later.status_code) == (201, 201)
+
+
 async def test_as_many_dead_letters_as_are_kept_are_told(tmp_path):
     """A destination with as many dead letters as are kept is failing, and the error says what becomes of further ones."""
     async with open_world(tmp_path, dead_letters_max=2) as world:

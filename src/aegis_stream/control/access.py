@@ -48,7 +48,7 @@ class AccessLimits:
         ingest: requests of one key that bring events in.
         calls: all other calls of one key.
         failures: wrong keys from one address.
-        tests: test events of one organization.
+        tests: test events of one organization; also host names of it that lead nowhere.
     """
 
     ingest: Rate
@@ -111,6 +111,8 @@ class Access:
     _calls: Buckets[str] = field(init=False, repr=False)
     _failures: Buckets[str] = field(init=False, repr=False)
     _tests: Buckets[OrganizationNo] = field(init=False, repr=False)
+    _probes: Buckets[OrganizationNo] = field(init=False, repr=False)
+    _unresolved: set[tuple[OrganizationNo, str]] = field(default_factory=set, repr=False)
     _told: Buckets[tuple[str, str]] = field(default_factory=lambda: Buckets(GUESSES_TOLD), repr=False)
 
     def __post_init__(self) -> None:
@@ -118,6 +120,7 @@ class Access:
         self._calls = Buckets(self.limits.calls)
         self._failures = Buckets(self.limits.failures)
         self._tests = Buckets(self.limits.tests)
+        self._probes = Buckets(self.limits.tests)
 
     async def authorize(
         self, authorization: str | None, org_id: str, scope: Scope | None, address: str | None
@@ -221,6 +224,30 @@ class Access:
         wait_us = self._tests.take(principal.organization_no, self.clock.now())
         if wait_us:
             raise _too_often(wait_us, self.limits.tests, "too many test events of this organization")
+
+    def require_probes(self, principal: Principal) -> None:
+        """Refuse to look up another name for an organization whose names led nowhere too often. Raises: Limited."""
+        wait_us = self._probes.wait(principal.organization_no, self.clock.now())
+        if wait_us:
+            raise Limited(
+                "too many host names of this organization do not resolve, or lead to forbidden addresses; the limit is "
+                f"{self.limits.tests.count} in {self.limits.tests.per_s:g} s: check the names, then wait",
+                retry_after_s=math.ceil(wait_us / SECOND),
+                code="rate-limited",
+            )
+
+    def count_probe(self, principal: Principal, host: str, *, forbidden: bool = False) -> None:
+        """Count a name that led nowhere; one that does not resolve only once, since many destinations may share it.
+
+        So nobody can find out by saving destinations which internal names exist, or not many of them.
+        """
+        organization_no = principal.organization_no
+        if not forbidden and (organization_no, host) in self._unresolved:
+            return
+        if len(self._unresolved) >= REMEMBERED_MAX:
+            self._unresolved.clear()
+        self._unresolved.add((organization_no, host))
+        self._probes.take(organization_no, self.clock.now())
 
     def forget(self, key_id: str) -> None:
         """Stop accepting a remembered key: it was revoked or changed in this process; other processes notice within a second."""

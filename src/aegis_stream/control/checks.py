@@ -17,6 +17,7 @@ from aegis_stream.pipeline.route import compression_problems, route_of
 
 from .caller import Caller
 from .deps import ControlDeps
+from .redaction import FORBIDDEN
 
 RESOLVE_TIMEOUT_S = 2.0
 """Longest wait for a name when a destination is saved; one that does not resolve now may do so later."""
@@ -66,9 +67,16 @@ async def _check_url(deps: ControlDeps, caller: Caller, url: str) -> None:
 async def _refuse_addresses(deps: ControlDeps, caller: Caller, endpoint: Endpoint) -> str | None:
     if endpoint.is_address:
         return None
+    assert caller.principal is not None, "only keys of an organization may call this"
+    deps.access.require_probes(caller.principal)
     try:
         async with asyncio.timeout(RESOLVE_TIMEOUT_S):
             addresses = await deps.look_ups.of(caller.org_id).resolve(endpoint.host, endpoint.port)
-    except (OSError, TimeoutError):
+    except (OSError, ValueError, TimeoutError):
+        deps.access.count_probe(caller.principal, endpoint.host)
         return None  # unknown for now; the guard checks again at every connection
-    return deps.guard.check_all(addresses)
+    if deps.guard.check_all(addresses) is None:
+        return None
+    # One text for all: tenants must not learn in which network an internal name is.
+    deps.access.count_probe(caller.principal, endpoint.host, forbidden=True)
+    return FORBIDDEN

@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test real check format coverage bench bench-setup requirements sbom clean
+.PHONY: help setup run test faults real check format coverage bench bench-setup requirements sbom clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -32,6 +32,9 @@ run: $(READY) ## Run everything on this machine: service, receiver, events that 
 
 test: $(READY) ## Run all tests (ARGS='-k name' to choose)
 	$(BIN)/python -m pytest -n auto $(ARGS)
+
+faults: $(READY) ## Run the fault suite (SEED=n repeats a run, RUNS=10 for a longer one); ledgers go to build/faults
+	AEGIS_FAULT_SEED=$(SEED) AEGIS_FAULT_RUNS=$(or $(RUNS),1) AEGIS_FAULT_LEDGER=build/faults $(BIN)/python -m pytest -n auto tests/faults tests/e2e/test_crashes.py tests/e2e/test_files_removed.py tests/e2e/test_backup.py $(ARGS)
 
 real: $(READY) ## Install real servers and run the tests against them (ONLY='nginx loki' to choose)
 	sh tests/real/setup.sh $(or $(ONLY),nginx loki collector opensearch)

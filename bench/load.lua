@@ -1,6 +1,6 @@
 -- Load generator in wrk: sends batches of events, by copying ids into one prepared request.
 -- Arguments after "--": control page, template file (one complete HTTP request), file of id offsets, events per request,
--- run (3 characters), "ordered" or "scattered". See control.py for the page and load.py for the template.
+-- run (3 characters), "ordered" or "scattered", status and body of the expected answers. See control.py for the page and load.py for the template.
 
 local ffi = require("ffi")
 ffi.cdef [[
@@ -25,7 +25,7 @@ local function read_all(path)
   return text
 end
 
-local page, slot, request_bytes, buffer, offsets, per_request, batches, scattered, expected
+local page, slot, request_bytes, buffer, offsets, per_request, batches, scattered, expected, expected_status
 local DIGITS = "0123456789abcdef"
 
 function init(args)
@@ -50,7 +50,7 @@ function init(args)
     buffer[offsets[index] + 3] = DIGITS:byte(thread_index + 1)
   end
   batches = thread_index == 0 and -1 or 0 -- wrk calls the first thread's request() once to inspect it, and does not send it
-  expected = string.format('{"accepted":%d,"duplicates":0,"rejected":[]}', per_request)
+  expected_status, expected = tonumber(args[7]), args[8]
 end
 
 local function write_decimal(place, number)
@@ -102,9 +102,9 @@ function delay()
 end
 
 function response(status, headers, body)
-  if status == 200 then return end -- to NOTHING
+  if body ~= expected and (status == 200 or status == 404) then return end -- to NOTHING
   page[slot + ANSWERS] = page[slot + ANSWERS] + 1
-  if status == 202 and body == expected then
+  if status == expected_status and body == expected then
     page[slot + ACKED] = page[slot + ACKED] + per_request
     return
   end

@@ -3,7 +3,7 @@
 import contextlib
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,22 +81,36 @@ class Load:
 
 
 @contextlib.contextmanager
-def wrk(folder: Path, port: int, key: str, plan: LoadPlan, run: str) -> Iterator[Load]:
-    """Start a load on our ingest; it is stopped when the block ends.
+def wrk(
+    folder: Path,
+    port: int,
+    key: str,
+    plan: LoadPlan,
+    run: str,
+    *,
+    request: Callable[[int, str, list[bytes]], bytes] | None = None,
+    answer: tuple[int, str] | None = None,
+) -> Iterator[Load]:
+    """Start a load; it is stopped when the block ends.
 
     Args:
         run: three characters that make the ids of this run differ from all others in the same data directory.
+        request: makes a request of events; None for our ingest's.
+        answer: status and body of the expected answers; None for our ingest's.
     """
-    request = ingest_request(port, key, [event_body(run, number) for number in range(plan.per_request)])
+    status, body = answer or (202, f'{{"accepted":{plan.per_request},"duplicates":0,"rejected":[]}}')
+    whole = (request or ingest_request)(
+        port, key, [event_body(run, number) for number in range(plan.per_request)]
+    )
     template, offsets = folder / "request.bin", folder / "offsets.txt"
-    template.write_bytes(request)
-    offsets.write_text(" ".join(str(one) for one in id_offsets(request)))
+    template.write_bytes(whole)
+    offsets.write_text(" ".join(str(one) for one in id_offsets(whole)))
     with control_page(folder) as control:
         control.set(BACKLOG_MAX, plan.backlog_max)
         command = ["wrk", "-t", str(plan.threads), "-c", str(plan.connections), "-d", f"{LONGEST_S}s"]
         command += ["--timeout", "60s", "-s", str(SCRIPT), f"http://127.0.0.1:{port}/", "--"]
         command += [str(control.path), str(template), str(offsets), str(plan.per_request), run]
-        command += ["scattered" if plan.scattered else "ordered"]
+        command += ["scattered" if plan.scattered else "ordered", str(status), body]
         log = folder / "wrk.log"
         with running(command, log=log, stop_signal=signal.SIGINT) as process:
             wait_until(

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from .collector import PROGRAM as COLLECTOR
+from .collector import beside_the_collector
 from .distance import far_away
 from .load import Load, LoadPlan, wrk
 from .plan import Options
@@ -66,6 +68,8 @@ def smoke() -> int:
         few = Options(seconds=SECONDS, backlog_events=BACKLOG)
         print(f"S12: {far_away(replace(few, backlog_max=500)).reconciliation.line()}", flush=True)
         print(f"S13: {many_senders(few).reconciliation.line()}", flush=True)
+        if COLLECTOR.exists():
+            print(f"S15: {beside_the_collector(few).reconciliation.line()}", flush=True)
         print(f"S14: {start_and_low_rate(few, starts=1).reconciliation.line()}", flush=True)
     except (RuntimeError, TimeoutError, OSError) as error:
         print(f"bench smoke FAILED: {error}", file=sys.stderr)

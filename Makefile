@@ -4,10 +4,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+COMPILED := .cache/compiled
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults real check format coverage bench bench-setup requirements sbom clean
+.PHONY: help setup run test faults real check format coverage compiled test-compiled wheel bench bench-setup requirements sbom clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -36,6 +37,24 @@ test: $(READY) ## Run all tests (ARGS='-k name' to choose)
 faults: $(READY) ## Run the fault suite (SEED=n repeats a run, RUNS=10 for a longer one); ledgers go to build/faults
 	AEGIS_FAULT_SEED=$(SEED) AEGIS_FAULT_RUNS=$(or $(RUNS),1) AEGIS_FAULT_LEDGER=build/faults $(BIN)/python -m pytest -n auto tests/faults tests/e2e/test_crashes.py tests/e2e/test_files_removed.py tests/e2e/test_backup.py $(ARGS)
 
+compiled: $(COMPILED)/.ready ## Make a second environment in .cache/compiled, with the compiled build
+
+$(COMPILED)/.ready: hatch_build.py $(shell find src -name '*.py' -o -name '*.sql') $(READY)
+	@test -x $(COMPILED)/bin/python || { rm -rf $(COMPILED); $(UV) venv --quiet --python $(BIN)/python $(COMPILED); }
+	@rm -rf $(COMPILED)/dist
+	AEGIS_PURE=0 $(BIN)/python -m hatchling build -t wheel -d $(COMPILED)/dist
+	$(UV) pip sync --quiet --python $(COMPILED)/bin/python --require-hashes requirements/dev.txt
+	$(UV) pip install --quiet --python $(COMPILED)/bin/python --no-deps $(COMPILED)/dist/*.whl
+	@touch $@
+
+test-compiled: compiled ## Run the tests that execute the compiled modules against the compiled build
+	$(COMPILED)/bin/aegis --version
+	$(COMPILED)/bin/python -m pytest -n auto tests/unit tests/property tests/conformance tests/integration tests/e2e/test_crashes.py $(ARGS)
+
+wheel: $(READY) ## Build two wheels into dist: compiled for this platform, and pure Python
+	AEGIS_PURE=0 $(BIN)/python -m hatchling build -t wheel -d dist
+	AEGIS_PURE=1 $(BIN)/python -m hatchling build -t wheel -d dist
+
 real: $(READY) ## Install real servers and run the tests against them (ONLY='nginx loki' to choose)
 	sh tests/real/setup.sh $(or $(ONLY),nginx loki collector opensearch)
 	$(BIN)/python -m pytest -v $(or $(ONLY:%=tests/real/test_%.py),tests/real) $(ARGS)
@@ -59,8 +78,8 @@ coverage: $(READY) ## Run all tests and tell which branches they miss
 bench-setup: ## Install nginx, wrk and syslog-ng for the benchmarks (Debian)
 	bash bench/setup.sh
 
-bench: $(READY) bench-setup ## Run the benchmarks (ONLY=S2,S3 to choose)
-	$(BIN)/python -m bench.run $(if $(ONLY),--only $(ONLY)) $(ARGS)
+bench: compiled bench-setup ## Run the benchmarks with the compiled build (ONLY=S2,S3 to choose)
+	$(COMPILED)/bin/python -m bench.run $(if $(ONLY),--only $(ONLY)) $(ARGS)
 
 requirements: | $(UV) ## Pin the dependencies anew, with hashes
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" \
@@ -83,4 +102,4 @@ sbom: .cache/sbom/bin/cyclonedx-py ## Write the bill of materials of what runs, 
 		--output-format JSON --output-file dist/sbom.cdx.json requirements/run.txt
 
 clean: ## Remove what make made, but not your data
-	rm -rf $(VENV) .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

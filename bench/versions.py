@@ -10,6 +10,8 @@ from pathlib import Path
 
 import apsw
 
+from aegis_stream import build
+
 PACKAGES = ("uvloop", "httptools", "msgspec", "apsw")
 
 
@@ -19,7 +21,7 @@ def versions() -> dict[str, str]:
     commit = _first_line(["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=12"])
     return {
         "machine": f"{os.cpu_count()} cores, {_processor()}, Linux {platform.release()}",
-        "ours": f"commit {commit}, Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, "
+        "ours": f"commit {commit}, {build.label()}, Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}, "
         + ", ".join(f"{name} {importlib.metadata.version(name)}" for name in PACKAGES),
         "others": ", ".join(
             (

@@ -48,6 +48,7 @@ LOG_EVENTS: dict[str, str] = {
 """Every log event: its name, and what it means."""
 
 METRICS: dict[str, tuple[str, str]] = {
+    "aegis_build_info": ("gauge", "Always 1; the labels say which version runs, and whether it is compiled."),
     "aegis_ingest_requests_total": ("counter", "Ingest requests answered, by status."),
     "aegis_ingest_events_total": ("counter", "Events by result: accepted, duplicate, rejected."),
     "aegis_destinations": ("gauge", "Destinations configured."),

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from aegis_stream import __version__
+from aegis_stream import __version__, build
 from aegis_stream.api.app import document
 from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.delivery import AttemptRun, RetryRow
@@ -275,8 +275,9 @@ async def test_writes_every_metric(world):
     assert [one.split()[2] for one in lines if one.startswith("# TYPE")] == list(METRICS)
     assert [one.split()[2] for one in lines if one.startswith("# HELP")] == list(METRICS)
     values = dict(one.rsplit(" ", 1) for one in lines if not one.startswith("#"))
-    assert all(re.fullmatch(r'\w+(\{\w+="[^"]+"\})?', one) for one in values)
+    assert all(re.fullmatch(r'\w+(\{\w+="[^"]+"(,\w+="[^"]+")*\})?', one) for one in values)
     expected = {
+        f'aegis_build_info{{version="{__version__}",build="{build.label()}"}}': "1",
         "aegis_destinations": "1",
         "aegis_destinations_failing": "1",
         "aegis_deliveries_total": "2",

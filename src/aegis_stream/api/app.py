@@ -10,7 +10,7 @@ from litestar import Litestar, Request, Response, get
 from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 
-from aegis_stream import __version__
+from aegis_stream import __version__, build
 from aegis_stream.control import destinations as destination_control
 from aegis_stream.errors import AegisError, Malformed, Unavailable
 from aegis_stream.telemetry import METRICS
@@ -101,6 +101,7 @@ async def metrics(request: AnyRequest) -> str:
     values: dict[str, list[tuple[str, int]]] = {
         f"aegis_{name}": [("", value)] for name, value in totals._asdict().items()
     }
+    values["aegis_build_info"] = [(f'{{version="{__version__}",build="{build.label()}"}}', 1)]
     counts = service.counts
     for name, label, counted in (
         ("aegis_ingest_requests_total", "status", counts.requests()),

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+from aegis_stream import build
 from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.domain.times import to_text
 from aegis_stream.settings import SETTINGS, Settings
@@ -49,6 +50,23 @@ def listed(names: list[str]) -> str:
     """Return the first names, and how many more there are."""
     more = f" and {len(names) - SHOWN_MAX} more" if len(names) > SHOWN_MAX else ""
     return ", ".join(names[:SHOWN_MAX]) + more
+
+
+# ── the build ──
+
+
+def check_build(installed: build.Build) -> Finding:
+    """Check that compiled modules are those of the source beside them."""
+    if installed.kind == "pure":
+        return Finding("build", "ok", "pure Python: a compiled build needs less CPU")
+    if not installed.stale:
+        return Finding("build", "ok", "compiled")
+    return Finding(
+        "build",
+        "problem",
+        f"the source was changed after it was compiled: {listed(list(installed.stale))}",
+        "install the package again; until then the old code runs",
+    )
 
 
 # ── settings and files ──

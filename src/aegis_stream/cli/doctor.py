@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | None) -> int:
     """Find out what is wrong and what to do.
 
-    Checks configuration, files, keys, database, disk, clock, workers and destinations, and changes nothing. It resolves the
+    Checks build, configuration, files, keys, database, disk, clock, workers and destinations, and changes nothing. It resolves the
     host names of destinations; unless --egress is given, nothing else leaves this machine. Exit status 1 if there is a
     problem.
     """
@@ -49,6 +49,7 @@ def doctor(context: click.Context, egress: bool, as_json: bool, config: Path | N
 
 def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iterator["Finding"]:
     """Run one check after the other, as far as possible."""
+    from aegis_stream import build  # noqa: PLC0415
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
     from aegis_stream.wiring.stores import database_location, lost_database  # noqa: PLC0415
 
@@ -56,6 +57,7 @@ def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iter
     from .checks_egress import check_trust  # noqa: PLC0415
     from .checks_running import check_running  # noqa: PLC0415
 
+    yield checks.check_build(build.installed())
     try:
         settings, path = read_settings(context, config)
     except Misconfigured as error:

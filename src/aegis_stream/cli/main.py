@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from aegis_stream import __version__
+from aegis_stream import __version__, build
 from aegis_stream.errors import AegisError
 
 MODULES = {
@@ -55,7 +55,9 @@ class _Commands(MutableMapping[str, click.Command]):
     commands=_Commands(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
-@click.version_option(__version__, prog_name="aegis")
+@click.version_option(
+    __version__, prog_name="aegis", message=f"%(prog)s, version %(version)s ({build.label()})"
+)
 @click.option(
     "--config",
     type=click.Path(path_type=Path),

@@ -432,6 +432,19 @@ def collector_after_the_answer(service: RunningService) -> None:
         )
 
 
+def splunk_truncate(service: RunningService) -> None:
+    """26: the end of an event above TRUNCATE of its source type is lost behind code 0; the page names the setting."""
+    with trial(service, "splunk", truncate=10_000) as one:
+        one.record(3, message="x" * 12_000)
+
+        assert one.wait() == ALL
+        assert [envelope["truncated"] for envelope in one.stub.stored] == [True] * 3
+        assert one.warnings() == []
+        page_says(
+            "docs/how-to/destinations/splunk.md", "`TRUNCATE`, by default 10,000 bytes", "Raise `TRUNCATE`"
+        )
+
+
 IMPOSSIBLE, DETECTED, LIMIT = "impossible", "detected", "limit"
 ROWS: list[tuple[Callable[[RunningService], None], str]] = [
     (sentinel_array, IMPOSSIBLE),
@@ -459,6 +472,7 @@ ROWS: list[tuple[Callable[[RunningService], None], str]] = [
     (datadog_receiver_before_november, LIMIT),
     (loki_one_stream, IMPOSSIBLE),
     (collector_after_the_answer, LIMIT),
+    (splunk_truncate, LIMIT),
 ]
 """What proves each row of the page, in its order, and what becomes of the loss."""
 

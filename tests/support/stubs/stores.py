@@ -148,11 +148,15 @@ class Splunk(Stub):
     Stores envelopes. It names a rejected event by number, and stores those before it. A token with indexer acknowledgement
     (`has_acks`) requires a channel; `/services/collector/ack` then says once whether an accepted request is indexed, after
     `ack_after` questions.
+
+    Args:
+        truncate: most bytes of an event that are kept, as TRUNCATE of a source type; the answer is the same.
     """
 
     token: str = "hec-token"
     has_acks: bool = False
     ack_after: int = 0
+    truncate: int | None = None
     questions: list[Received] = field(default_factory=list)
     _given: dict[str, int] = field(default_factory=dict)
     """Number of ackIds of each channel."""
@@ -206,6 +210,8 @@ class Splunk(Stub):
                 code, text = 6, "Invalid data format"
             if code:
                 return self._invalid(code, text, number)
+            if self.truncate is not None:
+                envelope["truncated"] = len(json.dumps(envelope["event"])) > self.truncate
             self.stored.append(envelope)
             number += 1
         said = {"text": "Success", "code": 0}

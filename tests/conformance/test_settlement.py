@@ -129,17 +129,33 @@ async def test_settling_the_same_outcome_twice_counts_rows_once(store, org):
     destination = await add_destination(store, org)
     await append_to(store.log, org, events(1, 2), T0)
     lease = await serve(store)
-    again = settlement(
-        lease, org, 2, retries=[RetryRow(1, 1, T0, DOWN)], dead=[DeadRow(2, 3, T0, DOWN)], resolved=[]
-    )
-
-    await settle(store, again)
-    await settle(store, again)
+    for _ in range(2):  # under two numbers: a settlement that is repeated under its own is not stored at all
+        one = settlement(
+            lease, org, 2, retries=[RetryRow(1, 1, T0, DOWN)], dead=[DeadRow(2, 3, T0, DOWN)], resolved=[]
+        )
+        await settle(store, one)
+    twice = await store.directory.progress(destination)
+    assert (twice.retrying, twice.dead_letters) == (1, 1)
     await settle(store, settlement(lease, org, 2, resolved=[1, 1, 2]))
     progress = await store.directory.progress(destination)
 
     assert (progress.retrying, progress.dead_letters) == (0, 1)
     assert (store.count("retries"), store.count("dead_letters")) == (0, 1)
+
+
+async def test_a_worker_reads_what_its_destination_still_has(store, org):
+    """A worker that takes a destination over learns its retries, dead letters and health as they are stored."""
+    await add_destination(store, org)
+    await append_to(store.log, org, events(1, 6), T0)
+    lease = await serve(store)
+    health = Health(failures_in_row=2, window_size=3.0, last_error_at=T0, last_error_status=503)
+    retries = [RetryRow(sequence, 1, T0, DOWN) for sequence in (1, 2)]
+    dead = [DeadRow(sequence, 3, T0, DOWN) for sequence in (3, 4, 5)]
+    await settle(store, settlement(lease, org, 6, retries=retries, dead=dead, health=health))
+
+    found = await store.ledger.outstanding(DestinationKey(org, lease.destination_no))
+
+    assert (found.retrying, found.dead_letters, found.health) == (2, 3, health)
 
 
 async def test_attempts_are_kept_as_runs(store, org):

@@ -112,7 +112,7 @@ def retries_too_far(unit: Unit, key: DestinationKey, policy: RetryPolicy, now: M
     """Return when retries that are further away than the policy allows must be due; empty when there are none."""
     found = []
     for attempts, prolonged, furthest in unit.rows("furthest_retries", key):
-        longest_s = policy.delay_seconds(attempts, 1.0) if attempts else 0.0
+        longest_s = policy.delay_seconds(attempts, 1.0)
         if prolonged:
             longest_s = max(longest_s, RETRY_AFTER_MAX_S)
         due_by = Micros(now + int(longest_s * SECOND))

@@ -328,3 +328,45 @@ def test_alarms_are_bounded():
             vault.open(b"", Place("org_1", f"dst_{number}", "url"))
 
     assert len(heard) == 1000
+
+
+def test_a_key_that_the_ring_lacks_seals_nothing():
+    """Sealing with a master key that this process does not have is an error that says so, and what to do."""
+    vault = make_vault()
+
+    with pytest.raises(Unavailable, match="nothing was stored; restart it with the new key") as caught:
+        vault.seal(SECRET, PLACE, OTHER_KEY.key_id)
+    assert caught.value.code == "wrong-master-key"
+    assert (vault.holds(KEY.key_id), vault.holds(OTHER_KEY.key_id)) == (True, False)
+
+
+def test_rewrapping_keeps_the_ciphertext():
+    """A rewrapped record has another master key and the same ciphertext: the secret is not encrypted again."""
+    vault = make_vault(KEY, OTHER_KEY)
+    sealed = vault.seal(SECRET, PLACE)
+
+    rewrapped = vault.rewrap(sealed, PLACE, OTHER_KEY.key_id)
+
+    assert rewrapped[:5] == vault.stamp(OTHER_KEY.key_id)
+    assert rewrapped[65:] == sealed[65:]
+
+
+def test_a_record_of_an_old_version_is_sealed_anew_with_the_key_that_was_asked_for():
+    """Where a record is too old for its place, rewrapping seals it with the given key, also if that is not the newest."""
+    vault = make_vault(KEY, OTHER_KEY)
+
+    rewrapped = vault.rewrap(seal_as_version_one(SECRET), PLACE, OTHER_KEY.key_id, unbound=True)
+
+    assert rewrapped[:5] == vault.stamp(OTHER_KEY.key_id)
+    assert vault.open(rewrapped, PLACE) == SECRET
+
+
+def test_the_alarm_of_a_refused_record_names_its_key():
+    """The log line about a record that cannot be decrypted has the id of its master key, so that the key can be found."""
+    heard = []
+    vault = make_vault(alarm=lambda event, **values: heard.append((event, values["key_id"])))
+
+    with pytest.raises(Unavailable, match="was changed or moved; save the destination again"):
+        vault.open(vault.seal(SECRET, PLACE), PLACE._replace(dst_id="dst_other"))
+
+    assert heard == [("vault.record_refused", KEY.key_id.hex())]

@@ -8,7 +8,7 @@ COMPILED := .cache/compiled
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults real check format coverage compiled test-compiled wheel bench bench-setup requirements sbom clean
+.PHONY: help setup run test faults real check format coverage compiled test-compiled wheel bench bench-setup requirements sbom mutants clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -90,6 +90,8 @@ requirements: | $(UV) ## Pin the dependencies anew, with hashes
 		-o requirements/uv.txt requirements/uv.in
 	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" \
 		-o requirements/sbom.txt requirements/sbom.in
+	$(UV) pip compile --quiet --universal --python-version 3.11 --generate-hashes --custom-compile-command "make requirements" \
+		-c requirements/dev.txt -o requirements/mutants.txt pyproject.toml requirements/mutants.in
 
 .cache/sbom/bin/cyclonedx-py: requirements/sbom.txt
 	$(PYTHON) -m venv .cache/sbom
@@ -100,6 +102,14 @@ sbom: .cache/sbom/bin/cyclonedx-py ## Write the bill of materials of what runs, 
 	@mkdir -p dist
 	$< requirements --pyproject pyproject.toml --mc-type application --output-reproducible --spec-version 1.6 \
 		--output-format JSON --output-file dist/sbom.cdx.json requirements/run.txt
+
+.cache/mutants/bin/mutmut: requirements/mutants.txt | $(UV)
+	@test -x .cache/mutants/bin/python || $(UV) venv --quiet --python "$$(command -v $(PYTHON))" .cache/mutants
+	$(UV) pip sync --quiet --python .cache/mutants/bin/python --require-hashes requirements/mutants.txt
+	@touch $@
+
+mutants: .cache/mutants/bin/mutmut ## Change the code in small ways and count the changes that no test notices (ARGS=domain/rate to choose)
+	nice .cache/mutants/bin/python tests/mutants/run.py $(ARGS)
 
 clean: ## Remove what make made, but not your data
 	rm -rf $(VENV) .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

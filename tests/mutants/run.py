@@ -1,0 +1,227 @@
+"""Change the code in small ways, one at a time, and count the changes that no test notices: `make mutants`.
+
+mutmut makes the changes and runs the tests. This program gives each module of modules.toml its own folder and its own
+tests, and compares the survivors with explained.toml. The exit status is 1 when a survivor has no explanation.
+"""
+
+import ast
+import difflib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent.parent
+WORK = ROOT / ".cache" / "mutants-work"
+CHILDREN = 2
+"""Tests that run beside each other."""
+MODULE_S_MAX = 3600
+"""Longest time for one module, seconds."""
+KILLED = {1, 3}
+"""Exit statuses as mutmut notes them: a test failed."""
+UNDECIDED = {24, -24, 36, 152, 255}
+"""mutmut ended the tests: they took too long, or could not be run. That proves nothing, so it is not counted as killed."""
+
+
+@dataclass
+class Survivor:
+    """A change that no test noticed: the function, and the lines before and after."""
+
+    function: str
+    before: str
+    after: str
+
+    def __str__(self) -> str:
+        return f"{self.function}\n    - {self.before}\n    + {self.after}"
+
+
+@dataclass
+class Tally:
+    """What came of the mutants of one module."""
+
+    name: str
+    mutants: int = 0
+    killed: int = 0
+    undecided: int = 0
+    explained: int = 0
+    survivors: list[Survivor] = field(default_factory=list)
+
+    def row(self) -> str:
+        """Return the row of the table in docs/explanation/mutation-testing.md."""
+        share = 100 * self.killed / self.mutants if self.mutants else 100
+        counts = f"{self.mutants} | {self.killed} | {share:.0f} % | {self.undecided} | {self.explained}"
+        return f"| `{self.name}` | {counts} | {len(self.survivors)} |"
+
+
+def write_config(folder: Path, name: str, tests: list[str]) -> None:
+    """Write what mutmut and pytest read in the folder of a module."""
+    options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
+    config = {
+        "mutmut": {
+            "source_paths": ["src"],
+            "only_mutate": [f"src/aegis_stream/{name}.py"],
+            "also_copy": ["tests"],
+            "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "mutant_runs"],
+            "pytest_add_cli_args_test_selection": tests,
+            "process_isolation": "forkserver",
+            "use_git_change_detection": False,
+            "timeout_constant": 3.0,
+            "timeout_multiplier": 5.0,
+        },
+        "pytest.ini_options": options | {"pythonpath": ["src", "tests", "."], "timeout": 15},
+    }
+    lines = []
+    for section, values in config.items():
+        lines.append(f"[tool.{section}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    (folder / "pyproject.toml").write_text("\n".join(lines) + "\n")
+
+
+def made_of(name: str) -> Path:
+    """Return the file with the mutants of a module."""
+    return WORK / name.replace("/", "-") / "mutants" / "src" / "aegis_stream" / f"{name}.py"
+
+
+def mutate(name: str, tests: list[str], *, again: bool) -> None:
+    """Run mutmut on a module, in a folder of its own.
+
+    Args:
+        again: keep what the last run found out, and run today's tests on its survivors only; the module must be unchanged since.
+    """
+    folder = WORK / name.replace("/", "-")
+    survivors = [key for key, status in results_of(name).items() if not was_killed(status)] if again else []
+    if again and not survivors:
+        return
+    made = made_of(name)
+    kept = {one: one.read_bytes() for one in made.parent.glob(f"{made.name}*")} if again else {}
+    shutil.rmtree(folder, ignore_errors=True)
+    for copied in ("src", "tests"):
+        shutil.copytree(ROOT / copied, folder / copied, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(folder / "src", folder / "mutants" / "src")
+    for path, content in kept.items():
+        path.write_bytes(content)
+    write_config(folder, name, [one for one in tests if (ROOT / one).exists()])
+    with (folder / "output.txt").open("w") as output:
+        ended = subprocess.run(
+            [sys.executable, "-m", "mutmut", "run", "--max-children", str(CHILDREN), *survivors],
+            cwd=folder,
+            env=os.environ | {"PYTHONPATH": f"{folder}/mutants/src:{HERE}"},
+            stdout=output,
+            stderr=output,
+            timeout=MODULE_S_MAX,
+            check=False,
+        )
+    if ended.returncode or not results_of(name):
+        tail = re.split(r"[\r\n]+", (folder / "output.txt").read_text())[-40:]
+        sys.exit(f"mutmut failed for {name}; its last lines:\n" + "\n".join(tail))
+
+
+def results_of(name: str) -> dict[str, int | None]:
+    """Return the exit status of the tests by mutant; empty when the module was not mutated yet."""
+    results = Path(f"{made_of(name)}.meta")
+    return json.loads(results.read_text())["exit_code_by_key"] if results.exists() else {}
+
+
+def was_killed(status: int | None) -> bool:
+    """Tell whether a test noticed a mutant; one that no test calls was not noticed."""
+    return status in KILLED
+
+
+def functions_of(made: Path) -> dict[str, list[str]]:
+    """Return the lines of each function of a file with mutants."""
+    text = made.read_text()
+    lines = text.splitlines()
+    return {
+        node.name: [line.strip() for line in lines[node.lineno - 1 : node.end_lineno]]
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+    }
+
+
+def survivor_of(key: str, functions: dict[str, list[str]]) -> Survivor:
+    """Return what a mutant changed."""
+    mutant = key.rpartition(".")[2]
+    mangled = mutant.rpartition("__mutmut_")[0]
+    original, changed = functions[f"{mangled}__mutmut_orig"][1:], functions[mutant][1:]
+    different = [line for line in difflib.ndiff(original, changed) if line[0] in "+-"]
+    before = " ".join(line[2:] for line in different if line[0] == "-")
+    after = " ".join(line[2:] for line in different if line[0] == "+")
+    function = re.sub(r"^x_|^xǁ", "", mangled).replace("ǁ", ".")
+    return Survivor(function, before, after)
+
+
+def count(name: str, explained: list[dict[str, str]]) -> Tally:
+    """Count what came of the mutants of a module."""
+    results = results_of(name)
+    functions, tally = functions_of(made_of(name)), Tally(name, len(results))
+    for key, status in results.items():
+        if was_killed(status):
+            tally.killed += 1
+            continue
+        if status in UNDECIDED:
+            tally.undecided += 1
+            continue
+        survivor = survivor_of(key, functions)
+        if any(explains(one, name, survivor) for one in explained):
+            tally.explained += 1
+        else:
+            tally.survivors.append(survivor)
+    return tally
+
+
+def explains(one: dict[str, str], name: str, survivor: Survivor) -> bool:
+    """Tell whether an explanation is about a survivor: patterns of the module, the line before, the line after."""
+    return bool(
+        re.fullmatch(one.get("module", ".*"), name)
+        and re.search(one.get("before", ""), survivor.before)
+        and re.search(one.get("after", ""), survivor.after)
+    )
+
+
+def chosen(names: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Return the modules to mutate, with their tests."""
+    known = tomllib.loads((HERE / "modules.toml").read_text())["module"]
+    if unknown := set(names) - {one["name"] for one in known}:
+        sys.exit(f"not in tests/mutants/modules.toml: {', '.join(sorted(unknown))}")
+    for one in known:
+        if not names or one["name"] in names:
+            yield one["name"], one["tests"]
+
+
+def main(arguments: list[str]) -> int:
+    """Mutate the modules named, or all.
+
+    --again: of modules that were mutated before, run the survivors only. --show: run nothing, only tell what the last run found.
+    """
+    options = {one for one in arguments if one.startswith("--")}
+    if unknown := options - {"--show", "--again"}:
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}; the options are --show and --again")
+    explained = tomllib.loads((HERE / "explained.toml").read_text())["survivor"]
+    tallies = []
+    for name, tests in chosen([one for one in arguments if one not in options]):
+        mutated = bool(results_of(name))
+        if "--show" in options and not mutated:
+            continue
+        if "--show" not in options:
+            mutate(name, tests, again=mutated and "--again" in options)
+        tally = count(name, explained)
+        tallies.append(tally)
+        print(tally.row(), flush=True)
+        for survivor in tally.survivors:
+            print(f"  survived: {survivor}", flush=True)
+    print(
+        "\n| module | mutants | killed | share | undecided | explained | open |\n| --- | --- | --- | --- | --- | --- | --- |"
+    )
+    print("\n".join(tally.row() for tally in tallies))
+    return int(any(tally.survivors for tally in tallies))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -57,6 +57,8 @@ class Moody:
         said: last word about each event.
         failed: attempts of each event that failed by what it said.
         owed: requests that must come, because events of an earlier one were not told apart or not judged.
+        halves: requests that may come, each with the other half: a batch that fails at its last attempt is halved if others are
+            accepted meanwhile, and then that attempt does not count.
     """
 
     spoken: Spoken
@@ -69,12 +71,15 @@ class Moody:
     said: dict[str, Verdict] = field(default_factory=dict)
     failed: Counter[str] = field(default_factory=Counter)
     owed: dict[tuple[str, ...], Batch] = field(default_factory=dict)
+    halves: dict[tuple[str, ...], tuple[tuple[str, ...], Batch]] = field(default_factory=dict)
     batches: list[Batch] = field(default_factory=list)
     requests: int = 0
 
     def answer(self, ids: list[str]) -> Response:
         """Judge the events of a request."""
         self.requests += 1
+        if tuple(ids) in self.halves:
+            self._take_back(tuple(ids))
         batch = self.owed.pop(tuple(ids), None)
         if batch is None:
             assert not (self.faithful and any(self._is_settled(one) for one in ids))
@@ -96,8 +101,20 @@ class Moody:
                 return REFUSED
             return self._note(ids, REFUSED)
         if self.random.random() < self.trouble:
+            if len(ids) > 1 and all(self.failed[one] == ATTEMPTS_MAX - 1 for one in ids):
+                first, second = tuple(ids[: len(ids) // 2]), tuple(ids[len(ids) // 2 :])
+                self.halves |= {first: (second, batch), second: (first, batch)}
             return self._note(ids, DOWN)
         return self._note(ids, self.random.choice(GOOD))
+
+    def _take_back(self, half: tuple[str, ...]) -> None:
+        """Count the attempt of a batch that was halved no more; both halves must come."""
+        other, batch = self.halves.pop(half)
+        del self.halves[other]
+        for one in (*half, *other):
+            self.failed[one] -= 1
+        batch.tails += 2
+        self.owed |= {half: batch, other: batch}
 
     def _each(self, ids: list[str], _: Batch) -> list[Verdict]:
         """Say a word about every event, as Elasticsearch does."""

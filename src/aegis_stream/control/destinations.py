@@ -107,7 +107,7 @@ async def check_ready(deps: ControlDeps) -> None:
     if fault is not None:
         if fault.code == "store-stuck":
             raise fault
-        await deps.db.write(health.try_write)
+        await health.check_writable(deps.db)
 
 
 async def living_workers(deps: ControlDeps) -> int:

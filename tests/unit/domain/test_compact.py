@@ -123,18 +123,19 @@ def test_lines_that_are_not_an_event_each_go_the_long_way(data):
 
 
 def test_one_line_with_a_value_that_must_not_be_there_sends_all_the_long_way():
-    """A card number in one text, a time that does not exist, an event too large: none is taken in one pass."""
+    """A card number in one text, an empty id, a time that does not exist, an event too large: none is taken in one pass."""
     found = re.search(rb'"summary":"([^"]*)"', PLAIN)
     assert found is not None
     card = PLAIN.replace(found[0], b'"summary":"4111 1111 1111 1111"')
     named = PLAIN.replace(b'"EMAIL":20', b'"4111 1111 1111 1111":20')
     actor = PLAIN.replace(b'"actor_id":null', b'"actor_id":"4111 1111 1111 1111"')
+    nameless = PLAIN.replace(b'"id":"pflt_1"', b'"id":""', 1)
     late = re.sub(rb'"@timestamp":"\d{4}-\d\d-\d\d', b'"@timestamp":"2026-02-31', PLAIN)
     large = PLAIN.replace(found[1], b"x" * EventLimits().bytes_max)
 
     assert parse_compact_lines(PLAIN + b"\n" + OTHER, ORG) is not None
-    assert PLAIN not in (card, named, actor, late, large)
-    for odd in (card, named, actor, late, large):
+    assert PLAIN not in (card, named, actor, nameless, late, large)
+    for odd in (card, named, actor, nameless, late, large):
         assert parse_compact_lines(PLAIN + b"\n" + odd, ORG) is None
 
 

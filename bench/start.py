@@ -1,5 +1,7 @@
 """The workload about a service with little to do, S14: how much CPU it needs to start, and at 100 single events a second."""
 
+import contextlib
+import fcntl
 import os
 import signal
 import statistics
@@ -22,6 +24,8 @@ STARTS = 3
 """Starts with one event waiting, before the start with the backlog."""
 FIRST_S = 60.0
 """Longest time from a start to the first arrival, seconds."""
+STOP_S = 10.0
+"""Longest time to find the workers between two writes, seconds."""
 
 
 @dataclass(slots=True)
@@ -88,7 +92,7 @@ def _starts(options: Options, starts: int) -> tuple[list[Start], Reconciliation]
 
 def _crash_with_one(folder: Path, service: Service, number: int) -> Sent:
     """Record one event that the worker does not see, and kill everything."""
-    _stop_workers(service)
+    _stop_workers(folder, service)
     sent = send_paced(folder, service, f"o{number:02d}", LOW_RATE, 1 / LOW_RATE).sent
     service.kill()
     return sent
@@ -96,15 +100,28 @@ def _crash_with_one(folder: Path, service: Service, number: int) -> Sent:
 
 def _crash_with_backlog(folder: Path, service: Service, options: Options) -> Sent:
     """Record a backlog that the worker does not see, and kill everything."""
-    _stop_workers(service)
+    _stop_workers(folder, service)
     sent = fill(folder, service, options.backlog_events, options)
     service.kill()
     return sent
 
 
-def _stop_workers(service: Service) -> None:
-    for pid in service.worker_pids:
-        os.kill(pid, signal.SIGSTOP)
+def _stop_workers(folder: Path, service: Service) -> None:
+    """Stop the workers between two writes: one that is stopped within a write stops all writers of the file.
+
+    Raises: TimeoutError.
+    """
+    deadline_s = time.monotonic() + STOP_S
+    while time.monotonic() < deadline_s:
+        for pid in service.worker_pids:
+            os.kill(pid, signal.SIGSTOP)
+        with (folder / "data" / "aegis.db.lock").open("rb") as gate, contextlib.suppress(BlockingIOError):
+            fcntl.flock(gate, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
+        for pid in service.worker_pids:
+            os.kill(pid, signal.SIGCONT)
+        time.sleep(0.01)
+    raise TimeoutError(f"the workers were writing for {STOP_S} s whenever they were stopped")
 
 
 def _reconcile(

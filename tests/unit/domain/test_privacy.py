@@ -13,7 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.domain.preflight import NUMBERED_ID
+from aegis_stream.domain.preflight import NUMBERED_ID, private_kind
 from aegis_stream.domain.privacy import (
     CARD,
     DIGITS_MAX,
@@ -271,3 +271,19 @@ def test_no_text_takes_long(piece):
 def test_nothing_can_be_found_in_a_numbered_id(text):
     """Ids that are exempt because they are numbered are not exempt from anything: no search would find a value in them."""
     assert find(text) is None
+
+
+@pytest.mark.parametrize("prefix", ["", "pflt_", "req-"])
+@pytest.mark.parametrize("size", [20, 24, 32, 40, 64])
+def test_hexadecimal_ids_are_never_taken_for_a_value(prefix, size):
+    """No id of random bytes is rejected because its digits look like a card number by chance; once in a thousand they do."""
+    chance = random.Random(size)
+    ids = [prefix + chance.randbytes(size // 2).hex() for _ in range(3000)]
+
+    assert [one for one in ids if private_kind(one) is not None] == []
+
+
+@pytest.mark.parametrize("text", ["4111111111111111", "pflt_4111111111111111", "req-4111111111111111"])
+def test_a_card_number_in_place_of_an_id_is_found(text):
+    """Digits that are as long as a card number are searched, whatever they are called."""
+    assert private_kind(text) == CARD

@@ -45,7 +45,7 @@ texts_of = attrgetter("summary", *_CONSTANTS, "actor_id")
 """All texts of a decision but its id and the names of its findings."""
 _REMEMBERED_BYTES_MAX = 4096
 """Longest JSON whose texts are remembered, which bounds what they take."""
-NUMBERED_ID = r"[a-z]{1,8}_(?:[a-z]?|[a-z]{3})[01789][0-9]{9,23}"
+NUMBERED_ID = r"[a-z]{1,8}_(?:[a-z]?[01789][0-9]{9,23}|[a-z]{3}[01789][0-9]{9,19})"
 """Ids with a counter or a time, such as evt_00000012345."""
 _is_identifier = re.compile(
     r"(?:[a-z]{1,16}_)?[0-9a-hjkmnp-tv-z]{26}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"

@@ -50,9 +50,6 @@ class _PlainPreflightEvent(msgspec.Struct, gc=False):
     organization: _PlainOrganizationFields
 
 
-BYTES_PER_CHARACTER_MAX = 4
-"""Bytes of a character in UTF-8."""
-
 _decode_plain = msgspec.json.Decoder(_PlainPreflightEvent).decode
 _decode_plain_lines = msgspec.json.Decoder(_PlainPreflightEvent).decode_lines
 _encode = msgspec.json.Encoder().encode
@@ -108,24 +105,22 @@ def parse_compact_lines(
         data: one event a line, without blank lines; the last line may end with a line break.
     """
     data = data.removesuffix(b"\n")
+    lines = data.split(b"\n")
+    if max(map(len, lines)) > limits.bytes_max or {(one[:1], one[-1:]) for one in lines} != {(b"{", b"}")}:
+        return None
     try:
-        texts = data.decode().split("\n")
-        if BYTES_PER_CHARACTER_MAX * max(map(len, texts)) > limits.bytes_max < len(data):
-            return None
-        if {(text[:1], text[-1:]) for text in texts} != {("{", "}")}:
-            return None
         plain = _decode_plain_lines(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if (
-        len(plain) != len(texts)
+        len(plain) != len(lines)
         or len(_encode_lines(plain)) != len(data) + 1
         or not _are_plain(plain, organization_id, limits)
     ):
         return None
     return [
-        NewEvent(one.event.id, PREFLIGHT_DATASET, one.aegis.decision, text, None, sum_)
-        for one, text, sum_ in zip(plain, texts, map(checksum, data.split(b"\n")), strict=True)
+        NewEvent(one.event.id, PREFLIGHT_DATASET, one.aegis.decision, line.decode(), None, checksum(line))
+        for one, line in zip(plain, lines, strict=True)
     ]
 
 

@@ -16,6 +16,7 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.destination import Destination, DestinationSpec, Health
 from aegis_stream.domain.event import NewEvent, checksum
 from aegis_stream.domain.ids import DestinationId, OrganizationId, OrganizationNo, WorkerId
+from aegis_stream.pipeline.ingest import outcome_of
 from aegis_stream.ports import Appended, AppendEnded, EventLog
 from aegis_stream.store import organizations
 from aegis_stream.store.database import Database
@@ -80,18 +81,7 @@ def tell(work: Coroutine[Any, Any, Appended], ended: AppendEnded) -> None:
 
 async def append_to(log: EventLog, organization_no: int, batch: Sequence[NewEvent], now: int) -> Appended:
     """Append events to a log and wait until they are durable. Raises: Unavailable."""
-    done: asyncio.Future[Appended] = asyncio.get_running_loop().create_future()
-
-    def ended(result: Appended | Exception) -> None:
-        if done.done():
-            return
-        if isinstance(result, Exception):
-            done.set_exception(result)
-        else:
-            done.set_result(result)
-
-    log.append(organization_no, batch, now, ended)
-    return await done
+    return await outcome_of(lambda ended: log.append(organization_no, batch, now, ended))
 
 
 def events(first: int, count: int) -> list[NewEvent]:

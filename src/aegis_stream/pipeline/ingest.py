@@ -7,6 +7,7 @@ import asyncio
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from aegis_stream.domain.compact import parse_compact_lines
 from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection
@@ -17,6 +18,7 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, Clock, EventLog, Notifier, Random
 
 EVENT_PREFIX = "pflt"
+T = TypeVar("T")
 WARNINGS_MAX = 100
 """Most items of a request that are warned about."""
 
@@ -109,6 +111,26 @@ class Check:
         )
 
 
+async def outcome_of(begin: Callable[[Callable[[T | Exception], None]], None]) -> T:
+    """Wait for what tells its outcome by a call.
+
+    Args:
+        begin: begins it; is given what must be called with the result, or with the exception that is raised here.
+    """
+    done: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+    def ended(result: T | Exception) -> None:
+        if done.done():
+            return
+        if isinstance(result, Exception):
+            done.set_exception(result)
+        else:
+            done.set_result(result)
+
+    begin(ended)
+    return await done
+
+
 @dataclass(slots=True)
 class Ingest:
     """Records events of all organizations; one instance per process.
@@ -146,18 +168,7 @@ class Ingest:
             check.take(index, item)
         if not check.events:
             return check.recorded(None)
-        done: asyncio.Future[Recorded] = asyncio.get_running_loop().create_future()
-
-        def ended(result: Recorded | Exception) -> None:
-            if done.done():
-                return
-            if isinstance(result, Exception):
-                done.set_exception(result)
-            else:
-                done.set_result(result)
-
-        self.append(organization_no, check, ended)
-        return await done
+        return await outcome_of(lambda ended: self.append(organization_no, check, ended))
 
     def check(self, org_id: OrganizationId, *, reserved: bool = False, relayed: bool = False) -> Check:
         """Begin to check the items of a request.

@@ -107,7 +107,7 @@ def mutate(name: str, tests: list[str], *, again: bool) -> None:
     shutil.copytree(folder / "src", folder / "mutants" / "src")
     for path, content in kept.items():
         path.write_bytes(content)
-    write_config(folder, name, [one for one in tests if (ROOT / one).exists()])
+    write_config(folder, name, tests)
     with (folder / "output.txt").open("w") as output:
         ended = subprocess.run(
             [sys.executable, "-m", "mutmut", "run", "--max-children", str(CHILDREN), *survivors],

@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED := .cache/compiled
+SPACE := $(subst x,,x x)
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 
 .DEFAULT_GOAL := help
@@ -34,8 +35,9 @@ run: $(READY) ## Run everything on this machine: service, receiver, events that 
 test: $(READY) ## Run all tests (ARGS='-k name' to choose)
 	$(BIN)/python -m pytest -n auto $(ARGS)
 
-faults: $(READY) ## Run the fault suite (SEED=n repeats a run, RUNS=10 for a longer one); ledgers go to build/faults
-	AEGIS_FAULT_SEED=$(SEED) AEGIS_FAULT_RUNS=$(or $(RUNS),1) AEGIS_FAULT_LEDGER=build/faults $(BIN)/python -m pytest -n auto tests/faults tests/e2e/test_crashes.py tests/e2e/test_files_removed.py tests/e2e/test_backup.py $(ARGS)
+faults: $(READY) ## Run the fault suite (ONLY='kills power' to choose, SEED=n to repeat a run, ROUNDS=10 for a longer one); ledgers go to build/faults
+	AEGIS_FAULT_SEED=$(SEED) AEGIS_FAULT_ROUNDS=$(or $(ROUNDS),1) AEGIS_FAULT_LEDGER=build/faults $(BIN)/python -m pytest -n auto tests/faults \
+		$(if $(ONLY),-k "$(subst $(SPACE), or ,$(strip $(ONLY)))") $(ARGS)
 
 compiled: $(COMPILED)/.ready ## Make a second environment in .cache/compiled, with the compiled build
 

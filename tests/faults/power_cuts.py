@@ -1,11 +1,10 @@
-"""Promises of a power cut: whatever part of the unsynced writes reached the disk, nothing that was acknowledged is lost."""
+"""Power cuts: whatever part of the unsynced writes reached the disk, nothing that was acknowledged is lost."""
 
 import contextlib
 import json
 import shutil
 from pathlib import Path
-
-import pytest
+from unittest import mock
 
 from aegis_stream.domain.event import checksum
 from aegis_stream.domain.ids import OrganizationId
@@ -16,16 +15,12 @@ from aegis_stream.store.database import Lane
 from aegis_stream.store.pages import read_page
 from aegis_stream.store.sqlite import database
 from aegis_stream.store.sqlite.database import SqliteDatabase
+from faults.frame import Fault, Run
 from faults.power import Disk, Recorder, RecordingVfs
 from support.clock import T0, SteadyClock
-from support.fault_runs import FaultRun, runs
 from support.sql import raw
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300 * runs())]
-
 BATCHES = 60
-STATES = 150
-"""States of the disk that a short run checks."""
 
 
 class Recorded:
@@ -114,15 +109,11 @@ def faults_of(folder: Path, expected: list[bytes]) -> list[str]:
     return faults
 
 
-@pytest.mark.parametrize("syncs_fail", [False, True], ids=["syncs succeed", "a sync fails now and then"])
-async def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path, monkeypatch, syncs_fail):
-    """At any step, with any part of what was not synced on the disk, the database starts, and has every acknowledged event."""
-    run = FaultRun("power-cut-failing-syncs" if syncs_fail else "power-cut")
-    monkeypatch.setattr(
-        database, "AUTOCHECKPOINT_PAGES", 40
-    )  # checkpoints are where the database file itself is written
-    with recorded_file_system() as recorder:
-        recorded = Recorded(tmp_path / "aegis.db", recorder)
+async def _cut(run: Run, *, syncs_fail: bool) -> None:
+    """Record events, then rebuild the disk as it may be after any step, and start on it."""
+    # Checkpoints are where the database file itself is written.
+    with recorded_file_system() as recorder, mock.patch.object(database, "AUTOCHECKPOINT_PAGES", 40):
+        recorded = Recorded(run.folder / "aegis.db", recorder)
         for _ in range(BATCHES):
             if syncs_fail and run.random.random() < 0.2:
                 recorder.syncs_until_failure = run.random.randrange(3)
@@ -130,16 +121,41 @@ async def test_a_power_cut_loses_nothing_that_was_acknowledged(tmp_path, monkeyp
         recorder.syncs_until_failure = None
         recorded.close()
 
-    for number in range(STATES * runs()):
+    for number in range(run.rounds):
         steps = run.random.randrange(recorded.ready_after, len(recorder.steps) + 1)
-        folder = tmp_path / f"state-{number}"
+        folder = run.folder / f"state-{number}"
         Disk(recorder.steps[:steps], run.random).write_to(folder)
         expected = recorded.bodies[: recorded.acknowledged_by(steps)]
-        assert faults_of(folder, expected) == [], f"after {steps} steps"
+        for fault in faults_of(folder, expected):
+            run.expect(holds=False, otherwise=f"after {steps} steps: {fault}")
         shutil.rmtree(folder)
-        run.add(runs=1, acknowledged=len(expected), lost=0, wrong=0)
+        run.add(runs=1, acked=len(expected))
     run.add(steps=len(recorder.steps), refused=recorded.refused)
-    run.end()
+    run.expect(len(recorded.bodies) > 100, "hardly an event was recorded")
+    run.expect(bool(recorded.refused) == syncs_fail, f"{recorded.refused} batches were refused")
 
-    assert len(recorded.bodies) > 100
-    assert bool(recorded.refused) == syncs_fail
+
+async def cut_power(run: Run) -> None:
+    """Cut the power of a disk whose syncs succeed."""
+    await _cut(run, syncs_fail=False)
+
+
+async def cut_power_with_failing_syncs(run: Run) -> None:
+    """Cut the power of a disk whose syncs fail now and then."""
+    await _cut(run, syncs_fail=True)
+
+
+FAULTS = (
+    Fault(
+        "power-cut",
+        "at any step, with any part of what was not synced, the database starts and has every acknowledged event",
+        cut_power,
+        rounds=150,
+    ),
+    Fault(
+        "power-cut-failing-syncs",
+        "the same when syncs fail: what a failed sync was to write is not trusted, and nothing is acknowledged by it",
+        cut_power_with_failing_syncs,
+        rounds=150,
+    ),
+)

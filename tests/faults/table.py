@@ -1,0 +1,9 @@
+"""The table of faults: every row is run by test_faults.py, and has its row in docs/explanation/faults.md.
+
+A module of this folder has the rows of one family, in its FAULTS.
+"""
+
+from faults import power_cuts
+from faults.frame import Fault
+
+FAULTS: tuple[Fault, ...] = (*power_cuts.FAULTS,)

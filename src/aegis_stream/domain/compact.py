@@ -4,6 +4,7 @@ What these functions do not accept takes the long way in parsing.py, which says 
 """
 
 import re
+import sys
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -147,4 +148,9 @@ def _has_private_text(events: list[_PlainPreflightEvent]) -> bool:
     texts = {text for some in set(map(texts_of, decisions)) for text in some}
     texts.update(*{tuple(one.finding_counts_by_type or ()) for one in decisions})
     texts.update([one.preflight_id for one in decisions])
-    return any(private_kind(text) is not None for text in texts)
+    suspects = {text for text in texts if private_kind(text) is not None}
+    return bool(suspects) and any(
+        private_place(one, sys.maxsize) is not None
+        for one in decisions
+        if not suspects.isdisjoint((*texts_of(one), *(one.finding_counts_by_type or ()), one.preflight_id))
+    )

@@ -54,6 +54,13 @@ _is_identifier = re.compile(
 ).fullmatch
 """ULIDs, such as the ids that the service makes, UUIDs and other hexadecimal ids longer than any card number: their digits may look
 like a card number by chance, once in a thousand. And numbered ids, in which nothing can be found, and of which each is new: searching them costs more than everything else of an event."""
+ID_KEYS = frozenset({"preflight_id", "policy_id", "actor_id"})
+"""Keys whose text is an id."""
+_is_long_numbered_id = re.compile(
+    r"(?!(?:card|pan|cc|acct|account)[_\-])[a-z]{1,16}[_\-][0-9]{17,19}", re.ASCII | re.IGNORECASE
+).fullmatch
+"""A prefix and a random number, such as 63 bits: one in twenty looks like a card number of 17 to 19 digits. Few cards have so
+many, and no card has a prefix. Shorter numbers are searched: nearly all cards have 13 to 16 digits."""
 _decode_preflight = msgspec.json.Decoder(Preflight).decode
 
 
@@ -63,8 +70,10 @@ def check_preflight(aegis: Raw | UnsetType, limits: EventLimits) -> Preflight | 
     if isinstance(preflight, Preflight) and limits.privacy_check:
         found = private_place(preflight, len(aegis) if aegis is not UNSET else 0)
         if found is not None:
+            key, kind = found
+            advice = "; write an id as a UUID or ULID" if key in ID_KEYS and kind == privacy.CARD else ""
             return Rejection(
-                None, f"aegis.{found[0]}", f"contains {found[1]}: send counts of findings, never values"
+                None, f"aegis.{key}", f"contains {kind}: send counts of findings, never values{advice}"
             )
     return preflight
 
@@ -91,7 +100,8 @@ def private_kind(text: str | None | UnsetType) -> str | None:
 def private_place(preflight: Preflight, size: int) -> tuple[str, str] | None:
     """Return (the key, the kind of value that its text must not contain), or None.
 
-    Most texts are the same in most events, so a text without such a value is remembered; one with it never is.
+    Most texts are the same in most events, so a text without such a value is remembered; one with it never is. An id that is no
+    card number but looks like one is left out, and the other texts are searched again.
 
     Args:
         size: bytes of the JSON that holds the texts.
@@ -110,7 +120,10 @@ def private_place(preflight: Preflight, size: int) -> tuple[str, str] | None:
         key = "summary"
         _check_clean.__wrapped__(preflight.summary)
     except _PrivateError as found:
-        return key or _CONSTANTS[found.place], found.kind
+        key = key or _CONSTANTS[found.place]
+        if found.kind == privacy.CARD and key in ID_KEYS and _is_long_numbered_id(getattr(preflight, key)):
+            return private_place(msgspec.structs.replace(preflight, **{key: UNSET}), size)
+        return key, found.kind
     return None
 
 

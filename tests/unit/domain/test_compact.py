@@ -122,6 +122,17 @@ def test_lines_that_are_not_an_event_each_go_the_long_way(data):
     assert parse_compact_lines(data, ORG) is None
 
 
+def test_an_id_that_looks_like_a_card_number_goes_the_short_way():
+    """Lines go the short way together though the number in an id looks like a card number, unless another text holds one."""
+    number = "6221260000000000001"
+    ids = make_preflight("pflt_2", preflight_id=f"req_{number}", actor_id=f"user-{number}")
+
+    assert parse_compact_lines(b"\n".join([PLAIN, ids]), ORG) is not None
+    for key in ("summary", "policy_version", "actor_id"):
+        value = make_preflight("pflt_3", preflight_id=f"req_{number}", **{key: number})
+        assert parse_compact_lines(b"\n".join([PLAIN, ids, value]), ORG) is None
+
+
 def test_one_line_with_a_value_that_must_not_be_there_sends_all_the_long_way():
     """A card number in one text, an empty id, a time that does not exist, an event too large: none is taken in one pass."""
     found = re.search(rb'"summary":"([^"]*)"', PLAIN)

@@ -1,12 +1,14 @@
 """Promises of `parse_event`: what is accepted, what is rejected and why, what is filled in."""
 
 import json
+import random
 import time
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aegis_stream.domain.compact import parse_compact
 from aegis_stream.domain.event import (
     DATASET_CHARACTERS_MAX,
     DEFAULT_LIMITS,
@@ -790,3 +792,59 @@ def test_identifiers_are_no_values(value):
     """A ULID or UUID, whose digits look like a card number by chance, is accepted in every text that may be an id."""
     for key in ("preflight_id", "policy_id", "actor_id"):
         assert taken(make_preflight(**{key: value}))
+
+
+@pytest.mark.parametrize("key", ["preflight_id", "policy_id", "actor_id"])
+@pytest.mark.parametrize("prefix", ["req_", "user-", "PFLT_", "decision_"])
+def test_a_prefix_and_a_long_random_number_is_an_id(prefix, key):
+    """No id of a prefix and 17 to 19 random digits is rejected, though one in twenty of these numbers looks like a card number."""
+    chance = random.Random(prefix + key)
+    for size in (17, 18, 19):
+        for _ in range(200):
+            value = f"{prefix}{chance.randrange(10 ** (size - 1), 10**size)}"
+            raw = make_preflight(**{key: value, "summary": "ok"})
+            assert taken(raw)
+            assert parse_compact(raw, ORG) is not None
+
+
+LONG_CARD = "6221260000000000001"
+"""Nineteen digits of a network that has such cards, with the right check digit."""
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("preflight_id", LONG_CARD),
+        ("actor_id", LONG_CARD),
+        ("actor_id", f"card_{LONG_CARD}"),
+        ("actor_id", f"PAN-{LONG_CARD}"),
+        ("actor_id", f"x {LONG_CARD}"),
+        ("actor_id", f"req_{LONG_CARD[:4]}_{LONG_CARD[4:]}"),
+        ("actor_id", f"req_{LONG_CARD} "),
+        ("actor_id", f"req_{LONG_CARD}\n"),
+        ("actor_id", "req_4111111111111111"),
+        ("preflight_id", "req_4111111111111111"),
+        ("summary", f"req_{LONG_CARD}"),
+        ("policy_version", f"req_{LONG_CARD}"),
+        ("source_type", f"req_{LONG_CARD}"),
+    ],
+)
+def test_a_card_number_is_found_beside_ids(key, value):
+    """Only a key that holds an id, and only the whole text, may be a prefix and a long number; the error proposes a better id."""
+    rejection = refused(make_preflight("pflt_9", **{key: value}))
+
+    assert rejection.field == f"aegis.{key}"
+    assert ("UUID or ULID" in rejection.message) is key.endswith("_id")
+
+
+def test_what_looks_like_a_card_number_in_an_id_hides_nothing_else():
+    """After an id that only looks like a card number, the other texts are searched as ever."""
+    ids = dict.fromkeys(("preflight_id", "policy_id", "actor_id"), f"req_{LONG_CARD}")
+
+    assert taken(make_preflight(**ids, summary="ok"))
+    assert refused(make_preflight(**ids, summary=LONG_CARD)).field == "aegis.summary"
+    assert refused(make_preflight(**ids, policy_version=LONG_CARD)).field == "aegis.policy_version"
+    assert (
+        refused(make_preflight(**ids, finding_counts_by_type={LONG_CARD: 1})).field
+        == "aegis.finding_counts_by_type"
+    )

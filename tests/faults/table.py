@@ -3,7 +3,7 @@
 A module of this folder has the rows of one family, in its FAULTS.
 """
 
-from faults import power_cuts
+from faults import disk, power_cuts
 from faults.frame import Fault
 
-FAULTS: tuple[Fault, ...] = (*power_cuts.FAULTS,)
+FAULTS: tuple[Fault, ...] = (*power_cuts.FAULTS, *disk.FAULTS)

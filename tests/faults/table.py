@@ -3,7 +3,15 @@
 A module of this folder has the rows of one family, in its FAULTS.
 """
 
-from faults import disk, power_cuts
+from faults import (
+    disk,
+    kills,
+    power_cuts,
+)
 from faults.frame import Fault
 
-FAULTS: tuple[Fault, ...] = (*power_cuts.FAULTS, *disk.FAULTS)
+FAULTS: tuple[Fault, ...] = (
+    *kills.FAULTS,
+    *power_cuts.FAULTS,
+    *disk.FAULTS,
+)

@@ -7,7 +7,9 @@ assert set(load.acked) <= stored
 """
 
 import http.client
+import json
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -21,6 +23,21 @@ PAUSE_S = 0.02
 """Pause after a batch that was not acknowledged, seconds."""
 GIVE_UP = 0.3
 """Share of the batches without an answer that are not sent again: whether they were stored, nobody knows."""
+
+
+def one_line_events(org_id: str, first: int, count: int) -> dict[str, bytes]:
+    """Return complete events by id, each one line of JSON, so that batches deliver the same bytes too."""
+    events = {}
+    for number in range(first, first + count):
+        event_id = f"evt_{number:07d}"
+        event = {
+            "@timestamp": "2026-05-15T10:33:21.456789+00:00",
+            "event": {"id": event_id, "dataset": "app.login"},
+            "organization": {"id": org_id},
+            "message": f"Grüße № {number} " + "x" * (number % 7 * 100),
+        }
+        events[event_id] = json.dumps(event, ensure_ascii=False, separators=(",", ":")).encode()
+    return events
 
 
 @dataclass
@@ -37,18 +54,20 @@ class Load:
     Attributes:
         sent: all events by id; each thread adds its own.
         acked: those that were answered 202.
+        acks_s: monotonic time of each 202.
         refused: answers other than 202, by status.
     """
 
     client: Client
-    make: Callable[[str, int, int], dict[str, bytes]]
     random: Random
+    make: Callable[[str, int, int], dict[str, bytes]] = one_line_events
     threads: int = 2
     batch: tuple[int, int] = (1, 20)
     pause_s: float = 0.0
     first: int = 1
     sent: dict[str, bytes] = field(default_factory=dict)
     acked: dict[str, bytes] = field(default_factory=dict)
+    acks_s: list[float] = field(default_factory=list)
     refused: dict[int, int] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
 
@@ -99,6 +118,7 @@ class Load:
         with self._lock:
             if status == 202:
                 self.acked.update(events)
+                self.acks_s.append(time.monotonic())
             elif status:
                 self.refused[status] = self.refused.get(status, 0) + 1
         assert status in (0, 202, 429) or status >= 500, f"answered {status}"

@@ -46,6 +46,7 @@ class Account:
     _cursor: int = field(init=False)
     findings: Findings = field(default_factory=Findings)
     _is_marked: bool = False  # the settler knows already; so that an event costs one look, not a call
+    _is_owed: bool = False  # a settlement was taken, and is not stored yet
     _watermarks: list[int] = field(default_factory=list)  # as of the last settlement
 
     def __post_init__(self) -> None:
@@ -61,6 +62,11 @@ class Account:
     def can_wait(self) -> bool:
         """True when little is lost by settling later: a few first attempts that succeeded."""
         return self.findings.are_few and not self.recovery.under_way
+
+    @property
+    def is_settled(self) -> bool:
+        """True when the store has everything that is known here."""
+        return not (self._is_marked or self._is_owed)
 
     @property
     def died(self) -> int:
@@ -133,7 +139,9 @@ class Account:
         """Return what became certain since the last call; None after a bug, and then the events in question are sent again."""
         self._is_marked = False
         try:
-            return self._make_settlement()
+            settlement = self._make_settlement()
+            self._is_owed = True
+            return settlement
         except Exception as error:  # noqa: BLE001 - a bulkhead
             self.owner.bug(error)
             return None
@@ -156,6 +164,7 @@ class Account:
 
     def settled(self, settlement: Settlement, counts: Settled) -> None:
         """Learn that a settlement is stored, and what the destination has now."""
+        self._is_owed = False
         try:
             self._note_settled(settlement, counts)
         except Exception as error:  # noqa: BLE001 - a bulkhead

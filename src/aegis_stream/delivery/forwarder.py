@@ -83,7 +83,7 @@ class Forwarder:
     def idle(self) -> bool:
         """True when nothing is in flight, unsettled or known to be due."""
         busy = not self.attempts.idle or self.reading.busy or self.learning.recovery.is_owed
-        return not busy and self.agenda.idle
+        return not busy and self.agenda.idle and self.account.is_settled
 
     # ── what the worker tells ──
 

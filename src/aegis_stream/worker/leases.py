@@ -113,13 +113,19 @@ class Leases:
         return True
 
     async def _hand_over(self, count: int) -> None:
-        """Give destinations to a worker that has fewer: those that are idle here."""
+        """Give destinations to a worker that has fewer: those that are idle here, and whose outcomes are all stored.
+
+        What the store could not take would be found out again by the other worker, so such a destination stays.
+        Raises: Unavailable.
+        """
+        await self.flush()
+        # Nothing is awaited between this look and the removal: an event that comes in between would be sent twice.
         idle = [one.position.lease for _, one in self.roster if one.forwarder is None or one.forwarder.idle]
         given = idle[:count]
-        await self.flush()
         for lease in given:
             self.roster.remove(lease.destination_no)
-        await self.ledger.release(self.worker_id, given)
+        if given:
+            await self.ledger.release(self.worker_id, given)
 
     def _lose(self) -> None:
         self.telemetry.warning("worker.lease_lost", worker_id=self.worker_id, reason="expired")

@@ -33,7 +33,9 @@ LOOK_S = 0.25
 STOP_GRACE_S = 8.0
 """How long attempts in flight may take to end after a request to stop, seconds; the contract allows ten in all."""
 STORE_RETRY_S = 1.0
-"""Pause before a worker tries again to register, seconds."""
+"""Pause before a worker tries again to register, or to claim for the first time, seconds."""
+FLUSH_RETRY_S = 0.2
+"""Pause before a worker that stops tries again to store what it knows, seconds."""
 IDLE_KEPT_S = 60.0
 """How long an idle forwarder keeps its connections, seconds."""
 
@@ -93,9 +95,7 @@ class Worker:
             try:
                 await self._serve(stop, ready)
             except Unavailable as error:
-                self.deps.telemetry.warning("worker.store_unavailable", reason=error.message)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(stop.wait(), STORE_RETRY_S)
+                await self._pause(error, stop)
 
     async def _serve(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve under one name until asked to stop or until the leases are lost."""
@@ -132,7 +132,7 @@ class Worker:
         deps = self.deps
         settling = tasks.create_task(self._settler.run())
         try:
-            await self.leases.claim()
+            await self._claim_first(stop)
             loops = [
                 tasks.create_task(one)
                 for one in (
@@ -152,6 +152,22 @@ class Worker:
             for forwarder in self.roster.forwarders():
                 forwarder.close()
             self._sender.close()
+
+    async def _claim_first(self, stop: asyncio.Event) -> None:
+        """Take over what is free; a store that cannot tell now is asked again, because the worker is registered already."""
+        while not stop.is_set():
+            try:
+                await self.leases.claim()
+            except Unavailable as error:
+                await self._pause(error, stop)
+            else:
+                return
+
+    async def _pause(self, error: Unavailable, stop: asyncio.Event) -> None:
+        """Wait for a store that failed, unless asked to stop."""
+        self.deps.telemetry.warning("worker.store_unavailable", reason=error.message)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), STORE_RETRY_S)
 
     async def _keep_house(self) -> None:
         deps = self.deps
@@ -215,8 +231,8 @@ class Worker:
         await settling
         for forwarder in self.roster.forwarders():
             forwarder.close()
-        if not lost:
-            await self._settler.flush()
+        while not lost and not await self._settler.flush() and loop.time() < deadline:
+            await asyncio.sleep(FLUSH_RETRY_S)
 
     def _drop_idle(self) -> None:
         """Let forwarders go that had nothing to do for a while; their position is kept."""

@@ -63,6 +63,52 @@ def test_a_worker_that_cannot_register_tries_again(sim):
     assert len(sim.telemetry.named("worker.store_unavailable")) == 5
 
 
+def test_a_worker_that_cannot_claim_at_first_tries_again(sim):
+    """A store that fails just after a worker has registered ends no worker: it claims when the store is back."""
+    sim.append(3)
+    sim.ledger = Failing(sim.ledger, "claim", left=5)
+
+    one = sim.start()
+    sim.advance(10)
+
+    assert not one.task.done()
+    assert sim.progress().delivered == 3
+    assert len(sim.telemetry.named("worker.store_unavailable")) == 5
+
+
+def test_a_destination_is_handed_over_with_all_its_outcomes(sim):
+    """While the store takes no outcomes, another worker that joins gets no destination that has some, so nothing repeats."""
+    one = sim.start()
+    sim.run(sim.add_destination(sim.spec))
+    sim.append(1)
+    sim.advance(1)
+    one.worker._settler.ledger = Failing(one.ledger, "settle", left=20)
+    sim.append(5)
+    sim.advance(1)
+
+    another = sim.start()
+    sim.advance(60)
+
+    assert set(sim.receiver.accepted.values()) == {2}, "once for each destination"
+    assert len(another.worker.roster) == 1
+
+
+def test_a_worker_that_stops_stores_what_it_knows(sim):
+    """A store that fails for a moment while a worker stops costs no repeats: what is known is stored when it is back."""
+    one = sim.start()
+    sim.append(1)
+    sim.advance(1)
+    one.worker._settler.ledger = Failing(one.ledger, "settle", left=3)
+    sim.append(5)
+    sim.advance(0.1)
+
+    sim.stop(one)
+    sim.start()
+    sim.advance(5)
+
+    assert set(sim.receiver.accepted.values()) == {1}
+
+
 def test_a_destination_that_cannot_be_read_is_read_again(sim):
     """After a read that failed nobody need wake the destination: it is read again by itself, and its events arrive."""
     sim.append(3)

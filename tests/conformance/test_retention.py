@@ -55,10 +55,43 @@ async def test_old_events_go_in_chunks(store, org):
     steps = await sweep(store)
     _, oldest = await store.directory.organization("org_a")
 
+    assert steps[:2] == [CHUNK, CHUNK]
     assert sum(steps) == 2 * CHUNK + 500
-    assert max(steps) <= CHUNK
     assert list(await stored(store, org)) == list(range(2 * CHUNK + 501, 2 * CHUNK + 511))
     assert oldest == 2 * CHUNK + 501
+
+
+async def test_an_event_received_at_the_horizon_stays(store, org):
+    """What is exactly as old as events may be is kept; what is a microsecond older goes."""
+    await append_to(store.log, org, events(1, 3), Micros(HORIZON - 1))
+    await append_to(store.log, org, events(4, 3), HORIZON)
+
+    await sweep(store)
+
+    assert list(await stored(store, org)) == [4, 5, 6]
+
+
+async def test_a_step_removes_a_chunk_however_many_logs_it_comes_from(store):
+    """The old events of several organizations go together, and all of them are no more than a chunk."""
+    sizes = [CHUNK // 2 + 100, CHUNK // 2 + 100, CHUNK, 5]
+    for number, size in enumerate(sizes):
+        organization = await add_organization(store, f"org_{number}")
+        await append_to(store.log, organization, events(1, size), OLD)
+
+    steps = await sweep(store)
+
+    assert steps == [CHUNK, CHUNK, 205]
+    assert store.count("events") == 0
+
+
+async def test_a_step_removes_a_chunk_however_many_organizations_have_old_events(store, org):
+    """A chunk of the first log ends the step, even where as many logs as are read at once have old events."""
+    await append_to(store.log, org, events(1, 2 * CHUNK), OLD)
+    for number in range(ORGANIZATIONS_PER_SWEEP):
+        organization = await add_organization(store, f"org_{number}")
+        await append_to(store.log, organization, events(1, 1), OLD)
+
+    assert await sweep(store) == [CHUNK, CHUNK, ORGANIZATIONS_PER_SWEEP]
 
 
 async def test_a_removed_log_goes_on_where_it_was(store, org):
@@ -200,7 +233,9 @@ async def test_a_deleted_destination_leaves_nothing_behind(store, org):
     assert [claimed.lease for claimed in served] == [two.lease]
     with pytest.raises(NotFound):
         await store.directory.destination_of(org, gone.dst_id)
-    assert max(steps) <= CHUNK + 10
+    assert steps == [CHUNK, 10 + 5], (
+        "attempts; then a retry, a dead letter, a replay, the cursor, the destination"
+    )
     tables = ("destinations", "cursors", "retries", "dead_letters", "attempts", "replays")
     assert [store.count(table) for table in tables] == [1, 1, 1, 1, 1, 0]
     assert (await store.directory.progress(other)).retrying == 1
@@ -225,6 +260,14 @@ async def test_retention_s_clock_follows_the_wall_clock_only_as_fast_as_time_pas
     assert (start, right) == (T0, T0 + MINUTE_US)
     assert ahead == right + MINUTE_US * 11 // 10
     assert back == right
+
+
+async def test_retention_s_clock_counts_whole_microseconds(store, org):
+    """A time that ten does not divide moves the clock by whole microseconds."""
+    await store.ledger.enlist(ALICE, YEAR_US)
+    await store.retention.advance(ALICE, T0, 0)
+
+    assert await store.retention.advance(ALICE, Micros(T0 + YEAR_US), 19) == T0 + 20
 
 
 async def test_one_worker_keeps_retention_s_clock(backend, store):
@@ -303,3 +346,44 @@ async def test_events_of_a_clock_that_was_ahead_go_with_those_around_them(store,
     assert oldest == 16
     assert store.count("clock_steps") == 0
     assert list(await stored(store, org)) == [16]
+
+
+async def test_events_of_a_clock_that_was_ahead_go_although_later_ones_are_needed(store, org):
+    """They are over their time with the event after them, also where a destination has still to send that one."""
+    await add_destination(store, org)
+    lease = await serve(store)
+    await store.retention.advance(ALICE, T0, 0)
+    await append_to(store.log, org, events(1, 10), Micros(T0 + YEAR_US))
+    await append_to(store.log, org, events(11, 5), Micros(T0 + MINUTE_US))
+    left = []
+    for cursor in (8, 10, 15):
+        await settle(store, settlement(lease, org, cursor))
+        await sweep(store, Micros(T0 + MINUTE_US + 1))
+        left.append(list(await stored(store, org)))
+
+    assert left == [list(range(9, 16)), list(range(11, 16)), []]
+    assert store.count("clock_steps") == 0
+
+
+async def test_only_what_a_later_event_proves_old_goes_with_it(store, org):
+    """An event after the one at which times went back stays until its own time is over."""
+    await store.retention.advance(ALICE, T0, 0)
+    await append_to(store.log, org, events(1, 10), Micros(T0 + YEAR_US))
+    for number, at in ((11, MINUTE_US), (12, 2 * MINUTE_US), (13, 3 * MINUTE_US)):
+        await append_to(store.log, org, events(number, 1), Micros(T0 + at))
+
+    await sweep(store, Micros(T0 + MINUTE_US + 1))
+
+    assert list(await stored(store, org)) == [12, 13]
+
+
+async def test_a_step_back_is_forgotten_with_the_event_before_it_only(store, org):
+    """After the events before a single one of a clock that was ahead have gone, that one goes with the event after it."""
+    await store.retention.advance(ALICE, T0, 0)
+    for first, count, at in ((1, 5, 0), (6, 1, YEAR_US), (7, 5, MINUTE_US)):
+        await append_to(store.log, org, events(first, count), Micros(T0 + at))
+
+    removed = [sum(await sweep(store, Micros(T0 + after))) for after in (1, MINUTE_US + 1)]
+
+    assert removed == [5, 6]
+    assert store.count("clock_steps") == 0

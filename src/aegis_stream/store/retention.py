@@ -11,7 +11,7 @@ from aegis_stream.domain.ids import Micros, WorkerId
 from .database import Database, Unit
 
 CHUNK = 1000
-"""Most rows that one transaction removes."""
+"""Most events, and most attempts, that one transaction removes."""
 ORGANIZATIONS_PER_SWEEP = 100
 """Most organizations that one step reads."""
 CATCH_UP = 10
@@ -80,12 +80,12 @@ def step(unit: Unit, horizon: Micros) -> int:
 
 
 def _remove_events(unit: Unit, horizon: Micros) -> int:
-    """Remove a chunk of old events, from the first organization that has some nobody needs."""
+    """Remove old events that nobody needs, one organization after the other, at most CHUNK."""
     removed, after = 0, 0
     while removed < CHUNK:
         found = unit.rows("organizations_with_old_events", (horizon, after, ORGANIZATIONS_PER_SWEEP))
         for organization_no, oldest, head in found:
-            removed += _remove_prefix(unit, organization_no, (oldest, head), horizon)
+            removed += _remove_prefix(unit, organization_no, (oldest, head), horizon, CHUNK - removed)
             if removed >= CHUNK:
                 break
             after = organization_no
@@ -94,14 +94,21 @@ def _remove_events(unit: Unit, horizon: Micros) -> int:
     return removed
 
 
-def _remove_prefix(unit: Unit, organization_no: int, stretch: tuple[int, int], horizon: Micros) -> int:
-    """Remove the oldest events of one organization, as far as they are old enough and nobody has still to send them."""
+def _remove_prefix(
+    unit: Unit, organization_no: int, stretch: tuple[int, int], horizon: Micros, most: int
+) -> int:
+    """Remove the oldest events of one organization, as far as they are old enough and nobody has still to send them.
+
+    Args:
+        stretch: the sequences of the oldest event and of the newest one.
+        most: most events to remove.
+    """
     oldest, head = stretch
     needed = unit.row("needed_from", (organization_no, organization_no))
     limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
     step = unit.row("last_old_step", (organization_no, oldest, horizon))
     surely_old = step[0] - 1 if step is not None and step[0] is not None else oldest - 1
-    last = min(limit, oldest + CHUNK - 1)
+    last = min(limit, oldest + most - 1)
     # Beyond that times never go back: the chunk is whole when its last event is old enough; else a smaller one may be.
     while last > surely_old:
         row = unit.row("received_at", (organization_no, last))
@@ -127,12 +134,12 @@ def _remove_deleted(unit: Unit) -> int:
         removed += unit.run("delete_attempts_of", (*key, CHUNK))
         if removed >= CHUNK:
             break
+        for name in ("keep_delivered", "keep_failed_attempts"):
+            unit.run(name, key)
         for name in (
             "delete_retries_of",
             "delete_dead_letters_of",
             "delete_replays_of",
-            "keep_delivered",
-            "keep_failed_attempts",
             "delete_cursor",
             "delete_destination",
         ):

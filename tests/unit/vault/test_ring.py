@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import threading
+import tracemalloc
 
 import pytest
 
@@ -33,19 +34,24 @@ def file(tmp_path) -> KeyFile:
 # ── text ──
 
 
+BOTH_SIGNS = b"\xfb\xff" * 16
+"""A key whose base64 has both characters that differ between the alphabets."""
+
+
 @pytest.mark.parametrize(
     "text",
     [
-        base64.b64encode(b"\xff" * 32).decode(),
-        base64.b64encode(b"\xff" * 32).decode().rstrip("="),
-        base64.urlsafe_b64encode(b"\xff" * 32).decode(),
-        "  " + base64.b64encode(b"\xff" * 32).decode() + "\n",
+        base64.b64encode(BOTH_SIGNS).decode(),
+        base64.b64encode(BOTH_SIGNS).decode().rstrip("="),
+        base64.b64encode(BOTH_SIGNS).decode() + "=",
+        base64.urlsafe_b64encode(BOTH_SIGNS).decode(),
+        "  " + base64.b64encode(BOTH_SIGNS).decode() + "\n",
     ],
-    ids=["plain", "unpadded", "URL-safe", "blanks around"],
+    ids=["plain", "unpadded", "padded too much", "URL-safe", "blanks around"],
 )
 def test_reads_a_master_key(text):
-    """A key is 32 bytes in base64 of either alphabet, with or without padding."""
-    assert parse_ring(text, "AEGIS_MASTER_KEY") == (MasterKey(b"\xff" * 32),)
+    """A key is 32 bytes in base64 of either alphabet, whatever its padding."""
+    assert parse_ring(text, "AEGIS_MASTER_KEY") == (MasterKey(BOTH_SIGNS),)
 
 
 @pytest.mark.parametrize("between", [",", ", ", "\n", "\r\n", " "], ids=ascii)
@@ -78,9 +84,11 @@ def test_refuses_what_is_no_master_key(text):
 
 
 def test_says_which_of_several_keys_is_wrong():
-    """A wrong key among several is named by its position."""
-    with pytest.raises(Misconfigured, match="key 2 of AEGIS_MASTER_KEY"):
+    """A wrong key among several is named by its position, a single one by its setting alone."""
+    with pytest.raises(Misconfigured, match=r"^key 2 of AEGIS_MASTER_KEY"):
         parse_ring(text_of(KEY) + ",c4n4ry", "AEGIS_MASTER_KEY")
+    with pytest.raises(Misconfigured, match=r"^AEGIS_MASTER_KEY"):
+        parse_ring("c4n4ry", "AEGIS_MASTER_KEY")
 
 
 def test_refuses_a_master_key_with_stray_characters():
@@ -185,6 +193,21 @@ def test_refuses_a_master_key_file_without_a_key(file, content):
     with pytest.raises(Misconfigured, match=r"master\.key") as caught:
         file.read()
     assert "c4n4ry" not in str(caught.value)
+
+
+def test_a_file_that_is_no_key_file_is_not_read_whole(file):
+    """A large file in the place of the key file costs little memory: only its beginning is read."""
+    file.path.write_bytes(b" " * (8 << 20))
+
+    tracemalloc.start()
+    try:
+        with pytest.raises(Misconfigured, match="contains no master key"):
+            file.read()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert peak < 1 << 20
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -7,7 +7,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aegis_stream.domain.compact import parse_compact, parse_compact_lines
-from aegis_stream.domain.event import EventLimits, NewEvent, Rejection
+from aegis_stream.domain.event import (
+    DEFAULT_LIMITS,
+    EVENT_ID_CHARACTERS_MAX,
+    EventLimits,
+    NewEvent,
+    Rejection,
+)
 from aegis_stream.domain.parsing import _parse_thoroughly, parse_event
 from support.api import ORG, START, make_preflight
 from support.spelling import repeats_a_key
@@ -133,21 +139,82 @@ def test_an_id_that_looks_like_a_card_number_goes_the_short_way():
         assert parse_compact_lines(b"\n".join([PLAIN, ids, value]), ORG) is None
 
 
-def test_one_line_with_a_value_that_must_not_be_there_sends_all_the_long_way():
-    """A card number in one text, an empty id, a time that does not exist, an event too large: none is taken in one pass."""
-    found = re.search(rb'"summary":"([^"]*)"', PLAIN)
-    assert found is not None
-    card = PLAIN.replace(found[0], b'"summary":"4111 1111 1111 1111"')
-    named = PLAIN.replace(b'"EMAIL":20', b'"4111 1111 1111 1111":20')
-    actor = PLAIN.replace(b'"actor_id":null', b'"actor_id":"4111 1111 1111 1111"')
-    nameless = PLAIN.replace(b'"id":"pflt_1"', b'"id":""', 1)
-    late = re.sub(rb'"@timestamp":"\d{4}-\d\d-\d\d', b'"@timestamp":"2026-02-31', PLAIN)
-    large = PLAIN.replace(found[1], b"x" * EventLimits().bytes_max)
+def with_id(event_id: str) -> bytes:
+    """Return the plain event with another id."""
+    return PLAIN.replace(b'"id":"pflt_1"', b'"id":"' + event_id.encode() + b'"', 1)
 
-    assert parse_compact_lines(PLAIN + b"\n" + OTHER, ORG) is not None
-    assert PLAIN not in (card, named, actor, nameless, late, large)
-    for odd in (card, named, actor, nameless, late, large):
-        assert parse_compact_lines(PLAIN + b"\n" + odd, ORG) is None
+
+def at_time(text: str) -> bytes:
+    """Return the plain event with another time."""
+    return re.sub(rb'"@timestamp":"[^"]*"', b'"@timestamp":"' + text.encode() + b'"', PLAIN)
+
+
+def taken(raw: bytes, limits: EventLimits = DEFAULT_LIMITS) -> list[bool]:
+    """Tell whether an event goes the short way: alone, before another line, after it."""
+    return [
+        parse_compact(raw, ORG, limits) is not None,
+        parse_compact_lines(raw + b"\n" + PLAIN, ORG, limits) is not None,
+        parse_compact_lines(PLAIN + b"\n" + raw, ORG, limits) is not None,
+    ]
+
+
+TOO_LONG_ID = "x" * (EVENT_ID_CHARACTERS_MAX + 1)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        pytest.param(PLAIN.replace(b"said", b"4111 1111 1111 1111"), id="a card number in a text"),
+        pytest.param(PLAIN.replace(b'"EMAIL":20', b'"4111 1111 1111 1111":20'), id="in a name"),
+        pytest.param(PLAIN.replace(b'"actor_id":null', b'"actor_id":"4111 1111 1111 1111"'), id="in an id"),
+        pytest.param(with_id(""), id="no id"),
+        pytest.param(with_id(TOO_LONG_ID), id="an id too long"),
+        pytest.param(with_id("pflt\u200b1"), id="an id that cannot be printed"),
+        pytest.param(at_time("2026-02-31T10:00:00Z"), id="a day that does not exist"),
+        pytest.param(at_time("2026-02-01T24:00:00Z"), id="an hour that does not exist"),
+        pytest.param(at_time("2026-02-01T10:00:00"), id="no zone"),
+        pytest.param(
+            PLAIN.replace(b'"organization":{"id":"org_', b'"organization":{"id":"other_'),
+            id="another organization",
+        ),
+        pytest.param(PLAIN.replace(b'"aegis.preflight"', b'"aegis.preflighd"'), id="another dataset"),
+        pytest.param(PLAIN.replace(b"said", b"x" * DEFAULT_LIMITS.bytes_max), id="too large"),
+    ],
+)
+def test_what_must_not_be_there_never_goes_the_short_way(odd):
+    """An event with a value that is rejected takes the long way, alone and with every line beside it."""
+    assert odd != PLAIN
+    assert taken(PLAIN) == [True] * 3
+    assert taken(odd) == [False] * 3
+
+
+@pytest.mark.parametrize(
+    "edge",
+    [
+        pytest.param(with_id("x"), id="the shortest id"),
+        pytest.param(with_id("x" * EVENT_ID_CHARACTERS_MAX), id="the longest id"),
+        pytest.param(at_time("2026-01-31T10:00:00Z"), id="the last day of a month"),
+        pytest.param(at_time("2024-02-29T23:59:59.999999+09:00"), id="a leap day"),
+        pytest.param(at_time("2016-12-31T23:59:60Z"), id="a leap second"),
+    ],
+)
+def test_what_is_just_allowed_goes_the_short_way(edge):
+    """The shortest and the longest id and the days at the end of a month need no long way, alone or among lines."""
+    assert taken(edge) == [True] * 3
+    assert parse_compact(edge, ORG) == _parse_thoroughly(edge, ORG, START, lambda: MADE_ID, reserved=False)
+
+
+def test_an_event_of_the_largest_size_goes_the_short_way():
+    """An event of exactly as many bytes as the limit is taken, one of a byte more is not."""
+    assert taken(PLAIN, EventLimits(bytes_max=len(PLAIN))) == [True] * 3
+    assert taken(PLAIN, EventLimits(bytes_max=len(PLAIN) - 1)) == [False] * 3
+
+
+def test_texts_are_not_searched_where_that_is_switched_off():
+    """Without the privacy check a card number in a text is taken as it is."""
+    card = PLAIN.replace(b"said", b"4111 1111 1111 1111")
+
+    assert taken(card, EventLimits(privacy_check=False)) == [True] * 3
 
 
 @pytest.mark.parametrize("member", MEMBERS)

@@ -5,6 +5,7 @@ A module of this folder has the rows of one family, in its FAULTS.
 
 from faults import (
     disk,
+    disk_service,
     kills,
     power_cuts,
 )
@@ -14,4 +15,5 @@ FAULTS: tuple[Fault, ...] = (
     *kills.FAULTS,
     *power_cuts.FAULTS,
     *disk.FAULTS,
+    *disk_service.FAULTS,
 )

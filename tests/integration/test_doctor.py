@@ -4,6 +4,7 @@ import asyncio
 import base64
 import contextlib
 import datetime as dt
+import errno
 import json
 import os
 import socket
@@ -272,6 +273,42 @@ def test_room_that_runs_out_is_a_problem(folder, doctor, monkeypatch, free, file
     problems = doctor().problems
 
     assert {check for check, _, _ in problems} == ({"disk"} if is_bad else set())
+
+
+@pytest.mark.parametrize("error", [errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS])
+@pytest.mark.parametrize("call", ["open", "write", "fsync"])
+def test_a_disk_that_takes_no_writes_is_a_problem(folder, doctor, monkeypatch, call, error):
+    """Whichever step fails, the error of the disk is named, although there is free space."""
+    open_stores(settings_of(folder), FakeLog()).close()
+    real = getattr(os, call)
+
+    def failing(first, *values, **named):
+        if call == "open" and values[0] & os.O_TMPFILE != os.O_TMPFILE:
+            return real(first, *values, **named)
+        raise OSError(error, os.strerror(error))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checks.os, call, failing)
+        detail, remedy = only(doctor().problems, "disk")
+
+    assert detail == f"nothing can be written in {folder}: {os.strerror(error)}"
+    assert "disk" in remedy
+
+
+def test_a_disk_that_this_user_may_not_write_is_not_called_broken(folder, doctor, monkeypatch):
+    """Doctor may run as another user than the service: what that user may not do says nothing about the disk."""
+    open_stores(settings_of(folder), FakeLog()).close()
+
+    def forbidden(*_, **__):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(checks, "FREE_BYTES_MIN", 0)
+        patched.setattr(checks, "FREE_SHARE_MIN", 0)
+        patched.setattr(checks.os, "open", forbidden)
+        found = list(checks.check_disk(folder))
+
+    assert [one.state for one in found] == ["ok"]
 
 
 def test_a_clock_that_went_back_is_a_problem(folder, doctor):

@@ -134,7 +134,7 @@ def check_disk(folder: Path) -> Iterator[Finding]:
             "disk",
             "problem",
             f"nothing can be written in {folder}: {fault}",
-            "check disk, quota and mount options",
+            "free space, or check the disk, its quota and its mount options",
         )
         return
     text = f"{free / 1e9:.1f} GB ({free / whole:.0%}) free on the file system of {folder}"

@@ -8,12 +8,14 @@ from faults import (
     disk_service,
     kills,
     power_cuts,
+    upgrades,
 )
 from faults.frame import Fault
 
 FAULTS: tuple[Fault, ...] = (
     *kills.FAULTS,
     *power_cuts.FAULTS,
+    *upgrades.FAULTS,
     *disk.FAULTS,
     *disk_service.FAULTS,
 )

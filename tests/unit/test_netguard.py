@@ -339,6 +339,11 @@ def test_row_10_local_names(name):
     assert NetGuard(parse_networks("10.0.0.0/8")).check_host(make_endpoint(name)) is None
 
 
+def test_a_local_name_is_told_by_its_last_part():
+    """The message says which ending makes a name internal."""
+    assert "is a local name (.localhost)" in (STRICT.check_host(make_endpoint("a.b.localhost")) or "")
+
+
 @pytest.mark.parametrize(
     "name",
     [
@@ -421,7 +426,9 @@ def test_a_wrong_network_is_named(item):
         parse_networks(f"10.0.0.0/8, {item}")
 
     assert CAN in caught.value.message
-    assert [problem.field for problem in caught.value.problems] == [CAN]
+    [problem] = caught.value.problems
+    assert problem.field == CAN
+    assert repr(item) in problem.message
 
 
 @pytest.mark.parametrize("text", ["10.0.0.0/8,", ",", "10.0.0.0/8,,::1"])

@@ -61,7 +61,12 @@ def test_no_file_is_written_where_a_link_of_the_temporary_name_leads(path, tmp_p
 def test_a_file_of_another_user_stays_that_user_s(path, monkeypatch, is_own):
     """Root replaces a file of the service's user, and it stays that user's and group's; one's own file is given to nobody."""
     given, owner = [], (path.stat().st_uid, path.stat().st_gid)
-    monkeypatch.setattr(os, "fchown", lambda _handle, user, group: given.append((user, group)))
+
+    def give(handle: int, user: int, group: int) -> None:
+        assert stat.S_ISREG(os.fstat(handle).st_mode)
+        given.append((user, group))
+
+    monkeypatch.setattr(os, "fchown", give)
     if not is_own:
         monkeypatch.setattr(os, "geteuid", lambda: owner[0] + 1)
 

@@ -1,7 +1,7 @@
 """Change the code in small ways, one at a time, and count the changes that no test notices: `make mutants`.
 
-mutmut makes the changes and runs the tests. This program gives each module of modules.toml its own folder and its own
-tests, and compares the survivors with explained.toml. The exit status is 1 when a survivor has no explanation.
+mutmut makes the changes. This program gives each module of modules.toml its own folder, runs its tests for each change
+(mutant_runs.py), and compares the survivors with explained.toml. The exit status is 1 when a survivor has no explanation.
 """
 
 import ast
@@ -17,17 +17,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from mutmut.mutation.file_mutation import mutate_file_contents
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 WORK = ROOT / ".cache" / "mutants-work"
-CHILDREN = 2
-"""Tests that run beside each other."""
-MODULE_S_MAX = 3600
-"""Longest time for one module, seconds."""
-KILLED = {1, 3}
-"""Exit statuses as mutmut notes them: a test failed."""
-UNDECIDED = {24, -24, 36, 152, 255}
-"""mutmut ended the tests: they took too long, or could not be run. That proves nothing, so it is not counted as killed."""
+TEST_S_MAX = 60
+"""Longest time for one test, seconds."""
+KILLED = {"failed", "endless"}
+"""What became of a mutant that the tests noticed: one failed, or needed many times as much CPU time as it does."""
+UNDECIDED = {"broken", "not run"}
+"""The tests could not be run, or took too long on this machine. That proves nothing, so it is not counted as killed."""
 
 
 @dataclass
@@ -60,76 +60,70 @@ class Tally:
         return f"| `{self.name}` | {counts} | {len(self.survivors)} |"
 
 
-def write_config(folder: Path, name: str, tests: list[str]) -> None:
-    """Write what mutmut and pytest read in the folder of a module."""
+def write_config(folder: Path) -> None:
+    """Write what pytest reads in the folder of a module."""
     options = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["pytest"]["ini_options"]
-    config = {
-        "mutmut": {
-            "source_paths": ["src"],
-            "only_mutate": [f"src/aegis_stream/{name}.py"],
-            "also_copy": ["tests"],
-            "pytest_add_cli_args": ["-p", "no:cacheprovider", "-p", "mutant_runs"],
-            "pytest_add_cli_args_test_selection": tests,
-            "process_isolation": "forkserver",
-            "use_git_change_detection": False,
-            "timeout_constant": 3.0,
-            "timeout_multiplier": 5.0,
-        },
-        "pytest.ini_options": options | {"pythonpath": ["src", "tests", "."], "timeout": 15},
-    }
-    lines = []
-    for section, values in config.items():
-        lines.append(f"[tool.{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in values.items()]
+    options |= {"pythonpath": ["src", "tests", "."], "timeout": TEST_S_MAX}
+    lines = ["[tool.pytest.ini_options]", *(f"{key} = {json.dumps(value)}" for key, value in options.items())]
     (folder / "pyproject.toml").write_text("\n".join(lines) + "\n")
+
+
+def folder_of(name: str) -> Path:
+    """Return the folder of a module."""
+    return WORK / name.replace("/", "-")
 
 
 def made_of(name: str) -> Path:
     """Return the file with the mutants of a module."""
-    return WORK / name.replace("/", "-") / "mutants" / "src" / "aegis_stream" / f"{name}.py"
+    return folder_of(name) / "src" / "aegis_stream" / f"{name}.py"
 
 
 def mutate(name: str, tests: list[str], *, again: bool) -> None:
-    """Run mutmut on a module, in a folder of its own.
+    """Make the mutants of a module, in a folder of its own, and run its tests for each.
 
     Args:
-        again: keep what the last run found out, and run today's tests on its survivors only; the module must be unchanged since.
+        again: keep what the last run found killed, if the module is unchanged since, and run today's tests on the others only.
     """
-    folder = WORK / name.replace("/", "-")
-    survivors = [key for key, status in results_of(name).items() if not was_killed(status)] if again else []
-    if again and not survivors:
-        return
-    made = made_of(name)
-    kept = {one: one.read_bytes() for one in made.parent.glob(f"{made.name}*")} if again else {}
+    source = ROOT / "src" / "aegis_stream" / f"{name}.py"
+    made = mutate_file_contents(str(source), source.read_text())
+    is_same = again and made_of(name).exists() and made_of(name).read_text() == made.code
+    killed = {one: status for one, status in results_of(name).items() if is_same and was_killed(status)}
+    module = f"aegis_stream.{name.replace('/', '.')}"
+    keys = [f"{module}.{one}" for one in made.mutant_names]
+    folder = folder_of(name)
     shutil.rmtree(folder, ignore_errors=True)
     for copied in ("src", "tests"):
         shutil.copytree(ROOT / copied, folder / copied, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copytree(folder / "src", folder / "mutants" / "src")
-    for path, content in kept.items():
-        path.write_bytes(content)
-    write_config(folder, name, tests)
+    made_of(name).write_text(made.code)
+    write_config(folder)
+    task = {key: key.rpartition("__mutmut_")[0] for key in keys if key not in killed}
+    (folder / "task.json").write_text(json.dumps(task))
     with (folder / "output.txt").open("w") as output:
         ended = subprocess.run(
-            [sys.executable, "-m", "mutmut", "run", "--max-children", str(CHILDREN), *survivors],
+            [*(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "mutant_runs"),
+             *("--basetemp", str(folder / "temporary"), *tests)],
             cwd=folder,
-            env=os.environ | {"PYTHONPATH": f"{folder}/mutants/src:{HERE}"},
+            env=os.environ | {"PYTHONPATH": f"{folder}/src:{HERE}"},
             stdout=output,
             stderr=output,
-            timeout=MODULE_S_MAX,
             check=False,
-        )
-    if ended.returncode or not results_of(name):
-        tail = re.split(r"[\r\n]+", (folder / "output.txt").read_text())[-40:]
-        sys.exit(f"mutmut failed for {name}; its last lines:\n" + "\n".join(tail))
+        )  # fmt: skip
+    found = json.loads((folder / "results.json").read_text()) if (folder / "results.json").exists() else {}
+    if ended.returncode or not (found or killed):
+        tail = (folder / "output.txt").read_text().splitlines()[-40:]
+        sys.exit(f"the tests could not be run for {name}; the last lines:\n" + "\n".join(tail))
+    (folder / "results.json").write_text(
+        json.dumps({key: killed.get(key) or found.get(key, "not run") for key in keys})
+    )
 
 
-def results_of(name: str) -> dict[str, int | None]:
-    """Return the exit status of the tests by mutant; empty when the module was not mutated yet."""
-    results = Path(f"{made_of(name)}.meta")
-    return json.loads(results.read_text())["exit_code_by_key"] if results.exists() else {}
+def results_of(name: str) -> dict[str, str]:
+    """Return what became of each mutant; empty when the module was not mutated yet."""
+    results = folder_of(name) / "results.json"
+    return json.loads(results.read_text()) if results.exists() else {}
 
 
-def was_killed(status: int | None) -> bool:
+def was_killed(status: str) -> bool:
     """Tell whether a test noticed a mutant; one that no test calls was not noticed."""
     return status in KILLED
 

@@ -140,11 +140,11 @@ class Account:
         self._is_marked = False
         try:
             settlement = self._make_settlement()
-            self._is_owed = True
-            return settlement
         except Exception as error:  # noqa: BLE001 - a bulkhead
             self.owner.bug(error)
             return None
+        self._is_owed = True
+        return settlement
 
     def _make_settlement(self) -> Settlement:
         now = self.shared.clock.now()

@@ -231,7 +231,7 @@ class Worker:
         await settling
         for forwarder in self.roster.forwarders():
             forwarder.close()
-        while not lost and not await self._settler.flush() and loop.time() < deadline:
+        while not lost and not await self._settler.flush() and loop.time() < deadline:  # noqa: ASYNC110 - a pause
             await asyncio.sleep(FLUSH_RETRY_S)
 
     def _drop_idle(self) -> None:

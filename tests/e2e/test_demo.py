@@ -1,5 +1,6 @@
 """Promises of `aegis demo`, started as a person does: real processes, real events, Ctrl-C."""
 
+import gzip
 import json
 import re
 import signal
@@ -97,6 +98,19 @@ def test_a_file_of_which_nothing_is_stored_ends_the_demonstration(tmp_path):
     assert f"aegis demo: no event of {events} was stored" in said
     assert "jq -c ." in said
     assert children_of(tmp_path / "data") == []
+
+
+def test_a_compressed_file_is_told_before_anything_starts(tmp_path):
+    """A file that is no text ends the demonstration at once, with status 1 and how to convert it."""
+    events = tmp_path / "events.ndjson.gz"
+    events.write_bytes(gzip.compress(b'{"event": {"id": "a"}}\n'))
+    with demo(tmp_path, "--events", str(events), "--port", "0") as (process, output):
+        status = process.wait(60)
+
+    said = output.read_text()
+    assert status == 1
+    assert f"aegis demo: no event of {events} was sent: the input is compressed with gzip" in said
+    assert "1. Start" not in said
 
 
 def test_a_rejected_line_is_no_success(tmp_path):

@@ -1,5 +1,6 @@
 """Promises of the commands destination, dead-letter and event, with a running service."""
 
+import gzip
 import json
 import subprocess
 import sys
@@ -438,6 +439,39 @@ def test_send_says_how_to_convert_a_file(aegis):
 
     assert "no event was stored: the input is a JSON array" in finished.stderr
     assert "jq -c '.[]'" in finished.stderr
+
+
+@pytest.mark.parametrize("json_output", [(), ("--json",)])
+@pytest.mark.parametrize(
+    ("encode", "advice"), [(gzip.compress, "zcat"), (lambda text: text.decode().encode("utf-16"), "iconv")]
+)
+def test_send_sends_nothing_of_what_is_no_text(aegis, encode, advice, json_output):
+    """A compressed or UTF-16 file is not sent; one line says how to convert it, with status 1."""
+    finished = aegis("event", "send", *json_output, stdin=encode(ndjson({"n": 1}, {"n": 2})), status=1)
+
+    assert finished.stdout == ""
+    assert finished.stderr.startswith("aegis: the input is ")
+    assert advice in finished.stderr
+    assert finished.stderr.count("\n") == 1
+
+
+def test_send_names_one_reason_for_all_lines(aegis):
+    """If one reason explains why every line of a file was rejected, the lines are not listed one by one."""
+    finished = aegis("event", "send", stdin=json.dumps({"a": 1, "b": 2}, indent=1).encode(), status=1)
+
+    assert finished.stdout == "4 sent: 0 accepted, 0 duplicates, 4 rejected\n"
+    assert finished.stderr == (
+        "no event was stored: the first line is not one complete JSON object: "
+        "convert it to one object per line first, with jq -c .\n"
+    )
+
+
+@pytest.mark.parametrize("name", ["nowhere.ndjson", "."])
+def test_send_names_a_file_that_cannot_be_read(aegis, tmp_path, name):
+    """A missing file and a directory are named, with status 2."""
+    finished = aegis("event", "send", str(tmp_path / name), status=2)
+
+    assert str(tmp_path) in finished.stderr
 
 
 def test_send_to_nobody(aegis):

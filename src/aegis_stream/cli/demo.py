@@ -36,6 +36,7 @@ from .demo_steps import (
     send_events,
     test_destination,
 )
+from .input_advice import binary_advice
 from .screen import Screen, shorten
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -150,6 +151,8 @@ def _open_events(path: Path | None) -> Iterator[BinaryIO]:
         yield io.BytesIO(demo_events(Micros(time.time_ns() // 1000)))
         return
     with path.open("rb") as file:
+        if (advice := binary_advice(file.peek(16).lstrip())) is not None:
+            raise StartFailed(f"no event of {path} was sent: {advice}")
         yield file
 
 

@@ -51,7 +51,7 @@ def send_events(client: "Client", file: BinaryIO, *, retry_for_s: float, as_json
     A line without an event.id gets a random one before it is sent, so that a retried request stores no event twice. If a
     line is rejected, the others are stored all the same, and the exit status is 1.
     """
-    from .sending import Dispatch, read_batches  # noqa: PLC0415
+    from .sending import Dispatch, UnreadableInput, read_batches  # noqa: PLC0415
 
     if file.isatty():
         click.echo("reading events, one JSON object per line; end with Ctrl-D", err=True)
@@ -70,15 +70,18 @@ def send_events(client: "Client", file: BinaryIO, *, retry_for_s: float, as_json
             first_line = first_line or batch[0].body
             dispatch.send(batch)
             progress.show(dispatch.summary.sent)
+    except UnreadableInput:
+        raise
     except AegisError:
         progress.end()
         _report(dispatch.summary, as_json=as_json)
         click.echo("not all lines were sent: it is safe to send lines that have an event.id again", err=True)
         raise
     progress.end()
-    _report(dispatch.summary, as_json=as_json)
-    advice = advice_on(first_line)
-    if advice is not None and not dispatch.summary.accepted:
+    stored = dispatch.summary.accepted + dispatch.summary.duplicates
+    advice = None if stored else advice_on(first_line)
+    _report(dispatch.summary, as_json=as_json, list_rejected=advice is None)
+    if advice is not None:
         click.echo(f"no event was stored: {advice}", err=True)
     if dispatch.summary.rejected_total:
         sys.exit(1)
@@ -233,7 +236,8 @@ class _Progress:
         self._open = False
 
 
-def _report(summary: "Summary", *, as_json: bool) -> None:
+def _report(summary: "Summary", *, as_json: bool, list_rejected: bool = True) -> None:
+    """Print what happened to the lines, and why lines were rejected unless one reason explains all of them."""
     if as_json:
         print_json(summary.as_json())
         return
@@ -243,6 +247,8 @@ def _report(summary: "Summary", *, as_json: bool) -> None:
         f"{summary.sent} sent: {summary.accepted} accepted, {summary.duplicates} duplicates, "
         f"{summary.rejected_total} rejected"
     )
+    if not list_rejected:
+        return
     for one in summary.rejected[:REJECTIONS_SHOWN_MAX]:
         named = f" ({printable(one.event_id)})" if one.event_id else ""
         click.echo(f"  line {one.line}{named}: {one.error}", err=True)

@@ -2,11 +2,35 @@
 
 import json
 
-_COMPRESSED = {
-    b"\x1f\x8b": "gzip: decompress it first, with zcat",
-    b"\x28\xb5\x2f\xfd": "zstd: decompress it first, with zstdcat",
+_BINARY = {
+    b"\x1f\x8b": "compressed with gzip: decompress it first, with zcat",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd: decompress it first, with zstdcat",
+    b"BZh": "compressed with bzip2: decompress it first, with bzcat",
+    b"\xfd7zXZ": "compressed with xz: decompress it first, with xzcat",
+    b"\x04\x22\x4d\x18": "compressed with lz4: decompress it first, with lz4cat",
+    b"PK\x03\x04": "a zip archive: extract it first, with unzip -p",
+    b"PAR1": "a Parquet file: export it as one JSON object per line first",
+    b"\xff\xfe": "UTF-16: convert it first, with iconv -f UTF-16 -t UTF-8",
+    b"\xfe\xff": "UTF-16: convert it first, with iconv -f UTF-16 -t UTF-8",
 }
-_WIDE = (b"\xff\xfe", b"\xfe\xff")
+"""First bytes → what the input is and how to convert it."""
+_INCOMPLETE = (
+    "the first line is not one complete JSON object: convert it to one object per line first, with jq -c ."
+)
+
+
+def binary_advice(first_line: bytes) -> str | None:
+    """Return what an input is that is no UTF-8 text at all, and how to convert it; None for text."""
+    for magic, advice in _BINARY.items():
+        if first_line.startswith(magic):
+            return f"the input is {advice}"
+    if b"\0" not in first_line:
+        return None
+    if first_line[1:2] == b"\0" and first_line[:1] != b"\0":
+        return "the input is UTF-16: convert it first, with iconv -f UTF-16LE -t UTF-8"
+    if first_line[:1] == b"\0" and first_line[1:2] != b"\0":
+        return "the input is UTF-16: convert it first, with iconv -f UTF-16BE -t UTF-8"
+    return "the input is binary: write one JSON object per line"
 
 
 def advice_on(first_line: bytes) -> str | None:
@@ -18,29 +42,35 @@ def advice_on(first_line: bytes) -> str | None:
     line = first_line.strip()
     if not line:
         return "the input is empty"
-    for magic, advice in _COMPRESSED.items():
-        if line.startswith(magic):
-            return f"the input is compressed with {advice}"
-    if line.startswith(_WIDE) or b"\0" in line:
-        return "the input is UTF-16: convert it first, with iconv -f UTF-16 -t UTF-8"
+    if (advice := binary_advice(line)) is not None:
+        return advice
     if line.startswith(b"["):
         return "the input is a JSON array: convert it to one object per line first, with jq -c '.[]'"
     if not line.startswith(b"{"):
         return "the input is not JSON: write one JSON object per line"
-    return None if _is_json(line) else _advice_on_object(line)
+    return _advice_on_object(line)
 
 
-def _advice_on_object(line: bytes) -> str:
-    if line.endswith(b",") and _is_json(line[:-1]):
-        return "the lines end with commas: remove them first, with sed 's/,$//'"
-    return (
-        "the first line is not a complete JSON object: convert it to one object per line first, with jq -c ."
-    )
-
-
-def _is_json(text: bytes) -> bool:
+def _advice_on_object(line: bytes) -> str | None:
     try:
-        json.loads(text)
-    except (ValueError, RecursionError):
-        return False
-    return True
+        text = line.decode()
+    except UnicodeDecodeError:
+        return (
+            "the input is not UTF-8: convert it first, with iconv -f ISO-8859-1 -t UTF-8 or its true encoding"
+        )
+    numbers: list[str] = []
+    try:
+        json.loads(text, parse_constant=numbers.append)
+    except json.JSONDecodeError as error:
+        return _advice_on_error(text, error)
+    except RecursionError:
+        return _INCOMPLETE
+    return f"{numbers[0]} is not JSON: write a number, null or a string" if numbers else None
+
+
+def _advice_on_error(text: str, error: json.JSONDecodeError) -> str:
+    if error.msg == "Extra data" and text[error.pos :] == ",":
+        return "the lines end with commas: remove them first, with sed 's/,$//'"
+    if text.endswith("}") and error.msg != "Extra data":
+        return f"the first line is not valid JSON: {error.msg.lower()} (character {error.pos + 1})"
+    return _INCOMPLETE

@@ -17,6 +17,7 @@ from aegis_stream.domain.envelope import add_id
 from aegis_stream.errors import AegisError
 
 from .client import Client, Refused, Unreachable, printable
+from .input_advice import binary_advice
 
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 4_000_000
@@ -40,6 +41,12 @@ _OF_ONE_EVENT = frozenset({400, 413})
 
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.encode
+
+
+class UnreadableInput(AegisError):
+    """The input is no text, so nothing of it was sent."""
+
+    code = "unreadable-input"
 
 
 class Line(NamedTuple):
@@ -150,10 +157,17 @@ class Dispatch:
 
 
 def read_batches(stream: BinaryIO) -> Iterator[list[Line]]:
-    """Yield batches of lines; a batch that is not full is yielded when the input falls silent."""
+    """Yield batches of lines; a batch that is not full is yielded when the input falls silent.
+
+    Raises: UnreadableInput when the first line is no text: the input is compressed, UTF-16 or the like.
+    """
     batch: list[Line] = []
-    size = 0
+    size, seen = 0, False
     for line in _read_lines(stream):
+        if line is not None and not seen:
+            seen = True
+            if (advice := binary_advice(line.body)) is not None:
+                raise UnreadableInput(advice)
         full = line is not None and (
             len(batch) == BATCH_EVENTS_MAX or size + len(line.body) + 1 > BATCH_BYTES_MAX
         )

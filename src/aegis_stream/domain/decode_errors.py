@@ -20,6 +20,8 @@ _CHOICES = {
     "aegis.destination": "AI_TOOL, VENDOR or CUSTOMER",
 }
 TIME_NEEDED = "must be a time with a zone (RFC 3339), such as 2026-05-15T10:33:21Z"
+_ENVELOPE = ("event", "organization")
+_OWN_KEY = ": put another product's document under a key of its own"
 _BOUNDS = {">=": "at least", "<=": "at most"}
 
 
@@ -38,12 +40,21 @@ def describe(error: Exception, parent: str) -> Rejection:
     place = place.rstrip("`").lstrip(".")
     field = ".".join(part for part in (parent, place) if part)
     if not isinstance(error, msgspec.ValidationError):
-        reason = message.removeprefix("JSON is malformed: ")
-        return Rejection(
-            None, field, f"the event is not valid JSON: {reason[:1].lower()}{reason[1:]}", "malformed"
-        )
+        return Rejection(None, field, f"the event is not valid JSON: {_syntax_error(message)}", "malformed")
     plain = _in_our_words(message.replace("`", ""), field)
     return Rejection(None, field, plain if field else f"the event {plain}")
+
+
+def _syntax_error(message: str) -> str:
+    reason = message.removeprefix("JSON is malformed: ")
+    if reason == "Input data was truncated":
+        # The decoder says the same of half a surrogate pair at the end of a string.
+        return r"it ends too early, or has half of a surrogate pair (\ud800 to \udfff): send it whole, on one line"
+    if (place := reason.removeprefix("trailing characters ")) != reason:
+        return f"more text follows its end {place}: send one object per line, without commas between them"
+    if "surrogate pair" in reason:
+        return rf"{reason[:1].lower()}{reason[1:]}: send both halves, or \ufffd instead"
+    return f"{reason[:1].lower()}{reason[1:]}"
 
 
 def _in_our_words(message: str, field: str) -> str:
@@ -61,7 +72,8 @@ def _in_our_words(message: str, field: str) -> str:
     expected, _, found = message.removeprefix("Expected ").partition(", got ")
     if found:
         wanted = " or ".join(_TYPES.get(one, one) for one in expected.split(" | "))
-        return f"must be {wanted}, not {_TYPES.get(found, found)}"
+        advice = _OWN_KEY if field in _ENVELOPE and expected == "object" else ""
+        return f"must be {wanted}, not {_TYPES.get(found, found)}{advice}"
     kind, _, bound = expected.partition(" ")
     sign, _, limit = bound.partition(" ")
     return (

@@ -1,12 +1,14 @@
 """Promises of the advice on files that are not one JSON object per line."""
 
+import bz2
 import gzip
 import json
+import lzma
 
 import pytest
 import zstandard
 
-from aegis_stream.cli.input_advice import advice_on
+from aegis_stream.cli.input_advice import advice_on, binary_advice
 
 PRETTY = json.dumps({"event": {"id": "a"}}, indent=1).encode()
 
@@ -31,6 +33,18 @@ def test_an_object_needs_no_advice(line):
         (zstandard.compress(b"{}"), "zstdcat"),
         ('{"a":1}'.encode("utf-16"), "iconv"),
         ('{"a":1}'.encode("utf-16-le"), "iconv"),
+        ('{"a":1}'.encode("utf-16-be"), "UTF-16BE"),
+        (bz2.compress(b"{}"), "bzcat"),
+        (lzma.compress(b"{}"), "xzcat"),
+        (b"PK\x03\x04rest", "unzip"),
+        (b"PAR1\0\0", "Parquet"),
+        (b"\0\0\0", "binary"),
+        ('{"a":"ü"}'.encode("latin-1"), "iconv"),
+        (b'{"a":1}{"b":2}', "jq -c ."),
+        (b"{'a':1}", "not valid JSON"),
+        (b'{"a":NaN}', "NaN"),
+        (b'{"a":-Infinity}', "-Infinity"),
+        (b'{"a":01}', "not valid JSON"),
         (b"CEF:0|x|y|1|", "one JSON object per line"),
         (b"42", "one JSON object per line"),
         (b"\xff", "one JSON object per line"),
@@ -41,3 +55,11 @@ def test_an_object_needs_no_advice(line):
 def test_other_input_is_named_with_the_command_that_converts_it(line, advice):
     """For any other first line, the advice names the form and the command that converts it."""
     assert advice in advice_on(line)
+
+
+@pytest.mark.parametrize(
+    "line", [b"{}", b"[", b"CEF:0", b"BZ", b"\xef\xbb\xbf{}", '{"a":"ü"}'.encode("latin-1"), b""], ids=ascii
+)
+def test_text_is_not_called_binary(line):
+    """A line of text is sent whatever it says, so that one bad line costs no other."""
+    assert binary_advice(line) is None

@@ -848,3 +848,24 @@ def test_what_looks_like_a_card_number_in_an_id_hides_nothing_else():
         refused(make_preflight(**ids, finding_counts_by_type={LONG_CARD: 1})).field
         == "aegis.finding_counts_by_type"
     )
+
+
+@pytest.mark.parametrize(
+    ("raw", "field", "advice"),
+    [
+        (b'{"a":1},', "", "one object per line"),
+        (b'{"a":1}{"b":2}', "", "one object per line"),
+        (b'{"a":1', "", "ends too early"),
+        (b'{"a":"\\ud83d"}', "", "surrogate"),
+        (b'{"a":"\\ud83d\\u0041"}', "", "surrogate"),
+        (b'{"a":"\\udc00"}', "", "\\ufffd"),
+        (b'{"event":"user.login","uid":"u1"}', "event", "a key of its own"),
+        (b'{"organization":"acme"}', "organization", "a key of its own"),
+    ],
+)
+def test_a_rejection_names_the_mistake_and_the_way_out(raw, field, advice):
+    """What senders often get wrong is named in their words, with what to send instead."""
+    rejection = refused(raw)
+
+    assert rejection.field == field
+    assert advice in rejection.message

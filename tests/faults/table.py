@@ -8,12 +8,14 @@ from faults import (
     disk_service,
     kills,
     power_cuts,
+    stops,
     upgrades,
 )
 from faults.frame import Fault
 
 FAULTS: tuple[Fault, ...] = (
     *kills.FAULTS,
+    *stops.FAULTS,
     *power_cuts.FAULTS,
     *upgrades.FAULTS,
     *disk.FAULTS,

@@ -38,6 +38,7 @@ LOG_EVENTS: dict[str, str] = {
     "access.key_refused": "An invalid key was used: mistyped, expired, revoked or guessed. Logged once a minute for each network and kind of key.",
     "vault.key_unknown": "A stored credential, or the store, names a master key that this process does not have. Logged once for each place.",
     "vault.record_refused": "A sealed record was damaged, changed or moved, and does not open. Logged once for each place.",
+    "destination.unsettled": "The store takes no outcomes of a destination, while it takes those of others: the database may be damaged.",
     "destination.unreadable": "A destination's stored credential or configuration does not open.",
     "destination.halted": "A bug stops the delivery to one destination; it is retried after a minute, and no event is lost.",
     "destination.format_failed": "A format raised an error for an event or an answer: a bug, which makes one event a dead letter.",

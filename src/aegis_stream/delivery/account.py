@@ -23,7 +23,7 @@ UNSETTLED_MAX = 65_536
 
 @dataclass(slots=True, eq=False)
 class Account:
-    """The outcomes of one destination; implements pipeline.settle.Settling.
+    """The outcomes of one destination; implements pipeline.settler.Settling.
 
     Args:
         owner: woken when a settlement is stored; told of bugs, which the settlements of other destinations must not feel.

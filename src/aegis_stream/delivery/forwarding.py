@@ -9,7 +9,7 @@ from aegis_stream.domain.attempt import Failure
 from aegis_stream.domain.delivery import Lease
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.ids import SECOND, Micros
-from aegis_stream.pipeline.settle import Settler
+from aegis_stream.pipeline.settler import Settler
 from aegis_stream.ports import Clock, Ledger, Random
 from aegis_stream.telemetry import Log
 

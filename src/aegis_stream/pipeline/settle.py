@@ -1,40 +1,28 @@
-"""Outcomes, in whatever order they come → what the store is told, in one transaction (step 8).
+"""Outcomes, in whatever order they come → what the store is told (step 8).
 
 Watermark   all up to here is done; what is done above it waits for the gap to close
 Findings    what became certain about one destination since the last settlement
-Settler     one loop a worker: collects the findings of all its destinations, stores them together
+
+`settler` collects the findings of all destinations and stores them together.
 """
 
-import asyncio
-import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from operator import itemgetter
-from typing import Protocol, assert_never
+from typing import assert_never
 
 from aegis_stream.domain.attempt import Dead, Delivered, Failure, Outcome, Retry
 from aegis_stream.domain.delivery import (
     RUN_LENGTH_MAX,
     AttemptRun,
     DeadRow,
-    Lease,
     RetryRow,
-    Settled,
     Settlement,
 )
-from aegis_stream.domain.ids import Micros, WorkerId
-from aegis_stream.errors import Unavailable
-from aegis_stream.ports import Ledger
+from aegis_stream.domain.ids import Micros
 
 FEW_EVENTS = 32
 """So many events that were delivered at the first attempt may wait for others: at most so many more are repeated after a crash."""
-FEW_WAIT_S = 0.2
-"""How long they wait, seconds, unless the interval is longer. At 100 events a second a settlement stores 20 of them, not 3."""
-STALL_S = 1.0
-"""When a settlement has not been stored after so long, seconds, no attempts begin until the store is back: what was delivered
-and not settled is repeated after a crash."""
-STORE_RETRY_S = 1.0
-"""Pause before a settlement that could not be stored is tried again, seconds."""
 
 
 @dataclass(slots=True)
@@ -160,137 +148,3 @@ def merge_runs(pieces: list[tuple[int, int, int | None, int]]) -> Iterable[tuple
         first, last, status_code, latency_sum_us = next_first, next_last, next_status, latency_us
         attempts = 1
     yield first, last, status_code, latency_sum_us // attempts
-
-
-class Settling(Protocol):
-    """Someone who finds things out: a forwarder."""
-
-    @property
-    def lease(self) -> Lease:
-        """The lease under which it settles."""
-        ...
-
-    @property
-    def can_wait(self) -> bool:
-        """True when little is lost by settling later: a few first attempts that succeeded."""
-        ...
-
-    def take_settlement(self) -> Settlement | None:
-        """Return what became certain since the last call, or None."""
-        ...
-
-    def settled(self, settlement: Settlement, counts: Settled) -> None:
-        """Learn that a settlement is stored, and what the destination has now."""
-        ...
-
-
-@dataclass(slots=True)
-class Settler:
-    """Stores what the forwarders of one worker find out, all of it in one transaction after the other.
-
-    Args:
-        interval_s: shortest time between two settlements; everything that becomes certain meanwhile goes together. A few
-            successes wait for others for a while: every settlement costs a sync.
-        lost: told of forwarders whose lease did not hold.
-        resumed: told when attempts may begin again after a stall.
-
-    Attributes:
-        stalls_at_s: from then on no attempts begin, seconds of the event loop; a store that fails at once does not stall.
-    """
-
-    ledger: Ledger
-    worker_id: WorkerId
-    interval_s: float
-    lost: Callable[[list[Settling]], None]
-    resumed: Callable[[], None] = lambda: None
-    stalls_at_s: float = math.inf
-    _dirty: dict[Settling, None] = field(default_factory=dict)
-    _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _carried: list[tuple[Settling, Settlement]] = field(default_factory=list)
-    _halted: bool = False
-    _number: int = 0  # of the newest settlement; one row of numbers serves all destinations
-
-    def mark(self, forwarder: Settling) -> None:
-        """Learn that a forwarder has something to settle."""
-        self._dirty[forwarder] = None
-        self._wake.set()
-
-    async def run(self) -> None:
-        """Settle until `halt`."""
-        while not self._halted:
-            await self._wake.wait()
-            stored = await self.flush()
-            await asyncio.sleep(self.interval_s if stored else STORE_RETRY_S)
-            if stored:
-                await self._wait_for_others()
-
-    async def _wait_for_others(self) -> None:
-        """Wait while there is little to settle; interval by interval, because much may become certain at any time."""
-        intervals = int(FEW_WAIT_S / self.interval_s) if self.interval_s else 0
-        for _ in range(intervals - 1):
-            if self._halted or not all(one.can_wait for one in self._dirty):
-                return
-            await asyncio.sleep(self.interval_s)
-
-    async def _store(self, settlements: list[Settlement]) -> list[Settled | None] | None:
-        """Store settlements, and notice when that takes long; None when the store could not."""
-        loop = asyncio.get_running_loop()
-        stalls_at_s = loop.time() + STALL_S
-        self.stalls_at_s = min(self.stalls_at_s, stalls_at_s)
-        try:
-            results = await self.ledger.settle(self.worker_id, settlements)
-        except Unavailable:
-            if loop.time() < stalls_at_s:
-                self._go_on()
-            return None
-        self._go_on()
-        return results
-
-    def _go_on(self) -> None:
-        """Let attempts begin: the store stores, or says at once that it does not."""
-        stalled = asyncio.get_running_loop().time() >= self.stalls_at_s
-        self.stalls_at_s = math.inf
-        if stalled:
-            self.resumed()
-
-    def halt(self) -> None:
-        """End `run` after what it is doing; cancelling it could store a settlement twice."""
-        self._halted = True
-        self._wake.set()
-
-    async def flush(self) -> bool:
-        """Settle what there is now; False when the store could not take it, and then it is kept for the next time."""
-        async with self._busy:
-            self._wake.clear()
-            dirty, self._dirty = self._dirty, {}
-            held = {settlement.lease for _, settlement in self._carried}
-            batch = self._carried
-            for forwarder in dirty:
-                if forwarder.lease in held:
-                    # One settlement of a destination after the other, even if a bug gave it a second forwarder meanwhile.
-                    self._dirty[forwarder] = None
-                elif (settlement := forwarder.take_settlement()) is not None:
-                    held.add(forwarder.lease)
-                    self._number += 1
-                    settlement.number = self._number
-                    batch.append((forwarder, settlement))
-            self._carried = batch
-            if not batch:
-                return True
-            results = await self._store([settlement for _, settlement in batch])
-            if results is None:
-                self._wake.set()
-                return False
-            self._carried = []
-            lost = []
-            for (forwarder, settlement), counts in zip(batch, results, strict=True):
-                if counts is not None:
-                    forwarder.settled(settlement, counts)
-                else:
-                    lost.append(forwarder)
-            if lost:
-                self.lost(lost)
-            if self._dirty:
-                self._wake.set()
-            return True

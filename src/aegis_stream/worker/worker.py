@@ -12,12 +12,13 @@ from typing import Any, Protocol
 from aegis_stream.delivery.attempts import Outbound
 from aegis_stream.delivery.forwarding import Forwarding, Schedule
 from aegis_stream.delivery.pages import SharedPages
+from aegis_stream.domain.delivery import Lease
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.domain.ids import WorkerId
 from aegis_stream.errors import Unavailable
 from aegis_stream.housekeeping import Housekeeping
-from aegis_stream.pipeline.settle import Settler, Settling
+from aegis_stream.pipeline.settler import Settler, Settling
 from aegis_stream.pipeline.token_sender import TokenSender
 from aegis_stream.ports import Clock, Directory, EventLog, Ledger, Random, Retention, Sender
 from aegis_stream.settings import Settings
@@ -186,6 +187,7 @@ class Worker:
             deps.settings.delivery.settle_interval_ms / 1000,
             self._on_lost,
             self._wake_all,
+            self._on_refused,
         )
         self.leases = Leases(
             self.worker_id,
@@ -258,6 +260,10 @@ class Worker:
         for one in settling:
             self.roster.remove(one.lease.destination_no)
         self.loader.shared.outbound.spawn(self.leases.check([one.lease for one in settling]))
+
+    def _on_refused(self, lease: Lease, reason: str) -> None:
+        """The store takes no outcomes of one destination, while it takes those of others."""
+        self.deps.telemetry.error("destination.unsettled", destination_no=lease.destination_no, reason=reason)
 
 
 async def _first(*events: asyncio.Event) -> None:

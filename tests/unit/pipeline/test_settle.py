@@ -1,6 +1,5 @@
 """What is done up to where, what was found out, and when it is stored: promises of pipeline/settle.py."""
 
-import asyncio
 from itertools import pairwise
 
 import pytest
@@ -8,20 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_stream.domain.attempt import Dead, Delivered, Failure, FailureScope, Retry
-from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settled, Settlement
+from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
 from aegis_stream.domain.destination import Health
-from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
-from aegis_stream.errors import Unavailable
+from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
 from aegis_stream.pipeline.settle import (
     FEW_EVENTS,
     RUN_LENGTH_MAX,
-    STORE_RETRY_S,
     Findings,
-    Settler,
     Watermark,
     merge_runs,
 )
-from support.simulation import VirtualLoop
 
 NOW = Micros(1_000_000)
 DOWN = Failure(FailureScope.DESTINATION, "answered 500", 500)
@@ -183,229 +178,6 @@ def test_an_outcome_replaces_what_was_parked(outcome):
     assert written(findings).retries == []
 
 
-# ── the settler ──
-
-
-class FakeLedger:
-    """Takes settlements; refuses while it is `broken`, and those of leases that are `gone`."""
-
-    def __init__(self) -> None:
-        self.calls: list[list[Settlement]] = []
-        self.workers: list[WorkerId] = []
-        self.asked = 0
-        self.broken = False
-        self.gone: set[Lease] = set()
-
-    async def settle(self, worker_id, settlements):
-        await asyncio.sleep(0)
-        self.asked += 1
-        if self.broken:
-            raise Unavailable("no")
-        self.workers.append(worker_id)
-        self.calls.append(list(settlements))
-        return [None if one.lease in self.gone else Settled(3, one.cursor) for one in settlements]
-
-
-class FakeForwarder:
-    """Finds something out whenever it is asked, until `quiet`."""
-
-    can_wait = False
-
-    def __init__(self, number: int) -> None:
-        self.lease = Lease(DestinationNo(number), 1)
-        self.cursor = 0
-        self.stored: list[int] = []
-        self.counts: list[Settled] = []
-        self.quiet = False
-
-    def take_settlement(self):
-        if self.quiet:
-            return None
-        self.cursor += 1
-        return Settlement(self.lease, OrganizationNo(1), self.cursor, Health())
-
-    def settled(self, settlement, counts):
-        self.stored.append(settlement.cursor)
-        self.counts.append(counts)
-
-
-@pytest.fixture
-def ledger():
-    """Make a store that takes everything."""
-    return FakeLedger()
-
-
-@pytest.fixture
-def lost():
-    """Make a list of forwarders that were given up."""
-    return []
-
-
-@pytest.fixture
-def settler(ledger, lost):
-    """Make a settler without a pause."""
-    return Settler(ledger, WorkerId("wrk_1"), 0.0, lost.extend)
-
-
-async def test_everything_found_goes_into_one_transaction(settler, ledger):
-    """The findings of all destinations that were marked are stored together, and each learns of it."""
-    one, two = FakeForwarder(1), FakeForwarder(2)
-    for forwarder in (one, two, one):
-        settler.mark(forwarder)
-
-    assert await settler.flush()
-    assert await settler.flush()
-
-    assert [[one.lease.destination_no for one in call] for call in ledger.calls] == [[1, 2]]
-    assert (one.stored, two.stored) == ([1], [1])
-    assert (ledger.workers, one.counts) == ([WorkerId("wrk_1")], [Settled(3, 1)])
-
-
-async def test_nothing_to_say_is_no_transaction(settler, ledger):
-    """A forwarder that has nothing after all costs no write."""
-    forwarder = FakeForwarder(1)
-    forwarder.quiet = True
-    settler.mark(forwarder)
-
-    assert await settler.flush()
-
-    assert ledger.calls == []
-
-
-async def test_a_settlement_that_could_not_be_stored_is_kept(settler, ledger):
-    """What the store could not take is tried again as it is, before anything newer of the same destination."""
-    forwarder, other = FakeForwarder(1), FakeForwarder(2)
-    ledger.broken = True
-    settler.mark(forwarder)
-    assert not await settler.flush()
-    settler.mark(forwarder)
-    settler.mark(other)
-    assert not await settler.flush()
-
-    ledger.broken = False
-    assert await settler.flush()
-    assert await settler.flush()
-
-    assert [[(one.lease.destination_no, one.cursor) for one in call] for call in ledger.calls] == [
-        [(1, 1), (2, 1)],
-        [(1, 2)],
-    ]
-    assert forwarder.stored == [1, 2]
-
-
-async def test_two_forwarders_of_one_lease_settle_one_after_the_other(settler, ledger):
-    """A transaction has one settlement of a destination, also when a bug gave it a second forwarder under the same lease."""
-    halted, resumed = FakeForwarder(1), FakeForwarder(1)
-    settler.mark(halted)
-    settler.mark(resumed)
-
-    assert await settler.flush()
-    assert await settler.flush()
-
-    assert [[one.number for one in call] for call in ledger.calls] == [[1], [2]]
-    assert (halted.stored, resumed.stored) == ([1], [1])
-
-
-async def test_who_lost_its_lease_is_told_and_settles_nothing(settler, ledger, lost):
-    """A settlement that does not pass the fence is not reported as stored, and its forwarder is given up."""
-    ours, theirs = FakeForwarder(1), FakeForwarder(2)
-    ledger.gone = {theirs.lease}
-    settler.mark(ours)
-    settler.mark(theirs)
-
-    assert await settler.flush()
-
-    assert (ours.stored, theirs.stored) == ([1], [])
-    assert lost == [theirs]
-
-
-async def test_what_is_found_meanwhile_goes_with_the_next(settler, ledger):
-    """A mark that comes while a settlement is under way is not forgotten."""
-    forwarder = FakeForwarder(1)
-    running = asyncio.ensure_future(settler.run())
-    settler.mark(forwarder)
-    async with asyncio.timeout(10):
-        while forwarder.stored != [1, 2]:
-            if forwarder.stored == [1] and not settler._dirty:
-                settler.mark(forwarder)
-            await asyncio.sleep(0)
-        settler.halt()
-        await running
-
-    assert [call[0].cursor for call in ledger.calls] == [1, 2]
-
-
-def settled_at(can_wait, marks_s: list[float]) -> list[float]:
-    """Return when a settler with an interval of 25 ms stores what one destination has at these times, in seconds."""
-    ledger, forwarder, loop = FakeLedger(), FakeForwarder(1), VirtualLoop()
-    times: list[float] = []
-
-    async def work():
-        settler = Settler(ledger, WorkerId("wrk_1"), 0.025, [].extend)
-        forwarder.settled = lambda *_: times.append(loop.time() - began_s)
-        running, began_s = asyncio.ensure_future(settler.run()), loop.time()
-        for at_s in marks_s:
-            await asyncio.sleep(began_s + at_s - loop.time())
-            forwarder.can_wait = can_wait(at_s)
-            settler.mark(forwarder)
-        await asyncio.sleep(1)
-        settler.halt()
-        await running
-
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(work())
-    return times
-
-
-def test_a_store_that_takes_nothing_is_asked_once_a_second():
-    """A settlement that could not be stored is tried again after STORE_RETRY_S, and not at every interval."""
-    ledger, loop = FakeLedger(), VirtualLoop()
-    ledger.broken = True
-
-    async def work():
-        settler = Settler(ledger, WorkerId("wrk_1"), 0.025, [].extend)
-        running = asyncio.ensure_future(settler.run())
-        settler.mark(FakeForwarder(1))
-        await asyncio.sleep(4.5 * STORE_RETRY_S)
-        settler.halt()
-        await running
-
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.run(work())
-
-    assert ledger.asked == 5
-
-
-def test_a_few_successes_wait_for_others():
-    """The first outcome after a pause is stored at once; the few that follow wait until 200 ms later, and go together."""
-    assert settled_at(lambda _: True, [0.001, 0.011, 0.1, 0.19]) == pytest.approx([0.001, 0.201])
-
-
-def test_much_or_a_failure_waits_for_the_interval_alone():
-    """What costs more to repeat, or changes what is sent, is stored at the next interval, also while a few successes wait."""
-    assert settled_at(lambda _: False, [0.001, 0.011, 0.04]) == pytest.approx([0.001, 0.026, 0.051])
-    assert settled_at(lambda at_s: at_s < 0.1, [0.001, 0.011, 0.11]) == pytest.approx([0.001, 0.126])
-
-
-def test_a_halt_ends_the_wait_for_others():
-    """A worker that is asked to stop does not wait for others before its last settlement."""
-    loop = VirtualLoop()
-
-    async def work() -> float:
-        settler, forwarder = Settler(FakeLedger(), WorkerId("wrk_1"), 0.025, [].extend), FakeForwarder(1)
-        forwarder.can_wait = True
-        running = asyncio.ensure_future(settler.run())
-        settler.mark(forwarder)
-        await asyncio.sleep(0.03)
-        began_s = loop.time()
-        settler.halt()
-        await running
-        return loop.time() - began_s
-
-    with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        assert runner.run(work()) <= 0.025
-
-
 @pytest.mark.parametrize(
     ("found", "few"),
     [
@@ -423,13 +195,3 @@ def test_few_are_at_most_so_many_events_that_succeeded_at_once(found, few):
     found(findings)
 
     assert findings.are_few == few
-
-
-async def test_halt_ends_a_settler_with_nothing_to_do(settler):
-    """Asked to end, the loop ends, also when nothing was ever marked."""
-    running = asyncio.ensure_future(settler.run())
-    await asyncio.sleep(0)
-    settler.halt()
-
-    async with asyncio.timeout(10):
-        await running

@@ -58,7 +58,7 @@ class Ranged(Setting):
 
     def __str__(self) -> str:
         # Never in powers of ten: operators copy limits from messages.
-        return f"from {self.low:.12g} to {self.high:.12g}"
+        return f"from {self.low:.16g} to {self.high:.16g}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,6 +117,34 @@ class Unavailable(AegisError):
         self.retry_after_s = retry_after_s
 
 
+class OutOfRoom(Unavailable):
+    """An organization's quota of stored bytes has no room for events; nothing of them was stored.
+
+    Args:
+        size: bytes of the events.
+        stored_bytes: what the organization stores.
+        stored_bytes_max: its quota.
+    """
+
+    code = "storage-quota"
+
+    def __init__(self, size: int, stored_bytes: int, stored_bytes_max: int) -> None:
+        super().__init__(
+            f"these events have {size:,} bytes, and the organization stores {stored_bytes:,} bytes of its quota of "
+            f"{stored_bytes_max:,}: wait until retention deletes old events, redrive or purge dead letters so that it can, "
+            "or ask the operator for a larger quota",
+            retry_after_s=60,
+        )
+        self.size = size
+        self.stored_bytes = stored_bytes
+        self.stored_bytes_max = stored_bytes_max
+
+    @property
+    def room(self) -> int:
+        """Bytes that the quota has left."""
+        return max(0, self.stored_bytes_max - self.stored_bytes)
+
+
 class StoreReplaced(Unavailable):
     """The files of the store were removed or replaced while it was open; nothing is stored until they are back."""
 

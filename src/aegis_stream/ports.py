@@ -63,8 +63,8 @@ class EventLog(Protocol):
         """Begin to append events of one organization.
 
         Args:
-            ended: called once, later, on the event loop: when the events are durable, or with Unavailable, and then none of
-                them is stored.
+            ended: called once, later, on the event loop: when the events are durable, or with Unavailable (OutOfRoom where
+                the organization's quota has no room for them), and then none of them is stored.
         """
         ...
 

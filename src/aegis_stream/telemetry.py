@@ -36,6 +36,7 @@ LOG_EVENTS: dict[str, str] = {
     "worker.store_unavailable": "The worker cannot reach the store; it tries again.",
     "retention.clock_jumped": "The wall clock jumped, or the service was off: retention deletes nothing early; check the clock.",
     "access.key_refused": "An invalid key was used: mistyped, expired, revoked or guessed. Logged once a minute for each network and kind of key.",
+    "organization.quota_reached": "Events of an organization are refused, because its quota of stored bytes or of bytes per second is used up. Logged once a minute for each organization and quota.",
     "vault.key_unknown": "A stored credential, or the store, names a master key that this process does not have. Logged once for each place.",
     "vault.record_refused": "A sealed record was damaged, changed or moved, and does not open. Logged once for each place.",
     "destination.unsettled": "The store takes no outcomes of a destination, while it takes those of others: the database may be damaged.",
@@ -65,6 +66,11 @@ METRICS: dict[str, tuple[str, str]] = {
     "aegis_damaged_events_total": (
         "counter",
         "Events found damaged or missing in the store and set aside as dead letters, summed over destinations.",
+    ),
+    "aegis_stored_bytes": ("gauge", "Bytes of events in the logs of all organizations."),
+    "aegis_organizations_near_quota": (
+        "gauge",
+        "Organizations that store at least 80 % of their quota of bytes.",
     ),
     "aegis_backlog": ("gauge", "Events not yet attempted, summed over destinations."),
 }

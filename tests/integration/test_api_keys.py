@@ -42,6 +42,8 @@ async def test_the_operator_makes_an_organization(world):
         "name": "My organization",
         "head_sequence": 0,
         "created_at": to_text(START),
+        "stored_bytes": 0,
+        "quotas": {"stored_bytes_max": 0, "ingest_bytes_per_second": 0},
     }
 
 

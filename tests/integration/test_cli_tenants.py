@@ -111,3 +111,43 @@ def test_wrong_use_creates_nothing(aegis, tmp_path, arguments):
     """A mistake in the options ends with status 2, before a data directory is created."""
     assert "Error:" in aegis(*arguments, status=2).stderr
     assert not (tmp_path / "data").exists()
+
+
+def test_quotas_of_an_organization_are_shown_and_changed(aegis, monkeypatch):
+    """`org quota` shows use and quotas, changes those that are given, and `default` takes an own quota back."""
+    monkeypatch.setenv("AEGIS_STORED_BYTES_MAX", "5000")
+    aegis("org", "create", "First", "--id", "org_first")
+
+    first = aegis.json("org", "quota", "--org", "org_first")
+    changed = aegis.json(
+        "org", "quota", "--org", "org_first", "--stored-bytes", "70000", "--bytes-per-second", "9"
+    )
+    printed = aegis("org", "quota", "--org", "org_first").stdout
+    back = aegis.json(
+        "org", "quota", "--org", "org_first", "--stored-bytes", "default", "--bytes-per-second", "0"
+    )
+
+    assert first["quotas"] == {"stored_bytes_max": 5000, "ingest_bytes_per_second": 0}
+    assert changed["quotas"] == {"stored_bytes_max": 70_000, "ingest_bytes_per_second": 9}
+    assert changed["stored_bytes"] > 0, "the event of the change is stored, and counted after it"
+    assert "at most 70,000" in printed
+    assert "bytes per second  at most 9" in printed
+    assert back["quotas"] == {"stored_bytes_max": 5000, "ingest_bytes_per_second": 0}
+
+
+@pytest.mark.parametrize("wrong", ["-1", "1.5", "1GB", "", "1000000000000001", "٣", "default "])
+def test_a_wrong_quota_is_answered_with_its_limits(aegis, wrong):
+    """A quota that is no number in its range is wrong usage; the message has the range, and nothing is changed."""
+    aegis("org", "create", "First", "--id", "org_first")
+
+    finished = aegis("org", "quota", "--org", "org_first", "--stored-bytes", wrong, status=2)
+
+    assert "1000000000000000" in finished.stderr
+    assert aegis.json("org", "quota", "--org", "org_first")["quotas"]["stored_bytes_max"] == 0
+
+
+def test_a_quota_of_no_organization_says_how_to_create_one(aegis):
+    """An unknown organization is an error that says what to do."""
+    finished = aegis("org", "quota", "--org", "org_missing", status=1)
+
+    assert "org create" in finished.stderr

@@ -10,6 +10,7 @@ from aegis_stream.domain.ids import Micros, OrganizationId
 from aegis_stream.errors import AegisError, Misconfigured
 from aegis_stream.store import organizations
 from aegis_stream.store.recorded_head import RecordedHead
+from aegis_stream.store.sqlite.schema import migrations
 from aegis_stream.wiring.stores import open_stores
 from support.api import FakeLog
 from support.cli import run_aegis
@@ -114,7 +115,7 @@ def test_a_version_set_back_stops_the_start(folder, version):
 
     assert isinstance(error.value, Misconfigured)
     assert error.value.code == "schema-mismatch"
-    change(folder, "PRAGMA user_version = 9")
+    change(folder, f"PRAGMA user_version = {migrations()[-1][0]}")
     start(folder)
 
 

@@ -386,6 +386,36 @@ def test_a_schema_of_another_version_is_named(folder, doctor, version):
     assert any(f"schema version {version}" in one[1] for one in found.problems | found.notes)
 
 
+# ── quotas ──
+
+
+@pytest.mark.parametrize(
+    ("stored", "state", "share"),
+    [
+        (79, "ok", ""),
+        (80, "note", "80 %"),
+        (93, "note", "93 %"),
+        (95, "problem", "95 %"),
+        (100, "problem", "100 %"),
+    ],
+)
+@pytest.mark.parametrize("own", [True, False])
+def test_organizations_near_their_quota_are_named(folder, doctor, stored, state, share, own):
+    """From four fifths of its quota of stored bytes an organization is named with its share, and what to do."""
+    asyncio.run(fill(folder))
+    quota = "100" if own else "NULL"
+    execute(folder, f"UPDATE organizations SET stored_bytes = {stored}, stored_bytes_max = {quota}")
+
+    found = doctor(AEGIS_STORED_BYTES_MAX="5" if own else "100")
+
+    text = f"organization org_a stores {share} of its quota of 100 bytes"
+    assert ("quotas" in found.fine) == (state == "ok")
+    assert any(check == "quotas" and detail == text for check, detail in found.notes) == (state == "note")
+    assert [one[1].partition(":")[0] for one in found.problems if one[0] == "quotas"] == (
+        [text] if state == "problem" else []
+    )
+
+
 # ── master key and credentials ──
 
 

@@ -104,7 +104,8 @@ class Running:
 
     def headers(self, path: str) -> dict[str, str]:
         """Return the key that a call needs."""
-        return {"Authorization": f"Bearer {OPERATOR_KEY if path == '/api/orgs' else self.admin_key}"}
+        operators = path == "/api/orgs" or path.endswith("/quotas")
+        return {"Authorization": f"Bearer {OPERATOR_KEY if operators else self.admin_key}"}
 
     def restore(self) -> None:
         """Make the destination again that calls are made on, if the last one deleted it."""

@@ -6,6 +6,7 @@ import pytest
 from aegis_stream.domain.delivery import DestinationKey, ReplayRange, Settled
 from aegis_stream.domain.event import NewEvent, checksum
 from aegis_stream.domain.ids import DestinationNo, Micros, WorkerId
+from aegis_stream.store import organizations
 from aegis_stream.wiring.stores import open_stores
 from support.api import FakeLog
 from support.clock import T0
@@ -36,10 +37,14 @@ async def test_everything_that_version_0_1_stored_is_there(data):
     replays = await directory.replays_of(one, "~", 10)
     attempts = await directory.attempts(one, state=None, sequence=None, before=2**60, limit=10)
     of_event = await directory.attempts(one, state=None, sequence=20, before=2**60, limit=10)
+    counted = [
+        stores.db.read_now(lambda unit, one=one: organizations.find(unit, one)) for one in ("org_a", "org_b")
+    ]
     bodies = (await stores.log.page(ORG, 11, 50, bytes_max=10**6, labels=False)).bodies
     others = await stores.log.event_ids(OTHER, 1, 9)
     stores.close()
 
+    assert [one.stored_bytes for one in counted] == [40 * len('{"n":11}'), 3 * len('{"n":1}')]
     assert (one.spec.url, one.spec.auth_header_value) == ("https://siem.example.com/1", "Bearer 1")
     assert (progress.cursor, progress.head, progress.delivered, progress.failed_attempts) == (45, 50, 40, 5)
     assert (progress.health.window_size, progress.health.p50_ms, progress.health.last_error_message) == (

@@ -15,7 +15,7 @@ import pytest
 import zstandard
 
 from aegis_stream.api import app
-from aegis_stream.api.scopes import INGEST_CALL, RIGHTS
+from aegis_stream.api.scopes import INGEST_CALL, RIGHTS, Right
 from support.api import OPERATOR_KEY, Tenant, World, make_event, nested, open_world
 from support.cost import STRETCH_MAX, CountingLoop
 
@@ -72,7 +72,8 @@ def call(method: str, path: str, name: str = "", top: int = 1, status: int = 200
                 key_id="key_0",
                 replay_id="rpl_0",
             )
-            headers = {"authorization": f"Bearer {OPERATOR_KEY if path == '/api/orgs' else tenant.admin.key}"}
+            operators = RIGHTS[method, path] is Right.OPERATOR
+            headers = {"authorization": f"Bearer {OPERATOR_KEY if operators else tenant.admin.key}"}
             content = json.dumps(body(size)).encode() if body else None
             if content is not None:
                 assert len(content) <= CALL_MAX, "a legal request"
@@ -235,6 +236,7 @@ SHAPES = [
     # ── organizations and keys ──
     call("POST", "/api/orgs", "a long name", 200, 201, body=lambda n: {"name": "x" * n}),
     call("GET", ORGANIZATION),
+    call("PATCH", ORGANIZATION + "/quotas", body=lambda _: {"stored_bytes_max": 10**15}),
     call("POST", ORGANIZATION + "/api-keys", "a long name", 200, 201, body=lambda n: {"name": "x" * n}),
     call("GET", ORGANIZATION + "/api-keys", "the largest page", 200, query=lambda n: {"limit": n}),
     call("DELETE", ORGANIZATION + "/api-keys/{key_id}", status=404),

@@ -37,6 +37,7 @@ from aegis_stream.domain.organization import Scope as KeyScope
 from aegis_stream.front.shares import Shares
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
+from aegis_stream.pipeline.quotas import IngestQuotas
 from aegis_stream.sender import AsyncSender, LookUps, TrustStore
 from aegis_stream.settings import Settings
 from aegis_stream.store.database import Unit
@@ -485,7 +486,15 @@ async def open_world(tmp_path: Path, *, needs_worker: bool = False, **changes: A
         user_agent=USER_AGENT, guard=NetGuard(settings.egress.allowed_networks), trust=_TRUST
     )
     sender = FakeSender(real_sender)
-    access = Access(StoredKeys(stores.db), clock, stores.operator_digest, AccessLimits.of(settings.rates))
+    quotas = IngestQuotas(
+        settings.rates.ingest_bytes_per_second,
+        on_refusal=lambda org_id, quota: log.warning(
+            "organization.quota_reached", org_id=org_id, quota=quota
+        ),
+    )
+    access = Access(
+        StoredKeys(stores.db), clock, stores.operator_digest, AccessLimits.of(settings.rates), quotas=quotas
+    )
     control = ControlDeps(
         db=stores.db,
         clock=clock,
@@ -502,6 +511,7 @@ async def open_world(tmp_path: Path, *, needs_worker: bool = False, **changes: A
             notifier,
             settings.ingest.queue_bytes_max,
             event_limits(settings.ingest),
+            quotas,
         ),
         access=access,
         sender=sender,

@@ -53,6 +53,8 @@ GOOD = {
     "bytes_under_way_max": ("2000000", 2_000_000),
     "key_ingest_per_second": ("100", 100),
     "key_calls_per_second": ("10", 10),
+    "ingest_bytes_per_second": ("1000000", 1_000_000),
+    "stored_bytes_max": ("5000000000000", 5_000_000_000_000),
     "failed_keys_per_minute": ("6", 6),
     "tests_per_minute": ("5", 5),
     "trusted_proxies": ("10.0.0.7", (ip_network("10.0.0.7/32"),)),

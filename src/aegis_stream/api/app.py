@@ -12,6 +12,7 @@ from litestar.exceptions import HTTPException, ValidationException
 
 from aegis_stream import __version__, build
 from aegis_stream.control import destinations as destination_control
+from aegis_stream.control import organizations as organization_control
 from aegis_stream.errors import AegisError, Malformed, Unavailable
 from aegis_stream.telemetry import METRICS
 
@@ -101,6 +102,9 @@ async def metrics(request: AnyRequest) -> str:
     values: dict[str, list[tuple[str, int]]] = {
         f"aegis_{name}": [("", value)] for name, value in totals._asdict().items()
     }
+    stored_bytes, near_quota = await organization_control.storage_totals(service.control)
+    values["aegis_stored_bytes"] = [("", stored_bytes)]
+    values["aegis_organizations_near_quota"] = [("", near_quota)]
     values["aegis_build_info"] = [(f'{{version="{__version__}",build="{build.label()}"}}', 1)]
     counts = service.counts
     for name, label, counted in (

@@ -47,13 +47,20 @@ _ONE = "/api/orgs/{org_id}/forwarding-destinations/{destination_id}"
 _ALL = "/api/orgs/{org_id}/forwarding-destinations"
 _KEYS = "/api/orgs/{org_id}/api-keys"
 _ORGANIZATION = {"org_id": "org_abc", "name": "Example", "created_at": _TIME}
+_WHOLE_ORGANIZATION = {
+    **_ORGANIZATION,
+    "head_sequence": 42,
+    "stored_bytes": 31_234,
+    "quotas": {"stored_bytes_max": 100_000_000_000, "ingest_bytes_per_second": 0},
+}
 
 EXAMPLES: dict[tuple[str, str], tuple[Any, Any]] = {
     ("post", "/api/orgs"): (
         {"name": "Example", "id": "org_abc"},
         {**_ORGANIZATION, "api_key": "aegis_sk_…", "key_id": "key_01ksr492"},
     ),
-    ("get", "/api/orgs/{org_id}"): (None, {**_ORGANIZATION, "head_sequence": 42}),
+    ("get", "/api/orgs/{org_id}"): (None, _WHOLE_ORGANIZATION),
+    ("patch", "/api/orgs/{org_id}/quotas"): ({"stored_bytes_max": 100_000_000_000}, _WHOLE_ORGANIZATION),
     ("post", _KEYS): ({"name": "ci", "scope": "ingest"}, {**_KEY, "api_key": "aegis_sk_…"}),
     ("get", _KEYS): (None, {"data": [{**_KEY, "hint": "x7Qa"}], **_LIST}),
     ("delete", _KEYS + "/{key_id}"): (None, None),

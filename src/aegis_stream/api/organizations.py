@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from litestar import Request, delete, get, post
+import msgspec
+from litestar import Request, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
 from aegis_stream.control import keys, organizations
+from aegis_stream.control.caller import Caller
 from aegis_stream.control.keys import Issued, NewKey
-from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.organization import Organization, Scope
 from aegis_stream.domain.times import to_text
 
 from .docs import errors
@@ -22,9 +24,11 @@ from .schemas.organizations import (
     OrganizationBody,
     OrganizationMade,
     OrganizationWrite,
+    QuotasBody,
+    QuotasWrite,
     RotateWrite,
 )
-from .scopes import caller_of
+from .scopes import address_of, caller_of
 from .service import control_of
 
 KEYS = "/api/orgs/{org_id:str}/api-keys"
@@ -46,7 +50,18 @@ async def create_organization(request: AnyRequest, data: JSONBody[OrganizationWr
 async def read_organization(request: AnyRequest) -> OrganizationBody:
     """Read an organization. Any key of it is enough."""
     found = await organizations.find(control_of(request), caller_of(request).org_id)
-    return OrganizationBody(found.org_id, found.name, found.head, to_text(found.created_at))
+    return _body(request, found)
+
+
+@patch("/api/orgs/{org_id:str}/quotas", tags=TAGS, responses=errors())
+async def change_quotas(
+    request: AnyRequest, org_id: FromPath[str], data: JSONBody[QuotasWrite]
+) -> OrganizationBody:
+    """Change quotas of an organization. Requires the operator key."""
+    data = await decode_strict(request, data)
+    changes = {name: value for name, value in msgspec.structs.asdict(data).items() if value is not UNSET}
+    caller = Caller.operator(address_of(request))
+    return _body(request, await organizations.set_quotas(control_of(request), caller, org_id, changes))
 
 
 @post(KEYS, tags=TAGS, responses=errors(403, 409))
@@ -94,6 +109,18 @@ async def rotate_key(
     return _made(await keys.rotate(control_of(request), caller, caller.org_id, key_id, overlap_s=overlap_s))
 
 
+def _body(request: AnyRequest, found: Organization) -> OrganizationBody:
+    quotas = found.quotas.over(control_of(request).settings.quotas)
+    return OrganizationBody(
+        found.org_id,
+        found.name,
+        found.head,
+        to_text(found.created_at),
+        found.stored_bytes,
+        QuotasBody(quotas.stored_bytes_max, quotas.ingest_bytes_per_second),
+    )
+
+
 def _made(made: Issued) -> KeyMade:
     key = made.key
     return KeyMade(
@@ -101,4 +128,12 @@ def _made(made: Issued) -> KeyMade:
     )
 
 
-HANDLERS = [create_organization, read_organization, create_key, list_keys, revoke_key, rotate_key]
+HANDLERS = [
+    create_organization,
+    read_organization,
+    change_quotas,
+    create_key,
+    list_keys,
+    revoke_key,
+    rotate_key,
+]

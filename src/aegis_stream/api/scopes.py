@@ -53,6 +53,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/openapi.json"): Right.OPEN,
     ("POST", "/api/orgs"): Right.OPERATOR,
     ("GET", ORGANIZATION): Right.ANY,
+    ("PATCH", ORGANIZATION + "/quotas"): Right.OPERATOR,
     ("POST", _KEYS): Right.ADMIN,
     ("GET", _KEYS): Right.ADMIN,
     ("DELETE", _KEYS + "/{key_id}"): Right.ADMIN,

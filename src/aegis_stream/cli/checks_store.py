@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from aegis_stream.domain.destination import HALTED, Destination
 from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.organization import Quotas
 from aegis_stream.errors import Misconfigured
 from aegis_stream.store.inspection import Inspection, Sealed
 from aegis_stream.store.opening import Location, is_alive, refuse_unsuitable
@@ -17,6 +18,8 @@ from .checks import Finding, State, listed
 
 EVENTS_SECONDS_MAX = 30.0
 """Longest verification of the log, seconds: about a million events each."""
+NEAR_QUOTA, FULL_QUOTA = 0.8, 0.95
+"""Shares of a quota that are worth a note, and that are a problem: a large request may not fit any more."""
 CHECK_SECONDS_MAX = 60.0
 """Longest check of the database: SQLite reads some hundred MB per second."""
 
@@ -129,6 +132,32 @@ def check_credentials(vault: Vault, inspection: Inspection) -> tuple[list[Destin
     return opened, Finding(
         "credentials", "ok", f"credentials of all {len(opened)} destinations can be decrypted"
     )
+
+
+# ── quotas ──
+
+
+def check_quotas(inspection: Inspection, default: Quotas) -> Iterator[Finding]:
+    """Look for organizations that have used up their quota of stored bytes, or nearly."""
+    near, limited = list[str](), 0
+    full = list[str]()
+    for one in inspection.storage_use(default):
+        limited += 1
+        share = one.stored_bytes / one.stored_bytes_max
+        if share >= NEAR_QUOTA:
+            # Rounded down: 100 % is said of a quota that is really used up.
+            text = f"organization {one.org_id} stores {int(share * 100)} % of its quota of {one.stored_bytes_max:,} bytes"
+            (full if share >= FULL_QUOTA else near).append(text)
+    remedy = (
+        "redrive or purge its dead letters, or raise the quota: `aegis org quota --org ORG --stored-bytes N`"
+    )
+    if full:
+        yield Finding("quotas", "problem", f"{listed(full)}: events are refused, or soon will be", remedy)
+    if near:
+        yield Finding("quotas", "note", listed(near), remedy)
+    if not full and not near:
+        text = f"none of {limited} organizations with a quota of stored bytes has used {NEAR_QUOTA:.0%} of it"
+        yield Finding("quotas", "ok", text if limited else "no organization has a quota of stored bytes")
 
 
 # ── workers ──

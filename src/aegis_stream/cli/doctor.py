@@ -123,6 +123,7 @@ def _check_content(
 
     clock = SystemClock()
     yield from checks_store.check_events(inspection, RecordedHead(settings.store.data_dir))
+    yield from checks_store.check_quotas(inspection, settings.quotas)
     yield from checks.check_clock(clock.now(), inspection.newest_time(), location.path)
     try:
         keys = key_source(settings)

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,11 +12,12 @@ from aegis_stream.control import keys, organizations
 from aegis_stream.control.caller import COMMAND_LINE
 from aegis_stream.control.deps import StoreDeps
 from aegis_stream.control.keys import Issued, NewKey
-from aegis_stream.domain.organization import Scope
+from aegis_stream.domain.organization import Organization, Scope
 from aegis_stream.domain.times import to_text
 
 from .output import JSON, print_json, print_table
 from .service import CONFIG, read_settings
+from .values import DEFAULT, Quota
 
 T = TypeVar("T")
 ORG = click.option("--org", "org_id", required=True, envvar="AEGIS_ORG", help="Id of the organization.")
@@ -24,7 +26,7 @@ KEYS_LISTED_MAX = 10_000
 
 @click.group()
 def org() -> None:
-    """Create organizations, in the data directory itself."""
+    """Create organizations and set their quotas, in the data directory itself."""
 
 
 @click.group()
@@ -50,6 +52,59 @@ def create_organization(
         return
     click.echo(f"organization  {made.key.org_id}")
     click.echo(f"admin key     {made.text}   (shown only once; keep it safe)")
+
+
+@org.command("quota")
+@ORG
+@click.option("--stored-bytes", "stored_bytes_max", type=Quota(), help="Most bytes of events in its log.")
+@click.option(
+    "--bytes-per-second",
+    "ingest_bytes_per_second",
+    type=Quota(),
+    help="Most bytes of events that it may record per second.",
+)
+@JSON
+@CONFIG
+@click.pass_context
+def change_quotas(
+    context: click.Context,
+    org_id: str,
+    stored_bytes_max: int | str | None,
+    ingest_bytes_per_second: int | str | None,
+    as_json: bool,
+    config: Path | None,
+) -> None:
+    """Show what an organization stores and its quotas; change those that are given.
+
+    A quota is a number of bytes, 0 for no limit, or the word default for the setting that holds for all.
+    """
+    given = {"stored_bytes_max": stored_bytes_max, "ingest_bytes_per_second": ingest_bytes_per_second}
+    changes = {
+        name: None if value == DEFAULT else int(value) for name, value in given.items() if value is not None
+    }
+    settings, _ = read_settings(context, config)
+
+    async def work(deps: StoreDeps) -> Organization:
+        if changes:
+            return await organizations.set_quotas(deps, COMMAND_LINE, org_id, changes)
+        return await organizations.find(deps, org_id)
+
+    found = _run(context, config, work)
+    quotas = found.quotas.over(settings.quotas)
+    if as_json:
+        print_json({"org_id": found.org_id, "stored_bytes": found.stored_bytes, "quotas": asdict(quotas)})
+        return
+    share = f" ({found.stored_bytes / quotas.stored_bytes_max:.0%})" if quotas.stored_bytes_max else ""
+    click.echo(f"stored            {found.stored_bytes:,} bytes{share}")
+    click.echo(f"stored bytes      {_limit_text(quotas.stored_bytes_max, found.quotas.stored_bytes_max)}")
+    click.echo(
+        f"bytes per second  {_limit_text(quotas.ingest_bytes_per_second, found.quotas.ingest_bytes_per_second)}"
+    )
+
+
+def _limit_text(limit: int, own: int | None) -> str:
+    text = f"at most {limit:,}" if limit else "no limit"
+    return text if own is not None else f"{text} (default)"
 
 
 @key.command("create")

@@ -4,6 +4,11 @@ from typing import Any
 
 import click
 
+from aegis_stream.domain.organization import QUOTA_MAX
+
+DEFAULT = "default"
+"""What a quota is set to so that the service's setting holds."""
+
 
 class Whole(click.IntRange):
     """A whole number within limits."""
@@ -29,6 +34,25 @@ class Number(click.FloatRange):
             return super().convert(value, param, ctx)
         except click.BadParameter:
             self.fail(f"{value!r} is not a number {_limits(self.min, self.max)}", param, ctx)
+
+
+class Quota(click.ParamType[int | str]):
+    """A number of bytes, or the word default."""
+
+    name = "bytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        """Read it. Raises: click.BadParameter with the limits."""
+        text = str(value)
+        if text == DEFAULT:
+            return text
+        if text.isascii() and text.isdigit() and len(text) < 20 and int(text) <= QUOTA_MAX:
+            return int(text)
+        return self.fail(
+            f"{text!r} is not a whole number from 0 (no limit) to {QUOTA_MAX}, nor the word {DEFAULT}",
+            param,
+            ctx,
+        )
 
 
 def duration(text: str) -> float:

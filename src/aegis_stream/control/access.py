@@ -18,6 +18,7 @@ from aegis_stream.domain.organization import ApiKey, Scope
 from aegis_stream.domain.rate import Buckets, Rate
 from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
 from aegis_stream.front.clients import network_of
+from aegis_stream.pipeline.quotas import IngestQuotas
 from aegis_stream.ports import Clock
 from aegis_stream.settings import RateSettings
 
@@ -97,6 +98,7 @@ class Access:
     Args:
         operator_digest: SHA-256 of the operator key.
         refusals: told of known keys that were refused; None for nobody.
+        quotas: of organizations at ingest.
         on_guess: called as on_guess(network, kind of key) for a wrong key, at most once a minute for the same two.
     """
 
@@ -106,6 +108,7 @@ class Access:
     limits: AccessLimits = field(default_factory=lambda: AccessLimits.of(RateSettings()))
     refusals: RefusalListener | None = field(default=None, repr=False)
     on_guess: Callable[[str, str], None] | None = field(default=None, repr=False)
+    quotas: IngestQuotas = field(default_factory=IngestQuotas, repr=False)
     _known: dict[bytes, tuple[Micros, Principal]] = field(default_factory=dict, repr=False)
     _ingest: Buckets[str] = field(init=False, repr=False)
     _calls: Buckets[str] = field(init=False, repr=False)
@@ -190,6 +193,7 @@ class Access:
         if len(self._known) >= REMEMBERED_MAX:
             self._known.clear()
         self._known[digest] = (now, principal)
+        self.quotas.set_rate(key.organization_no, key.ingest_bytes_per_second)
         return principal
 
     def require_operator(self, authorization: str | None, address: str | None = None) -> None:
@@ -212,6 +216,8 @@ class Access:
         wait_us = self._ingest.take(principal.key_id, self.clock.now())
         if wait_us:
             raise _too_often(wait_us, self.limits.ingest, "too many calls with this key")
+        if self.quotas.active:
+            self.quotas.check_rate(principal.organization_no, principal.org_id, self.clock.steady())
 
     def admit_call(self, principal: Principal) -> None:
         """Count any other call. Raises: Limited."""

@@ -35,6 +35,7 @@ ACTIONS: dict[str, tuple[str, str, str]] = {
     "replay_cancel": ("configuration", "end", "cancelled a replay to destination"),
     "dead_letters_redrive": ("configuration", "start", "redrove dead letters of destination"),
     "dead_letters_purge": ("configuration", "deletion", "purged dead letters of destination"),
+    "quotas_change": ("configuration", "change", "changed quotas of organization"),
     "vault_rotate": ("configuration", "change", "sealed credentials with a new master key in organization"),
 }
 """Every action: its ECS category and type, and its words in the message between actor and target."""

@@ -7,6 +7,8 @@ from .ids import KeyId, Micros, OrganizationId, OrganizationNo
 
 KEY_PREFIX = "aegis_sk"
 OPERATOR_KEY_PREFIX = "aegis_op"
+QUOTA_MAX = 1_000_000_000_000_000
+"""Largest quota of bytes, a petabyte: beyond what one disk holds."""
 
 
 class Scope(enum.StrEnum):
@@ -18,11 +20,42 @@ class Scope(enum.StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Quotas:
+    """What one organization may use.
+
+    Args:
+        stored_bytes_max: most bytes of events in its log; 0 for no limit.
+        ingest_bytes_per_second: most bytes of events that it may record in a second; 0 for no limit.
+    """
+
+    stored_bytes_max: int = 0
+    ingest_bytes_per_second: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class OwnQuotas:
+    """What the operator has set for one organization; None for the default."""
+
+    stored_bytes_max: int | None = None
+    ingest_bytes_per_second: int | None = None
+
+    def over(self, default: Quotas) -> Quotas:
+        """Return what holds: these, and the default for the others."""
+        stored, rate = self.stored_bytes_max, self.ingest_bytes_per_second
+        return Quotas(
+            default.stored_bytes_max if stored is None else stored,
+            default.ingest_bytes_per_second if rate is None else rate,
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Organization:
     """A tenant: everything belongs to exactly one.
 
     Args:
         head: sequence of its newest event, 0 for none.
+        stored_bytes: bytes of the events in its log, those of dead letters among them.
+        quotas: those that the operator has set for it.
     """
 
     no: OrganizationNo
@@ -30,6 +63,13 @@ class Organization:
     name: str
     head: int
     created_at: Micros
+    stored_bytes: int = 0
+    quotas: OwnQuotas = OwnQuotas()
+
+    @property
+    def organization_no(self) -> OrganizationNo:
+        """Its number, as what belongs to it has it."""
+        return self.no
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +80,7 @@ class ApiKey:
         digest: SHA-256 of the key's text, 32 bytes.
         hint: the last four characters of the text, so that a person can tell keys apart.
         expires_at: the key is invalid from then on; None for never.
+        ingest_bytes_per_second: own quota of its organization; None for the default.
     """
 
     key_id: KeyId
@@ -51,3 +92,4 @@ class ApiKey:
     hint: str
     created_at: Micros
     expires_at: Micros | None = None
+    ingest_bytes_per_second: int | None = None

@@ -1,6 +1,7 @@
 """What happens to an event, step by step: pure decisions, and the parts that delivery and API share.
 
 ingest         validate → stamp → append                                          steps 2–3
+quotas         what organizations may record: stored bytes, bytes a second        step 3
 route          where a destination's requests go
 attempt        encode → compress → send → interpret: one attempt                  steps 5–7
 compress       smaller request bodies

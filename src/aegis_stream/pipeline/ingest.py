@@ -10,12 +10,14 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from aegis_stream.domain.compact import parse_compact_lines
-from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection
+from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection, size_of
 from aegis_stream.domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
 from aegis_stream.domain.parsing import parse_event
 from aegis_stream.domain.wrappers import Wrapped, wrapped
-from aegis_stream.errors import Unavailable
+from aegis_stream.errors import OutOfRoom, Unavailable
 from aegis_stream.ports import Appended, Clock, EventLog, Notifier, Random
+
+from .quotas import IngestQuotas
 
 EVENT_PREFIX = "pflt"
 T = TypeVar("T")
@@ -51,10 +53,10 @@ class Check:
         "_limits",
         "_make_id",
         "_now",
-        "_org_id",
         "_reserved",
         "events",
         "indexes",
+        "org_id",
         "rejected",
         "wrappers",
     )
@@ -64,14 +66,14 @@ class Check:
         self.indexes: list[int] = []
         self.rejected: list[tuple[int, Rejection]] = []
         self.wrappers: list[tuple[int, Wrapped]] = []
-        self._limits, self._org_id, self._reserved = ingest.limits, org_id, reserved
+        self._limits, self.org_id, self._reserved = ingest.limits, org_id, reserved
         self._now = ingest.clock.now()
         self._make_id = None if relayed else ingest.make_id
 
     def take(self, index: int, item: bytes) -> None:
         """Check one item; `index` is its place in the request."""
         parsed = parse_event(
-            item, self._org_id, self._now, self._make_id, reserved=self._reserved, limits=self._limits
+            item, self.org_id, self._now, self._make_id, reserved=self._reserved, limits=self._limits
         )
         if isinstance(parsed, NewEvent):
             self.events.append(parsed)
@@ -89,7 +91,7 @@ class Check:
         Args:
             count_max: most events of a request.
         """
-        events = parse_compact_lines(data, self._org_id, self._limits)
+        events = parse_compact_lines(data, self.org_id, self._limits)
         count = len(self.events)
         if events is None or count + len(events) > count_max:
             return False
@@ -138,6 +140,7 @@ class Ingest:
     Args:
         queue_bytes_max: most bytes of events that wait for their commit.
         limits: limits of an event.
+        quotas: of the organizations.
     """
 
     log: EventLog
@@ -146,6 +149,7 @@ class Ingest:
     notifier: Notifier
     queue_bytes_max: int
     limits: EventLimits = DEFAULT_LIMITS
+    quotas: IngestQuotas = field(default_factory=IngestQuotas)
     _queued_bytes: int = field(default=0)
 
     async def record(
@@ -161,7 +165,7 @@ class Ingest:
         Args:
             items: one JSON document each.
             reserved: the items come from the service itself.
-        Raises: Unavailable, and then nothing is stored.
+        Raises: Unavailable, and Limited and OutOfRoom for a quota; then nothing is stored.
         """
         check = self.check(org_id, reserved=reserved)
         for index, item in enumerate(items):
@@ -186,19 +190,27 @@ class Ingest:
         """Append the events that passed a check, at least one, and wake the workers.
 
         Args:
-            ended: called once with what became of the items, later, or with why nothing is stored (Unavailable).
+            ended: called once with what became of the items, or with why nothing is stored (Unavailable; Limited and OutOfRoom
+                for a quota).
         """
         events = check.events
-        size = sum([len(event.body) for event in events])
+        size = size_of([event.body for event in events])
         if self._queued_bytes + size > self.queue_bytes_max and self._queued_bytes:
             message = "too many events are waiting to be stored: send them again later"
             ended(Unavailable(message, code="ingest-queue-full"))
             return
+        if self.quotas.active:
+            refusal = self.quotas.refusal(organization_no, check.org_id, size, self.clock.steady())
+            if refusal is not None:
+                ended(refusal)
+                return
         self._queued_bytes += size
 
         def appended(result: Appended | Exception) -> None:
             self._queued_bytes -= size
             if isinstance(result, Exception):
+                if isinstance(result, OutOfRoom):
+                    self.quotas.out_of_room(organization_no, check.org_id, result, self.clock.steady())
                 ended(result)
                 return
             if result.added:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 from aegis_stream.domain.attempt import RetryPolicy
+from aegis_stream.domain.organization import Quotas
 from aegis_stream.netguard import Network
 
 from .kinds import Choice, FilePath, Networks, Number, Secret, Setting, Switch, Whole
@@ -145,6 +146,9 @@ class RateSettings:
 
     key_ingest_per_second: Annotated[int, Whole("AEGIS_KEY_INGEST_PER_SECOND", 1, 10_000_000)] = 50_000
     """Ingest requests of one key per second: several times what one machine can take, so it only stops runaway clients."""
+    ingest_bytes_per_second: Annotated[int, Whole("AEGIS_INGEST_BYTES_PER_SECOND", 0, 1_000_000_000_000)] = 0
+    """Bytes of events that one organization without a quota of its own may record per second; 0 for no limit, because honest
+    senders may need the whole machine."""
     key_calls_per_second: Annotated[int, Whole("AEGIS_KEY_CALLS_PER_SECOND", 1, 1_000_000)] = 1_000
     """Other calls of one key per second."""
     failed_keys_per_minute: Annotated[int, Whole("AEGIS_FAILED_KEYS_PER_MINUTE", 1, 1_000_000)] = 300
@@ -189,6 +193,9 @@ class OrganizationSettings:
     """Most API keys of one organization; at the limit, expired keys are deleted to make room."""
     replays_max: Annotated[int, Whole("AEGIS_REPLAYS_MAX", 1, 16)] = 8
     """Most replays in progress to one destination: they share a quarter of its window."""
+    stored_bytes_max: Annotated[int, Whole("AEGIS_STORED_BYTES_MAX", 0, 1_000_000_000_000_000)] = 0
+    """Most bytes of events in the log of one organization that has no quota of its own; 0 for no limit, because the service
+    does not know how many organizations share its disk."""
     audit_actions: Annotated[bool, Switch("AEGIS_AUDIT_ACTIONS")] = True
     """Record changes to destinations and keys in the organization's own log, so that they reach its destinations."""
 
@@ -220,6 +227,11 @@ class Settings:
     api: ApiSettings = ApiSettings()
     organization: OrganizationSettings = OrganizationSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
+
+    @property
+    def quotas(self) -> Quotas:
+        """The quotas of organizations that have none of their own."""
+        return Quotas(self.organization.stored_bytes_max, self.rates.ingest_bytes_per_second)
 
     def values(self) -> dict[str, Any]:
         """Return every value by the setting's name, `retention_days` for AEGIS_RETENTION_DAYS."""

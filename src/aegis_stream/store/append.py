@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from typing import cast
 
-from aegis_stream.domain.event import NewEvent
+from aegis_stream.domain.event import NewEvent, size_of
 from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
 from aegis_stream.domain.parsing import is_same_submission
+from aegis_stream.errors import OutOfRoom
 from aegis_stream.ports import Appended, AppendEnded
 
 from .database import Duplicate, HeadMoved, Unit, Value
@@ -32,37 +34,89 @@ class PendingAppend:
     ended: AppendEnded
 
 
-def append_batch(unit: Unit, appends: Seq[PendingAppend]) -> list[Appended]:
-    """Append everything in a batch, organization by organization, in ascending order: the order in which all lock head rows."""
+def append_batch(
+    unit: Unit, appends: Seq[PendingAppend], stored_bytes_max: int
+) -> list[Appended | OutOfRoom]:
+    """Append everything in a batch, organization by organization, in ascending order: the order in which all lock head rows.
+
+    Args:
+        stored_bytes_max: quota of an organization that has none of its own; 0 for no limit.
+    Returns: for each append where its events are, or that the organization's quota has no room for them.
+    """
     by_organization: dict[OrganizationNo, list[int]] = {}
     for index, one in enumerate(appends):
         by_organization.setdefault(one.organization_no, []).append(index)
     if len(by_organization) == 1:
-        return _append_to_one(unit, appends)
-    results: dict[int, Appended] = {}
+        return _append_to_one(unit, appends, stored_bytes_max)
+    results: dict[int, Appended | OutOfRoom] = {}
     for _, indexes in sorted(by_organization.items()):
-        results.update(zip(indexes, _append_to_one(unit, [appends[index] for index in indexes]), strict=True))
+        appended = _append_to_one(unit, [appends[index] for index in indexes], stored_bytes_max)
+        results.update(zip(indexes, appended, strict=True))
     return [results[index] for index in range(len(appends))]
 
 
-def _append_to_one(unit: Unit, appends: Seq[PendingAppend]) -> list[Appended]:
+def _append_to_one(
+    unit: Unit, appends: Seq[PendingAppend], stored_bytes_max: int
+) -> list[Appended | OutOfRoom]:
     """Append to the log of one organization."""
     try:
         with unit.savepoint():
-            return _append_new(unit, appends[0].organization_no, appends)
+            return _append_new(unit, appends[0].organization_no, appends, stored_bytes_max)
     except Duplicate:
-        return [_append_checked(unit, one) for one in appends]
+        return [_append_alone(unit, one, stored_bytes_max) for one in appends]
+    except OutOfRoom as error:
+        return _append_what_fits(unit, appends, error, stored_bytes_max)
 
 
-def _append_new(unit: Unit, organization_no: OrganizationNo, appends: Seq[PendingAppend]) -> list[Appended]:
-    """Append in the belief that all ids are new: the unique index is the check, and it costs nothing extra. Raises: Duplicate."""
+def _append_what_fits(
+    unit: Unit, appends: Seq[PendingAppend], error: OutOfRoom, stored_bytes_max: int
+) -> list[Appended | OutOfRoom]:
+    """Append those for which the quota has room, one by one.
+
+    One that does not fit as a whole is not even searched for events that are stored already: that would cost the others more than
+    the events themselves.
+
+    Args:
+        error: what the quota had room for before.
+    """
+    results: list[Appended | OutOfRoom] = []
+    stored_bytes, quota = error.stored_bytes, error.stored_bytes_max
+    for one in appends:
+        size = size_of([event.body for event in one.events])
+        if stored_bytes + size > quota:
+            results.append(OutOfRoom(size, stored_bytes, quota))
+            continue
+        result = _append_alone(unit, one, stored_bytes_max)
+        results.append(result)
+        if isinstance(result, Appended):
+            stored_bytes += size  # at most: repeated events take no room
+    return results
+
+
+def _append_alone(unit: Unit, one: PendingAppend, stored_bytes_max: int) -> Appended | OutOfRoom:
+    """Append the events of one caller, looking each one up."""
+    try:
+        with unit.savepoint():
+            return _append_checked(unit, one, stored_bytes_max)
+    except OutOfRoom as error:
+        return error
+
+
+def _append_new(
+    unit: Unit, organization_no: OrganizationNo, appends: Seq[PendingAppend], stored_bytes_max: int
+) -> list[Appended | OutOfRoom]:
+    """Append in the belief that all ids are new: the unique index is the check, and it costs nothing extra.
+
+    Raises: Duplicate, OutOfRoom; then roll back.
+    """
     values: list[Value] = []
     for one in appends:
         for event in one.events:
             values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)
     moved = append_events(unit, organization_no, values, appends[-1].now)
+    _check_room(moved, values, stored_bytes_max)
     sequence = moved.head - len(values) // EVENT_VALUES
-    results = []
+    results: list[Appended | OutOfRoom] = []
     for one in appends:
         results.append(Appended(sequence + 1, len(one.events), moved.head))
         sequence += len(one.events)
@@ -70,20 +124,33 @@ def _append_new(unit: Unit, organization_no: OrganizationNo, appends: Seq[Pendin
 
 
 def append_events(unit: Unit, organization_no: OrganizationNo, values: Seq[Value], now: Micros) -> HeadMoved:
-    """Append events to a log.
+    """Append events to a log, whatever the organization's quota.
 
     Args:
         values: id, dataset, decision, body and checksum of each event, event after event.
     Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.
     """
-    moved = unit.append(organization_no, values, now, CLOCK_STEP_US)
+    moved = unit.append(organization_no, values, _size_of(values), now, CLOCK_STEP_US)
     if moved.step_sequence == moved.head - len(values) // EVENT_VALUES + 1:
         unit.run("insert_clock_step", (organization_no, moved.step_sequence))
     return moved
 
 
-def _append_checked(unit: Unit, one: PendingAppend) -> Appended:
-    """Append where some ids are known already: look each one up, keep the new ones."""
+def _size_of(values: Seq[Value]) -> int:
+    """Return how many bytes the bodies have that are among the values of events."""
+    return size_of(cast("Seq[str]", values[3::EVENT_VALUES]))
+
+
+def _check_room(moved: HeadMoved, values: Seq[Value], stored_bytes_max: int) -> None:
+    """Check the organization's quota after an append; one that adds nothing always has room. Raises: OutOfRoom."""
+    quota = stored_bytes_max if moved.stored_bytes_max is None else moved.stored_bytes_max
+    if quota and moved.stored_bytes > quota and values:
+        size = _size_of(values)
+        raise OutOfRoom(size, moved.stored_bytes - size, quota)
+
+
+def _append_checked(unit: Unit, one: PendingAppend, stored_bytes_max: int) -> Appended:
+    """Append where some ids are known already: look each one up, keep the new ones. Raises: OutOfRoom; then roll back."""
     organization_no = one.organization_no
     seen: dict[str, tuple[int, str]] = {}
     duplicates: dict[int, int] = {}
@@ -97,7 +164,9 @@ def _append_checked(unit: Unit, one: PendingAppend) -> Appended:
             seen[event.event_id] = (-len(values) // EVENT_VALUES, event.body)
         else:
             (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]
-    head = append_events(unit, organization_no, values, one.now).head
+    moved = append_events(unit, organization_no, values, one.now)
+    _check_room(moved, values, stored_bytes_max)
+    head = moved.head
     added = len(values) // EVENT_VALUES
     base = head - added
     # Repeats within one request were noted by their place among the new ones, before sequences were known.

@@ -42,11 +42,15 @@ class HeadMoved(NamedTuple):
         head: its newest sequence.
         received_at: the time of receipt of the events appended.
         step_sequence: the newest sequence at which times go back, because the clock was wrong before; 0 for never.
+        stored_bytes: bytes of all events in the log.
+        stored_bytes_max: the organization's own quota of them, 0 for no limit; None where it has the default.
     """
 
     head: int
     received_at: Micros
     step_sequence: int
+    stored_bytes: int
+    stored_bytes_max: int | None
 
 
 class Unit(Protocol):
@@ -73,7 +77,7 @@ class Unit(Protocol):
         ...
 
     def append(
-        self, organization_no: int, values: Sequence[Value], now: Micros, clock_step_us: int
+        self, organization_no: int, values: Sequence[Value], size: int, now: Micros, clock_step_us: int
     ) -> HeadMoved:
         """Lock an organization's head row until the end of the transaction, move the head on, write events behind it.
 
@@ -82,6 +86,7 @@ class Unit(Protocol):
 
         Args:
             values: id, dataset, decision, body and checksum of each event, event after event.
+            size: bytes of all bodies.
             now: the caller's clock, for the time of receipt.
             clock_step_us: how far the newest time of receipt may lie ahead of `now` before it is taken for wrong.
         Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.

@@ -10,6 +10,7 @@ from typing import NamedTuple, Self
 
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.organization import Quotas
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Sealer
 
@@ -43,6 +44,14 @@ class Failing(NamedTuple):
     dst_id: str
     org_id: str
     reason: str
+
+
+class StorageUse(NamedTuple):
+    """What an organization stores, and its quota, which is not 0."""
+
+    org_id: str
+    stored_bytes: int
+    stored_bytes_max: int
 
 
 class Sealed(NamedTuple):
@@ -114,6 +123,10 @@ class Inspection:
             Failing(dst_id, org_id, reason or "")
             for dst_id, org_id, reason in self._rows("failing_destinations")
         ]
+
+    def storage_use(self, default: Quotas) -> list[StorageUse]:
+        """Return what organizations with a quota of stored bytes store."""
+        return [StorageUse(*row) for row in self._rows("storage_use", (default.stored_bytes_max,))]
 
     def total_head(self) -> int:
         """Return how many events were ever appended."""

@@ -66,7 +66,7 @@ class StoredKeys:
 
 
 def _key(row: Row) -> ApiKey:
-    key_id, organization_no, org_id, name, scope, digest, hint, created_at, expires_at = row
+    key_id, organization_no, org_id, name, scope, digest, hint, created_at, expires_at, rate = row
     return ApiKey(
         KeyId(key_id),
         organization_no,
@@ -77,4 +77,5 @@ def _key(row: Row) -> ApiKey:
         hint,
         created_at,
         expires_at,
+        rate,
     )

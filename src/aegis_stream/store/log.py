@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from aegis_stream.domain.delivery import Page
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import Micros, OrganizationNo
-from aegis_stream.errors import Unavailable
+from aegis_stream.errors import OutOfRoom, Unavailable
 from aegis_stream.ports import Appended, AppendEnded, EventLabel, LogEntry
 
 from .append import PendingAppend, append_batch
@@ -47,9 +47,14 @@ class _Batch:
 
 @dataclass(slots=True)
 class StoredLog:
-    """Port EventLog on the database."""
+    """Port EventLog on the database.
+
+    Args:
+        stored_bytes_max: quota of an organization that has none of its own; 0 for no limit.
+    """
 
     db: Database
+    stored_bytes_max: int = 0
     _batch: _Batch | None = None
     _begun_at_s: float = 0.0
     _crowded: bool = False
@@ -76,13 +81,14 @@ class StoredLog:
 
     def _begin(self, batch: _Batch) -> None:
         self._begun_at_s = asyncio.get_running_loop().time()
-        commit = self.db.submit(lambda unit: append_batch(unit, batch.close()), Lane.APPEND)
+        quota = self.stored_bytes_max
+        commit = self.db.submit(lambda unit: append_batch(unit, batch.close(), quota), Lane.APPEND)
         if commit.done():  # without threads a write is over when it begins
             self._tell(commit, batch)
         else:
             commit.add_done_callback(lambda commit: self._tell(commit, batch))
 
-    def _tell(self, commit: "asyncio.Future[list[Appended]]", batch: _Batch) -> None:
+    def _tell(self, commit: "asyncio.Future[list[Appended | OutOfRoom]]", batch: _Batch) -> None:
         """Tell everyone in a batch how its commit ended."""
         appends = batch.close()
         self._crowded = len(appends) > 1

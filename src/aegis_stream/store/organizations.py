@@ -1,7 +1,7 @@
 """Organizations as they are stored: functions of a unit of work."""
 
 from aegis_stream.domain.ids import Micros, OrganizationId, OrganizationNo
-from aegis_stream.domain.organization import Organization
+from aegis_stream.domain.organization import Organization, OwnQuotas, Quotas
 from aegis_stream.errors import Conflict, NotFound
 
 from .database import Unit
@@ -23,7 +23,22 @@ def find(unit: Unit, org_id: str) -> Organization:
         raise NotFound(
             f"organization {org_id[:80]!r} does not exist: create it with `aegis org create NAME --id {org_id[:80]}`"
         )
-    return Organization(OrganizationNo(row[0]), OrganizationId(row[1]), row[2], row[3], Micros(row[4]))
+    no, found_id, name, head, created_at, stored_bytes, *quotas = row
+    return Organization(
+        no, OrganizationId(found_id), name, head, created_at, stored_bytes, OwnQuotas(*quotas)
+    )
+
+
+def set_quotas(unit: Unit, organization_no: OrganizationNo, quotas: OwnQuotas) -> None:
+    """Store the quotas of an organization."""
+    unit.run("set_quotas", (quotas.stored_bytes_max, quotas.ingest_bytes_per_second, organization_no))
+
+
+def storage_totals(unit: Unit, default: Quotas) -> tuple[int, int]:
+    """Return how many bytes all organizations store, and how many organizations are near their quota."""
+    row = unit.row("storage_totals", (default.stored_bytes_max,))
+    assert row is not None, "sums are one row"
+    return row[0], row[1]
 
 
 def oldest_sequence(unit: Unit, organization_no: OrganizationNo) -> int:

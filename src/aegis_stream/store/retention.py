@@ -76,7 +76,8 @@ def step(unit: Unit, horizon: Micros) -> int:
 
     Returns: how many rows were removed; 0 when nothing is left to do for now.
     """
-    return _remove_events(unit, horizon) + _remove_attempts(unit, horizon) + _remove_deleted(unit)
+    removed = _remove_events(unit, horizon) + _remove_attempts(unit, horizon) + _remove_deleted(unit)
+    return removed or _remove_left(unit)
 
 
 def _remove_events(unit: Unit, horizon: Micros) -> int:
@@ -84,8 +85,9 @@ def _remove_events(unit: Unit, horizon: Micros) -> int:
     removed, after = 0, 0
     while removed < CHUNK:
         found = unit.rows("organizations_with_old_events", (horizon, after, ORGANIZATIONS_PER_SWEEP))
-        for organization_no, oldest, head in found:
-            removed += _remove_prefix(unit, organization_no, (oldest, head), horizon, CHUNK - removed)
+        for organization_no, oldest, head, kept in found:
+            most = CHUNK - removed
+            removed += _remove_prefix(unit, organization_no, (oldest, head, kept), horizon, most)
             if removed >= CHUNK:
                 break
             after = organization_no
@@ -95,15 +97,17 @@ def _remove_events(unit: Unit, horizon: Micros) -> int:
 
 
 def _remove_prefix(
-    unit: Unit, organization_no: int, stretch: tuple[int, int], horizon: Micros, most: int
+    unit: Unit, organization_no: int, stretch: tuple[int, int, int], horizon: Micros, most: int
 ) -> int:
     """Remove the oldest events of one organization, as far as they are old enough and nobody has still to send them.
 
     Args:
-        stretch: the sequences of the oldest event and of the newest one.
-        most: most events to remove.
+        stretch: the sequences of the oldest event and of the newest one; and how many lie before them, for retries and dead
+            letters: a few are looked at again.
+        most: most events by which the log may begin later.
+    Returns: by how many it does.
     """
-    oldest, head = stretch
+    oldest, head, kept = stretch
     needed = unit.row("needed_from", (organization_no, organization_no))
     limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
     step = unit.row("last_old_step", (organization_no, oldest, horizon))
@@ -117,9 +121,26 @@ def _remove_prefix(
         last = oldest + (last - oldest) // 2 if last > oldest else oldest - 1
     if last < oldest:
         return 0
-    removed = unit.run("delete_events", (organization_no, 1, last))
-    unit.run("advance_oldest", (last + 1, organization_no))
+    passed = last + 1 - oldest
+    first = 1 if kept + passed <= CHUNK else oldest
+    sizes = [row[0] for row in unit.rows("delete_events", (organization_no, first, last))]
+    unit.run("advance_oldest", (last + 1, sum(sizes), passed - len(sizes), organization_no))
     unit.run("delete_clock_steps", (organization_no, last + 1))
+    return passed
+
+
+def _remove_left(unit: Unit) -> int:
+    """Remove a chunk of events before the beginning of a log, which were kept for retries and dead letters that are gone."""
+    removed = 0
+    for organization_no, oldest in unit.rows("organizations_with_left_events", (ORGANIZATIONS_PER_SWEEP,)):
+        sizes = [
+            row[0] for row in unit.rows("delete_left_events", (organization_no, oldest, CHUNK - removed))
+        ]
+        row = unit.row("count_kept", (organization_no, oldest))
+        unit.run("set_kept", (row[0] if row is not None else 0, sum(sizes), organization_no))
+        removed += len(sizes)
+        if removed >= CHUNK:
+            break
     return removed
 
 

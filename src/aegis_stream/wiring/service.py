@@ -8,6 +8,7 @@ from aegis_stream.control.deps import ControlDeps
 from aegis_stream.domain.event import EventLimits
 from aegis_stream.domain.rate import Rate
 from aegis_stream.pipeline.ingest import Ingest
+from aegis_stream.pipeline.quotas import IngestQuotas
 from aegis_stream.ports import Notifier
 from aegis_stream.settings import IngestSettings, RateSettings, Settings
 from aegis_stream.store.keys import StoredKeys
@@ -35,12 +36,18 @@ def make_service(
     """
     counts = counts or IngestCounts()
     clock, random, sender = SystemClock(), SystemRandom(), make_sender(settings)
+    quotas = IngestQuotas(
+        settings.rates.ingest_bytes_per_second,
+        counts.processes,
+        lambda org_id, quota: telemetry.warning("organization.quota_reached", org_id=org_id, quota=quota),
+    )
     access = Access(
         StoredKeys(stores.db),
         clock,
         stores.operator_digest,
         share_of_limits(settings.rates, counts.processes),
         on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
+        quotas=quotas,
     )
     control = ControlDeps(
         db=stores.db,
@@ -58,6 +65,7 @@ def make_service(
             notifier,
             settings.ingest.queue_bytes_max,
             event_limits(settings.ingest),
+            quotas,
         ),
         access=access,
         sender=sender,

@@ -87,7 +87,7 @@ def open_stores(
         telemetry.info("service.operator_key_made")
     return Stores(
         db,
-        StoredLog(db),
+        StoredLog(db, settings.organization.stored_bytes_max),
         StoredLedger(db),
         StoredDirectory(db, stored_secrets.sealer),
         stored_secrets,

@@ -103,7 +103,7 @@ HOT = {"events", "cursors", "attempts", "retries", "dead_letters", "replays"}
 """Tables whose rows a distributed database keeps with their organization."""
 ACROSS = {
     "heads", "claim", "positions", "release_lease", "worker_states", "count_unserved", "totals", "failing_destinations",
-    "organizations_with_old_events", "delete_attempts",
+    "organizations_with_old_events", "organizations_with_left_events", "delete_attempts",
 }  # fmt: skip
 """Statements that are about all organizations, or about all that a worker serves; none is on the path of an event."""
 

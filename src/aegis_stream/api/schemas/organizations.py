@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from aegis_stream.domain.organization import QUOTA_MAX
+
 from .base import Moment, Strict
 
 
@@ -15,6 +17,23 @@ class OrganizationWrite(Strict):
     id: str | UnsetType = UNSET
 
 
+Quota = Annotated[int, Meta(ge=0, le=QUOTA_MAX)]
+
+
+class QuotasWrite(Strict):
+    """Quotas to change: a number, 0 for no limit, null for the service's default."""
+
+    stored_bytes_max: Quota | None | UnsetType = UNSET
+    ingest_bytes_per_second: Quota | None | UnsetType = UNSET
+
+
+class QuotasBody(msgspec.Struct):
+    """Quotas that hold for an organization; 0 for no limit."""
+
+    stored_bytes_max: int
+    ingest_bytes_per_second: int
+
+
 class OrganizationBody(msgspec.Struct):
     """An organization."""
 
@@ -22,6 +41,8 @@ class OrganizationBody(msgspec.Struct):
     name: str
     head_sequence: int
     created_at: str
+    stored_bytes: int
+    quotas: QuotasBody
 
 
 class OrganizationMade(msgspec.Struct):

@@ -6,17 +6,17 @@ INSERT INTO api_keys (key_id, org_no, name, scope, digest, hint, created_at, exp
 
 -- name: key_by_digest
 -- The key whose text has this SHA-256.
-SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.created_at, k.expires_at
+SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.created_at, k.expires_at, o.ingest_bytes_per_second
 FROM api_keys k JOIN organizations o ON o.org_no = k.org_no WHERE k.digest = ?;
 
 -- name: keys_of
 -- Keys of one organization, oldest first.
-SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.created_at, k.expires_at
+SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.created_at, k.expires_at, o.ingest_bytes_per_second
 FROM api_keys k JOIN organizations o ON o.org_no = k.org_no WHERE k.org_no = ? AND k.key_id > ? ORDER BY k.key_id LIMIT ?;
 
 -- name: key_by_id
 -- One key of an organization.
-SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.created_at, k.expires_at
+SELECT k.key_id, k.org_no, o.org_id, k.name, k.scope, k.digest, k.hint, k.created_at, k.expires_at, o.ingest_bytes_per_second
 FROM api_keys k JOIN organizations o ON o.org_no = k.org_no WHERE k.org_no = ? AND k.key_id = ?;
 
 -- name: delete_key

@@ -3,8 +3,8 @@
 -- name: advance_head
 -- Lock the organization's head row and reserve the next sequences; the row stays locked until the commit. The time of receipt
 -- never goes back, with one exception: it lies ahead of the clock by more than the given limit, and retention's own clock
--- confirms that the clock is right now. Then step_sequence says at which event times go back.
-UPDATE organizations SET head = head + ?1,
+-- confirms that the clock is right now. Then step_sequence says at which event times go back. ?5 is the bytes of the new events.
+UPDATE organizations SET head = head + ?1, stored_bytes = stored_bytes + ?5,
     step_sequence = CASE
         WHEN last_received_at > ?2 + ?3 AND ?2 + ?3 >= (SELECT counted_at FROM housekeeping WHERE task = 'retention')
         THEN head + 1 ELSE step_sequence END,
@@ -12,7 +12,7 @@ UPDATE organizations SET head = head + ?1,
         WHEN last_received_at > ?2 + ?3 AND ?2 + ?3 >= (SELECT counted_at FROM housekeeping WHERE task = 'retention')
         THEN ?2 ELSE max(last_received_at, ?2) END
 WHERE org_no = ?4
-RETURNING head, last_received_at, step_sequence;
+RETURNING head, last_received_at, step_sequence, stored_bytes, stored_bytes_max;
 
 -- name: insert_clock_step
 -- Remember where the times of a log go back.

@@ -16,7 +16,7 @@ SELECT max(last_received_at) FROM organizations WHERE head > 0;
 
 -- name: organizations_with_old_events
 -- Organizations with events to remove: the oldest is old enough, or an event after it is.
-SELECT o.org_no, o.oldest, o.head FROM organizations o
+SELECT o.org_no, o.oldest, o.head, o.kept FROM organizations o
 WHERE o.head >= o.oldest AND o.org_no > ?2 AND (
     EXISTS (SELECT 1 FROM events e WHERE e.org_no = o.org_no AND e.sequence = o.oldest AND e.received_at < ?1)
     OR EXISTS (
@@ -42,14 +42,39 @@ SELECT min(needed) FROM (
 );
 
 -- name: delete_events
--- Remove the oldest events of a log, except those of retries and dead letters.
+-- Remove the oldest events of a log, except those of retries and dead letters; returns the bytes of each.
 DELETE FROM events WHERE org_no = ?1 AND sequence BETWEEN ?2 AND ?3
     AND sequence NOT IN (SELECT r.sequence FROM retries r WHERE r.org_no = ?1 AND r.sequence <= ?3)
-    AND sequence NOT IN (SELECT d.sequence FROM dead_letters d WHERE d.org_no = ?1 AND d.sequence <= ?3);
+    AND sequence NOT IN (SELECT d.sequence FROM dead_letters d WHERE d.org_no = ?1 AND d.sequence <= ?3)
+RETURNING octet_length(body);
 
 -- name: advance_oldest
--- Store where the log now begins.
-UPDATE organizations SET oldest = ? WHERE org_no = ?;
+-- Store where the log now begins, that so many bytes are gone, and how many more events are kept before the beginning.
+UPDATE organizations SET oldest = ?, stored_bytes = stored_bytes - ?, kept = kept + ? WHERE org_no = ?;
+
+-- name: organizations_with_left_events
+-- Organizations that keep more events before the beginning of their log than there are retries and dead letters.
+SELECT o.org_no, o.oldest FROM organizations o
+WHERE o.kept > 0 AND o.kept > (SELECT coalesce(sum(c.retrying + c.dead_letters), 0) FROM cursors c WHERE c.org_no = o.org_no)
+ORDER BY o.org_no LIMIT ?;
+
+-- name: delete_left_events
+-- Remove events before a sequence that no retry and no dead letter needs any more, at most so many; returns the bytes of each.
+DELETE FROM events WHERE org_no = ?1 AND sequence IN (
+    SELECT e.sequence FROM events e WHERE e.org_no = ?1 AND e.sequence < ?2
+        AND NOT EXISTS (SELECT 1 FROM retries r WHERE r.org_no = ?1 AND r.sequence = e.sequence)
+        AND NOT EXISTS (SELECT 1 FROM dead_letters d WHERE d.org_no = ?1 AND d.sequence = e.sequence)
+    LIMIT ?3
+)
+RETURNING octet_length(body);
+
+-- name: count_kept
+-- How many events lie before a sequence.
+SELECT count(*) FROM events WHERE org_no = ?1 AND sequence < ?2;
+
+-- name: set_kept
+-- Store how many events are kept before the beginning of a log, and that so many bytes are gone.
+UPDATE organizations SET kept = ?, stored_bytes = stored_bytes - ? WHERE org_no = ?;
 
 -- name: delete_clock_steps
 -- Remove the steps of the removed part of a log.

@@ -68,11 +68,11 @@ class SqliteUnit:
         return self._raw.changes()
 
     def append(
-        self, organization_no: int, values: Sequence[Value], now: Micros, clock_step_us: int
+        self, organization_no: int, values: Sequence[Value], size: int, now: Micros, clock_step_us: int
     ) -> HeadMoved:
         """Move the organization's head on and write its new events: see the protocol."""
         count = len(values) // EVENT_VALUES
-        row = self.row("advance_head", (count, now, clock_step_us, organization_no))
+        row = self.row("advance_head", (count, now, clock_step_us, organization_no, size))
         assert row is not None, (
             "the caller has looked the organization up, and organizations are never deleted"
         )

@@ -50,7 +50,11 @@ class RunningService:
         wanted = org_id or f"org_{uuid.uuid4().hex[:12]}"
         headers = {"Authorization": f"Bearer {self.environment['AEGIS_OPERATOR_KEY']}"}
         answer = httpx.post(
-            self.url + "/api/orgs", json={"name": "Test", "id": wanted}, headers=headers, trust_env=False
+            self.url + "/api/orgs",
+            json={"name": "Test", "id": wanted},
+            headers=headers,
+            trust_env=False,
+            timeout=START_S,
         )
         assert answer.status_code == 201, answer.text
         return Organization(wanted, answer.json()["api_key"])

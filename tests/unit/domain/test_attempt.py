@@ -83,9 +83,46 @@ def test_retry_after_does_not_add_an_attempt():
     assert decide(failure, 3, RetryPolicy(), now=START, chance=0.5) == Dead(failure)
 
 
+def test_an_event_that_would_be_rejected_again_is_dead_at_once():
+    """A permanent failure leaves no attempt, however many the policy allows."""
+    failure = make_failure(permanent=True)
+
+    assert decide(failure, 1, RetryPolicy(max_attempts=20), now=START, chance=0.5) == Dead(failure)
+
+
+def test_a_retry_is_later_than_now():
+    """Where jitter takes the whole delay away the next attempt is due a microsecond later."""
+    outcome = decide(make_failure(), 1, RetryPolicy(jitter=1), now=START, chance=0.0)
+
+    assert outcome.at == START + 1
+
+
+@pytest.mark.parametrize(
+    ("after_s", "asked_s", "waits_s"),
+    [
+        pytest.param(90.5, None, 90.5, id="a time to come"),
+        pytest.param(-90, None, 0, id="a time that is over"),
+        pytest.param(86_400, None, 3600, id="a day is an hour"),
+        pytest.param(90, 30.0, 90, id="later than the seconds it names"),
+        pytest.param(90, 120.0, 120, id="earlier than the seconds it names"),
+    ],
+)
+def test_a_wait_until_a_time_becomes_seconds(after_s, asked_s, waits_s):
+    """A destination that names a time is waited for from now until then, at most an hour; the longer of two waits counts."""
+    failure = make_failure(retry_at=START + int(after_s * SECOND), retry_after_s=asked_s, overload=True)
+
+    assert failure.waiting_from(START) == make_failure(retry_after_s=waits_s, overload=True)
+
+
+def test_a_failure_without_a_time_stays_as_it_is():
+    """Only a time is counted from now: seconds stay, and so does no wait at all."""
+    for failure in (make_failure(retry_after_s=30.0), make_failure()):
+        assert failure.waiting_from(START) == failure
+
+
 def test_the_delay_stops_growing():
     """The delay grows by the multiplier up to max_seconds, and stays there for any number of attempts."""
-    policy = RetryPolicy(max_attempts=20, base_seconds=1, multiplier=10, max_seconds=500, jitter=0)
+    policy = RetryPolicy(max_attempts=20, base_seconds=1, multiplier=10.0, max_seconds=500, jitter=0)
 
     delays = [policy.delay_seconds(attempt, 0.5) for attempt in (1, 2, 3, 4, 64, 65, 10_000)]
 

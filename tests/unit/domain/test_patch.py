@@ -47,7 +47,11 @@ def stored(url: str = "https://siem.example.com/in", *, oauth2: bool = False) ->
 def patches() -> st.SearchStrategy[DestinationPatch]:
     """Return patches of any fields that a person may change, without secrets of their own that equal stored ones."""
     oauth2 = st.builds(
-        OAuth2Patch, TOKEN_URLS, st.just("client"), st.sampled_from((UNSET, "client-new")), st.just("")
+        OAuth2Patch,
+        TOKEN_URLS,
+        st.sampled_from(("client", "client-2")),
+        st.sampled_from((UNSET, "client-new")),
+        st.sampled_from(("", "audit.write")),
     )
     return st.builds(
         DestinationPatch,
@@ -100,10 +104,9 @@ def test_what_a_patch_gives_is_taken_and_the_rest_stays(patch, oauth2):
     for one in fields(patch):
         given_value = getattr(patch, one.name)
         if one.name == "oauth2" and given_value not in (UNSET, None):
-            assert (after.oauth2.token_url, after.oauth2.client_id) == (
-                given_value.token_url,
-                given_value.client_id,
-            )
+            for part in ("token_url", "client_id", "scope", "client_secret"):
+                new = getattr(given_value, part)
+                assert new is UNSET or getattr(after.oauth2, part) == new
         elif given_value is not UNSET:
             assert getattr(after, one.name) == given_value or one.name == "auth_header_name"
         elif origin(after.url) == origin(before.url) and trust(after) == trust(before):
@@ -130,8 +133,10 @@ def test_what_new_authorities_need_is_asked_for(patch, oauth2):
     """A patch of the trusted authorities lacks exactly the stored credentials that it does not send."""
     before = stored(oauth2=oauth2)
 
-    missing = {one.field for one in missing_with_new_trust(before, patch)}
+    problems = missing_with_new_trust(before, patch)
+    missing = {one.field for one in problems}
 
+    assert all("ca_certificate" in one.message for one in problems)
     held = {"headers", "oauth2" if oauth2 else "auth_header_value"}
     is_new = trust(apply_patch(before, patch)) != trust(before)
     assert missing == ({name for name in held if getattr(patch, name) is UNSET} if is_new else set())
@@ -145,6 +150,26 @@ def test_a_url_that_is_the_credential_must_be_sent_again(url, missing):
     patch = DestinationPatch(ca_certificate=OTHER_CA)
 
     assert [one.field for one in missing_with_new_trust(DestinationSpec(url), patch)] == missing
+
+
+def test_a_url_beside_a_credential_need_not_be_sent_again():
+    """With an auth header or an OAuth2 client only that is asked for, although a part of the URL is hidden."""
+    url, patch = "https://siem.example.com/in/t0ken", DestinationPatch(ca_certificate=OTHER_CA)
+    header = DestinationSpec(url, "Authorization", SECRETS[0])
+    client = DestinationSpec(url, oauth2=OAuth2("https://login.example.com/token", "client", SECRETS[2]))
+
+    assert [one.field for one in missing_with_new_trust(header, patch)] == ["auth_header_value"]
+    assert [one.field for one in missing_with_new_trust(client, patch)] == ["oauth2"]
+
+
+@pytest.mark.parametrize(
+    ("url", "value"), [("http://10.1.2.3/other", SECRETS[0]), ("https://10.1.2.3/other", None)]
+)
+def test_a_credential_of_plain_http_stays_with_it(url, value):
+    """A destination in the own network may use http: its credential stays while scheme, host and port do."""
+    after = apply_patch(stored("http://10.1.2.3/in"), DestinationPatch(url=url))
+
+    assert after.auth_header_value == value
 
 
 def test_a_client_secret_stays_with_its_hosts():

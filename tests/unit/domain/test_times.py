@@ -25,8 +25,10 @@ def test_every_spelling_is_read(moment, separator, colon, decimals):
     date, clock, zone = text[:10], text[11:19], text[19:]
     fraction = f".{decimals}" if decimals else ""
 
-    at = from_text(f"{date}{separator}{clock}{fraction}{zone if colon else zone.replace(':', '')}")
+    spelled = f"{date}{separator}{clock}{fraction}{zone if colon else zone.replace(':', '')}"
+    at = from_text(spelled)
 
+    assert is_time(spelled)
     assert at == micros(text) + int((decimals + "000000")[:6])
 
 
@@ -59,6 +61,7 @@ def test_a_time_stays_in_its_second(text, as_written):
     """Decimals beyond microseconds are cut off, and a leap second is the end of the second before it."""
     at = from_text(text)
 
+    assert is_time(text)
     assert at is not None
     assert to_text(at) == as_written
 
@@ -71,6 +74,7 @@ def test_the_year_0_is_read(text):
     at = from_text(text)
     begin = from_datetime(datetime(1, 1, 1, tzinfo=UTC))
 
+    assert is_time(text)
     assert at is not None
     assert begin - 367 * 86_400 * SECOND <= at < begin
 
@@ -115,6 +119,7 @@ def test_a_plain_spelling_says_the_same(moment, separator, colon, decimals):
         ("2026-05-15T10:33:21.1234567890Z", "2026-05-15T10:33:21.123456789Z"),
         ("2026-05-15T10:33:21.123456789Z", "2026-05-15T10:33:21.123456789Z"),
         ("2016-12-31T23:59:60Z", "2016-12-31T23:59:59.999999Z"),
+        ("2026-05-15 10:33:21-1800", "2026-05-15T10:33:21-18:00"),
         ("2026-05-15T10:33:21+18:01", "2026-05-14T16:32:21.000000Z"),
         ("0001-01-01T00:00:00+23:00", "0001-01-01T00:00:00.000000Z"),
         ("9999-12-31T23:59:59-23:00", "9999-12-31T23:59:59.999999Z"),

@@ -84,7 +84,7 @@ async def test_another_worker_settles_nothing(store, org):
 
 
 async def test_a_retired_worker_settles_nothing(store, org):
-    """Who has signed off has nothing more to say."""
+    """A worker that has retired can settle nothing any more."""
     await add_destination(store, org)
     await append_to(store.log, org, events(1, 3), T0)
     lease = await serve(store)

@@ -43,7 +43,7 @@ def test_other_messages_are_no_request():
 
 @given(st.binary(max_size=300))
 def test_any_bytes_are_read(data):
-    """No bytes raise."""
+    """Searching any bytes for a request of a certificate raises nothing."""
     requests_certificate(data)
     requests_certificate(b"\x16" + data)
 

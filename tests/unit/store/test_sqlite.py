@@ -68,7 +68,7 @@ def test_a_network_file_system_is_refused(tmp_path, kind):
     "path", ["/srv/fast/aegis.db", "/srv2/aegis.db", "/home/me/aegis.db", "/srvx/aegis.db"]
 )
 def test_the_nearest_mount_decides(tmp_path, path):
-    """A local disk mounted below, or beside, a network file system is welcome."""
+    """A store on a local disk that is mounted below, or beside, a network file system opens."""
     mounts = tmp_path / "mountinfo"
     mounts.write_text(MOUNTS.format(srv="nfs"))
 

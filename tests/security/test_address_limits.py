@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from aegis_stream.domain.attempt import FaultKind, Request, Response
+from aegis_stream.domain.attempt import Answer, FaultKind, Request, Response
 from aegis_stream.domain.endpoint import Endpoint, Route
-from aegis_stream.sender import AsyncSender, SenderLimits
+from aegis_stream.sender import AsyncSender, SenderLimits, shares
 from aegis_stream.sender.pool import Channel
 
 from .receivers import LOOPBACK, Names
@@ -167,7 +167,7 @@ async def test_attempts_that_wait_cost_nothing(limits):
         answers = await asyncio.gather(*attempts)
 
     assert asked_meanwhile == 5
-    assert (waits, waiting.waits) == (limits.all_connections_max == 2, False)
+    assert (waits, waiting.waits) == (True, False)
     assert [one.status for one in answers] == [202] * 6
 
 
@@ -268,3 +268,86 @@ async def test_waiting_for_a_place_takes_nothing_of_the_attempt_s_time():
 
     assert late.status == 202
     assert late.latency_us < 1_000_000
+
+
+class Backlog:
+    """A destination with more to send than its connections carry at once: each end of an attempt begins the next one."""
+
+    def __init__(self, channel: Channel, count: int, window: int = 16) -> None:
+        self.channel, self.left, self.window = channel, count, window
+        self.under_way = self.limited = 0
+        self.waits = False
+        self.answers: list[Response] = []
+
+    def begin(self) -> None:
+        """Begin as many attempts as there is work and room for."""
+        while self.left and self.under_way < self.window and not self.waits:
+            self.left, self.under_way = self.left - 1, self.under_way + 1
+            self.channel.start(REQUEST, self.ended, None)
+            self.waits = self.channel.waits
+
+    def ended(self, _: None, answer: Answer) -> None:
+        """Note what came, and go on; what was not sent is sent again."""
+        self.under_way -= 1
+        self.waits = self.channel.waits
+        if isinstance(answer, Response):
+            self.answers.append(answer)
+        else:
+            assert answer.kind is FaultKind.LIMIT
+            self.left, self.limited = self.left + 1, self.limited + 1
+        self.begin()
+
+
+@pytest.mark.parametrize("channels", [30, 100], ids=["enough places", "too few places"])
+@pytest.mark.parametrize(
+    "limits",
+    [SenderLimits(all_connections_max=80), SenderLimits(address_connections_max=80)],
+    ids=["all", "address"],
+)
+async def test_many_destinations_behind_one_address_use_their_connections_again(
+    limits, channels, monkeypatch
+):
+    """Destinations that want more connections than there are keep theirs; each gets everything to a receiver that answers at once."""
+    monkeypatch.setattr(shares, "TURN_S", 100.0)  # on a slow machine turns would make dials
+    async with victim() as receiver, opening(receiver.port, limits) as open_channel:
+        receiver.answers.set()
+        backlogs = [Backlog(open_channel("org_a"), 40) for _ in range(channels)]
+        for backlog in backlogs:
+            backlog.begin()
+        await until(lambda: all(len(one.answers) == 40 for one in backlogs))
+
+    assert receiver.requests == 40 * channels
+    assert len(receiver.writers) <= receiver.requests / 5, "a connection serves many requests"
+    assert receiver.most <= 80
+
+
+async def test_a_channel_does_not_wait_for_an_attempt_that_has_ended():
+    """When the last attempt of a channel ends for a limit of our own, the channel says that another one may begin."""
+    limits, said = SenderLimits(all_connections_max=2), []
+    async with victim() as receiver, opening(receiver.port, limits, timeout_s=0.3) as open_channel:
+        busy, other, waiting = (open_channel("org_a") for _ in range(3))
+        attempts = [asyncio.create_task(busy.post(REQUEST))]
+        await until(lambda: receiver.requests == 1)
+        attempts.append(asyncio.create_task(other.post(REQUEST)))
+        waiting.start(REQUEST, lambda _, answer: said.append((answer.kind, waiting.waits)), None)
+        await until(lambda: said)
+        await asyncio.gather(*attempts)
+
+    assert said == [(FaultKind.LIMIT, False)]
+
+
+async def test_want_of_descriptors_does_not_keep_attempts_spinning(monkeypatch):
+    """However many attempts wait for a file descriptor, each tries no more often than it looks."""
+    loop, tries = asyncio.get_running_loop(), [0]
+
+    async def create_connection(*args, **kwargs):
+        tries[0] += 1
+        raise OSError(errno.EMFILE, "too many open files")
+
+    monkeypatch.setattr(loop, "create_connection", create_connection)
+    async with victim() as receiver, opening(receiver.port, SenderLimits(), timeout_s=0.4) as open_channel:
+        channel = open_channel("org_a")
+        faults = await asyncio.gather(*(channel.post(REQUEST) for _ in range(20)))
+
+    assert {one.kind for one in faults} == {FaultKind.LIMIT}
+    assert tries[0] <= 40

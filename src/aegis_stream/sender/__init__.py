@@ -7,7 +7,8 @@ here knows events, formats, retries or the store: bytes go in, a Response or a F
     pool.py      Channel: which connection carries a request
     exchange.py  one attempt, until its answer comes
     limits.py    limits of connections and requests, in numbers
-    shares.py    all connections of the process, shared between organizations
+    waiters.py   attempts that wait for a connection
+    shares.py    places for connections, shared between organizations
     address_limiter.py  connections and requests to one address
     look_ups.py  look-ups of names, shared fairly between organizations
     resolve.py   names to addresses, by DNS and the hosts file

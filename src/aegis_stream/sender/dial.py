@@ -61,7 +61,7 @@ Make = Callable[[str, AddressLimiter], Connection]
 class AddressFull(Exception):
     """No connection now: the organization already has its share of connections, to the address or in all."""
 
-    def __init__(self, limiter: AddressLimiter | ConnectionShares) -> None:
+    def __init__(self, limiter: ConnectionShares) -> None:
         super().__init__()
         self.limiter = limiter
 

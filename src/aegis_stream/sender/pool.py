@@ -22,6 +22,7 @@ from .exchange import Exchange
 from .head import build_head
 from .limits import SenderLimits
 from .shares import ConnectionShares
+from .waiters import Waiters
 from .watch import Watch
 from .wire import Connection
 
@@ -31,9 +32,7 @@ WAIT_S_MAX = 4.0
 """Longest wait of an attempt for limits of our own, seconds, beside the time it has for the destination: less than the five seconds
 by which a lease outlasts an attempt. Nothing was sent, so it is no attempt, and may begin again at once."""
 _LOOK_S = 0.5
-"""Longest wait for a connection of this channel without trying again, seconds."""
-_LOOK_FOR_SHARE_S = 2.0
-"""The same for a place that other channels hold; longer, because thousands of attempts may wait for one."""
+"""How long a channel waits for a file descriptor before it tries again, seconds: nobody tells it of one."""
 _CLOSED = "the channel was closed: the destination was changed or the service is shutting down"
 
 
@@ -67,6 +66,7 @@ class Channel:
         "_connections",
         "_dialer",
         "_dialing",
+        "_full",
         "_heads",
         "_idle",
         "_idle_max",
@@ -74,15 +74,15 @@ class Channel:
         "_loop",
         "_openings",
         "_org_id",
-        "_room",
         "_route",
         "_shares",
         "_tasks",
         "_timeout_s",
         "_user_agent",
         "_wait_s",
-        "_waiting",
+        "_waiters",
         "_watch",
+        "_why",
     )
 
     def __init__(self, route: Route, shared: Shared, dialer: Dialer) -> None:
@@ -104,15 +104,16 @@ class Channel:
         self._idle: list[Connection] = []  # last in, first out: unneeded connections grow old and are closed
         self._openings: set[asyncio.Timeout] = set()
         self._dialing = 0
-        self._waiting = 0
-        self._room = asyncio.Event()
+        self._waiters = Waiters()
+        self._full: set[ConnectionShares] = set()  # those in which this channel waits for a place
+        self._why = ""  # why there was no connection for an attempt, the last time
         self._heads: dict[str, bytes] = {}
         self._head("application/json")
 
     @property
     def waits(self) -> bool:
-        """True while attempts of this channel wait for a connection, because their organization has its share of them."""
-        return bool(self._tasks) and self._org_id in self._shares.waiting
+        """True while attempts of this channel wait for a connection: further ones would only wait as well."""
+        return bool(self._waiters) or (bool(self._tasks) and self._org_id in self._shares.waiting)
 
     def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
         """Start one attempt: send the request; `ended` is called with its answer.
@@ -159,57 +160,70 @@ class Channel:
     def opened(self, connection: Connection) -> None:
         """Add a connection, and watch its deadlines."""
         self._connections.add(connection)
+        connection.opened_at_s = self._loop.time()
         self._watch.add(connection)
 
     def gone(self, connection: Connection) -> None:
         """Remove a closed connection."""
+        was_open = connection in self._connections
         self._connections.discard(connection)
         self._watch.discard(connection)
         if connection in self._idle:
             self._idle.remove(connection)
         connection.limiter.leave(self._org_id, self)
         self._shares.leave(self._org_id, self)
-        self._room.set()
+        if was_open:  # else its dial tells: not while it fails for a limit of our own
+            self.find_room()
 
     def ended(self, connection: Connection, exchange: Exchange, answer: Answer | None) -> None:
         """Reuse the connection, and pass the answer on; without an answer, try again on a new connection."""
+        pressed = connection.limiter.pressed or self._shares.pressed
         if not connection.dead:
-            waiting = connection.limiter.waiting
-            if (
-                len(self._idle) >= self._idle_max
-                or (waiting and self._org_id in waiting)
-                or (self._shares.pressed and self._shares.must_give(self._org_id))
-            ):
+            if len(self._idle) >= self._idle_max or (pressed and self._must_give(connection)):
                 connection.abort()
             else:
-                self._idle.append(connection)
-            if self._waiting:
-                self._room.set()
+                self._keep(connection)
         if answer is not None:
             exchange.ended(exchange.token, answer)
         else:
             exchange.fresh = True  # a new connection always has an answer, so there is no third try
             self._open_for(exchange)
+        if pressed and connection in self._idle and self._must_give_idle(connection):
+            connection.abort()
 
-    # What follows is called by address_limiter.AddressLimiter and shares.ConnectionShares.
+    # What follows is called by shares.ConnectionShares.
 
-    def give_up_idle(self, limiter: AddressLimiter) -> bool:
-        """Close an idle connection to this address; return False if there is none."""
-        idle = next((one for one in self._idle if one.limiter is limiter), None)
+    def give_up_idle(self, shares: ConnectionShares) -> bool:
+        """Close an idle connection that has one of these places; return False if there is none."""
+        idle = next((one for one in self._idle if shares is self._shares or one.limiter is shares), None)
         if idle is not None:
             idle.abort()
         return idle is not None
 
-    def give_up_any_idle(self) -> bool:
-        """Close an idle connection; return False if there is none."""
-        if self._idle:
-            self._idle[0].abort()
-            return True
-        return False
-
     def find_room(self) -> None:
-        """Try again: a place may have become free."""
-        self._room.set()
+        """Let the attempt that has waited longest try again: there may be a place."""
+        if not self._waiters.tell(None) and self._full:
+            self._loop.call_soon(self._stop_waiting)
+
+    def _keep(self, connection: Connection) -> None:
+        """Pass a free connection on to the attempt that has waited longest; without one it becomes idle."""
+        if not self._waiters or not self._waiters.tell(connection):
+            self._idle.append(connection)
+
+    def _pass_on(self, connection: Connection | None) -> None:
+        if connection is None:
+            self.find_room()
+        else:
+            self._keep(connection)
+
+    def _must_give(self, connection: Connection) -> bool:
+        age_s = self._loop.time() - connection.opened_at_s
+        return connection.limiter.must_give(self._org_id, self, age_s) or self._shares.must_give(
+            self._org_id, self, age_s
+        )
+
+    def _must_give_idle(self, connection: Connection) -> bool:
+        return connection.limiter.must_give_idle(self._org_id) or self._shares.must_give_idle(self._org_id)
 
     def _start(self, exchange: Exchange) -> "asyncio.Task[None] | None":
         """Send on an idle connection; without one, start a task that opens a connection."""
@@ -229,7 +243,7 @@ class Channel:
         now_s = self._loop.time()
         delay_s = connection.limiter.delay_s(now_s, now_s + self._wait_s)
         if delay_s is None:
-            self._idle.append(connection)
+            self._keep(connection)
             message = (
                 f"requests to this address are limited to {self._limits.address_requests_per_s:g} a second"
             )
@@ -247,7 +261,7 @@ class Channel:
         elif connection.dead:
             self._open_for(exchange)
         elif isinstance(exchange.token, asyncio.Future) and exchange.token.done():  # cancelled meanwhile
-            self._idle.append(connection)
+            self._keep(connection)
         else:
             self._begin_anew(exchange)
             connection.send(
@@ -273,6 +287,8 @@ class Channel:
         else:
             self._send_in_turn(connection, head, exchange)
             return
+        finally:
+            self._tasks.discard(asyncio.current_task())
         exchange.ended(exchange.token, fault)
 
     def _fault(self, kind: FaultKind, message: str, began: float) -> Fault:
@@ -288,24 +304,36 @@ class Channel:
                     return await self._idle_or_new(exchange)
                 finally:
                     self._openings.discard(opening)
+                    if self._full and not self._openings:
+                        self._stop_waiting()
         except TimeoutError:
             raise ConnectFailed(FaultKind.CLOSED, _CLOSED) from None
 
     async def _idle_or_new(self, exchange: Exchange) -> Connection:
+        is_next = not self._waiters  # those who wait come first, and one of them asks for all
+        look_s = WAIT_S_MAX
         while not self._closed:
             if self._idle and not exchange.fresh:
                 return self._idle.pop()
-            if len(self._connections) + self._dialing < self._limits.connections_max:
+            if is_next and len(self._connections) + self._dialing < self._limits.connections_max:
                 try:
                     return await self._dial(exchange.deadline)
                 except AddressFull as full:
-                    await self._wait_for_room(exchange, full.limiter)
-                except NoDescriptor as full:
-                    await self._wait_for_room(exchange, why=full.message)
+                    self._full.add(full.limiter)
+                    self._why = self._full_message(full.limiter)
+                except NoDescriptor as none:
+                    self._why, look_s = none.message, _LOOK_S
             elif self._idle:
                 self._idle[0].abort()  # the oldest one is replaced by a new one
-            else:
-                await self._wait_for_room(exchange)
+                continue
+            elif is_next:
+                self._why = self._full_message(None)
+            connection = await self._wait_for_room(exchange, look_s)
+            if connection is not None and not connection.dead:
+                if not exchange.fresh:
+                    return connection
+                connection.abort()
+            is_next = True
         raise ConnectFailed(FaultKind.CLOSED, _CLOSED)
 
     async def _dial(self, deadline: float) -> Connection:
@@ -314,50 +342,50 @@ class Channel:
         try:
             return await self._dialer.dial(self._connection, deadline)
         except (AddressFull, NoDescriptor):
-            is_full = (
-                True  # for all others of this channel as well: woken, they would wake each other without end
-            )
+            is_full = True  # for all others of this channel as well: they would wake each other without end
             raise
         finally:
             self._dialing -= 1
             if not is_full:
-                self._room.set()
+                self.find_room()
 
-    async def _wait_for_room(
-        self, exchange: Exchange, limiter: AddressLimiter | ConnectionShares | None = None, why: str = ""
-    ) -> None:
+    async def _wait_for_room(self, exchange: Exchange, look_s: float) -> Connection | None:
         """Wait until a connection may be free: at our own expense, so the attempt has all its time afterwards.
 
+        Args:
+            look_s: try again after this many seconds even if nobody has told of a place.
+        Returns: a free connection; None to try again.
         Raises: ConnectFailed of kind LIMIT when it has waited for too long.
         """
         now_s = self._loop.time()
         if exchange.waits_until_s is None:
             exchange.waits_until_s = now_s + self._wait_s
         until_s = exchange.waits_until_s
-        self._waiting += 1
         try:
-            self._room.clear()
-            look_s = _LOOK_S if limiter is None else _LOOK_FOR_SHARE_S
-            async with asyncio.timeout_at(min(until_s, now_s + look_s)):
-                await self._room.wait()
+            connection = await self._waiters.wait(min(until_s, now_s + look_s), self._pass_on)
         except TimeoutError:
             if self._loop.time() >= until_s:
-                raise ConnectFailed(FaultKind.LIMIT, why or self._full_message(limiter)) from None
-        finally:
-            self._waiting -= 1
-            if limiter is not None and not self._waiting:
-                limiter.stop_waiting(self._org_id, self)
+                raise ConnectFailed(FaultKind.LIMIT, self._why) from None
+            connection = None
         self._begin_anew(exchange)
+        return connection
+
+    def _stop_waiting(self) -> None:
+        """Let others have the places that were offered, unless an attempt waits."""
+        if not self._waiters:
+            for one in self._full:
+                one.stop_waiting(self._org_id, self)
+            self._full.clear()
 
     def _begin_anew(self, exchange: Exchange) -> None:
         """Give an attempt all its time, after it waited for a limit of our own."""
         exchange.began, exchange.deadline = self._clock(), self._loop.time() + self._timeout_s
 
-    def _full_message(self, limiter: AddressLimiter | ConnectionShares | None) -> str:
+    def _full_message(self, full: ConnectionShares | None) -> str:
         seconds = f"were in use for {self._wait_s:g} s"
-        if isinstance(limiter, ConnectionShares):
+        if full is self._shares:
             return f"all connections that one organization may have {seconds}"
-        if limiter is None:
+        if full is None:
             return f"all {self._limits.connections_max} connections {seconds}"
         return f"all connections that one organization may have to the address of {self._route.endpoint.host} {seconds}"
 

@@ -63,6 +63,7 @@ class Connection(asyncio.Protocol):
         exchange: the current exchange, or None.
         deadline: loop time at which the exchange times out or the idle connection is closed; the Watch checks it.
         dead: closed or about to be closed; cannot be used again.
+        opened_at_s: loop time at which it opened; set by the owner.
     """
 
     __slots__ = (
@@ -79,6 +80,7 @@ class Connection(asyncio.Protocol):
         "deadline",
         "exchange",
         "limiter",
+        "opened_at_s",
     )
 
     def __init__(
@@ -104,6 +106,7 @@ class Connection(asyncio.Protocol):
         self.exchange: Any = None
         self.deadline = IDLE
         self.dead = False
+        self.opened_at_s = 0.0
 
     def send(
         self, head: bytes, body: bytes, began: float, deadline: float, timeout_s: float, exchange: object

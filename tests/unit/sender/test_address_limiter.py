@@ -50,7 +50,7 @@ def test_nobody_is_shut_out(places, askers):
     for name in askers:
         holder = holders.setdefault(name, FakeHolder(name))
         got = limiter.enter(name, holder)
-        assert got or holder in limiter.waiting[name]
+        assert got or holder in limiter.waiting[name].waiting
     late = FakeHolder("late")
     assert limiter.enter("late", late)
 
@@ -85,12 +85,15 @@ def test_the_one_that_waited_longest_is_told():
     for one in (first, second):
         assert not limiter.enter("org_a", one)
 
-    assert list(limiter.waiting["org_a"]) == [busy, first, second]
+    assert list(limiter.waiting["org_a"].waiting) == [busy, first, second]
     limiter.stop_waiting("org_a", busy)
     limiter.leave("org_a", busy)
     assert (first.told, second.told) == (1, 0)
     limiter.leave("org_a", busy)
     assert (first.told, second.told) == (1, 1)
+    for one in (first, second):
+        assert limiter.enter("org_a", one)
+        limiter.leave("org_a", one)
     assert limiter.empty
 
 

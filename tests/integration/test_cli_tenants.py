@@ -148,6 +148,62 @@ def test_a_wrong_quota_is_answered_with_its_limits(aegis, wrong):
 
 def test_a_quota_of_no_organization_says_how_to_create_one(aegis):
     """An unknown organization is an error that says what to do."""
+    aegis("org", "create", "First", "--id", "org_first")
+
     finished = aegis("org", "quota", "--org", "org_missing", status=1)
 
     assert "org create" in finished.stderr
+
+
+COMMANDS_ON_THE_STORE = [
+    ("org", "quota", "--org", "org_first"),
+    ("key", "create", "--org", "org_first"),
+    ("key", "list", "--org", "org_first"),
+    ("key", "revoke", "key_x", "--org", "org_first"),
+    ("key", "rotate", "key_x", "--org", "org_first"),
+    ("vault", "rotate"),
+    ("vault", "reset", "--yes"),
+    ("backup", "copy.db"),
+]
+
+
+@pytest.mark.parametrize("data_dir", [None, "./data", "sub/data"])
+@pytest.mark.parametrize("arguments", [*COMMANDS_ON_THE_STORE, ("org", "create", "First"), ("worker",)])
+def test_a_command_in_the_wrong_directory_makes_no_second_database(
+    aegis, tmp_path, monkeypatch, arguments, data_dir
+):
+    """Where the data directory depends on the working directory and has no database, a command says where it looked and makes nothing."""
+    wrong = tmp_path / "wrong"
+    wrong.mkdir()
+    monkeypatch.chdir(wrong)
+    if data_dir is None:
+        monkeypatch.delenv("AEGIS_DATA_DIR")
+    else:
+        monkeypatch.setenv("AEGIS_DATA_DIR", data_dir)
+
+    finished = aegis(*arguments, status=1)
+
+    place = wrong / (data_dir or "aegis-data") / "aegis.db"
+    assert finished.stderr.startswith(f"aegis: there is no database at {place}: set AEGIS_DATA_DIR")
+    assert finished.stderr.count("\n") == 1
+    assert list(wrong.iterdir()) == []
+
+
+@pytest.mark.parametrize("arguments", COMMANDS_ON_THE_STORE)
+def test_a_command_for_what_is_there_makes_no_database(aegis, tmp_path, arguments):
+    """A command that cannot be the first one makes no data directory, however it is named."""
+    finished = aegis(*arguments, status=1)
+
+    assert f"there is no database at {tmp_path / 'data' / 'aegis.db'}" in finished.stderr
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_command_beside_a_service_works_in_its_directory(aegis, tmp_path, monkeypatch):
+    """With the default data directory, commands work in the directory where the service made it."""
+    aegis("org", "create", "First", "--id", "org_first")
+    (tmp_path / "data").rename(tmp_path / "aegis-data")
+    monkeypatch.delenv("AEGIS_DATA_DIR")
+    monkeypatch.chdir(tmp_path)
+
+    assert aegis.json("key", "list", "--org", "org_first")
+    assert aegis("org", "create", "Second").stderr == ""

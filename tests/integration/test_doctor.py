@@ -651,3 +651,15 @@ def test_a_destination_that_a_bug_halts_is_a_problem(folder, doctor):
     assert detail == f"halted: dst_0 of org_a ({reason})"
     assert "report the bug" in remedy
     assert ("deliveries", "attempts fail: dst_1 of org_a") in found.notes
+
+
+def test_an_empty_place_is_named(monkeypatch, capsys, tmp_path):
+    """Where there is no data directory, doctor says where it looked and how to name another one, and makes nothing."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("AEGIS_DATA_DIR", raising=False)
+
+    done = run_aegis(monkeypatch, capsys, "doctor")
+
+    assert f"{tmp_path / 'aegis-data'} does not exist yet" in done.stdout
+    assert "set AEGIS_DATA_DIR" in done.stdout
+    assert list(tmp_path.iterdir()) == []

@@ -5,6 +5,7 @@ service.py           serve, worker, receiver, demo
 tenants.py           org, key: on the store itself
 vault.py             vault: on the store itself
 backup.py            backup, restore: copies of the store
+data_directory.py    refuses commands that run in the wrong directory
 doctor.py            doctor
 checks.py            its checks on this machine
 checks_running.py    its check for a service on files that are gone

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from .data_directory import expect_database
 from .output import JSON, print_json
 from .service import CONFIG, read_settings
 
@@ -27,6 +28,7 @@ def backup(context: click.Context, file: Path, as_json: bool, config: Path | Non
     from aegis_stream.wiring.stores import database_location  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
+    expect_database(settings)
     back_up(database_location(settings), file, _tell)
     size = file.stat().st_size
     if as_json:
@@ -68,7 +70,7 @@ def restore(context: click.Context, file: Path, replace: bool, as_json: bool, co
     if as_json:
         print_json({"database": str(location.path), "replaced": moved, "problems": problems})
     else:
-        click.echo(f"restored {location.path} from {file}")
+        click.echo(f"restored {location.path.absolute()} from {file}")
         if moved:
             click.echo(f"the database that was there is in {moved}")
         for problem in problems:

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
 
     from .checks import Finding
 
+_FIRST_START = (
+    "if a service has its data elsewhere, set AEGIS_DATA_DIR to its data directory; "
+    "otherwise nothing: the first start of aegis serve creates it"
+)
+
 
 @click.command()
 @click.option(
@@ -73,9 +78,7 @@ def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iter
     folder, location = settings.store.data_dir, database_location(settings)
     yield from check_running(folder, location.path)
     if not folder.is_dir():
-        yield checks.Finding(
-            "files", "note", f"{folder} does not exist yet", "nothing: the first start creates it"
-        )
+        yield checks.Finding("files", "note", f"{folder.absolute()} does not exist yet", _FIRST_START)
         return
     yield from checks.check_files(folder, location.path)
     yield from checks.check_disk(folder)
@@ -85,7 +88,7 @@ def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iter
         yield from _check_database_file(settings, location, egress=egress)
     else:
         yield checks.Finding(
-            "database", "note", f"{location.path} does not exist yet", "nothing: the first start creates it"
+            "database", "note", f"{location.path.absolute()} does not exist yet", _FIRST_START
         )
 
 

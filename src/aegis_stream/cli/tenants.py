@@ -15,6 +15,7 @@ from aegis_stream.control.keys import Issued, NewKey
 from aegis_stream.domain.organization import Organization, Scope
 from aegis_stream.domain.times import to_text
 
+from .data_directory import expect_database
 from .output import JSON, print_json, print_table
 from .service import CONFIG, read_settings
 from .values import DEFAULT, Quota
@@ -46,7 +47,7 @@ def create_organization(
     context: click.Context, name: str, org_id: str | None, as_json: bool, config: Path | None
 ) -> None:
     """Create an organization and its first admin key."""
-    made = _run(context, config, lambda deps: organizations.create(deps, name, org_id))
+    made = _run(context, config, lambda deps: organizations.create(deps, name, org_id), may_be_first=True)
     if as_json:
         print_json({"org_id": made.key.org_id, "api_key": made.text})
         return
@@ -196,7 +197,11 @@ def _print_made(made: Issued, *, as_json: bool) -> None:
 
 
 def _run(
-    context: click.Context, config: Path | None, use_case: Callable[[StoreDeps], Coroutine[Any, Any, T]]
+    context: click.Context,
+    config: Path | None,
+    use_case: Callable[[StoreDeps], Coroutine[Any, Any, T]],
+    *,
+    may_be_first: bool = False,
 ) -> T:
     """Run one use case on the store of the data directory."""
     from aegis_stream.wiring.administration import make_store_deps  # noqa: PLC0415
@@ -204,6 +209,7 @@ def _run(
     from aegis_stream.wiring.stores import open_stores  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
+    expect_database(settings, may_be_first=may_be_first)
     stores = open_stores(settings, make_log(settings.telemetry))
     for note in stores.notes:
         click.echo(f"first start: {note}", err=True)

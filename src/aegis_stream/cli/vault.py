@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from .data_directory import expect_database
 from .output import JSON, print_json
 from .remote import YES, confirm
 from .service import CONFIG, read_settings
@@ -41,6 +42,7 @@ def rotate(context: click.Context, drop_old: bool, as_json: bool, config: Path |
     from aegis_stream.wiring.stores import open_stores  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
+    expect_database(settings)
     stores = open_stores(settings, make_log(settings.telemetry))
     try:
         rotation = make_rotation(settings, stores)
@@ -73,8 +75,9 @@ def reset(context: click.Context, yes: bool, as_json: bool, config: Path | None)
     from aegis_stream.wiring.process import make_log  # noqa: PLC0415
     from aegis_stream.wiring.stores import open_stores  # noqa: PLC0415
 
-    confirm("Delete every destination whose credential cannot be decrypted?", yes=yes)
     settings, _ = read_settings(context, config)
+    expect_database(settings)
+    confirm("Delete every destination whose credential cannot be decrypted?", yes=yes)
     stores = open_stores(settings, make_log(settings.telemetry), check_keys=False)
     try:
         rotation = make_rotation(settings, stores)

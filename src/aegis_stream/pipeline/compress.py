@@ -39,8 +39,12 @@ def compressed(request: Request, compression: Compression) -> Request:
 
 
 async def compressed_beside(request: Request, compression: Compression, threads: Executor) -> Request:
-    """Return what `compressed` returns, made on a thread."""
-    return await asyncio.get_running_loop().run_in_executor(threads, compressed, request, compression)
+    """Return what `compressed` returns, made on a thread; where the machine has none to give, made here."""
+    try:
+        compressing = asyncio.get_running_loop().run_in_executor(threads, compressed, request, compression)
+    except RuntimeError:
+        return compressed(request, compression)
+    return await compressing
 
 
 def compress(body: bytes, compression: Compression) -> bytes:

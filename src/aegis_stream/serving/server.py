@@ -162,7 +162,8 @@ async def note_head(stores: Stores, recorded: RecordedHead) -> None:
     """Note outside the database how many events it has, once a second at most and only when that has changed, until cancelled."""
     seen, noted = -1, 0
     while True:
-        with contextlib.suppress(Unavailable, OSError):
+        # RuntimeError: the machine has no thread to give. The next turn tries again.
+        with contextlib.suppress(Unavailable, OSError, RuntimeError):
             changed = stores.db.changed()
             if changed != seen:
                 events = await stores.db.read(total)

@@ -97,12 +97,15 @@ class Worker:
                 await self._serve(stop, ready)
             except Unavailable as error:
                 await self._pause(error, stop)
+                with contextlib.suppress(
+                    Unavailable
+                ):  # it may be registered all the same, and would count for a share
+                    await self.deps.ledger.retire(self.worker_id)
 
     async def _serve(self, stop: asyncio.Event, ready: Callable[[], None]) -> None:
         """Serve under one name until asked to stop or until the leases are lost."""
         deps = self.deps
         self._begin()
-        await self.leases.enlist()
         wakeups = Wakeups(
             deps.log,
             deps.ledger,
@@ -115,6 +118,7 @@ class Worker:
         )
         listener = deps.listen(self.worker_id, wakeups.on_ring)
         try:
+            await self.leases.enlist()
             async with asyncio.TaskGroup() as tasks:
                 self._share(tasks.create_task)
                 await self._work(tasks, wakeups, stop, ready)

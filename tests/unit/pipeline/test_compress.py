@@ -1,6 +1,7 @@
 """Compressed requests: what becomes of a body, and of an attempt whose body is being compressed on a thread."""
 
 import zlib
+from concurrent.futures import Executor
 from dataclasses import replace
 
 import pytest
@@ -259,6 +260,24 @@ def test_a_deleted_destination_is_sent_nothing_that_was_being_compressed(make):
 
     assert sim.receiver.attempts == []
     assert not running.task.done()
+
+
+def test_without_a_thread_a_body_is_compressed_all_the_same(make):
+    """Where the machine has no thread to give, a body is compressed on the event loop; nobody is blamed for it."""
+
+    class NoThreads(Executor):
+        """Threads that cannot be started."""
+
+        def submit(self, *_: object, **__: object) -> None:
+            raise RuntimeError("can't start new thread")
+
+    sim = make()
+    start_on(sim, NoThreads())
+    sim.append(3, note=LARGE)
+    sim.advance(1)
+
+    assert sim.progress().delivered == 3
+    assert sim.telemetry.named("destination.halted") == []
 
 
 def test_a_failing_thread_halts_one_destination_and_no_other(make):

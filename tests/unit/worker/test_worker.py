@@ -76,6 +76,56 @@ def test_a_worker_that_cannot_claim_at_first_tries_again(sim):
     assert len(sim.telemetry.named("worker.store_unavailable")) == 5
 
 
+def test_a_worker_that_cannot_listen_at_first_tries_again(sim):
+    """Without a descriptor for its wake-ups a worker waits; the attempts leave no worker behind that would have a share."""
+    failures = [STORE_FAILED] * 5
+
+    class Ears:
+        def listen(self, *given: Any) -> Any:
+            if failures:
+                raise failures.pop()
+            return bells.listen(*given)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(bells, name)
+
+    bells, sim.bells = sim.bells, Ears()
+    sim.append(3)
+
+    sim.start()
+    sim.advance(10)
+
+    assert sim.progress().delivered == 3
+    assert len(sim.run(sim.ledger.workers())) == 1
+
+
+def test_a_worker_that_registers_without_knowing_it_leaves_nothing(sim):
+    """A registration that is stored and reported as failed is removed, so that it has no share of the destinations."""
+
+    class Unsure:
+        """A ledger that enlists, and says that it failed, three times."""
+
+        left = 3
+
+        async def enlist(self, *given: Any) -> None:
+            await ledger.enlist(*given)
+            if self.left:
+                self.left -= 1
+                raise STORE_FAILED
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ledger, name)
+
+    ledger, sim.ledger = sim.ledger, Unsure()
+    sim.append(3)
+
+    sim.start()
+    sim.advance(6)
+
+    assert sim.progress().delivered == 3
+    assert len(sim.run(ledger.workers())) == 1
+
+
 def test_a_destination_is_handed_over_with_all_its_outcomes(sim):
     """While the store takes no outcomes, another worker that joins gets no destination that has some, so nothing repeats."""
     one = sim.start()

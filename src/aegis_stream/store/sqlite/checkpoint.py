@@ -49,9 +49,18 @@ class Checkpointer:
         if pages >= WAL_PAGES_MAX and not self._wanted.is_set():
             self._wanted.set()
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
-                self._thread.start()
+                self._start()
         return apsw.SQLITE_OK
+
+    def _start(self) -> None:
+        """Start the thread; where the machine has none to give, the next commit asks again, and this one is not concerned."""
+        thread = threading.Thread(target=self._run, name="store-checkpoint", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            self._wanted.clear()
+        else:
+            self._thread = thread
 
     def _run(self) -> None:
         connection: apsw.Connection | None = None

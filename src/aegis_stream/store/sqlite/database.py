@@ -68,7 +68,11 @@ class SqliteDatabase:
         """Run `work` on a snapshot: see the protocol."""
         if self._readers is None:
             return self.read_now(work)
-        return await asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, work)
+        try:
+            reading = asyncio.get_running_loop().run_in_executor(self._readers, self.read_now, work)
+        except RuntimeError as error:  # the machine has no thread to give
+            raise Unavailable(f"the store cannot be read: {error}", code="store-unreadable") from error
+        return await reading
 
     async def write(self, work: Callable[[Unit], T]) -> T:
         """Run `work` in the control lane: see the protocol."""

@@ -13,6 +13,8 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+from aegis_stream.errors import Unavailable
+
 _PAIR = struct.Struct("<QQ")
 PAIRS_PER_MESSAGE_MAX = 512
 LOOK_AGAIN_S = 0.5
@@ -55,7 +57,10 @@ class WakeNotifier:
     def _send(self) -> None:
         now_s = asyncio.get_running_loop().time()
         if now_s - self._looked_at_s >= LOOK_AGAIN_S:
-            self._addresses, self._looked_at_s = self._folder.sockets(), now_s
+            with contextlib.suppress(
+                OSError
+            ):  # no descriptor is free: the list of before will do, and is read soon
+                self._addresses, self._looked_at_s = self._folder.sockets(), now_s
         pairs = list(self._heads.items())
         self._heads.clear()
         for start in range(0, len(pairs), PAIRS_PER_MESSAGE_MAX):
@@ -75,15 +80,22 @@ class WakeListener:
     Args:
         folder: made if it is missing.
         on_wake: called with organization and head; (0, 0) when destinations changed.
+    Raises: Unavailable when no descriptor is free.
     """
 
     def __init__(self, folder: Path, worker_id: str, on_wake: Callable[[int, int], None]) -> None:
-        self._folder = _Folder(folder)
         self._name = worker_id
         self._on_wake = on_wake
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.setblocking(False)
-        self._socket.bind(self._folder.address(worker_id))
+        with contextlib.ExitStack() as undo:
+            try:
+                self._folder = _Folder(folder)
+                undo.callback(self._folder.close)
+                self._socket = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+                self._socket.setblocking(False)
+                self._socket.bind(self._folder.address(worker_id))
+            except OSError as error:
+                raise Unavailable(f"no wake-ups can be received: {error}", code="store-unreadable") from error
+            undo.pop_all()
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
     def close(self) -> None:

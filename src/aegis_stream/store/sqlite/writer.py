@@ -138,8 +138,13 @@ class GroupWriter:
             job.resolve()
         else:
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="store-write", daemon=True)
-                self._thread.start()
+                thread = threading.Thread(target=self._run, name="store-write", daemon=True)
+                try:
+                    thread.start()
+                except RuntimeError as error:  # the machine has no thread to give; the next write asks again
+                    job.future.set_exception(unwritable(error))
+                    return job.future
+                self._thread = thread
             job.timer = asyncio.get_running_loop().call_later(WRITE_TIMEOUT_S, job.expire)
             self._jobs.put(job)
         return job.future
@@ -273,7 +278,7 @@ class GroupWriter:
     def _copy_rest(self) -> None:
         """Copy what was committed while the bulk of the log was copied; behind the gate, so that nothing is added to it."""
         self._log_is_long = False
-        with contextlib.suppress(apsw.Error), self._gate:
+        with contextlib.suppress(apsw.Error, OSError), self._gate:
             copy(self.connection)
 
     def _abandon(self) -> None:

@@ -25,12 +25,12 @@ POINT_S = 0.7
 
 
 def kill_at_random(run: Run) -> None:
-    """Kill the worker, the API or both, 1 to 300 ms after the last start; now and then let them live for longer."""
+    """Kill the worker, the API or both, 1 to 300 ms after the last start; now and then wait until something was done."""
     with site(run) as one:
         while run.counts["runs"] < run.rounds:
-            time.sleep(
-                run.random.uniform(0.5, 1.0) if run.random.random() < 0.05 else run.random.uniform(0.001, 0.3)
-            )
+            time.sleep(run.random.uniform(0.001, 0.3))
+            if run.random.random() < 0.2:
+                one.await_progress()
             one.kill(*run.random.choice((("worker",), ("api",), ("worker", "api"))))
         one.end()
 
@@ -56,7 +56,8 @@ def kill_at_points(run: Run) -> None:
             place = run.random.choice(places)
             calls = 40 if place in FILE_CALLS else 3
             kill_at(one, run.random.choice(("worker", "api")), DieAt(place, run.random.randint(1, calls)))
-            time.sleep(run.random.uniform(0.0, 0.1))
+            if run.random.random() < 0.2:
+                one.await_progress()
         run.expect(run.counts.get("at_points", 0) > 0, "no process reached its point")
         one.end()
 
@@ -92,7 +93,7 @@ def kill_service(run: Run) -> None:
         run.expect(group.terminate() == 0, "it did not end with status 0")
         stored = read_stored(run, group.database, client.organization.org_id)
         judge_log(run, load.sent, load.acked, stored.events)
-        bound = run.rounds * REPEATS_MAX  # of the main process too: its worker may be killed with it
+        bound = run.rounds * REPEATS_MAX + stored.unanswered.get(dst_id, 0)
         judge_delivery(
             run,
             stored.events,

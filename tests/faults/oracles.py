@@ -110,6 +110,8 @@ class Stored:
     events: dict[str, bytes]
     dead: dict[str, dict[str, str]]
     """Destination → event id → reason."""
+    unanswered: dict[str, int]
+    """Destination → events of attempts whose answer did not come in time: the receiver may have them, and gets them again."""
 
 
 def read_stored(run: Run, database: Path, org_id: str) -> Stored:
@@ -129,6 +131,10 @@ def read_stored(run: Run, database: Path, org_id: str) -> Stored:
         letters = connection.execute(
             "SELECT d.dst_id, l.event_id, l.message FROM dead_letters l JOIN destinations d USING (dst_no)"
         ).fetchall()
+        unanswered = connection.execute(
+            "SELECT d.dst_id, sum(a.last_sequence - a.first_sequence + 1) FROM attempts a JOIN destinations d USING (dst_no) "
+            "WHERE a.state = 'failed' AND a.status_code IS NULL GROUP BY 1"
+        ).fetchall()
     finally:
         connection.close()
     run.expect(len(rows) == head - oldest + 1, f"the log has {len(rows)} rows between {oldest} and {head}")
@@ -137,7 +143,8 @@ def read_stored(run: Run, database: Path, org_id: str) -> Stored:
     dead: dict[str, dict[str, str]] = {}
     for dst_id, event_id, message in letters:
         dead.setdefault(dst_id, {})[event_id] = message
-    return Stored({one: body.encode() if isinstance(body, str) else body for one, body in rows}, dead)
+    events = {one: body.encode() if isinstance(body, str) else body for one, body in rows}
+    return Stored(events, dead, dict(unanswered))
 
 
 def _row(connection: apsw.Connection, statement: str, *values: Any) -> Any:

@@ -39,7 +39,6 @@ BATCHES = 40
 STATES_A_LIFE = 250
 """States of the disk that are rebuilt from one recording."""
 ORG = OrganizationId("org_a")
-WORKER = WorkerId("wrk_0123456789_01hzzzzzzzzzzzzzzzzzzzzzzz")
 URL = "https://siem.example.com/in/%d"
 
 
@@ -142,12 +141,12 @@ class Life:
 
     async def settle(self) -> None:
         """Let a worker settle everything at each destination."""
-        ledger = self.stores.ledger
-        await ledger.enlist(WORKER, LEASE_US)
-        claimed, _ = await ledger.claim(WORKER)
-        head = len(self.bodies)
-        await ledger.settle(WORKER, [settlement(one.lease, one.key.organization_no, head) for one in claimed])
-        await ledger.retire(WORKER)
+        ledger, head = self.stores.ledger, len(self.bodies)
+        worker = WorkerId(f"wrk_0123456789_{len(self.recorder.steps):026d}")
+        await ledger.enlist(worker, LEASE_US)
+        claimed, _ = await ledger.claim(worker)
+        await ledger.settle(worker, [settlement(one.lease, one.key.organization_no, head) for one in claimed])
+        await ledger.retire(worker)
 
     async def note_head(self) -> None:
         """Note outside the database how many events it has."""

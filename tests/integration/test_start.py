@@ -80,3 +80,21 @@ def test_every_command_is_found_by_its_name(name):
 
     assert done.returncode == 0, done.stderr
     assert f"Usage: aegis {name}" in done.stdout
+
+
+@pytest.mark.parametrize("command", [("serve", "--port", "0"), ("worker",)])
+def test_a_bundle_that_cannot_be_read_stops_the_start(tmp_path: Path, command: tuple[str, ...]):
+    """A wrong AEGIS_CA_BUNDLE is told at the start, in one line, and not at the first delivery."""
+    done = subprocess.run(
+        [sys.executable, "-m", "aegis_stream", *command],
+        env={**os.environ, "AEGIS_DATA_DIR": str(tmp_path / "data"), "AEGIS_CA_BUNDLE": "/nowhere.pem"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("aegis: the bundle of certificate authorities /nowhere.pem cannot be read")
+    assert "AEGIS_CA_BUNDLE" in done.stderr
+    assert done.stderr.count("\n") == 1

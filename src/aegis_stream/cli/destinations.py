@@ -16,7 +16,7 @@ from .oauth2 import oauth2_options
 from .output import print_json, print_table
 from .remote import BASE, DECISION, LIMIT, YES, confirm, through_api
 from .templates import template
-from .values import Whole
+from .values import Number, Whole
 
 if TYPE_CHECKING:
     from .client import Client
@@ -75,13 +75,13 @@ destination.add_command(template)
     type=DECISION,
     help="Send only events with this decision; repeatable.",
 )
-@click.option("--batch-max-events", type=int, help="Most events in one request.")
-@click.option("--batch-max-bytes", type=int, help="Most bytes in one request.")
-@click.option("--batch-max-wait-ms", type=int, help="Longest wait for a batch to fill, in milliseconds.")
-@click.option("--retry-max-attempts", type=int, help="Attempts before an event becomes a dead letter.")
-@click.option("--retry-base-seconds", type=float, help="Delay before the second attempt.")
-@click.option("--retry-multiplier", type=float, help="Factor by which the delay grows.")
-@click.option("--retry-max-seconds", type=float, help="Longest delay.")
+@click.option("--batch-max-events", type=Whole(1), help="Most events in one request.")
+@click.option("--batch-max-bytes", type=Whole(1), help="Most bytes in one request.")
+@click.option("--batch-max-wait-ms", type=Whole(0), help="Longest wait for a batch to fill, in milliseconds.")
+@click.option("--retry-max-attempts", type=Whole(1), help="Attempts before an event becomes a dead letter.")
+@click.option("--retry-base-seconds", type=Number(0), help="Delay before the second attempt.")
+@click.option("--retry-multiplier", type=Number(0), help="Factor by which the delay grows.")
+@click.option("--retry-max-seconds", type=Number(0), help="Longest delay.")
 @click.option(
     "--ca-certificate",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),

@@ -79,6 +79,9 @@ def main() -> None:
         status = cli.main(prog_name="aegis", standalone_mode=False)
     except click.exceptions.Exit as done:
         sys.exit(done.exit_code)
+    except click.BadParameter as error:
+        click.echo(f"Error: {error.format_message()}{_variable_of(error)}", err=True)
+        sys.exit(2)
     except click.ClickException as error:
         error.show()
         sys.exit(error.exit_code)
@@ -91,3 +94,9 @@ def main() -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
         sys.exit(1)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def _variable_of(error: click.BadParameter) -> str:
+    """Return how to set an option that is missing in the environment instead, if that is possible; else ""."""
+    variable = error.param.envvar if error.param and isinstance(error, click.MissingParameter) else None
+    return f" Give it, or set {variable}." if variable else ""

@@ -9,7 +9,6 @@ import click
 
 from aegis_stream.settings import Settings, load_settings
 
-from .data_directory import expect_database
 from .output import print_json
 from .values import PORT, Number, OptionalFile, Whole, duration
 
@@ -80,6 +79,8 @@ def serve(
 def worker(context: click.Context, supervised: bool, config: Path | None) -> None:
     """Run one delivery worker, without the API."""
     settings, _ = read_settings(context, config)
+    from .data_directory import expect_database  # noqa: PLC0415
+
     expect_database(settings, may_be_first=True)
     gc.disable()
     from aegis_stream.serving.worker import run_worker  # noqa: PLC0415

@@ -18,7 +18,7 @@ from aegis_stream.domain.times import to_text
 from .data_directory import expect_database
 from .output import JSON, print_json, print_table
 from .service import CONFIG, read_settings
-from .values import DEFAULT, Quota
+from .values import DEFAULT, Quota, Whole
 
 T = TypeVar("T")
 ORG = click.option("--org", "org_id", required=True, envvar="AEGIS_ORG", help="Id of the organization.")
@@ -172,7 +172,7 @@ def revoke_key(context: click.Context, key_id: str, org_id: str, as_json: bool, 
     "--overlap",
     default=0,
     show_default=True,
-    type=click.IntRange(0, 2_592_000),
+    type=Whole(0, 2_592_000),
     help="Seconds for which the old key stays valid.",
 )
 @JSON

@@ -1,5 +1,6 @@
 """The kinds of values that options take; a wrong value is answered with what is right."""
 
+import math
 from typing import Any
 
 import click
@@ -31,9 +32,12 @@ class Number(click.FloatRange):
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Read it. Raises: click.BadParameter with the limits."""
         try:
-            return super().convert(value, param, ctx)
+            number = super().convert(value, param, ctx)
         except click.BadParameter:
+            number = math.nan
+        if not math.isfinite(number):
             self.fail(f"{value!r} is not a number {_limits(self.min, self.max)}", param, ctx)
+        return number
 
 
 class Quota(click.ParamType[int | str]):
@@ -81,4 +85,4 @@ PORT = Whole(0, 65_535)
 
 def _limits(low: float | None, high: float | None) -> str:
     """Return the limits in words; every range here has a lowest value."""
-    return f"of at least {low:g}" if high is None else f"from {low:g} to {high:g}"
+    return f"of at least {low:.15g}" if high is None else f"from {low:.15g} to {high:.15g}"

@@ -73,7 +73,7 @@ class TrustStore:
         except (OSError, ValueError) as exc:
             raise Misconfigured(
                 f"the bundle of certificate authorities {self._ca_bundle or 'of the system'} cannot be read: "
-                "set it to a file of PEM certificates"
+                "set AEGIS_CA_BUNDLE to a file of PEM certificates"
             ) from exc
         return context
 

@@ -6,6 +6,8 @@ import os
 import resource
 import signal
 
+from aegis_stream.settings import Settings
+
 FILES_BESIDE = 4096
 """Open files a process needs beside its clients' connections: databases, and a worker's connections to destinations."""
 
@@ -17,6 +19,14 @@ def raise_rlimits(files: int = 0) -> None:
     wanted = files + FILES_BESIDE
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
+
+
+def check_ca_bundle(settings: Settings) -> None:
+    """Read the file that AEGIS_CA_BUNDLE names, if it names one: a wrong one stops the start. Raises: Misconfigured."""
+    if settings.egress.ca_bundle is not None:
+        from aegis_stream.wiring.outbound import make_trust  # noqa: PLC0415 - the API starts faster without the sender
+
+        make_trust(settings).context(None)
 
 
 GARBAGE_THRESHOLDS = 20_000, 20, 50

@@ -25,7 +25,7 @@ from aegis_stream.wiring.service import make_service
 from aegis_stream.wiring.stores import Stores, open_stores, remove_dead_workers
 
 from .http import make_listeners
-from .process import freeze, raise_rlimits, stop_on_signals
+from .process import check_ca_bundle, freeze, raise_rlimits, stop_on_signals
 
 PORT_WAIT_S = 5.0
 """How long a start waits for its port, seconds: after a crash, processes of the last service may take a moment to end."""
@@ -49,6 +49,7 @@ def run_server(settings: Settings, serving: Serving) -> None:
     Raises: Misconfigured when it cannot start.
     """
     raise_rlimits(settings.api.connections_max)
+    check_ca_bundle(settings)
     telemetry = make_log(settings.telemetry)
     sockets = _listen_all(serving.host, serving.port, serving.api_processes)
     stores = open_stores(settings, telemetry)
@@ -82,8 +83,9 @@ def _listen(host: str, port: int, *, shared: bool = False, wait_s: float = PORT_
             if error.errno == errno.EADDRINUSE and time.monotonic() < deadline:
                 time.sleep(PORT_LOOK_S)
                 continue
+            option = "--port" if error.errno in (errno.EADDRINUSE, errno.EACCES) else "--host"
             raise Misconfigured(
-                f"cannot listen on {host} port {port}: {error.strerror}; choose another --port"
+                f"cannot listen on {host} port {port}: {error.strerror}; choose another {option}"
             ) from error
 
 

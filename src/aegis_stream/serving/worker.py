@@ -8,12 +8,13 @@ from aegis_stream.wiring.process import make_log
 from aegis_stream.wiring.stores import Stores, open_stores, remove_dead_workers
 from aegis_stream.wiring.worker import make_worker
 
-from .process import freeze, raise_rlimits, stop_on_end_of_input, stop_on_signals
+from .process import check_ca_bundle, freeze, raise_rlimits, stop_on_end_of_input, stop_on_signals
 
 
 def run_worker(settings: Settings, *, supervised: bool) -> None:
     """Run one worker until SIGTERM or SIGINT, or, when supervised, until the supervisor is gone."""
     raise_rlimits(settings.egress.destination_connections_max)
+    check_ca_bundle(settings)
     telemetry = make_log(settings.telemetry)
     stores = open_stores(settings, telemetry, answers=False)
     try:

@@ -17,7 +17,7 @@ def make_sender(settings: Settings) -> AsyncSender:
     return AsyncSender(
         user_agent=USER_AGENT,
         guard=make_guard(settings),
-        trust=TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None),
+        trust=make_trust(settings),
         limits=SenderLimits(
             connections_max=settings.delivery.window_max + 8,
             idle_max=settings.delivery.window_max,
@@ -26,6 +26,11 @@ def make_sender(settings: Settings) -> AsyncSender:
             address_requests_per_s=settings.egress.address_requests_per_second,
         ),
     )
+
+
+def make_trust(settings: Settings) -> TrustStore:
+    """Return whom this process trusts, unless a destination says otherwise."""
+    return TrustStore(str(settings.egress.ca_bundle) if settings.egress.ca_bundle else None)
 
 
 def make_guard(settings: Settings) -> NetGuard:

@@ -3,7 +3,9 @@
 import click
 import pytest
 
+from aegis_stream.cli.main import cli
 from aegis_stream.cli.values import PORT, Number, Whole, duration
+from support.cli import run_aegis
 
 
 @pytest.mark.parametrize("text", ["x", "", "1.5", "-1", "65536"])
@@ -21,7 +23,7 @@ def test_a_range_without_an_end_names_its_beginning():
         Whole(1).convert("0", None, None)
 
 
-@pytest.mark.parametrize("text", ["x", "1.1", "-0.1"])
+@pytest.mark.parametrize("text", ["x", "1.1", "-0.1", "nan", "inf"])
 def test_a_wrong_number_is_answered_with_the_limits(text):
     """Numbers with a fraction have limits too."""
     with pytest.raises(click.BadParameter, match="is not a number from 0 to 1"):
@@ -45,3 +47,47 @@ def test_a_wrong_duration_is_answered_with_examples(text):
     """The message shows how durations are written."""
     with pytest.raises(click.BadParameter, match="such as 50ms or 2s"):
         duration(text)
+
+
+def options(command, path=()):
+    """Yield the path of every command and each of its options."""
+    if isinstance(command, click.Group):
+        for name, one in command.commands.items():
+            yield from options(one, (*path, name))
+    else:
+        yield from ((path, one) for one in command.params if isinstance(one, click.Option))
+
+
+def test_every_number_names_its_limits():
+    """No option takes a number whose refusal would not say what is right."""
+    plain = [
+        (path, one.name)
+        for path, one in options(cli)
+        if isinstance(one.type, click.types.IntParamType | click.types.FloatParamType)
+        and not isinstance(one.type, Whole | Number)
+    ]
+
+    assert plain == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (("serve", "--port", "x"), "Error: Invalid value for '--port': 'x' is not a whole number from 0 to 65535"),
+        (("serve", "--workers", "65"), "Error: Invalid value for '--workers': '65' is not a whole number from 0 to 64"),
+        (("key", "rotate", "k", "--org", "o", "--overlap", "-1"), "'--overlap': '-1' is not a whole number from 0 to 2592000"),
+        (("destination", "add", "u", "--key", "k", "--org", "o", "--batch-max-events", "many"), "'--batch-max-events'"),
+        (("destination", "list", "--org", "o"), "Error: Missing option '--key'. Give it, or set AEGIS_API_KEY."),
+        (("key", "list"), "Error: Missing option '--org'. Give it, or set AEGIS_ORG."),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_one_line(monkeypatch, capsys, arguments, said):
+    """A wrong or missing value of an option is told in one line, which names the option and what is right, with status 2."""
+    for name in ("AEGIS_API_KEY", "AEGIS_ORG"):
+        monkeypatch.delenv(name, raising=False)
+
+    done = run_aegis(monkeypatch, capsys, *arguments)
+
+    assert done.status == 2
+    assert said in done.stderr
+    assert done.stderr.count("\n") == 1

@@ -218,8 +218,7 @@ def test_a_hold_that_nginx_asks_for_is_kept(tmp_path):
 
     assert attempt["status_code"] == 429
     wait_s = datetime.fromisoformat(retrying["next_attempt_at"]) - datetime.fromisoformat(attempt["at"])
-    # The retry is timed by a clock that nobody sets, and shown by the wall clock: reading both takes some microseconds.
-    assert wait_s.total_seconds() >= RETRY_AFTER_S - 0.001
+    assert wait_s.total_seconds() >= RETRY_AFTER_S
     assert sorted(meanwhile) == [202, 202, 429]
     assert (waiting["state"], waiting["attempts"]) == ("pending", 0)
     assert ends == ["retrying", "delivered"]

@@ -58,15 +58,17 @@ class Schedule:
     So a wall clock that is set while the worker runs moves no retry.
     """
 
-    __slots__ = ("_ahead_us", "_time")
+    __slots__ = ("_began", "_began_s", "_time")
 
     def __init__(self, clock: Clock, time: Callable[[], float]) -> None:
         self._time = time
-        self._ahead_us = clock.now() - int(time() * SECOND)
+        # The loop's time first: what is due in 120 seconds is then shown as 120 seconds away or a moment more, never less.
+        self._began_s = time()
+        self._began = clock.now()
 
     def now(self) -> Micros:
         """Return microseconds since 1970-01-01 UTC; never jumps."""
-        return Micros(int(self._time() * SECOND) + self._ahead_us)
+        return Micros(self._began + math.ceil((self._time() - self._began_s) * SECOND))
 
 
 @dataclass(frozen=True, slots=True)

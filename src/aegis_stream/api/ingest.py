@@ -17,6 +17,7 @@ from aegis_stream import PRODUCT
 from aegis_stream.control.access import Access
 from aegis_stream.control.caller import Principal
 from aegis_stream.control.rejected import invalid
+from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.organization import Scope
 from aegis_stream.errors import AegisError, FieldProblem, Invalid
 from aegis_stream.front.answer import Answer, make_answer
@@ -153,10 +154,14 @@ class IngestEndpoint:
         """Decide about a request by its head: who calls, and may they."""
         plan = head.note if isinstance(head.note, Plan) else plan_of(head, org_id)
         head.note = plan
-        principal = self.access.remembered(plan.digest) if plan.digest is not None else None
-        if principal is None or not principal.may(plan.org_id, Scope.INGEST):
+        now = self.access.clock.now()
+        principal = self.access.remembered(plan.digest, now) if plan.digest is not None else None
+        if principal is None:
             return self._authorize(plan, client)
-        return self._admit(plan, principal)
+        before = plan.admitted
+        if (before is None or before[0] is not principal) and not principal.may(plan.org_id, Scope.INGEST):
+            return self._authorize(plan, client)
+        return self._admit(plan, principal, now)
 
     async def _authorize(self, plan: Plan, client: str) -> Decision:
         """Look the key up; what is refused here is recorded where the organization sees it."""
@@ -168,11 +173,11 @@ class IngestEndpoint:
             return self._problem(error)
         except Exception as error:  # noqa: BLE001 - the last resort
             return self._failure(error)
-        return self._admit(plan, principal)
+        return self._admit(plan, principal, self.access.clock.now())
 
-    def _admit(self, plan: Plan, principal: Principal) -> Decision:
+    def _admit(self, plan: Plan, principal: Principal, now: Micros) -> Decision:
         try:
-            self.access.admit(principal)
+            self.access.admit(principal, now)
         except AegisError as error:
             return self._problem(error)
         if (

@@ -164,7 +164,7 @@ async def admit(access: Access, connection: AnyConnection) -> None:
     org_id = str(scope["path_params"]["org_id"])
     principal = await access.authorize(authorization, org_id, SCOPES[right], address)
     if right is Right.INGEST:
-        access.admit(principal)
+        access.admit(principal, access.clock.now())
     else:
         access.admit_call(principal)
     scope["auth"] = Caller.of_key(principal, address)

@@ -110,13 +110,13 @@ class Access:
     on_guess: Callable[[str, str], None] | None = field(default=None, repr=False)
     quotas: IngestQuotas = field(default_factory=IngestQuotas, repr=False)
     _known: dict[bytes, tuple[Micros, Principal]] = field(default_factory=dict, repr=False)
-    _ingest: Buckets[str] = field(init=False, repr=False)
-    _calls: Buckets[str] = field(init=False, repr=False)
-    _failures: Buckets[str] = field(init=False, repr=False)
-    _tests: Buckets[OrganizationNo] = field(init=False, repr=False)
-    _probes: Buckets[OrganizationNo] = field(init=False, repr=False)
+    _ingest: Buckets = field(init=False, repr=False)
+    _calls: Buckets = field(init=False, repr=False)
+    _failures: Buckets = field(init=False, repr=False)
+    _tests: Buckets = field(init=False, repr=False)
+    _probes: Buckets = field(init=False, repr=False)
     _unresolved: set[tuple[OrganizationNo, str]] = field(default_factory=set, repr=False)
-    _told: Buckets[tuple[str, str]] = field(default_factory=lambda: Buckets(GUESSES_TOLD), repr=False)
+    _told: Buckets = field(default_factory=lambda: Buckets(GUESSES_TOLD), repr=False)
 
     def __post_init__(self) -> None:
         self._ingest = Buckets(self.limits.ingest)
@@ -145,14 +145,14 @@ class Access:
             raise
         return principal
 
-    def remembered(self, digest: bytes) -> Principal | None:
+    def remembered(self, digest: bytes, now: Micros) -> Principal | None:
         """Return who calls with a key that opened a moment ago; None where the store must be asked.
 
         Args:
             digest: SHA-256 of the key's text.
         """
         known = self._known.get(digest)
-        return known[1] if known is not None and 0 <= self.clock.now() - known[0] < REMEMBER_US else None
+        return known[1] if known is not None and 0 <= now - known[0] < REMEMBER_US else None
 
     def owner_of(self, digest: bytes) -> OrganizationId | None:
         """Return whose key this was when it was used last, for sharing only: it may have been revoked meanwhile.
@@ -211,9 +211,9 @@ class Access:
                 code="unknown-key",
             )
 
-    def admit(self, principal: Principal) -> None:
+    def admit(self, principal: Principal, now: Micros) -> None:
         """Count an ingest request. Costs less than a microsecond. Raises: Limited."""
-        wait_us = self._ingest.take(principal.key_id, self.clock.now())
+        wait_us = self._ingest.take(principal.key_id, now)
         if wait_us:
             raise _too_often(wait_us, self.limits.ingest, "too many calls with this key")
         if self.quotas.active:

@@ -87,7 +87,7 @@ class RefusalLog:
     """Records refused keys in the log of the organization whose key it is (port RefusalListener)."""
 
     deps: StoreDeps
-    _recorded: Buckets[tuple[str, str]] = field(default_factory=lambda: Buckets(REFUSALS), repr=False)
+    _recorded: Buckets = field(default_factory=lambda: Buckets(REFUSALS), repr=False)
 
     async def refused(self, refusal: Refusal) -> None:
         """Record a refusal, at most once a minute for each key and reason; raises nothing."""

@@ -7,7 +7,7 @@ import re
 import sys
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from .event import (
     DEFAULT_LIMITS,
@@ -18,43 +18,17 @@ from .event import (
     checksum,
 )
 from .ids import OrganizationId
-from .preflight import Count, Preflight, private_kind, private_place, texts_of
+from .plain_event import (
+    PlainPreflightEvent,
+    decode_plain,
+    decode_plain_lines,
+    encode_plain,
+    encode_plain_lines,
+)
+from .private_text import are_clean_ids, private_kind, private_place, texts_of
 from .times import is_time
 
-_Words = str | list[str] | UnsetType
-
-
-class _PlainEventFields(msgspec.Struct, gc=False):
-    id: str
-    dataset: str
-    kind: str | UnsetType = UNSET
-    category: _Words = UNSET
-    type: _Words = UNSET
-    action: str | UnsetType = UNSET
-    outcome: str | UnsetType = UNSET
-    reason: str | UnsetType = UNSET
-    severity: Count | UnsetType = UNSET
-    provider: str | UnsetType = UNSET
-
-
-class _PlainOrganizationFields(msgspec.Struct, gc=False):
-    id: str
-    name: str | UnsetType = UNSET
-
-
-class _PlainPreflightEvent(msgspec.Struct, gc=False):
-    """A complete preflight event with a type for every value; read `parse_compact` before you add a field."""
-
-    timestamp: str = msgspec.field(name="@timestamp")
-    event: _PlainEventFields
-    aegis: Preflight
-    organization: _PlainOrganizationFields
-
-
-_decode_plain = msgspec.json.Decoder(_PlainPreflightEvent).decode
-_decode_plain_lines = msgspec.json.Decoder(_PlainPreflightEvent).decode_lines
-_encode = msgspec.json.Encoder().encode
-_encode_lines = msgspec.json.Encoder().encode_lines
+_OPENING, _CLOSING = b"{}"
 _PLAIN_TIME = re.compile(
     r"[12]\d\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]0\d:00)",
     re.ASCII,
@@ -70,19 +44,19 @@ def parse_compact(
     The encoder writes the shortest JSON for what was decoded: no spaces, only the required escapes, integers without extra
     signs. If the submitted bytes have the same length, they contain nothing that was not decoded: no unknown field, no
     repeated key, no dotted name and no deeper level, in whatever order the keys are. So comparing two lengths replaces a
-    search for each of these. The argument holds only while every field above is a string, an integer, or a list or object of
+    search for each of these. The argument holds only while every field of `PlainPreflightEvent` is a string, an integer, or a list or object of
     these: a float may be written longer than it was submitted. The types alone keep depth and numbers within their limits.
     """
     if len(raw) > limits.bytes_max:
         return None
     try:
-        plain = _decode_plain(raw)
+        plain = decode_plain(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     event = plain.event
     event_id, dataset = event.id, event.dataset
     if (
-        len(_encode(plain)) != len(raw)
+        len(encode_plain(plain)) != len(raw)
         or (_PLAIN_TIME.fullmatch(plain.timestamp) is None and not is_time(plain.timestamp))
         or dataset != PREFLIGHT_DATASET
         or plain.organization.id != organization_id
@@ -107,15 +81,20 @@ def parse_compact_lines(
     """
     data = data.removesuffix(b"\n")
     lines = data.split(b"\n")
-    if max(map(len, lines)) > limits.bytes_max or {(one[:1], one[-1:]) for one in lines} != {(b"{", b"}")}:
+    if (
+        not all(lines)
+        or {one[0] for one in lines} != {_OPENING}
+        or {one[-1] for one in lines} != {_CLOSING}
+        or max(map(len, lines)) > limits.bytes_max
+    ):
         return None
     try:
-        plain = _decode_plain_lines(data)
+        plain = decode_plain_lines(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if (
         len(plain) != len(lines)
-        or len(_encode_lines(plain)) != len(data) + 1
+        or len(encode_plain_lines(plain)) != len(data) + 1
         or not _are_plain(plain, organization_id, limits)
     ):
         return None
@@ -126,7 +105,7 @@ def parse_compact_lines(
 
 
 def _are_plain(
-    events: list[_PlainPreflightEvent], organization_id: OrganizationId, limits: EventLimits
+    events: list[PlainPreflightEvent], organization_id: OrganizationId, limits: EventLimits
 ) -> bool:
     """Tell whether decoded events have ordinary times, ids and texts, the right dataset and organization."""
     ids = [one.event.id for one in events]
@@ -142,15 +121,12 @@ def _are_plain(
     )
 
 
-def _has_private_text(events: list[_PlainPreflightEvent]) -> bool:
+def _has_private_text(events: list[PlainPreflightEvent]) -> bool:
     """Tell whether a text contains a value that must not be there; equal texts are searched once."""
     decisions = [one.aegis for one in events]
     texts = {text for some in set(map(texts_of, decisions)) for text in some}
     texts.update(*{tuple(one.finding_counts_by_type or ()) for one in decisions})
-    texts.update([one.preflight_id for one in decisions])
-    suspects = {text for text in texts if private_kind(text) is not None}
-    return bool(suspects) and any(
-        private_place(one, sys.maxsize) is not None
-        for one in decisions
-        if not suspects.isdisjoint((*texts_of(one), *(one.finding_counts_by_type or ()), one.preflight_id))
-    )
+    ids = [one.preflight_id for one in decisions if one.preflight_id is not UNSET]
+    if are_clean_ids(ids) and not any(private_kind(text) for text in texts):
+        return False
+    return any(private_place(one, sys.maxsize) is not None for one in decisions)

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import msgspec
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 ROOTS = frozenset({"@timestamp", "event", "organization", "aegis"})
 """The top-level fields of the envelope."""
@@ -25,6 +25,25 @@ _CHECKED = frozenset({("@timestamp",), ("event", "id"), ("event", "dataset"), ("
 _BRACE = ord("{")
 _Path = tuple[str, ...]
 
+
+class _EventFields(msgspec.Struct, gc=False):
+    id: str | UnsetType = UNSET
+    dataset: str | UnsetType = UNSET
+
+
+class _OrganizationFields(msgspec.Struct, gc=False):
+    id: str | UnsetType = UNSET
+
+
+class Envelope(msgspec.Struct, gc=False):
+    """The fields of an event that the service reads: which event of which dataset and organization, and when."""
+
+    event: _EventFields | UnsetType = UNSET
+    organization: _OrganizationFields | UnsetType = UNSET
+    timestamp: str | UnsetType = msgspec.field(name="@timestamp", default=UNSET)
+
+
+decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 

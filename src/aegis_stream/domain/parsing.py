@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, UnsetType
 
 from .compact import parse_compact
 from .decode_errors import TIME_NEEDED, describe
-from .envelope import Ambiguity, add_id, has_dotted_names, id_of, nest
+from .envelope import Ambiguity, Envelope, add_id, decode_envelope, has_dotted_names, id_of, nest
 from .event import (
     DATASET_CHARACTERS_MAX,
     DEFAULT_LIMITS,
@@ -26,26 +26,9 @@ from .event import (
 )
 from .ids import Micros, OrganizationId
 from .json_checks import check_shape, decode_whole, repeated_key
-from .preflight import check_preflight
+from .private_text import check_preflight
 from .times import is_time, to_text
 
-
-class _EventFields(msgspec.Struct, gc=False):
-    id: str | UnsetType = UNSET
-    dataset: str | UnsetType = UNSET
-
-
-class _OrganizationFields(msgspec.Struct, gc=False):
-    id: str | UnsetType = UNSET
-
-
-class _Envelope(msgspec.Struct, gc=False):
-    event: _EventFields | UnsetType = UNSET
-    organization: _OrganizationFields | UnsetType = UNSET
-    timestamp: str | UnsetType = msgspec.field(name="@timestamp", default=UNSET)
-
-
-_decode_envelope = msgspec.json.Decoder(_Envelope).decode
 _decode_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _encode = msgspec.json.Encoder().encode
 _convert = msgspec.convert
@@ -150,14 +133,14 @@ def is_same_submission(new: NewEvent, stored_body: str) -> bool:
     )
 
 
-def _read_envelope(raw: bytes, limits: EventLimits) -> tuple[_Envelope, bytes] | Rejection:
+def _read_envelope(raw: bytes, limits: EventLimits) -> tuple[Envelope, bytes] | Rejection:
     """Decode the envelope as receivers read it: each key once in its object, and dotted names as nested fields.
 
     Returns: (the envelope, JSON with the envelope in nested form), or a Rejection if receivers could read it differently.
     Raises: msgspec.DecodeError, RecursionError.
     """
     event, keys_may_repeat = decode_whole(raw)
-    envelope = _convert(event, _Envelope)
+    envelope = _convert(event, Envelope)
     if keys_may_repeat and (repeated := repeated_key(raw)) is not None:
         message = "appears twice in the same object, and receivers could read either value: send it once"
         return Rejection(None, repeated, message, "malformed")
@@ -167,7 +150,7 @@ def _read_envelope(raw: bytes, limits: EventLimits) -> tuple[_Envelope, bytes] |
     if isinstance(nested, Ambiguity):
         return Rejection(_readable_id(raw), nested.field, nested.message)
     as_read = _encode(nested)
-    return _decode_envelope(as_read), as_read
+    return decode_envelope(as_read), as_read
 
 
 def _check_fields(

@@ -33,6 +33,8 @@ ENTROPY_MIN = 3.5
 
 _digits = re.compile("[0-9]").findall
 _has_digit = re.compile("[0-9]").search
+_LONG_WORD_MIN = 16
+"""Characters of the shortest secret or private key."""
 _has_long_word = re.compile("[^ ]{16}").search
 _LONG_WORD = re.compile("[^ ]{16,}")
 _INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
@@ -98,6 +100,8 @@ def find(text: str) -> str | None:
         return TOO_LONG
     if not text.isascii():
         text = unicodedata.normalize("NFKC", text).translate(_INVISIBLE)[: 2 * TEXT_CHARACTERS_MAX]
+    if len(text) < _LONG_WORD_MIN:
+        return _find_number(text) if len(_digits(text)) >= DIGITS_MIN else None
     if "-----BEGIN" in text and _PRIVATE_KEY.search(text):
         return PRIVATE_KEY
     if _has_digit(text) is None:
@@ -121,7 +125,7 @@ def _find_number(text: str) -> str | None:
 def _windows(run: str) -> Iterator[str]:
     """Yield possible card numbers: neighbouring groups of a run of digits, 13 to 19 digits together."""
     groups = _GROUP.findall(run)
-    ends = [0, *accumulate(len(group) for group in groups)]
+    ends = [0, *accumulate(map(len, groups))]
     digits = "".join(groups)
     for first, begin in enumerate(ends[:-1]):
         for end in ends[first + 1 : first + 1 + _GROUPS_MAX]:

@@ -6,7 +6,6 @@ again. So taking a token costs a few hundred nanoseconds, and the size of a tabl
 
 from collections.abc import Hashable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
 
 from .ids import SECOND, Micros
 
@@ -14,8 +13,6 @@ BUCKETS_MAX = 10_000
 """Most buckets of one table; beyond it the oldest bucket is evicted, and its key starts with a full one."""
 SLACK_US = 1.0
 """Rounding error to tolerate, microseconds: a float holds today's times to a quarter of one."""
-
-K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +28,8 @@ class Rate:
     per_s: float = 1.0
 
 
-class Buckets(Generic[K]):
-    """One bucket for each key, all with the same rate.
+class Buckets:
+    """One bucket for each key, all with the same rate. Not generic: a compiled class that is costs twice as much.
 
     Args:
         count_max: most buckets kept.
@@ -43,13 +40,13 @@ class Buckets(Generic[K]):
     def __init__(self, rate: Rate, count_max: int = BUCKETS_MAX) -> None:
         self._one_us = rate.per_s * SECOND / rate.count
         self._whole_us = rate.per_s * SECOND
-        self._full_at: dict[K, float] = {}
+        self._full_at: dict[Hashable, float] = {}
         self._count_max = count_max
 
     def __len__(self) -> int:
         return len(self._full_at)
 
-    def take(self, key: K, now: Micros) -> float:
+    def take(self, key: Hashable, now: Micros) -> float:
         """Take a token from a bucket if there is one.
 
         Returns: 0 if a token was taken, else the microseconds until there is one.
@@ -63,7 +60,7 @@ class Buckets(Generic[K]):
         self._full_at[key] = now + lacking
         return 0.0
 
-    def wait(self, key: K, now: Micros) -> float:
+    def wait(self, key: Hashable, now: Micros) -> float:
         """Return the microseconds until a bucket has a token, 0 if it has one; takes nothing."""
         full_at = self._full_at.get(key)
         if full_at is None:

@@ -3,6 +3,7 @@
 import asyncio
 import socket
 from dataclasses import dataclass, field
+from typing import cast
 
 from .connection import Connection
 from .contract import Bounds, Reception
@@ -34,9 +35,12 @@ class Listener:
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, UNSENT_BYTES_MAX)
         loop = asyncio.get_running_loop()
         self._servers = [
-            await loop.create_server(lambda: Connection(self.reception, self.bounds), sock=one, backlog=2048)
+            await loop.create_server(self._connection, sock=one, backlog=2048)
             for one in (listening, *(listening.dup() for _ in range(ACCEPTED_AT_ONCE - 1)))
         ]
+
+    def _connection(self) -> asyncio.Protocol:
+        return cast(asyncio.Protocol, Connection(self.reception, self.bounds))
 
     async def stop(self) -> None:
         """Accept no more, let requests under way end, close everything."""

@@ -25,9 +25,8 @@ WARNINGS_MAX = 100
 """Most items of a request that are warned about."""
 
 
-@dataclass(frozen=True, slots=True)
 class Recorded:
-    """The result for the items of a request.
+    """The result for the items of a request; a plain class, because a dataclass costs more for each request.
 
     Args:
         accepted: how many events are new in the log.
@@ -38,12 +37,15 @@ class Recorded:
         wrappers: (index in the request, what it holds) of events that look like many, at most WARNINGS_MAX.
     """
 
-    accepted: int
-    duplicates: int
-    rejected: list[tuple[int, Rejection]]
-    events: list[NewEvent]
-    appended: Appended | None
-    wrappers: list[tuple[int, Wrapped]] = field(default_factory=list)
+    __slots__ = ("accepted", "appended", "duplicates", "events", "rejected", "wrappers")
+
+    def __init__(self, check: "Check", appended: Appended | None) -> None:
+        self.accepted = appended.added if appended is not None else 0
+        self.duplicates = len(appended.duplicates) if appended is not None else 0
+        self.rejected: list[tuple[int, Rejection]] = check.rejected
+        self.events: list[NewEvent] = check.events
+        self.appended = appended
+        self.wrappers: list[tuple[int, Wrapped]] = check.wrappers
 
 
 class Check:
@@ -52,10 +54,10 @@ class Check:
     __slots__ = (
         "_limits",
         "_make_id",
-        "_now",
         "_reserved",
         "events",
         "indexes",
+        "now",
         "org_id",
         "rejected",
         "wrappers",
@@ -67,13 +69,13 @@ class Check:
         self.rejected: list[tuple[int, Rejection]] = []
         self.wrappers: list[tuple[int, Wrapped]] = []
         self._limits, self.org_id, self._reserved = ingest.limits, org_id, reserved
-        self._now = ingest.clock.now()
+        self.now = ingest.clock.now()
         self._make_id = None if relayed else ingest.make_id
 
     def take(self, index: int, item: bytes) -> None:
         """Check one item; `index` is its place in the request."""
         parsed = parse_event(
-            item, self.org_id, self._now, self._make_id, reserved=self._reserved, limits=self._limits
+            item, self.org_id, self.now, self._make_id, reserved=self._reserved, limits=self._limits
         )
         if isinstance(parsed, NewEvent):
             self.events.append(parsed)
@@ -101,16 +103,15 @@ class Check:
 
     def recorded(self, appended: Appended | None) -> Recorded:
         """Return what became of the items; None when none was valid."""
-        if appended is None:
-            return Recorded(0, 0, self.rejected, self.events, None, self.wrappers)
-        for place, sequence in appended.conflicts.items():
-            message = f"belongs to event {sequence}, which has another body: send this event with a new id"
-            rejection = Rejection(self.events[place].event_id, "event.id", message, "conflict")
-            self.rejected.append((self.indexes[place], rejection))
-        self.rejected.sort(key=lambda one: one[0])
-        return Recorded(
-            appended.added, len(appended.duplicates), self.rejected, self.events, appended, self.wrappers
-        )
+        if appended is not None and appended.conflicts:
+            for place, sequence in appended.conflicts.items():
+                message = (
+                    f"belongs to event {sequence}, which has another body: send this event with a new id"
+                )
+                rejection = Rejection(self.events[place].event_id, "event.id", message, "conflict")
+                self.rejected.append((self.indexes[place], rejection))
+            self.rejected.sort(key=lambda one: one[0])
+        return Recorded(self, appended)
 
 
 async def outcome_of(begin: Callable[[Callable[[T | Exception], None]], None]) -> T:
@@ -217,7 +218,7 @@ class Ingest:
                 self.notifier.notify(organization_no, result.head)
             ended(check.recorded(result))
 
-        self.log.append(organization_no, events, self.clock.now(), appended)
+        self.log.append(organization_no, events, check.now, appended)
 
     def make_id(self) -> EventId:
         """Return an id for an event that has none."""

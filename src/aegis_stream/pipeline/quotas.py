@@ -61,7 +61,7 @@ class IngestQuotas:
         self._own_rates: dict[OrganizationNo, int] = {}
         self._full_at: dict[OrganizationNo, float] = {}  # when all of an organization's burst is there again
         self._full: dict[OrganizationNo, tuple[Micros, OutOfRoom]] = {}
-        self._told: Buckets[tuple[OrganizationId, str]] = Buckets(TOLD)
+        self._told: Buckets = Buckets(TOLD)
         self.active = bytes_per_second > 0
 
     def set_rate(self, organization_no: OrganizationNo, bytes_per_second: int | None) -> None:

@@ -12,7 +12,7 @@ import os
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Protocol
+from typing import Protocol, cast
 
 from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
@@ -195,7 +195,7 @@ class Dialer:
         try:
             async with limit:
                 transport, _ = await asyncio.get_running_loop().create_connection(
-                    lambda: pipe or connection, address, self._endpoint.port
+                    lambda: cast(asyncio.Protocol, pipe or connection), address, self._endpoint.port
                 )
                 progress.accepted = True
                 self._settle_socket(transport, address)

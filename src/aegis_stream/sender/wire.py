@@ -48,8 +48,8 @@ class Owner(Protocol):
         ...
 
 
-class Connection(asyncio.Protocol):
-    """One connection to a destination.
+class Connection:
+    """One connection to a destination; it has the methods of `asyncio.Protocol`, but a compiled class cannot inherit from it.
 
     Args:
         owner: told when the connection opens, when an exchange ends, and when the connection is closed.

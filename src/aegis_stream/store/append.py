@@ -1,7 +1,6 @@
 """Appends events to logs: functions of a unit of work, in the append lane, and in the control lane for audit events."""
 
 from collections.abc import Sequence as Seq
-from dataclasses import dataclass
 from typing import cast
 
 from aegis_stream.domain.event import NewEvent, size_of
@@ -21,17 +20,18 @@ Within that, events get the time of the one before. Clocks of machines that shar
 """
 
 
-@dataclass(slots=True)
 class PendingAppend:
-    """One caller's events, waiting for the next commit; `ended` is told where they are once they are durable.
+    """One caller's events, waiting for the next commit; `ended` is told where they are once they are durable."""
 
-    Not frozen: making a frozen one costs twice as much, for each request.
-    """
+    __slots__ = ("ended", "events", "now", "organization_no")
 
-    organization_no: OrganizationNo
-    events: Seq[NewEvent]
-    now: Micros
-    ended: AppendEnded
+    def __init__(
+        self, organization_no: OrganizationNo, events: Seq[NewEvent], now: Micros, ended: AppendEnded
+    ) -> None:
+        self.organization_no = organization_no
+        self.events = events
+        self.now = now
+        self.ended = ended
 
 
 def append_batch(

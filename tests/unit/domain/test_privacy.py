@@ -13,7 +13,6 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.domain.preflight import NUMBERED_ID, private_kind
 from aegis_stream.domain.privacy import (
     CARD,
     DIGITS_MAX,
@@ -26,6 +25,7 @@ from aegis_stream.domain.privacy import (
     TOO_MANY_DIGITS,
     find,
 )
+from aegis_stream.domain.private_text import NUMBERED_ID, private_kind
 
 RANDOM = (
     base64.b64encode(hashlib.sha512(b"synthetic").digest())

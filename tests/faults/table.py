@@ -8,6 +8,7 @@ from faults import (
     disk_service,
     kills,
     power_cuts,
+    simulated,
     stops,
     upgrades,
 )
@@ -20,4 +21,5 @@ FAULTS: tuple[Fault, ...] = (
     *upgrades.FAULTS,
     *disk.FAULTS,
     *disk_service.FAULTS,
+    *simulated.FAULTS,
 )

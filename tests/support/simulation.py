@@ -202,19 +202,21 @@ def timeout(seconds: float = 10.0) -> Fault:
 
 
 class Bells:
-    """Notifier and bells in one; `deaf` loses every ring."""
+    """Notifier and bells in one; `deaf` loses every ring, `loses` says which rings are lost for one worker."""
 
     def __init__(self) -> None:
         self.ears: list[Callable[[int, int], None]] = []
         self.deaf = False
+        self.loses: Callable[[], bool] = lambda: False
 
     def listen(self, _: str, on_ring: Callable[[int, int], None]) -> "_Ear":
         self.ears.append(on_ring)
         return _Ear(self, on_ring)
 
     def notify(self, organization_no: int, head: int) -> None:
-        for ear in [] if self.deaf else list(self.ears):
-            ear(organization_no, head)
+        for ear in list(self.ears):
+            if not self.deaf and not self.loses():
+                ear(organization_no, head)
 
     def notify_changes(self) -> None:
         self.notify(0, 0)
@@ -258,6 +260,11 @@ class FreezableLedger:
         return call
 
 
+def open_without_threads(path: Path, clock: SimClock) -> SqliteDatabase:
+    """Open a database that works in the caller's thread."""
+    return SqliteDatabase(path, clock, threads=False)
+
+
 @dataclass
 class Running:
     """A running worker."""
@@ -279,12 +286,13 @@ class Simulation:
         settings: Settings | None = None,
         spec: DestinationSpec | None = None,
         look_s: float = 0.25,
+        open_database: Callable[[Path, SimClock], SqliteDatabase] = open_without_threads,
     ) -> None:
         self.loop, self.look_s = VirtualLoop(), look_s
         asyncio.set_event_loop(self.loop)
         self.clock, self.random, self.bells = SimClock(self.loop), SeededRandom(seed), Bells()
         self.settings = settings or make_settings(lease_seconds=20)
-        self.db = SqliteDatabase(folder / "aegis.db", self.clock, threads=False)
+        self.db = open_database(folder / "aegis.db", self.clock)
         self.db.migrate()
         self.db._writer.connection.execute(
             "PRAGMA synchronous = OFF"

@@ -449,6 +449,24 @@ def test_a_lost_ring_costs_only_moments(make: Make) -> None:
     assert sim.receiver.times(event_id)[0] - began <= 0.5
 
 
+def test_a_failing_destination_that_is_owed_a_redrive_costs_no_turns(make: Make) -> None:
+    """An outage that begins within a minute of two recoveries keeps the worker no busier than any other outage."""
+
+    def outage(*, recoveries: int) -> int:
+        sim = make(settings=make_settings(lease_seconds=20, retry_max_attempts=1))
+        sim.start()
+        for code in [500, 202] * recoveries + [500]:
+            sim.receiver.answers = lambda _, code=code: status(code)
+            sim.append()
+            sim.advance(5)
+        began = sim.loop.turns
+        sim.advance(300)
+        assert sim.progress().dead_letters > 0
+        return sim.loop.turns - began
+
+    assert outage(recoveries=2) < 1.2 * outage(recoveries=0)
+
+
 HOUR_US = 3_600_000_000
 STEPS_US = {"back": -HOUR_US, "ahead": HOUR_US, "a day back": -24 * HOUR_US, "a year ahead": 8760 * HOUR_US}
 

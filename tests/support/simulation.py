@@ -46,6 +46,7 @@ class _JumpingSelector(selectors.DefaultSelector):
     loop: "VirtualLoop"
 
     def select(self, timeout: float | None = None) -> list[Any]:
+        self.loop.turns += 1
         ready = super().select(0)
         if not ready and timeout is None:
             raise RuntimeError("the simulation waits for something that cannot happen")
@@ -55,12 +56,16 @@ class _JumpingSelector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An event loop whose time passes only when all tasks wait."""
+    """An event loop whose time passes only when all tasks wait.
+
+    Attributes:
+        turns: how often it has looked for something to do.
+    """
 
     def __init__(self) -> None:
         selector = _JumpingSelector()
         selector.loop = self
-        self.seconds = 1000.0
+        self.seconds, self.turns = 1000.0, 0
         super().__init__(selector)
 
     def time(self) -> float:

@@ -250,7 +250,7 @@ class Forwarder:
     def _set_alarm(self, now_s: float) -> None:
         """Wake up when something falls due that nobody will tell of."""
         retries = self.agenda.retries
-        times = [self.pacing.resumes_at_s(now_s), self.learning.recovery.due_at_s, self.reading.due_at_s]
+        times = [self.pacing.resumes_at_s(now_s), self.learning.redrive_at_s, self.reading.due_at_s]
         if retries.next_due is not None and not retries.at_hand:
             times.append(now_s + due_in_seconds(retries.next_due, self.shared.schedule.now()))
         at_s = min((one for one in times if one is not None), default=None)

@@ -54,6 +54,11 @@ class Learning:
         size = work.bytes_with(self._attempts.format.frame_bytes)
         return self.tracker.too_large(size, self._agenda.limits.bytes_max, now)
 
+    @property
+    def redrive_at_s(self) -> float | None:
+        """When the redrive that is owed may begin; None when none is owed, or the destination fails: its next success tells."""
+        return None if self._pacing.failures_in_row else self.recovery.due_at_s
+
     def redrive_if_owed(self, now_s: float) -> None:
         """Begin the redrive that an earlier recovery is owed, unless the destination fails again."""
         if self.recovery.is_owed and not self._pacing.failures_in_row:

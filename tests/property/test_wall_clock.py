@@ -6,7 +6,7 @@ import pytest
 
 from support.log import entries
 from support.settings import make_settings
-from support.simulation import Simulation, status
+from support.simulation import EPOCH, Simulation, status
 
 DAY_S = 86_400
 HOUR_US = 3600 * 1_000_000
@@ -33,8 +33,9 @@ def make(tmp_path):
     """Make a simulation whose events are kept for a day."""
     made: list[Simulation] = []
 
-    def _make() -> Simulation:
-        sim = Simulation(tmp_path, settings=make_settings(lease_seconds=20, retention_days=1), look_s=60.0)
+    def _make(lease_seconds: int = 20) -> Simulation:
+        settings = make_settings(lease_seconds=lease_seconds, retention_days=1)
+        sim = Simulation(tmp_path, settings=settings, look_s=60.0)
         sim.telemetry = KeptLog()
         sim.receiver.script = lambda _: status(202)
         made.append(sim)
@@ -45,7 +46,7 @@ def make(tmp_path):
         sim.close()
 
 
-Make = Callable[[], Simulation]
+Make = Callable[..., Simulation]
 
 
 def log_of(sim: Simulation) -> list[int]:
@@ -108,6 +109,49 @@ def test_a_wrong_clock_does_not_mark_the_events_of_the_year_that_follows(make: M
     assert stored[2].received_at == right_us
     assert stored[1].received_at > right_us + YEAR_US - HOUR_US
     assert log_of(sim) == []
+
+
+@pytest.mark.parametrize("hours", [1, 6])
+def test_times_are_right_at_once_however_long_the_clock_was_wrong(make: Make, hours: int) -> None:
+    """What is recorded after a clock was a year ahead for hours has the right time, although retention followed it a little."""
+    sim = make(lease_seconds=600)
+    sim.start()
+    sim.append(1)
+    sim.advance(120)
+    sim.clock.skew_us = YEAR_US
+    sim.append(1)
+    sim.advance(hours * 3600)
+    sim.append(1)
+    sim.clock.skew_us = 0
+    right_us = sim.clock.now()
+    sim.append(2)
+
+    stored = sim.run(entries(sim.log, sim.org.organization_no, 0, 9, 9))
+
+    assert [one.received_at for one in stored[-2:]] == [right_us, right_us]
+
+
+@pytest.mark.parametrize(
+    "back_us", [HOUR_US, 24 * HOUR_US, YEAR_US, EPOCH], ids=["1 h", "1 d", "1 y", "to 1970"]
+)
+def test_times_do_not_follow_a_clock_that_is_set_back(make: Make, back_us: int) -> None:
+    """What is recorded under a clock that is wrongly behind gets the time of the event before, so retention keeps it."""
+    sim = make()
+    sim.start()
+    sim.append(1)
+    sim.advance(7200)
+    sim.append(1)
+    newest_us = sim.clock.now()
+    sim.clock.skew_us = -back_us
+    sim.advance(60)
+    sim.append(1)
+    sim.advance(60)
+    sim.clock.skew_us = 0
+    sim.advance(300)
+
+    stored = sim.run(entries(sim.log, sim.org.organization_no, 0, 9, 9))
+
+    assert [one.received_at for one in stored[1:]] == [newest_us, newest_us]
 
 
 def test_a_service_that_was_off_makes_up_for_it(make: Make) -> None:

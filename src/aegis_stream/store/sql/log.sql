@@ -3,13 +3,16 @@
 -- name: advance_head
 -- Lock the organization's head row and reserve the next sequences; the row stays locked until the commit. The time of receipt
 -- never goes back, with one exception: it lies ahead of the clock by more than the given limit, and retention's own clock
--- confirms that the clock is right now. Then step_sequence says at which event times go back. ?5 is the bytes of the new events.
+-- confirms that the clock is right now; as it follows a wrong clock by a tenth of the time, it may be ahead by a tenth of that
+-- distance, and by a day. Then step_sequence says at which event times go back. ?5 is the bytes of the new events.
 UPDATE organizations SET head = head + ?1, stored_bytes = stored_bytes + ?5,
     step_sequence = CASE
-        WHEN last_received_at > ?2 + ?3 AND ?2 + ?3 >= (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+        WHEN last_received_at > ?2 + ?3 AND (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+            <= ?2 + max(?3, min((last_received_at - ?2) / 10, 86400000000))
         THEN head + 1 ELSE step_sequence END,
     last_received_at = CASE
-        WHEN last_received_at > ?2 + ?3 AND ?2 + ?3 >= (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+        WHEN last_received_at > ?2 + ?3 AND (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+            <= ?2 + max(?3, min((last_received_at - ?2) / 10, 86400000000))
         THEN ?2 ELSE max(last_received_at, ?2) END
 WHERE org_no = ?4
 RETURNING head, last_received_at, step_sequence, stored_bytes, stored_bytes_max;

@@ -57,8 +57,8 @@ async def main(path, org, name, rounds):
     db = open_database(Location(Path(path), Path(path).parent), SystemClock())
     log = StoredLog(db)
     async def one(number):
-        batch = [NewEvent(f"{name}-{number}-{k}", "app", None, "{}", None, checksum(b"{}")) for k in range(1 + number % 4)]
-        batch.append(NewEvent(f"shared-{number}", "app", None, "{}", None, checksum(b"{}")))
+        batch = [NewEvent(f"{name}-{number}-{k}", "app", None, "{}", None, checksum(b"{}"), 2) for k in range(1 + number % 4)]
+        batch.append(NewEvent(f"shared-{number}", "app", None, "{}", None, checksum(b"{}"), 2))
         done = await append_to(log, org, batch, 1)
         fresh = [event.event_id for index, event in enumerate(batch) if index not in done.duplicates]
         return [[done.first + offset, event_id] for offset, event_id in enumerate(fresh)]

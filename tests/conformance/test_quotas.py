@@ -243,7 +243,7 @@ async def test_administrative_events_are_stored_all_the_same(store, org):
     await append_to(store.log, org, [sized("a", 100)], T0)
     values = ("adm_1", "aegis.audit_stream.admin", None, "{}", 1)
 
-    await store.db.write(lambda unit: append_events(unit, org, values, T0))
+    await store.db.write(lambda unit: append_events(unit, org, values, 2, T0))
 
     assert counted(store) == 102
 

@@ -119,9 +119,10 @@ class Life:
         for body in bodies:
             values += (json.loads(body)["event"]["id"], "app", None, body, checksum(body.encode()))
         encoded = [body.encode() for body in bodies]
+        whole = sum(map(len, encoded))
         db = self.stores.db
         try:
-            await db.submit(lambda unit: append_events(unit, self.no, values, T0), Lane.APPEND)
+            await db.submit(lambda unit: append_events(unit, self.no, values, whole, T0), Lane.APPEND)
         except Unavailable:
             self.refused += 1
             if db.read_now(total) > len(self.bodies):  # stored, but a sync of the checkpoint behind it failed

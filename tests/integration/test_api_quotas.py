@@ -4,7 +4,17 @@ import gzip
 
 import pytest
 
-from support.api import OPERATOR_KEY, ORG, World, make_event, make_lines, open_world, problem_of
+from support.api import (
+    OPERATOR_KEY,
+    ORG,
+    World,
+    make_array,
+    make_event,
+    make_lines,
+    make_preflight,
+    open_world,
+    problem_of,
+)
 
 LINES = "application/x-ndjson"
 OPERATOR = {"authorization": f"Bearer {OPERATOR_KEY}"}
@@ -169,3 +179,31 @@ async def test_metrics_show_storage(tmp_path):
 
     assert "\naegis_stored_bytes 800\n" in text
     assert "\naegis_organizations_near_quota 1\n" in text
+
+
+async def test_whatever_way_events_come_in_their_bytes_count(tmp_path):
+    """The bytes counted are those that are stored: compact, in lines, with fields filled in, compressed, and in any alphabet."""
+    text = "zwölf 🚲 Ω"
+    whole = make_preflight("p1", summary=text)
+    async with open_world(tmp_path, audit_actions=True) as world:
+        tenant = await world.make_organization()
+        answers = [
+            await tenant.ingest.send(whole),
+            await tenant.ingest.send(
+                make_lines([make_preflight("p2", summary=text), make_preflight("p3")]), LINES
+            ),
+            await tenant.ingest.send(
+                make_lines([make_event("l1", note=text), make_event(None, note=text)]), LINES
+            ),
+            await tenant.ingest.send(make_event(None, org_id=None, timestamp=None, note=text)),
+            await tenant.ingest.send(gzip.compress(make_event("g1", note=text)), encoding="gzip"),
+            await tenant.ingest.send(make_array([whole, make_event("a1"), make_event("a1")])),
+            await tenant.ingest.post("/preflight-decisions", json={"decision": "BLOCKED", "summary": text}),
+            await change(world, ingest_bytes_per_second=10**9),
+        ]
+        counted = (await tenant.read.get("")).json()["stored_bytes"]
+        page = await world.stores.log.page(tenant.no, 1, 99, bytes_max=10**6, labels=False)
+
+    assert {one.status_code for one in answers} <= {200, 202}
+    assert len(page.bodies) == 10
+    assert counted == sum(len(body) for body in page.bodies)

@@ -66,7 +66,8 @@ def event(
 ) -> NewEvent:
     """Build an event that is fit for the log."""
     text = body or json.dumps({"event": {"id": event_id}})
-    return NewEvent(event_id, dataset, decision, text, None, checksum(text.encode()))
+    encoded = text.encode()
+    return NewEvent(event_id, dataset, decision, text, None, checksum(encoded), len(encoded))
 
 
 def tell(work: Coroutine[Any, Any, Appended], ended: AppendEnded) -> None:

@@ -64,7 +64,7 @@ def parse_compact(
         or (limits.privacy_check and private_place(plain.aegis, len(raw)) is not None)
     ):
         return None
-    return NewEvent(event_id, dataset, plain.aegis.decision, raw.decode(), None, checksum(raw))
+    return NewEvent(event_id, dataset, plain.aegis.decision, raw.decode(), None, checksum(raw), len(raw))
 
 
 def parse_compact_lines(
@@ -99,7 +99,15 @@ def parse_compact_lines(
     ):
         return None
     return [
-        NewEvent(one.event.id, PREFLIGHT_DATASET, one.aegis.decision, line.decode(), None, checksum(line))
+        NewEvent(
+            one.event.id,
+            PREFLIGHT_DATASET,
+            one.aegis.decision,
+            line.decode(),
+            None,
+            checksum(line),
+            len(line),
+        )
         for one, line in zip(plain, lines, strict=True)
     ]
 

@@ -3,7 +3,6 @@
 `parsing.parse_event` makes these from submitted bytes.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 from zlib import crc32
@@ -23,11 +22,6 @@ RESERVED_DATASETS = "aegis.audit_stream."
 
 checksum = crc32
 """Checksum of a body's bytes: 32 bits, which find what a disk does to a stored event, not what a forger does to it."""
-
-
-def size_of(bodies: Sequence[str]) -> int:
-    """Return how many bytes texts have in UTF-8, all together; costs nothing but their number where they are ASCII."""
-    return sum([len(one) if one.isascii() else len(one.encode()) for one in bodies])
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +54,7 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False):
         body: the JSON text to store and to deliver, byte for byte (UTF-8).
         raw: the bytes as submitted, if something was filled in; else None.
         checksum: `checksum` of the body, which is stored beside it.
+        size: bytes of the body in UTF-8.
     """
 
     event_id: str
@@ -68,6 +63,7 @@ class NewEvent(msgspec.Struct, frozen=True, gc=False):
     body: str
     raw: bytes | None
     checksum: int
+    size: int
 
 
 class Rejection(NamedTuple):

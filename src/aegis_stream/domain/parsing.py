@@ -102,11 +102,12 @@ def _parse_thoroughly(
             return preflight._replace(event_id=event_id or None)
         decision = preflight.decision
     if event_id is not UNSET and named is not UNSET and envelope.timestamp is not UNSET:
-        return NewEvent(event_id, dataset, decision, text, None, checksum(raw))
+        return NewEvent(event_id, dataset, decision, text, None, checksum(raw), len(raw))
     event_id = event_id or _new_id(make_id)
     timestamp = None if envelope.timestamp is not UNSET else to_text(now)
     body = _fill(raw, event_id, organization_id, timestamp)
-    return NewEvent(event_id, dataset, decision, body, raw, checksum(body.encode()))
+    encoded = body.encode()
+    return NewEvent(event_id, dataset, decision, body, raw, checksum(encoded), len(encoded))
 
 
 def _new_id(make_id: Callable[[], str] | None) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from aegis_stream.domain.compact import parse_compact_lines
-from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection, size_of
+from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection
 from aegis_stream.domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
 from aegis_stream.domain.parsing import parse_event
 from aegis_stream.domain.wrappers import Wrapped, wrapped
@@ -195,7 +195,7 @@ class Ingest:
                 for a quota).
         """
         events = check.events
-        size = size_of([event.body for event in events])
+        size = sum([event.size for event in events])
         if self._queued_bytes + size > self.queue_bytes_max and self._queued_bytes:
             message = "too many events are waiting to be stored: send them again later"
             ended(Unavailable(message, code="ingest-queue-full"))

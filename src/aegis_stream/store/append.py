@@ -1,9 +1,8 @@
 """Appends events to logs: functions of a unit of work, in the append lane, and in the control lane for audit events."""
 
 from collections.abc import Sequence as Seq
-from typing import cast
 
-from aegis_stream.domain.event import NewEvent, size_of
+from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
 from aegis_stream.domain.parsing import is_same_submission
 from aegis_stream.errors import OutOfRoom
@@ -82,7 +81,7 @@ def _append_what_fits(
     results: list[Appended | OutOfRoom] = []
     stored_bytes, quota = error.stored_bytes, error.stored_bytes_max
     for one in appends:
-        size = size_of([event.body for event in one.events])
+        size = sum([event.size for event in one.events])
         if stored_bytes + size > quota:
             results.append(OutOfRoom(size, stored_bytes, quota))
             continue
@@ -110,11 +109,13 @@ def _append_new(
     Raises: Duplicate, OutOfRoom; then roll back.
     """
     values: list[Value] = []
+    size = 0
     for one in appends:
         for event in one.events:
             values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)
-    moved = append_events(unit, organization_no, values, appends[-1].now)
-    _check_room(moved, values, stored_bytes_max)
+            size += event.size
+    moved = append_events(unit, organization_no, values, size, appends[-1].now)
+    _check_room(moved, size, stored_bytes_max)
     sequence = moved.head - len(values) // EVENT_VALUES
     results: list[Appended | OutOfRoom] = []
     for one in appends:
@@ -123,29 +124,26 @@ def _append_new(
     return results
 
 
-def append_events(unit: Unit, organization_no: OrganizationNo, values: Seq[Value], now: Micros) -> HeadMoved:
+def append_events(
+    unit: Unit, organization_no: OrganizationNo, values: Seq[Value], size: int, now: Micros
+) -> HeadMoved:
     """Append events to a log, whatever the organization's quota.
 
     Args:
         values: id, dataset, decision, body and checksum of each event, event after event.
+        size: bytes of all bodies.
     Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.
     """
-    moved = unit.append(organization_no, values, _size_of(values), now, CLOCK_STEP_US)
+    moved = unit.append(organization_no, values, size, now, CLOCK_STEP_US)
     if moved.step_sequence == moved.head - len(values) // EVENT_VALUES + 1:
         unit.run("insert_clock_step", (organization_no, moved.step_sequence))
     return moved
 
 
-def _size_of(values: Seq[Value]) -> int:
-    """Return how many bytes the bodies have that are among the values of events."""
-    return size_of(cast("Seq[str]", values[3::EVENT_VALUES]))
-
-
-def _check_room(moved: HeadMoved, values: Seq[Value], stored_bytes_max: int) -> None:
+def _check_room(moved: HeadMoved, size: int, stored_bytes_max: int) -> None:
     """Check the organization's quota after an append; one that adds nothing always has room. Raises: OutOfRoom."""
     quota = stored_bytes_max if moved.stored_bytes_max is None else moved.stored_bytes_max
-    if quota and moved.stored_bytes > quota and values:
-        size = _size_of(values)
+    if quota and moved.stored_bytes > quota and size:
         raise OutOfRoom(size, moved.stored_bytes - size, quota)
 
 
@@ -156,16 +154,18 @@ def _append_checked(unit: Unit, one: PendingAppend, stored_bytes_max: int) -> Ap
     duplicates: dict[int, int] = {}
     conflicts: dict[int, int] = {}
     values: list[Value] = []
+    size = 0
     for index, event in enumerate(one.events):
         row = unit.row("event_by_id", (organization_no, event.event_id))
         known = (row[0], row[4].decode("utf-8", "replace")) if row is not None else seen.get(event.event_id)
         if known is None:
             values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)
+            size += event.size
             seen[event.event_id] = (-len(values) // EVENT_VALUES, event.body)
         else:
             (duplicates if is_same_submission(event, known[1]) else conflicts)[index] = known[0]
-    moved = append_events(unit, organization_no, values, one.now)
-    _check_room(moved, values, stored_bytes_max)
+    moved = append_events(unit, organization_no, values, size, one.now)
+    _check_room(moved, size, stored_bytes_max)
     head = moved.head
     added = len(values) // EVENT_VALUES
     base = head - added

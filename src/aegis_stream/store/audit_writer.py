@@ -33,12 +33,9 @@ class AuditWriter:
         Workers are not notified of it: they find it at their next poll, a quarter of a second later.
         """
         event_id, body = self.event(org_id, admin_action)
-        append_events(
-            unit,
-            organization_no,
-            (event_id, ADMIN_DATASET, None, body, checksum(body.encode())),
-            self.clock.now(),
-        )
+        encoded = body.encode()
+        values = (event_id, ADMIN_DATASET, None, body, checksum(encoded))
+        append_events(unit, organization_no, values, len(encoded), self.clock.now())
 
     def event(self, org_id: OrganizationId, admin_action: AdminAction) -> tuple[str, str]:
         """Return the id and the JSON text of the event of an admin action."""

@@ -96,7 +96,7 @@ async def test_a_retry_lives_from_failure_to_outcome(store, org):
     progress = await store.directory.progress(destination)
 
     assert first_look == (
-        [DueRetry(n, 1, json.dumps({"event": {"id": f"e{n}"}}).encode()) for n in (1, 2)],
+        [DueRetry(n, 1, json.dumps({"event": {"id": f"e{n}"}}).encode(), 500) for n in (1, 2)],
         T0 + 30,
     )
     assert second_look == ([], T0 + 50)

@@ -234,6 +234,7 @@ async def test_stale_connection_is_replaced_unseen():
         answers = [await channel.post(REQUEST) for _ in range(5)]
 
     assert [a.status for a in answers] == [202] * 5
+    assert [a.repeated for a in answers] == [False, *[True] * 4], "the peer may have got these twice"
     assert server.connections == 5
 
 

@@ -178,6 +178,13 @@ class ReplaySource(RangeSource):
 
     replay_id: ReplayId = field(kw_only=True)
 
+    def take(self, limits: Limits) -> Work | None:
+        """Return the next events for one request: the destination may have them already."""
+        work = RangeSource.take(self, limits)
+        if work is not None:
+            work.may_be_stored = True
+        return work
+
 
 @dataclass(slots=True, eq=False)
 class RetrySource:
@@ -234,12 +241,17 @@ class RetrySource:
         self.next_due = at if self.next_due is None else min(self.next_due, at)
 
     def take(self, limits: Limits) -> Work | None:
-        """Return retries with the same attempt number, for one request."""
+        """Return retries with the same attempt number, for one request; apart from others those that may be stored already."""
         if not self.rows:
             return None
-        attempts, size = self.rows[0].attempts, 0
+        attempts, may_be_stored, size = self.rows[0].attempts, self.rows[0].may_be_stored, 0
         taken: list[DueRetry] = []
-        while self.rows and self.rows[0].attempts == attempts and len(taken) < limits.events_max:
+        while (
+            self.rows
+            and self.rows[0].attempts == attempts
+            and self.rows[0].may_be_stored == may_be_stored
+            and len(taken) < limits.events_max
+        ):
             size += len(self.rows[0].body) + limits.frame_bytes
             if size > limits.bytes_max and taken:
                 break
@@ -247,8 +259,9 @@ class RetrySource:
         taken.sort()
         sequences = [retry.sequence for retry in taken]
         self.busy.update(sequences)
+        bodies = [retry.body for retry in taken]
         return Work(
-            self, sequences[0], sequences[-1], sequences, [retry.body for retry in taken], attempts + 1
+            self, sequences[0], sequences[-1], sequences, bodies, attempts + 1, may_be_stored=may_be_stored
         )
 
     def complete(self, work: Work) -> None:

@@ -18,6 +18,8 @@ from .work import Work
 
 STATUS_TOO_LARGE = 413
 STATUS_FAILED_INSIDE = 500
+STORED = "answered {} to an event that was sent before, which means that the destination has it: it counts as delivered"
+"""Warning for an event that the destination says it has."""
 OTHERS_S = 60.0
 """A redriven batch is halved at its first failure if the destination accepted something in the last so many seconds."""
 
@@ -97,7 +99,7 @@ def weigh(
         chance: in [0, 1), for the jitter; events of one request share it, so that they stay together in the retry as well.
     """
     if isinstance(verdicts, Failure):
-        verdicts = verdicts.waiting_from(now)
+        verdicts = _stored(work, verdicts) if verdicts.conflict else verdicts.waiting_from(now)
     each = verdicts if isinstance(verdicts, list) else [verdicts] * len(work.sequences)
     lessons = _learn(work, each)
     if (
@@ -115,6 +117,14 @@ def weigh(
         rest, each = (left,), each[:judged]
     outcomes = [decide(one, work.attempt, policy, now=now, chance=chance) for one in each]
     return Weighed(work, outcomes, rest, lessons)
+
+
+def _stored(work: Work, conflict: Failure) -> Verdict:
+    """Judge the answer that the destination has an event already: it does if it got the event before, and we have no answer."""
+    work.may_be_stored = work.may_be_stored or conflict.repeated
+    if len(work.sequences) > 1 or not work.may_be_stored:
+        return conflict
+    return Accepted(conflict.status_code, warning=STORED.format(conflict.status_code))
 
 
 def _learn(work: Work, each: Sequence[Verdict]) -> Lessons:

@@ -20,6 +20,7 @@ class Work(msgspec.Struct, eq=False, gc=False):
         sequences: positions of the events that travel.
         attempt: number of the attempt about to be made, from 1.
         began_s: when the newest attempt began, seconds of the event loop.
+        may_be_stored: the destination may have stored the events when they were sent before.
     """
 
     source: "Source"
@@ -29,6 +30,7 @@ class Work(msgspec.Struct, eq=False, gc=False):
     bodies: list[bytes]
     attempt: int
     began_s: float = 0.0
+    may_be_stored: bool = False
 
     def halves(self) -> "tuple[Work, Work]":
         """Split a batch, to find the event that the destination refuses."""
@@ -44,9 +46,9 @@ class Work(msgspec.Struct, eq=False, gc=False):
         left = Work(
             self.source, self.first, cut - 1, self.sequences[:middle], self.bodies[:middle], self.attempt
         )
-        return left, Work(
-            self.source, cut, self.last, self.sequences[middle:], self.bodies[middle:], self.attempt
-        )
+        right = Work(self.source, cut, self.last, self.sequences[middle:], self.bodies[middle:], self.attempt)
+        left.may_be_stored = right.may_be_stored = self.may_be_stored
+        return left, right
 
 
 class Source(Protocol):

@@ -57,6 +57,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         location_host: host of Location, if any: the target of a redirect, which we do not follow.
         failure: what the answer means, where the sender knows it whatever the format; None where the format interprets it.
         date: value of Date as sent, if any: what the destination's clock showed.
+        repeated: the request was sent twice, since the first connection closed without an answer.
     """
 
     status: int
@@ -66,6 +67,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     location_host: str | None = None
     failure: "Failure | None" = None
     date: str | None = None
+    repeated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class Failure:
             counting an attempt. Only the last events of a request can be unjudged, and never all of them, so that sending
             again comes to an end.
         bug: our format has a bug; it is logged.
+        conflict: the destination says that it has the event already. That is a success for an event that was sent before.
+        repeated: as for Response.
         damaged: the stored event is damaged or missing, so nothing was sent; it is logged and counted.
     """
 
@@ -142,6 +146,8 @@ class Failure:
     bug: bool = False
     retry_at: Micros | None = None
     damaged: bool = False
+    conflict: bool = False
+    repeated: bool = False
 
     def waiting_from(self, now: Micros) -> "Failure":
         """Return the same failure with the wait in seconds, at most an hour, as if our clocks agreed."""

@@ -11,6 +11,8 @@ RUN_LENGTH_MAX = 16_384
 """Longest run in the attempt log; the search for the attempts of one event covers that many."""
 AUTO_REDRIVE_MAX = 1000
 """Most dead letters that one settlement redrives; later settlements redrive the others."""
+_STATUS_GAVE_UP = 408
+_STATUS_FAILED = 500
 
 
 class Page(NamedTuple):
@@ -61,11 +63,23 @@ class Claimed:
 
 
 class DueRetry(NamedTuple):
-    """An event whose next attempt is due; its body is empty when it is damaged or missing in the store."""
+    """An event whose next attempt is due; its body is empty when it is damaged or missing in the store.
+
+    Args:
+        attempts: how many were made; 0 when it is redriven.
+        status_code: what was answered to the last one; None without an answer.
+    """
 
     sequence: int
     attempts: int
     body: bytes
+    status_code: int | None = None
+
+    @property
+    def may_be_stored(self) -> bool:
+        """Whether the destination may have stored the event at an earlier attempt that failed."""
+        status = self.status_code
+        return not self.attempts or status is None or status == _STATUS_GAVE_UP or status >= _STATUS_FAILED
 
 
 class ReplayRange(NamedTuple):

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import Raw
 
-from aegis_stream.domain.attempt import Accepted, Answer, Request, Response, Verdict
+from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Request, Response, Verdict
 
 from .answers import read_answer
 from .fields import one_line
@@ -27,11 +27,29 @@ class _OtlpReply(msgspec.Struct, gc=False, rename="camel"):
     partial_success: dict[str, Raw] | None
 
 
+_STATUS_CONFLICT = 409
+_CONFLICT = (
+    "answered 409: the destination says that it has an event with this id, or that the event conflicts with what it has: "
+    "compare the two; an event that is redriven counts as delivered at the next 409"
+)
+
 _decode_otlp = msgspec.json.Decoder(_OtlpReply).decode
 
 
 def interpret(answer: Answer, count: int) -> Verdict:
-    """Judge by status; an OTLP success gets a warning, since an OTLP receiver drops events that are not OTLP."""
+    """Judge by status; an OTLP success gets a warning, since an OTLP receiver drops events that are not OTLP.
+
+    409 is about one event: a receiver that stores each event once answers so to an event that it has.
+    """
+    if isinstance(answer, Response) and answer.status == _STATUS_CONFLICT:
+        return Failure(
+            FailureScope.EVENT,
+            _CONFLICT,
+            status_code=answer.status,
+            permanent=True,
+            conflict=True,
+            repeated=answer.repeated,
+        )
     verdict = by_status(answer, count)
     if (
         isinstance(answer, Response)

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request
+import msgspec
+
+from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
 from aegis_stream.domain.endpoint import Route
 from aegis_stream.errors import Invalid
 
@@ -184,6 +186,8 @@ class Channel:
             else:
                 self._keep(connection)
         if answer is not None:
+            if exchange.fresh and isinstance(answer, Response):
+                answer = msgspec.structs.replace(answer, repeated=True)
             exchange.ended(exchange.token, answer)
         else:
             exchange.fresh = True  # a new connection always has an answer, so there is no third try

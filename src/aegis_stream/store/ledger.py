@@ -90,7 +90,8 @@ def due(unit: Unit, key: DestinationKey, now: Micros, limit: int) -> tuple[list[
     rows = unit.rows("due_retries", (*key, now, limit))
     following = unit.row("next_due", (*key, now))
     found = [
-        DueRetry(sequence, attempts, intact(body, recorded)) for sequence, attempts, body, recorded in rows
+        DueRetry(sequence, attempts, intact(body, recorded), status_code)
+        for sequence, attempts, status_code, body, recorded in rows
     ]
     return found, following[0] if following is not None else None
 

@@ -574,3 +574,28 @@ def test_the_wait_for_a_due_time_is_never_negative():
 
     assert due_in_seconds(Micros(6_500_000), now) == 1.5
     assert due_in_seconds(Micros(1), now) == 0.0
+
+
+@pytest.mark.parametrize(
+    ("attempts", "status_code", "may_be_stored"),
+    [
+        (1, None, True),
+        (2, 408, True),
+        (1, 500, True),
+        (1, 504, True),
+        (1, 429, False),
+        (2, 400, False),
+        (0, 400, True),
+    ],
+)
+async def test_retries_know_whether_their_event_may_be_stored(attempts, status_code, may_be_stored):
+    """Without an answer, after 408 or 5xx, and when it is redriven, an event may be stored at the destination already."""
+    _, source = make_retries({})
+    source.rows.extend(DueRetry(one, attempts, b"{}", status_code) for one in (1, 2))
+    source.rows.append(DueRetry(3, attempts, b"{}", 400 if may_be_stored else None))
+
+    work = source.take(Limits(10, 1000))
+
+    assert work.may_be_stored is may_be_stored
+    assert list(work.sequences) == ([1, 2, 3] if not attempts else [1, 2])
+    assert all(half.may_be_stored is may_be_stored for half in work.halves())

@@ -184,3 +184,26 @@ def test_one_judged_event_is_done_and_the_others_are_left_over():
 
     assert found.outcomes == [Delivered(200)]
     assert [list(one.sequences) for one in found.rest] == [[2, 3]]
+
+
+@pytest.mark.parametrize("sent_before", ["by the source", "by the sender"])
+def test_a_conflict_is_a_delivery_of_an_event_that_was_sent_before(sent_before):
+    """A conflict halves a batch; the events alone are delivered with a warning if the destination may have stored them."""
+    conflict = Failure(FailureScope.EVENT, "there", 409, permanent=True, conflict=True)
+    work = Work(SOURCE, 1, 2, [1, 2], [b"1", b"2"], 1, may_be_stored=sent_before == "by the source")
+
+    halves = weighed(work, replace(conflict, repeated=sent_before == "by the sender")).rest
+    found = [weighed(one, conflict) for one in halves]
+
+    assert [list(one.sequences) for one in halves] == [[1], [2]]
+    assert [one.outcomes for one in found] == [[Delivered(409)]] * 2
+    assert all("409" in one.lessons.warnings[0] for one in found)
+
+
+def test_a_conflict_of_an_event_that_was_not_sent_before_is_final():
+    """An event that conflicts when it is sent first is dead at once."""
+    conflict = Failure(FailureScope.EVENT, "there", 409, permanent=True, conflict=True)
+
+    found = weighed(Work(SOURCE, 1, 1, [1], [b"1"], 1), conflict)
+
+    assert found.outcomes == [Dead(conflict)]

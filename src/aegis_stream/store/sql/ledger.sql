@@ -35,7 +35,7 @@ DELETE FROM retries WHERE org_no = ? AND dst_no = ? AND sequence = ?;
 
 -- name: due_retries
 -- Events whose next attempt is due, oldest first; one that is missing in the log has neither body nor checksum.
-SELECT r.sequence, r.attempts, CAST(e.body AS BLOB), e.checksum FROM retries r
+SELECT r.sequence, r.attempts, r.status_code, CAST(e.body AS BLOB), e.checksum FROM retries r
 LEFT JOIN events e ON e.org_no = r.org_no AND e.sequence = r.sequence
 WHERE r.org_no = ? AND r.dst_no = ? AND r.due_at <= ? ORDER BY r.due_at, r.sequence LIMIT ?;
 

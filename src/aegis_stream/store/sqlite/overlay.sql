@@ -55,7 +55,7 @@ VALUES (?1, ?2, ?3, coalesce((SELECT event_id FROM events WHERE position = ?1 * 
 
 -- name: due_retries
 -- differs because: the key of the log is the position.
-SELECT r.sequence, r.attempts, CAST(e.body AS BLOB), e.checksum FROM retries r
+SELECT r.sequence, r.attempts, r.status_code, CAST(e.body AS BLOB), e.checksum FROM retries r
 LEFT JOIN events e ON e.position = r.org_no * 1099511627776 + r.sequence
 WHERE r.org_no = ? AND r.dst_no = ? AND r.due_at <= ? ORDER BY r.due_at, r.sequence LIMIT ?;
 

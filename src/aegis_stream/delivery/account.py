@@ -46,7 +46,7 @@ class Account:
     _cursor: int = field(init=False)
     findings: Findings = field(default_factory=Findings)
     _is_marked: bool = False  # the settler knows already; so that an event costs one look, not a call
-    _is_owed: bool = False  # a settlement was taken, and is not stored yet
+    _owed: Settlement | None = None  # was taken, and is not stored yet
     _watermarks: list[int] = field(default_factory=list)  # as of the last settlement
 
     def __post_init__(self) -> None:
@@ -66,12 +66,13 @@ class Account:
     @property
     def is_settled(self) -> bool:
         """True when the store has everything that is known here."""
-        return not (self._is_marked or self._is_owed)
+        return not self._is_marked and self._owed is None
 
     @property
     def died(self) -> int:
         """Dead letters, those included that are not stored yet."""
-        return self.dead_letters + len(self.findings.dead)
+        owed = len(self._owed.dead) if self._owed is not None else 0
+        return self.dead_letters + owed + len(self.findings.dead)
 
     @property
     def is_full(self) -> bool:
@@ -143,7 +144,7 @@ class Account:
         except Exception as error:  # noqa: BLE001 - a bulkhead
             self.owner.bug(error)
             return None
-        self._is_owed = True
+        self._owed = settlement
         return settlement
 
     def _make_settlement(self) -> Settlement:
@@ -164,7 +165,7 @@ class Account:
 
     def settled(self, settlement: Settlement, counts: Settled) -> None:
         """Learn that a settlement is stored, and what the destination has now."""
-        self._is_owed = False
+        self._owed = None
         try:
             self._note_settled(settlement, counts)
         except Exception as error:  # noqa: BLE001 - a bulkhead

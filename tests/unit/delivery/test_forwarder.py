@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from aegis_stream.delivery.pages import PEEK_EVENTS_MAX, SharedPages
-from aegis_stream.domain.attempt import Fault, FaultKind
+from aegis_stream.domain.attempt import Fault, FaultKind, RetryPolicy
 from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId
 from aegis_stream.errors import Invalid
@@ -266,6 +266,20 @@ def test_rejected_events_never_hold_up_the_others(make, refused):
     assert sim.receiver.accepted == dict.fromkeys(good, 1)
     assert dead == purged == 10
     assert len(sim.dead()) == 5
+    assert (progress.cursor, progress.retrying) == (progress.head, 0)
+
+
+def test_dead_letters_that_are_not_stored_yet_count(make):
+    """Events that are rejected at the same time, and die at once, make no more dead letters than are kept."""
+    once = DestinationSpec(url="https://sink.example.com/in", retry=RetryPolicy(max_attempts=1))
+    sim = make(spec=once, settings=make_settings(lease_seconds=20, dead_letters_max=10))
+    sim.receiver.answers = lambda _: status(400)
+    sim.start()
+    sim.append(200)
+    sim.advance(60)
+
+    progress = sim.run(sim.directory.progress(sim.destination))
+    assert len(sim.dead()) == 10
     assert (progress.cursor, progress.retrying) == (progress.head, 0)
 
 

@@ -4,6 +4,7 @@ A module of this folder has the rows of one family, in its FAULTS.
 """
 
 from faults import (
+    clocks,
     disk,
     disk_service,
     kills,
@@ -21,5 +22,6 @@ FAULTS: tuple[Fault, ...] = (
     *upgrades.FAULTS,
     *disk.FAULTS,
     *disk_service.FAULTS,
+    *clocks.FAULTS,
     *simulated.FAULTS,
 )

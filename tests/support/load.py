@@ -74,6 +74,8 @@ class Load:
     def __post_init__(self) -> None:
         self._lock = threading.Lock()
         self._stopped = threading.Event()
+        self._goes_on = threading.Event()
+        self._goes_on.set()
         self._next = self.first
         self._threads = [
             threading.Thread(target=self._run, args=(Random(self.random.random()),), daemon=True)
@@ -82,9 +84,18 @@ class Load:
         for thread in self._threads:
             thread.start()
 
+    def pause(self) -> None:
+        """Begin no further batches."""
+        self._goes_on.clear()
+
+    def resume(self) -> None:
+        """Record again after a pause."""
+        self._goes_on.set()
+
     def stop(self) -> None:
         """Stop, and wait until no answer is outstanding."""
         self._stopped.set()
+        self._goes_on.set()
         for thread in self._threads:
             thread.join(ANSWER_S + 5)
             assert not thread.is_alive()
@@ -93,7 +104,7 @@ class Load:
     def _run(self, random: Random) -> None:
         line = _Line(self.client)
         try:
-            while not self._stopped.wait(self.pause_s):
+            while self._goes_on.wait() and not self._stopped.wait(self.pause_s):
                 events = self._take(random)
                 while not self._stopped.is_set() and not self._send(line, events):
                     if random.random() < GIVE_UP:

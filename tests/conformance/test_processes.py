@@ -5,12 +5,10 @@ import json
 import os
 import subprocess
 import sys
-import threading
 
 import pytest
 
 from aegis_stream.ports import Appended
-from aegis_stream.store.database import Lane
 from support.clock import T0
 from support.stores import append_to, events, stored
 
@@ -18,25 +16,14 @@ from support.stores import append_to, events, stored
 async def test_a_stalled_appender_leaves_no_gap_and_is_not_overtaken(backend, store, org):
     """While one appender stalls before its commit, no reader sees events, no other appender gets past, and no gap is left."""
     other, reader = backend.open(), backend.open()
-    held, holding, appended, release = (threading.Event() for _ in range(4))
-    try:
-        # The first write holds the writer, so that the append and the stall behind it share the next transaction.
-        first = store.db.submit(lambda _: (held.set(), holding.wait(10)), Lane.APPEND)
-        assert await asyncio.to_thread(held.wait, 10)
+
+    with backend.stall_before_commit(store) as stall:
         stalled = asyncio.ensure_future(append_to(store.log, org, events(1, 3), T0))
-        await asyncio.sleep(0)
-        stall = store.db.submit(lambda _: (appended.set(), release.wait(10)), Lane.APPEND)
-        holding.set()
-        await first
-        assert await asyncio.to_thread(appended.wait, 10)
+        assert await asyncio.to_thread(stall.reached.wait, 60)
         overtaking = asyncio.ensure_future(append_to(other.log, org, events(4, 3), T0))
         seen = [(await reader.log.heads(), await stored(reader, org)) for _ in range(20)]
         done_early = overtaking.done() or stalled.done()
-    finally:
-        holding.set()
-        release.set()
     results = await asyncio.gather(stalled, overtaking)
-    await stall
 
     assert seen == [({}, {})] * 20
     assert not done_early

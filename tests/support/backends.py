@@ -112,7 +112,7 @@ class SqliteBackend:
         def at_commit() -> bool:
             if next(fates, False):
                 stall.reached.set()
-                stall.go_on.wait(10)
+                stall.go_on.wait(60)  # the block ends it; on a slow machine that takes a while
                 return fail
             return False
 

@@ -11,7 +11,6 @@ from msgspec import UNSET
 
 from .event import (
     DEFAULT_LIMITS,
-    EVENT_ID_CHARACTERS_MAX,
     PREFLIGHT_DATASET,
     EventLimits,
     NewEvent,
@@ -29,11 +28,10 @@ from .private_text import are_clean_ids, private_kind, private_place, texts_of
 from .times import is_time
 
 _OPENING, _CLOSING = b"{}"
-_PLAIN_TIME = re.compile(
-    r"[12]\d\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]0\d:00)",
-    re.ASCII,
-)
+_TIME = r"[12]\d\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]0\d:00)"
 """Times that are certainly valid (RFC 3339 section 5.6). Others, such as the 29th to 31st of a month, get a full check."""
+_PLAIN_TIME = re.compile(_TIME, re.ASCII)
+_PLAIN_TIMES = re.compile(rf"(?:{_TIME}\n)*+", re.ASCII)
 
 
 def parse_compact(
@@ -53,18 +51,18 @@ def parse_compact(
         plain = decode_plain(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    event = plain.event
-    event_id, dataset = event.id, event.dataset
+    event_id = plain.event.id
     if (
         len(encode_plain(plain)) != len(raw)
         or (_PLAIN_TIME.fullmatch(plain.timestamp) is None and not is_time(plain.timestamp))
-        or dataset != PREFLIGHT_DATASET
         or plain.organization.id != organization_id
-        or not (0 < len(event_id) <= EVENT_ID_CHARACTERS_MAX and event_id.isprintable())
+        or not event_id.isprintable()
         or (limits.privacy_check and private_place(plain.aegis, len(raw)) is not None)
     ):
         return None
-    return NewEvent(event_id, dataset, plain.aegis.decision, raw.decode(), None, checksum(raw), len(raw))
+    return NewEvent(
+        event_id, PREFLIGHT_DATASET, plain.aegis.decision, raw.decode(), None, checksum(raw), len(raw)
+    )
 
 
 def parse_compact_lines(
@@ -115,16 +113,12 @@ def parse_compact_lines(
 def _are_plain(
     events: list[PlainPreflightEvent], organization_id: OrganizationId, limits: EventLimits
 ) -> bool:
-    """Tell whether decoded events have ordinary times, ids and texts, the right dataset and organization."""
-    ids = [one.event.id for one in events]
-    lengths = list(map(len, ids))
+    """Tell whether decoded events have ordinary times, ids and texts, and the right organization."""
+    times = [one.timestamp for one in events]
     return (
-        {one.event.dataset for one in events} == {PREFLIGHT_DATASET}
-        and {one.organization.id for one in events} == {organization_id}
-        and min(lengths) > 0
-        and max(lengths) <= EVENT_ID_CHARACTERS_MAX
-        and "".join(ids).isprintable()
-        and all(_PLAIN_TIME.fullmatch(one.timestamp) or is_time(one.timestamp) for one in events)
+        {one.organization.id for one in events} == {organization_id}
+        and "".join([one.event.id for one in events]).isprintable()
+        and (_PLAIN_TIMES.fullmatch("\n".join(times) + "\n") is not None or all(map(is_time, times)))
         and not (limits.privacy_check and _has_private_text(events))
     )
 

@@ -3,17 +3,20 @@
 They stand apart because compact.py may be compiled, and the compiler does not know these classes.
 """
 
-import msgspec
-from msgspec import UNSET, UnsetType
+from typing import Annotated, Literal
 
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from .event import EVENT_ID_CHARACTERS_MAX
 from .preflight import Count, Preflight
 
 _Words = str | list[str] | UnsetType
 
 
 class _PlainEventFields(msgspec.Struct, gc=False):
-    id: str
-    dataset: str
+    id: Annotated[str, Meta(min_length=1, max_length=EVENT_ID_CHARACTERS_MAX)]
+    dataset: Literal["aegis.preflight"]
     kind: str | UnsetType = UNSET
     category: _Words = UNSET
     type: _Words = UNSET

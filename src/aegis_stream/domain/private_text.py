@@ -68,7 +68,8 @@ def private_kind(text: object) -> str | None:
 
 def are_clean_ids(ids: list[str]) -> bool:
     """Tell whether no id contains such a value. Most ids are of a known form, and those are looked at all at once."""
-    return _are_identifiers("\n".join(ids) + "\n") is not None or not any(private_kind(one) for one in ids)
+    distinct = set(ids)
+    return _are_identifiers("\n".join(distinct) + "\n") is not None or not any(map(private_kind, distinct))
 
 
 def private_place(preflight: Preflight, size: int) -> tuple[str, str] | None:

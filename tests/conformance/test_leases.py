@@ -7,7 +7,9 @@ from aegis_stream.domain.delivery import (
     RetryRow,
 )
 from aegis_stream.domain.destination import Health
-from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.ids import Micros, ReplayId
+from aegis_stream.store.leases import LEASE_MAX_US, living_workers
+from aegis_stream.store.records import key_of
 from support.clock import T0
 from support.stores import (
     ALICE,
@@ -16,6 +18,7 @@ from support.stores import (
     LEASE_US,
     SECOND,
     add_destination,
+    add_organization,
     append_to,
     events,
     serve,
@@ -151,3 +154,87 @@ async def test_releasing_under_an_old_epoch_takes_nothing_from_the_new_owner(sto
     await store.ledger.release(BOB, [old])
 
     assert await settle(store, settlement(new, org), BOB)
+
+
+async def two_served(store, org) -> tuple[Lease, Lease]:
+    """Let a worker serve two destinations; return its leases."""
+    for number in (1, 2):
+        await add_destination(store, org, number)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    (one, two), _ = await store.ledger.claim(ALICE)
+    return one.lease, two.lease
+
+
+async def test_a_worker_that_ends_leaves_the_others(store, org):
+    """Only the worker that ends is removed; the others keep their destinations."""
+    await two_served(store, org)
+    await store.ledger.enlist(BOB, LEASE_US)
+
+    await store.ledger.retire(BOB)
+    served, _ = await store.ledger.claim(ALICE)
+
+    assert await store.ledger.workers() == [ALICE]
+    assert len(served) == 2
+
+
+async def test_a_worker_that_was_removed_claims_nothing_beside_another(store, org):
+    """That some worker is registered does not let another one claim."""
+    await add_destination(store, org)
+    await store.ledger.enlist(BOB, LEASE_US)
+
+    assert await store.ledger.claim(ALICE) == ([], 0)
+
+
+async def test_one_destination_is_handed_back(store, org):
+    """A release frees the destination it names, and no other that the worker serves under the same epoch."""
+    one, two = await two_served(store, org)
+    await store.ledger.enlist(BOB, LEASE_US)
+
+    await store.ledger.release(ALICE, [two])
+    [taken], _ = await store.ledger.claim(BOB)
+    [kept], _ = await store.ledger.claim(ALICE)
+
+    assert taken.lease.destination_no == two.destination_no
+    assert kept.lease == one
+
+
+async def test_nobody_hands_back_what_another_serves(store, org):
+    """A release by a worker that does not hold the lease changes nothing, although it names the right epoch."""
+    one, two = await two_served(store, org)
+    await store.ledger.enlist(BOB, LEASE_US)
+
+    await store.ledger.release(BOB, [one, two])
+
+    assert await store.ledger.claim(BOB) == ([], 0)
+
+
+async def test_a_claim_tells_which_destinations_have_a_replay_under_way(store, org):
+    """It names the destination whose replay is not finished: not another one of the organization, nor one of another."""
+    other = await add_organization(store, "org_b")
+    destinations = [
+        await add_destination(store, organization, number) for organization, number in ((org, 1), (org, 2), (other, 1))
+    ]  # fmt: skip
+    for organization in (org, other):
+        await append_to(store.log, organization, events(1, 5), T0)
+    await store.directory.add_replay(destinations[0], ReplayId("rpl_open"), 1, 5, T0)
+    await store.directory.add_replay(destinations[1], ReplayId("rpl_over"), 1, 5, T0)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    claimed, _ = await store.ledger.claim(ALICE)
+    over = next(one for one in claimed if one.lease.destination_no == key_of(destinations[1]).destination_no)
+    assert await settle(store, settlement(over.lease, org, 0, replays=[(ReplayId("rpl_over"), 5)]))
+
+    claimed, _ = await store.ledger.claim(ALICE)
+
+    replaying = {one.lease.destination_no for one in claimed if one.replaying}
+    assert replaying == {key_of(destinations[0]).destination_no}
+
+
+async def test_workers_that_have_renewed_in_time_are_counted(store, org):
+    """A worker counts until its time is over, and not if it is from before the machine's last start."""
+    await store.ledger.enlist(ALICE, LEASE_US)
+    counts = []
+    for at in (T0, T0 + LEASE_US - 1, T0 + LEASE_US, T0 - LEASE_MAX_US):
+        store.clock.at = at
+        counts.append(await store.db.read(living_workers))
+
+    assert counts == [1, 1, 0, 0]

@@ -241,6 +241,20 @@ async def test_a_deleted_destination_leaves_nothing_behind(store, org):
     assert (await store.directory.progress(other)).retrying == 1
 
 
+async def test_the_rows_of_several_deleted_destinations_are_counted_together(store, org):
+    """A step returns how many rows it removed, of all deleted destinations."""
+    deleted = [await add_destination(store, org, number) for number in range(3)]
+    await store.ledger.enlist(ALICE, LEASE_US)
+    claimed, _ = await store.ledger.claim(ALICE)
+    run = AttemptRun(1, 1, 1, "delivered", 202, None, 1, NEW)
+    for one in claimed:
+        assert await settle(store, settlement(one.lease, org, runs=[run] * 5))
+    for one in deleted:
+        await store.directory.delete_destination(org, one.dst_id, T0)
+
+    assert await sweep(store) == [3 * (5 + 2)], "five attempts, the cursor and the destination, three times"
+
+
 # ── clocks that are wrong ──
 
 
@@ -359,18 +373,20 @@ async def test_events_of_a_clock_that_was_ahead_go_although_later_ones_are_neede
     for cursor in (8, 10, 15):
         await settle(store, settlement(lease, org, cursor))
         await sweep(store, Micros(T0 + MINUTE_US + 1))
-        left.append(list(await stored(store, org)))
+        left.append((list(await stored(store, org)), store.count("clock_steps")))
 
-    assert left == [list(range(9, 16)), list(range(11, 16)), []]
-    assert store.count("clock_steps") == 0
+    assert left == [(list(range(9, 16)), 1), (list(range(11, 16)), 0), ([], 0)]
 
 
 async def test_only_what_a_later_event_proves_old_goes_with_it(store, org):
-    """An event after the one at which times went back stays until its own time is over."""
+    """An event after the one at which times went back stays until its own time is over, also as the last one that may go."""
+    await add_destination(store, org)
+    lease = await serve(store)
     await store.retention.advance(ALICE, T0, 0)
     await append_to(store.log, org, events(1, 10), Micros(T0 + YEAR_US))
     for number, at in ((11, MINUTE_US), (12, 2 * MINUTE_US), (13, 3 * MINUTE_US)):
         await append_to(store.log, org, events(number, 1), Micros(T0 + at))
+    await settle(store, settlement(lease, org, 12))
 
     await sweep(store, Micros(T0 + MINUTE_US + 1))
 

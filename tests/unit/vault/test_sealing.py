@@ -370,3 +370,27 @@ def test_the_alarm_of_a_refused_record_names_its_key():
         vault.open(vault.seal(SECRET, PLACE), PLACE._replace(dst_id="dst_other"))
 
     assert heard == [("vault.record_refused", KEY.key_id.hex())]
+
+
+def test_a_record_of_an_old_version_is_rewrapped_only_where_it_may_be():
+    """A record without audience is not sealed again for a place that has one, unless the caller accepts that."""
+    vault = make_vault(OTHER_KEY, KEY)
+
+    with pytest.raises(Unavailable):
+        vault.rewrap(seal_as_version_one(SECRET), PLACE, OTHER_KEY.key_id)
+
+
+@pytest.mark.parametrize(
+    ("record", "key_id"),
+    [(b"\x09" + OTHER_KEY.key_id + b"x" * 100, OTHER_KEY.key_id.hex()), (b"\x03\x01", "01"), (b"", "")],
+    ids=["of no known version", "cut within the key id", "empty"],
+)
+def test_what_is_no_record_is_damaged_and_lacks_no_key(record, key_id):
+    """Bytes that no version wrote are reported as damaged: no master key would help."""
+    heard = []
+    vault = make_vault(alarm=lambda event, **values: heard.append((event, values["key_id"])))
+
+    with pytest.raises(Unavailable) as caught:
+        vault.open(record, PLACE)
+    assert caught.value.code == "sealed-record-damaged"
+    assert heard == [("vault.record_refused", key_id)]

@@ -111,7 +111,7 @@ sbom: .cache/sbom/bin/cyclonedx-py ## Write the bill of materials of what runs, 
 	@touch $@
 
 mutants: .cache/mutants/bin/mutmut ## Change the code in small ways and count the changes that no test notices (ARGS=domain/rate to choose)
-	nice .cache/mutants/bin/python tests/mutants/run.py $(ARGS)
+	PYTHONPATH=src nice .cache/mutants/bin/python tests/mutants/run.py $(ARGS)
 
 clean: ## Remove what make made, but not your data
 	rm -rf $(VENV) .cache dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,6 +1,6 @@
 """Change the code in small ways, one at a time, and count the changes that no test notices: `make mutants`.
 
-mutmut makes the changes. This program gives each module of modules.toml its own folder, runs its tests for each change
+mutmut changes functions, sql_mutants.py statements of SQL. This program gives each module of modules.toml its own folder, runs its tests for each change
 (mutant_runs.py), and compares the survivors with explained.toml. The exit status is 1 when a survivor has no explanation.
 """
 
@@ -12,16 +12,21 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mutmut.mutation.file_mutation import mutate_file_contents
+from sql_mutants import mutants_of
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 WORK = ROOT / ".cache" / "mutants-work"
+OVERLAY = ROOT / "src" / "aegis_stream" / "store" / "sqlite" / "overlay.sql"
+MEMORY = Path("/dev/shm")
+"""Where the tests keep their files: the disk would take most of the time."""
 TEST_S_MAX = 60
 """Longest time for one test, seconds."""
 KILLED = {"failed", "endless"}
@@ -73,9 +78,29 @@ def folder_of(name: str) -> Path:
     return WORK / name.replace("/", "-")
 
 
+def path_of(name: str) -> Path:
+    """Return the path of a module below the root."""
+    return Path("src", "aegis_stream", name if name.endswith(".sql") else f"{name}.py")
+
+
 def made_of(name: str) -> Path:
     """Return the file with the mutants of a module."""
-    return folder_of(name) / "src" / "aegis_stream" / f"{name}.py"
+    return folder_of(name) / path_of(name)
+
+
+def make(name: str) -> tuple[str, dict[str, tuple[str, str]]]:
+    """Make the mutants of a module.
+
+    Returns: the text of its file with all of them, and for each mutant the function or statement that it changes, and the
+        changed statement.
+    """
+    source = ROOT / path_of(name)
+    text = source.read_text()
+    if name.endswith(".sql"):
+        return text, {one.key: (one.statement, one.text) for one in mutants_of(source, OVERLAY)}
+    made = mutate_file_contents(str(source), text)
+    keys = [f"aegis_stream.{name.replace('/', '.')}.{one}" for one in made.mutant_names]
+    return made.code, {key: (key.rpartition("__mutmut_")[0], "") for key in keys}
 
 
 def mutate(name: str, tests: list[str], *, again: bool) -> None:
@@ -84,24 +109,25 @@ def mutate(name: str, tests: list[str], *, again: bool) -> None:
     Args:
         again: keep what the last run found killed, if the module is unchanged since, and run today's tests on the others only.
     """
-    source = ROOT / "src" / "aegis_stream" / f"{name}.py"
-    made = mutate_file_contents(str(source), source.read_text())
-    is_same = again and made_of(name).exists() and made_of(name).read_text() == made.code
+    code, mutants = make(name)
+    is_same = again and made_of(name).exists() and made_of(name).read_text() == code
     killed = {one: status for one, status in results_of(name).items() if is_same and was_killed(status)}
-    module = f"aegis_stream.{name.replace('/', '.')}"
-    keys = [f"{module}.{one}" for one in made.mutant_names]
     folder = folder_of(name)
     shutil.rmtree(folder, ignore_errors=True)
     for copied in ("src", "tests"):
         shutil.copytree(ROOT / copied, folder / copied, ignore=shutil.ignore_patterns("__pycache__"))
-    made_of(name).write_text(made.code)
+    made_of(name).write_text(code)
     write_config(folder)
-    task = {key: key.rpartition("__mutmut_")[0] for key in keys if key not in killed}
-    (folder / "task.json").write_text(json.dumps(task))
-    with (folder / "output.txt").open("w") as output:
+    (folder / "task.json").write_text(
+        json.dumps({key: mutant for key, mutant in mutants.items() if key not in killed})
+    )
+    with (
+        (folder / "output.txt").open("w") as output,
+        tempfile.TemporaryDirectory(prefix="mutants-", dir=MEMORY if MEMORY.is_dir() else None) as temporary,
+    ):
         ended = subprocess.run(
-            [*(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "mutant_runs"),
-             *("--basetemp", str(folder / "temporary"), *tests)],
+            [*(sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "mutant_runs"),
+             *("--basetemp", f"{temporary}/tests", *tests)],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": f"{folder}/src:{HERE}"},
             stdout=output,
@@ -112,8 +138,11 @@ def mutate(name: str, tests: list[str], *, again: bool) -> None:
     if ended.returncode or not (found or killed):
         tail = (folder / "output.txt").read_text().splitlines()[-40:]
         sys.exit(f"the tests could not be run for {name}; the last lines:\n" + "\n".join(tail))
+    for line in (folder / "output.txt").read_text().splitlines():
+        if line.startswith("left out: "):
+            print(f"  {line}: it fails while calls are noted", flush=True)
     (folder / "results.json").write_text(
-        json.dumps({key: killed.get(key) or found.get(key, "not run") for key in keys})
+        json.dumps({key: killed.get(key) or found.get(key, "not run") for key in mutants})
     )
 
 
@@ -126,6 +155,12 @@ def results_of(name: str) -> dict[str, str]:
 def was_killed(status: str) -> bool:
     """Tell whether a test noticed a mutant; one that no test calls was not noticed."""
     return status in KILLED
+
+
+def survivor_in_sql(name: str, key: str) -> Survivor:
+    """Return what a mutant changed in a statement."""
+    [one] = [one for one in mutants_of(made_of(name), OVERLAY) if one.key == key]
+    return Survivor(one.statement, one.before, one.after)
 
 
 def functions_of(made: Path) -> dict[str, list[str]]:
@@ -143,7 +178,9 @@ def survivor_of(key: str, functions: dict[str, list[str]]) -> Survivor:
     """Return what a mutant changed."""
     mutant = key.rpartition(".")[2]
     mangled = mutant.rpartition("__mutmut_")[0]
-    original, changed = functions[f"{mangled}__mutmut_orig"][1:], functions[mutant][1:]
+    original, changed = (
+        [line.replace(one, mangled) for line in functions[one]] for one in (f"{mangled}__mutmut_orig", mutant)
+    )
     different = [line for line in difflib.ndiff(original, changed) if line[0] in "+-"]
     before = " ".join(line[2:] for line in different if line[0] == "-")
     after = " ".join(line[2:] for line in different if line[0] == "+")
@@ -154,7 +191,8 @@ def survivor_of(key: str, functions: dict[str, list[str]]) -> Survivor:
 def count(name: str, explained: list[dict[str, str]]) -> Tally:
     """Count what came of the mutants of a module."""
     results = results_of(name)
-    functions, tally = functions_of(made_of(name)), Tally(name, len(results))
+    is_sql, tally = name.endswith(".sql"), Tally(name, len(results))
+    functions = {} if is_sql else functions_of(made_of(name))
     for key, status in results.items():
         if was_killed(status):
             tally.killed += 1
@@ -162,7 +200,7 @@ def count(name: str, explained: list[dict[str, str]]) -> Tally:
         if status in UNDECIDED:
             tally.undecided += 1
             continue
-        survivor = survivor_of(key, functions)
+        survivor = survivor_in_sql(name, key) if is_sql else survivor_of(key, functions)
         if any(explains(one, name, survivor) for one in explained):
             tally.explained += 1
         else:

@@ -5,6 +5,7 @@ A module of this folder has the rows of one family, in its FAULTS.
 
 from faults import (
     clocks,
+    damage,
     disk,
     disk_service,
     kills,
@@ -23,5 +24,6 @@ FAULTS: tuple[Fault, ...] = (
     *disk.FAULTS,
     *disk_service.FAULTS,
     *clocks.FAULTS,
+    *damage.FAULTS,
     *simulated.FAULTS,
 )

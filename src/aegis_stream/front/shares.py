@@ -6,7 +6,12 @@ the least that anybody is given. So clients behind one address do not lose their
 """
 
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Protocol
+
+COMPARED_MAX = 64
+"""Most holders that are compared for one eviction. Where more hold about as much, one of those gives way: it has at least half of
+what the largest has."""
 
 
 class Held(Protocol):
@@ -58,6 +63,8 @@ class Shares:
         self._holders: dict[str, Holder] = {}
         self._by_size: list[dict[Holder, None]] = [{}, {}]
         self._largest = 0
+        # Those with bytes, by the number of binary digits of how many: the largest are found without looking at all.
+        self._by_digits: dict[int, dict[Holder, None]] = {}
 
     def holder(self, name: str) -> Holder:
         """Return what a network or an organization holds."""
@@ -90,19 +97,32 @@ class Shares:
             if connection in before:
                 del before[connection]
                 after[connection] = None
-        source.bytes -= count
-        target.bytes += count
+        self._count(source, -count)
+        self._count(target, count)
         self._forget(source)
 
     def charge(self, holder: Holder, count: int) -> None:
         """Count bytes under way, or (negative) no more; where they are too many, the holder of most gives some up."""
-        holder.bytes += count
+        self._count(holder, count)
         self.bytes += count
         if count < 0:
             self._forget(holder)
         while self.bytes > self.bytes_max:
-            with_most = max(self._holders.values(), key=lambda one: one.bytes)
+            largest = self._by_digits[max(self._by_digits)]
+            with_most = max(islice(largest, COMPARED_MAX), key=lambda one: one.bytes)
             next(iter(with_most.charged)).give_way("bytes")
+
+    def _count(self, holder: Holder, change: int) -> None:
+        before, holder.bytes = holder.bytes.bit_length(), holder.bytes + change
+        after = holder.bytes.bit_length()
+        if after != before:
+            if before:
+                same = self._by_digits[before]
+                del same[holder]
+                if not same:
+                    del self._by_digits[before]
+            if after:
+                self._by_digits.setdefault(after, {})[holder] = None
 
     def _evict_connection(self, at_least: int) -> None:
         for size in range(self._largest, max(at_least, 1) - 1, -1):

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_stream.front.shares import Holder, Shares
+from aegis_stream.front.shares import COMPARED_MAX, Holder, Shares
 
 
 class Client:
@@ -110,3 +110,48 @@ def test_the_books_balance(steps):
         alive = [client for client in clients if client.gone_for is None]
         assert shares.connections == len(alive) <= 5
         assert shares.bytes == sum(client.bytes for client in alive) <= 1000
+
+
+class CountingDict(dict):
+    """A dict that counts how many of its keys are looked at."""
+
+    looked = 0
+
+    def __iter__(self):
+        for key in super().__iter__():
+            CountingDict.looked += 1
+            yield key
+
+
+def test_an_eviction_looks_at_few_holders():
+    """However many organizations hold bytes, an eviction compares few of them, and takes the one that holds most."""
+    shares = Shares(10_000, 2000 * 3 + 100)
+    shares._by_digits = {2: CountingDict(), 5: CountingDict()}
+    for number in range(2000):
+        Client(shares, f"small{number}").hold(f"small{number}", 3)
+    large = [Client(shares, f"large{number}") for number in range(5)]
+    for client, count in zip(large, (17, 20, 25, 18, 20), strict=True):
+        client.hold(client.network.name, count)
+    CountingDict.looked = 0
+
+    Client(shares, "late").hold("late", 1)
+
+    assert [client.gone_for for client in large] == [None, None, "bytes", None, None]
+    assert 0 < CountingDict.looked <= COMPARED_MAX
+
+
+def test_among_many_that_hold_much_one_of_them_gives_way():
+    """Where more organizations hold about as much than are compared, one that has at least half of the most gives way."""
+    shares = Shares(10_000, 500 * 100 + 900)
+    clients = [Client(shares, f"org{number}") for number in range(600)]
+    for number, client in enumerate(clients):
+        client.hold(client.network.name, 100 + number % 5 if number < 500 else 1)
+    late = Client(shares, "late")
+
+    late.hold("late", 1)
+
+    evicted = [client for client in clients if client.gone_for]
+    assert evicted
+    assert shares.bytes <= shares.bytes_max
+    assert late.gone_for is None
+    assert all(clients.index(client) < 500 for client in evicted)

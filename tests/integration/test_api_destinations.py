@@ -490,6 +490,23 @@ async def test_judges_what_the_name_resolves_to(world, addresses, taken):
         assert "10.0.0.7" not in answer.text
 
 
+@pytest.mark.parametrize(
+    ("url", "told"), [("http://localhost:8800/in", True), ("http://siem.example.com/in", False)]
+)
+async def test_localhost_is_told_to_be_two_addresses(tmp_path, url, told):
+    """Where 127.0.0.0/8 is allowed and localhost is ::1 as well, the refusal says what to write instead; of other names it says nothing."""
+    networks = parse_networks("127.0.0.0/8")
+    async with open_world(tmp_path, allow_http=True, allowed_networks=networks) as world:
+        for name in ("localhost", "siem.example.com"):
+            world.resolver.addresses[name] = ["127.0.0.1", "::1"]
+        tenant = await world.make_organization()
+
+        answer = await tenant.admin.post(PATH, json={"url": url})
+
+    problem_of(answer, 422, "url")
+    assert ("write 127.0.0.1" in answer.text) is told
+
+
 async def test_the_operator_can_allow_http_and_networks(tmp_path):
     """With AEGIS_ALLOW_HTTP and AEGIS_ALLOWED_NETWORKS a plain-http destination in that network is taken, in others not."""
     networks = parse_networks("10.0.0.0/8")

@@ -22,6 +22,8 @@ from .redaction import FORBIDDEN
 RESOLVE_TIMEOUT_S = 2.0
 """Longest wait for a name when a destination is saved; one that does not resolve now may do so later."""
 
+_LOCALHOST = "; localhost also stands for ::1: write 127.0.0.1, or allow ::1/128 as well"
+
 
 async def check_spec(deps: ControlDeps, caller: Caller, spec: DestinationSpec) -> None:
     """Check a destination's configuration.
@@ -79,4 +81,4 @@ async def _refuse_addresses(deps: ControlDeps, caller: Caller, endpoint: Endpoin
         return None
     # One text for all: tenants must not learn in which network an internal name is.
     deps.access.count_probe(caller.principal, endpoint.host, forbidden=True)
-    return FORBIDDEN
+    return f"{FORBIDDEN}{_LOCALHOST if endpoint.host == 'localhost' else ''}"

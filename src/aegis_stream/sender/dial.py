@@ -34,6 +34,7 @@ RESOLVED_S = 1.0
 _EXPIRED, _NOT_YET_VALID, _SELF_SIGNED, _SELF_SIGNED_IN_CHAIN = 10, 9, 18, 19
 _WRONG_NAME, _WRONG_ADDRESS = 62, 64
 _TOO_WEAK = frozenset({66, 67, 68})  # the key of the server or of an authority, the digest of a signature
+TLS_HINT = "; if it expects TLS, the URL must begin with https://"
 _OUR_OWN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _REACH = frozenset({errno.ENETUNREACH, errno.EHOSTUNREACH, errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 
@@ -191,6 +192,8 @@ class Dialer:
         pipe = (
             SecurePipe(connection, self._context, self._endpoint.host) if self._context is not None else None
         )
+        if pipe is None:
+            connection.closed_hint = TLS_HINT
         limit = asyncio.timeout_at(deadline)
         try:
             async with limit:
@@ -213,7 +216,7 @@ class Dialer:
             raise
         if connection.dead:
             # The peer closed it before we sent the first byte.
-            hint = pipe.closed_hint if pipe is not None else ""
+            hint = pipe.closed_hint if pipe is not None else connection.closed_hint
             raise ConnectFailed(
                 FaultKind.CLOSED, f"{self._peer} closed the connection without an answer{hint}"
             )

@@ -64,6 +64,7 @@ class Connection:
         deadline: loop time at which the exchange times out or the idle connection is closed; the Watch checks it.
         dead: closed or about to be closed; cannot be used again.
         opened_at_s: loop time at which it opened; set by the owner.
+        closed_hint: why a peer may close it without an answer, for the message; set by the dialer where there is no TLS.
     """
 
     __slots__ = (
@@ -76,6 +77,7 @@ class Connection:
         "_reader",
         "_timeout_s",
         "_transport",
+        "closed_hint",
         "dead",
         "deadline",
         "exchange",
@@ -107,6 +109,7 @@ class Connection:
         self.deadline = IDLE
         self.dead = False
         self.opened_at_s = 0.0
+        self.closed_hint = ""
 
     def send(
         self, head: bytes, body: bytes, began: float, deadline: float, timeout_s: float, exchange: object
@@ -198,7 +201,9 @@ class Connection:
         elif self._reader.started:
             self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection before its answer was complete")
         else:
-            hint = getattr(self._transport, "closed_hint", "")  # only a transport over TLS has one
+            hint = getattr(
+                self._transport, "closed_hint", self.closed_hint
+            )  # a transport over TLS has its own
             self.fail(FaultKind.CLOSED, f"{self._peer} closed the connection without an answer{hint}")
 
     def _finish(self) -> None:

@@ -166,6 +166,14 @@ async def test_peer_without_a_name_has_gone(connects):
     )
 
 
+async def test_a_hang_up_over_plain_http_names_https(connects):
+    """A peer that closes a plain connection without an answer may expect TLS, so the message names https."""
+    connects({"192.0.2.1": ("192.0.2.1", 80)})
+    connection = await dial(["192.0.2.1"])
+
+    assert connection.closed_hint == "; if it expects TLS, the URL must begin with https://"
+
+
 async def test_spelling_of_an_address_does_not_matter(connects):
     """Two spellings of one IPv6 address are the same address."""
     connects({"2001:DB8:0::1": ("2001:db8::1", 80, 0, 0)})

@@ -261,6 +261,17 @@ async def test_fresh_connection_closed_without_a_byte_is_a_fault():
     assert fault == Fault(FaultKind.CLOSED, "192.0.2.7 port 443 closed the connection without an answer", 0)
 
 
+async def test_the_hint_of_a_connection_is_told_when_it_closes():
+    """What the dialer says about a peer that closes without an answer is part of the message."""
+    connection, _, _ = make_connection()
+    connection.closed_hint = "; if it expects TLS, use https"
+
+    future = send(connection)
+    connection.eof_received()
+
+    assert (await future).message.endswith("without an answer; if it expects TLS, use https")
+
+
 async def test_reused_connection_closed_within_the_answer_is_a_fault():
     """After one byte of an answer the request is not sent again silently."""
     connection, _, _ = make_connection()

@@ -182,6 +182,12 @@ class Connection:
         elif self._reader.feed(data):
             self._finish()
 
+    def pause_writing(self) -> None:
+        """Do nothing: one request is written at once, and the deadline ends a peer that does not read it."""
+
+    def resume_writing(self) -> None:
+        """Do nothing, as in `pause_writing`."""
+
     def eof_received(self) -> None:
         """Handle the end of the stream, which may complete the answer."""
         self.connection_lost(None)

@@ -261,6 +261,13 @@ async def test_fresh_connection_closed_without_a_byte_is_a_fault():
     assert fault == Fault(FaultKind.CLOSED, "192.0.2.7 port 443 closed the connection without an answer", 0)
 
 
+def test_a_connection_has_every_method_that_a_transport_calls():
+    """Without inheriting from asyncio.Protocol, a connection has all of its methods, also those that are called under load alone."""
+    called = {name for name in dir(asyncio.Protocol) if not name.startswith("_")}
+
+    assert called <= set(dir(Connection))
+
+
 async def test_the_hint_of_a_connection_is_told_when_it_closes():
     """What the dialer says about a peer that closes without an answer is part of the message."""
     connection, _, _ = make_connection()

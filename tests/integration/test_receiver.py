@@ -14,7 +14,9 @@ import pytest
 from aegis_stream.domain.attempt import Accepted, Response
 from aegis_stream.formats import REGISTRY
 from aegis_stream.receiver import TEST_DATASET, sign
-from aegis_stream.receiver.server import Counts, ReceiverOptions, serve
+from aegis_stream.receiver.handler import Counts
+from aegis_stream.receiver.options import ReceiverOptions
+from aegis_stream.receiver.server import serve
 from aegis_stream.receiver.tls import RENEW_BEFORE, VALIDITY, ensure_certificate
 
 NOW = dt.datetime(2026, 5, 15, 10, 33, 21, tzinfo=dt.UTC)

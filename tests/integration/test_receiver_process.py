@@ -11,7 +11,8 @@ import pytest
 
 PROGRAM = """
 import json, pathlib, sys
-from aegis_stream.receiver.server import ReceiverOptions, run
+from aegis_stream.receiver.options import ReceiverOptions
+from aegis_stream.receiver.server import run
 options = json.loads(sys.argv[1])
 if "tls_dir" in options:
     options["tls_dir"] = pathlib.Path(options["tls_dir"])

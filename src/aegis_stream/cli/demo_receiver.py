@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from aegis_stream.domain.envelope import has_only_dotted
+from aegis_stream.receiver.handler import Counts
+from aegis_stream.receiver.options import ReceiverOptions
 from aegis_stream.receiver.output import event_line, notice_line
-from aegis_stream.receiver.server import Counts, Ready, ReceiverOptions, serve
+from aegis_stream.receiver.server import Ready, serve
 
 from .screen import Screen
 

@@ -161,7 +161,8 @@ def receiver(
 
     It verifies, prints and counts what arrives; Ctrl-C stops it.
     """
-    from aegis_stream.receiver.server import ReceiverOptions, run  # noqa: PLC0415
+    from aegis_stream.receiver.options import ReceiverOptions  # noqa: PLC0415
+    from aegis_stream.receiver.server import run  # noqa: PLC0415
 
     try:
         options = ReceiverOptions(

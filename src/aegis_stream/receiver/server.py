@@ -14,109 +14,21 @@ import random
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from io import TextIOBase
 from pathlib import Path
 from typing import TextIO
 
-from . import elastic
-from .body import BODY_BYTES_MAX, Event
-from .connection import Connection, Request
-from .inbox import Inbox, event_id, is_test
-from .intake import Intake, Reply, accepted, refused, reply_with
-from .output import LineWriter, event_line, notice_line, record_line
+from .connection import Connection
+from .handler import Counts, Handler
+from .options import ReceiverOptions
+from .output import LineWriter
 from .tls import Certificate, ensure_certificate
-from .verify import Verifier
-
-REMEMBER_MAX = 500_000
-"""Event ids that are remembered to mark duplicates; about 100 MB when full."""
-
-LATENCY_S_MAX = 600.0
-"""Longest delay of replies, seconds: far longer than the ten seconds that a sender waits."""
 
 _SWEEP_S = 1.0
 _CLOSE_S = 2.0
 _TLS_HANDSHAKE_S = 10.0
 _TLS_DIR = Path("aegis-receiver-tls")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReceiverOptions:
-    """How the reference receiver runs. Secrets are not in its repr.
-
-    Args:
-        host: address to listen on.
-        port: 0 to 65535; 0 picks a free one.
-        bearer: token that requests must carry, or None.
-        hmac_key: key of the signature that requests must carry, or None.
-        header: name and value of another auth header that requests must carry, or None.
-        fail: share of requests, chosen at random, that are answered 500, 0 to 1.
-        latency_s: delay of every reply, 0 to 600 seconds.
-        tls: serve HTTPS with its own certificate.
-        tls_dir: directory of that certificate; ./aegis-receiver-tls by default.
-        quiet: do not print events.
-        json: print JSON objects, one per line.
-        record: file to which every request is appended as a line of JSON, or None.
-    Raises: ValueError with one clause that names the wrong option.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 8800
-    bearer: str | None = field(default=None, repr=False)
-    hmac_key: bytes | None = field(default=None, repr=False)
-    header: tuple[str, str] | None = field(default=None, repr=False)
-    fail: float = 0.0
-    latency_s: float = 0.0
-    tls: bool = False
-    tls_dir: Path | None = None
-    quiet: bool = False
-    json: bool = False
-    record: Path | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.port <= 65535:
-            raise ValueError(f"port must be from 0 to 65535, not {self.port}")
-        if not 0 <= self.fail <= 1:  # also false for NaN
-            raise ValueError(f"fail must be from 0 to 1, not {self.fail}")
-        if not 0 <= self.latency_s <= LATENCY_S_MAX:
-            raise ValueError(f"latency must be from 0 to {LATENCY_S_MAX:.0f} seconds, not {self.latency_s}")
-        self.verifier()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether requests need no secret."""
-        return self.bearer is None and self.hmac_key is None and self.header is None
-
-    def verifier(self) -> Verifier:
-        """Return the verifier of these secrets; if there are none, it accepts everything."""
-        if self.is_open:
-            return Verifier(accept_all=True)
-        return Verifier(bearer=self.bearer, header=self.header, hmac_key=self.hmac_key)
-
-
-@dataclass(slots=True)
-class Counts:
-    """What arrived so far.
-
-    Args:
-        received: events acknowledged with 202, including repetitions.
-        unique: different events among them, by event.id, as far as the receiver remembers.
-        duplicates: received - unique.
-        test: test events among the unique ones.
-        refused: requests answered 4xx.
-        failed: requests answered 500 on purpose.
-    """
-
-    received: int = 0
-    unique: int = 0
-    duplicates: int = 0
-    test: int = 0
-    refused: int = 0
-    failed: int = 0
-
-    def line(self) -> str:
-        """Return the counts as one clause for a person."""
-        return ", ".join(f"{count} {name}" for name, count in asdict(self).items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +83,7 @@ async def serve(
     with _record_file(options.record) as file:
         lines = LineWriter(output or sys.stdout, on_fault)
         record = LineWriter(file, on_fault) if file else None
-        handler = _Handler(options, chance=chance, now=now, lines=lines, record=record)
+        handler = Handler(options, chance=chance, now=now, lines=lines, record=record)
         try:
             await _listen(options, certificate, handler, stop=stop, on_ready=on_ready)
         finally:
@@ -249,7 +161,7 @@ def _record_file(path: Path | None) -> Iterator[TextIO | None]:
 async def _listen(
     options: ReceiverOptions,
     certificate: Certificate | None,
-    handler: "_Handler",
+    handler: Handler,
     *,
     stop: asyncio.Event,
     on_ready: Callable[[Ready], None],
@@ -304,96 +216,3 @@ def _url(host: str, port: int, *, scheme: str) -> str:
     if address.is_unspecified:  # nobody can connect to "all addresses"
         address = ipaddress.ip_address("127.0.0.1" if address.version == 4 else "::1")
     return f"{scheme}://[{address}]:{port}/" if address.version == 6 else f"{scheme}://{address}:{port}/"
-
-
-class _Handler:
-    """Answers requests: accepts, prints, counts and records events."""
-
-    def __init__(
-        self,
-        options: ReceiverOptions,
-        *,
-        chance: Callable[[], float],
-        now: Callable[[], dt.datetime],
-        lines: LineWriter,
-        record: LineWriter | None,
-    ) -> None:
-        self.counts = Counts()
-        self.body_bytes_max = BODY_BYTES_MAX
-        self.latency_s = options.latency_s
-        self._options = options
-        self._intake = Intake(options.verifier(), Inbox(remember_max=REMEMBER_MAX))
-        self._chance = chance
-        self._now = now
-        self._lines = lines
-        self._record = record
-
-    def answer(self, request: Request) -> Reply:
-        """Return the reply to a request."""
-        path = request.target.partition("?")[0]
-        if request.method in {"GET", "HEAD"} and path == "/":
-            return reply_with(200, asdict(self.counts))
-        if request.method in {"GET", "HEAD"} and path == "/healthz":
-            return reply_with(200, {"status": "ok"})
-        at = self._stamp()
-        reply = self._take(request, at)
-        if self._record:
-            self._record.add(record_line(at, request.target, request.headers, request.body, reply.status))
-        return reply
-
-    def refuse_body(self) -> Reply:
-        """Return the reply to a body that exceeds the limit."""
-        return self._refuse(self._intake.too_large(), self._stamp())
-
-    def _stamp(self) -> str:
-        if self._options.quiet and not self._record:
-            return ""  # it is not shown
-        return self._now().isoformat(timespec="milliseconds")
-
-    def _take(self, request: Request, at: str) -> Reply:
-        reply = self._intake.refuse_early(request.method, request.headers.get("content-length"))
-        if reply:
-            return self._refuse(reply, at)
-        events = self._intake.open(request.headers, request.body)
-        if isinstance(events, Reply):
-            return self._refuse(events, at)
-        if self._options.fail and self._chance() < self._options.fail:
-            self.counts.failed += 1
-            self._show_notice(at, "failed", f"500 on purpose, {len(events)} event(s)")
-            return refused(500, "failed on purpose (--fail)")
-        path = request.target.partition("?")[0]
-        is_bulk = elastic.is_bulk(path)
-        events = elastic.documents(events) if is_bulk else events
-        fresh = sum(self._count(event, at) for event in events)
-        if is_bulk:
-            return elastic.bulk_created(len(events))
-        return elastic.created() if elastic.is_document(path) else accepted(fresh, len(events) - fresh)
-
-    def _count(self, event: Event, at: str) -> bool:
-        with self._intake.inbox.once(event) as first_time:
-            test = is_test(event)
-            self.counts.received += 1
-            self.counts.unique += first_time
-            self.counts.duplicates += not first_time
-            self.counts.test += first_time and test
-            if not self._options.quiet:
-                self._lines.add(self._describe(event, at, test=test, first_time=first_time))
-        return first_time
-
-    def _describe(self, event: Event, at: str, *, test: bool, first_time: bool) -> str:
-        if self._options.json:
-            marks = {"at": at, "id": event_id(event), "test": test, "duplicate": not first_time}
-            return json.dumps({**marks, "event": event})
-        return event_line(
-            event, at, "test" if test and first_time else "event" if first_time else "duplicate"
-        )
-
-    def _refuse(self, reply: Reply, at: str) -> Reply:
-        self.counts.refused += 1
-        self._show_notice(at, "refused", f"{reply.status} {reply.error}")
-        return reply
-
-    def _show_notice(self, at: str, mark: str, notice: str) -> None:
-        if not self._options.quiet:
-            line = {"at": at, mark: notice}
-            self._lines.add(json.dumps(line) if self._options.json else notice_line(at, mark, notice))

@@ -1,8 +1,10 @@
-"""Promises of aegis_stream.receiver.server: options and addresses."""
+"""Promises of the reference receiver's options, counts and addresses."""
 
 import pytest
 
-from aegis_stream.receiver.server import Counts, ReceiverOptions, _url
+from aegis_stream.receiver.handler import Counts
+from aegis_stream.receiver.options import ReceiverOptions
+from aegis_stream.receiver.server import _url
 
 
 @pytest.mark.parametrize(

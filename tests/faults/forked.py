@@ -17,6 +17,7 @@ import select
 import signal
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -253,7 +254,10 @@ def _serve() -> None:
         if pid == 0:
             try:
                 _become(order)
+            except BaseException:
+                traceback.print_exc()
             finally:
+                sys.stderr.flush()
                 os._exit(72)
         sys.stdout.write(f"{pid}\n")
         sys.stdout.flush()

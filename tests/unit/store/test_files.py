@@ -1,13 +1,15 @@
 """Files that are removed or replaced under an open database: nothing is stored, read or acknowledged from then on."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from aegis_stream.errors import StoreReplaced
 from aegis_stream.store.database import Lane
-from aegis_stream.store.sqlite import files
+from aegis_stream.store.sqlite import database, files
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.store.sqlite.files import LOOK_S, DatabaseFiles
 from support.clock import SteadyClock
@@ -85,6 +87,54 @@ async def test_a_directory_that_is_moved_away_and_back_is_accepted_again(db):
     folder.with_name("elsewhere").rename(folder)
 
     assert await db.write(bump) == before + 1
+
+
+def test_a_log_that_the_last_other_process_removes_during_a_start_is_no_fault(tmp_path, monkeypatch):
+    """A process that ends closes the database while another one starts: the log goes, a new one comes, and all is well."""
+    monkeypatch.setattr(files, "LOOK_S", 0.0)
+    path = tmp_path / "aegis.db"
+    first = SqliteDatabase(path, SteadyClock())
+    first.migrate()
+    connect = database.connect
+
+    def close_first(*arguments):
+        if path.with_name("aegis.db-wal").exists():
+            first.close()
+            for number in range(4):  # takes the numbers of the files that are gone
+                path.with_name(f"other-{number}").touch()
+        return connect(*arguments)
+
+    monkeypatch.setattr(database, "connect", close_first)
+    second = SqliteDatabase(path, SteadyClock())
+    second.migrate()
+    revision = second.write_now(bump)
+    path.with_name("aegis.db-wal").unlink()
+
+    assert revision
+    with pytest.raises(StoreReplaced):
+        second.write_now(bump)
+    second.close()
+
+
+def test_the_lock_that_keeps_the_log_is_held_as_soon_as_a_connection_is_open(tmp_path):
+    """While one process has just opened the database, another one that closes does not remove the log."""
+    path = tmp_path / "aegis.db"
+    first = SqliteDatabase(path, SteadyClock())
+    first.migrate()
+    code = (
+        "import sys; from pathlib import Path; from aegis_stream.store.sqlite import connect\n"
+        "kept = connect.connect(Path(sys.argv[1]), 256, 0); print('open', flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as other:
+        assert other.stdout.readline() == b"open\n"
+        inode = path.with_name("aegis.db-wal").stat().st_ino
+        first.close()
+        kept = path.with_name("aegis.db-wal").stat().st_ino
+        other.stdin.close()
+
+    assert kept == inode
 
 
 def test_the_files_are_looked_at_four_times_a_second(tmp_path):

@@ -124,7 +124,9 @@ class SqliteDatabase:
 
     def _connect(self, cache_kib: int) -> apsw.Connection:
         self._files.check(at_once=True)  # a file that took the place of ours must not be opened beside it
-        return connect(self.path, cache_kib, 0 if self._threads else AUTOCHECKPOINT_PAGES)
+        connection = connect(self.path, cache_kib, 0 if self._threads else AUTOCHECKPOINT_PAGES)
+        self._files.hold()
+        return connection
 
     def _reader(self) -> apsw.Connection:
         reader: apsw.Connection | None = getattr(self._reader_local, "connection", None)

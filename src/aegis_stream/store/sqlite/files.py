@@ -30,8 +30,16 @@ class DatabaseFiles:
         self._look_at_s = 0.0
         self._paths = [path, *(path.with_name(path.name + end) for end in ("-wal", "-shm"))]
         self._known: dict[Path, _Identity] = {}
+        self._held = False
         self._fault = ""
         self.check()
+
+    def hold(self) -> None:
+        """Learn that a connection of this process holds its lock, so that the log and its index stay what they are now.
+
+        Before that another process that closes the database as the last one removes both, and that is no fault.
+        """
+        self._held = True
 
     def check(self, *, at_once: bool = False) -> None:
         """Look whether each path still names the file that was opened, at most once in LOOK_S.
@@ -60,7 +68,7 @@ class DatabaseFiles:
             ):  # an error of the disk, a directory that may not be searched: reads and writes say so
                 continue
             if known is None:
-                if found is not None:
+                if found is not None and (self._held or path == self._paths[0]):
                     self._known[path] = found  # the log and its index appear with the first transaction
             elif found is None:
                 return f"{path} was removed"

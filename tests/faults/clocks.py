@@ -182,11 +182,13 @@ FAULTS = (
         "kept, no retry is further away than its policy allows, no lease changes hands, new events get the right time",
         set_simulated_clocks,
         rounds=20,
+        seconds=300,
     ),
     Fault(
         "clock-service",
         "the same for the processes of a service, under load and idle: they answer, deliver, and go on",
         set_real_clocks,
         rounds=10,
+        seconds=300,
     ),
 )

@@ -201,6 +201,7 @@ FAULTS = (
         "whatever byte, row or file of the database was changed, cut or removed: no event is handed out with other bytes than were "
         "recorded, and what is missing is named by the start or by doctor",
         damage,
-        rounds=160,
+        rounds=96,
+        seconds=300,
     ),
 )

@@ -255,5 +255,6 @@ FAULTS = (
         "afterwards everything is taken without help",
         play_call,
         rounds=300,
+        seconds=300,
     ),
 )

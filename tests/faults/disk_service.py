@@ -79,5 +79,6 @@ FAULTS = (
         "readiness and doctor say so; afterwards all goes on in the same processes, nothing is lost, and no receiver is blamed",
         break_the_disk,
         rounds=len(FAULTS_OF_A_DISK),
+        seconds=300,
     ),
 )

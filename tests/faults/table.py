@@ -8,6 +8,8 @@ from faults import (
     damage,
     disk,
     disk_service,
+    exhaustion,
+    foreign,
     kills,
     power_cuts,
     simulated,
@@ -25,5 +27,7 @@ FAULTS: tuple[Fault, ...] = (
     *disk_service.FAULTS,
     *clocks.FAULTS,
     *damage.FAULTS,
+    *exhaustion.FAULTS,
+    *foreign.FAULTS,
     *simulated.FAULTS,
 )

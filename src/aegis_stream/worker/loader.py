@@ -40,11 +40,13 @@ class Loader:
 
     Args:
         shared: what its forwarders share; None until the worker serves.
+        stopped: nothing more is read, and what is being read makes no forwarder.
     """
 
     roster: Roster
     directory: Directory
     shared: Forwarding = field(init=False)
+    stopped: bool = False
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     def tell(self, no: DestinationNo, one: Served, head: int) -> None:
@@ -57,7 +59,7 @@ class Loader:
     def load(self, no: DestinationNo, *, changed: bool = False) -> None:
         """Have a destination read. One that a bug has halted waits for the end of its pause, or for a change."""
         one = self.roster.get(no)
-        if one is None:
+        if one is None or self.stopped:
             return
         if one.halted is not None:
             if changed:
@@ -101,8 +103,8 @@ class Loader:
         try:
             read = await self._read(no, one.position)
             one.reading = False
-            if self.roster.get(no) is not one:
-                return  # let go meanwhile
+            if self.roster.get(no) is not one or self.stopped:
+                return  # let go meanwhile, or nobody would wait for its attempts
             if one.changed:
                 self.load(no)
             elif read.destination is None:

@@ -226,6 +226,7 @@ class Worker:
 
     async def _finish(self, settling: "asyncio.Task[None]") -> None:
         """Let attempts in flight end, give the rest back, settle what is known."""
+        self.loader.stopped = True
         forwarders, lost = self.roster.forwarders(), self.leases.lost.is_set()
         for forwarder in forwarders:
             forwarder.stop()

@@ -1,5 +1,7 @@
 """What a worker does when the store fails for a moment, or a bug is met, in simulated time on a real store."""
 
+import asyncio
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
@@ -37,6 +39,26 @@ class Failing:
             if self.left > 0:
                 self.left -= 1
                 raise self._error
+            return await found(*given, **named)
+
+        return call
+
+
+@dataclass
+class Slow:
+    """A port one of whose methods takes some seconds."""
+
+    of: Any
+    method: str
+    seconds: float
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self.of, name)
+        if name != self.method:
+            return found
+
+        async def call(*given: Any, **named: Any) -> Any:
+            await asyncio.sleep(self.seconds)
             return await found(*given, **named)
 
         return call
@@ -156,6 +178,27 @@ def test_a_worker_that_stops_stores_what_it_knows(sim):
     sim.start()
     sim.advance(5)
 
+    assert set(sim.receiver.accepted.values()) == {1}
+
+
+@pytest.mark.parametrize("after_s", [0.3, 0.99, 1.0])
+def test_a_worker_that_stops_while_it_reads_a_destination_sends_nothing(sim, after_s):
+    """A destination whose configuration is read while the worker stops gets no attempts: nobody would settle them."""
+    sim.append(20)
+    sim.directory = Slow(
+        sim.directory, "destination", 0.5
+    )  # it is read twice: after the claim, and because it is new
+    requests, answers = [], sim.receiver.answers
+    sim.receiver.answers = lambda event_ids: (requests.append(event_ids), answers(event_ids))[1]
+    one = sim.start()
+    sim.advance(after_s)
+
+    sim.stop(one)
+    sent = len(requests)
+    sim.start()
+    sim.advance(5)
+
+    assert sent == 0
     assert set(sim.receiver.accepted.values()) == {1}
 
 

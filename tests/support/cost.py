@@ -7,7 +7,7 @@ tell of the machine and of what else it does; operations are the same everywhere
 import asyncio
 import contextlib
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import CodeType, FrameType
 from typing import Any
 
@@ -70,8 +70,28 @@ class CountingLoop(asyncio.SelectorEventLoop):
             ours = self._is_service[code] = not any(part in code.co_filename for part in _CLIENTS)
         if not ours:
             return
-        self.operations += 1
-        if event == "c_call":
-            owner = getattr(function, "__self__", None)
-            if type(owner) in (bytes, str, bytearray) and function.__name__ in _WHOLE:
-                self.operations += len(owner) // BYTES_PER_OPERATION
+        self.operations += 1 + (_bytes_through(function) if event == "c_call" else 0)
+
+
+def _bytes_through(function: Any) -> int:
+    """Return the operations for the bytes that a method of a string goes through."""
+    owner = getattr(function, "__self__", None)
+    through = type(owner) in (bytes, str, bytearray) and function.__name__ in _WHOLE
+    return len(owner) // BYTES_PER_OPERATION if through else 0
+
+
+def operations_of(work: Callable[[], object]) -> int:
+    """Return how many operations a function takes."""
+    count = 0
+
+    def profile(_: FrameType, event: str, function: Any) -> None:
+        nonlocal count
+        if event in ("call", "c_call"):
+            count += 1 + (_bytes_through(function) if event == "c_call" else 0)
+
+    sys.setprofile(profile)
+    try:
+        work()
+    finally:
+        sys.setprofile(None)
+    return count

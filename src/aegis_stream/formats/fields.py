@@ -58,7 +58,15 @@ read_described = msgspec.json.Decoder(Described).decode
 _read_timed = msgspec.json.Decoder(_Timed).decode
 _read_members = msgspec.json.Decoder(dict[str, Raw]).decode
 _read_summary = msgspec.json.Decoder(_Summary).decode
-_read_all = msgspec.json.Decoder(dict[str, Any]).decode
+
+
+def _float_or_text(digits: str) -> float | str:
+    number = float(digits)
+    return number if number - number == 0 else digits
+
+
+# The hook is faster, too: msgspec needs 10 µs for a number such as 1.5e300, 0.4 s for an event full of them.
+_read_all = msgspec.json.Decoder(dict[str, Any], float_hook=_float_or_text).decode
 
 
 def id_of(body: bytes) -> Raw:
@@ -157,11 +165,6 @@ def one_line(body: bytes) -> bytes:
 
 def _is_text(value: Raw | UnsetType) -> bool:
     return value is not UNSET and len(value) > 2 and bytes(value)[:1] == b'"'
-
-
-def _float_or_text(digits: str) -> float | str:
-    number = float(digits)
-    return number if number - number == 0 else digits
 
 
 def _int_or_text(digits: str) -> int | str:

@@ -55,7 +55,7 @@ def _judge(status: int) -> Verdict:
 
 
 def _event_of(body: bytes) -> bytes:
-    data = {name: _field(value) for name, value in flatten(read_all(body)).items()}
+    data = {name: _field(value) for name, value in flatten(read_all(body), len(body)).items()}
     return msgspec.json.encode({"time": to_text(micros_of(body)), "data": data})
 
 

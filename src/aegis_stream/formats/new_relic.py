@@ -55,7 +55,7 @@ def _log_of(body: bytes) -> bytes:
     message = text_of(message_of(read_described(body)))
     if event.get("message") == message:
         del event["message"]
-    attributes, more = _attributes_of(flatten(event))
+    attributes, more = _attributes_of(flatten(event, len(body)))
     if more:
         attributes[MORE] = msgspec.json.encode(more).decode()
     return msgspec.json.encode(
@@ -71,7 +71,8 @@ def _attributes_of(flat: dict[str, Any]) -> tuple[dict[str, str | int | float | 
         kept = f"ecs.{name}" if name in _RESERVED or name.startswith("entity.") else name
         if value is None or value == {}:
             continue  # the same as no attribute
-        if kept in attributes or len(attributes) >= ATTRIBUTES_MAX or len(kept.encode()) > NAME_BYTES_MAX:
+        full = kept in attributes or len(attributes) >= ATTRIBUTES_MAX or len(kept.encode()) > NAME_BYTES_MAX
+        if full or isinstance(value, dict):
             more[name] = value
         else:
             attributes[kept] = _attribute(value)

@@ -5,8 +5,9 @@ connection; other failures are dead-lettered at once, unless a person must fix s
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from types import NoneType
 from typing import Any
 
 import msgspec
@@ -105,7 +106,7 @@ def _record_of(body: bytes) -> bytes:
             "timeUnixNano": str(nanos),
             "severityNumber": SEVERITY_INFO,
             "body": {"stringValue": message},
-            "attributes": _pairs(flatten(event)),
+            "attributes": _pairs(flatten(event, len(body))),
         }
     )
 
@@ -129,22 +130,27 @@ def _free(members: dict[str, Any]) -> str:
 
 def _value(value: Any) -> dict[str, Any]:
     """Convert a JSON value to an AnyValue: 64-bit integers as text, null as a value without a kind."""
-    match value:
-        case None:
-            return {}
-        case bool():
-            return {"boolValue": value}
-        case int() if INT_MIN <= value <= INT_MAX:
-            return {"intValue": str(value)}
-        case int() | str():
-            return {"stringValue": str(value)}
-        case float():
-            return {"doubleValue": value}
-        case list():
-            return {"arrayValue": {"values": [_value(one) for one in value]}}
-        case _:
-            return {"kvlistValue": {"values": _pairs(value)}}
+    return _BY_TYPE[type(value)](value)
 
+
+def _number(value: int) -> dict[str, Any]:
+    return {"intValue" if INT_MIN <= value <= INT_MAX else "stringValue": str(value)}
+
+
+def _list(values: list[Any]) -> dict[str, Any]:
+    return {"arrayValue": {"values": [_BY_TYPE[type(one)](one) for one in values]}}
+
+
+_BY_TYPE: dict[type, Callable[[Any], dict[str, Any]]] = {
+    NoneType: lambda _: {},
+    bool: lambda value: {"boolValue": value},
+    int: _number,
+    float: lambda value: {"doubleValue": value},
+    str: lambda value: {"stringValue": value},
+    list: _list,
+    dict: lambda members: {"kvlistValue": {"values": _pairs(members)}},
+}
+"""How each type of a decoded event is written: a look-up, because an event may have tens of thousands of values."""
 
 OTLP_LOGS = Format(
     "otlp_logs",

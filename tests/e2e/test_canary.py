@@ -180,6 +180,8 @@ def make_destinations(caller: Caller, receiver: EchoingReceiver) -> list[str]:
         answer = caller.organization(
             "POST", "/forwarding-destinations", json={"url": url, "name": what, "retry": retry} | fields
         )
+        if what == "no name" and answer.status_code == 422:
+            return  # a name server tells that there is no such name; without one it is found out when something is sent
         assert answer.status_code == 201, answer.text
         made.append(answer.json()["id"])
 

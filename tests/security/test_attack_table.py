@@ -22,7 +22,7 @@ from dataclasses import dataclass
 import pytest
 import pytest_asyncio
 
-from aegis_stream.control.redaction import FORBIDDEN
+from aegis_stream.control.checks import NOWHERE
 from aegis_stream.domain.attempt import Failure, FailureScope, Fault, FaultKind
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
@@ -282,7 +282,7 @@ async def test_refused_when_a_name_leads_there_as_it_is_saved(place, attack):
 
     answer = await tenant.admin.post(PATH, json={"url": "https://siem.example.net/in"})
 
-    assert problem_of(answer, 422, "url")["errors"][0]["message"] == FORBIDDEN
+    assert problem_of(answer, 422, "url")["errors"][0]["message"] == NOWHERE
     assert address not in answer.text
 
 

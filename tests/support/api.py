@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import json
 import random
+import socket
 import warnings
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
@@ -183,15 +184,21 @@ class FakeDoorbell:
 
 @dataclass
 class FakeResolver:
-    """Resolves names from a table; other names have a public address."""
+    """Resolves names from a table.
 
-    addresses: dict[str, list[str]] = field(default_factory=dict)
+    Attributes:
+        addresses: none for a name that does not exist; None for one of which no name server tells.
+        others: the addresses of all other names.
+    """
+
+    addresses: dict[str, list[str] | None] = field(default_factory=dict)
+    others: list[str] | None = field(default_factory=lambda: [PUBLIC_ADDRESS])
 
     async def resolve(self, host: str, port: int) -> list[str]:
-        """Return the addresses of a name; an empty list in the table means that the name does not resolve."""
-        found = self.addresses.get(host, [PUBLIC_ADDRESS])
+        """Return the addresses of a name. Raises: gaierror as DnsResolver does."""
+        found = self.addresses.get(host, self.others)
         if not found:
-            raise OSError(f"{host} does not resolve")
+            raise socket.gaierror(socket.EAI_NONAME if found is not None else socket.EAI_AGAIN, host)
         return found
 
 

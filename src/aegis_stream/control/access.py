@@ -27,8 +27,10 @@ from .caller import Principal
 REMEMBER_US = 1_000_000
 """How long a good key is accepted without asking the store again, microseconds."""
 REMEMBERED_MAX = 10_000
-"""Most good keys that are remembered."""
+"""Most good keys that are remembered; also names that led nowhere."""
 
+AGAIN = 3
+"""How many times as often as different names the same name of a destination may lead nowhere."""
 GUESSES_TOLD = Rate(1, 60)
 """Log lines about wrong keys: one a minute for each network and kind, or guessing would fill the log."""
 
@@ -115,7 +117,8 @@ class Access:
     _failures: Buckets = field(init=False, repr=False)
     _tests: Buckets = field(init=False, repr=False)
     _probes: Buckets = field(init=False, repr=False)
-    _unresolved: set[tuple[OrganizationNo, str]] = field(default_factory=set, repr=False)
+    _probes_again: Buckets = field(init=False, repr=False)
+    _probed: set[tuple[OrganizationNo, str]] = field(default_factory=set, repr=False)
     _told: Buckets = field(default_factory=lambda: Buckets(GUESSES_TOLD), repr=False)
 
     def __post_init__(self) -> None:
@@ -124,6 +127,7 @@ class Access:
         self._failures = Buckets(self.limits.failures)
         self._tests = Buckets(self.limits.tests)
         self._probes = Buckets(self.limits.tests)
+        self._probes_again = Buckets(Rate(self.limits.tests.count * AGAIN, self.limits.tests.per_s))
 
     async def authorize(
         self, authorization: str | None, org_id: str, scope: Scope | None, address: str | None
@@ -233,27 +237,28 @@ class Access:
 
     def require_probes(self, principal: Principal) -> None:
         """Refuse to look up another name for an organization whose names led nowhere too often. Raises: Limited."""
-        wait_us = self._probes.wait(principal.organization_no, self.clock.now())
+        organization_no, now = principal.organization_no, self.clock.now()
+        wait_us = max(self._probes.wait(organization_no, now), self._probes_again.wait(organization_no, now))
         if wait_us:
             raise Limited(
                 "too many host names of this organization do not resolve, or lead to forbidden addresses; the limit is "
-                f"{self.limits.tests.count} in {self.limits.tests.per_s:g} s: check the names, then wait",
+                f"{self.limits.tests.count} in {self.limits.tests.per_s:g} s, and {AGAIN} times as many with the same names: "
+                "check the names, then wait",
                 retry_after_s=math.ceil(wait_us / SECOND),
                 code="rate-limited",
             )
 
-    def count_probe(self, principal: Principal, host: str, *, forbidden: bool = False) -> None:
-        """Count a name that led nowhere; one that does not resolve only once, since many destinations may share it.
+    def count_probe(self, principal: Principal, host: str) -> None:
+        """Count a name that led nowhere. The same name may do so more often, since many destinations may share it.
 
-        So nobody can find out by saving destinations which internal names exist, or not many of them.
+        Names that do not resolve and those that lead to forbidden addresses count alike, so that the limit tells nothing.
         """
         organization_no = principal.organization_no
-        if not forbidden and (organization_no, host) in self._unresolved:
-            return
-        if len(self._unresolved) >= REMEMBERED_MAX:
-            self._unresolved.clear()
-        self._unresolved.add((organization_no, host))
-        self._probes.take(organization_no, self.clock.now())
+        is_known = (organization_no, host) in self._probed
+        if len(self._probed) >= REMEMBERED_MAX:
+            self._probed.clear()
+        self._probed.add((organization_no, host))
+        (self._probes_again if is_known else self._probes).take(organization_no, self.clock.now())
 
     def forget(self, key_id: str) -> None:
         """Stop accepting a remembered key: it was revoked or changed in this process; other processes notice within a second."""

@@ -129,7 +129,8 @@ async def change(deps: ControlDeps, caller: Caller, dst_id: str, patch: Destinat
     if patch.url is not UNSET and MASK in patch.url:
         message = f"contains {MASK}, which stands for a hidden part: send the whole URL, or omit it to keep the stored one"
         raise Invalid(f"url {message}", problems=(FieldProblem("url", message),))
-    await check_spec(deps, caller, apply_patch(found.spec, patch))
+    before = None if found.damaged else found.spec
+    await check_spec(deps, caller, apply_patch(found.spec, patch), before)
     if not found.damaged and (missing := missing_with_new_trust(found.spec, patch)):
         detail = "; ".join(f"{one.field}: {one.message}" for one in missing)
         raise Invalid(detail, problems=tuple(missing))

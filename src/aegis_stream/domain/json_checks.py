@@ -45,14 +45,14 @@ def check_shape(raw: bytes, limits: EventLimits) -> Rejection | None:
     return None
 
 
-def decode_whole(raw: bytes) -> tuple[dict[str, Any], bool]:
+def decode_whole(raw: bytes) -> tuple[Any, bool]:
     r"""Decode an event, and tell at little cost whether a key may appear twice in one object, at any depth.
 
     Our decoder keeps the last of two equal keys, and a receiver may keep the first: then what we checked is not what it
     reads. The decoded event has lost the first key, and with it at least two quotation marks. So the event written again has
     fewer of them than the submitted bytes, unless a quotation mark is escaped there as \u0022.
 
-    Returns: (the event, whether a key may appear twice: False is certain, True needs `repeated_key`).
+    Returns: (the event, which may be no object, whether a key may appear twice: False is certain, True needs `repeated_key`).
     Raises: msgspec.DecodeError when it is not JSON.
     """
     try:

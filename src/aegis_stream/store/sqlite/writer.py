@@ -121,7 +121,7 @@ class GroupWriter:
         self._held: _Job | None = (
             None  # taken from the queue, not yet begun; the writer's thread alone touches it
         )
-        self._thread: threading.Thread | None = None
+        self._writing: threading.Thread | None = None
         self._checkpointer: Checkpointer | None = None
         self._log_is_long = False
         self._since_s: float | None = None  # written by the writer's thread, as the next one; read by any
@@ -137,14 +137,14 @@ class GroupWriter:
             self._commit([job])
             job.resolve()
         else:
-            if self._thread is None:
+            if self._writing is None:
                 thread = threading.Thread(target=self._run, name="store-write", daemon=True)
                 try:
                     thread.start()
                 except RuntimeError as error:  # the machine has no thread to give; the next write asks again
                     job.future.set_exception(unwritable(error))
                     return job.future
-                self._thread = thread
+                self._writing = thread
             job.timer = asyncio.get_running_loop().call_later(WRITE_TIMEOUT_S, job.expire)
             self._jobs.put(job)
         return job.future
@@ -168,10 +168,10 @@ class GroupWriter:
 
     def close(self) -> None:
         """Finish what is waiting and close the connection."""
-        if self._thread is not None:
+        if self._writing is not None:
             self._jobs.put(None)
-            self._thread.join()
-            self._thread = None
+            self._writing.join()
+            self._writing = None
         if self._checkpointer is not None:
             self._checkpointer.close()
         self.connection.close()

@@ -38,6 +38,7 @@ SOMETIMES_REFUSED = [
     "/api/orgs/{org_id}/forwarding-destinations/{destination_id}/replay",
     "/api/orgs/{org_id}/events",
     "/api/orgs/{org_id}/preflight-decisions",
+    "/api/orgs/{org_id}/quotas",
     "/api/orgs/{org_id}/api-keys",
     "/api/orgs/{org_id}/api-keys/{key_id}/rotate",
 ]

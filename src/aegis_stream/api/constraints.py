@@ -14,25 +14,14 @@ from aegis_stream.domain.oauth2 import (
     CLIENT_SECRET_CHARACTERS_MAX,
     SCOPE_CHARACTERS_MAX,
 )
+from aegis_stream.domain.organization import QUOTA_MAX
 
 from .events import DECISIONS
 from .requests import PAGE_DEFAULT, PAGE_MAX
+from .schemas.base import Strict
+from .schemas.events import PreflightWrite
 
-STRICT = (
-    *(
-        "DestinationWrite",
-        "DestinationPatchWrite",
-        "FilterBody",
-        "BatchBody",
-        "RetryBody",
-        "OAuth2Write",
-        "ReplayWrite",
-        "RedriveWrite",
-    ),
-    *("OrganizationWrite", "KeyWrite", "RotateWrite", "PreflightWrite"),
-)
-"""Bodies in which an unknown field is rejected."""
-
+_QUOTA = {"minimum": 0, "maximum": QUOTA_MAX}
 _ID_CURSOR = {"pattern": "^[a-z]{3}_[0-9A-Za-z_-]{1,60}$"}
 _NUMBER_CURSOR = {"pattern": "^[0-9]{1,18}$"}
 _ATTEMPT_CURSOR = {"pattern": "^[0-9]{1,18}\\.[0-9]{1,18}$"}
@@ -78,6 +67,7 @@ FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     },
     "KeyWrite": {"name": _NAME},
     "OrganizationWrite": {"name": _NAME, "id": {"pattern": "^org_[A-Za-z0-9_-]{1,60}$"}},
+    "QuotasWrite": {"stored_bytes_max": _QUOTA, "ingest_bytes_per_second": _QUOTA},
     "PreflightWrite": {
         "preflight_id": {"minLength": 1, "maxLength": EVENT_ID_CHARACTERS_MAX},
         "input_size_bytes": {"minimum": 0},
@@ -101,8 +91,9 @@ CURSORS = {"events": _NUMBER_CURSOR, "dead-letters": _NUMBER_CURSOR, "deliveries
 def add_constraints(document: dict[str, Any]) -> None:
     """Add the constraints to an OpenAPI document. Raises: KeyError when it lacks something of these tables."""
     schemas = document["components"]["schemas"]
-    for name in STRICT:
-        schemas[name]["additionalProperties"] = False
+    strict: list[type] = [*Strict.__subclasses__(), PreflightWrite]
+    for body in strict:
+        schemas[body.__name__]["additionalProperties"] = False
     for name, constrained in FIELDS.items():
         for field, constraint in constrained.items():
             _narrow(schemas[name]["properties"][field], constraint)
@@ -121,9 +112,11 @@ def add_constraints(document: dict[str, Any]) -> None:
 
 
 def _narrow(schema: dict[str, Any], constraint: dict[str, Any]) -> None:
-    """Constrain a value; of several kinds, the one that is not null."""
+    """Constrain a value; of several kinds, the one that is not null, and it alone."""
     kinds = [one for one in schema.get("oneOf", [schema]) if one.get("type") != "null"]
-    kinds[0].update(constraint)
+    for name, value in constraint.items():
+        schema.pop(name, None)  # the framework states some limits beside the kinds
+        kinds[0][name] = value
 
 
 def _without_null(schema: dict[str, Any]) -> dict[str, Any]:

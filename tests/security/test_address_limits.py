@@ -7,9 +7,9 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from aegis_stream.domain.attempt import Answer, FaultKind, Request, Response
+from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
 from aegis_stream.domain.endpoint import Endpoint, Route
-from aegis_stream.sender import AsyncSender, SenderLimits, shares
+from aegis_stream.sender import AsyncSender, SenderLimits, look_ups, shares
 from aegis_stream.sender.pool import Channel
 
 from .receivers import LOOPBACK, Names
@@ -351,3 +351,48 @@ async def test_want_of_descriptors_does_not_keep_attempts_spinning(monkeypatch):
 
     assert {one.kind for one in faults} == {FaultKind.LIMIT}
     assert tries[0] <= 40
+
+
+class SlowNames(Names):
+    """Resolves names that begin with dead when it is told to, and others at once."""
+
+    def __init__(self) -> None:
+        super().__init__(["127.0.0.1"])
+        self.go_on = asyncio.Event()
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        if host.startswith("dead"):
+            await self.go_on.wait()
+        return await super().resolve(host, port)
+
+
+@pytest.mark.parametrize("frees", [True, False], ids=["a place is free in time", "no place is free"])
+async def test_waiting_for_a_place_to_look_a_name_up_is_no_attempt(monkeypatch, frees):
+    """While an organization's look-ups hang, requests to another name of it wait, go out when a place is free, and are never blamed on it."""
+    monkeypatch.setattr(look_ups, "PLACE_S", 0.02)
+    names = SlowNames()
+    async with victim() as receiver:
+        receiver.answers.set()
+        sender = AsyncSender(user_agent="Aegis/1", guard=LOOPBACK, resolver=names)
+        dead = [
+            asyncio.create_task(sender.look_ups.of("org").resolve(f"dead{number}", 443))
+            for number in range(look_ups.ORGANIZATION_MAX)
+        ]
+        await asyncio.sleep(0)
+        endpoint = Endpoint("http", "alive.example", receiver.port, "/", is_address=False)
+        channel = sender.open(Route(endpoint, (), None, 10.0 if frees else 0.5, org_id="org"))
+        waiting = [asyncio.create_task(channel.post(REQUEST)) for _ in range(5)]
+        await until(lambda: channel.waits)
+        if frees:
+            names.go_on.set()
+        answers = await asyncio.gather(*waiting)
+        names.go_on.set()
+        await asyncio.gather(*dead)
+        channel.close()
+        sender.close()
+
+    if frees:
+        assert [one.status for one in answers if isinstance(one, Response)] == [202] * 5
+    else:
+        assert [one.kind for one in answers if isinstance(one, Fault)] == [FaultKind.LIMIT] * 5
+        assert receiver.requests == 0

@@ -19,7 +19,7 @@ from aegis_stream.domain.endpoint import Endpoint
 
 from .address_limiter import AddressLimiter, AddressLimiters
 from .alerts import CERTIFICATE_WANTED, is_about_certificate
-from .look_ups import TooManyAddresses
+from .look_ups import LookUpsFull, TooManyAddresses
 from .race import Failed, Progress, Race, Reach
 from .resolve import Resolver
 from .secure import SecurePipe
@@ -28,6 +28,8 @@ from .wire import Connection
 
 ADDRESSES_TRIED_MAX = 32
 """Most addresses of a name that one attempt tries; a quarter of a second for each leaves time for the answer."""
+NO_PLACE_S = 0.25
+"""How long dials of a channel do not ask again after there was no place for their look-up, seconds: they wait behind each other."""
 RESOLVED_S = 1.0
 """How long a channel reuses a DNS answer, seconds: a burst of connects then causes one query."""
 
@@ -107,6 +109,7 @@ class Dialer:
         self._resolved: list[str] = []
         self._unresolved = ""
         self._resolved_until = 0.0
+        self._no_place_until = 0.0
 
     async def dial(self, make: Make, deadline: float) -> Connection:
         """Return a new open connection to an address that the guard has allowed.
@@ -114,7 +117,7 @@ class Dialer:
         Args:
             make: makes the connection from the peer's name, for messages, and the limiter of its address; raises AddressFull.
             deadline: loop time by which it must be open.
-        Raises: ConnectFailed with the reason; AddressFull; NoDescriptor; CancelledError. In each case no connection stays open.
+        Raises: ConnectFailed with the reason; AddressFull, NoDescriptor or LookUpsFull for a limit of ours; CancelledError. In each case no connection stays open.
         """
         addresses = await self._addresses(deadline)
         for address in addresses:
@@ -165,6 +168,8 @@ class Dialer:
         loop = asyncio.get_running_loop()
         try:
             async with asyncio.timeout_at(deadline), self._resolving:
+                if loop.time() < self._no_place_until:
+                    raise LookUpsFull
                 if loop.time() >= self._resolved_until:
                     await self._resolve(host)
                     self._resolved_until = loop.time() + RESOLVED_S
@@ -180,6 +185,9 @@ class Dialer:
         self._unresolved = f"name {host} does not resolve: it has no address"
         try:
             self._resolved = await self._resolver.resolve(host, self._endpoint.port)
+        except LookUpsFull:
+            self._no_place_until = asyncio.get_running_loop().time() + NO_PLACE_S
+            raise
         except (
             OSError,
             ValueError,

@@ -21,6 +21,8 @@ ORGANIZATION_MAX = 16
 """Most look-ups of an organization at the same time."""
 ALL_MAX = 512
 """Most look-ups of all organizations at the same time."""
+PLACE_S = 1.0
+"""Longest wait for a place, seconds."""
 QUEUE_MAX = 1000
 """Most names of an organization that are looked up or wait for it; as many as it may have destinations by default."""
 ORGANIZATIONS_KEPT_MAX = 1000
@@ -33,6 +35,39 @@ ANSWER_MAX = 256
 """After an answer with more addresses the organization is slowed down: each address costs 10 µs of CPU to parse."""
 SLOWED_S = 60.0
 """How long an organization is slowed down, seconds: to one look-up a second."""
+
+
+class LookUpsFull(socket.gaierror):
+    """A name cannot be looked up now, because too many others are: a limit of ours, of which no name server knows."""
+
+    def __init__(self) -> None:
+        self.message = "too many other names are being looked up by this service"
+        super().__init__(socket.EAI_AGAIN, self.message)
+
+
+class _LookUp:
+    """A look-up under way.
+
+    Args:
+        begun: set when it has a place, or has ended without one.
+    """
+
+    __slots__ = ("begun", "task")
+
+    def __init__(self) -> None:
+        self.begun = asyncio.Event()
+        self.task: asyncio.Task[list[str]]
+
+
+class PromptLookUps:
+    """The look-ups of one organization, for those who would rather hear that there is no place than wait for one; a Resolver."""
+
+    def __init__(self, look_ups: "OrganizationLookUps") -> None:
+        self._look_ups = look_ups
+
+    async def resolve(self, host: str, port: int) -> list[str]:
+        """Return the addresses of a name. Raises: LookUpsFull after PLACE_S; otherwise as `OrganizationLookUps.resolve`."""
+        return await self._look_ups.resolve(host, port, place_s=PLACE_S)
 
 
 class TooManyAddresses(OSError):
@@ -80,7 +115,7 @@ class OrganizationLookUps:
         self._places = asyncio.Semaphore(ORGANIZATION_MAX)
         self._in_turn = asyncio.Lock()
         self._slow_until = 0.0
-        self._under_way: dict[str, asyncio.Task[list[str]]] = {}
+        self._under_way: dict[str, _LookUp] = {}
         self._failed: dict[str, tuple[float, OSError | ValueError]] = {}
 
     @property
@@ -88,40 +123,51 @@ class OrganizationLookUps:
         """True if nothing is lost by forgetting this object."""
         return not self._under_way and asyncio.get_running_loop().time() >= self._slow_until
 
-    async def resolve(self, host: str, port: int) -> list[str]:
+    async def resolve(self, host: str, port: int, *, place_s: float | None = None) -> list[str]:
         """Return the addresses of a name, at most ADDRESSES_MAX, each once.
 
-        Raises: TooManyAddresses; OSError if the name does not resolve, or too many names are looked up already;
-            ValueError if it is not a valid name. After cancellation the look-up goes on to its end, for the others who wait for it.
+        Args:
+            place_s: longest wait for a place, seconds; None for as long as it takes.
+        Raises: TooManyAddresses; OSError if the name does not resolve; LookUpsFull if it has no place in that time; ValueError
+            if it is not a valid name. After that, and after cancellation the look-up goes on to its end, for the others who wait for it.
         """
         kept = self._failed.get(host)
         if kept is not None and asyncio.get_running_loop().time() < kept[0]:
             raise kept[1].with_traceback(None)
-        task = self._under_way.get(host)
-        if task is None:
-            if len(self._under_way) >= QUEUE_MAX:
-                raise socket.gaierror(socket.EAI_AGAIN, "too many names of this organization are looked up")
-            task = self._under_way[host] = asyncio.get_running_loop().create_task(self._look_up(host, port))
-            task.add_done_callback(lambda done: self._note(host, done))
-        return await asyncio.shield(task)
+        one = self._under_way.get(host) or self._begin(host, port)
+        try:
+            async with asyncio.timeout(place_s):
+                await one.begun.wait()
+        except TimeoutError:
+            raise LookUpsFull from None
+        return await asyncio.shield(one.task)
+
+    def _begin(self, host: str, port: int) -> _LookUp:
+        if len(self._under_way) >= QUEUE_MAX:
+            raise LookUpsFull
+        one = self._under_way[host] = _LookUp()
+        one.task = asyncio.get_running_loop().create_task(self._look_up(host, port, one.begun))
+        one.task.add_done_callback(lambda done: self._note(host, done))
+        return one
 
     def close(self) -> None:
         """End the look-ups under way."""
-        for task in list(self._under_way.values()):
-            task.cancel()
+        for one in list(self._under_way.values()):
+            one.task.cancel()
 
-    async def _look_up(self, host: str, port: int) -> list[str]:
+    async def _look_up(self, host: str, port: int, begun: asyncio.Event) -> list[str]:
         loop = asyncio.get_running_loop()
         if loop.time() < self._slow_until:
             async with self._in_turn:
                 await asyncio.sleep(1.0)
-                return await self._ask(host, port)
+                return await self._ask(host, port, begun)
         async with self._places:
-            return await self._ask(host, port)
+            return await self._ask(host, port, begun)
 
-    async def _ask(self, host: str, port: int) -> list[str]:
+    async def _ask(self, host: str, port: int, begun: asyncio.Event) -> list[str]:
         try:
             async with self._all_places, asyncio.timeout(LOOK_UP_S):
+                begun.set()
                 addresses = await self._resolver.resolve(host, port)
         except TimeoutError as error:
             raise socket.gaierror(socket.EAI_AGAIN, f"no answer within {LOOK_UP_S:g} s") from error
@@ -134,7 +180,7 @@ class OrganizationLookUps:
 
     def _note(self, host: str, done: "asyncio.Task[list[str]]") -> None:
         """Forget a look-up that has ended, and keep its failure for a moment."""
-        del self._under_way[host]
+        self._under_way.pop(host).begun.set()
         self._failed.pop(host, None)
         error = done.exception() if not done.cancelled() else None
         if isinstance(error, OSError | ValueError):

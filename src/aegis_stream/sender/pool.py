@@ -23,6 +23,7 @@ from .dial import AddressFull, ConnectFailed, Dialer, NoDescriptor
 from .exchange import Exchange
 from .head import build_head
 from .limits import SenderLimits
+from .look_ups import LookUpsFull
 from .shares import ConnectionShares
 from .waiters import Waiters
 from .watch import Watch
@@ -325,7 +326,7 @@ class Channel:
                 except AddressFull as full:
                     self._full.add(full.limiter)
                     self._why = self._full_message(full.limiter)
-                except NoDescriptor as none:
+                except (NoDescriptor, LookUpsFull) as none:
                     self._why, look_s = none.message, _LOOK_S
             elif self._idle:
                 self._idle[0].abort()  # the oldest one is replaced by a new one
@@ -345,7 +346,7 @@ class Channel:
         is_full = False
         try:
             return await self._dialer.dial(self._connection, deadline)
-        except (AddressFull, NoDescriptor):
+        except (AddressFull, NoDescriptor, LookUpsFull):
             is_full = True  # for all others of this channel as well: they would wake each other without end
             raise
         finally:

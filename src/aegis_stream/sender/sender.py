@@ -11,7 +11,7 @@ from aegis_stream.domain.endpoint import Route
 from .address_limiter import AddressLimiters
 from .dial import Dialer, Guard
 from .limits import SenderLimits
-from .look_ups import LookUps
+from .look_ups import LookUps, PromptLookUps
 from .pool import Channel, Shared
 from .resolve import DnsResolver, Resolver
 from .shares import ConnectionShares
@@ -68,7 +68,7 @@ class AsyncSender:
                 route.endpoint,
                 context,
                 guard=self._guard,
-                resolver=self.look_ups.of(route.org_id),
+                resolver=PromptLookUps(self.look_ups.of(route.org_id)),
                 limiters=self._limiters,
                 timeout_s=route.timeout_s,
             ),

@@ -11,7 +11,7 @@ from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
 from aegis_stream.sender.address_limiter import AddressLimiter, AddressLimiters
 from aegis_stream.sender.dial import ADDRESSES_TRIED_MAX, AddressFull, ConnectFailed, Dialer, NoDescriptor
-from aegis_stream.sender.look_ups import TooManyAddresses
+from aegis_stream.sender.look_ups import LookUpsFull, TooManyAddresses
 from aegis_stream.sender.wire import Connection
 
 
@@ -211,6 +211,19 @@ async def test_what_this_process_lacks_is_not_the_destinations_fault(connects, n
 
     assert "this service cannot open another connection now" in caught.value.message
     assert tried == addresses[:1]
+
+
+async def test_dials_behind_one_that_found_no_place_to_look_up_do_not_wait_one_after_the_other():
+    """All dials of a channel learn of our limit from the one that waited for a place."""
+    resolver = FakeResolver(LookUpsFull())
+    endpoint = Endpoint("http", "hook.test", 80, "/", is_address=False)
+    dialer = make_dialer(endpoint, None, resolver, 10.0)
+    deadline = asyncio.get_running_loop().time() + 10
+
+    ended = await asyncio.gather(*(dialer.dial(make, deadline) for _ in range(20)), return_exceptions=True)
+
+    assert [type(one) for one in ended] == [LookUpsFull] * 20
+    assert resolver.asked == 1
 
 
 async def test_connect_that_hangs_is_a_timeout(connects):

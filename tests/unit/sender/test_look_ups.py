@@ -13,9 +13,12 @@ from aegis_stream.sender.look_ups import (
     FAILED_S,
     LOOK_UP_S,
     ORGANIZATION_MAX,
+    PLACE_S,
     QUEUE_MAX,
     SLOWED_S,
     LookUps,
+    LookUpsFull,
+    PromptLookUps,
     TooManyAddresses,
 )
 from support.simulation import VirtualLoop
@@ -182,3 +185,28 @@ def test_organizations_without_look_ups_are_forgotten():
         return len(look_ups._of)
 
     assert simulate(work) <= 1000
+
+
+def test_whoever_has_no_place_is_told_so_and_not_that_a_name_server_is_silent():
+    """Names that wait behind dead ones fail within a second for our own limit; the dead ones fail as names."""
+    resolver = FakeResolver(lambda host: (NEVER if host.startswith("dead") else 0.0, ["192.0.2.1"]))
+
+    async def work() -> tuple[list[Any], list[Any], float, list[Any]]:
+        look_ups = LookUps(resolver)
+        dead = asyncio.ensure_future(ended(look_ups, "org", [f"dead{i}" for i in range(ORGANIZATION_MAX)]))
+        await asyncio.sleep(0)
+        began = asyncio.get_running_loop().time()
+        prompt = PromptLookUps(look_ups.of("org"))
+        behind = await asyncio.gather(
+            *(prompt.resolve(name, 443) for name in ("behind", "behind", "another")), return_exceptions=True
+        )
+        took_s = asyncio.get_running_loop().time() - began
+        failed = await dead
+        return failed, behind, took_s, await ended(look_ups, "org", ["behind"])
+
+    failed, behind, took_s, later = simulate(work)
+
+    assert [type(one) for one in failed] == [socket.gaierror] * ORGANIZATION_MAX
+    assert [type(one) for one in behind] == [LookUpsFull] * 3
+    assert took_s == PLACE_S
+    assert later == [["192.0.2.1"]]

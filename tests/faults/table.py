@@ -16,6 +16,7 @@ from faults import (
     simulated,
     stops,
     upgrades,
+    worst,
 )
 from faults.frame import Fault
 
@@ -32,4 +33,5 @@ FAULTS: tuple[Fault, ...] = (
     *exhaustion.FAULTS,
     *foreign.FAULTS,
     *simulated.FAULTS,
+    *worst.FAULTS,
 )

@@ -67,6 +67,7 @@ class Site:
     def __post_init__(self) -> None:
         self.environment = service_environment(self.run.folder, **SETTINGS)
         self.log = self.run.folder / "service.log"
+        self.log.touch()  # a process opens it a moment after it was started
         self.start("api")
         self.start("worker")
         url = f"http://127.0.0.1:{self.port}"

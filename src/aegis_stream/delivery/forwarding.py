@@ -8,7 +8,7 @@ from typing import Protocol
 from aegis_stream.domain.attempt import Failure
 from aegis_stream.domain.delivery import Lease
 from aegis_stream.domain.destination import Destination
-from aegis_stream.domain.ids import SECOND, Micros
+from aegis_stream.domain.ids import Micros
 from aegis_stream.pipeline.settler import Settler
 from aegis_stream.ports import Clock, Ledger, Random
 from aegis_stream.telemetry import Log
@@ -53,22 +53,22 @@ class Term:
 
 
 class Schedule:
-    """The clock by which retries fall due: the wall clock of the worker's start, and from then on the event loop's time.
+    """The clock by which retries fall due: the wall clock of the worker's start, and from then on a clock that nobody sets.
 
-    So a wall clock that is set while the worker runs moves no retry.
+    So a wall clock that is set while the worker runs moves no retry. Not the event loop's time: that is some milliseconds old when
+    the loop is busy, and what is due in 120 seconds would be shown as less.
     """
 
-    __slots__ = ("_began", "_began_s", "_time")
+    __slots__ = ("_ahead_us", "_clock")
 
-    def __init__(self, clock: Clock, time: Callable[[], float]) -> None:
-        self._time = time
-        # The loop's time first: what is due in 120 seconds is then shown as 120 seconds away or a moment more, never less.
-        self._began_s = time()
-        self._began = clock.now()
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        steady = clock.steady()  # first, so that the schedule is never behind
+        self._ahead_us = clock.now() - steady
 
     def now(self) -> Micros:
         """Return microseconds since 1970-01-01 UTC; never jumps."""
-        return Micros(self._began + math.ceil((self._time() - self._began_s) * SECOND))
+        return Micros(self._clock.steady() + self._ahead_us + 1)
 
 
 @dataclass(frozen=True, slots=True)

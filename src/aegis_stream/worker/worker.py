@@ -212,7 +212,7 @@ class Worker:
             ledger=deps.ledger,
             outbound=Outbound(self._sender, deps.route_of, spawn),
             clock=deps.clock,
-            schedule=Schedule(deps.clock, asyncio.get_running_loop().time),
+            schedule=Schedule(deps.clock),
             time=asyncio.get_running_loop().time,
             term=self.leases.term,
             random=deps.random,

@@ -14,7 +14,7 @@ import msgspec
 
 from aegis_stream.control import organizations
 from aegis_stream.control.deps import StoreDeps
-from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response, RetryPolicy
+from aegis_stream.domain.attempt import Answer, Response, RetryPolicy
 from aegis_stream.domain.destination import Destination, DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.domain.ids import DestinationId, ReplayId, new_id
@@ -22,7 +22,7 @@ from aegis_stream.errors import AegisError, Unavailable
 from faults.store_faults import BASE, FailingVfs, Faults, open_failing
 from support.said import Said
 from support.settings import make_settings
-from support.simulation import Running, ScriptedReceiver, Simulation, status
+from support.simulation import MOODS, Running, ScriptedReceiver, Simulation, status
 
 VICTIM_NO = 70_000
 """The number of the organization that faults may be aimed at: no other value of a statement is equal to it."""
@@ -33,16 +33,6 @@ QUIET_S = 4500
 """Within so many seconds after the last fault everything has its outcome. A clock that is set may put off by an hour what the receiver put off."""
 CALM_S = 120
 """So long nothing must happen at the end, seconds: longer than any pause before something is tried again."""
-
-MOODS: dict[str, Answer | None] = {
-    "ok": status(202),
-    "broken": status(500),
-    "full": status(429, "30"),
-    "locked": status(401),
-    "picky": status(400),
-    "gone": Fault(FaultKind.CONNECT, "connection refused", 300),
-    "silent": None,
-}
 
 
 @dataclass

@@ -13,24 +13,14 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from aegis_stream.domain.attempt import Answer, Fault, FaultKind
+from aegis_stream.domain.attempt import Answer
 from aegis_stream.domain.destination import DestinationSpec, Filter
 from aegis_stream.domain.ids import ReplayId, new_id
 from aegis_stream.settings import Settings
 from support.log import entries
 from support.settings import make_settings
-from support.simulation import Running, Simulation, status
+from support.simulation import MOODS, Running, Simulation
 from support.sql import raw
-
-MOODS: dict[str, Answer | None] = {
-    "ok": status(202),
-    "broken": status(500),
-    "full": status(429, "30"),
-    "locked": status(401),
-    "picky": status(400),
-    "gone": Fault(FaultKind.CONNECT, "connection refused", 300),
-    "silent": None,
-}
 
 
 class Delivery(RuleBasedStateMachine):

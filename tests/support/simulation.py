@@ -280,6 +280,18 @@ class Running:
     task: asyncio.Task[None]
 
 
+MOODS: dict[str, Answer | None] = {
+    "ok": status(202),
+    "broken": status(500),
+    "full": status(429, "30"),
+    "locked": status(401),
+    "picky": status(400),
+    "gone": Fault(FaultKind.CONNECT, "connection refused", 300),
+    "silent": None,
+}
+"""How a receiver answers: with a status, a fault, or never."""
+
+
 class Simulation:
     """A store, an organization, a destination, a scripted receiver, and workers that start and stop."""
 

@@ -40,6 +40,11 @@ class AegisError(Exception):
         if code is not None:
             self.code = code
 
+    @property
+    def explained(self) -> str:
+        """The message for the operator: in logs and on the command line, never in answers of the API."""
+        return self.message
+
 
 class Invalid(AegisError):
     """The input is invalid; the same call will fail again."""
@@ -108,13 +113,22 @@ class Unavailable(AegisError):
 
     Args:
         retry_after_s: seconds to wait, at least 1.
+        reason: what is behind it, for the operator alone: it may name hosts and users of the installation.
     """
 
     code = "unavailable"
 
-    def __init__(self, message: str, *, retry_after_s: int = 1, code: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, retry_after_s: int = 1, code: str | None = None, reason: str = ""
+    ) -> None:
         super().__init__(message, code=code)
         self.retry_after_s = retry_after_s
+        self.reason = reason
+
+    @property
+    def explained(self) -> str:
+        """The message with its reason, for the operator."""
+        return f"{self.message}: {self.reason}" if self.reason else self.message
 
 
 class OutOfRoom(Unavailable):

@@ -4,16 +4,19 @@ from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from typing import Any, NamedTuple, Protocol
 
+import msgspec
+
 from .domain.attempt import Answer, Request, RetryPolicy
 from .domain.delivery import Claimed, DestinationKey, DueRetry, Lease, Outstanding, Page, Settled, Settlement
 from .domain.destination import Destination
 from .domain.endpoint import Route
 from .domain.event import NewEvent
 from .domain.ids import DestinationNo, Micros, OrganizationNo, WorkerId
+from .domain.trace import Trace
 
 
-class Appended(NamedTuple):
-    """What became of events that were appended together.
+class Appended(msgspec.Struct, frozen=True, gc=False):
+    """What became of events that were appended together. Not a named tuple: one is made for each request, at three times the cost.
 
     Args:
         first: sequence of the first new one; the other new ones follow without holes.
@@ -26,8 +29,8 @@ class Appended(NamedTuple):
     first: int
     added: int
     head: int
-    duplicates: dict[int, int] = {}  # noqa: RUF012 - never written to
-    conflicts: dict[int, int] = {}  # noqa: RUF012 - never written to
+    duplicates: dict[int, int] = {}
+    conflicts: dict[int, int] = {}
 
 
 class LogEntry(NamedTuple):
@@ -80,8 +83,12 @@ class EventLog(Protocol):
         """Read a few events that were appended just now, at once; None where that would wait, or is more than bytes_max."""
         ...
 
-    async def heads(self) -> dict[OrganizationNo, int]:
-        """Return the newest sequence of every organization that has events; raises Unavailable."""
+    async def heads(self, served_by: WorkerId | None = None) -> dict[OrganizationNo, int]:
+        """Return the newest sequence of every organization that has events; raises Unavailable.
+
+        Args:
+            served_by: only those of which this worker serves a destination.
+        """
         ...
 
     def changed(self) -> int:
@@ -109,6 +116,14 @@ class Ledger(Protocol):
 
     async def workers(self) -> list[WorkerId]:
         """Return all registered workers, living or not."""
+        ...
+
+    async def crew(self) -> list[tuple[WorkerId, bool]]:
+        """Return all registered workers, living or not, and whether each is about to leave."""
+        ...
+
+    async def leave(self, worker_id: WorkerId, free: Seq[Lease]) -> None:
+        """Note that a worker is about to leave, so that the others share what it hands back here; raises Unavailable."""
         ...
 
     async def claim(self, worker_id: WorkerId) -> tuple[list[Claimed], int]:
@@ -180,6 +195,10 @@ class Sealer(Protocol):
         """Return how every record begins that is sealed now under a master key."""
         ...
 
+    def derive(self, purpose: str) -> tuple[bytes, ...]:
+        """Return a key of 32 bytes for another purpose from each master key, the newest first; they reveal nothing about these."""
+        ...
+
     def seal(self, secret: str, place: Place, key_id: bytes | None = None) -> bytes:
         """Encrypt under a master key, None for the newest; raises Unavailable when that key is not there."""
         ...
@@ -227,6 +246,24 @@ class Retention(Protocol):
 
     async def step(self, horizon: Micros) -> int:
         """Remove some of what is older than `horizon`; returns how many rows went, 0 when there is no more."""
+        ...
+
+    async def remove_rollups(self, now: Micros) -> int:
+        """Remove some rollups that are over their own time, which does not depend on that of events.
+
+        Returns: how many rows went, 0 when there is no more.
+        """
+        ...
+
+
+class DeadLetterWork(Protocol):
+    """What is done with many dead letters at a time, in small parts."""
+
+    async def step(self, worker_id: WorkerId) -> bool:
+        """Do a part of the work there is; raises Unavailable, and then nothing of the part is done.
+
+        Returns: whether there may be more; False also while another worker does this work.
+        """
         ...
 
 
@@ -300,6 +337,10 @@ class Channel(Protocol):
 class Sender(Protocol):
     """Opens channels; the only thing that leaves the service leaves through one of them."""
 
-    def open(self, route: Route) -> Channel:
-        """Return a channel for this route; makes no connection yet."""
+    def open(self, route: Route, trace: Trace | None = None) -> Channel:
+        """Return a channel for this route; makes no connection yet.
+
+        Args:
+            trace: gets a mark for each stage that the channel's first attempt passes; for a test, which makes one alone.
+        """
         ...

@@ -42,8 +42,8 @@ async def supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
     """Keep one child running until asked to stop."""
     pause_s = RESTART_FIRST_S
     command = (sys.executable, "-m", "aegis_stream", child.kind, *child.options)
-    # A worker does not need the operator's key, so it does not get it.
-    hidden = {"AEGIS_OPERATOR_KEY"} if child.kind == "worker" else set()
+    # Only the API needs the operator's key, so nobody else gets it.
+    hidden = {"AEGIS_OPERATOR_KEY"} if child.kind != "api" else set()
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
     while not stop.is_set():
         began_s = asyncio.get_running_loop().time()

@@ -19,6 +19,8 @@ LOG_EVENTS: dict[str, str] = {
     "service.operator_key_made": "First start: the operator key was generated. It is shown once on a terminal, or written to operator.key.",
     "service.failed": "A request met a bug; the line has the error's kind and place.",
     "store.migrated": "The schema was migrated to this version.",
+    "store.server_warning": "Something is wrong with the PostgreSQL server, by which events can be lost or the service can stop; `reason` and `remedy` say what.",
+    "store.server_unsuitable": "The PostgreSQL server, or the one after a failover, would be refused at a start: it may lose what it acknowledges. The service goes on.",
     "store.replaced": "The database files were removed or replaced while the service runs: nothing is stored or delivered until they are back, or the service is restarted.",
     "store.event_damaged": "An event is missing in the log, or its bytes have changed since it was recorded: it was not sent, and is a dead letter.",
     "store.worker_removed": "A worker was found dead; its destinations are free.",
@@ -29,10 +31,17 @@ LOG_EVENTS: dict[str, str] = {
     "supervisor.api_exited": "A further API process ended; it is started again unless the service is stopping.",
     "api.started": "A further API process answers.",
     "api.stopped": "A further API process has stopped; everything it acknowledged is stored.",
+    "supervisor.sealer_started": "A sealer process was started.",
+    "supervisor.sealer_exited": "A sealer process ended; it is started again unless the service is stopping.",
+    "sealer.started": "A sealer looks for logs to seal.",
+    "sealer.stopped": "A sealer has stopped; what it had signed is stored, or is sealed first by the next one.",
+    "sealer.store_unavailable": "The sealer cannot reach the store, or cannot note what it signs; it tries again. Logged once for each reason of an outage.",
+    "proof.refused": "A log is not sealed any more, because tree, events and what was signed contradict each other: an older copy of the database was put in place, or rows were changed. `reason` says what to do. The other logs go on.",
     "worker.started": "A worker serves destinations.",
     "worker.stopped": "A worker has stopped; what was in flight is settled or released.",
     "worker.lease_lost": "A worker was silent for longer than its lease; it starts again under a new id.",
     "worker.leases_lost": "Another worker took over destinations.",
+    "service.store_unavailable": "The service cannot reach the store; it tries again. Logged once for each reason of an outage.",
     "worker.store_unavailable": "The worker cannot reach the store; it tries again.",
     "retention.clock_jumped": "The wall clock jumped, or the service was off: retention deletes nothing early; check the clock.",
     "access.key_refused": "An invalid key was used: mistyped, expired, revoked or guessed. Logged once a minute for each network and kind of key.",
@@ -51,6 +60,10 @@ LOG_EVENTS: dict[str, str] = {
 
 METRICS: dict[str, tuple[str, str]] = {
     "aegis_build_info": ("gauge", "Always 1; the labels say which version runs, and whether it is compiled."),
+    "aegis_store_totals_reported": (
+        "gauge",
+        "1 where this answer has the sums over the store, 0 where that of another node has them.",
+    ),
     "aegis_ingest_requests_total": ("counter", "Ingest requests answered, by status."),
     "aegis_ingest_events_total": ("counter", "Events by result: accepted, duplicate, rejected."),
     "aegis_destinations": ("gauge", "Destinations configured."),
@@ -73,6 +86,10 @@ METRICS: dict[str, tuple[str, str]] = {
         "Organizations that store at least 80 % of their quota of bytes.",
     ),
     "aegis_backlog": ("gauge", "Events not yet attempted, summed over destinations."),
+    "aegis_api_processes": (
+        "gauge",
+        "API processes of all nodes, which keep to one limit of calls together.",
+    ),
 }
 """Every metric: its name, kind, and what it counts."""
 

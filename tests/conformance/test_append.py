@@ -81,7 +81,7 @@ async def test_new_events_of_several_callers_have_their_own_sequences(store, org
     other = await add_organization(store, "org_b")
     await append_to(store.log, org, events(1, 4), T0)
     held, joined = threading.Event(), threading.Event()
-    busy = store.db.submit(lambda _: (held.set(), joined.wait(10)), Lane.CONTROL)
+    busy = store.db.submit(lambda unit: (unit.run("try_write"), held.set(), joined.wait(10)), Lane.APPEND)
     calls = [(org, 11, 2), (other, 21, 1), (org, 31, 3), (other, 41, 5), (org, 51, 1)]
     try:
         assert await asyncio.to_thread(held.wait, 10)
@@ -131,7 +131,7 @@ async def test_an_append_that_fails_stores_nothing(backend, store, org):
 async def test_an_append_that_joins_a_failing_commit_is_not_acknowledged(backend, store, org):
     """Callers whose events wait for a transaction that then fails are told so, all of them, and none of their events is stored."""
     held, joined = threading.Event(), threading.Event()
-    busy = store.db.submit(lambda _: (held.set(), joined.wait(10)), Lane.CONTROL)
+    busy = store.db.submit(lambda unit: (unit.run("try_write"), held.set(), joined.wait(10)), Lane.APPEND)
     try:
         assert await asyncio.to_thread(held.wait, 10)
         waiting = [asyncio.ensure_future(append_to(store.log, org, events(n, 1), T0)) for n in (1, 2)]

@@ -57,18 +57,31 @@ async def test_redrive_makes_dead_letters_pending_at_once(store, org):
 async def test_automatic_redrive_takes_what_is_about_the_destination(store, org):
     """A recovery makes dead letters pending that died of the destination by then: not the poisonous, not the younger."""
     destination = await add_destination(store, org)
-    await append_to(store.log, org, events(1, 3), T0)
+    await append_to(store.log, org, events(1, 4), T0)
     lease = await serve(store)
     await bury(store, org, lease, 1)
     await bury(store, org, lease, 2, failure=POISON)
-    await settle(store, settlement(lease, org, 3, dead=[DeadRow(3, 3, Micros(T0 + 10), DOWN)]))
+    younger = [DeadRow(3, 3, Micros(T0 + 10), DOWN), DeadRow(4, 3, Micros(T0 + 11), DOWN)]
+    await settle(store, settlement(lease, org, 4, dead=younger))
 
-    await settle(store, settlement(lease, org, 3, redrive_died_by=Micros(T0 + 9)), now=T0 + 11)
+    await settle(store, settlement(lease, org, 4, redrive_died_by=Micros(T0 + 9)), now=T0 + 11)
     left = [one.sequence for one in await store.directory.dead_letters(destination, 0, 10)]
     progress = await store.directory.progress(destination)
 
-    assert left == [2, 3]
-    assert (progress.retrying, progress.dead_letters) == (1, 2)
+    assert left == [2, 3, 4]
+    assert (progress.retrying, progress.dead_letters) == (1, 3)
+
+
+async def test_a_dead_letter_of_a_clock_that_was_ahead_is_redriven_as_well(store, org):
+    """What died at a time that lies ahead, because the clock was set back since, does not wait for that time."""
+    destination = await add_destination(store, org)
+    await append_to(store.log, org, events(1, 1), T0)
+    lease = await serve(store)
+    await settle(store, settlement(lease, org, 1, dead=[DeadRow(1, 3, Micros(T0 + 12), DOWN)]))
+
+    await settle(store, settlement(lease, org, 1, redrive_died_by=Micros(T0 + 9)), now=T0 + 11)
+
+    assert await store.directory.dead_letters(destination, 0, 10) == []
 
 
 async def test_one_settlement_redrives_a_bounded_number(store, org):
@@ -81,10 +94,12 @@ async def test_one_settlement_redrives_a_bounded_number(store, org):
 
     await settle(store, settlement(lease, org, count, redrive_died_by=T0))
     automatic = await store.directory.progress(destination)
+    [next_one] = await store.directory.dead_letters(destination, 0, 1)
     by_hand = await store.directory.redrive(destination, None)
     progress = await store.directory.progress(destination)
 
     assert (automatic.retrying, automatic.dead_letters) == (AUTO_REDRIVE_MAX, AUTO_REDRIVE_MAX + 5)
+    assert next_one.sequence == AUTO_REDRIVE_MAX + 1, "the oldest go first"
     assert by_hand == AUTO_REDRIVE_MAX + 5
     assert (progress.retrying, progress.dead_letters) == (count, 0)
 

@@ -65,7 +65,7 @@ async def test_a_destination_is_read_as_it_was_written(store, org):
 
     assert made.spec == spec
     assert (await store.directory.destination_of(org, "dst_x")) == made
-    assert await store.directory.destinations_of(org, 0, 10) == [made]
+    assert await store.directory.destinations_of(org, "", 10) == [made]
 
 
 async def test_a_change_of_configuration_ends_the_pause_after_failures(store, org):

@@ -7,8 +7,9 @@ from aegis_stream.domain.delivery import (
     RetryRow,
 )
 from aegis_stream.domain.destination import Health
-from aegis_stream.domain.ids import Micros, ReplayId
+from aegis_stream.domain.ids import Micros, ReplayId, WorkerId
 from aegis_stream.store.leases import LEASE_MAX_US, living_workers
+from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.records import key_of
 from support.clock import T0
 from support.stores import (
@@ -238,3 +239,107 @@ async def test_workers_that_have_renewed_in_time_are_counted(store, org):
         counts.append(await store.db.read(living_workers))
 
     assert counts == [1, 1, 0, 0]
+
+
+async def test_a_worker_that_leaves_is_left_out_of_the_shares(store, org):
+    """What it hands back is claimed by the others beyond half of all; what it keeps is its until it retires."""
+    one, two = await two_served(store, org)
+    await store.ledger.enlist(BOB, LEASE_US)
+    before = await store.ledger.crew()
+
+    await store.ledger.leave(ALICE, [one])
+    [taken], _ = await store.ledger.claim(BOB)
+    kept = await settle(store, settlement(two, org))
+    leaving = await store.ledger.crew()
+    await store.ledger.retire(ALICE)
+    after, _ = await store.ledger.claim(BOB)
+
+    assert (before, leaving) == ([(ALICE, False), (BOB, False)], [(ALICE, True), (BOB, False)])
+    assert taken.lease == Lease(one.destination_no, one.epoch + 1)
+    assert kept
+    assert len(after) == 2
+
+
+# ── after an outage ──
+
+CAROL = WorkerId("wrk_carol")
+
+
+async def three_workers(store) -> StoredLedger:
+    """Let three workers serve six destinations; return a ledger whose workers leave each other a lease to return."""
+    ledger = StoredLedger(store.db, LEASE_US)
+    for worker in (ALICE, BOB, CAROL):
+        await ledger.enlist(worker, LEASE_US)
+        await ledger.claim(worker)
+    return ledger
+
+
+async def test_after_an_outage_the_first_to_return_removes_nobody(store, org):
+    """When the time of all workers is over, none of them loses its leases to the one that renews first."""
+    ledger = await three_workers(store)
+    store.clock.at += 10 * LEASE_US
+
+    for worker in (BOB, ALICE, CAROL):
+        assert await ledger.renew(worker, LEASE_US)
+        await ledger.claim(worker)
+    store.clock.at += LEASE_US // 3
+
+    assert [await ledger.renew(worker, LEASE_US) for worker in (ALICE, BOB, CAROL)] == [True] * 3
+
+
+async def test_who_does_not_return_after_an_outage_is_removed_a_lease_later(store, org):
+    """The grace ends: what a lost worker served is claimed by one that has renewed for a lease."""
+    await add_destination(store, org)
+    ledger = await three_workers(store)
+    store.clock.at += 10 * LEASE_US
+    counts = []
+    for _ in range(5):
+        await ledger.renew(BOB, LEASE_US)
+        await ledger.renew(CAROL, LEASE_US)
+        claimed = [await ledger.claim(worker) for worker in (BOB, CAROL)]
+        counts.append(sum(len(positions) for positions, _ in claimed))
+        store.clock.at += LEASE_US // 3
+
+    assert counts == [0, 0, 0, 1, 1]
+    assert await ledger.workers() == [BOB, CAROL]
+
+
+async def test_a_worker_that_starts_after_an_outage_removes_nobody_at_once(store, org):
+    """A new worker that finds the time of all others over leaves them a lease to return."""
+    ledger = StoredLedger(store.db, LEASE_US)
+    await add_destination(store, org)
+    await serve(store)
+    store.clock.at += 10 * LEASE_US
+
+    await ledger.enlist(BOB, LEASE_US)
+    at_once, _ = await ledger.claim(BOB)
+    assert await ledger.renew(ALICE, LEASE_US), "it has returned"
+    store.clock.at += LEASE_US - 1
+    await ledger.renew(BOB, LEASE_US)
+    store.clock.at += 1
+    late, _ = await ledger.claim(BOB)
+
+    assert at_once == []
+    assert len(late) == 1, "it was silent again"
+
+
+async def test_a_worker_that_starts_beside_a_living_one_removes_the_dead(store, org):
+    """Where somebody has renewed in time there was no outage: what is over is over."""
+    ledger = await three_workers(store)
+    store.clock.at += LEASE_US - 1
+    await ledger.renew(BOB, LEASE_US)
+    store.clock.at += 1
+
+    await ledger.enlist(WorkerId("wrk_dave"), LEASE_US)
+
+    assert await ledger.workers() == [BOB, "wrk_dave"]
+
+
+async def test_a_worker_whose_own_time_is_over_judges_nobody(store, org):
+    """Between its return and its renewal a worker removes no other one."""
+    ledger = await three_workers(store)
+    store.clock.at += 10 * LEASE_US
+
+    await ledger.claim(ALICE)
+
+    assert await ledger.workers() == [ALICE, BOB, CAROL]

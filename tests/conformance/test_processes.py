@@ -35,13 +35,14 @@ APPENDER = """
 import asyncio, json, sys
 from pathlib import Path
 from aegis_stream.domain.event import NewEvent, checksum
+from aegis_stream.settings.database_url import DatabaseUrl
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.opening import Location, open_database
 from aegis_stream.wiring.process import SystemClock
 from support.stores import append_to
 
-async def main(path, org, name, rounds):
-    db = open_database(Location(Path(path), Path(path).parent), SystemClock())
+async def main(url, org, name, rounds):
+    db = open_database(Location(DatabaseUrl.parse(url), Path()), SystemClock())
     log = StoredLog(db)
     async def one(number):
         batch = [NewEvent(f"{name}-{number}-{k}", "app", None, "{}", None, checksum(b"{}"), 2) for k in range(1 + number % 4)]
@@ -64,7 +65,9 @@ asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])))
 @pytest.mark.slow
 async def test_four_processes_that_append_at_once_leave_no_holes(backend, store, org):
     """Whoever appends at the same time, sequences are 1 … n, each acknowledged event has the one it was told, once."""
-    command = [sys.executable, "-c", APPENDER, str(backend.location.path), str(org)]
+    location = backend.location
+    url = location.url.conninfo() if location.shared else location.url.safe()
+    command = [sys.executable, "-c", APPENDER, url, str(org)]
     found = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     processes = [
         subprocess.Popen(

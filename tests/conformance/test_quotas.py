@@ -1,7 +1,6 @@
 """How many bytes an organization stores, and that it stores no more than its quota."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -17,7 +16,9 @@ from aegis_stream.store.retention import CHUNK
 from support.clock import T0
 from support.sql import raw
 from support.stores import (
+    ALICE,
     DOWN,
+    LEASE_US,
     Store,
     add_destination,
     add_organization,
@@ -29,6 +30,7 @@ from support.stores import (
     settle,
     settlement,
     stored,
+    with_quota,
 )
 
 OLD, HORIZON, NEW = T0, Micros(T0 + 1), Micros(T0 + 2)
@@ -127,6 +129,44 @@ async def test_events_of_dead_letters_count_until_they_are_purged(store, org):
     assert counted(store) == measured(store, org) == 0
 
 
+async def test_the_events_kept_for_retries_and_dead_letters_are_counted(store, org):
+    """A log knows how many events it keeps before its beginning: a step that removes others need not look at these again."""
+    await add_destination(store, org)
+    await append_to(store.log, org, [sized(f"e{n}", 20) for n in range(1, 51)], OLD)
+    lease = await serve(store)
+    await bury(store, org, lease, 10, 20, 30)
+
+    removed = await store.retention.step(HORIZON)
+
+    kept = store.db.read_now(lambda unit: raw(unit).row("SELECT oldest, kept FROM organizations"))
+    assert (removed, kept) == (30, (31, 3))
+
+
+async def test_what_is_left_goes_although_others_have_failed(store, org):
+    """Events of retries and dead letters that are gone are removed; those of others stay, in the same log and in another one."""
+    numbers = (org, await add_organization(store, "org_b"))
+    destinations = [await add_destination(store, one) for one in numbers]
+    await store.ledger.enlist(ALICE, LEASE_US)
+    claimed, _ = await store.ledger.claim(ALICE)
+    for one in claimed:
+        no = one.organization_no
+        await append_to(store.log, no, [sized(f"e{n}", 20) for n in range(1, 11)], OLD)
+        retries = [RetryRow(sequence, 1, T0, DOWN) for sequence in (3, 4)]
+        await settle(store, settlement(one.lease, no, 10, retries=retries))
+        await bury(store, no, one.lease, 5, 10)
+    await sweep(store)
+    lease = next(one.lease for one in claimed if one.organization_no == org)
+
+    await settle(store, settlement(lease, org, 10, resolved=[3]))
+    await store.directory.purge(destinations[0], "e5")
+    await sweep(store)
+
+    assert [list(await stored(store, no)) for no in numbers] == [[4, 10], [3, 4, 5, 10]]
+    assert [counted(store, org_id) for org_id in ("org_a", "org_b")] == [40, 80]
+    kept = "SELECT kept FROM organizations ORDER BY org_no"
+    assert store.db.read_now(lambda unit: raw(unit).rows(kept)) == [(2,), (4,)]
+
+
 async def test_many_purged_dead_letters_go_in_chunks(store, org):
     """The events of thousands of purged dead letters go in steps of bounded size."""
     destination = await add_destination(store, org)
@@ -142,6 +182,26 @@ async def test_many_purged_dead_letters_go_in_chunks(store, org):
     assert sum(steps) == 2500
     assert max(steps) == CHUNK
     assert counted(store) == 0
+
+
+async def test_purged_dead_letters_of_several_organizations_go_in_chunks(store, org):
+    """A step that removes the events of purged dead letters removes a chunk at most, from however many logs."""
+    numbers = (org, await add_organization(store, "org_b"))
+    destinations = [await add_destination(store, one) for one in numbers]
+    await store.ledger.enlist(ALICE, LEASE_US)
+    for claimed in (await store.ledger.claim(ALICE))[0]:
+        no = claimed.organization_no
+        await append_to(store.log, no, [sized(f"e{n}", 20) for n in range(1, 701)], OLD)
+        await bury(store, no, claimed.lease, *range(1, 701))
+    await sweep(store)
+    for one in destinations:
+        await store.directory.purge(one, None)
+    steps = []
+    while removed := await store.retention.step(HORIZON):
+        steps.append(removed)
+
+    assert steps == [CHUNK, 400]
+    assert (counted(store), counted(store, "org_b")) == (0, 0)
 
 
 async def test_dead_letters_of_others_keep_what_they_need(store, org):
@@ -171,7 +231,7 @@ async def test_the_quota_is_exact(store, org, size, fits, own):
     """A log holds the bytes of its quota and no more, whether the quota is its own or everybody's; nothing of the rest is stored."""
     if own:
         await limit(store, org, 300)
-    log = replace(store.log, stored_bytes_max=1 if own else 300)
+    log = with_quota(store.log, stored_bytes_max=1 if own else 300)
     await append_to(log, org, [sized("a", 200)], T0)
 
     if fits:
@@ -188,7 +248,7 @@ async def test_a_log_without_a_limit_takes_everything(store, org):
     """An own quota of 0 is no limit, whatever the default is."""
     await limit(store, org, 0)
 
-    await append_to(replace(store.log, stored_bytes_max=10), org, events(1, 10), T0)
+    await append_to(with_quota(store.log, stored_bytes_max=10), org, events(1, 10), T0)
 
     assert len(await stored(store, org)) == 10
 
@@ -196,7 +256,7 @@ async def test_a_log_without_a_limit_takes_everything(store, org):
 async def test_one_that_fits_not_keeps_no_other_waiting(store, org):
     """Of requests that are stored together those are stored that fit, in order, and other organizations feel nothing."""
     other = await add_organization(store, "org_b")
-    log = replace(store.log, stored_bytes_max=1000)
+    log = with_quota(store.log, stored_bytes_max=1000)
     await append_to(log, org, [sized("a", 600)], T0)
     calls = [
         append_to(log, org, [sized("b", 300)], T0),
@@ -213,9 +273,43 @@ async def test_one_that_fits_not_keeps_no_other_waiting(store, org):
     assert counted(store) == 1000
 
 
+async def test_each_organization_has_room_of_its_own(store, org):
+    """Of requests that are stored together those fit that their own organization has room for, however full another one is."""
+    other = await add_organization(store, "org_b")
+    await limit(store, org, 100)
+    log = with_quota(store.log, stored_bytes_max=1000)
+    await append_to(log, org, [sized("a", 100)], T0)
+    await append_to(log, other, [sized("a", 500)], T0)
+
+    calls = [append_to(log, other, [sized(name, size)], T0) for name, size in (("b", 501), ("c", 400))]
+    refused, stored_one = await asyncio.gather(*calls, return_exceptions=True)
+
+    assert (refused.size, refused.stored_bytes, refused.room) == (501, 500, 500)
+    assert stored_one == Appended(2, 1, 2)
+
+
+@pytest.mark.parametrize(("sizes", "fits"), [((50, 50), True), ((50, 51), False)])
+@pytest.mark.parametrize("own", [True, False])
+async def test_the_new_ones_beside_repeated_events_keep_to_the_quota(store, org, sizes, fits, own):
+    """Repeated events need no room, and the new ones beside them need theirs, to the byte."""
+    if own:
+        await limit(store, org, 300)
+    log = with_quota(store.log, stored_bytes_max=1 if own else 300)
+    await append_to(log, org, [sized("a", 200)], T0)
+    batch = [sized("a", 200), *[sized(f"b{n}", size) for n, size in enumerate(sizes)]]
+
+    if fits:
+        assert await append_to(log, org, batch, T0) == Appended(2, 2, 3, {0: 1})
+    else:
+        with pytest.raises(OutOfRoom) as refused:
+            await append_to(log, org, batch, T0)
+        assert (refused.value.size, refused.value.stored_bytes, refused.value.room) == (101, 200, 100)
+    assert counted(store) == measured(store, org) == (300 if fits else 200)
+
+
 async def test_what_is_stored_already_needs_no_room(store, org):
     """A repeated event is a duplicate although the quota is used up."""
-    log = replace(store.log, stored_bytes_max=200)
+    log = with_quota(store.log, stored_bytes_max=200)
     await append_to(log, org, [sized("a", 200)], T0)
 
     again = await append_to(log, org, [sized("a", 200)], T0)

@@ -45,21 +45,37 @@ async def test_replays_are_listed_newest_first(store, org):
     first = await store.directory.replays_of(destination, "~", 3)
     rest = await store.directory.replays_of(destination, first[-1].replay_id, 3)
 
+    assert len(first) == 3
     assert [one.replay_id for one in [*first, *rest]] == [f"rpl_{number}" for number in (5, 4, 3, 2, 1)]
 
 
 async def test_a_cancelled_replay_stays_where_it_is(store, org):
-    """Cancelling ends a replay once; what is over or unknown cannot be cancelled."""
+    """Cancelling ends one replay once and leaves the others; what is over or unknown cannot be cancelled."""
     destination = await add_destination(store, org)
     await append_to(store.log, org, events(1, 9), T0)
-    await store.directory.add_replay(destination, ReplayId("rpl_1"), 1, 9, T0)
+    for replay_id in ("rpl_1", "rpl_2"):
+        await store.directory.add_replay(destination, ReplayId(replay_id), 1, 9, T0)
 
     await store.directory.cancel_replay(destination, "rpl_1", Micros(T0 + 1))
 
-    assert (await store.ledger.outstanding(key_of(destination))).replays == []
-    for replay_id in ("rpl_1", "rpl_2"):
+    running = (await store.ledger.outstanding(key_of(destination))).replays
+    assert [one.replay_id for one in running] == ["rpl_2"]
+    for replay_id in ("rpl_1", "rpl_3"):
         with pytest.raises(NotFound):
             await store.directory.cancel_replay(destination, replay_id, Micros(T0 + 2))
+
+
+async def test_the_newest_replay_over_an_event_tells_how_far_it_is(store, org):
+    """Where several replays cover an event, people see the one that was started last."""
+    destination = await add_destination(store, org)
+    await append_to(store.log, org, events(1, 9), T0)
+    lease = await serve(store)
+    cursors = {"rpl_2": 4, "rpl_1": 6, "rpl_3": 2}
+    for at, replay_id in enumerate(cursors):
+        await store.directory.add_replay(destination, ReplayId(replay_id), 1, 7, Micros(T0 + at))
+    await settle(store, settlement(lease, org, replays=[*cursors.items()]))
+
+    assert await store.directory.replay_cursor(destination, 5) == cursors["rpl_3"]
 
 
 async def test_a_bounded_number_of_replays_run_beside_each_other(store, org):

@@ -11,6 +11,7 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId
 from aegis_stream.errors import NotFound
 from aegis_stream.ports import Appended
+from aegis_stream.store.append import CLOCK_STEP_US
 from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP
 from support.clock import T0
 from support.log import entries
@@ -136,6 +137,51 @@ async def test_the_slowest_of_several_destinations_decides(store, org):
     assert list(await stored(store, org)) == list(range(5, 11))
 
 
+async def test_the_furthest_behind_of_several_replays_decides(store, org):
+    """Of two replays of a destination the one that is further behind holds the log."""
+    destination = await add_destination(store, org)
+    await append_to(store.log, org, events(1, 20), OLD)
+    lease = await serve(store)
+    for name in ("rpl_1", "rpl_2"):
+        await store.directory.add_replay(destination, ReplayId(name), 1, 20, T0)
+    await settle(store, settlement(lease, org, 20, replays=[(ReplayId("rpl_1"), 15), (ReplayId("rpl_2"), 5)]))
+
+    await sweep(store)
+
+    assert list(await stored(store, org)) == list(range(6, 21))
+
+
+async def test_what_only_a_deleted_destination_needed_goes(store, org):
+    """The cursor and the replay of a deleted destination hold nothing, while others of its organization are served."""
+    kept, deleted = await add_destination(store, org, 1), await add_destination(store, org, 2)
+    await append_to(store.log, org, events(1, 20), OLD)
+    await store.directory.add_replay(deleted, ReplayId("rpl_1"), 1, 20, T0)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    claimed, _ = await store.ledger.claim(ALICE)
+    lease = next(one.lease for one in claimed if one.lease.destination_no == kept.no)
+    await settle(store, settlement(lease, org, 15))
+    await store.directory.delete_destination(org, deleted.dst_id, T0)
+
+    await store.retention.step(HORIZON)
+
+    assert list(await stored(store, org)) == list(range(16, 21))
+
+
+async def test_each_organization_s_log_is_held_by_its_own_destinations(store, org):
+    """A cursor or a replay of one organization holds no event of another one."""
+    other = await add_organization(store, "org_b")
+    for no in (org, other):
+        await append_to(store.log, no, events(1, 20), OLD)
+    lags = await add_destination(store, other)
+    await store.directory.add_replay(lags, ReplayId("rpl_1"), 1, 20, T0)
+    await add_destination(store, org)
+
+    await sweep(store)
+
+    assert await stored(store, org) == {}
+    assert len(await stored(store, other)) == 20
+
+
 async def test_what_a_replay_still_needs_stays(store, org):
     """A replay under way holds its range; once it is over, the range goes."""
     destination = await add_destination(store, org)
@@ -177,6 +223,23 @@ async def test_what_retries_and_dead_letters_stand_on_stays(store, org):
     assert await stored(store, org) == {}
 
 
+@pytest.mark.parametrize("kind", ["retries", "dead"])
+async def test_the_newest_event_that_may_go_stays_for_a_failure(store, org, kind):
+    """An event that failed stays, also as the last one of those that retention looks at, and others' failures keep nothing."""
+    other = await add_organization(store, "org_b")
+    for no in (org, other):
+        await append_to(store.log, no, events(1, 10), OLD)
+    await add_destination(store, org)
+    lease = await serve(store)
+    rows = {"retries": [RetryRow(10, 1, T0, DOWN)], "dead": [DeadRow(10, 3, T0, DOWN)]}
+    await settle(store, settlement(lease, org, 10, **{kind: rows[kind]}))
+
+    await sweep(store)
+
+    assert list(await stored(store, org)) == [10]
+    assert await stored(store, other) == {}
+
+
 async def test_organizations_whose_log_is_held_do_not_keep_others_from_being_swept(store, org):
     """However many logs wait for a slow destination, the old events of the others go all the same."""
     await add_destination(store, org)
@@ -207,6 +270,28 @@ async def test_old_attempts_go(store, org):
 
     assert steps == [CHUNK, 10]
     assert [one.at for one in left] == [NEW]
+
+
+async def test_an_attempt_at_the_horizon_stays_and_the_oldest_go_first(store, org):
+    """A step removes the oldest attempts, and one that is exactly as old as attempts may be is kept."""
+    destination = await add_destination(store, org)
+    lease = await serve(store)
+    times = [Micros(OLD - n) for n in range(CHUNK + 10)] + [HORIZON]
+    runs = [AttemptRun(n, n, 1, "delivered", 202, None, 1, at) for n, at in enumerate(times)]
+    await settle(store, settlement(lease, org, runs=runs))
+
+    async def left() -> list[int]:
+        found = await store.directory.attempts(
+            destination, state=None, sequence=None, before=2**60, limit=CHUNK
+        )
+        return [one.at for one in found]
+
+    await store.retention.step(HORIZON)
+    after_a_step = await left()
+    await sweep(store)
+
+    assert after_a_step == [HORIZON, *times[9::-1]]
+    assert await left() == [HORIZON]
 
 
 async def test_a_deleted_destination_leaves_nothing_behind(store, org):
@@ -301,7 +386,8 @@ async def test_one_worker_keeps_retention_s_clock(backend, store):
 
 async def test_retention_s_clock_begins_no_later_than_the_newest_event(store, org):
     """A wall clock that is ahead at the first start finds events that were recorded before, and does not outrun them."""
-    await append_to(store.log, org, events(1, 1), T0)
+    for name, at in (("org_b", T0 - DAY_US), ("org_c", T0), ("org_d", T0 - YEAR_US)):
+        await append_to(store.log, await add_organization(store, name), events(1, 1), Micros(at))
 
     assert await store.retention.advance(ALICE, Micros(T0 + YEAR_US), 0) == T0
 
@@ -348,6 +434,60 @@ async def test_a_range_by_time_holds_all_events_of_that_time(store, org):
     assert await by_time(YEAR_US + 1, 2 * YEAR_US) == (16, 15), "none"
 
 
+async def test_ranges_by_time_are_those_of_one_log_however_often_its_times_go_back(store, org):
+    """Each log is searched by its own times and its own steps back, the newest event among them."""
+    other = await add_organization(store, "org_b")
+    logs = {
+        org: [0, YEAR_US, MINUTE_US, MINUTE_US, YEAR_US, 2 * MINUTE_US],
+        other: [MINUTE_US, 3 * MINUTE_US, YEAR_US, 4 * MINUTE_US],
+    }
+    await store.retention.advance(ALICE, T0, 0)
+    for no, times in logs.items():
+        for number, at in enumerate(times, 1):
+            await append_to(store.log, no, events(number, 1), Micros(T0 + at))
+
+    for no, times in logs.items():
+        numbered = [*enumerate(times, 1)]
+        for first, last in ((1, len(times)), (2, len(times) - 1), (4, len(times))):
+            part = numbered[first - 1 : last]
+            for at in {at + by for at in [*logs[org], *logs[other]] for by in (-1, 0, 1)}:
+                since = next((n for n, one in part if one >= at), last + 1)
+                until = next((n for n, one in reversed(part) if one <= at), first - 1)
+                assert await store.log.sequence_at(no, Micros(T0 + at), first, last) == since
+                assert await store.log.last_until(no, Micros(T0 + at), first, last) == until
+
+
+TENTH_US, STEP_US = 10 * CLOCK_STEP_US, CLOCK_STEP_US
+
+
+@pytest.mark.parametrize(
+    ("ahead", "confirmed_by", "goes_back"),
+    [
+        (STEP_US, 0, False),
+        (STEP_US + 1, 0, True),
+        (STEP_US + 1, STEP_US, True),
+        (STEP_US + 1, STEP_US + 1, False),
+        (5 * TENTH_US, 5 * STEP_US, True),
+        (5 * TENTH_US, 5 * STEP_US + 1, False),
+        (100 * DAY_US, DAY_US, True),
+        (100 * DAY_US, DAY_US + 1, False),
+    ],
+)
+@pytest.mark.parametrize("beside", [[], ["e1"]], ids=["new", "beside a repeated one"])
+async def test_times_go_back_only_where_the_clock_was_certainly_wrong(
+    store, org, ahead, confirmed_by, goes_back, beside
+):
+    """The newest time must be ahead by more than a limit, and retention's clock by no more than it may have been misled."""
+    await store.retention.advance(ALICE, Micros(T0 + confirmed_by), 0)
+    await append_to(store.log, org, events(1, 1), Micros(T0 + ahead))
+    await append_to(store.log, org, [*map(event, beside), event("e2")], T0)
+
+    first, second = [one.received_at - T0 for one in await entries(store.log, org, 0, 9, 9)]
+
+    assert (first, second) == (ahead, 0 if goes_back else ahead)
+    assert store.count("clock_steps") == goes_back
+
+
 async def test_events_of_a_clock_that_was_ahead_go_with_those_around_them(store, org):
     """An event is over its time when a later one is: a wrong time keeps neither itself nor what follows."""
     await clock_that_was_ahead(store, org)
@@ -391,6 +531,46 @@ async def test_only_what_a_later_event_proves_old_goes_with_it(store, org):
     await sweep(store, Micros(T0 + MINUTE_US + 1))
 
     assert list(await stored(store, org)) == [12, 13]
+
+
+async def test_events_of_a_clock_that_was_ahead_stay_until_the_time_of_the_next_one(store, org):
+    """Events before a step back stay while the event after it is exactly as old as events may be, though older ones go."""
+    await clock_that_was_ahead(store, org)
+
+    removed = sum(await sweep(store, Micros(T0 + MINUTE_US)))
+
+    assert removed == 5
+    assert list(await stored(store, org)) == list(range(6, 16))
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["first", "second"])
+async def test_the_steps_back_of_each_log_are_its_own(store, org, first):
+    """What one log's step back proves old, and what is forgotten with it, is of that log alone, whichever is swept first."""
+    other = await add_organization(store, "org_b")
+    old, newer = (org, other) if first else (other, org)
+    await clock_that_was_ahead(store, old)
+    for number, at in ((1, T0), (6, T0 + YEAR_US), (8, T0 + 5 * MINUTE_US)):
+        await append_to(store.log, newer, events(number, 2), Micros(at))
+
+    await sweep(store, Micros(T0 + MINUTE_US + 1))
+
+    assert await stored(store, old) == {}
+    assert list(await stored(store, newer)) == [3, 4, 5, 6]
+    assert store.count("clock_steps") == 1
+
+
+async def test_of_several_steps_back_the_newest_old_one_counts(store, org):
+    """Where times went back twice, all events before the second step go, up to the one that a destination needs."""
+    await add_destination(store, org)
+    lease = await serve(store)
+    await store.retention.advance(ALICE, T0, 0)
+    for first, at in ((1, 0), (3, YEAR_US), (5, MINUTE_US), (7, YEAR_US), (9, 2 * MINUTE_US)):
+        await append_to(store.log, org, events(first, 2), Micros(T0 + at))
+    await settle(store, settlement(lease, org, 7))
+
+    await store.retention.step(Micros(T0 + 2 * MINUTE_US + 1))
+
+    assert list(await stored(store, org)) == [8, 9, 10]
 
 
 async def test_a_step_back_is_forgotten_with_the_event_before_it_only(store, org):

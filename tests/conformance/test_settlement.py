@@ -10,6 +10,7 @@ from aegis_stream.domain.delivery import (
     DeadRow,
     DestinationKey,
     DueRetry,
+    Outstanding,
     RetryRow,
 )
 from aegis_stream.domain.destination import Health
@@ -156,6 +157,26 @@ async def test_a_worker_reads_what_its_destination_still_has(store, org):
     found = await store.ledger.outstanding(DestinationKey(org, lease.destination_no))
 
     assert (found.retrying, found.dead_letters, found.health) == (2, 3, health)
+
+
+async def test_a_destination_that_is_gone_has_nothing_outstanding(store, org):
+    """A worker that asks for a destination whose rows are removed learns of no retry, dead letter or replay."""
+    found = await store.ledger.outstanding(DestinationKey(org, 7))
+
+    assert found == Outstanding([], 0, 0, Health())
+
+
+async def test_damaged_events_are_counted(store, org):
+    """Each event that was found damaged counts once, and other dead letters do not."""
+    await add_destination(store, org)
+    await append_to(store.log, org, events(1, 3), T0)
+    lease = await serve(store)
+    damaged = Failure(FailureScope.EVENT, "the event is damaged", damaged=True)
+    dead = [DeadRow(1, 1, T0, damaged), DeadRow(2, 1, T0, POISON), DeadRow(3, 1, T0, damaged)]
+
+    await settle(store, settlement(lease, org, 3, dead=dead))
+
+    assert (await store.directory.totals())[-1] == 2
 
 
 async def test_attempts_are_kept_as_runs(store, org):

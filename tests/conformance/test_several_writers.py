@@ -12,6 +12,7 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.ids import OrganizationNo, ReplayId, WorkerId
 from aegis_stream.store.database import Lane
 from support.clock import T0
+from support.sql import raw
 from support.stores import (
     ALICE,
     BOB,
@@ -170,6 +171,17 @@ async def test_appends_lock_organizations_in_ascending_order(backend, store, org
     assert [value for name, value in watched.db.calls if name == "append"] == organizations
 
 
+async def test_an_append_that_looks_up_ids_locks_the_log_first(backend, store, org):
+    """What is looked up stays true until the commit: another writer cannot append the same id in between."""
+    await append_to(store.log, org, events(1, 1), T0)
+    watched = backend.open(Watched)
+
+    await append_to(watched.log, org, events(1, 2), T0)
+
+    looked_up = watched.db.calls.index(("event_by_id", (org, "e1")))
+    assert ("lock_log", (org,)) in watched.db.calls[:looked_up]
+
+
 async def test_two_writers_that_append_to_the_same_organizations_never_lock_each_other_out(
     backend, store, org
 ):
@@ -216,3 +228,26 @@ async def test_leases_are_judged_by_the_store_s_clock(store, org):
     over = await settle(store, settlement(lease, org), now=store.clock.at)
 
     assert (last_moment, renewed, prolonged, over) == (True, True, True, False)
+
+
+async def test_a_read_sees_one_moment(backend, store, org):
+    """What is committed between two statements of a unit that reads is in neither of them; the next unit sees it."""
+    other = backend.open()
+
+    def name(unit):
+        return raw(unit).row("SELECT name FROM organizations WHERE org_id = ?", ("org_a",))
+
+    def rename(unit):
+        return raw(unit).run("UPDATE organizations SET name = name || '!' WHERE org_id = 'org_a'")
+
+    def look(unit):
+        before = name(unit)
+        assert other.db.write_now(rename) == 1
+        return before, name(unit)
+
+    before, after = store.db.read_now(look)
+    at_once = store.db.peek(look)
+
+    assert before == after
+    assert at_once is None or at_once[0] == at_once[1]
+    assert store.db.read_now(name) != before

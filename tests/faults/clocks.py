@@ -7,6 +7,7 @@ import httpx
 
 from aegis_stream.domain.attempt import RetryPolicy
 from aegis_stream.domain.destination import DestinationSpec
+from aegis_stream.housekeeping import PAUSE_S
 from faults.frame import Fault, Run
 from faults.served import Served, served
 from support.log import entries
@@ -30,6 +31,8 @@ LATE_S = 3.0
 """How much later than its policy allows an attempt may begin, seconds: looks at the store, settlements, pacing."""
 SMALL_STEP_S = 300
 """Within this, times of receipt wait for the clock instead of going back: docs/explanation/store.md."""
+FOLLOWED_PART = 10
+"""Retention's clock follows a wrong clock by this part of the time, and confirms a right one within this part of the distance."""
 
 
 def _step(run: Run) -> tuple[str, int | None, int | None]:
@@ -76,6 +79,7 @@ def _set_one(run: Run, sim: Simulation, name: str, ahead_us: int) -> None:
     ids = sim.append(20)
     sim.advance(run.random.uniform(0, 30))
     sim.clock.skew_us = ahead_us
+    wrong_at_s = sim.loop.seconds
     for _ in range(run.random.randrange(1, 4)):
         if load:
             ids += sim.append(run.random.randrange(1, 10))
@@ -85,6 +89,7 @@ def _set_one(run: Run, sim: Simulation, name: str, ahead_us: int) -> None:
         worker = sim.start()
     sim.clock.skew_us = 0
     sim.advance(run.random.uniform(0, 5))
+    sim.advance(_confirmed_after_s(ahead_us / 1e6, sim.loop.seconds - wrong_at_s))
     right_us = sim.clock.now()
     ids += sim.append(3)
     sim.receiver.answers = lambda _: status(202)
@@ -93,6 +98,18 @@ def _set_one(run: Run, sim: Simulation, name: str, ahead_us: int) -> None:
     _judge_times(run, sim, f"{name}, {restarts=}", right_us, waits_max=2 if restarts else 1)
     epochs = {one.lease.epoch for one in sim.run(sim.ledger.claim(worker.worker.worker_id))[0]}
     run.expect(epochs == {2 if restarts else 1}, f"{name}: the lease changed hands: epoch {epochs}")
+
+
+def _confirmed_after_s(ahead_s: float, wrong_s: float) -> float:
+    """Return how long a right clock waits until retention's clock confirms it, at most: docs/explanation/store.md.
+
+    Args:
+        ahead_s: how far the clock was ahead.
+        wrong_s: how long; for a tenth of it retention's clock is ahead then, and has to come back.
+    """
+    allowed_s = max(SMALL_STEP_S, min(ahead_s / FOLLOWED_PART, DAY_S))
+    late_s = wrong_s / FOLLOWED_PART - allowed_s
+    return late_s + PAUSE_S if ahead_s > 0 and late_s > 0 else 0
 
 
 def _judge(run: Run, sim: Simulation, name: str, ids: list[str]) -> None:

@@ -19,7 +19,8 @@ from aegis_stream.store import organizations
 from aegis_stream.store.opening import inspect_database
 from aegis_stream.store.pages import read_page
 from aegis_stream.store.recorded_head import RecordedHead
-from aegis_stream.wiring.stores import database_location, open_stores
+from aegis_stream.wiring.process import SystemClock
+from aegis_stream.wiring.stores import database_location, demands_of, open_stores
 from faults.frame import Fault, Run
 from support.api import FakeLog
 from support.clock import T0
@@ -183,11 +184,12 @@ def _start_and_read(run: Run, folder: Path, bodies: list[bytes], name: str) -> i
 
 def _told_by_doctor(folder: Path) -> list[str]:
     """Return what doctor finds wrong with the database and its events."""
-    location = database_location(make_settings(data_dir=folder))
+    settings = make_settings(data_dir=folder)
+    location = database_location(settings)
     try:
         with inspect_database(location) as inspection:
             findings = [
-                *check_database(location, inspection),
+                *check_database(location, inspection, demands_of(settings), SystemClock().now),
                 *check_events(inspection, RecordedHead(folder)),
             ]
     except Unavailable as error:

@@ -24,8 +24,9 @@ from aegis_stream.store.pages import read_page
 from aegis_stream.store.recorded_head import RecordedHead, total
 from aegis_stream.store.sqlite import database
 from aegis_stream.vault.rotation import Rotation
+from aegis_stream.wiring.master_key import key_source
 from aegis_stream.wiring.process import SystemClock, SystemRandom
-from aegis_stream.wiring.stores import Stores, key_source, open_stores
+from aegis_stream.wiring.stores import Stores, open_stores
 from faults.frame import Fault, Run
 from faults.power import Disk, Recorder, recording, write_to
 from support.api import FakeLog

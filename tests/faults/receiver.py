@@ -12,10 +12,12 @@ flight is lost unless it is sent again.
 import asyncio
 import re
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from random import Random
+from typing import Any
 
 LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 
@@ -29,6 +31,7 @@ class CarelessReceiver:
         latency_s: shortest and longest time until an answer, seconds.
     Attributes:
         accepted: bodies of the requests that were answered 200, in order, by path.
+        accepted_s: monotonic time of each of them.
         requests: number of requests by path, whatever the answer.
     """
 
@@ -38,6 +41,7 @@ class CarelessReceiver:
     status: int = 500
     url: str = ""
     accepted: dict[str, list[bytes]] = field(default_factory=dict)
+    accepted_s: dict[str, list[float]] = field(default_factory=dict)
     requests: dict[str, int] = field(default_factory=dict)
 
     def bodies(self, path: str) -> list[bytes]:
@@ -81,18 +85,19 @@ class _Connection(asyncio.Protocol):
             status = self.receiver.status
         else:
             self.receiver.accepted.setdefault(path, []).append(body)
+            self.receiver.accepted_s.setdefault(path, []).append(time.monotonic())
         self.transport.write(b"HTTP/1.1 %d X\r\nContent-Length: 0\r\n\r\n" % status)
 
 
 @contextmanager
-def careless_receiver(random: Random, **options) -> Iterator[CarelessReceiver]:
-    """Run a receiver on a free port, on a thread of its own."""
+def careless_receiver(
+    random: Random, *, host: str = "127.0.0.1", **options: Any
+) -> Iterator[CarelessReceiver]:
+    """Run a receiver on a free port of an address, on a thread of its own."""
     receiver = CarelessReceiver(random, **options)
     loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(
-        loop.create_server(lambda: _Connection(receiver), "127.0.0.1", 0, backlog=1024)
-    )
-    receiver.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    server = loop.run_until_complete(loop.create_server(lambda: _Connection(receiver), host, 0, backlog=1024))
+    receiver.url = f"http://{host}:{server.sockets[0].getsockname()[1]}/"
     thread = threading.Thread(target=loop.run_forever, name="receiver", daemon=True)
     thread.start()
     try:

@@ -9,8 +9,10 @@ from faults import (
     disk,
     disk_service,
     exhaustion,
+    failovers,
     foreign,
     kills,
+    node_faults,
     power_cuts,
     receivers,
     simulated,
@@ -34,4 +36,6 @@ FAULTS: tuple[Fault, ...] = (
     *foreign.FAULTS,
     *simulated.FAULTS,
     *worst.FAULTS,
+    *node_faults.FAULTS,
+    *failovers.FAULTS,
 )

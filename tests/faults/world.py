@@ -18,6 +18,7 @@ from aegis_stream.domain.attempt import Answer, Response, RetryPolicy
 from aegis_stream.domain.destination import Destination, DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.domain.ids import DestinationId, ReplayId, new_id
+from aegis_stream.domain.trace import Trace
 from aegis_stream.errors import AegisError, Unavailable
 from faults.store_faults import BASE, FailingVfs, Faults, open_failing
 from support.said import Said
@@ -66,9 +67,9 @@ class Receivers:
     def __init__(self) -> None:
         self.by_host: dict[str, ScriptedReceiver] = {}
 
-    def open(self, route: Route) -> Any:
+    def open(self, route: Route, trace: Trace | None = None) -> Any:
         """Return a channel to where the route leads."""
-        return self.by_host[route.endpoint.host].open(route)
+        return self.by_host[route.endpoint.host].open(route, trace)
 
 
 @dataclass

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol
 from unittest import mock
 
+from aegis_stream.settings.database_url import DatabaseUrl
 from aegis_stream.store.database import Database
 from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
@@ -39,6 +40,7 @@ class Backend(Protocol):
     """A place for a store, and what a test may do to it."""
 
     clock: SteadyClock
+    name: str
 
     @property
     def location(self) -> Location:
@@ -75,6 +77,7 @@ class SqliteBackend:
     """A SQLite file in a folder of its own."""
 
     folder: Path
+    name: str = "sqlite"
     clock: SteadyClock = field(default_factory=SteadyClock)
     opened: list[Store] = field(default_factory=list)
 
@@ -125,7 +128,7 @@ class SqliteBackend:
     @property
     def location(self) -> Location:
         """Where another process opens the same store."""
-        return Location(self.folder / "aegis.db", self.folder / "bell")
+        return Location(DatabaseUrl(self.folder / "aegis.db"), self.folder / "bell")
 
     @contextmanager
     def stop_a_writer(self, patience_s: float) -> Iterator[None]:
@@ -143,4 +146,10 @@ class SqliteBackend:
             store.db.close()
 
 
-BACKENDS: dict[str, Callable[[Path], Backend]] = {"sqlite": SqliteBackend}
+def _postgres(folder: Path) -> Backend:
+    from support.postgres_backend import PostgresBackend
+
+    return PostgresBackend(folder)
+
+
+BACKENDS: dict[str, Callable[[Path], Backend]] = {"sqlite": SqliteBackend, "postgres": _postgres}

@@ -21,12 +21,17 @@ from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Respo
 from aegis_stream.domain.destination import Destination, DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.domain.ids import DestinationId, Micros, new_id
+from aegis_stream.domain.rollup import HOURS
+from aegis_stream.domain.trace import Trace
 from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.settings import Settings
+from aegis_stream.store import rollups
+from aegis_stream.store.dead_letter_jobs import DeadLetterWork
 from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.nodes import new_worker_id
+from aegis_stream.store.records import key_of
 from aegis_stream.store.retention import Retention
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.telemetry import Log
@@ -139,7 +144,7 @@ class ScriptedReceiver:
     in_flight: int = 0
     in_flight_most: int = 0
 
-    def open(self, route: Route) -> "ScriptedChannel":
+    def open(self, route: Route, trace: Trace | None = None) -> "ScriptedChannel":
         self.route = route
         return ScriptedChannel(self)
 
@@ -231,6 +236,7 @@ class Bells:
 class _Ear:
     bells: Bells
     on_ring: Callable[[int, int], None]
+    hears: bool = True
 
     def close(self) -> None:
         self.bells.ears.remove(self.on_ring)
@@ -320,6 +326,7 @@ class Simulation:
         self.receiver = ScriptedReceiver(self.loop, lambda _: status(202))
         self.telemetry = Log("json", "error")
         self.retention = Retention(self.db)
+        self.dead_letters = DeadLetterWork(self.db, self.clock, self.random, audit_actions=False)
         deps = StoreDeps(self.db, self.clock, self.random, False, 1000, lambda _: None)
         self.org = self.run(organizations.create(deps, "Sim", "org_sim")).key
         self.spec = spec or DestinationSpec(
@@ -393,6 +400,7 @@ class Simulation:
                 ledger=ledger,
                 directory=self.directory,
                 retention=self.retention,
+                dead_letters=self.dead_letters,
                 sender=self.receiver,
                 clock=self.clock,
                 random=self.random,
@@ -442,6 +450,12 @@ class Simulation:
 
     def progress(self) -> Any:
         return self.run(self.directory.progress(self.destination))
+
+    def history(self) -> tuple[int, int]:
+        """Return events delivered and attempts failed, by the hours of the destination's history."""
+        key, ever = key_of(self.destination), (Micros(0), Micros(2**60))
+        found = self.db.read_now(lambda unit: rollups.between(unit, key, HOURS, HOURS.step_s, ever))
+        return sum(one.delivered for one in found), sum(one.failures for one in found)
 
     def retries(self) -> dict[int, tuple[int, int]]:
         """Return sequence → (attempts, due_at) of all retries."""

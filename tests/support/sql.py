@@ -3,6 +3,8 @@
 The code under test runs statements only by name; only tests may run other SQL.
 """
 
+from typing import Any
+
 from aegis_stream.store.database import Row, Unit, Value
 
 
@@ -11,19 +13,29 @@ class RawUnit:
 
     def __init__(self, unit: Unit) -> None:
         self._raw = unit._raw
+        self._is_postgres = not hasattr(self._raw, "changes")
+        if self._is_postgres:
+            unit._begin()
 
     def rows(self, text: str, values: tuple[Value, ...] = ()) -> list[Row]:
         """Run SQL and return its rows."""
-        return self._raw.execute(text, values).fetchall()
+        return self._execute(text, values).fetchall()
 
     def row(self, text: str, values: tuple[Value, ...] = ()) -> Row | None:
         """Run SQL and return its first row."""
-        return self._raw.execute(text, values).fetchone()
+        return self._execute(text, values).fetchone()
 
     def run(self, text: str, values: tuple[Value, ...] = ()) -> int:
         """Run SQL and return how many rows it changed."""
-        self._raw.execute(text, values)
-        return self._raw.changes()
+        cursor = self._execute(text, values)
+        return cursor.rowcount if self._is_postgres else self._raw.changes()
+
+    def _execute(self, text: str, values: tuple[Value, ...]) -> Any:
+        if self._is_postgres:
+            from aegis_stream.store.postgres.dialect import translated
+
+            text = translated(text).replace("char(30)", "chr(30)")
+        return self._raw.execute(text, values)
 
 
 def raw(unit: Unit) -> RawUnit:

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import json
 from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from aegis_stream.domain.attempt import Failure, FailureScope
@@ -68,6 +68,14 @@ def event(
     text = body or json.dumps({"event": {"id": event_id}})
     encoded = text.encode()
     return NewEvent(event_id, dataset, decision, text, None, checksum(encoded), len(encoded))
+
+
+def with_quota(log: Any, stored_bytes_max: int) -> Any:
+    """Return the same log with another default quota of stored bytes."""
+    inner = getattr(log, "log", None)
+    if inner is not None:  # it is put around the log itself
+        return replace(log, log=replace(inner, stored_bytes_max=stored_bytes_max))
+    return replace(log, stored_bytes_max=stored_bytes_max)
 
 
 def tell(work: Coroutine[Any, Any, Appended], ended: AppendEnded) -> None:

@@ -52,8 +52,15 @@ class WatchedUnit:
             return method
 
         def call(first: Any, values: Any = (), *rest: Any) -> Any:
-            noted = ("append", first) if name == "append" else (first, values)
-            self.calls.append(noted)
+            if name == "append_each":
+                self.calls.extend(("append", one.organization_no) for one in first)
+            elif name == "each":
+                self.calls.extend(first)
+                return method(first)
+            elif name == "bodies":
+                self.calls.append(("page_bodies", (first, values, *rest)))
+            else:
+                self.calls.append(("append", first.organization_no) if name == "append" else (first, values))
             return method(first, values, *rest)
 
         return call
@@ -73,6 +80,20 @@ class Watched:
 
     async def write(self, work: Callable[[Unit], Any]) -> Any:
         return await self.submit(work, Lane.CONTROL)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.db, name)
+
+
+@dataclass
+class WatchedReads:
+    """A database that notes what units of work read."""
+
+    db: Database
+    calls: list[tuple[str, Any]] = field(default_factory=list)
+
+    async def read(self, work: Callable[[Unit], Any]) -> Any:
+        return await self.db.read(lambda unit: work(WatchedUnit(unit, self.calls)))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.db, name)

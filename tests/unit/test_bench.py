@@ -2,14 +2,20 @@
 
 import json
 import os
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from bench.events import EVENT_BYTES, Sent, event_body
 from bench.measure import measure
+from bench.on_postgres import Compared
+from bench.pairs import program_of, run_pairs
 from bench.pairs import table as compared
 from bench.picture import picture
 from bench.plan import Options, Round
+from bench.processes import Tree, cpu_seconds
 from bench.reconcile import Contents, Reconciliation, stretches
 from bench.report import as_json, table
 from bench.result import Result
@@ -204,3 +210,60 @@ def test_two_checkouts_are_compared_pair_by_pair():
     assert api.split()[3:6] == ["90", "40", "0.444"]
     assert both.split()[3:6] == ["100", "50", "0.500"]
     assert "99" not in text, "the CPU of the receiver is not the service's"
+
+
+def test_two_stores_are_compared_pair_by_pair():
+    """Ratios and differences are medians over the pairs, and each side's own figures are in the notes under its name."""
+    pairs = list(zip(rounds(100, 50, 10), rounds(60, 40, 9), strict=True))
+    found = Compared(("SQLite", "PostgreSQL"), pairs)
+
+    whole = found.round({"rate": found.second("rate")})
+
+    assert found.ratio(lambda one: one.figures["rate"]) == 0.8
+    assert found.difference("rate") == -10
+    assert (whole.figures["rate"], whole.notes["SQLite rate"], whole.notes["PostgreSQL rate"]) == (40, 50, 40)
+    assert whole.reconciliation.acknowledged == 600
+
+
+def test_the_cpu_of_a_server_includes_its_processes_that_have_ended():
+    """What a child used stays in the figure of its parent's tree after the child is gone."""
+    before = cpu_seconds(Tree(os.getpid()))
+
+    subprocess.run([sys.executable, "-c", "sum(range(10_000_000))"], check=True)
+
+    assert cpu_seconds(Tree(os.getpid())) - before >= 0.05
+
+
+def test_what_a_server_counts_is_noted_for_the_run():
+    """A counter's growth between the beginning and the end of a run is a note of the run."""
+    numbers = iter([1_000.0, 1_500.0])
+
+    run = measure(
+        *(Ended(), lambda: 64),
+        base=0,
+        seconds=0.001,
+        ours={},
+        others={},
+        counters={"WAL bytes": lambda: next(numbers)},
+    )
+
+    assert run.notes["WAL bytes"] == 500
+
+
+def test_a_ratio_of_rates_must_reach_its_target_and_one_of_cpu_must_not_exceed_it():
+    """P1 asks for at least 0.6 of the rate and for at most half of the CPU."""
+    (p1,) = chosen({"P1"})
+    p1.ours = [Round({"rate × SQLite": 0.7, "API CPU × SQLite": 0.7}, COUNTS, number=1)]
+
+    assert [one.met for one in p1.figures()] == [True, False]
+
+
+def test_the_other_checkout_runs_in_the_same_environment(monkeypatch, tmp_path):
+    """The compiled build is compared with the other checkout's compiled build, and pure Python with pure Python."""
+    root = Path(run_pairs.__code__.co_filename).resolve().parents[1]
+    found = []
+    for environment in (root / ".cache" / "compiled", root / ".venv", tmp_path / "elsewhere"):
+        monkeypatch.setattr(sys, "prefix", str(environment))
+        found.append(program_of(tmp_path).relative_to(tmp_path).as_posix())
+
+    assert found == [".cache/compiled/bin/aegis", ".venv/bin/aegis", ".venv/bin/aegis"]

@@ -1,5 +1,7 @@
 """Promises of settings: where values come from, how wrong ones are reported, and that secrets are not shown."""
 
+import os
+import tempfile
 from ipaddress import ip_network
 from pathlib import Path
 
@@ -7,17 +9,25 @@ import pytest
 
 from aegis_stream.domain.attempt import RetryPolicy
 from aegis_stream.errors import Misconfigured
-from aegis_stream.settings import NOT_SETTINGS, SETTINGS, Ranged, Settings, load_settings
+from aegis_stream.settings import NOT_SETTINGS, SETTINGS, DatabaseUrl, Ranged, Settings, load_settings
 from aegis_stream.settings.tree import GROUPS
 from support.settings import make_settings
 
+PASSWORD_FILE = Path(tempfile.gettempdir()) / f"aegis-test-password-{os.getpid()}"
+POSTGRES = {"AEGIS_DATABASE_URL": "postgresql://u@h/d"}
+NEEDS = {"AEGIS_DATABASE_LISTEN_URL": POSTGRES, "AEGIS_DATABASE_PASSWORD_FILE": POSTGRES}
+"""What some variables are refused without."""
 OPERATOR_KEY = "aegis_op_c4n4ry-operator-key"
 RANGED = {name: one for name, one in SETTINGS.items() if isinstance(one, Ranged)}
 SECRETS = {name for name, one in SETTINGS.items() if one.secret}
 
 GOOD = {
     "data_dir": ("/var/lib/aegis", Path("/var/lib/aegis")),
-    "database_url": ("sqlite:////tmp/x.db", "sqlite:////tmp/x.db"),
+    "database_url": ("postgresql://u:c4n4ry@h/d", DatabaseUrl.parse("postgresql://u:c4n4ry@h/d")),
+    "database_listen_url": ("postgresql://u:c4n4ry@h/d", DatabaseUrl.parse("postgresql://u:c4n4ry@h/d")),
+    "database_password_file": (str(PASSWORD_FILE), PASSWORD_FILE),
+    "require_sync": ("yes", True),
+    "atomic_pages": ("on", True),
     "master_key": ("c4n4ry", "c4n4ry"),
     "master_key_file": ("/run/key", Path("/run/key")),
     "operator_key": (OPERATOR_KEY, OPERATOR_KEY),
@@ -69,9 +79,29 @@ GOOD = {
     "headers_max": ("50", 50),
     "header_timeout_seconds": ("2.5", 2.5),
     "body_timeout_seconds": ("5", 5.0),
+    "drain_seconds": ("2.5", 2.5),
     "keep_alive_seconds": ("7.5", 7.5),
+    "console_brand_name": ("Acme Audit", "Acme Audit"),
+    "console_brand_colour": ("#0B5CAD", "#0b5cad"),
+    "console_frame_ancestors": (
+        "https://app.example.com/, http://localhost:3000",
+        ("https://app.example.com", "http://localhost:3000"),
+    ),
+    "proof": ("on", True),
+    "proof_origin": ("audit.example.com", "audit.example.com"),
+    "proof_seconds": ("2.5", 2.5),
+    "proof_events": ("100", 100),
+    "proof_heartbeat_seconds": ("0", 0.0),
 }
 """For every setting a value that is not its default, as text and as it is read."""
+
+
+@pytest.fixture(autouse=True, scope="module")
+def password_file():
+    """Put a password where the table above expects it."""
+    PASSWORD_FILE.write_text("c4n4ry\n")
+    yield
+    PASSWORD_FILE.unlink()
 
 
 def variable(name: str) -> str:
@@ -116,7 +146,7 @@ def test_every_variable_is_read(name):
     """Each setting is read from its variable, with its own type."""
     text, value = GOOD[name]
 
-    found = load_settings({variable(name): text}).values()[name]
+    found = load_settings(NEEDS.get(variable(name), {}) | {variable(name): text}).values()[name]
 
     assert found == value
     assert type(found) is type(value)
@@ -132,7 +162,7 @@ def test_every_setting_is_read_from_the_file(tmp_path, name):
         spellings.append(f"{name} = {str(value).lower()}")
 
     for spelling in spellings:
-        found = load_settings({}, write(tmp_path, spelling))
+        found = load_settings(NEEDS.get(variable(name), {}), write(tmp_path, spelling))
 
         assert found.values()[name] == value
 
@@ -155,7 +185,7 @@ def test_every_setting_is_read_from_its_table(tmp_path, name):
         if setting.name == name
     )
 
-    found = load_settings({}, write(tmp_path, f'[{group}]\n{field} = "{text}"'))
+    found = load_settings(NEEDS.get(variable(name), {}), write(tmp_path, f'[{group}]\n{field} = "{text}"'))
 
     assert getattr(getattr(found, group), field) == value
 
@@ -223,7 +253,29 @@ def test_other_variables_are_left_alone():
         *(("ingest_queue_bytes_max", text) for text in ("1048575", "8589934593")),
         *(("log_format", text) for text in ("xml", "JSON")),
         ("log_level", "loud"),
+        *(("console_brand_name", text) for text in ("x" * 61, "a\nb", "a\u202eb")),
+        *(("console_brand_colour", text) for text in ("blue", "#0b5", "0b5cad", "#0b5cad;}")),
+        *(
+            ("console_frame_ancestors", text)
+            for text in (
+                *(
+                    "*",
+                    "'self'",
+                    "https://*",
+                    "https://*.example.com",
+                    "http://app.example.com",
+                    "app.example.com",
+                ),
+                *(
+                    "https://a.example/x",
+                    "https://a.example; script-src *",
+                    "https://a.example https://b.example",
+                ),
+                ",".join(f"https://a{number}.example" for number in range(21)),
+            )
+        ),
         *(("database_url", text) for text in ("mysql://u:c4n4ry@h/d", "c4n4ry.db", "sqlite:c4n4ry")),
+        *(("database_listen_url", text) for text in ("sqlite:///c4n4ry", "postgresql://u:c4n4ry@h")),
         *(("operator_key", text) for text in ("c4n4ry", "aegis_op_c4n4ry", "c4n4ry" * 8)),
     ],
 )
@@ -401,7 +453,17 @@ def test_the_largest_event_fits_into_the_largest_request():
 
 
 @pytest.mark.parametrize(
-    "name", ["database_url", "master_key", "master_key_file", "operator_key", "ca_bundle", "data_dir"]
+    "name",
+    [
+        "database_url",
+        "database_listen_url",
+        "database_password_file",
+        "master_key",
+        "master_key_file",
+        "operator_key",
+        "ca_bundle",
+        "data_dir",
+    ],
 )
 def test_an_empty_variable_is_as_if_not_set(name):
     """An empty path or key counts as not set, because container tools set empty variables."""
@@ -435,7 +497,10 @@ def test_reads_booleans_as_people_write_them(text, value):
 
 def test_shows_all_and_masks_secrets():
     """shown() has every setting as text; secrets are masked, or empty if they are not set."""
-    shown = load_settings({variable(name): text for name, (text, _) in GOOD.items()}).shown()
+    environment = {variable(name): text for name, (text, _) in GOOD.items()}
+    del environment["AEGIS_DATABASE_PASSWORD_FILE"]  # the URL has its password
+
+    shown = load_settings(environment).shown()
 
     assert set(shown) == set(GOOD)
     assert all(isinstance(value, str) for value in shown.values())
@@ -448,7 +513,9 @@ def test_shows_all_and_masks_secrets():
 
 def test_what_is_shown_can_be_set_again():
     """The shown values, except secrets, can be set as variables and give the same settings."""
-    found = load_settings({variable(name): text for name, (text, _) in GOOD.items() if name not in SECRETS})
+    given = {name: text for name, (text, _) in GOOD.items() if name not in SECRETS}
+    del given["database_password_file"]  # has no meaning without a URL, which is a secret
+    found = load_settings({variable(name): text for name, text in given.items()})
 
     environment = {variable(name): text for name, text in found.shown().items() if name not in SECRETS}
 
@@ -458,5 +525,84 @@ def test_what_is_shown_can_be_set_again():
 def test_keys_are_not_in_the_repr():
     """The repr of settings, which may be in a traceback, does not contain keys."""
     assert "c4n4ry" not in repr(
-        make_settings(master_key="c4n4ry", operator_key=OPERATOR_KEY, database_url="sqlite:///c4n4ry")
+        make_settings(
+            master_key="c4n4ry",
+            operator_key=OPERATOR_KEY,
+            database_url=DatabaseUrl.parse("postgresql://u:c4n4ry@h/d"),
+        )
     )
+
+
+# ── the database ──
+
+
+def test_a_lease_is_shorter_on_postgresql():
+    """A lease is 15 seconds by default on PostgreSQL and 30 on SQLite; a lease that is set is kept on both."""
+    lite = {"AEGIS_DATABASE_URL": "sqlite:///a.db"}
+
+    found = [load_settings(one).delivery.lease_seconds for one in ({}, lite, POSTGRES)]
+    given = load_settings(POSTGRES | {"AEGIS_LEASE_SECONDS": "40"}).delivery.lease_seconds
+
+    assert (*found, given) == (30, 30, 15, 40)
+
+
+@pytest.mark.parametrize("content", ["c4n4ry", "c4n4ry\n", "c4n4ry\r\n"])
+def test_the_password_may_be_in_a_file(tmp_path, content):
+    """The line of the password file is the password of both URLs; the line's end is not part of it."""
+    path = tmp_path / "password"
+    path.write_bytes(content.encode())
+    direct = {"AEGIS_DATABASE_LISTEN_URL": "postgresql://u@direct/d"}
+
+    store = load_settings(POSTGRES | direct | {"AEGIS_DATABASE_PASSWORD_FILE": str(path)}).store
+
+    assert (store.database_url.password, store.database_listen_url.password) == ("c4n4ry", "c4n4ry")
+
+
+def test_the_direct_url_may_have_a_password_of_its_own(tmp_path):
+    """The file's password replaces none that a URL for LISTEN has."""
+    path = tmp_path / "password"
+    path.write_text("one")
+    direct = {"AEGIS_DATABASE_LISTEN_URL": "postgresql://u:other@direct/d"}
+
+    store = load_settings(POSTGRES | direct | {"AEGIS_DATABASE_PASSWORD_FILE": str(path)}).store
+
+    assert (store.database_url.password, store.database_listen_url.password) == ("one", "other")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"\n", b"c4n4ry\nc4n4ry\n", b"c4n4ry\0", b"c4n4ry\xff", b"c4n4ry" * 1000, None],
+    ids=["empty", "blank", "two lines", "NUL", "not UTF-8", "long", "missing"],
+)
+def test_a_bad_password_file_stops_the_start(tmp_path, content):
+    """A password file that is missing or has no one password is reported by its setting and path, without what is in it."""
+    path = tmp_path / "password"
+    if content is not None:
+        path.write_bytes(content)
+
+    message = refused(POSTGRES | {"AEGIS_DATABASE_PASSWORD_FILE": str(path)})
+
+    assert "AEGIS_DATABASE_PASSWORD_FILE" in message
+    assert str(path) in message
+    assert "c4n4ry" not in message
+
+
+@pytest.mark.parametrize("name", ["AEGIS_DATABASE_LISTEN_URL", "AEGIS_DATABASE_PASSWORD_FILE"])
+@pytest.mark.parametrize("url", [{}, {"AEGIS_DATABASE_URL": "sqlite:///a.db"}], ids=["none", "sqlite"])
+def test_what_belongs_to_postgresql_needs_its_url(name, url):
+    """A URL for LISTEN or a password file without a PostgreSQL URL stops the start: nobody falls back to SQLite unnoticed."""
+    text = GOOD[name.removeprefix("AEGIS_").lower()][0]
+
+    message = refused(url | {name: text})
+
+    assert name in message
+    assert "AEGIS_DATABASE_URL" in message
+
+
+def test_two_passwords_stop_the_start():
+    """A password in the URL and a password file contradict each other; the message names both and shows neither."""
+    message = refused({variable(name): GOOD[name][0] for name in ("database_url", "database_password_file")})
+
+    assert "AEGIS_DATABASE_URL" in message
+    assert "AEGIS_DATABASE_PASSWORD_FILE" in message
+    assert "c4n4ry" not in message

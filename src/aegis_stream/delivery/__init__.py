@@ -8,6 +8,7 @@ pages          pages of the log, shared by the destinations of an organization
 read_ahead     when to read what will be needed next
 work           events that travel in one request
 attempts       the attempts in flight                                             steps 5–7
+answers        which answers to failed attempts are kept for people
 ended          how an attempt may end
 confirmations  what a destination accepted and has yet to store
 weigh          what an attempt came to, event by event; pure

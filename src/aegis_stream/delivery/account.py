@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from aegis_stream.domain.attempt import Dead, Delivered, FailureScope, Retry
-from aegis_stream.domain.delivery import Claimed, Lease, Settled, Settlement
+from aegis_stream.domain.delivery import Claimed, KeptAnswer, Lease, Settled, Settlement
 from aegis_stream.domain.ids import Micros
 from aegis_stream.pipeline.pacing import Pacing
 from aegis_stream.pipeline.settle import Findings
@@ -131,6 +131,12 @@ class Account:
         self._is_marked = True
         self.shared.settler.mark(self)
 
+    def keep(self, answer: KeptAnswer) -> None:
+        """Have an answer stored with the next settlement, while this destination is served."""
+        if not self.attempts.stopped:
+            self.findings.answers.append(answer)
+            self.mark()
+
     def mark_if_moved(self) -> None:
         """Have the cursor stored when it moved without an attempt, over events that the filter leaves out."""
         if not self._is_marked and self._watermarks != self.agenda.watermarks():
@@ -150,6 +156,7 @@ class Account:
     def _make_settlement(self) -> Settlement:
         now = self.shared.clock.now()
         self._park(self.shared.schedule.now())
+        waiting = self.waiting
         findings, self.findings = self.findings, Findings()
         health = self.tracker.take_stock(
             findings.latencies_us(), self.pacing.failures_in_row, self.pacing.window, now, self.shared.time()
@@ -158,7 +165,7 @@ class Account:
         settlement = Settlement(
             self.lease, self.claimed.organization_no, self.agenda.live.watermark.value, health
         )
-        findings.write(settlement, now)
+        findings.write(settlement, now, waiting)
         settlement.replays = [(one.replay_id, one.watermark.value) for one in self.agenda.replays]
         settlement.redrive_died_by = self.recovery.take()
         return settlement

@@ -221,7 +221,7 @@ class Attempts:
             if acks is not None and isinstance(verdicts, Accepted) and verdicts.ack_id is not None:
                 self._await_confirmation(acks, work, verdicts, answer.latency_us)
             else:
-                self.on_ended(Judged(work, verdicts, answer.latency_us))
+                self.on_ended(Judged(work, verdicts, answer.latency_us, answer))
         except Exception as error:  # noqa: BLE001 - a bulkhead, as above
             self.on_ended(Bug(error))
 

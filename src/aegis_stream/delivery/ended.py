@@ -5,17 +5,22 @@ from typing import NamedTuple
 
 import msgspec
 
-from aegis_stream.domain.attempt import Verdict
+from aegis_stream.domain.attempt import Answer, Verdict
 
 from .work import Work
 
 
 class Judged(msgspec.Struct, gc=False):
-    """An attempt that ended: what its answer means, one verdict for all events or one for each."""
+    """An attempt that ended: what its answer means, one verdict for all events or one for each.
+
+    Args:
+        answer: None where nothing was sent, or the verdict came with a later answer.
+    """
 
     work: Work
     verdicts: Verdict | list[Verdict]
     latency_us: int
+    answer: Answer | None = None
 
 
 class Unsent(NamedTuple):

@@ -240,6 +240,9 @@ class Forwarder:
         if self.learning.weighed(weighed, work, latency_us, now_s):
             self._set_limits()
         self.account.note(weighed, latency_us, now)
+        keeper, shown, done = self.shared.answers, weighed.lessons.shown, weighed.done
+        if keeper is not None and ended.answer is not None and shown is not None and done is not None:
+            keeper.failed(self.destination, done.sequences, shown[1], ended.answer, now, self.account)
         self.agenda.put_back(weighed.rest)
 
     def _set_limits(self) -> None:

@@ -13,6 +13,7 @@ from aegis_stream.pipeline.settler import Settler
 from aegis_stream.ports import Clock, Ledger, Random
 from aegis_stream.telemetry import Log
 
+from .answers import AnswerKeeper
 from .attempts import Outbound
 from .health import Warnings
 from .pages import SharedPages
@@ -79,6 +80,7 @@ class Forwarding:
         clock: the wall clock, for what people see.
         schedule: the clock by which retries fall due.
         time: the event loop's, seconds.
+        answers: keeps what failed attempts were answered; None to keep nothing.
         on_bug: told when serving a destination met an error that must not happen; the others must not feel it.
     """
 
@@ -97,3 +99,4 @@ class Forwarding:
     auto_redrive: bool
     dead_letters_max: int
     warnings: Warnings = field(default_factory=Warnings)
+    answers: AnswerKeeper | None = None

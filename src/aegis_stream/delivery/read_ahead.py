@@ -95,7 +95,7 @@ class ReadAhead:
             for replay in agenda.replays:
                 await replay.refill(now)
         except Unavailable as error:
-            self._shared.telemetry.warning("worker.store_unavailable", reason=error.message)
+            self._shared.telemetry.warning("worker.store_unavailable", reason=error.explained)
             await asyncio.sleep(STORE_RETRY_S)
         except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
             self._owner.bug(error)

@@ -57,6 +57,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
         location_host: host of Location, if any: the target of a redirect, which we do not follow.
         failure: what the answer means, where the sender knows it whatever the format; None where the format interprets it.
         date: value of Date as sent, if any: what the destination's clock showed.
+        head: status line and headers as sent, at most 4 KiB; empty for a 2xx and for an answer that was hard to read.
         repeated: the request was sent twice, since the first connection closed without an answer.
     """
 
@@ -68,6 +69,7 @@ class Response(msgspec.Struct, frozen=True, gc=False):
     failure: "Failure | None" = None
     date: str | None = None
     repeated: bool = False
+    head: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from .console_link import ConsoleLink
 from .destination import Destination, DestinationSpec, mask_url
 from .ids import Micros, OrganizationId
 from .oauth2 import OAuth2
@@ -25,6 +26,9 @@ ACTIONS: dict[str, tuple[str, str, str]] = {
     "key_revoke": ("iam", "deletion", "revoked key"),
     "key_rotate": ("iam", "change", "rotated key"),
     "sign_in_refuse": ("authentication", "denied", "was rejected with key"),
+    "console_link_create": ("iam", "creation", "created console link"),
+    "console_link_delete": ("iam", "deletion", "deleted console link"),
+    "console_link_use": ("authentication", "start", "signed in with console link"),
     "destination_create": ("configuration", "creation", "created destination"),
     "destination_change": ("configuration", "change", "changed destination"),
     "destination_pause": ("configuration", "change", "paused destination"),
@@ -35,7 +39,15 @@ ACTIONS: dict[str, tuple[str, str, str]] = {
     "replay_cancel": ("configuration", "end", "cancelled a replay to destination"),
     "dead_letters_redrive": ("configuration", "start", "redrove dead letters of destination"),
     "dead_letters_purge": ("configuration", "deletion", "purged dead letters of destination"),
+    "dead_letters_job_cancel": ("configuration", "end", "cancelled a job on dead letters of destination"),
+    "dead_letters_job_end": ("configuration", "end", "finished a job on dead letters of destination"),
+    "event_send": ("configuration", "start", "resent event"),
+    "operator_enter": ("authentication", "start", "entered, to read, organization"),
+    "operator_write": ("authentication", "start", "asked to make changes in organization"),
     "quotas_change": ("configuration", "change", "changed quotas of organization"),
+    "proof_change": ("configuration", "change", "chose how the log is sealed of"),
+    "proof_restart": ("configuration", "start", "began another sealed log of"),
+    "proof_key_create": ("configuration", "creation", "made the key that signs checkpoints of"),
     "vault_rotate": ("configuration", "change", "sealed credentials with a new master key in organization"),
 }
 """Every action: its ECS category and type, and its words in the message between actor and target."""
@@ -52,8 +64,8 @@ class Actor:
     """Who performs an action.
 
     Args:
-        id: the key's id, "operator" or "command_line".
-        role: the key's scope; for others the id.
+        id: the key's id, the id of the console link, "operator" or "command_line".
+        role: the scope of the key or link; for others the id.
         address: where the call came from; None when unknown.
     """
 
@@ -186,6 +198,21 @@ def key_view(key: ApiKey) -> dict[str, Any]:
     """Show a key, without its text."""
     expires_at = to_text(key.expires_at) if key.expires_at is not None else None
     return {"id": key.key_id, "name": key.name, "scope": key.scope.value, "expires_at": expires_at}
+
+
+def console_link_action(action: str, link: ConsoleLink, **details: Any) -> AdminAction:
+    """Return an action on a console link; `details` are further fields of AdminAction."""
+    return AdminAction(action, "console_link", link.link_id, **details)
+
+
+def console_link_view(link: ConsoleLink) -> dict[str, Any]:
+    """Show a console link, without its token."""
+    return {
+        "id": link.link_id,
+        "scope": link.scope.value,
+        "expires_at": to_text(link.expires_at),
+        "return_url": mask_url(link.return_url) if link.return_url else None,
+    }
 
 
 def _source(address: str) -> dict[str, str]:

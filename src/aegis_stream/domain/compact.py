@@ -5,6 +5,7 @@ What these functions do not accept takes the long way in parsing.py, which says 
 
 import re
 import sys
+from typing import Final
 
 import msgspec
 from msgspec import UNSET
@@ -27,11 +28,19 @@ from .plain_event import (
 from .private_text import are_clean_ids, private_kind, private_place, texts_of
 from .times import is_time
 
-_OPENING, _CLOSING = b"{}"
+# Bound here, because a compiled module looks the names of one that is not compiled up at each use.
+_decode: Final = decode_plain
+_decode_lines: Final = decode_plain_lines
+_encode: Final = encode_plain
+_encode_lines: Final = encode_plain_lines
+_checksum: Final = checksum
+_DATASET: Final = PREFLIGHT_DATASET
+_OPENING: Final = ord("{")
+_CLOSING: Final = ord("}")
 _TIME = r"[12]\d\d\d-(?:0[1-9]|1[0-2])-(?:0[1-9]|1\d|2[0-8])T(?:[01]\d|2[0-3]):[0-5]\d:[0-5]\d(?:\.\d{1,6})?(?:Z|[+-]0\d:00)"
 """Times that are certainly valid (RFC 3339 section 5.6). Others, such as the 29th to 31st of a month, get a full check."""
-_PLAIN_TIME = re.compile(_TIME, re.ASCII)
-_PLAIN_TIMES = re.compile(rf"(?:{_TIME}\n)*+", re.ASCII)
+_PLAIN_TIME: Final = re.compile(_TIME, re.ASCII)
+_PLAIN_TIMES: Final = re.compile(rf"(?:{_TIME}\n)*+", re.ASCII)
 
 
 def parse_compact(
@@ -48,21 +57,19 @@ def parse_compact(
     if len(raw) > limits.bytes_max:
         return None
     try:
-        plain = decode_plain(raw)
+        plain = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     event_id = plain.event.id
     if (
-        len(encode_plain(plain)) != len(raw)
+        len(_encode(plain)) != len(raw)
         or (_PLAIN_TIME.fullmatch(plain.timestamp) is None and not is_time(plain.timestamp))
         or plain.organization.id != organization_id
         or not event_id.isprintable()
         or (limits.privacy_check and private_place(plain.aegis, len(raw)) is not None)
     ):
         return None
-    return NewEvent(
-        event_id, PREFLIGHT_DATASET, plain.aegis.decision, raw.decode(), None, checksum(raw), len(raw)
-    )
+    return NewEvent(event_id, _DATASET, plain.aegis.decision, raw.decode(), None, _checksum(raw), len(raw))
 
 
 def parse_compact_lines(
@@ -87,23 +94,23 @@ def parse_compact_lines(
     ):
         return None
     try:
-        plain = decode_plain_lines(data)
+        plain = _decode_lines(data)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     if (
         len(plain) != len(lines)
-        or len(encode_plain_lines(plain)) != len(data) + 1
+        or len(_encode_lines(plain)) != len(data) + 1
         or not _are_plain(plain, organization_id, limits)
     ):
         return None
     return [
         NewEvent(
             one.event.id,
-            PREFLIGHT_DATASET,
+            _DATASET,
             one.aegis.decision,
             line.decode(),
             None,
-            checksum(line),
+            _checksum(line),
             len(line),
         )
         for one, line in zip(plain, lines, strict=True)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from .attempt import Failure
 from .destination import Health
 from .ids import DestinationNo, Micros, OrganizationNo, ReplayId
+from .rollup import Rollup
 
 RUN_LENGTH_MAX = 16_384
 """Longest run in the attempt log; the search for the attempts of one event covers that many."""
@@ -119,6 +120,33 @@ class AttemptRun(NamedTuple):
     at: Micros
 
 
+class ShownAnswer(NamedTuple):
+    """What may be shown of an answer: its headers, a line each, and the beginning of its body."""
+
+    headers: str
+    excerpt: str
+
+
+class KeptAnswer(NamedTuple):
+    """What a failed attempt was answered, for people.
+
+    Args:
+        at: when the attempt ended, as its rows in the attempt log say.
+        first, last: the lowest and highest sequence of its request.
+        sequences: all of them, as ranges: 1-5,8; "" where that is too long.
+        headers: of the answer, a line each; without secrets, like `excerpt`, the beginning of its body.
+    """
+
+    at: Micros
+    first: int
+    last: int
+    sequences: str
+    status_code: int | None
+    message: str
+    headers: str
+    excerpt: str
+
+
 class RetryRow(NamedTuple):
     """An event that will be tried again."""
 
@@ -145,6 +173,7 @@ class Settlement:
         cursor: all events up to here are delivered, filtered out, in retries or in dead letters.
         resolved: sequences whose row in retries goes away.
         replays: new cursors of replays.
+        rollup: the same counts for the history of the destination; None where nothing was attempted.
         redrive_died_by: the destination is healthy again: dead letters about it that died by then become pending,
             at most AUTO_REDRIVE_MAX with one settlement.
         number: from 1, higher than that of every settlement before under the same lease. The store takes each number once, so
@@ -160,8 +189,10 @@ class Settlement:
     resolved: list[int] = field(default_factory=list)
     dead: list[DeadRow] = field(default_factory=list)
     replays: list[tuple[ReplayId, int]] = field(default_factory=list)
+    answers: list[KeptAnswer] = field(default_factory=list)
     delivered: int = 0
     failed_attempts: int = 0
+    rollup: Rollup | None = None
     redrive_died_by: Micros | None = None
     number: int = 0
 

@@ -223,11 +223,17 @@ def header_problems(headers: Headers, auth_header_name: str | None) -> list[Fiel
         faults = (
             _name_fault(name),
             taken.get(name.lower()),
-            visible_fault(value, HEADER_VALUE_CHARACTERS_MAX),
+            _value_fault(value),
         )
         problems += [FieldProblem(f"headers.{name}", fault) for fault in faults if fault is not None]
         taken[name.lower()] = "appears twice (header names ignore case): send it once"
     return problems
+
+
+def _value_fault(value: str) -> str | None:
+    if not value:
+        return "is required: a stored value is not kept when the host of url, or ca_certificate, changes"
+    return visible_fault(value, HEADER_VALUE_CHARACTERS_MAX)
 
 
 def _name_fault(name: str) -> str | None:

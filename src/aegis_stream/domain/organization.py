@@ -19,6 +19,14 @@ class Scope(enum.StrEnum):
     READ = "read"  # read only
 
 
+class ProofMode(enum.StrEnum):
+    """Whether and how an organization's log is sealed: a Merkle tree over its events, and signed checkpoints of it."""
+
+    OFF = "off"  # not at all
+    SEALED = "sealed"  # checkpoints and proofs are served by the API
+    STREAM = "stream"  # checkpoint events travel in the log as well, so that a receiver needs nothing else
+
+
 @dataclass(frozen=True, slots=True)
 class Quotas:
     """What one organization may use.
@@ -56,6 +64,7 @@ class Organization:
         head: sequence of its newest event, 0 for none.
         stored_bytes: bytes of the events in its log, those of dead letters among them.
         quotas: those that the operator has set for it.
+        proof: whether and how its log is sealed.
     """
 
     no: OrganizationNo
@@ -65,6 +74,7 @@ class Organization:
     created_at: Micros
     stored_bytes: int = 0
     quotas: OwnQuotas = OwnQuotas()
+    proof: ProofMode = ProofMode.SEALED
 
     @property
     def organization_no(self) -> OrganizationNo:
@@ -93,3 +103,18 @@ class ApiKey:
     created_at: Micros
     expires_at: Micros | None = None
     ingest_bytes_per_second: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUsage:
+    """What a key was used for.
+
+    Args:
+        last_used_at: time of its newest call, to the second; None for never.
+        last_used_from: address of that call; None when unknown.
+        events_last_hour: how many events it recorded in the last hour, which begins at a multiple of five minutes.
+    """
+
+    last_used_at: Micros | None = None
+    last_used_from: str | None = None
+    events_last_hour: int = 0

@@ -17,6 +17,10 @@ from .destination import BatchPolicy, Compression, DestinationSpec, Filter, Head
 from .oauth2 import OAuth2
 from .url import parse_url
 
+HeadersPatch = tuple[tuple[str, str | UnsetType], ...]
+"""Further headers as a patch has them, all of them; a value that is UNSET keeps the stored one of that name, unless the host of the
+destination or the CA certificate changes."""
+
 
 @dataclass(frozen=True, slots=True)
 class OAuth2Patch:
@@ -48,7 +52,7 @@ class DestinationPatch:
     retry: RetryPolicy | UnsetType = UNSET
     ca_certificate: str | None | UnsetType = UNSET
     compression: Compression | UnsetType = UNSET
-    headers: Headers | UnsetType = field(default=UNSET, repr=False)
+    headers: HeadersPatch | UnsetType = field(default=UNSET, repr=False)
     oauth2: OAuth2Patch | None | UnsetType = UNSET
 
 
@@ -66,6 +70,8 @@ def apply_patch(spec: DestinationSpec, patch: DestinationPatch) -> DestinationSp
     moved = not _same_trust(spec, patch) or (patch.url is not UNSET and not _same_origin(patch.url, spec.url))
     if isinstance(patch.oauth2, OAuth2Patch):
         changes["oauth2"] = _oauth2(patch.oauth2, None if moved else spec.oauth2)
+    if patch.headers is not UNSET:
+        changes["headers"] = _headers(patch.headers, () if moved else spec.headers)
     if moved:
         if "auth_header_value" not in changes:
             changes |= {"auth_header_name": None, "auth_header_value": None}
@@ -100,6 +106,12 @@ def _same_trust(spec: DestinationSpec, patch: DestinationPatch) -> bool:
         for one in (patch.ca_certificate, spec.ca_certificate)
     )
     return new == old
+
+
+def _headers(patch: HeadersPatch, stored: Headers) -> Headers:
+    """Return the headers of a patch; `stored` are those whose values may stay. A value that cannot is "", which the checks reject."""
+    known = {name.lower(): value for name, value in stored}
+    return tuple((name, known.get(name.lower(), "") if value is UNSET else value) for name, value in patch)
 
 
 def _oauth2(patch: OAuth2Patch, stored: OAuth2 | None) -> OAuth2:

@@ -12,8 +12,9 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from itertools import accumulate
+from typing import Final
 
-TEXT_CHARACTERS_MAX = 4096
+TEXT_CHARACTERS_MAX: Final = 4096
 """Longest text that is searched and so accepted; a summary is far shorter."""
 
 CARD = "a card number"
@@ -22,20 +23,20 @@ IBAN = "an IBAN"
 SECRET = "a secret key"  # noqa: S105 - the name of a kind
 PRIVATE_KEY = "a private key"
 TOO_LONG = f"more than {TEXT_CHARACTERS_MAX} characters"
-DIGITS_MAX = 256
+DIGITS_MAX: Final = 256
 """Most digits of a text, such as fifty numbers of five: every number costs time, and a summary counts instead of listing."""
 TOO_MANY_DIGITS = f"more than {DIGITS_MAX} digits"
 
-DIGITS_MIN = 9
+DIGITS_MIN: Final = 9
 """Fewest digits of any number that is searched for: those of a social security number."""
 ENTROPY_MIN = 3.5
 """Bits a character of a token without a known prefix must have: words have 2 to 3, random letters and digits 4 and more."""
 
-_digits = re.compile("[0-9]").findall
-_has_digit = re.compile("[0-9]").search
-_LONG_WORD_MIN = 16
+_digits: Final = re.compile("[0-9]").findall
+_has_digit: Final = re.compile("[0-9]").search
+_LONG_WORD_MIN: Final = 16
 """Characters of the shortest secret or private key."""
-_has_long_word = re.compile("[^ ]{16}").search
+_has_long_word: Final = re.compile("[^ ]{16}").search
 _LONG_WORD = re.compile("[^ ]{16,}")
 _INVISIBLE = dict.fromkeys((0x00AD, 0x200B, 0x200C, 0x200D, 0x2060, 0xFEFF))
 _RUN = re.compile(r"[0-9](?:[ \-./_]{0,2}[0-9])*")

@@ -6,12 +6,13 @@ again. So taking a token costs a few hundred nanoseconds, and the size of a tabl
 
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import Final
 
 from .ids import SECOND, Micros
 
 BUCKETS_MAX = 10_000
 """Most buckets of one table; beyond it the oldest bucket is evicted, and its key starts with a full one."""
-SLACK_US = 1.0
+SLACK_US: Final = 1.0
 """Rounding error to tolerate, microseconds: a float holds today's times to a quarter of one."""
 
 
@@ -35,13 +36,23 @@ class Buckets:
         count_max: most buckets kept.
     """
 
-    __slots__ = ("_count_max", "_full_at", "_one_us", "_whole_us")
+    __slots__ = ("_count_max", "_full_at", "_one_us", "_rate", "_whole_us")
 
     def __init__(self, rate: Rate, count_max: int = BUCKETS_MAX) -> None:
+        self._rate = rate
         self._one_us = rate.per_s * SECOND / rate.count
         self._whole_us = rate.per_s * SECOND
         self._full_at: dict[Hashable, float] = {}
         self._count_max = count_max
+
+    def share(self, parts: int) -> None:
+        """Give out only one of `parts` of the rate from now on: as many processes have a table of their own.
+
+        A bucket keeps the fraction to which it is full. It always holds at least one token, which takes longer than `per_s` to
+        come back where there are more parts than tokens.
+        """
+        self._one_us = self._rate.per_s * SECOND * parts / self._rate.count
+        self._whole_us = max(self._rate.per_s * SECOND, self._one_us)
 
     def __len__(self) -> int:
         return len(self._full_at)

@@ -6,7 +6,7 @@ of a request is always its body. A client that is refused can read why: what it 
 
 import asyncio
 import string
-from typing import cast
+from typing import Final, cast
 
 from .answer import CONTINUE, Answer
 from .body import BadChunk, Body
@@ -16,14 +16,14 @@ from .outgoing import LINGER_BYTES_MAX, Outgoing
 from .place import NEVER, UNCOUNTED_BYTES, Stage
 from .reading import Reading
 
-AHEAD_BYTES_MAX = 64 * 1024
+AHEAD_BYTES_MAX: Final = 64 * 1024
 """Bytes behind a request that are taken from the socket while it is being answered."""
-_CR = ord("\r")
-MEMO_BYTES_MAX = 2048
+_CR: Final = ord("\r")
+MEMO_BYTES_MAX: Final = 2048
 """Longest head that is kept for comparison with the next: thousands of idle connections keep one."""
-_FIRST_BYTES = frozenset(b"\r!#$%&'*+-.^_`|~" + string.digits.encode() + string.ascii_letters.encode())
+_FIRST_BYTES: Final = frozenset(b"\r!#$%&'*+-.^_`|~" + string.digits.encode() + string.ascii_letters.encode())
 """What a head may begin with: a method, or an empty line."""
-_UNFINISHED = (Stage.BODY, Stage.END)
+_UNFINISHED: Final = (Stage.BODY, Stage.END)
 
 
 class Connection(Outgoing):

@@ -6,10 +6,10 @@ log must see the same requests. What the RFC tells a server to refuse is refused
 
 import re
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 from urllib.parse import unquote
 
-CHUNKED = -1
+CHUNKED: Final = -1
 """The length of a body that comes in chunks."""
 LENGTH_DIGITS_MAX = 15
 
@@ -73,7 +73,7 @@ class Head:
     note: Any = None
 
 
-NO_HEAD = Head("GET", "", b"", b"", "1.1", [], 0, True, False)
+NO_HEAD: Final = Head("GET", "", b"", b"", "1.1", [], 0, True, False)
 """Stands for the head of a connection that has answered its last request, and keeps nothing of it."""
 
 

@@ -6,15 +6,16 @@
 import asyncio
 from collections.abc import Callable
 from enum import Enum
+from typing import Final
 
 from .contract import Bounds
 from .head import Refusal
 from .shares import Holder
 from .turns import Turns
 
-NEVER = 1e18
+NEVER: Final = 1e18
 """The deadline of a client that owes nothing: the answer is ours to give."""
-UNCOUNTED_BYTES = 4096
+UNCOUNTED_BYTES: Final = 4096
 """A connection that holds no more than this is not counted: with the most connections that is 16 MiB, and ordinary requests cost nothing."""
 
 
@@ -29,7 +30,7 @@ class Stage(Enum):
     END = "end"  # the last answer is written; the client reads it and closes
 
 
-_REFUSABLE = (Stage.HEAD, Stage.ADMISSION, Stage.BODY, Stage.TURN)
+_REFUSABLE: Final = (Stage.HEAD, Stage.ADMISSION, Stage.BODY, Stage.TURN)
 """No answer has begun."""
 
 

@@ -7,6 +7,7 @@ attempt        encode → compress → send → interpret: one attempt          
 compress       smaller request bodies
 token_sender   a sender that adds OAuth2 tokens; token_answer reads the endpoint's answers
 settle         outcomes in any order → watermark and rows                         step 8
+seal           when a log is sealed, and what a seal is
 settler        the outcomes of all destinations, stored together                  step 8
 pacing         how much at once, and when to hold back
 redrive        which range of the log a replay covers

@@ -15,6 +15,7 @@ from typing import NamedTuple
 from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Request, Verdict
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.endpoint import Route
+from aegis_stream.domain.trace import Trace
 from aegis_stream.formats import Format, oversize, resolve, when_compressed
 from aegis_stream.formats.status import by_status
 from aegis_stream.ports import Sender
@@ -44,18 +45,25 @@ class Attempted(NamedTuple):
     verdicts: Verdict | list[Verdict]
 
 
-async def attempt(sender: Sender, spec: DestinationSpec, route: Route, bodies: Sequence[bytes]) -> Attempted:
+async def attempt(
+    sender: Sender,
+    spec: DestinationSpec,
+    route: Route,
+    bodies: Sequence[bytes],
+    trace: Trace | None = None,
+) -> Attempted:
     """Send events to a destination once, over a connection of their own; ends within `route.attempt_s_max`.
 
     Args:
         bodies: events as stored; only one where the format does not batch.
+        trace: gets a mark for each stage that is passed.
     Raises: what `Sender.open` raises. After cancellation the connection is closed.
     """
     format_ = format_of(spec)
     request = request_of(format_, bodies)
     if isinstance(request, Failure):
         return Attempted(None, request)
-    channel = sender.open(route)
+    channel = sender.open(route, trace)
     try:
         answer = await channel.post(compressed(request, spec.compression))
     finally:

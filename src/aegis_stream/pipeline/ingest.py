@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
-from typing import TypeVar
+from typing import Final, TypeVar
 
 from aegis_stream.domain.compact import parse_compact_lines
 from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection
@@ -21,7 +21,7 @@ from .quotas import IngestQuotas
 
 EVENT_PREFIX = "pflt"
 T = TypeVar("T")
-WARNINGS_MAX = 100
+WARNINGS_MAX: Final = 100
 """Most items of a request that are warned about."""
 
 

@@ -32,7 +32,7 @@ class IngestQuotas:
 
     Args:
         bytes_per_second: rate of an organization that has none of its own; 0 for no limit.
-        processes: API processes that share each rate.
+        processes: API processes that share each rate, until `share` says otherwise.
         on_refusal: called as on_refusal(organization, "stored_bytes" or "ingest_bytes_per_second") when one is refused.
 
     `active` is False while nothing has to be judged, so that the path of an event costs one look at it.
@@ -63,6 +63,10 @@ class IngestQuotas:
         self._full: dict[OrganizationNo, tuple[Micros, OutOfRoom]] = {}
         self._told: Buckets = Buckets(TOLD)
         self.active = bytes_per_second > 0
+
+    def share(self, processes: int) -> None:
+        """Note how many API processes share each rate from now on."""
+        self._processes = processes
 
     def set_rate(self, organization_no: OrganizationNo, bytes_per_second: int | None) -> None:
         """Note the rate that the operator has set for an organization; None for the default. A new rate begins without excess."""

@@ -16,10 +16,12 @@ from aegis_stream.domain.delivery import (
     RUN_LENGTH_MAX,
     AttemptRun,
     DeadRow,
+    KeptAnswer,
     RetryRow,
     Settlement,
 )
 from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.rollup import rollup
 
 FEW_EVENTS = 32
 """So many events that were delivered at the first attempt may wait for others: at most so many more are repeated after a crash."""
@@ -57,6 +59,7 @@ class Findings:
     resolved: list[int] = field(default_factory=list)
     refused: list[int] = field(default_factory=list)
     failed_count: int = 0
+    answers: list[KeptAnswer] = field(default_factory=list)
 
     def note_delivered(self, first: int, last: int, status_code: int | None, latency_us: int) -> None:
         """Note first attempts of neighbouring events that succeeded."""
@@ -101,8 +104,13 @@ class Findings:
         self.refused.append(sequence)
         self._note_failed(sequence, attempt, failure, latency_us, now)
 
-    def write(self, settlement: Settlement, now: Micros) -> None:
-        """Put the findings into a settlement, alike successes of neighbours as one run."""
+    def write(self, settlement: Settlement, now: Micros, waiting: int) -> None:
+        """Put the findings into a settlement, alike successes of neighbours as one run.
+
+        Args:
+            waiting: events that are not delivered yet.
+        """
+        latencies_us = self.latencies_us()  # before runs are merged: a run has the mean of its attempts
         for first, last, status_code, latency_us in merge_runs(self.delivered):
             settlement.delivered += last - first + 1
             settlement.runs.append(
@@ -115,6 +123,10 @@ class Findings:
         settlement.resolved.extend(self.resolved)
         settlement.resolved.extend(self.refused)
         settlement.failed_attempts = self.failed_count
+        settlement.answers = self.answers
+        if settlement.delivered or self.failed_count:
+            failed = [run.status_code for run in self.runs if run.state == "failed"]
+            settlement.rollup = rollup(now, settlement.delivered, failed, latencies_us, waiting)
 
     def _note_failed(
         self, sequence: int, attempt: int, failure: Failure, latency_us: int, now: Micros

@@ -157,7 +157,7 @@ class Settler:
         try:
             results = await self.ledger.settle(self.worker_id, [settlement for _, settlement in batch])
         except Unavailable as error:
-            self._reason = error.message
+            self._reason = error.explained
             self._failed_slowly = loop.time() >= stalls_at_s
             if not self._failed_slowly:
                 self._go_on()

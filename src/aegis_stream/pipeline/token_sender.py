@@ -16,6 +16,7 @@ from msgspec.structs import replace as replace_struct
 from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Fault, FaultKind, Request, Response
 from aegis_stream.domain.endpoint import Grant, Route
 from aegis_stream.domain.oauth2 import TOKEN_HEADER
+from aegis_stream.domain.trace import Stage, Trace
 from aegis_stream.errors import AegisError
 from aegis_stream.ports import Channel, Sender
 
@@ -141,20 +142,25 @@ class TokenSender:
         self._sender = sender
         self._sources: dict[Grant, _Source] = {}
 
-    def open(self, route: Route) -> Channel:
+    def open(self, route: Route, trace: Trace | None = None) -> Channel:
         """Return a channel for a route, with tokens where it has a grant. Raises: what the decorated sender raises."""
         if route.grant is None:
-            return self._sender.open(route)
+            return self._sender.open(route, trace)
         source = self._sources.get(route.grant)
         if source is None:
             source = _Source(self._sender.open(route.grant.route), route.grant.form)
             self._forget_old()
             self._sources[route.grant] = source
-        return TokenChannel(self._sender, replace(route, grant=None), source)
+        return TokenChannel(self._sender, replace(route, grant=None), source, trace)
 
     def bearers(self) -> list[str]:
         """Return the tokens that it has."""
         return [one.bearer for one in self._sources.values() if one.bearer is not None]
+
+    def bearers_of(self, route: Route) -> list[str]:
+        """Return the token that requests of a route carry at the moment, if any."""
+        source = self._sources.get(route.grant) if route.grant is not None else None
+        return [source.bearer] if source is not None and source.bearer is not None else []
 
     def close(self) -> None:
         """Close the connections to token endpoints, and forget the tokens."""
@@ -195,10 +201,11 @@ class TokenChannel:
     An attempt that is answered 401 is made once more with a new token, where there is one; the caller sees one answer.
     """
 
-    __slots__ = ("_closed", "_loop", "_opened", "_route", "_sender", "_source", "_waiting")
+    __slots__ = ("_closed", "_loop", "_opened", "_route", "_sender", "_source", "_trace", "_waiting")
 
-    def __init__(self, sender: Sender, route: Route, source: _Source) -> None:
+    def __init__(self, sender: Sender, route: Route, source: _Source, trace: Trace | None = None) -> None:
         self._sender = sender
+        self._trace = trace
         self._route = route
         self._source = source
         self._loop = asyncio.get_running_loop()
@@ -263,7 +270,9 @@ class TokenChannel:
         if self._opened and self._opened[-1].bearer == bearer:
             return self._opened[-1]
         headers = ((TOKEN_HEADER, f"{SCHEME}{bearer}"), *self._route.headers)
-        opened = _Opened(self._sender.open(replace(self._route, headers=headers)), bearer)
+        if self._trace is not None:
+            self._trace.restart(Stage.TOKEN)
+        opened = _Opened(self._sender.open(replace(self._route, headers=headers), self._trace), bearer)
         for old in [one for one in self._opened if not one.under_way]:
             self._end(old)
         self._opened.append(opened)

@@ -74,7 +74,9 @@ class Handler:
         at = self._stamp()
         reply = self._take(request, at)
         if self._record:
+            # Written before the answer goes out: whoever has a 202 finds the request in the record.
             self._record.add(record_line(at, request.target, request.headers, request.body, reply.status))
+            self._record.flush()
         return reply
 
     def refuse_body(self) -> Reply:

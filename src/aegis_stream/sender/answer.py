@@ -18,6 +18,8 @@ FRAMING_BYTES_MAX = 240 * 1024
 """Most bytes of an answer beside its body: chunk sizes, extensions and trailers can be far longer than the body."""
 INTERIM_MAX = 10
 """Most 1xx answers before the final one."""
+HEAD_NOTED_BYTES = 4096
+"""Most bytes of an answer's head that people see."""
 KNOWN_BYTES_MAX = 4096
 """Longest answer that is remembered, so that an identical next one need not be parsed."""
 
@@ -108,6 +110,13 @@ class AnswerReader:
     def body(self) -> bytes:
         """The body read so far, at most body_bytes_max."""
         return b"".join(self._parts)
+
+    @property
+    def head(self) -> bytes:
+        """Status line and headers as they came, at most HEAD_NOTED_BYTES; empty after interim answers or lenient reading."""
+        if self._interim or not self._received:
+            return b""
+        return b"".join(self._received).partition(b"\r\n\r\n")[0][:HEAD_NOTED_BYTES]
 
     def feed(self, data: bytes) -> bool:
         """Read bytes; return whether the answer has ended: complete, truncated at a limit, or rejected. Never raises."""

@@ -16,6 +16,7 @@ from typing import Protocol, cast
 
 from aegis_stream.domain.attempt import FaultKind
 from aegis_stream.domain.endpoint import Endpoint
+from aegis_stream.domain.trace import Stage, Trace
 
 from .address_limiter import AddressLimiter, AddressLimiters
 from .alerts import CERTIFICATE_WANTED, is_about_certificate
@@ -83,6 +84,9 @@ class Dialer:
     Args:
         context: how to verify the peer, or None for plain HTTP.
         timeout_s: of the route, for messages.
+
+    Attributes:
+        trace: gets a mark for each stage up to the open connection; None for deliveries.
     """
 
     def __init__(
@@ -95,6 +99,7 @@ class Dialer:
         limiters: AddressLimiters,
         timeout_s: float,
     ) -> None:
+        self.trace: Trace | None = None
         self._endpoint = endpoint
         self._context = context
         self._guard = guard
@@ -120,6 +125,7 @@ class Dialer:
         Raises: ConnectFailed with the reason; AddressFull, NoDescriptor or LookUpsFull for a limit of ours; CancelledError. In each case no connection stays open.
         """
         addresses = await self._addresses(deadline)
+        self._mark(Stage.RESOLVE)
         for address in addresses:
             reason = (
                 self._guard.check(address)
@@ -128,6 +134,7 @@ class Dialer:
             )
             if reason is not None:
                 raise ConnectFailed(FaultKind.FORBIDDEN, f"{self._endpoint.host} {reason}")
+        self._mark(Stage.GUARD)
         if len(addresses) == 1:
             return await self._connect(make, Progress(addresses[0]), deadline)
         if not self._reach.knows_one:
@@ -138,6 +145,10 @@ class Dialer:
             finally:
                 self._finding.release()
         return await self._race(make, addresses, deadline)
+
+    def _mark(self, stage: Stage) -> None:
+        if self.trace is not None:
+            self.trace.mark(stage)
 
     async def _acquire(self, deadline: float) -> None:
         try:
@@ -210,8 +221,12 @@ class Dialer:
                 )
                 progress.accepted = True
                 self._settle_socket(transport, address)
+                self._mark(Stage.CONNECT)
                 if pipe is not None:
                     await pipe.handshake()
+                    if self.trace is not None:
+                        self.trace.tls_version, self.trace.certificate = pipe.peer()
+                        self.trace.mark(Stage.TLS)
         except OSError as exc:
             _drop(connection, pipe)
             if exc.errno in _OUR_OWN:

@@ -16,6 +16,7 @@ import msgspec
 
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
 from aegis_stream.domain.endpoint import Route
+from aegis_stream.domain.trace import Stage, Trace
 from aegis_stream.errors import Invalid
 
 from .address_limiter import AddressLimiter
@@ -81,6 +82,7 @@ class Channel:
         "_shares",
         "_tasks",
         "_timeout_s",
+        "_trace",
         "_user_agent",
         "_wait_s",
         "_waiters",
@@ -88,8 +90,9 @@ class Channel:
         "_why",
     )
 
-    def __init__(self, route: Route, shared: Shared, dialer: Dialer) -> None:
+    def __init__(self, route: Route, shared: Shared, dialer: Dialer, trace: Trace | None = None) -> None:
         self._route = route
+        self._trace = trace
         self._org_id = route.org_id
         self._timeout_s = route.timeout_s
         self._wait_s = min(route.timeout_s, WAIT_S_MAX)
@@ -269,6 +272,9 @@ class Channel:
             self._keep(connection)
         else:
             self._begin_anew(exchange)
+            if self._trace is not None:
+                self._trace.mark(Stage.SEND)
+                connection.trace = self._trace
             connection.send(
                 head, exchange.request.body, exchange.began, exchange.deadline, self._timeout_s, exchange
             )

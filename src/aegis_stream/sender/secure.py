@@ -9,12 +9,17 @@ OpenSSL reads whole records only (its read-ahead is off), so an empty input buff
 
 import asyncio
 import ssl
-from typing import cast
+from collections.abc import Mapping
+from typing import Any, cast
+
+from aegis_stream.domain.ids import SECOND, Micros
+from aegis_stream.domain.trace import PeerCertificate
 
 from .alerts import HANDSHAKE_BYTES_MAX, requests_certificate
 from .wire import Connection
 
 _READ_BYTES = 64 * 1024  # more than any record holds
+_ISSUER_CHARACTERS_MAX = 200
 _WRITE_BYTES = 256 * 1024  # a large body is encrypted in slices, so that no complete second copy of it exists
 
 
@@ -57,6 +62,11 @@ class SecurePipe(asyncio.Protocol):
         self._ready = asyncio.get_running_loop().create_future()
         self._step()
         await self._ready
+
+    def peer(self) -> tuple[str, PeerCertificate | None]:
+        """Return the version of TLS, and what is told of the peer's certificate; after the handshake, so it is trusted."""
+        version = (self._session.version() or "").replace("TLSv", "TLS ")
+        return version, _certificate_of(self._session.getpeercert() or {})
 
     def close(self) -> None:
         """Close after a failed handshake; the alert with the reason is still sent."""
@@ -161,3 +171,15 @@ class SecurePipe(asyncio.Protocol):
     def _write_out(self) -> None:
         if self._transport is not None and self._out.pending:
             self._transport.write(self._out.read())
+
+
+def _certificate_of(found: Mapping[str, Any]) -> PeerCertificate | None:
+    """Read the issuer and the end of a certificate, as the standard library shows it; None where its end cannot be read."""
+    try:
+        ends_s = ssl.cert_time_to_seconds(found["notAfter"])
+    except (KeyError, ValueError):
+        return None
+    names = {name: value for part in found.get("issuer", ()) for name, value in part}
+    parts = [names[one] for one in ("organizationName", "commonName") if names.get(one)]
+    issuer = ", ".join(dict.fromkeys(parts))[:_ISSUER_CHARACTERS_MAX]
+    return PeerCertificate(issuer, Micros(ends_s * SECOND))

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 
 from aegis_stream.domain.endpoint import Route
+from aegis_stream.domain.trace import Trace
 
 from .address_limiter import AddressLimiters
 from .dial import Dialer, Guard
@@ -51,28 +52,28 @@ class AsyncSender:
         )
         self._limiters = AddressLimiters(limits.address_connections_max, limits.address_requests_per_s)
 
-    def open(self, route: Route) -> Channel:
+    def open(self, route: Route, trace: Trace | None = None) -> Channel:
         """Return a channel for this route; makes no connection yet. The caller closes it when it no longer uses the route.
 
         Called on the event loop.
 
+        Args:
+            trace: as for ports.Sender.
         Raises: Invalid if a header or the CA certificate cannot be used; Misconfigured if the default authorities cannot
             be read.
         """
         tls = route.endpoint.scheme == "https"
         context = self._trust.context(route.ca_certificate, route.org_id) if tls else None
-        return Channel(
-            route,
-            self._shared,
-            Dialer(
-                route.endpoint,
-                context,
-                guard=self._guard,
-                resolver=PromptLookUps(self.look_ups.of(route.org_id)),
-                limiters=self._limiters,
-                timeout_s=route.timeout_s,
-            ),
+        dialer = Dialer(
+            route.endpoint,
+            context,
+            guard=self._guard,
+            resolver=PromptLookUps(self.look_ups.of(route.org_id)),
+            limiters=self._limiters,
+            timeout_s=route.timeout_s,
         )
+        dialer.trace = trace
+        return Channel(route, self._shared, dialer, trace)
 
     def close(self) -> None:
         """End all look-ups. Channels are closed by their openers."""

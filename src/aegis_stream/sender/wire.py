@@ -15,6 +15,7 @@ from typing import Any, Protocol, cast
 from urllib.parse import urlsplit
 
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response
+from aegis_stream.domain.trace import Trace
 
 from .address_limiter import AddressLimiter
 from .alerts import CERTIFICATE_WANTED, is_about_certificate
@@ -65,6 +66,7 @@ class Connection:
         dead: closed or about to be closed; cannot be used again.
         opened_at_s: loop time at which it opened; set by the owner.
         closed_hint: why a peer may close it without an answer, for the message; set by the dialer where there is no TLS.
+        trace: of the attempt that it carries, set by the owner; None for deliveries.
     """
 
     __slots__ = (
@@ -83,6 +85,7 @@ class Connection:
         "exchange",
         "limiter",
         "opened_at_s",
+        "trace",
     )
 
     def __init__(
@@ -110,6 +113,7 @@ class Connection:
         self.dead = False
         self.opened_at_s = 0.0
         self.closed_hint = ""
+        self.trace: Trace | None = None
 
     def send(
         self, head: bytes, body: bytes, began: float, deadline: float, timeout_s: float, exchange: object
@@ -160,6 +164,8 @@ class Connection:
             message = f"the answer was not complete {within}"
         elif self._transport is not None and self._transport.get_write_buffer_size():
             message = f"the request was not read {within}"
+            if self.trace is not None:
+                self.trace.unread = True
         else:
             message = f"no answer {within}"
         self.fail(FaultKind.TIMEOUT, message)
@@ -238,6 +244,7 @@ class Connection:
                 reader.retry_after,
                 location_host,
                 date=reader.date if reader.retry_after is not None else None,
+                head=reader.head if status >= 300 else b"",
             )
         self._owner.ended(self, exchange, answer)
 

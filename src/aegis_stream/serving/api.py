@@ -12,11 +12,13 @@ from aegis_stream.errors import Misconfigured
 from aegis_stream.settings import Settings
 from aegis_stream.store.opening import open_notifier
 from aegis_stream.telemetry import Log
-from aegis_stream.wiring.process import make_log
+from aegis_stream.wiring.process import SystemRandom, make_log
 from aegis_stream.wiring.service import make_service
 from aegis_stream.wiring.stores import Stores, open_stores
 
+from .draining import follow_drain
 from .http import make_listeners
+from .membership import follow_others
 from .process import freeze, raise_rlimits, stop_on_end_of_input, stop_on_signals
 
 
@@ -66,19 +68,28 @@ async def _answer(
     counts: IngestCounts,
     inherited: Inherited,
 ) -> None:
-    stop = stop_on_signals()
-    stop_on_end_of_input(stop)
-    notifier = open_notifier(stores.location)
+    at_once = asyncio.Event()
+    stop = stop_on_signals(at_once)
+    stop_on_end_of_input(at_once, stop)
+    notifier = open_notifier(stores.location, SystemRandom())
     # The supervisor alone serves metrics where they have a port of their own, and sums up for all.
-    listeners = make_listeners(
-        make_service(settings, stores, telemetry, notifier, counts, needs_worker=inherited.needs_worker)
-    )
+    service = make_service(settings, stores, telemetry, notifier, counts, needs_worker=inherited.needs_worker)
+    listeners = make_listeners(service)
+    access = service.control.access
+    beside = [
+        asyncio.ensure_future(follow_others(counts, access)),
+        asyncio.ensure_future(access.uses.keep(stores.db, access.clock)),
+    ]
     await listeners.public.start(listener)
     freeze()
     telemetry.info("api.started", number=inherited.slot, pid=os.getpid())
     preparing = asyncio.ensure_future(listeners.routes.prepare())
     await stop.wait()
+    await follow_drain(counts.standing, settings.api.drain_seconds, at_once)
     preparing.cancel()
     await listeners.public.stop()
+    for task in beside:
+        task.cancel()
+    await access.uses.finish(stores.db, access.clock)
     notifier.close()
     telemetry.info("api.stopped", number=inherited.slot, pid=os.getpid())

@@ -1,9 +1,8 @@
-"""The listeners of an API process: the front door, with the API behind it."""
+"""The listeners of an API process: the front door, with API and console behind it."""
 
 from dataclasses import dataclass
 
 from aegis_stream.api.reception import make_reception
-from aegis_stream.api.routes import LateRoutes
 from aegis_stream.api.service import Service
 from aegis_stream.front.clients import network_of
 from aegis_stream.front.contract import Bounds
@@ -11,6 +10,8 @@ from aegis_stream.front.listener import Listener
 from aegis_stream.front.shares import Shares
 from aegis_stream.sender.watch import Watch
 from aegis_stream.settings import ApiSettings
+
+from .site import Site
 
 METRICS_PATHS = frozenset({"/metrics", "/healthz", "/readyz"})
 """What the listener for metrics serves."""
@@ -28,10 +29,11 @@ class Listeners:
 
     public: Listener
     metrics: Listener | None
-    routes: LateRoutes
+    routes: Site
 
     async def stop(self) -> None:
-        """Accept no more on either, let requests under way end."""
+        """Accept no more on either, let requests under way end; streams, which have no end, are told to."""
+        self.routes.end_streams()
         await self.public.stop()
         if self.metrics is not None:
             await self.metrics.stop()
@@ -40,7 +42,7 @@ class Listeners:
 def make_listeners(service: Service) -> Listeners:
     """Return the listeners for a service."""
     settings = service.control.settings
-    routes = LateRoutes(service)
+    routes = Site.of(service)
     shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)
 
     def listener(**paths: frozenset[str]) -> Listener:

@@ -44,21 +44,28 @@ def freeze() -> None:
     gc.enable()
 
 
-def stop_on_signals() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
+def stop_on_signals(at_once: asyncio.Event | None = None) -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set; a second one of them sets `at_once`."""
     stop = asyncio.Event()
+
+    def note() -> None:
+        if stop.is_set() and at_once is not None:
+            at_once.set()
+        stop.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        asyncio.get_running_loop().add_signal_handler(number, note)
     return stop
 
 
-def stop_on_end_of_input(stop: asyncio.Event) -> None:
+def stop_on_end_of_input(*stop: asyncio.Event) -> None:
     """End with the supervisor: it holds the other end of our standard input, and the kernel closes that in any case."""
     loop = asyncio.get_running_loop()
 
     def read() -> None:
         if not os.read(0, 4096):
             loop.remove_reader(0)
-            stop.set()
+            for one in stop:
+                one.set()
 
     loop.add_reader(0, read)

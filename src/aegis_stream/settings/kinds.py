@@ -4,6 +4,7 @@ A field of tree.py names its kind in its annotation: `days: Annotated[float, Num
 """
 
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -11,10 +12,20 @@ from typing import Any, ClassVar
 from aegis_stream.errors import Invalid
 from aegis_stream.netguard import Network, parse_networks
 
+from .database_url import MASK, DatabaseUrl
+
 PREFIX = "AEGIS_"
+_LOG_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._/:-]{0,198}[A-Za-z0-9])?")
 _SWITCHES = dict.fromkeys(("true", "1", "yes", "on"), True) | dict.fromkeys(
     ("false", "0", "no", "off"), False
 )
+
+_COLOUR = re.compile(r"#[0-9a-f]{6}")
+_ORIGIN = re.compile(
+    r"(https://[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?|http://(localhost|127\.0\.0\.1|\[::1\]))(:[1-9][0-9]{0,4})?"
+)
+ORIGINS_MAX = 20
+"""Most origins of a setting: they stand in a header of every answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +133,74 @@ class Choice(Setting):
 
 
 @dataclass(frozen=True, slots=True)
+class Name(Setting):
+    """A name that people read; empty for none.
+
+    Args:
+        characters_max: its greatest length.
+    """
+
+    characters_max: int
+
+    def read(self, value: Any) -> str:
+        """Read a name, without blanks around it."""
+        text = _text(value).strip()
+        if len(text) > self.characters_max or not text.isprintable():
+            raise ValueError(f"be at most {self.characters_max} printable characters")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Colour(Setting):
+    """A colour of a page; empty for none."""
+
+    def read(self, value: Any) -> str:
+        """Read red, green and blue as hexadecimal digits."""
+        text = _text(value).strip().lower()
+        if text and not _COLOUR.fullmatch(text):
+            raise ValueError("be a colour such as #0b5cad, or empty")
+        return text
+
+
+@dataclass(frozen=True, slots=True)
+class Origins(Setting):
+    """Addresses of sites: scheme, host and port."""
+
+    def read(self, value: Any) -> tuple[str, ...]:
+        """Read origins separated by commas, or a list of TOML."""
+        texts = value if isinstance(value, list) else _text(value).split(",")
+        what = "be origins such as https://app.example.com, separated by commas; http only for this machine"
+        if not all(isinstance(one, str) for one in texts):
+            raise ValueError(what)
+        found = [one.strip().rstrip("/").lower() for one in texts if one.strip()]
+        if not all(_ORIGIN.fullmatch(one) for one in found):
+            raise ValueError(what)
+        if len(found) > ORIGINS_MAX:
+            raise ValueError(f"be at most {ORIGINS_MAX} origins")
+        return tuple(found)
+
+    def show(self, value: Any) -> str:
+        """Return the origins with commas between them."""
+        return ",".join(value)
+
+
+@dataclass(frozen=True, slots=True)
+class LogName(Setting):
+    """The first part of the names of sealed logs."""
+
+    empty_is_unset: ClassVar[bool] = True
+
+    def read(self, value: Any) -> str:
+        """Read a name such as a host's, without scheme."""
+        text = _text(value)
+        if not _LOG_NAME.fullmatch(text):
+            raise ValueError(
+                "be 1 to 200 letters, digits and . _ - / : without a scheme, such as audit.example.com"
+            )
+        return text
+
+
+@dataclass(frozen=True, slots=True)
 class FilePath(Setting):
     """A path of this machine."""
 
@@ -182,7 +261,32 @@ class Secret(Setting):
 
     def show(self, value: Any) -> str:
         """Return asterisks, the same number for every secret."""
-        return "" if value is None else "****"
+        return "" if value is None else MASK
+
+
+@dataclass(frozen=True, slots=True)
+class Database(Setting):
+    """The URL of a database, which may hold a password.
+
+    Args:
+        postgres_only: whether it must be a PostgreSQL database.
+    """
+
+    postgres_only: bool = False
+
+    secret: ClassVar[bool] = True
+    empty_is_unset: ClassVar[bool] = True
+
+    def read(self, value: Any) -> DatabaseUrl:
+        """Read the URL of a SQLite file or of a PostgreSQL database."""
+        url = DatabaseUrl.parse(_text(value))
+        if self.postgres_only and not url.is_postgres:
+            raise ValueError("begin with postgresql://")
+        return url
+
+    def show(self, value: Any) -> str:
+        """Return asterisks; `DatabaseUrl.safe` shows all but the secrets."""
+        return "" if value is None else MASK
 
 
 def _text(value: Any) -> str:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from aegis_stream.errors import Misconfigured
 
 from .kinds import PREFIX, Setting
-from .tree import GROUPS, SETTINGS, Settings, build
+from .tree import GROUPS, LEASE_SECONDS_POSTGRES, SETTINGS, Settings, build
 
 NOT_SETTINGS = frozenset(
     {
@@ -54,9 +54,36 @@ def load_settings(environment: Mapping[str, str], config: Path | None = None) ->
         given[one.setting.name] = one
     for one in _from_environment(environment):
         given[one.setting.name] = one
-    settings = build({name: _read(one) for name, one in given.items()})
+    values = {name: _read(one) for name, one in given.items()}
+    _add_password(values)
+    if "database_url" in values and values["database_url"].is_postgres:
+        values.setdefault("lease_seconds", LEASE_SECONDS_POSTGRES)
+    settings = build(values)
     _check_together(settings, given)
     return settings
+
+
+def _add_password(values: dict[str, Any]) -> None:
+    """Put the password of the file into the URLs. Raises: Misconfigured when it is unreadable, or has no use."""
+    path, url = values.get("database_password_file"), values.get("database_url")
+    direct = values.get("database_listen_url")
+    if direct is not None and (url is None or not url.is_postgres):
+        raise Misconfigured(
+            "AEGIS_DATABASE_LISTEN_URL is set, but AEGIS_DATABASE_URL is not a PostgreSQL database: remove one"
+        )
+    if path is None:
+        return
+    if url is None or not url.is_postgres:
+        raise Misconfigured(
+            "AEGIS_DATABASE_PASSWORD_FILE is set, but AEGIS_DATABASE_URL is not a PostgreSQL database: remove one"
+        )
+    if url.password:
+        raise Misconfigured(
+            "AEGIS_DATABASE_PASSWORD_FILE is set, but AEGIS_DATABASE_URL has a password: remove one of the two"
+        )
+    values["database_url"] = url.with_password_of(path)
+    if direct is not None and not direct.password:
+        values["database_listen_url"] = direct.with_password_of(path)
 
 
 def _from_environment(environment: Mapping[str, str]) -> Iterator[_Given]:

@@ -13,7 +13,26 @@ from aegis_stream.domain.attempt import RetryPolicy
 from aegis_stream.domain.organization import Quotas
 from aegis_stream.netguard import Network
 
-from .kinds import Choice, FilePath, Networks, Number, Secret, Setting, Switch, Whole
+from .database_url import DatabaseUrl
+from .kinds import (
+    Choice,
+    Colour,
+    Database,
+    FilePath,
+    LogName,
+    Name,
+    Networks,
+    Number,
+    Origins,
+    Secret,
+    Setting,
+    Switch,
+    Whole,
+)
+
+LEASE_SECONDS_POSTGRES = 15.0
+"""Default of lease_seconds on PostgreSQL: the shortest that the default request_timeout_seconds allows. There a lease is what other
+nodes wait for after a node is lost; the workers of one machine are replaced without waiting for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +41,18 @@ class StoreSettings:
 
     data_dir: Annotated[Path, FilePath("AEGIS_DATA_DIR")] = Path("aegis-data")
     """Directory of the SQLite file and the generated keys. Relative, so that a first try leaves nothing elsewhere."""
-    database_url: Annotated[str | None, Secret("AEGIS_DATABASE_URL", begins="sqlite:///")] = field(
-        default=None, repr=False
-    )
-    """sqlite:///path; None for the file aegis.db in data_dir."""
+    database_url: Annotated[DatabaseUrl | None, Database("AEGIS_DATABASE_URL")] = None
+    """sqlite:///path or postgresql://user@host/name; None for the file aegis.db in data_dir. Its repr masks the password."""
+    database_password_file: Annotated[Path | None, FilePath("AEGIS_DATABASE_PASSWORD_FILE")] = None
+    """File with the password of database_url, for secrets that containers get as files; read at the start and for each connection."""
+    database_listen_url: Annotated[
+        DatabaseUrl | None, Database("AEGIS_DATABASE_LISTEN_URL", postgres_only=True)
+    ] = None
+    """The same PostgreSQL database without a pooler, for LISTEN and for changes of the schema; None if database_url has none."""
+    require_sync: Annotated[bool, Switch("AEGIS_REQUIRE_SYNC")] = False
+    """Start only if PostgreSQL waits for a standby at each commit, so that the loss of its machine loses no event."""
+    atomic_pages: Annotated[bool, Switch("AEGIS_ATOMIC_PAGES")] = False
+    """Start although full_page_writes is off, because the file system of PostgreSQL never tears a page, as ZFS."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +104,7 @@ class DeliverySettings:
     auto_redrive: Annotated[bool, Switch("AEGIS_AUTO_REDRIVE")] = True
     """Redrive dead letters automatically when a destination recovers, so that an outage needs nobody at night."""
     lease_seconds: Annotated[float, Number("AEGIS_LEASE_SECONDS", 0.5, 3600)] = 30.0
-    """How long a silent worker keeps its destinations; at least 5 seconds longer than request_timeout_seconds."""
+    """How long a silent worker keeps its destinations; at least 5 seconds longer than request_timeout_seconds. 15 on PostgreSQL."""
     settle_interval_ms: Annotated[float, Number("AEGIS_SETTLE_INTERVAL_MS", 0, 1000)] = 25.0
     """Shortest time between two settlements of a worker: longer means fewer syncs, and more repeats after a crash. A few successes
     wait up to 200 ms for others."""
@@ -179,6 +206,9 @@ class ApiSettings:
     """Time for request line and headers to arrive, from connecting or their first byte: a slow line needs a tenth of it."""
     body_timeout_seconds: Annotated[float, Number("AEGIS_BODY_TIMEOUT_SECONDS", 0.1, 3600)] = 30.0
     """Time for a body to arrive, and for a client to read an answer: 10 MiB at 3 Mbit/s."""
+    drain_seconds: Annotated[float, Number("AEGIS_DRAIN_SECONDS", 0, 300)] = 0.0
+    """How long a service that is asked to stop still answers, while /readyz is 503: as long as a load balancer needs to notice. 0,
+    because without one nobody would send elsewhere."""
     keep_alive_seconds: Annotated[float, Number("AEGIS_KEEP_ALIVE_SECONDS", 1, 3600)] = 75.0
     """How long an idle connection is kept: longer than the minute after which many clients send again."""
 
@@ -198,6 +228,37 @@ class OrganizationSettings:
     does not know how many organizations share its disk."""
     audit_actions: Annotated[bool, Switch("AEGIS_AUDIT_ACTIONS")] = True
     """Record changes to destinations and keys in the organization's own log, so that they reach its destinations."""
+
+
+@dataclass(frozen=True, slots=True)
+class ConsoleSettings:
+    """How the console presents itself, above all inside another product."""
+
+    brand_name: Annotated[str, Name("AEGIS_CONSOLE_BRAND_NAME", 60)] = ""
+    """Name on top of every page and in its title; empty for Aegis Audit Stream."""
+    brand_colour: Annotated[str, Colour("AEGIS_CONSOLE_BRAND_COLOUR")] = ""
+    """Colour of the line on top of every page; empty for none. Of nothing else, so that texts stay readable in any colour."""
+    frame_ancestors: Annotated[tuple[str, ...], Origins("AEGIS_CONSOLE_FRAME_ANCESTORS")] = ()
+    """Sites that may show the console in a frame to people who came by a console link. None, because a site that frames a page can
+    trick people into pressing its buttons."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProofSettings:
+    """How logs are sealed: a Merkle tree over the events of each organization, and signed checkpoints of it."""
+
+    enabled: Annotated[bool, Switch("AEGIS_PROOF")] = False
+    """Run a sealer under `aegis serve`. Off, no log is sealed, whatever an organization's setting, and retention does not wait for it.
+    Off by default until its cost beside full load is measured."""
+    origin: Annotated[str | None, LogName("AEGIS_PROOF_ORIGIN")] = None
+    """First part of the names of logs, before the organization's id; None for aegis- and a number of this installation. A log that has
+    begun keeps its name."""
+    seconds: Annotated[float, Number("AEGIS_PROOF_SECONDS", 1, 3600)] = 10.0
+    """Pause between two seals of a log with few new events: what the database's owner could change unseen, and each costs a write."""
+    events: Annotated[int, Whole("AEGIS_PROOF_EVENTS", 1, 65_536)] = 4096
+    """So many new events are sealed without a pause; also the most of one seal, which bounds the sealer's memory."""
+    heartbeat_seconds: Annotated[float, Number("AEGIS_PROOF_HEARTBEAT_SECONDS", 0, 604_800)] = 3600.0
+    """How often a log in the mode stream without news is sealed again, so that silence is news to the receiver; 0 for never."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +287,8 @@ class Settings:
     rates: RateSettings = RateSettings()
     api: ApiSettings = ApiSettings()
     organization: OrganizationSettings = OrganizationSettings()
+    console: ConsoleSettings = ConsoleSettings()
+    proof: ProofSettings = ProofSettings()
     telemetry: TelemetrySettings = TelemetrySettings()
 
     @property

@@ -1,17 +1,21 @@
 """Appends events to logs: functions of a unit of work, in the append lane, and in the control lane for audit events."""
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
 from aegis_stream.domain.parsing import is_same_submission
-from aegis_stream.errors import OutOfRoom
+from aegis_stream.errors import OutOfRoom, Unavailable
 from aegis_stream.ports import Appended, AppendEnded
 
-from .database import Duplicate, HeadMoved, Unit, Value
+from .database import EVENT_VALUES, HeadMoved, LogAppend, NotAppended, Row, Unit, Value
 
-EVENT_VALUES = 5
-"""Values of one event that is appended: id, dataset, decision, body, checksum."""
+LOOKED_UP_AT_ONCE = 64
+"""Events looked up at once: 16 MiB of the largest."""
+_UNREACHABLE = (
+    "the part of the database that has this organization's events cannot be reached: nothing was stored"
+)
 CLOCK_STEP_US = 5 * 60 * SECOND
 """How far ahead of the clock the newest time of receipt may lie before it is taken for wrong, microseconds.
 
@@ -35,7 +39,7 @@ class PendingAppend:
 
 def append_batch(
     unit: Unit, appends: Seq[PendingAppend], stored_bytes_max: int
-) -> list[Appended | OutOfRoom]:
+) -> list[Appended | Unavailable]:
     """Append everything in a batch, organization by organization, in ascending order: the order in which all lock head rows.
 
     Args:
@@ -45,41 +49,61 @@ def append_batch(
     by_organization: dict[OrganizationNo, list[int]] = {}
     for index, one in enumerate(appends):
         by_organization.setdefault(one.organization_no, []).append(index)
-    if len(by_organization) == 1:
-        return _append_to_one(unit, appends, stored_bytes_max)
-    results: dict[int, Appended | OutOfRoom] = {}
-    for _, indexes in sorted(by_organization.items()):
-        appended = _append_to_one(unit, [appends[index] for index in indexes], stored_bytes_max)
-        results.update(zip(indexes, appended, strict=True))
+    groups = [[appends[index] for index in indexes] for _, indexes in sorted(by_organization.items())]
+    whole = [_whole(group) for group in groups]
+    moved = unit.append_each(whole, CLOCK_STEP_US, stored_bytes_max)
+    results: dict[int, Appended | Unavailable] = {}
+    for group, found in zip(groups, moved, strict=True):
+        appended = _appended(unit, group, found, stored_bytes_max)
+        results.update(zip(by_organization[group[0].organization_no], appended, strict=True))
     return [results[index] for index in range(len(appends))]
 
 
-def _append_to_one(
-    unit: Unit, appends: Seq[PendingAppend], stored_bytes_max: int
-) -> list[Appended | OutOfRoom]:
-    """Append to the log of one organization."""
-    try:
-        with unit.savepoint():
-            return _append_new(unit, appends[0].organization_no, appends, stored_bytes_max)
-    except Duplicate:
-        return [_append_alone(unit, one, stored_bytes_max) for one in appends]
-    except OutOfRoom as error:
-        return _append_what_fits(unit, appends, error, stored_bytes_max)
+def _whole(group: Seq[PendingAppend]) -> LogAppend:
+    """Return the events of all callers of one organization, in the belief that all ids are new.
+
+    The unique index is the check, and it costs nothing extra.
+    """
+    values: list[Value] = []
+    size = 0
+    for one in group:
+        for event in one.events:
+            values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)
+            size += event.size
+    return LogAppend(group[0].organization_no, values, size, group[-1].now)
+
+
+def _appended(
+    unit: Unit, group: Seq[PendingAppend], found: HeadMoved | NotAppended, stored_bytes_max: int
+) -> list[Appended | Unavailable]:
+    """Return where the events of each caller of one organization are; append them one by one if that could not be done at once."""
+    if found is NotAppended.KNOWN_ID:
+        return [_append_alone(unit, one, stored_bytes_max) for one in group]
+    if found is NotAppended.NO_ROOM:
+        return _append_what_fits(unit, group, stored_bytes_max)
+    if found is NotAppended.UNREACHABLE:
+        return [Unavailable(_UNREACHABLE, code="store-unwritable")] * len(group)
+    assert isinstance(found, HeadMoved), "it is one of the four"
+    sequence = found.head - sum([len(one.events) for one in group])
+    results: list[Appended | Unavailable] = []
+    for one in group:
+        results.append(Appended(sequence + 1, len(one.events), found.head))
+        sequence += len(one.events)
+    return results
 
 
 def _append_what_fits(
-    unit: Unit, appends: Seq[PendingAppend], error: OutOfRoom, stored_bytes_max: int
-) -> list[Appended | OutOfRoom]:
+    unit: Unit, appends: Seq[PendingAppend], stored_bytes_max: int
+) -> list[Appended | Unavailable]:
     """Append those for which the quota has room, one by one.
 
     One that does not fit as a whole is not even searched for events that are stored already: that would cost the others more than
     the events themselves.
-
-    Args:
-        error: what the quota had room for before.
     """
-    results: list[Appended | OutOfRoom] = []
-    stored_bytes, quota = error.stored_bytes, error.stored_bytes_max
+    results: list[Appended | Unavailable] = []
+    stored_bytes, quota = _lock_log(unit, appends[0].organization_no)
+    if quota is None:
+        quota = stored_bytes_max
     for one in appends:
         size = sum([event.size for event in one.events])
         if stored_bytes + size > quota:
@@ -92,36 +116,13 @@ def _append_what_fits(
     return results
 
 
-def _append_alone(unit: Unit, one: PendingAppend, stored_bytes_max: int) -> Appended | OutOfRoom:
+def _append_alone(unit: Unit, one: PendingAppend, stored_bytes_max: int) -> Appended | Unavailable:
     """Append the events of one caller, looking each one up."""
     try:
         with unit.savepoint():
             return _append_checked(unit, one, stored_bytes_max)
     except OutOfRoom as error:
         return error
-
-
-def _append_new(
-    unit: Unit, organization_no: OrganizationNo, appends: Seq[PendingAppend], stored_bytes_max: int
-) -> list[Appended | OutOfRoom]:
-    """Append in the belief that all ids are new: the unique index is the check, and it costs nothing extra.
-
-    Raises: Duplicate, OutOfRoom; then roll back.
-    """
-    values: list[Value] = []
-    size = 0
-    for one in appends:
-        for event in one.events:
-            values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)
-            size += event.size
-    moved = append_events(unit, organization_no, values, size, appends[-1].now)
-    _check_room(moved, size, stored_bytes_max)
-    sequence = moved.head - len(values) // EVENT_VALUES
-    results: list[Appended | OutOfRoom] = []
-    for one in appends:
-        results.append(Appended(sequence + 1, len(one.events), moved.head))
-        sequence += len(one.events)
-    return results
 
 
 def append_events(
@@ -134,17 +135,31 @@ def append_events(
         size: bytes of all bodies.
     Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.
     """
-    moved = unit.append(organization_no, values, size, now, CLOCK_STEP_US)
-    if moved.step_sequence == moved.head - len(values) // EVENT_VALUES + 1:
-        unit.run("insert_clock_step", (organization_no, moved.step_sequence))
-    return moved
+    return unit.append(LogAppend(organization_no, values, size, now), CLOCK_STEP_US)
+
+
+def _lock_log(unit: Unit, organization_no: OrganizationNo) -> tuple[int, int | None]:
+    """Lock a log until the end of the transaction, so that what is looked up in it afterwards stays true.
+
+    Returns: its stored bytes, and the organization's own quota of them; None where it has the default.
+    """
+    row = unit.row("lock_log", (organization_no,))
+    return (row[0], row[1]) if row is not None else (0, None)
 
 
 def _check_room(moved: HeadMoved, size: int, stored_bytes_max: int) -> None:
     """Check the organization's quota after an append; one that adds nothing always has room. Raises: OutOfRoom."""
-    quota = stored_bytes_max if moved.stored_bytes_max is None else moved.stored_bytes_max
-    if quota and moved.stored_bytes > quota and size:
+    if size and moved.is_over(stored_bytes_max):
+        quota = stored_bytes_max if moved.stored_bytes_max is None else moved.stored_bytes_max
         raise OutOfRoom(size, moved.stored_bytes - size, quota)
+
+
+def _looked_up(unit: Unit, one: PendingAppend) -> Iterator[tuple[NewEvent, Row | None]]:
+    """Yield the events of one caller, each with the stored event of the same id, if there is one."""
+    for start in range(0, len(one.events), LOOKED_UP_AT_ONCE):
+        events = one.events[start : start + LOOKED_UP_AT_ONCE]
+        rows = unit.each([("event_by_id", (one.organization_no, event.event_id)) for event in events])
+        yield from zip(events, rows, strict=True)
 
 
 def _append_checked(unit: Unit, one: PendingAppend, stored_bytes_max: int) -> Appended:
@@ -155,8 +170,8 @@ def _append_checked(unit: Unit, one: PendingAppend, stored_bytes_max: int) -> Ap
     conflicts: dict[int, int] = {}
     values: list[Value] = []
     size = 0
-    for index, event in enumerate(one.events):
-        row = unit.row("event_by_id", (organization_no, event.event_id))
+    _lock_log(unit, organization_no)
+    for index, (event, row) in enumerate(_looked_up(unit, one)):
         known = (row[0], row[4].decode("utf-8", "replace")) if row is not None else seen.get(event.event_id)
         if known is None:
             values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)

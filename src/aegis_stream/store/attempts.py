@@ -64,3 +64,9 @@ def find_retry(unit: Unit, destination: Destination, sequence: int) -> RetryStat
     """Return the pending retry of one event, or None."""
     row = unit.row("retry_of", (*key_of(destination), sequence))
     return RetryState(*row) if row is not None else None
+
+
+def find(unit: Unit, destination: Destination, attempt_no: int) -> AttemptRow | None:
+    """Return one row of a destination's attempt log, or None."""
+    row = unit.row("attempt_by_no", (*key_of(destination), attempt_no))
+    return AttemptRow(*row) if row is not None else None

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 from aegis_stream.domain.ids import Micros
 from aegis_stream.errors import Unavailable
 
+from .suitability import Demands, Finding
+
 T = TypeVar("T")
 Value = int | float | str | bytes | None
 Row = tuple[Any, ...]
@@ -35,6 +37,35 @@ class Lane(enum.Enum):
     CONTROL = "control"
 
 
+EVENT_VALUES = 5
+"""Values of one event that is appended: id, dataset, decision, body, checksum."""
+Call = tuple[str, Sequence[Value]]
+"""Name and values of a statement."""
+
+
+class LogAppend(NamedTuple):
+    """Events for one organization's log.
+
+    Args:
+        values: id, dataset, decision, body and checksum of each event, event after event.
+        size: bytes of all bodies.
+        now: the caller's clock, for the time of receipt, where the database has none of its own.
+    """
+
+    organization_no: int
+    values: Sequence[Value]
+    size: int
+    now: Micros
+
+
+class NotAppended(enum.Enum):
+    """Why nothing of a LogAppend was appended."""
+
+    KNOWN_ID = "an event with one of its ids exists, or an id occurs twice"
+    NO_ROOM = "the organization's quota of stored bytes has no room"
+    UNREACHABLE = "the server that has the log cannot be reached; others may have their logs elsewhere"
+
+
 class HeadMoved(NamedTuple):
     """Where an organization's log ends after an append.
 
@@ -51,6 +82,11 @@ class HeadMoved(NamedTuple):
     step_sequence: int
     stored_bytes: int
     stored_bytes_max: int | None
+
+    def is_over(self, stored_bytes_max: int) -> bool:
+        """Tell whether the log has more bytes than its quota allows, or the default where it has none of its own."""
+        quota = stored_bytes_max if self.stored_bytes_max is None else self.stored_bytes_max
+        return 0 < quota < self.stored_bytes
 
 
 class Unit(Protocol):
@@ -76,20 +112,39 @@ class Unit(Protocol):
         """Run the statement `name` and return how many rows it changed."""
         ...
 
-    def append(
-        self, organization_no: int, values: Sequence[Value], size: int, now: Micros, clock_step_us: int
-    ) -> HeadMoved:
+    def each(self, calls: Sequence[Call]) -> list[Row | None]:
+        """Run several statements, in order and at once: one round trip where the database is another machine.
+
+        Returns: the first row of each; None for one that gives none.
+        """
+        ...
+
+    def bodies(self, organization_no: int, first: int, last: int) -> tuple[list[bytes], int, int]:
+        """Return the bodies of a range of sequences in order, the sum of their checksums, and how many have one."""
+        ...
+
+    def append(self, one: LogAppend, clock_step_us: int) -> HeadMoved:
         """Lock an organization's head row until the end of the transaction, move the head on, write events behind it.
 
-        Without events it still writes the head row: so the commit waits until everything that this unit saw is durable, and
-        an event that is found to be there already is never acknowledged before that.
+        Whatever the quota. Without events it still writes the head row: so the commit waits until everything that this unit saw
+        is durable, and an event that is found to be there already is never acknowledged before that.
 
         Args:
-            values: id, dataset, decision, body and checksum of each event, event after event.
-            size: bytes of all bodies.
-            now: the caller's clock, for the time of receipt.
-            clock_step_us: how far the newest time of receipt may lie ahead of `now` before it is taken for wrong.
+            clock_step_us: how far the newest time of receipt may lie ahead of the clock before it is taken for wrong.
         Raises: Duplicate when an event with one of these ids exists; then roll back to a savepoint begun before the call.
+        """
+        ...
+
+    def append_each(
+        self, appends: Sequence[LogAppend], clock_step_us: int, stored_bytes_max: int
+    ) -> list[HeadMoved | NotAppended]:
+        """Append to several logs, in the order given, each as `append` does. One that cannot be appended changes nothing.
+
+        When it is the first thing that a unit does, a database may commit it at once.
+
+        Args:
+            appends: by ascending number of the organization, each once.
+            stored_bytes_max: quota of an organization that has none of its own, bytes; 0 for no limit.
         """
         ...
 
@@ -175,10 +230,22 @@ class Database(Protocol):
 
 
 class Schema(NamedTuple):
-    """Version of a database's schema, and the newest that this program knows."""
+    """Version of a database's schema.
+
+    Args:
+        found: 0 for an empty database.
+        newest: the newest that this program knows.
+        oldest_reader: the oldest whose program can work on it; None where that is `found`.
+    """
 
     found: int
     newest: int
+    oldest_reader: int | None = None
+
+    @property
+    def readable(self) -> bool:
+        """Whether this program can work on it, if need be after a migration."""
+        return (self.found if self.oldest_reader is None else self.oldest_reader) <= self.newest
 
 
 class ReadOnlyDatabase(Protocol):
@@ -191,6 +258,15 @@ class ReadOnlyDatabase(Protocol):
 
     def read_now(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on a snapshot of what is committed. Raises: Unavailable when it cannot be read."""
+        ...
+
+    def suitability(self, demands: Demands, clock: Callable[[], Micros]) -> tuple[Finding, ...]:
+        """Tell whether a start would accept the database, row by row; no row where there is nothing to say.
+
+        Args:
+            clock: this machine's, to compare the database's own with.
+        Raises: Unavailable when it cannot be read.
+        """
         ...
 
     def quick_check(self, seconds_max: float) -> list[str] | None:

@@ -17,7 +17,7 @@ from aegis_stream.errors import Conflict, NotFound, Unavailable
 from aegis_stream.ports import Sealer
 
 from .database import Row, Unit
-from .ledger import redrive_some
+from .dead_letter_rows import redrive_some
 from .organizations import id_of
 from .records import key_of, open_destination, seal_spec, spec_text
 from .secrets import Record, sealing_key
@@ -194,9 +194,24 @@ def progress(unit: Unit, destination: Destination) -> Progress:
     return Progress(start, cursor, head, delivered, failed, retrying, dead_letters, health, row[17])
 
 
+def work_ahead(unit: Unit, destination: Destination) -> tuple[str | None, Micros | None]:
+    """Return which worker serves a destination, and when its next retry is due; None for none."""
+    row = unit.row("work_ahead", key_of(destination))
+    return (row[0], row[1]) if row is not None else (None, None)
+
+
 def totals(unit: Unit) -> tuple[int, ...]:
-    """Return destinations, delivered, failed attempts, retrying, dead letters, backlog, failing, halted: sums over all."""
-    return tuple(unit.row("totals", (f"{HALTED}%",)) or ())
+    """Return destinations, delivered, failed attempts, retrying, dead letters, backlog, failing, halted, damaged: sums over all.
+
+    What deleted destinations had counted is included.
+    """
+    row = unit.row("totals", (f"{HALTED}%",))
+    assert row is not None, "an aggregate always has a row"
+    there, delivered, failed, *others = row
+    counted: dict[str, int] = dict(unit.rows("counters"))
+    delivered += counted["delivered_by_deleted"]
+    failed += counted["failed_attempts_by_deleted"]
+    return (there, delivered, failed, *others, counted["damaged_events"])
 
 
 def touch(unit: Unit, destination: Destination) -> None:

@@ -5,7 +5,7 @@ Nothing is created, migrated or repaired here.
 
 import functools
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import NamedTuple, Self
 
 from aegis_stream.domain.destination import Destination
@@ -20,6 +20,7 @@ from .recorded_head import total
 from .records import open_destination
 from .sealed_row import SEALED
 from .secrets import SealingKey, opens_sentinel, sealing_key
+from .suitability import Demands, Finding
 
 PAGE = 200
 """Destinations read at once."""
@@ -78,6 +79,14 @@ class Inspection:
     def schema(self) -> Schema:
         """Version of the schema."""
         return self._db.schema
+
+    def suitability(self, demands: Demands, clock: Callable[[], Micros]) -> tuple[Finding, ...]:
+        """Tell whether a start would accept the database: see ReadOnlyDatabase."""
+        return self._db.suitability(demands, clock)
+
+    def lease_time(self) -> Micros:
+        """Return the time by which leases are judged, in a database that has a clock of its own."""
+        return self._db.read_now(lambda unit: unit.steady())
 
     def quick_check(self, seconds_max: float) -> list[str] | None:
         """Let the database check its files.

@@ -41,8 +41,9 @@ def list_of(unit: Unit, organization_no: OrganizationNo, after: str, limit: int)
 
 
 def delete(unit: Unit, key: ApiKey) -> None:
-    """Delete a key."""
+    """Delete a key, and what is known of its uses."""
     unit.run("delete_key", (key.organization_no, key.key_id))
+    unit.run("delete_key_uses", (key.organization_no, key.key_id))
 
 
 def expire(unit: Unit, key: ApiKey, at: Micros) -> None:

@@ -12,7 +12,6 @@ from aegis_stream.domain.attempt import RETRY_AFTER_MAX_S, Failure, FailureScope
 from aegis_stream.domain.delivery import (
     AUTO_REDRIVE_MAX,
     Claimed,
-    DeadRow,
     DestinationKey,
     DueRetry,
     Lease,
@@ -25,34 +24,47 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import SECOND, Micros, WorkerId
 
-from . import leases
-from .database import Database, Lane, Row, Unit, Value
+from . import answers, leases, rollups
+from .database import Call, Database, Lane, Row, Unit, Value
+from .dead_letter_rows import bury, redrive_some, short
 from .pages import intact
 
 OPEN_REPLAYS_MAX = 16
 """Replays of one destination that run beside each other; more wait for their turn."""
-MESSAGE_CHARACTERS_MAX = 1000
-"""Longest explanation of a failure that is stored."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredLedger:
-    """Port Ledger on a database: each method runs one function in its lane."""
+    """Port Ledger on a database: each method runs one function in its lane.
+
+    Args:
+        grace_us: how long workers that return after an outage leave others to return, microseconds; 0 where all are on one machine.
+    """
 
     db: Database
+    grace_us: int = 0
 
     async def enlist(self, worker_id: WorkerId, lease_us: int) -> None:
         """Register a worker for a while: see the port."""
-        await self.db.write(lambda unit: leases.enlist(unit, worker_id, lease_us))
+        await self.db.write(lambda unit: leases.enlist(unit, worker_id, lease_us, self.grace_us))
 
     async def renew(self, worker_id: WorkerId, lease_us: int) -> bool:
         """Prolong a worker's leases: see the port."""
-        return await self.db.write(lambda unit: leases.renew(unit, worker_id, lease_us))
+        return await self.db.write(lambda unit: leases.renew(unit, worker_id, lease_us, self.grace_us))
 
     async def workers(self) -> list[WorkerId]:
         """Return all registered workers, living or not."""
         found = self.db.peek(leases.workers)
         return found if found is not None else await self.db.read(leases.workers)
+
+    async def crew(self) -> list[tuple[WorkerId, bool]]:
+        """Return all registered workers, and whether each is about to leave: see the port."""
+        found = self.db.peek(leases.crew)
+        return found if found is not None else await self.db.read(leases.crew)
+
+    async def leave(self, worker_id: WorkerId, free: Seq[Lease]) -> None:
+        """Hand destinations back before the end of a worker: see the port."""
+        await self.db.write(lambda unit: leases.leave(unit, worker_id, free))
 
     async def claim(self, worker_id: WorkerId) -> tuple[list[Claimed], int]:
         """Take over free destinations: see the port."""
@@ -143,13 +155,25 @@ def settle(unit: Unit, worker_id: WorkerId, settlements: Seq[Settlement]) -> lis
     Returns: for each settlement the counts afterwards; None where the lease did not hold, and then nothing of it is stored.
     """
     order = sorted(range(len(settlements)), key=lambda index: settlements[index].key)
-    cursors = {index: unit.row("lock_cursor", settlements[index].key) for index in order}
-    now = unit.now()
+    cursors = unit.each([("lock_cursor", settlements[index].key) for index in order])
     results: list[Settled | None] = [None] * len(settlements)
-    for index in order:
-        cursor, one = cursors[index], settlements[index]
-        if cursor is not None and _holds(cursor, worker_id, one.lease):
-            results[index] = _settle_once(unit, one, cursor, now)
+    writes: list[Call] = []
+    ends: list[tuple[int, int]] = []  # of which settlement, and where in `writes` its last one is
+    for index, cursor in zip(order, cursors, strict=True):
+        one = settlements[index]
+        if cursor is None or not _holds(cursor, worker_id, one.lease):
+            continue
+        settlement_no, retrying, dead_letters = cursor[3:]
+        if one.number <= settlement_no:  # stored already: whoever does not know that repeats it
+            results[index] = Settled(retrying, dead_letters)
+            continue
+        writes += _writes(one, _settle_exceptions(unit, one))
+        ends.append((index, len(writes) - 1))
+    rows = unit.each(writes)
+    for index, last in ends:
+        counts = rows[last]
+        assert counts is not None, "the row is locked"
+        results[index] = Settled(*counts)
     return results
 
 
@@ -162,21 +186,13 @@ def _holds(cursor: Row, worker_id: WorkerId, lease: Lease) -> bool:
     return bool(owner == worker_id and epoch == lease.epoch and registered is not None)
 
 
-def _settle_once(unit: Unit, one: Settlement, cursor: Row, now: Micros) -> Settled:
-    """Store a settlement whose lease holds, unless it is stored already: whoever does not know that repeats it."""
-    settlement_no, retrying, dead_letters = cursor[3:]
-    if one.number <= settlement_no:
-        return Settled(retrying, dead_letters)
-    return _settle(unit, one, now)
+def _settle_exceptions(unit: Unit, one: Settlement) -> tuple[int, int]:
+    """Store what one destination's settlement has beyond attempts and cursor; its lease holds, and it is new.
 
-
-def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
-    """Store one destination's settlement; its lease holds, and it is new."""
+    Returns: by how many its retries grow, and its dead letters.
+    """
     key = one.key
     retrying = dead_letters = 0
-    for run in one.runs:
-        result = (run.state, run.status_code, _short(run.message), run.latency_us, run.at)
-        unit.run("insert_attempt", (*key, run.first, run.last, run.attempt, *result))
     for retry in one.retries:
         retrying += _upsert_retry(unit, one, retry)
     for sequence in one.resolved:
@@ -185,7 +201,9 @@ def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
         retrying -= unit.run("delete_retry", (*key, dead.sequence))
         if dead.failure.damaged:
             unit.run("count_damaged")
-        dead_letters += _upsert_dead(unit, one, dead)
+    if one.dead:
+        dead_letters += bury(unit, key, one.dead)
+    now = unit.now() if one.replays else 0
     for replay_id, cursor in one.replays:
         unit.run("advance_replay", (cursor, cursor, now, *key, replay_id))
     if one.redrive_died_by is not None:
@@ -197,23 +215,31 @@ def _settle(unit: Unit, one: Settlement, now: Micros) -> Settled:
             limit=AUTO_REDRIVE_MAX,
         )
         retrying, dead_letters = retrying + made, dead_letters - moved
-    counts = unit.row(
-        "settle_cursor",
-        (
-            *(one.cursor, one.delivered, one.failed_attempts, retrying, dead_letters),
-            *_health_values(one.health),
-            *(one.number, *key),
-        ),
-    )
-    assert counts is not None, "the row is locked"
-    return Settled(*counts)
+    return retrying, dead_letters
+
+
+def _writes(one: Settlement, changes: tuple[int, int]) -> list[Call]:
+    """Return the statements that every settlement has: its runs of attempts, its rollup, and the cursor last.
+
+    Args:
+        changes: by how many its retries grow, and its dead letters.
+    """
+    writes: list[Call] = []
+    for run in one.runs:
+        result = (run.state, run.status_code, short(run.message), run.latency_us, run.at)
+        writes.append(("insert_attempt", (*one.key, run.first, run.last, run.attempt, *result)))
+    writes += answers.writes(one.key, one.answers)
+    writes += rollups.writes(one.key, one.rollup)
+    counts = (one.cursor, one.delivered, one.failed_attempts, *changes)
+    writes.append(("settle_cursor", (*counts, *_health_values(one.health), one.number, *one.key)))
+    return writes
 
 
 def _health_values(health: Health) -> tuple[Value, ...]:
     """Return a destination's health in the order of the columns of `settle_cursor`."""
     return (
         *(health.failures_in_row, health.window_size, health.p50_ms, health.p99_ms, health.last_success_at),
-        *(health.last_error_at, health.last_error_status, _short(health.last_error_message)),
+        *(health.last_error_at, health.last_error_status, short(health.last_error_message)),
         *(health.last_error_sequence, health.batch_bytes_max),
     )
 
@@ -226,56 +252,10 @@ def _upsert_retry(unit: Unit, one: Settlement, retry: RetryRow) -> int:
             retry.attempts,
             retry.due_at,
             failure.status_code if failure else None,
-            _short(failure.message) if failure else None,
+            short(failure.message) if failure else None,
         ),
         *(*one.key, retry.sequence),
     )
     if unit.run("update_retry", values):
         return 0
     return unit.run("insert_retry", values)
-
-
-def _upsert_dead(unit: Unit, one: Settlement, dead: DeadRow) -> int:
-    """Write a dead letter; returns 1 when it is a new one."""
-    failure = dead.failure
-    replaced = unit.run("delete_dead_letter", (*one.key, dead.sequence))
-    values = (
-        *(*one.key, dead.sequence, dead.attempts),
-        *(str(failure.scope), failure.status_code, _short(failure.message), dead.dead_at),
-    )
-    return unit.run("insert_dead_letter", values) - replaced
-
-
-def redrive_some(
-    unit: Unit, key: DestinationKey, *, scope: str, died_by: Micros, limit: int
-) -> tuple[int, int]:
-    """Make dead letters pending again: a retry with no attempt made, due at once.
-
-    Args:
-        scope: only those with this scope; "%" for all.
-        died_by: only those that were dead by then, so that one redrive takes no event twice.
-        limit: most to move.
-    Returns: how many dead letters moved, and how many retries are new; the caller adds them to the counts.
-    """
-    found = unit.rows("dead_letters_for_redrive", (*key, died_by, unit.now(), scope, limit))
-    sequences = [row[0] for row in found]
-    return redrive_these(unit, key, sequences)
-
-
-def redrive_these(unit: Unit, key: DestinationKey, sequences: Seq[int]) -> tuple[int, int]:
-    """Make these dead letters pending again: due at once, whatever the clock says.
-
-    Returns: how many dead letters there were, and how many retries are new (a replay may have left one of the same event).
-    """
-    moved = made = 0
-    for sequence in sequences:
-        if unit.run("delete_dead_letter", (*key, sequence)):
-            moved += 1
-            fresh = (0, 0, None, None, *key, sequence)
-            if not unit.run("update_retry", fresh):
-                made += unit.run("insert_retry", fresh)
-    return moved, made
-
-
-def _short(message: str | None) -> str | None:
-    return message[:MESSAGE_CHARACTERS_MAX] if message is not None else None

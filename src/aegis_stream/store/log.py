@@ -3,20 +3,22 @@
 import asyncio
 import json
 import threading
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
+from typing import Final
 
 from aegis_stream.domain.delivery import Page
 from aegis_stream.domain.event import NewEvent
-from aegis_stream.domain.ids import Micros, OrganizationNo
-from aegis_stream.errors import OutOfRoom, Unavailable
+from aegis_stream.domain.ids import Micros, OrganizationNo, WorkerId
+from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Appended, AppendEnded, EventLabel, LogEntry
 
 from .append import PendingAppend, append_batch
 from .database import Database, Lane, Row, Unit
 from .pages import intact, read_page
 
-GATHER_S = 0.002
+GATHER_S: Final = 0.002
 """While several callers append at the same time, a commit begins at most this often, seconds: one transaction for many of them
 costs a fraction of one for each. A caller that is alone never waits."""
 
@@ -88,7 +90,7 @@ class StoredLog:
         else:
             commit.add_done_callback(lambda commit: self._tell(commit, batch))
 
-    def _tell(self, commit: "asyncio.Future[list[Appended | OutOfRoom]]", batch: _Batch) -> None:
+    def _tell(self, commit: "asyncio.Future[list[Appended | Unavailable]]", batch: _Batch) -> None:
         """Tell everyone in a batch how its commit ended."""
         appends = batch.close()
         self._crowded = len(appends) > 1
@@ -137,9 +139,10 @@ class StoredLog:
         )
         return page if page is not None and page.bodies else None
 
-    async def heads(self) -> dict[OrganizationNo, int]:
-        """Return the newest sequence of every organization that has events."""
-        rows = await self.db.read(lambda unit: unit.rows("heads"))
+    async def heads(self, served_by: WorkerId | None = None) -> dict[OrganizationNo, int]:
+        """Return the newest sequence of every organization that has events, or of those that a worker serves: see the port."""
+        name, values = ("heads", ()) if served_by is None else ("heads_served", (served_by,))
+        rows = await self.db.read(lambda unit: unit.rows(name, values))
         return {OrganizationNo(no): head for no, head in rows}
 
     def changed(self) -> int:
@@ -155,13 +158,50 @@ class StoredLog:
         return _entry((sequence, event_id, *rest))
 
     async def labels(
-        self, organization_no: OrganizationNo, after: int, last: int, limit: int
+        self, organization_no: OrganizationNo, after: int, last: int, limit: int, *, of_admin: bool = False
     ) -> list[EventLabel]:
-        """Return labels and sizes of events with after < sequence <= last in log order, at most `limit`; reads no body."""
+        """Return labels and sizes of events with after < sequence <= last in log order, at most `limit`; reads no body.
+
+        Args:
+            of_admin: only of the events of administrative actions, by an index.
+        """
+        name = "admin_labels_after" if of_admin else "labels_after"
         values = (organization_no, after, last, limit)
-        return [
-            EventLabel(*row) for row in await self.db.read(lambda unit: unit.rows("labels_after", values))
-        ]
+        return [EventLabel(*row) for row in await self.db.read(lambda unit: unit.rows(name, values))]
+
+    async def labels_before(
+        self, organization_no: OrganizationNo, after: int, before: int, limit: int, *, of_admin: bool = False
+    ) -> list[EventLabel]:
+        """Return the same of events with after < sequence < before, the newest first."""
+        name = "admin_labels_before" if of_admin else "labels_before"
+        values = (organization_no, after, before, limit)
+        return [EventLabel(*row) for row in await self.db.read(lambda unit: unit.rows(name, values))]
+
+    async def matching(
+        self, organization_no: OrganizationNo, first: int, last: int, accepts: Callable[[bytes], bool]
+    ) -> set[int]:
+        """Return the sequences of a range whose bodies are accepted; a damaged event never is. `accepts` runs on a reader's thread."""
+
+        def work(unit: Unit) -> set[int]:
+            rows = unit.rows("page_rows", (organization_no, first, last))
+            return {sequence for sequence, body, recorded, *_ in rows if accepts(intact(body, recorded))}
+
+        return await self.db.read(work)
+
+    async def matching_among(
+        self, organization_no: OrganizationNo, sequences: Seq[int], accepts: Callable[[bytes], bool]
+    ) -> set[int]:
+        """Return which of some sequences, far from each other, have bodies that are accepted: see `matching`."""
+
+        def work(unit: Unit) -> set[int]:
+            rows = unit.each([("event_at", (organization_no, one)) for one in sequences])
+            return {row[0] for row in rows if row is not None and accepts(intact(row[5], row[6]))}
+
+        return await self.db.read(work)
+
+    async def received_at(self, organization_no: OrganizationNo, sequence: int) -> Micros | None:
+        """Return when an event was received; None when it is not in the log."""
+        return await self.db.read(lambda unit: received_at(unit, organization_no, sequence))
 
     async def entries_at(self, organization_no: OrganizationNo, sequences: Seq[int]) -> list[LogEntry]:
         """Return events by their sequences; those that retention removed are missing."""
@@ -219,6 +259,23 @@ def last_until(unit: Unit, organization_no: OrganizationNo, at: Micros, oldest: 
         if found >= first:
             return found
     return oldest - 1
+
+
+def received_at(unit: Unit, organization_no: OrganizationNo, sequence: int) -> Micros | None:
+    """Return when an event was received; None when it is not in the log."""
+    row = unit.row("received_at", (organization_no, sequence))
+    return Micros(row[0]) if row is not None else None
+
+
+def sequence_of(unit: Unit, organization_no: OrganizationNo, event_id: str) -> int | None:
+    """Return the sequence of an event by its own id; None when it is not in the log."""
+    row = unit.row("sequence_of_event", (organization_no, event_id))
+    return row[0] if row is not None else None
+
+
+def datasets(unit: Unit, organization_no: OrganizationNo, last: int) -> list[str]:
+    """Return the datasets of the events up to a sequence that are still in the log, in log order; reads no body."""
+    return [row[0] for row in unit.rows("page_labels", (organization_no, 1, last))]
 
 
 def _stretches(unit: Unit, organization_no: OrganizationNo, oldest: int, head: int) -> list[tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Organizations as they are stored: functions of a unit of work."""
 
 from aegis_stream.domain.ids import Micros, OrganizationId, OrganizationNo
-from aegis_stream.domain.organization import Organization, OwnQuotas, Quotas
+from aegis_stream.domain.organization import Organization, OwnQuotas, ProofMode, Quotas
 from aegis_stream.errors import Conflict, NotFound
 
 from .database import Unit
@@ -23,9 +23,16 @@ def find(unit: Unit, org_id: str) -> Organization:
         raise NotFound(
             f"organization {org_id[:80]!r} does not exist: create it with `aegis org create NAME --id {org_id[:80]}`"
         )
-    no, found_id, name, head, created_at, stored_bytes, *quotas = row
+    no, found_id, name, head, created_at, stored_bytes, *quotas, proof = row
     return Organization(
-        no, OrganizationId(found_id), name, head, created_at, stored_bytes, OwnQuotas(*quotas)
+        no,
+        OrganizationId(found_id),
+        name,
+        head,
+        created_at,
+        stored_bytes,
+        OwnQuotas(*quotas),
+        ProofMode(proof),
     )
 
 

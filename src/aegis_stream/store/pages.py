@@ -11,7 +11,6 @@ from aegis_stream.errors import StoreDamaged
 
 from .database import Row, Unit
 
-RECORD_SEPARATOR = b"\x1e"
 ROWS_AT_ONCE = 16
 """Rows read at once where events are read one by one: 4 MiB of the largest events."""
 ROWS_MAX = 512
@@ -63,11 +62,7 @@ def _read_whole(
             break
         last = first + (last - first) // 2  # large events: half as many, as often as it takes
     stretch = (organization_no, first, last)
-    row = unit.row("page_bodies", stretch)
-    if row is None or row[0] is None:
-        return None
-    text, recorded, verifiable = row
-    bodies = text.split(RECORD_SEPARATOR)
+    bodies, recorded, verifiable = unit.bodies(*stretch)
     if len(bodies) != last - first + 1 or verifiable not in (0, len(bodies)):
         return None
     if verifiable and sum(map(checksum, bodies)) != recorded:

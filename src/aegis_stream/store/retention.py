@@ -1,4 +1,4 @@
-"""Retention: removes old events that nobody needs any more, old attempts, and the rows of deleted destinations.
+"""Retention: removes old events that nobody needs any more, old attempts, ended console links, and rows of deleted destinations.
 
 It works in small transactions, so that appends and settlements do not wait for it. Retention has a clock of its own, which follows
 the wall clock only as fast as time passes: a wall clock that is a year ahead for an hour removes nothing.
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from aegis_stream.domain.ids import Micros, WorkerId
 
+from . import rollups
 from .database import Database, Unit
 
 CHUNK = 1000
@@ -33,9 +34,14 @@ def follow_clock(counted_at: Micros, now: Micros, passed_us: int) -> Micros:
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    """Port Retention on a database: each method runs one function in the control lane."""
+    """Port Retention on a database: each method runs one function in the control lane.
+
+    Args:
+        seals: whether logs are sealed; then events wait until they are.
+    """
 
     db: Database
+    seals: bool = True
 
     async def advance(self, worker_id: WorkerId, now: Micros, passed_us: int) -> Micros | None:
         """Move retention's clock: see the port."""
@@ -43,7 +49,11 @@ class Retention:
 
     async def step(self, horizon: Micros) -> int:
         """Remove some of what is older than `horizon`: see the port."""
-        return await self.db.write(lambda unit: step(unit, horizon))
+        return await self.db.write(lambda unit: step(unit, horizon, seals=self.seals))
+
+    async def remove_rollups(self, now: Micros) -> int:
+        """Remove some rollups that are over their time: see the port."""
+        return await self.db.write(lambda unit: rollups.remove_old(unit, now))
 
 
 def advance(unit: Unit, worker_id: WorkerId, now: Micros, passed_us: int) -> Micros | None:
@@ -71,23 +81,29 @@ def advance(unit: Unit, worker_id: WorkerId, now: Micros, passed_us: int) -> Mic
     return Micros(counted_at)
 
 
-def step(unit: Unit, horizon: Micros) -> int:
+def step(unit: Unit, horizon: Micros, *, seals: bool = True) -> int:
     """Remove some of what is older than `horizon`.
+
+    Args:
+        seals: whether events wait until they are sealed.
 
     Returns: how many rows were removed; 0 when nothing is left to do for now.
     """
-    removed = _remove_events(unit, horizon) + _remove_attempts(unit, horizon) + _remove_deleted(unit)
+    removed = (
+        _remove_events(unit, horizon, seals=seals) + _remove_attempts(unit, horizon) + _remove_deleted(unit)
+    )
+    removed += unit.run("delete_ended_console_links", (horizon, CHUNK))
     return removed or _remove_left(unit)
 
 
-def _remove_events(unit: Unit, horizon: Micros) -> int:
+def _remove_events(unit: Unit, horizon: Micros, *, seals: bool) -> int:
     """Remove old events that nobody needs, one organization after the other, at most CHUNK."""
     removed, after = 0, 0
     while removed < CHUNK:
         found = unit.rows("organizations_with_old_events", (horizon, after, ORGANIZATIONS_PER_SWEEP))
         for organization_no, oldest, head, kept in found:
             most = CHUNK - removed
-            removed += _remove_prefix(unit, organization_no, (oldest, head, kept), horizon, most)
+            removed += _remove_prefix(unit, organization_no, (oldest, head, kept), horizon, most, seals=seals)
             if removed >= CHUNK:
                 break
             after = organization_no
@@ -97,7 +113,13 @@ def _remove_events(unit: Unit, horizon: Micros) -> int:
 
 
 def _remove_prefix(
-    unit: Unit, organization_no: int, stretch: tuple[int, int, int], horizon: Micros, most: int
+    unit: Unit,
+    organization_no: int,
+    stretch: tuple[int, int, int],
+    horizon: Micros,
+    most: int,
+    *,
+    seals: bool,
 ) -> int:
     """Remove the oldest events of one organization, as far as they are old enough and nobody has still to send them.
 
@@ -108,7 +130,7 @@ def _remove_prefix(
     Returns: by how many it does.
     """
     oldest, head, kept = stretch
-    needed = unit.row("needed_from", (organization_no, organization_no))
+    needed = unit.row("needed_from", (organization_no, int(seals)))
     limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
     step = unit.row("last_old_step", (organization_no, oldest, horizon))
     surely_old = step[0] - 1 if step is not None and step[0] is not None else oldest - 1
@@ -145,19 +167,25 @@ def _remove_left(unit: Unit) -> int:
 
 
 def _remove_attempts(unit: Unit, horizon: Micros) -> int:
-    return unit.run("delete_attempts", (horizon, CHUNK))
+    return unit.run("delete_attempts", (horizon, CHUNK)) + unit.run("delete_answers", (horizon, CHUNK))
 
 
 def _remove_deleted(unit: Unit) -> int:
-    """Remove what deleted destinations left, attempts first and the destination itself last."""
+    """Remove what deleted destinations left, attempts and rollups first and the destination itself last."""
     removed = 0
     for key in unit.rows("deleted_destinations", (ORGANIZATIONS_PER_SWEEP,)):
         removed += unit.run("delete_attempts_of", (*key, CHUNK))
+        removed += unit.run("delete_rollups_of", (*key, CHUNK))
         if removed >= CHUNK:
             break
-        for name in ("keep_delivered", "keep_failed_attempts"):
-            unit.run(name, key)
+        counts = unit.row("counts_of", key)
+        if counts is not None:
+            unit.run("add_to_counter", (counts[0], "delivered_by_deleted"))
+            unit.run("add_to_counter", (counts[1], "failed_attempts_by_deleted"))
+        unit.run("delete_dead_letter_groups_of", key)
+        unit.run("delete_dead_letter_jobs_of", key)
         for name in (
+            "delete_answers_of",
             "delete_retries_of",
             "delete_dead_letters_of",
             "delete_replays_of",

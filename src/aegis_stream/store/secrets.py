@@ -104,6 +104,17 @@ class StoredSecrets:
         await self.db.write(lambda unit: unit.run("finish_rewrapping", (now, key_id)))
 
 
+def operator_key(unit: Unit) -> bytes | None:
+    """Return the SHA-256 of the operator key; None where none is recorded."""
+    row = unit.row("operator_key")
+    return bytes(row[0]) if row is not None else None
+
+
+def record_operator_key(unit: Unit, digest: bytes) -> None:
+    """Record the SHA-256 of the operator key, in place of an older one."""
+    unit.run("record_operator_key", (digest, unit.now()))
+
+
 def sealing_key(unit: Unit) -> SealingKey | None:
     """Return the current master key; None in a database without any yet."""
     row = unit.row("sealing_key")

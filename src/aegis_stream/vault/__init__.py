@@ -3,6 +3,7 @@
 sealing.py    a secret ↔ its record, bound to its place   (port Sealer)
 ring.py       the master keys, newest first, and where they are kept
 durable.py    a small file with a secret, written as a whole
+ed25519.py    signatures of sealed logs
 rotation.py   all records under a new master key, while the service runs
 """
 

@@ -15,6 +15,7 @@ from aegis_stream.errors import Conflict, Misconfigured
 from aegis_stream.ports import Clock, Random
 from aegis_stream.store.database import Database, Unit
 from aegis_stream.store.destinations import Lost, delete_unreadable
+from aegis_stream.store.proof_keys import BEGINNING, KeyStep, forget_unreadable, rewrap_some
 from aegis_stream.store.secrets import Record, SealingKey, StoredSecrets
 
 from .ring import KEYS_MAX, KeyFile, KeySource, MasterKey, Ring, locked, new_key
@@ -30,8 +31,10 @@ class Rotated(NamedTuple):
         key_id: the master key that seals now.
         made: it was created by this rotation.
         rewrapped: destinations whose records were sealed with it.
-        broken: ids of destinations with a record that cannot be decrypted; the record and its key are kept.
+        broken: ids of destinations with a record that cannot be decrypted, and of organizations whose proof key cannot; the record
+            and its key are kept.
         old: ids of the older keys that are kept.
+        forgotten: ids of organizations whose proof key could not be decrypted and was given up: the next seal makes a new one.
     """
 
     key_id: str
@@ -39,6 +42,7 @@ class Rotated(NamedTuple):
     rewrapped: int
     broken: tuple[str, ...]
     old: tuple[str, ...]
+    forgotten: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Rotation:
         keys: the place of the keys.
         folder: of the data; rotations lock it where the keys are not in a file.
         record: appends audit events; None for none.
+        shared: several machines use the database, so a key that is made here would be missing on the others.
     """
 
     keys: KeySource
@@ -58,6 +63,7 @@ class Rotation:
     clock: Clock
     random: Random
     record: Record | None = None
+    shared: bool = False
 
     async def rotate(self, told: Told) -> Rotated:
         """Create a new master key, or take the first one if it is new; seal all records with it.
@@ -111,12 +117,15 @@ class Rotation:
                 ring = self._add_new(ring) if made else ring
                 await self.secrets.begin(ring[0].key_id, self.clock.now())
             lost = await self._delete_unreadable()
-            if not lost and not is_missing:
+            forgotten = await self._each_proof_key(
+                lambda after, unit: forget_unreadable(unit, self.secrets.sealer, after, self.clock.now())
+            )
+            if not lost and not forgotten and not is_missing:
                 raise Conflict(
                     "every credential can be decrypted, and no master key is missing: there is nothing to delete"
                 )
             rewrapped, broken = await self._seal_all(ring[0], told)
-        return Rotated(ring[0].key_id.hex(), made, rewrapped, broken, _old(ring)), lost
+        return Rotated(ring[0].key_id.hex(), made, rewrapped, broken, _old(ring), forgotten), lost
 
     async def _seal_all(self, key: MasterKey, told: Told) -> tuple[int, tuple[str, ...]]:
         """Seal all records with a key. Returns: the number of destinations done, and the ids of those that cannot be decrypted."""
@@ -127,6 +136,9 @@ class Rotation:
             after_no, done = step.last_no, done + step.rewrapped
             broken += step.broken
             told(done, total)
+        broken += await self._each_proof_key(
+            lambda after, unit: rewrap_some(unit, self.secrets.sealer, key.key_id, after)
+        )
         if not broken:
             await self.secrets.finish(key.key_id, self.clock.now())
         return done, tuple(broken)
@@ -139,6 +151,16 @@ class Rotation:
             if last_no is None:
                 return lost
             after_no = last_no
+
+    async def _each_proof_key(self, work: Callable[[tuple[int, int], Unit], KeyStep]) -> tuple[str, ...]:
+        """Do a step after the other with all proof keys. Returns: ids of organizations with one that cannot be decrypted."""
+        broken, after = list[str](), BEGINNING
+        while True:
+            step = await self.db.write(partial(work, after))
+            broken += step.broken
+            if step.last is None:
+                return tuple(dict.fromkeys(broken))
+            after = step.last
 
     def _delete_step(self, after_no: int, unit: Unit) -> tuple[int | None, list[Lost]]:
         return delete_unreadable(unit, self.secrets.sealer, after_no, self.clock.now(), self.record)
@@ -153,6 +175,11 @@ class Rotation:
         return row
 
     def _add_new(self, ring: Ring) -> Ring:
+        if self.shared and isinstance(self.keys, KeyFile):
+            raise Misconfigured(
+                "several machines use this database, and each needs the new master key before anything is sealed with it: put one "
+                f"(`openssl rand -base64 32`) in front of the old one in {self.keys.setting} on every machine, then run this again"
+            )
         if len(ring) == KEYS_MAX:
             raise Misconfigured(
                 f"{self.keys.setting} holds {KEYS_MAX} keys, the limit: run `aegis vault rotate --drop-old` first"

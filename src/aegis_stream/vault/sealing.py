@@ -20,6 +20,8 @@ from typing import Any, NamedTuple
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.ports import Place, Random
@@ -73,6 +75,16 @@ class Vault:
     def stamp(self, key_id: bytes) -> bytes:
         """Return the first bytes of every record with an audience that is now sealed with a master key."""
         return _CURRENT + key_id
+
+    def derive(self, purpose: str) -> tuple[bytes, ...]:
+        """Return a key of 32 bytes for another purpose from each master key of the ring, the newest first.
+
+        Source: RFC 5869 (HKDF with SHA-256, no salt).
+        """
+        return tuple(
+            HKDF(SHA256(), MASTER_KEY_BYTES, salt=None, info=b"aegis " + purpose.encode()).derive(key.secret)
+            for key in self._ring
+        )
 
     def seal(self, secret: str, place: Place, key_id: bytes | None = None) -> bytes:
         """Encrypt a secret; the record can be decrypted only in the same place.

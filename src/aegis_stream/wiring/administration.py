@@ -6,8 +6,9 @@ from aegis_stream.settings import Settings
 from aegis_stream.store.audit_writer import AuditWriter
 from aegis_stream.vault import Rotation
 
+from .master_key import key_source
 from .process import SystemClock, SystemRandom
-from .stores import Stores, key_source
+from .stores import Stores
 
 
 def make_rotation(settings: Settings, stores: Stores) -> Rotation:
@@ -22,6 +23,7 @@ def make_rotation(settings: Settings, stores: Stores) -> Rotation:
         clock,
         random,
         audit_writer.append if audit_writer is not None else None,
+        shared=stores.location.shared,
     )
 
 

@@ -6,11 +6,10 @@ from aegis_stream.control.access import Access, AccessLimits
 from aegis_stream.control.audit import RefusalLog
 from aegis_stream.control.deps import ControlDeps
 from aegis_stream.domain.event import EventLimits
-from aegis_stream.domain.rate import Rate
 from aegis_stream.pipeline.ingest import Ingest
 from aegis_stream.pipeline.quotas import IngestQuotas
 from aegis_stream.ports import Notifier
-from aegis_stream.settings import IngestSettings, RateSettings, Settings
+from aegis_stream.settings import IngestSettings, Settings
 from aegis_stream.store.keys import StoredKeys
 from aegis_stream.telemetry import Log
 
@@ -32,20 +31,21 @@ def make_service(
 
     Args:
         needs_worker: the service is not ready while no delivery worker runs.
-        counts: shared by all API processes, whose number divides the limits of calls; None where this is the only one.
+        counts: shared by all API processes of this `aegis serve`; None where this is the only one.
     """
     counts = counts or IngestCounts()
     clock, random, sender = SystemClock(), SystemRandom(), make_sender(settings)
     quotas = IngestQuotas(
         settings.rates.ingest_bytes_per_second,
-        counts.processes,
-        lambda org_id, quota: telemetry.warning("organization.quota_reached", org_id=org_id, quota=quota),
+        on_refusal=lambda org_id, quota: telemetry.warning(
+            "organization.quota_reached", org_id=org_id, quota=quota
+        ),
     )
     access = Access(
         StoredKeys(stores.db),
         clock,
         stores.operator_digest,
-        share_of_limits(settings.rates, counts.processes),
+        AccessLimits.of(settings.rates),
         on_guess=lambda network, key: telemetry.warning("access.key_refused", network=network, key=key),
         quotas=quotas,
     )
@@ -75,6 +75,7 @@ def make_service(
         settings=settings,
     )
     access.refusals = RefusalLog(control)
+    access.share(counts.processes)
     return Service(control, counts, telemetry, needs_worker)
 
 
@@ -86,13 +87,3 @@ def event_limits(settings: IngestSettings) -> EventLimits:
         settings.number_digits_max,
         settings.privacy_check,
     )
-
-
-def share_of_limits(rates: RateSettings, processes: int) -> AccessLimits:
-    """Return the limits of one of several API processes: each counts by itself, and together they keep to the settings."""
-    whole = AccessLimits.of(rates)
-
-    def share(rate: Rate) -> Rate:
-        return Rate(max(1, rate.count // processes), rate.per_s)
-
-    return AccessLimits(share(whole.ingest), share(whole.calls), share(whole.failures), share(whole.tests))

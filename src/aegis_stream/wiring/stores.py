@@ -4,22 +4,27 @@ import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from aegis_stream.domain.ids import WorkerId
-from aegis_stream.errors import Misconfigured, Unavailable
+from aegis_stream.domain.ids import SECOND, WorkerId
+from aegis_stream.errors import AegisError, Misconfigured, Unavailable
 from aegis_stream.settings import Settings
+from aegis_stream.settings.database_url import DatabaseUrl
+from aegis_stream.store.copying import refuse_unfinished
 from aegis_stream.store.database import Database
+from aegis_stream.store.dead_letter_jobs import DeadLetterWork
 from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
-from aegis_stream.store.nodes import is_of_node, own_node
-from aegis_stream.store.opening import Location, is_alive, open_database
+from aegis_stream.store.nodes import is_of_node, node_of_directory, own_node
+from aegis_stream.store.opening import Location, is_alive, open_database, refuse_unsuitable
 from aegis_stream.store.recorded_head import NAME, RecordedHead, total
 from aegis_stream.store.retention import Retention
-from aegis_stream.store.secrets import StoredSecrets, needs_a_key
+from aegis_stream.store.secrets import StoredSecrets
+from aegis_stream.store.suitability import Demands
 from aegis_stream.telemetry import Log
-from aegis_stream.vault import GivenKeys, KeyFile, KeySource, Vault, parse_ring
+from aegis_stream.vault import KeyFile
 
-from .operator_key import operator_digest
+from .master_key import key_source, open_vault
+from .operator_key import operator_digest, shared_operator_digest
 from .process import SystemClock, SystemRandom
 
 _LEFT_BY_A_SERVICE = ("operator.sha256", "operator.key", NAME, "bell")
@@ -36,6 +41,7 @@ class Stores:
     directory: StoredDirectory
     secrets: StoredSecrets
     retention: Retention
+    dead_letters: DeadLetterWork
     location: Location
     node: str
     operator_digest: bytes
@@ -66,37 +72,85 @@ def open_stores(
     elif check_keys and settings.secrets.master_key is None and settings.secrets.master_key_file is not None:
         raise Misconfigured(f"AEGIS_MASTER_KEY_FILE {settings.secrets.master_key_file} does not exist")
     location = database_location(settings)
-    if fault := lost_database(folder, location.path):
+    if location.shared:
+        _check_server(location, demands_of(settings), telemetry)
+    db = _open_database(location, folder, telemetry, notes, threads=threads)
+    try:
+        stored_secrets = open_vault(keys, db, location, telemetry, notes, check=check_keys)
+        digest = _operator_digest(settings, db, location, telemetry, notes) if answers else b""
+    except AegisError:
+        db.close()
+        raise
+    return Stores(
+        db,
+        StoredLog(db, settings.organization.stored_bytes_max),
+        StoredLedger(db, _grace_us(settings, location)),
+        StoredDirectory(db, stored_secrets.sealer),
+        stored_secrets,
+        Retention(db, settings.proof.enabled),
+        DeadLetterWork(db, SystemClock(), SystemRandom(), settings.organization.audit_actions),
+        location,
+        _node(db, location, folder),
+        digest,
+        tuple(notes),
+    )
+
+
+def _check_server(location: Location, demands: Demands, telemetry: Log) -> None:
+    """Refuse a server that loses what it acknowledges, and tell what else is wrong with it. Raises: Misconfigured; Unavailable."""
+    for one in refuse_unsuitable(location, demands):
+        if one.state == "warn":
+            telemetry.warning("store.server_warning", row=one.row, reason=one.detail, remedy=one.remedy)
+
+
+def _open_database(
+    location: Location, folder: Path, telemetry: Log, notes: list[str], *, threads: bool
+) -> Database:
+    """Open the database and bring its schema up to date. Raises: Misconfigured; Unavailable."""
+    if not location.shared and (fault := lost_database(folder, location.path)):
         raise Misconfigured(fault, code="database-missing")
     db = open_database(location, SystemClock(), threads=threads)
     try:
         before, after = db.migrate()
-        RecordedHead(folder).refuse_rollback(db.read_now(total))
-    except Misconfigured:
+        refuse_unfinished(db)
+        if not location.shared:  # what is noted beside a database of several machines says nothing about it
+            RecordedHead(folder).refuse_rollback(db.read_now(total))
+    except AegisError:
         db.close()
         raise
-    if before == 0:
+    if before == 0 and location.shared:
+        notes.append(f"made the tables in {location.url.safe()}, which hold events, destinations and keys")
+    elif before == 0:
         notes.append(f"created {location.path}, which holds events, destinations and keys")
     elif before != after:
         telemetry.info("store.migrated", before=before, after=after)
-    stored_secrets = _open_vault(settings, db, telemetry, notes, check=check_keys)
-    digest, generated = b"", False
-    if answers:
-        digest, generated = operator_digest(folder, settings.secrets.operator_key, notes.append)
+    return db
+
+
+def _operator_digest(
+    settings: Settings, db: Database, location: Location, telemetry: Log, notes: list[str]
+) -> bytes:
+    """Return the SHA-256 of the operator key. Raises: Misconfigured; Unavailable."""
+    folder, given = settings.store.data_dir, settings.secrets.operator_key
+    if location.shared:
+        digest, generated = shared_operator_digest(db, folder, given, notes.append)
+    else:
+        digest, generated = operator_digest(folder, given, notes.append)
     if generated:
         telemetry.info("service.operator_key_made")
-    return Stores(
-        db,
-        StoredLog(db, settings.organization.stored_bytes_max),
-        StoredLedger(db),
-        StoredDirectory(db, stored_secrets.sealer),
-        stored_secrets,
-        Retention(db),
-        location,
-        db.write_now(lambda unit: own_node(unit, SystemRandom())),
-        digest,
-        tuple(notes),
-    )
+    return digest
+
+
+def _node(db: Database, location: Location, folder: Path) -> str:
+    """Return the id of this node."""
+    if location.shared:
+        return node_of_directory(folder, SystemRandom())
+    return db.write_now(lambda unit: own_node(unit, SystemRandom()))
+
+
+def _grace_us(settings: Settings, location: Location) -> int:
+    """Return how long workers that return after an outage leave those of other machines to return: a lease."""
+    return int(settings.delivery.lease_seconds * SECOND) if location.shared else 0
 
 
 def make_folder(folder: Path) -> None:
@@ -123,41 +177,14 @@ def lost_database(folder: Path, database: Path) -> str:
 
 def database_location(settings: Settings) -> Location:
     """Return where the database is."""
-    folder, url = settings.store.data_dir, settings.store.database_url
-    path = Path(url.removeprefix("sqlite:///")) if url else folder / "aegis.db"
-    return Location(path, wake_folder=folder / "bell")
+    folder = settings.store.data_dir
+    url = settings.store.database_url or DatabaseUrl(folder / "aegis.db")
+    return Location(url, folder / "bell", settings.store.database_listen_url)
 
 
-def key_source(settings: Settings) -> KeySource:
-    """Return where the master keys are kept. Raises: Misconfigured."""
-    if settings.secrets.master_key is not None:
-        return GivenKeys(parse_ring(settings.secrets.master_key, "AEGIS_MASTER_KEY"))
-    return KeyFile(settings.secrets.master_key_file or settings.store.data_dir / "master.key")
-
-
-def _open_vault(
-    settings: Settings, db: Database, telemetry: Log, notes: list[str], *, check: bool
-) -> StoredSecrets:
-    """Open what is sealed; make the master key's file at the first start, and only then.
-
-    Raises: Misconfigured when a key is missing or wrong, unless `check` is False.
-    """
-    keys = key_source(settings)
-    if isinstance(keys, KeyFile) and not keys.path.exists():
-        if check and db.read_now(needs_a_key):
-            raise Misconfigured(
-                f"{keys.path} is missing, and it opens the stored credentials: put it back from its backup, with mode "
-                "0600; if it is lost for good, see `aegis vault reset`",
-                code="wrong-master-key",
-            )
-        if keys.make(SystemRandom()):
-            notes.append(
-                f"created {keys.path}, which decrypts the stored credentials; back it up apart from the database"
-            )
-    stored = StoredSecrets(db, Vault(keys, SystemRandom(), telemetry.error))
-    if check:
-        stored.check(SystemClock().now())
-    return stored
+def demands_of(settings: Settings) -> Demands:
+    """Return what the operator demands of the database."""
+    return Demands(settings.store.require_sync, settings.store.atomic_pages)
 
 
 async def remove_dead_workers(stores: Stores, telemetry: Log) -> None:

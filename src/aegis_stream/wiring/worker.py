@@ -1,5 +1,6 @@
 """What a delivery worker is made of; imports nothing of the API."""
 
+from aegis_stream.control.kept_answers import shown_answer
 from aegis_stream.pipeline.route import route_of
 from aegis_stream.settings import Settings
 from aegis_stream.store.nodes import new_worker_id
@@ -21,13 +22,15 @@ def make_worker(settings: Settings, stores: Stores, telemetry: Log) -> Worker:
             ledger=stores.ledger,
             directory=stores.directory,
             retention=stores.retention,
+            dead_letters=stores.dead_letters,
             sender=make_sender(settings),
             clock=clock,
             random=random,
             telemetry=telemetry,
-            listen=lambda worker_id, on_wake: open_listener(stores.location, worker_id, on_wake),
+            listen=lambda worker_id, on_wake: open_listener(stores.location, worker_id, on_wake, random),
             route_of=lambda destination: route_of(destination.spec, settings, destination.org_id),
             new_worker_id=lambda: new_worker_id(stores.node, clock.now(), random),
             settings=settings,
+            redact=shown_answer,
         )
     )

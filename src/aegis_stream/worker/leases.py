@@ -19,6 +19,13 @@ from aegis_stream.telemetry import Log
 
 from .roster import Roster
 
+MOVED_PART = 10
+"""A worker hands over at most one part in so many of what it serves between two renewals, so that a node that comes and goes does
+not cut the connections to many destinations."""
+
+RENEWALS, REPEATS = 3, 15
+"""How often within a lease it is renewed, and how often that is tried while the store fails."""
+
 
 @dataclass(slots=True)
 class Leases:
@@ -42,6 +49,7 @@ class Leases:
     flush: Callable[[], Awaitable[object]]
     term: Term = field(default_factory=lambda: Term(0.0))
     lost: asyncio.Event = field(default_factory=asyncio.Event)
+    _moved: int = 0  # destinations handed over since the newest renewal
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
 
     async def enlist(self) -> None:
@@ -53,18 +61,24 @@ class Leases:
     async def keep(self, after: Callable[[], None]) -> None:
         """Renew every third of the lease, and share the destinations with the other workers; ends when they are lost.
 
+        What the store could not take is repeated sooner: several short outages must not add up to the loss of a lease.
+
         Args:
             after: called after each turn.
         """
+        pause_s = self.lease_s / RENEWALS
         while True:
-            await asyncio.sleep(self.lease_s / 3)
+            await asyncio.sleep(pause_s)
+            pause_s = self.lease_s / RENEWALS
             try:
                 if not await self._renew():
                     self._lose()
                     return
+                self._moved = 0
                 await self.claim()
             except Unavailable as error:
-                self.telemetry.warning("worker.store_unavailable", reason=error.message)
+                self.telemetry.warning("worker.store_unavailable", reason=error.explained)
+                pause_s = self.lease_s / REPEATS
             after()
 
     def suspend(self) -> None:
@@ -86,8 +100,9 @@ class Leases:
                 position.retrying or position.replaying
             ):
                 self.load(no)
-        if surplus:
-            await self._hand_over(surplus)
+        movable = max(1, len(self.roster) // MOVED_PART) - self._moved
+        if surplus and movable > 0:
+            await self._hand_over(min(surplus, movable))
 
     async def check(self, leases: Sequence[Lease]) -> None:
         """Find out whether the worker itself is given up, after settlements were rejected under these leases."""
@@ -118,12 +133,14 @@ class Leases:
         What the store could not take would be found out again by the other worker, so such a destination stays.
         Raises: Unavailable.
         """
+        self._moved += count  # at once: another claim may end while this one waits
         await self.flush()
         # Nothing is awaited between this look and the removal: an event that comes in between would be sent twice.
         idle = [one.position.lease for _, one in self.roster if one.forwarder is None or one.forwarder.idle]
         given = idle[:count]
         for lease in given:
             self.roster.remove(lease.destination_no)
+        self._moved -= count - len(given)
         if given:
             await self.ledger.release(self.worker_id, given)
 

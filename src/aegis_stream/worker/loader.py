@@ -113,7 +113,7 @@ class Loader:
                 self._apply(one, read, read.destination)
                 one.retry_s = 0.0
         except AegisError as error:
-            self._try_later(no, one, error.message)
+            self._try_later(no, one, error.explained)
         except Exception as error:  # noqa: BLE001 - a bulkhead: one destination's bug must not end the worker of all
             self._try_later(no, one, f"a bug: {type(error).__name__} at {place_of(error)}")
 

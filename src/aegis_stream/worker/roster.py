@@ -33,6 +33,13 @@ class Served:
     retry: asyncio.TimerHandle | None = None
     idle_since_s: float | None = None
 
+    @property
+    def is_free(self) -> bool:
+        """Tell whether nothing is in flight, and all outcomes are stored: then another worker can go on at once."""
+        if self.halted is not None:
+            return False
+        return self.forwarder is None or (self.forwarder.attempts.idle and self.forwarder.account.is_settled)
+
 
 @dataclass(slots=True)
 class Roster:

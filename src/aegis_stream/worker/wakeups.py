@@ -1,6 +1,7 @@
 """What tells a worker that there is something to do: wake-ups of other processes, and a look at the store now and then."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aegis_stream.domain.ids import OrganizationNo, WorkerId
@@ -12,6 +13,8 @@ from .leases import Leases
 from .loader import Loader
 from .roster import Roster
 
+DEAF_LOOK_S = 0.05
+"""Pause between two looks while other machines cannot wake this worker, seconds."""
 STORE_RETRY_S = 1.0
 """Pause after changes could not be read, seconds."""
 
@@ -22,6 +25,7 @@ class Wakeups:
 
     Args:
         look_s: pause between two looks at the store, seconds: how late a lost wake-up is noticed.
+        hears: tells whether everybody can wake this worker at the moment.
     """
 
     log: EventLog
@@ -32,9 +36,10 @@ class Wakeups:
     loader: Loader
     leases: Leases
     look_s: float
+    hears: Callable[[], bool] = lambda: True
     _changes: asyncio.Event = field(default_factory=asyncio.Event)
     _revision: int = 0  # of the directory, up to which changes are known
-    _workers: list[WorkerId] = field(default_factory=list)
+    _crew: list[tuple[WorkerId, bool]] = field(default_factory=list)
     _replaced: bool = False  # the files of the store are gone, and that is logged
 
     def __post_init__(self) -> None:
@@ -61,7 +66,7 @@ class Wakeups:
                 self._suspend(error)
             except Unavailable:
                 pass  # the next look comes soon
-            await asyncio.sleep(self.look_s)
+            await asyncio.sleep(self.look_s if self.hears() else min(self.look_s, DEAF_LOOK_S))
 
     async def follow_changes(self) -> None:
         """Load what changed in the directory since the revision that is known."""
@@ -73,7 +78,7 @@ class Wakeups:
                 if any(no not in self.roster for no, _ in changes):
                     await self.leases.claim()
             except Unavailable as error:
-                self.telemetry.warning("worker.store_unavailable", reason=error.message)
+                self.telemetry.warning("worker.store_unavailable", reason=error.explained)
                 await asyncio.sleep(STORE_RETRY_S)
                 self._changes.set()
                 continue
@@ -91,11 +96,11 @@ class Wakeups:
         self.leases.suspend()
 
     async def _look(self) -> None:
-        workers = await self.ledger.workers()
-        if workers != self._workers:
-            await self.leases.claim()  # somebody came or went: the shares are others now
-            self._workers = workers
-        for organization_no, head in (await self.log.heads()).items():
+        crew = await self.ledger.crew()
+        if crew != self._crew:
+            await self.leases.claim()  # somebody came, leaves or went: the shares are others now
+            self._crew = crew
+        for organization_no, head in (await self.log.heads(self.leases.worker_id)).items():
             self._grown(organization_no, head)
         self._changes.set()
 

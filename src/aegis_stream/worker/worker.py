@@ -9,6 +9,7 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from aegis_stream.delivery.answers import Redact
 from aegis_stream.delivery.attempts import Outbound
 from aegis_stream.delivery.forwarding import Forwarding, Schedule
 from aegis_stream.delivery.pages import SharedPages
@@ -20,10 +21,11 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.housekeeping import Housekeeping
 from aegis_stream.pipeline.settler import Settler, Settling
 from aegis_stream.pipeline.token_sender import TokenSender
-from aegis_stream.ports import Clock, Directory, EventLog, Ledger, Random, Retention, Sender
+from aegis_stream.ports import Clock, DeadLetterWork, Directory, EventLog, Ledger, Random, Retention, Sender
 from aegis_stream.settings import Settings
 from aegis_stream.telemetry import Log
 
+from .answers import make_keeper
 from .leases import Leases
 from .loader import Loader
 from .roster import Roster
@@ -44,6 +46,11 @@ IDLE_KEPT_S = 60.0
 class WakeListener(Protocol):
     """Calls back until it is closed."""
 
+    @property
+    def hears(self) -> bool:
+        """Whether all who notify can wake this worker at the moment; else it must look more often."""
+        ...
+
     def close(self) -> None:
         """Stop listening."""
         ...
@@ -58,12 +65,14 @@ class WorkerDeps:
         listen: opens the listener of a worker: (worker id, what to call with organization and head).
         route_of: destination → where its requests go.
         look_s: pause between looks at the store, seconds.
+        redact: cuts out of answers what is secret, so that some are kept for people; None to keep none.
     """
 
     log: EventLog
     ledger: Ledger
     directory: Directory
     retention: Retention
+    dead_letters: DeadLetterWork
     sender: Sender
     clock: Clock
     random: Random
@@ -73,6 +82,7 @@ class WorkerDeps:
     route_of: Callable[[Destination], Route]
     settings: Settings
     look_s: float = LOOK_S
+    redact: Redact | None = None
 
 
 @dataclass(slots=True)
@@ -117,6 +127,7 @@ class Worker:
             deps.look_s,
         )
         listener = deps.listen(self.worker_id, wakeups.on_ring)
+        wakeups.hears = lambda: listener.hears
         try:
             await self.leases.enlist()
             async with asyncio.TaskGroup() as tasks:
@@ -170,14 +181,14 @@ class Worker:
 
     async def _pause(self, error: Unavailable, stop: asyncio.Event) -> None:
         """Wait for a store that failed, unless asked to stop."""
-        self.deps.telemetry.warning("worker.store_unavailable", reason=error.message)
+        self.deps.telemetry.warning("worker.store_unavailable", reason=error.explained)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), STORE_RETRY_S)
 
     async def _keep_house(self) -> None:
-        deps = self.deps
-        days = deps.settings.retention.days
-        await Housekeeping(deps.retention, deps.clock, deps.telemetry, days).run(self.worker_id)
+        deps, days = self.deps, self.deps.settings.retention.days
+        house = Housekeeping(deps.retention, deps.dead_letters, deps.clock, deps.telemetry, days)
+        await house.run(self.worker_id)
 
     def _begin(self) -> None:
         """Take a new name, and forget what was done under the last one."""
@@ -222,6 +233,7 @@ class Worker:
             window_max=settings.window_max,
             auto_redrive=settings.auto_redrive,
             dead_letters_max=settings.dead_letters_max,
+            answers=make_keeper(deps.redact, self._sender, deps.route_of, spawn),
         )
 
     async def _finish(self, settling: "asyncio.Task[None]") -> None:
@@ -232,6 +244,8 @@ class Worker:
             forwarder.stop()
         loop = asyncio.get_running_loop()
         deadline = loop.time() + (0.0 if lost else STOP_GRACE_S)
+        if not lost:
+            await self._leave()
         while loop.time() < deadline and any(one.in_flight for one in forwarders):  # noqa: ASYNC110 - many to wait for
             await asyncio.sleep(0.01)
         self._settler.halt()
@@ -240,6 +254,16 @@ class Worker:
             forwarder.close()
         while not lost and not await self._settler.flush() and loop.time() < deadline:  # noqa: ASYNC110 - a pause
             await asyncio.sleep(FLUSH_RETRY_S)
+
+    async def _leave(self) -> None:
+        """Hand over at once what has nothing in flight: a receiver that is slow to answer delays no other destination."""
+        with contextlib.suppress(Unavailable):  # it is handed over when the worker retires
+            await self._settler.flush()
+            # Nothing is awaited between this look and the removal.
+            free = {no: one for no, one in self.roster if one.is_free}
+            for no in free:
+                self.roster.remove(no)
+            await self.deps.ledger.leave(self.worker_id, [one.position.lease for one in free.values()])
 
     def _drop_idle(self) -> None:
         """Let forwarders go that had nothing to do for a while; their position is kept."""

@@ -25,6 +25,7 @@ def rung(loop: VirtualLoop, *times_s: float, cancelled: bool = False) -> list[fl
 
     async def run() -> None:
         alarm = Alarm(lambda: rings.append(loop.time() - began_s))
+        assert not alarm.is_set
         for one in times_s:
             alarm.ring_at(began_s + one)
         assert alarm.is_set

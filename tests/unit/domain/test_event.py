@@ -3,6 +3,7 @@
 import json
 import random
 import time
+import zlib
 
 import pytest
 from hypothesis import given, settings
@@ -81,6 +82,14 @@ def test_tells_what_filters_look_at():
     assert (preflight.dataset, preflight.decision) == ("aegis.preflight", "ALLOWED")
 
 
+@pytest.mark.parametrize("lacking", [{"timestamp": None}, {"event_id": None}, {"org_id": None}])
+def test_filters_look_at_events_that_were_filled_in_as_well(lacking):
+    """An event that something was filled in to has the dataset and the decision that it was submitted with."""
+    event = taken(make_event(**{"dataset": "aegis.preflight", "aegis": {"decision": "ALLOWED"}} | lacking))
+
+    assert (event.dataset, event.decision) == ("aegis.preflight", "ALLOWED")
+
+
 @pytest.mark.parametrize(
     "timestamp",
     [
@@ -93,6 +102,24 @@ def test_tells_what_filters_look_at():
 def test_takes_times_with_a_zone(timestamp):
     """Any RFC 3339 time is accepted and keeps its spelling."""
     assert timestamp in taken(make_event(timestamp=timestamp)).body
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        make_event("é", text="Ω"),
+        make_preflight(),
+        make_preflight().replace(b":", b" : ", 1),
+        make_event(None, text="Ω"),
+        make_event(org_id=None),
+    ],
+    ids=["plain", "preflight", "preflight with blanks", "without an id", "without an organization"],
+)
+def test_the_checksum_and_the_size_are_those_of_what_is_stored(raw):
+    """They are of the bytes of the body, filled in or not: by them damage is found, and stored bytes are counted."""
+    event = taken(raw)
+
+    assert (event.checksum, event.size) == (zlib.crc32(event.body.encode()), len(event.body.encode()))
 
 
 # ── filled in ──
@@ -164,6 +191,30 @@ def test_empty_parts_are_filled_in():
 
     assert event["event"] == {"id": MADE_ID}
     assert event["organization"] == {"id": ORG}
+
+
+def test_filling_in_keeps_the_order_of_what_was_submitted():
+    """What is missing is added; every submitted member stays where it is."""
+    event = taken(b'{"a":1,"@timestamp":"2026-05-15T10:33:21Z","event":{"dataset":"x"},"b":2}')
+
+    assert event.body == (
+        '{"a":1,"@timestamp":"2026-05-15T10:33:21Z","event":{"dataset":"x","id":"pflt_made"},"b":2,'
+        '"organization":{"id":"org_abc"}}'
+    )
+
+
+# ── an event from another stream ──
+
+
+def test_an_event_that_must_have_an_id_is_rejected_without_one():
+    """Where no id may be made, an event without one is rejected by that field, with what to do; one with an id is accepted."""
+    rejection = parse_event(make_event(None), ORG, START, None)
+
+    assert isinstance(rejection, Rejection)
+    assert (rejection.event_id, rejection.field, rejection.kind) == (None, "event.id", "invalid")
+    assert "must keep its id" in rejection.message
+    assert isinstance(parse_event(make_event(), ORG, START, None), NewEvent)
+    assert isinstance(parse_event(make_event(org_id=None), ORG, START, None), NewEvent)
 
 
 # ── refused: shape ──
@@ -262,6 +313,14 @@ def test_refuses_what_is_not_json(raw):
     assert refused(raw).kind == "malformed"
 
 
+def test_what_is_not_utf_8_is_wrong_as_a_whole():
+    """A byte that is no UTF-8 is the mistake of no field, and the message says where it is."""
+    rejection = refused(b'{"a":"\xff"}')
+
+    assert (rejection.field, rejection.kind) == ("", "malformed")
+    assert "byte 6" in rejection.message
+
+
 @pytest.mark.parametrize("raw", [b"[]", b"1", b'"x"', b"null", b"true"])
 def test_refuses_json_that_is_no_object(raw):
     """An event is an object."""
@@ -341,6 +400,8 @@ def test_takes_any_dataset(text):
             "AEGIS.AUDIT_STREAM",
             " aegis.audit_stream.admin ",
             "aegis.audit_stream. ",
+            ".aegis.audit_stream.admin",
+            " ..aegis.audit_stream",
         ),
         *("\uff41egis.audit_stream.admin", "aegis\uff0eaudit\uff3fstream\uff0etest"),
         *("x" * 257, "a\nb"),
@@ -366,8 +427,9 @@ def test_the_service_itself_may_use_reserved_datasets():
         make_event("evt_9", timestamp="now"),
         make_preflight("evt_9", decision="MAYBE"),
         make_preflight("evt_9", ssn=FINDING),
+        make_event("evt_9", timestamp=7),
     ],
-    ids=["organization", "timestamp", "decision", "unknown key"],
+    ids=["organization", "timestamp", "decision", "unknown key", "wrong type"],
 )
 def test_a_rejection_names_the_event(raw):
     """A rejected event is named by its own id if that can be read."""
@@ -469,6 +531,15 @@ def test_a_preflight_event_needs_its_aegis_object(raw):
 def test_refuses_repeated_keys(raw):
     """A key that appears twice is rejected: another parser would read the one that we did not check."""
     assert refused(raw).kind in ("malformed", "invalid")
+
+
+def test_a_repeated_key_is_named():
+    """The path of the repeated key is the field, and the event cannot be read."""
+    rejection = refused(b'{"user":{"name":"a","name":"b"}}')
+
+    assert (rejection.event_id, rejection.kind) == (None, "malformed")
+    assert "name" in rejection.field
+    assert "twice" in rejection.message
 
 
 def test_a_repeated_key_is_found_in_linear_time():
@@ -865,6 +936,7 @@ def test_what_looks_like_a_card_number_in_an_id_hides_nothing_else():
         (b'{"a":"\\udc00"}', "", "\\ufffd"),
         (b'{"event":"user.login","uid":"u1"}', "event", "a key of its own"),
         (b'{"organization":"acme"}', "organization", "a key of its own"),
+        (make_event(org_id="org_other"), "organization.id", "the organization in the URL: omit it"),
     ],
 )
 def test_a_rejection_names_the_mistake_and_the_way_out(raw, field, advice):

@@ -31,6 +31,12 @@ def test_ids_sort_by_time(first, second, one, other):
         assert new_id("x", earlier * 1000, one) < new_id("x", later * 1000, other)
 
 
+def test_an_id_is_a_ulid():
+    """Ten characters of milliseconds and sixteen of random bits, as other programs read them."""
+    assert new_id("x", 1_469_918_176_385_999, b"\x00" * 10) == "x_01aryz6s41" + "0" * 16
+    assert new_id("x", 0, b"\x00" * 9 + b"\x21") == "x_" + "0" * 24 + "11"
+
+
 @settings(deadline=None)
 @given(now=MICROS, one=CHANCE, other=CHANCE)
 def test_ids_keep_all_their_chance(now, one, other):

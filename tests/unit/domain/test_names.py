@@ -21,5 +21,8 @@ def test_what_a_terminal_obeys_is_no_name(text):
     assert not is_name(text)
     with pytest.raises(Invalid) as caught:
         check_name(text)
+    advice = f"must be at most {NAME_CHARACTERS_MAX} printable characters: no line breaks"
     assert caught.value.problems[0].field == "name"
+    assert advice in caught.value.problems[0].message
+    assert f"name {advice}" in str(caught.value)
     assert text not in str(caught.value)

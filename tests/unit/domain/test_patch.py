@@ -60,7 +60,9 @@ def patches() -> st.SearchStrategy[DestinationPatch]:
         auth_header_value=st.sampled_from((UNSET, None, "Bearer new")),
         name=st.sampled_from((UNSET, "new name")),
         enabled=st.sampled_from((UNSET, True, False)),
-        headers=st.sampled_from((UNSET, (), (("X-Key", "header-new"),))),
+        headers=st.sampled_from(
+            (UNSET, (), (("X-Key", "header-new"),), (("x-key", UNSET), ("X-Other", "new")))
+        ),
         oauth2=st.sampled_from((UNSET, None)) | oauth2,
         ca_certificate=st.sampled_from((UNSET, UNSET, UNSET, CA, CA.replace("\n", "\r\n"), OTHER_CA, None)),
     )
@@ -107,6 +109,9 @@ def test_what_a_patch_gives_is_taken_and_the_rest_stays(patch, oauth2):
             for part in ("token_url", "client_id", "scope", "client_secret"):
                 new = getattr(given_value, part)
                 assert new is UNSET or getattr(after.oauth2, part) == new
+        elif one.name == "headers" and given_value is not UNSET:
+            for (name, new), (kept_name, value) in zip(given_value, after.headers, strict=True):
+                assert (name, value if new is UNSET else new) == (kept_name, value)
         elif given_value is not UNSET:
             assert getattr(after, one.name) == given_value or one.name == "auth_header_name"
         elif origin(after.url) == origin(before.url) and trust(after) == trust(before):
@@ -185,6 +190,18 @@ def test_a_client_secret_stays_with_its_hosts():
         "",
         "",
     )
+
+
+def test_a_header_keeps_its_value_with_its_host():
+    """A header without a value keeps the stored one of that name, however it is written; on another host it has none."""
+    headers = (("x-key", UNSET), ("X-New", UNSET))
+
+    stays = apply_patch(stored(), DestinationPatch(headers=headers))
+    moved = apply_patch(stored(), DestinationPatch(url="https://evil.example/", headers=headers))
+    distrusted = apply_patch(stored(), DestinationPatch(ca_certificate=OTHER_CA, headers=headers))
+
+    assert stays.headers == (("x-key", SECRETS[1]), ("X-New", ""))
+    assert moved.headers == distrusted.headers == (("x-key", ""), ("X-New", ""))
 
 
 def test_no_secret_is_shown_with_a_patch():

@@ -104,3 +104,46 @@ def test_never_more_than_the_rate_in_any_span(count, per_s, steps):
         for last in range(first, len(passed)):
             flowed = (passed[last] - passed[first] + 2 * (last - first + 1)) * count / (per_s * SECOND)
             assert last - first + 1 <= count + flowed + 1e-6
+
+
+@pytest.mark.parametrize("count, parts", [(100, 1), (100, 3), (100, 100), (2, 3), (1, 40)])
+def test_processes_that_share_a_rate_keep_to_it_together(count, parts):
+    """In the long run all processes together let as many pass as the rate says, also where that is less than one for each."""
+    tables = [Buckets(Rate(count, 60)) for _ in range(parts)]
+    for one in tables:
+        one.share(parts)
+    span_s = 60 * 100
+
+    passed = [
+        sum(one.take("key", NOW + now * SECOND) == 0 for one in tables for _ in range(3))
+        for now in range(span_s)
+    ]
+
+    at_once = max(count, parts)
+    assert 0.97 * count * span_s / 60 <= sum(passed) <= count * span_s / 60 + at_once
+
+
+def test_a_bucket_that_is_shared_keeps_how_full_it_is():
+    """A half full bucket is half full of its part, so a change of the number of processes gives nothing away."""
+    buckets = Buckets(Rate(8, 60))
+    for _ in range(4):
+        buckets.take("key", NOW)
+
+    buckets.share(2)
+    of_a_half = [buckets.take("key", NOW) == 0 for _ in range(3)]
+    buckets.share(1)
+    of_the_whole = [buckets.take("key", NOW + 15 * SECOND) == 0 for _ in range(3)]
+
+    assert of_a_half == [True, True, False]
+    assert of_the_whole == [True, True, False]
+
+
+def test_a_bucket_holds_at_least_one_token():
+    """Where more processes share a rate than it has tokens, each gets one, and waits as much longer for the next."""
+    buckets = Buckets(Rate(1, 60))
+    buckets.share(3)
+
+    assert buckets.take("key", NOW) == 0
+    assert buckets.wait("key", NOW) == pytest.approx(180 * SECOND, abs=2)
+    assert buckets.take("key", NOW + 179 * SECOND) > 0
+    assert buckets.take("key", NOW + 181 * SECOND) == 0

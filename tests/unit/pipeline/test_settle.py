@@ -1,5 +1,6 @@
 """What is done up to where, what was found out, and when it is stored: promises of pipeline/settle.py."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -10,6 +11,7 @@ from aegis_stream.domain.attempt import Dead, Delivered, Failure, FailureScope, 
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, Lease, RetryRow, Settlement
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
+from aegis_stream.domain.rollup import rollup
 from aegis_stream.pipeline.settle import (
     FEW_EVENTS,
     RUN_LENGTH_MAX,
@@ -93,7 +95,7 @@ def test_no_run_becomes_longer_than_a_search_can_look():
 def written(findings: Findings) -> Settlement:
     """Return the settlement that these findings make."""
     settlement = Settlement(Lease(DestinationNo(1), 1), OrganizationNo(1), 0, Health())
-    findings.write(settlement, NOW)
+    findings.write(settlement, NOW, 12)
     return settlement
 
 
@@ -103,6 +105,7 @@ def test_nothing_found_writes_nothing():
 
     assert (settlement.runs, settlement.retries, settlement.dead, settlement.resolved) == ([], [], [], [])
     assert (settlement.delivered, settlement.failed_attempts) == (0, 0)
+    assert settlement.rollup is None
 
 
 def test_neighbouring_successes_are_one_run():
@@ -115,6 +118,23 @@ def test_neighbouring_successes_are_one_run():
 
     assert settlement.runs == [AttemptRun(1, 4, 1, "delivered", 202, None, 200, NOW)]
     assert settlement.delivered == 4
+
+
+def test_the_rollup_counts_what_the_settlement_counts():
+    """Events delivered, failed attempts by class, each request's own latency although runs are merged, and what waits."""
+    findings = Findings()
+    findings.note_delivered(1, 100, 202, 1_500)
+    findings.note_delivered(101, 200, 202, 70_000)
+    findings.note(201, 2, Delivered(204), 3_000, NOW)
+    findings.note(202, 2, Retry(Micros(NOW + 5), DOWN), 20, NOW)
+    findings.note(203, 3, Dead(replace(DOWN, status_code=None)), 30, NOW)
+    findings.note_refused(204, 1, replace(DOWN, status_code=429), 30, NOW)
+
+    settlement = written(findings)
+
+    assert settlement.rollup == rollup(NOW, 201, [DOWN.status_code, None, 429], [1_500, 70_000, 3_000], 12)
+    assert settlement.rollup.delivered == settlement.delivered
+    assert settlement.rollup.failures == settlement.failed_attempts == 3
 
 
 def test_outcomes_become_rows():
@@ -176,6 +196,21 @@ def test_an_outcome_replaces_what_was_parked(outcome):
     findings.note(7, 1, outcome, 10, NOW)
 
     assert written(findings).retries == []
+
+
+@pytest.mark.parametrize("parked", [False, True])
+def test_a_refused_event_is_recorded_and_leaves_the_retries(parked):
+    """An event that failed for good and becomes no dead letter has its attempt, counts as failed, and is no retry any more."""
+    findings = Findings()
+    if parked:
+        findings.retries[7] = RetryRow(7, 1, Micros(NOW + 99), None)
+
+    findings.note_refused(7, 2, DOWN, 10, NOW)
+
+    settlement = written(findings)
+    assert settlement.runs == [AttemptRun(7, 7, 2, "failed", 500, "answered 500", 10, NOW)]
+    assert (settlement.resolved, settlement.retries, settlement.dead) == ([7], [], [])
+    assert (settlement.delivered, settlement.failed_attempts) == (0, 1)
 
 
 @pytest.mark.parametrize(

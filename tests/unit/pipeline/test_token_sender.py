@@ -13,6 +13,7 @@ from aegis_stream.domain.attempt import Answer, Failure, FailureScope, Fault, Fa
 from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Grant, Route
 from aegis_stream.domain.oauth2 import OAuth2
+from aegis_stream.domain.trace import Trace
 from aegis_stream.errors import Invalid
 from aegis_stream.pipeline.pacing import OUTAGE_AFTER
 from aegis_stream.pipeline.token_answer import NoToken, Token, read_token
@@ -86,7 +87,7 @@ class Guarded(ScriptedReceiver):
         self.endpoint = TokenEndpoint(self.loop, lambda _: None)
         self.endpoint.answers = self.endpoint.give
 
-    def open(self, route: Route) -> ScriptedChannel:
+    def open(self, route: Route, trace: Trace | None = None) -> ScriptedChannel:
         if route.endpoint.host == "login.example.com":
             return ScriptedChannel(self.endpoint)
         return _Watched(_WithToken(self, dict(route.headers).get("Authorization", "")))
@@ -384,8 +385,8 @@ def test_a_destination_without_tokens_costs_the_others_nothing(sim):
     class PerDestination(Guarded):
         """The second destination needs no token."""
 
-        def open(self, route: Route) -> ScriptedChannel:
-            return ScriptedChannel(self) if route == plain else super().open(route)
+        def open(self, route: Route, trace: Trace | None = None) -> ScriptedChannel:
+            return ScriptedChannel(self) if route == plain else super().open(route, trace)
 
     endpoint = sim.receiver.endpoint
     sim.receiver = PerDestination(sim.loop, sim.receiver.answers)
@@ -574,10 +575,10 @@ def test_a_header_that_the_sender_refuses_is_a_failure(sim):
     """A channel that cannot be opened with a token ends the attempt with the reason, and not the worker."""
 
     class Refusing(Guarded):
-        def open(self, route: Route) -> ScriptedChannel:
+        def open(self, route: Route, trace: Trace | None = None) -> ScriptedChannel:
             if route.headers:
                 raise Invalid("the header cannot be used")
-            return super().open(route)
+            return super().open(route, trace)
 
     async def attempt() -> Answer:
         receiver = Refusing(sim.loop, lambda _: None)

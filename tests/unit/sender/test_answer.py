@@ -10,6 +10,7 @@ from aegis_stream.sender.answer import (
     BODY_BYTES_MAX,
     FRAMING_BYTES_MAX,
     HEAD_BYTES_MAX,
+    HEAD_NOTED_BYTES,
     INTERIM_MAX,
     AnswerReader,
 )
@@ -304,3 +305,32 @@ def test_end_of_stream(answer, whole):
 
     assert reader.end() is whole
     assert not reader.keep
+
+
+BUSY = b"HTTP/1.1 503 Service Unavailable\r\nServer: x\r\nContent-Length: 2\r\n\r\n\r\n"
+
+
+@pytest.mark.parametrize("size", [1, 7, len(BUSY)])
+def test_the_head_is_kept_as_it_came(size):
+    """Status line and headers are there as they came, however they were split, also of an answer like the one before."""
+    reader = AnswerReader()
+    for _ in range(2):
+        reader.begin()
+        for at in range(0, len(BUSY), size):
+            reader.feed(BUSY[at : at + size])
+
+        assert reader.over
+        assert reader.head == b"HTTP/1.1 503 Service Unavailable\r\nServer: x\r\nContent-Length: 2"
+
+
+def test_a_long_head_is_cut():
+    """No more of a head is kept than people see."""
+    head = b"HTTP/1.1 503 x\r\nX: " + b"y" * 20_000
+    reader = read(head + b"\r\nContent-Length: 0\r\n\r\n")
+
+    assert reader.head == head[:HEAD_NOTED_BYTES]
+
+
+def test_no_head_is_kept_after_interim_answers():
+    """The head of an interim answer is never taken for that of the answer."""
+    assert read(b"HTTP/1.1 100 Continue\r\nX: interim\r\n\r\n" + BUSY).head == b""

@@ -7,6 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Response
+from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.trace import Trace
 from aegis_stream.sender.address_limiter import AddressLimiter
 from aegis_stream.sender.watch import IDLE
 from aegis_stream.sender.wire import Connection
@@ -304,6 +306,7 @@ async def test_reused_connection_closed_within_the_answer_is_a_fault():
 async def test_expiry_says_what_was_missing(unsent, data, words):
     """A timeout tells whether the peer did not read, did not answer or did not finish."""
     connection, transport, _ = make_connection(unsent=unsent)
+    trace = connection.trace = Trace(lambda: Micros(0))
     future = send(connection)
     if data:
         connection.data_received(data)
@@ -313,6 +316,7 @@ async def test_expiry_says_what_was_missing(unsent, data, words):
     fault = await future
     assert fault.kind is FaultKind.TIMEOUT
     assert words in fault.message
+    assert trace.unread is bool(unsent)
     assert transport.aborted
 
 

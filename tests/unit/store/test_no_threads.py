@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from aegis_stream.errors import Unavailable
+from aegis_stream.store.local_wakeups import LOOK_AGAIN_S, WakeListener, WakeNotifier
 from aegis_stream.store.sqlite import checkpoint
 from aegis_stream.store.sqlite.checkpoint import Checkpointer
 from aegis_stream.store.sqlite.connect import connect, create_private
 from aegis_stream.store.sqlite.database import SqliteDatabase
-from aegis_stream.store.sqlite.wakeups import LOOK_AGAIN_S, WakeListener, WakeNotifier
 from support.clock import SteadyClock
 from support.sql import raw
 
@@ -128,7 +128,7 @@ async def test_a_worker_without_a_descriptor_for_its_socket_is_told_so(tmp_path,
     """What cannot listen now is Unavailable, which a worker waits out, and leaves nothing open."""
     before = len(list(Path("/proc/self/fd").iterdir()))
     with monkeypatch.context() as patch:
-        patch.setattr(f"aegis_stream.store.sqlite.wakeups.{call}", fail_with(errno.EMFILE))
+        patch.setattr(f"aegis_stream.store.local_wakeups.{call}", fail_with(errno.EMFILE))
         with pytest.raises(Unavailable, match="open files"):
             WakeListener(tmp_path, "wrk_1", print)
 

@@ -1,6 +1,7 @@
 """The seam to SQLite: where it refuses to run, group commit, the gate between processes, migrations."""
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -211,6 +212,32 @@ async def test_a_read_that_cannot_be_made_is_unavailable(db):
     """Errors of the database do not leave the store as they are."""
     with pytest.raises(Unavailable, match="cannot be read"):
         await db.read(lambda c: raw(c).rows("SELECT * FROM nothing"))
+
+
+@pytest.mark.parametrize("before", [0, 1, 2])
+def test_an_undone_savepoint_takes_back_only_itself(db, before):
+    """Whether a savepoint is the first of its transaction or follows other work, what it undoes is what happened inside."""
+
+    def work(unit) -> None:
+        for _ in range(before):
+            unit.run("try_write")
+        for _ in range(2):
+            with contextlib.suppress(Conflict), unit.savepoint():
+                unit.run("try_write")
+                with contextlib.suppress(Conflict), unit.savepoint():
+                    unit.run("try_write")
+                    raise Conflict("the inner one")
+                raise Conflict("the outer one")
+        with unit.savepoint():
+            unit.run("try_write")
+        unit.run("try_write")
+
+    db.write_now(work)
+
+    assert (
+        db.read_now(lambda c: raw(c).row("SELECT value FROM meta WHERE name = 'write_trials'"))[0]
+        == before + 2
+    )
 
 
 def test_write_now_takes_itself_back(db):

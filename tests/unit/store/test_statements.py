@@ -99,11 +99,24 @@ def test_each_shared_text_fits_a_plain_schema(plain_schema, name):
     prepare(plain_schema, load()[name])
 
 
-HOT = {"events", "cursors", "attempts", "retries", "dead_letters", "replays"}
+HOT = {
+    "events",
+    "cursors",
+    "attempts",
+    "answers",
+    "rollups",
+    "retries",
+    "dead_letters",
+    "dead_letter_groups",
+    "dead_letter_jobs",
+    "replays",
+}
 """Tables whose rows a distributed database keeps with their organization."""
 ACROSS = {
     "heads", "claim", "positions", "release_lease", "worker_states", "count_unserved", "totals", "failing_destinations",
-    "organizations_with_old_events", "organizations_with_left_events", "delete_attempts",
+    "organizations_with_old_events", "organizations_with_left_events", "delete_attempts", "delete_answers", "delete_rollups", "traces_of_use", "heads_served",
+    "count_failing_organizations", "organizations_worst_first",
+    "any_ungrouped_dead_letter", "ungrouped_dead_letters", "any_open_dead_letter_job", "open_dead_letter_job",
 }  # fmt: skip
 """Statements that are about all organizations, or about all that a worker serves; none is on the path of an event."""
 
@@ -127,15 +140,20 @@ def test_each_table_of_the_hot_path_is_keyed_by_organization_first(schema, table
 
 
 def test_indexes_begin_with_the_organization(schema):
-    """So do indexes of these tables, but for those that find a worker's destinations, and what is over its time."""
+    """So do indexes of these tables, but for those that find a worker's destinations, and what is over its time.
+
+    A position begins with the organization, too.
+    """
     first = {}
     for table in HOT:
         for _, index, *_ in schema.execute(f"PRAGMA index_list({table})"):
             first[index] = next(iter(schema.execute(f"PRAGMA index_info({index})")))[2]
 
-    assert {index for index, column in first.items() if column != "org_no"} == {
+    assert {index for index, column in first.items() if column not in ("org_no", "position")} == {
         "cursors_by_owner",
         "attempts_by_time",
+        "answers_by_time",
+        "rollups_by_time",
     }
 
 
@@ -151,3 +169,12 @@ def test_code_names_no_other():
 
     assert looked_up
     assert looked_up <= set(load())
+
+
+@pytest.mark.parametrize("name", ["admin_labels_after", "admin_labels_before"])
+def test_administrative_events_are_read_by_their_index(schema, name):
+    """A list of actions costs what it shows, however many other events lie between."""
+    [(*_, plan)] = schema.execute(f"EXPLAIN QUERY PLAN {statements()[name]}", (1, 0, 10, 5)).fetchall()
+
+    assert "USING INDEX events_of_admin" in plan
+    assert "TEMP B-TREE" not in plan

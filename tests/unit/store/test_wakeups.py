@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from aegis_stream.store.sqlite.wakeups import (
+from aegis_stream.store.local_wakeups import (
     PAIRS_PER_MESSAGE_MAX,
     UNIX_PATH_MAX,
     WakeListener,
@@ -161,7 +161,7 @@ def test_a_killed_worker_is_found_dead(folder):
     program = (
         "import asyncio, os, sys, signal\n"
         "from pathlib import Path\n"
-        "from aegis_stream.store.sqlite.wakeups import WakeListener\n"
+        "from aegis_stream.store.local_wakeups import WakeListener\n"
         "async def main():\n"
         "    WakeListener(Path(sys.argv[1]), 'wrk_1', print)\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"

@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -165,6 +166,65 @@ def test_a_destination_is_handed_over_with_all_its_outcomes(sim):
     assert len(another.worker.roster) == 1
 
 
+def test_a_worker_that_joins_gets_its_share_in_small_steps(sim):
+    """Between two renewals a worker hands over a tenth of its destinations at most, until the shares are even."""
+    for _ in range(39):
+        sim.run(sim.add_destination(sim.spec))
+    one = sim.start()
+    sim.advance(1)
+    another = sim.start()
+    sim.advance(1)
+    held = [len(one.worker.roster)]
+    for _ in range(9):
+        sim.advance(sim.settings.delivery.lease_seconds / 3)
+        held.append(len(one.worker.roster))
+
+    moves = [before - after for before, after in pairwise([40, *held])]
+    assert max(moves) <= 4
+    assert (len(one.worker.roster), len(another.worker.roster)) == (20, 20)
+
+
+def test_workers_that_come_and_go_move_no_more_than_one_that_stays(sim):
+    """However often others join and end between two renewals, a worker hands over a tenth of its destinations once."""
+    for _ in range(39):
+        sim.run(sim.add_destination(sim.spec))
+    one = sim.start()
+    sim.advance(1)
+    held = []
+    for _ in range(4):
+        other = sim.start()
+        sim.advance(1)
+        held.append(len(one.worker.roster))
+        sim.kill(other)
+        sim.advance(0.5)
+
+    assert held == [36, 40, 40, 40]
+
+
+def test_a_worker_that_stops_hands_over_at_once_what_has_nothing_in_flight(sim):
+    """While one destination takes seconds to answer, another worker delivers to all others; then it has that one as well."""
+    sim.receiver.latency_of = lambda event_ids: 6.0 if "e000000" in event_ids else 0.005
+    one = sim.start()
+    sim.append(1)
+    sim.advance(0.5)
+    for _ in range(3):
+        sim.run(sim.add_destination(sim.spec))
+    sim.advance(0.5)
+    another = sim.start()
+    one.stop.set()
+    sim.advance(0.5)
+    sim.append(1)
+    sim.advance(0.5)
+    early = one.task.done(), dict(sim.receiver.accepted), len(another.worker.roster)
+    sim.advance(6)
+
+    assert early == (False, {"e000001": 3}, 3)
+    assert one.task.done()
+    assert dict(sim.receiver.accepted) == {"e000000": 1, "e000001": 4}
+    assert len(another.worker.roster) == 4
+    sim.running.remove(one)
+
+
 def test_a_worker_that_stops_stores_what_it_knows(sim):
     """A store that fails for a moment while a worker stops costs no repeats: what is known is stored when it is back."""
     one = sim.start()
@@ -292,6 +352,24 @@ def test_no_attempt_starts_when_the_lease_could_be_over(sim):
     assert set(sim.receiver.accepted.values()) == {1}
     assert sim.progress().delivered == 6
     assert sim.telemetry.named("worker.lease_lost") == [], "nobody else took the lease, so it goes on"
+
+
+def test_a_renewal_that_failed_is_repeated_soon(sim):
+    """While the store fails a renewal is tried fifteen times within a lease, and then three times again."""
+    one = sim.start()
+    one.worker.leases.ledger = renewing = Failing(one.ledger, "renew", left=8)
+    lease_s = sim.settings.delivery.lease_seconds
+
+    sim.advance(lease_s / 3 + 0.1)
+    first = renewing.calls
+    sim.advance(8 * lease_s / 15)
+    sim.advance(0.1)
+    repeated = renewing.calls
+    sim.advance(lease_s)
+
+    assert (first, repeated) == (1, 9)
+    assert renewing.calls == 9 + 3
+    assert sim.telemetry.named("worker.lease_lost") == []
 
 
 @pytest.mark.parametrize("ends", ["well", "in a crash"])

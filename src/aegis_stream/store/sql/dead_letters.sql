@@ -1,13 +1,18 @@
 -- Dead letters.
 
 -- name: insert_dead_letter
--- Dead-letter an event: all its attempts are used up, or it cannot be sent. One that is missing in the log is named by its place.
-INSERT INTO dead_letters (org_no, dst_no, sequence, event_id, attempts, scope, status_code, message, dead_at)
-VALUES (?1, ?2, ?3, coalesce((SELECT event_id FROM events WHERE org_no = ?1 AND sequence = ?3), 'missing-' || ?3), ?4, ?5, ?6, ?7, ?8);
+-- Dead-letter an event: all its attempts are used up, or it cannot be sent.
+INSERT INTO dead_letters (org_no, dst_no, sequence, event_id, attempts, scope, status_code, message, dead_at, group_id)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?);
 
 -- name: delete_dead_letter
--- Remove a dead letter: its event is redriven, or it is purged.
-DELETE FROM dead_letters WHERE org_no = ? AND dst_no = ? AND sequence = ?;
+-- Remove a dead letter: its event is redriven, or it is purged. Returns its group.
+DELETE FROM dead_letters WHERE org_no = ? AND dst_no = ? AND sequence = ? RETURNING group_id;
+
+-- name: dead_letters_of_group
+-- Dead letters of a destination with one cause, in log order.
+SELECT sequence, event_id, attempts, scope, status_code, message, dead_at FROM dead_letters
+WHERE org_no = ? AND dst_no = ? AND group_id = ? AND sequence > ? ORDER BY sequence LIMIT ?;
 
 -- name: dead_letters_of
 -- Dead letters of a destination in log order.
@@ -43,3 +48,7 @@ UPDATE cursors SET dead_letters = dead_letters - ?, retrying = retrying + ? WHER
 -- name: count_purged
 -- Count dead letters that were purged.
 UPDATE cursors SET dead_letters = dead_letters - ? WHERE org_no = ? AND dst_no = ?;
+
+-- name: dead_letters_at
+-- Which of some events are dead letters, at all destinations of an organization.
+SELECT dst_no, sequence FROM dead_letters WHERE org_no = ? AND sequence IN (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?);

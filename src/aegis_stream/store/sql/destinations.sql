@@ -46,6 +46,10 @@ WHERE d.org_no = ? AND d.dst_id = ? AND d.deleted_at IS NULL;
 -- The number of a destination, without its sealed columns.
 SELECT dst_no FROM destinations WHERE org_no = ? AND dst_id = ? AND deleted_at IS NULL;
 
+-- name: destination_ids_of
+-- Numbers and ids of an organization's destinations, the newest first.
+SELECT dst_no, dst_id FROM destinations WHERE org_no = ? AND deleted_at IS NULL ORDER BY dst_no DESC LIMIT ?;
+
 -- name: destinations_of
 -- Destinations of an organization, oldest first, after a given one.
 SELECT d.dst_no, d.dst_id, d.org_no, o.org_id, d.url, d.auth_value, d.headers, d.oauth2, d.spec, d.paused, d.revision, d.created_at, d.updated_at
@@ -76,3 +80,13 @@ SELECT c.start_sequence, c.cursor, o.head, c.delivered, c.failed_attempts, c.ret
        c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max,
        (SELECT e.event_id FROM events e WHERE e.org_no = c.org_no AND e.sequence = c.last_error_sequence)
 FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.org_no = ? AND c.dst_no = ?;
+
+-- name: work_ahead
+-- Which worker holds the lease of a destination, and when its next retry is due.
+SELECT (SELECT w.worker_id FROM workers w WHERE w.worker_id = c.lease_owner),
+       (SELECT min(r.due_at) FROM retries r WHERE r.org_no = c.org_no AND r.dst_no = c.dst_no)
+FROM cursors c WHERE c.org_no = ? AND c.dst_no = ?;
+
+-- name: places_of
+-- Where the destinations of an organization began, and how far they have come.
+SELECT dst_no, start_sequence, cursor FROM cursors WHERE org_no = ?;

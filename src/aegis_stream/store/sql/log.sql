@@ -7,15 +7,19 @@
 -- distance, and by a day. Then step_sequence says at which event times go back. ?5 is the bytes of the new events.
 UPDATE organizations SET head = head + ?1, stored_bytes = stored_bytes + ?5,
     step_sequence = CASE
-        WHEN last_received_at > ?2 + ?3 AND (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+        WHEN last_received_at - ?3 > ?2 AND (SELECT counted_at FROM housekeeping WHERE task = 'retention')
             <= ?2 + max(?3, min((last_received_at - ?2) / 10, 86400000000))
         THEN head + 1 ELSE step_sequence END,
     last_received_at = CASE
-        WHEN last_received_at > ?2 + ?3 AND (SELECT counted_at FROM housekeeping WHERE task = 'retention')
+        WHEN last_received_at - ?3 > ?2 AND (SELECT counted_at FROM housekeeping WHERE task = 'retention')
             <= ?2 + max(?3, min((last_received_at - ?2) / 10, 86400000000))
         THEN ?2 ELSE max(last_received_at, ?2) END
 WHERE org_no = ?4
 RETURNING head, last_received_at, step_sequence, stored_bytes, stored_bytes_max;
+
+-- name: lock_log
+-- Lock the organization's head row until the commit; return its stored bytes and its own quota of them.
+SELECT stored_bytes, stored_bytes_max FROM organizations WHERE org_no = ?;
 
 -- name: insert_clock_step
 -- Remember where the times of a log go back.
@@ -33,6 +37,10 @@ INSERT INTO events (sequence, org_no, received_at, event_id, dataset, decision, 
 -- name: event_by_id
 -- One event of an organization by its own id.
 SELECT sequence, received_at, dataset, decision, CAST(body AS BLOB), checksum FROM events WHERE org_no = ? AND event_id = ?;
+
+-- name: sequence_of_event
+-- Where an event stands in the log of its organization, by its own id.
+SELECT sequence FROM events WHERE org_no = ? AND event_id = ?;
 
 -- name: page_size
 -- How many events lie in a range, and how many bytes they have.
@@ -64,6 +72,21 @@ SELECT dataset, decision FROM events WHERE org_no = ? AND sequence BETWEEN ? AND
 SELECT sequence, dataset, decision, octet_length(body) FROM events
 WHERE org_no = ? AND sequence > ? AND sequence <= ? ORDER BY sequence LIMIT ?;
 
+-- name: labels_before
+-- The same from the newest to the oldest: events above one sequence and below another.
+SELECT sequence, dataset, decision, octet_length(body) FROM events
+WHERE org_no = ? AND sequence > ? AND sequence < ? ORDER BY sequence DESC LIMIT ?;
+
+-- name: admin_labels_after
+-- The same of the events of administrative actions alone, of which there is an index.
+SELECT sequence, dataset, decision, octet_length(body) FROM events
+WHERE org_no = ? AND sequence > ? AND sequence <= ? AND dataset = 'aegis.audit_stream.admin' ORDER BY sequence LIMIT ?;
+
+-- name: admin_labels_before
+-- The same from the newest to the oldest.
+SELECT sequence, dataset, decision, octet_length(body) FROM events
+WHERE org_no = ? AND sequence > ? AND sequence < ? AND dataset = 'aegis.audit_stream.admin' ORDER BY sequence DESC LIMIT ?;
+
 -- name: event_at
 -- One event by its sequence, for people to read.
 SELECT sequence, event_id, received_at, dataset, decision, CAST(body AS BLOB), checksum FROM events WHERE org_no = ? AND sequence = ?;
@@ -91,3 +114,7 @@ INSERT INTO meta (name, value) VALUES ('write_trials', 1) ON CONFLICT (name) DO 
 -- name: heads
 -- Newest sequence of every organization that has events.
 SELECT org_no, head FROM organizations WHERE head > 0;
+
+-- name: heads_served
+-- Newest sequence of every organization of which a worker serves a destination.
+SELECT org_no, head FROM organizations WHERE head > 0 AND org_no IN (SELECT org_no FROM cursors WHERE lease_owner = ?);

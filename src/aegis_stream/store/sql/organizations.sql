@@ -6,7 +6,7 @@ INSERT INTO organizations (org_id, name, created_at) VALUES (?, ?, ?) RETURNING 
 
 -- name: organization_by_id
 -- One organization.
-SELECT org_no, org_id, name, head, created_at, stored_bytes, stored_bytes_max, ingest_bytes_per_second
+SELECT org_no, org_id, name, head, created_at, stored_bytes, stored_bytes_max, ingest_bytes_per_second, proof
 FROM organizations WHERE org_id = ?;
 
 -- name: set_quotas

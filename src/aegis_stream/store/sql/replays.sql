@@ -19,6 +19,11 @@ WHERE org_no = ? AND dst_no = ? AND finished_at IS NULL ORDER BY created_at, rep
 SELECT replay_id, first_sequence, cursor, last_sequence, created_at, finished_at FROM replays
 WHERE org_no = ? AND dst_no = ? AND replay_id < ? ORDER BY replay_id DESC LIMIT ?;
 
+-- name: replay
+-- One replay.
+SELECT replay_id, first_sequence, cursor, last_sequence, created_at, finished_at FROM replays
+WHERE org_no = ? AND dst_no = ? AND replay_id = ?;
+
 -- name: cancel_replay
 -- Stop a replay where it is.
 UPDATE replays SET finished_at = ? WHERE org_no = ? AND dst_no = ? AND replay_id = ? AND finished_at IS NULL;
@@ -27,3 +32,8 @@ UPDATE replays SET finished_at = ? WHERE org_no = ? AND dst_no = ? AND replay_id
 -- The newest replay that covers an event, if any.
 SELECT cursor FROM replays
 WHERE org_no = ? AND dst_no = ? AND first_sequence <= ? AND last_sequence >= ? ORDER BY created_at DESC LIMIT 1;
+
+-- name: replays_between
+-- Replays of all destinations of an organization that cover something between two sequences, the newest first.
+SELECT dst_no, first_sequence, last_sequence, cursor FROM replays
+WHERE org_no = ? AND first_sequence <= ? AND last_sequence >= ? ORDER BY created_at DESC LIMIT ?;

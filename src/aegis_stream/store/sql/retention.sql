@@ -32,14 +32,18 @@ SELECT max(s.sequence) FROM clock_steps s JOIN events e ON e.org_no = s.org_no A
 WHERE s.org_no = ? AND s.sequence > ? AND e.received_at < ?;
 
 -- name: needed_from
--- The oldest sequence that a destination or replay of the organization still needs.
+-- The oldest sequence that a destination or replay of the organization still needs, or that is not sealed yet; ?2 is 1
+-- where somebody seals.
 SELECT min(needed) FROM (
     SELECT min(c.cursor) + 1 AS needed FROM cursors c JOIN destinations d ON d.org_no = c.org_no AND d.dst_no = c.dst_no
-    WHERE c.org_no = ? AND d.deleted_at IS NULL
+    WHERE c.org_no = ?1 AND d.deleted_at IS NULL
     UNION ALL
     SELECT min(p.cursor) + 1 FROM replays p JOIN destinations d ON d.org_no = p.org_no AND d.dst_no = p.dst_no
-    WHERE p.org_no = ? AND d.deleted_at IS NULL AND p.finished_at IS NULL
-);
+    WHERE p.org_no = ?1 AND d.deleted_at IS NULL AND p.finished_at IS NULL
+    UNION ALL
+    SELECT max(t.base + t.size) + 1 FROM trees t JOIN organizations o ON o.org_no = t.org_no
+    WHERE t.org_no = ?1 AND o.proof <> 'off' AND ?2 = 1
+) AS needs;
 
 -- name: delete_events
 -- Remove the oldest events of a log, except those of retries and dead letters; returns the bytes of each.
@@ -104,14 +108,13 @@ DELETE FROM dead_letters WHERE org_no = ? AND dst_no = ?;
 -- Remove the replays of a deleted destination.
 DELETE FROM replays WHERE org_no = ? AND dst_no = ?;
 
--- name: keep_delivered
--- Add what a deleted destination had delivered to the counter of deleted destinations.
-UPDATE meta SET value = value + coalesce((SELECT delivered FROM cursors WHERE org_no = ? AND dst_no = ?), 0) WHERE name = 'delivered_by_deleted';
+-- name: counts_of
+-- What a destination has counted.
+SELECT delivered, failed_attempts FROM cursors WHERE org_no = ? AND dst_no = ?;
 
--- name: keep_failed_attempts
--- Add its failed attempts likewise.
-UPDATE meta SET value = value + coalesce((SELECT failed_attempts FROM cursors WHERE org_no = ? AND dst_no = ?), 0)
-WHERE name = 'failed_attempts_by_deleted';
+-- name: add_to_counter
+-- Add to a counter of the database.
+UPDATE meta SET value = value + ? WHERE name = ?;
 
 -- name: delete_cursor
 -- Remove the cursor of a deleted destination.

@@ -1,4 +1,4 @@
--- Master keys, and the sealed columns of destinations.
+-- Master keys, the sealed columns of destinations, and the operator key.
 
 -- name: sealing_key
 -- The current master key.
@@ -21,7 +21,8 @@ UPDATE master_keys SET rewrapped_at = ? WHERE key_id = ?;
 SELECT substr(url, 2, 4) FROM destinations WHERE deleted_at IS NULL
 UNION SELECT substr(auth_value, 2, 4) FROM destinations WHERE deleted_at IS NULL AND auth_value IS NOT NULL
 UNION SELECT substr(headers, 2, 4) FROM destinations WHERE deleted_at IS NULL AND headers IS NOT NULL
-UNION SELECT substr(oauth2, 2, 4) FROM destinations WHERE deleted_at IS NULL AND oauth2 IS NOT NULL;
+UNION SELECT substr(oauth2, 2, 4) FROM destinations WHERE deleted_at IS NULL AND oauth2 IS NOT NULL
+UNION SELECT substr(seed, 2, 4) FROM proof_keys WHERE octet_length(seed) > 0;
 
 -- name: records_to_rewrap
 -- Destinations with a record that does not begin like those sealed now.
@@ -41,3 +42,26 @@ WHERE deleted_at IS NULL
 -- name: rewrap_destination
 -- The same secrets, sealed with another master key; workers need not know.
 UPDATE destinations SET url = ?, auth_value = ?, headers = ?, oauth2 = ? WHERE dst_no = ?;
+
+-- name: proof_keys_after
+-- The next proof keys that have a seed.
+SELECT k.org_no, k.epoch, o.org_id, k.seed FROM proof_keys k JOIN organizations o ON o.org_no = k.org_no
+WHERE (k.org_no, k.epoch) > (?, ?) AND octet_length(k.seed) > 0
+ORDER BY k.org_no, k.epoch LIMIT ?;
+
+-- name: rewrap_proof_key
+-- The same seed, sealed with another master key.
+UPDATE proof_keys SET seed = ? WHERE org_no = ? AND epoch = ?;
+
+-- name: forget_proof_key
+-- A seed that nobody can open is gone; the public key stays, so that what it signed can still be verified.
+UPDATE proof_keys SET seed = ?, retired_at = coalesce(retired_at, ?) WHERE org_no = ? AND epoch = ?;
+
+-- name: operator_key
+-- SHA-256 of the operator key.
+SELECT digest FROM operator_key;
+
+-- name: record_operator_key
+-- Record the SHA-256 of the operator key, in place of an older one.
+INSERT INTO operator_key (only_row, digest, recorded_at) VALUES (1, ?, ?)
+ON CONFLICT (only_row) DO UPDATE SET digest = excluded.digest, recorded_at = excluded.recorded_at;

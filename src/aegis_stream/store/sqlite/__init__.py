@@ -9,7 +9,7 @@ connect.py     opens connections; refuses what SQLite cannot be trusted on
 schema.py      migrations, one numbered file a step
 checkpoint.py  keeps the write-ahead log short
 backup.py      copies the database while it is used, and puts a copy back
-wakeups.py     wakes workers, and tells the living from the dead
+copying.py     a SQLite file as the source or the target of a copy
 inspect.py     a look that changes nothing, for doctor
 overlay.sql    statements that SQLite words differently
 

@@ -18,7 +18,7 @@ from . import schema
 from .connect import connect, create_private, refuse_unsuitable
 from .files import DatabaseFiles
 from .gate import WriteGate
-from .unit import SqliteUnit
+from .unit import on_snapshot
 from .writer import GroupWriter
 
 T = TypeVar("T")
@@ -86,7 +86,7 @@ class SqliteDatabase:
         """Run `work` on a snapshot, in the caller's thread: see the protocol."""
         self._files.check()
         with _readable():
-            return work(SqliteUnit(self._reader(), self._clock))
+            return on_snapshot(self._reader(), self._clock, work)
 
     def peek(self, work: Callable[[Unit], T]) -> T | None:
         """Run `work` on the event loop: see the protocol. The rows are in memory: the write-ahead log was written just now."""
@@ -95,7 +95,7 @@ class SqliteDatabase:
                 self._peeker = self._connect(PEEK_CACHE_KIB)
                 self._peeker.set_busy_timeout(0)
                 self._all_readers.append(self._peeker)
-            return work(SqliteUnit(self._peeker, self._clock))
+            return on_snapshot(self._peeker, self._clock, work)
         except (apsw.Error, Misconfigured, Unavailable):
             return None
 

@@ -10,12 +10,13 @@ from urllib.parse import quote
 import apsw
 
 from aegis_stream.domain.ids import Micros
-from aegis_stream.errors import Unavailable
+from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.store.database import Schema, Unit
+from aegis_stream.store.suitability import Demands, Finding
 
-from .connect import BUSY_TIMEOUT_MS
+from .connect import BUSY_TIMEOUT_MS, refuse_unsuitable
 from .schema import migrations
-from .unit import SqliteUnit
+from .unit import on_snapshot
 
 T = TypeVar("T")
 
@@ -42,6 +43,7 @@ class ReadOnlySqlite:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         uri = f"file:{quote(str(path.resolve()))}?mode=ro"
         with _readable():
             self._raw = apsw.Connection(uri, apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI)
@@ -60,7 +62,15 @@ class ReadOnlySqlite:
     def read_now(self, work: Callable[[Unit], T]) -> T:
         """Run `work` on a snapshot. Raises: Unavailable when the file cannot be read."""
         with _readable():
-            return work(SqliteUnit(self._raw, _NoClock()))
+            return on_snapshot(self._raw, _NoClock(), work)
+
+    def suitability(self, _demands: Demands, _clock: Callable[[], Micros]) -> tuple[Finding, ...]:
+        """Tell what SQLite cannot be trusted on: see the protocol."""
+        try:
+            refuse_unsuitable(self._path)
+        except Misconfigured as error:
+            return (Finding("database", "refuse", error.message, "do this before the next start"),)
+        return ()
 
     def quick_check(self, seconds_max: float) -> list[str] | None:
         """Let SQLite check the file.

@@ -28,6 +28,21 @@ SELECT dataset, decision FROM events WHERE position BETWEEN ?1 * 1099511627776 +
 SELECT sequence, dataset, decision, octet_length(body) FROM events
 WHERE position > ?1 * 1099511627776 + ?2 AND position <= ?1 * 1099511627776 + ?3 ORDER BY position LIMIT ?4;
 
+-- name: labels_before
+-- differs because: the key of the log is the position.
+SELECT sequence, dataset, decision, octet_length(body) FROM events
+WHERE position > ?1 * 1099511627776 + ?2 AND position < ?1 * 1099511627776 + ?3 ORDER BY position DESC LIMIT ?4;
+
+-- name: admin_labels_after
+-- differs because: the key of the log is the position.
+SELECT sequence, dataset, decision, octet_length(body) FROM events WHERE position > ?1 * 1099511627776 + ?2
+AND position <= ?1 * 1099511627776 + ?3 AND dataset = 'aegis.audit_stream.admin' ORDER BY position LIMIT ?4;
+
+-- name: admin_labels_before
+-- differs because: the key of the log is the position.
+SELECT sequence, dataset, decision, octet_length(body) FROM events WHERE position > ?1 * 1099511627776 + ?2
+AND position < ?1 * 1099511627776 + ?3 AND dataset = 'aegis.audit_stream.admin' ORDER BY position DESC LIMIT ?4;
+
 -- name: event_at
 -- differs because: the key of the log is the position.
 SELECT sequence, event_id, received_at, dataset, decision, CAST(body AS BLOB), checksum FROM events WHERE position = ?1 * 1099511627776 + ?2;
@@ -47,11 +62,6 @@ SELECT c.start_sequence, c.cursor, o.head, c.delivered, c.failed_attempts, c.ret
        c.last_error_at, c.last_error_status, c.last_error_message, c.last_error_sequence, c.batch_bytes_max,
        (SELECT e.event_id FROM events e WHERE e.position = c.org_no * 1099511627776 + c.last_error_sequence)
 FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.org_no = ? AND c.dst_no = ?;
-
--- name: insert_dead_letter
--- differs because: the key of the log is the position.
-INSERT INTO dead_letters (org_no, dst_no, sequence, event_id, attempts, scope, status_code, message, dead_at)
-VALUES (?1, ?2, ?3, coalesce((SELECT event_id FROM events WHERE position = ?1 * 1099511627776 + ?3), 'missing-' || ?3), ?4, ?5, ?6, ?7, ?8);
 
 -- name: due_retries
 -- differs because: the key of the log is the position.

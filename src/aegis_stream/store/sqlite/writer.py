@@ -6,18 +6,18 @@ control lane has a transaction of its own.
 
 import asyncio
 import contextlib
-import functools
 import queue
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import apsw
 
 from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.ports import Clock
 from aegis_stream.store.database import Lane, Unit
+from aegis_stream.store.jobs import STUCK_S, WRITE_TIMEOUT_S, Job, answer, stuck
 
 from .checkpoint import Checkpointer, copy
 from .connect import unwritable
@@ -27,69 +27,12 @@ from .unit import SqliteUnit
 
 T = TypeVar("T")
 
-WRITE_TIMEOUT_S = 15.0
-"""Longest wait for a write, seconds: a process stopped in the middle of its commit stops every writer of the file."""
-STUCK_S = 2.0
-"""How long a write may be under way before the store is not ready, seconds."""
-EXPIRY_MARGIN_S = 0.1
-"""How much longer a write is waited for that has begun, seconds."""
 UNITS_PER_COMMIT_MAX = 512
 """Most units of work in one transaction: bounds how long the first of them waits for its ack."""
 CACHE_KIB = 65_536
 """Page cache of the writer's connection."""
 CHECKPOINT_CACHE_KIB = 256
 """Page cache of the connection that copies the write-ahead log, which reads no page twice."""
-
-
-class _Job:
-    """One unit of work that waits to be written."""
-
-    __slots__ = ("_ticket", "error", "future", "lane", "result", "timer", "work")
-
-    def __init__(self, work: Callable[[Unit], Any], lane: Lane, future: "asyncio.Future[Any]") -> None:
-        self.work = work
-        self.lane = lane
-        self.future = future
-        self.result: Any = None
-        self.error: BaseException | None = None
-        self.timer: asyncio.TimerHandle | None = None
-        self._ticket = [None]
-
-    def begin(self) -> bool:
-        """Tell whether it may begin: once, and not after its caller was told that it failed. `pop` is atomic."""
-        try:
-            self._ticket.pop()
-        except IndexError:
-            return False
-        return True
-
-    def expire(self, *, begun: bool = False) -> None:
-        """Stop waiting: a unit that has not begun will not begin; whether one that has begun is stored, nobody knows."""
-        if self.future.done():
-            return
-        if not begun and not self.begin():
-            # It may have begun just now: give its result a moment to arrive.
-            again = functools.partial(self.expire, begun=True)
-            self.timer = self.future.get_loop().call_later(EXPIRY_MARGIN_S, again)
-            return
-        self.future.set_exception(
-            Unavailable(
-                f"the store took no write for {WRITE_TIMEOUT_S:g} s: is one of its processes stopped?",
-                code="store-stuck",
-                retry_after_s=5,
-            )
-        )
-
-    def resolve(self) -> None:
-        """Tell whoever waits what came of it; on the event loop."""
-        if self.timer is not None:
-            self.timer.cancel()
-        if self.future.done():
-            return
-        if self.error is not None:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self.result)
 
 
 class GroupWriter:
@@ -117,8 +60,8 @@ class GroupWriter:
         self._clock = clock
         self._threads = threads
         self.connection = connect(CACHE_KIB)
-        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
-        self._held: _Job | None = (
+        self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
+        self._held: Job | None = (
             None  # taken from the queue, not yet begun; the writer's thread alone touches it
         )
         self._writing: threading.Thread | None = None
@@ -132,7 +75,7 @@ class GroupWriter:
 
     def submit(self, work: Callable[[Unit], T], lane: Lane) -> "asyncio.Future[T]":
         """Begin a unit of work and return its future."""
-        job = _Job(work, lane, asyncio.get_running_loop().create_future())
+        job = Job(work, lane, asyncio.get_running_loop().create_future())
         if not self._threads:
             self._commit([job])
             job.resolve()
@@ -145,7 +88,7 @@ class GroupWriter:
                     job.future.set_exception(unwritable(error))
                     return job.future
                 self._writing = thread
-            job.timer = asyncio.get_running_loop().call_later(WRITE_TIMEOUT_S, job.expire)
+            job.wait_at_most(WRITE_TIMEOUT_S)
             self._jobs.put(job)
         return job.future
 
@@ -154,8 +97,9 @@ class GroupWriter:
         with self._gate:
             self._files.check()
             try:
-                self.connection.execute("BEGIN IMMEDIATE")
-                result = work(SqliteUnit(self.connection, self._clock))
+                unit = SqliteUnit(self.connection, self._clock)
+                unit.begin()
+                result = work(unit)
                 self.connection.execute("COMMIT")
             except BaseException as error:
                 with contextlib.suppress(apsw.Error):
@@ -182,11 +126,11 @@ class GroupWriter:
             self._held = None
             group = self._group(first)
             self._commit(group)
-            self._answer(group)
+            answer(group)
             if self._log_is_long:
                 self._copy_rest()
 
-    def _group(self, first: _Job) -> list[_Job]:
+    def _group(self, first: Job) -> list[Job]:
         """Return `first` and what waits behind it, as far as they may share a transaction.
 
         On PostgreSQL each unit of the control lane is a transaction of its own; here as well, so that none comes to rely
@@ -207,38 +151,25 @@ class GroupWriter:
             group.append(job)
         return group
 
-    @staticmethod
-    def _answer(group: list[_Job]) -> None:
-        by_loop: dict[asyncio.AbstractEventLoop, list[_Job]] = {}
-        for job in group:
-            by_loop.setdefault(job.future.get_loop(), []).append(job)
-        for loop, done in by_loop.items():
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is waiting any more
-                loop.call_soon_threadsafe(_resolve, done)
-
     def fault(self) -> Unavailable | None:
         """Return why writes fail at present: the last one did, or one is under way for too long. None when they do not."""
         since_s = self._since_s
         if since_s is not None and time.monotonic() - since_s > STUCK_S:
-            return Unavailable(
-                f"a write is under way for more than {STUCK_S:g} s: is a process of the store stopped?",
-                code="store-stuck",
-                retry_after_s=5,
-            )
+            return stuck()
         return self._fault
 
-    def _commit(self, group: list[_Job]) -> None:
+    def _commit(self, group: list[Job]) -> None:
         self._since_s = time.monotonic()
         self._fault = self._try_commit(group)
         self._since_s = None
 
-    def _try_commit(self, group: list[_Job]) -> Unavailable | None:
+    def _try_commit(self, group: list[Job]) -> Unavailable | None:
         """Commit what the units of a group do. Returns: why it failed; None when it did not, whatever became of single units."""
         try:
             with self._gate:
                 self._files.check()
-                self.connection.execute("BEGIN IMMEDIATE")
                 unit = SqliteUnit(self.connection, self._clock)
+                unit.begin()
                 alone = len(group) == 1
                 for job in group:
                     if job.begin():
@@ -255,7 +186,7 @@ class GroupWriter:
         return None
 
     @staticmethod
-    def _run_one(job: _Job, unit: SqliteUnit, within: contextlib.AbstractContextManager[None]) -> None:
+    def _run_one(job: Job, unit: SqliteUnit, within: contextlib.AbstractContextManager[None]) -> None:
         """Run one unit of work; one that raises takes only itself back.
 
         Args:
@@ -292,8 +223,3 @@ class GroupWriter:
             self.connection = fresh
             if self._checkpointer is not None:
                 self._checkpointer.watch(fresh)
-
-
-def _resolve(jobs: list[_Job]) -> None:
-    for job in jobs:
-        job.resolve()

@@ -1,8 +1,9 @@
-"""The notifier of a SQLite store: a datagram socket per worker, in the data directory.
+"""Wake-ups between the processes of one data directory: a datagram socket per worker.
 
 A process that appends events or changes destinations notifies the workers at once, in a message of a few bytes. A message
-may be lost (a full buffer, a worker that is just starting): workers also read the database several times a second. The
-socket also shows that its process lives: the kernel refuses a message to the socket of a dead process.
+may be lost (a full buffer, a worker that is just starting): workers also read the database several times a second. A
+socket also shows that its process lives: the kernel refuses a message to the socket of a dead process. `aegis serve` has
+one for that alone.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ _PAIR = struct.Struct("<QQ")
 PAIRS_PER_MESSAGE_MAX = 512
 LOOK_AGAIN_S = 0.5
 """How long a list of workers is used before it is read again, seconds."""
+PRESENCE_PREFIX = "prc_"
+"""How the ids of processes begin that nobody wakes."""
 UNIX_PATH_MAX = 100
 """Longest path that a socket address holds, with a margin (sun_path has 108 bytes)."""
 
@@ -74,6 +77,31 @@ class WakeNotifier:
                     self._socket.sendto(message, address)
 
 
+class Presence:
+    """The socket of a process that nobody wakes: it only shows that the process lives, until it is closed or the process ends.
+
+    Args:
+        folder: made if it is missing.
+        name: the process's id, which begins with PRESENCE_PREFIX.
+    Raises: OSError when no descriptor is free.
+    """
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self._name = name
+        with contextlib.ExitStack() as undo:
+            self._folder = _Folder(folder)
+            undo.callback(self._folder.close)
+            self._socket = undo.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            self._socket.bind(self._folder.address(name))
+            undo.pop_all()
+
+    def close(self) -> None:
+        """Close and remove the socket."""
+        self._socket.close()
+        self._folder.remove(self._name)
+        self._folder.close()
+
+
 class WakeListener:
     """The listening side: a worker's own socket.
 
@@ -98,6 +126,11 @@ class WakeListener:
             undo.pop_all()
         asyncio.get_running_loop().add_reader(self._socket.fileno(), self._read)
 
+    @property
+    def hears(self) -> bool:
+        """Whether all who notify can wake this worker: on one machine they can."""
+        return True
+
     def close(self) -> None:
         """Stop listening and remove the socket."""
         asyncio.get_running_loop().remove_reader(self._socket.fileno())
@@ -116,17 +149,17 @@ class WakeListener:
                     self._on_wake(organization_no, head)
 
 
-def is_alive(folder: Path, worker_id: str) -> bool:
-    """Tell whether the process of a worker still has its socket open; removes the socket of a dead one.
+def is_alive(folder: Path, name: str) -> bool:
+    """Tell whether the process with this id still has its socket open; removes the socket of a dead one.
 
     Raises: OSError when that cannot be found out, for want of descriptors.
     """
     place = _Folder(folder)
     probe = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
-        probe.connect(place.address(worker_id))
+        probe.connect(place.address(name))
     except (FileNotFoundError, ConnectionRefusedError):
-        place.remove(worker_id)
+        place.remove(name)
         return False
     finally:
         probe.close()
@@ -150,7 +183,7 @@ class _Folder:
         return [
             self.address(name.removesuffix(".sock"))
             for name in os.listdir(self._handle)  # noqa: PTH208 - by handle, so the folder may be renamed
-            if name.endswith(".sock")
+            if name.endswith(".sock") and not name.startswith(PRESENCE_PREFIX)
         ]
 
     def remove(self, name: str) -> None:

@@ -1,0 +1,8 @@
+"""Seals the logs of all organizations: a process of its own, so that neither ingest nor delivery waits for it.
+
+sealer.py    looks for logs that are due, and seals them one after the other
+"""
+
+from .sealer import Sealer
+
+__all__ = ["Sealer"]

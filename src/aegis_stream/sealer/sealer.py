@@ -1,0 +1,121 @@
+"""Looks again and again for logs that are due, and seals them. Several sealers may run: a log is sealed by the faster one."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Final
+
+from aegis_stream.control.sealing import Refused, SealingDeps, seal
+from aegis_stream.errors import Unavailable
+from aegis_stream.pipeline.seal import Pace, Standing, is_due
+from aegis_stream.store.database import Unit
+from aegis_stream.store.tree import SealState, seal_states
+from aegis_stream.telemetry import Log
+
+LOOK_S: Final = 1.0
+"""Shortest pause between two looks, seconds."""
+SHARE: Final = 20
+"""A look takes at most one part in so many of the time, however many organizations there are,"""
+LOOK_LONGEST_S: Final = 10.0
+"""unless the pause would be longer than this, seconds."""
+SEALS_IN_A_ROW: Final = 16
+"""Most seals of one log before the others have their turn."""
+
+
+@dataclass(slots=True)
+class Sealer:
+    """Seals what is due.
+
+    Args:
+        ready: called before the first look.
+    """
+
+    deps: SealingDeps
+    pace: Pace
+    telemetry: Log
+    ready: Callable[[], None] = lambda: None
+    _refused: dict[str, str] = field(default_factory=dict, init=False, repr=False)
+    _unavailable: str = field(default="", init=False, repr=False)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Work until asked to stop; a seal that has begun is finished."""
+        self.telemetry.info("sealer.started")
+        self.ready()
+        while not stop.is_set():
+            began_s, is_behind = time.perf_counter(), False
+            try:
+                is_behind = await self._look(stop)
+                self._unavailable = ""
+            except Unavailable as error:
+                if error.message != self._unavailable:
+                    self._unavailable = error.message
+                    self.telemetry.warning("sealer.store_unavailable", reason=error.explained)
+            took_s = time.perf_counter() - began_s
+            if not is_behind:
+                await _wait(stop, max(LOOK_S, min(took_s * SHARE, LOOK_LONGEST_S)))
+        self.telemetry.info("sealer.stopped")
+
+    async def _look(self, stop: asyncio.Event) -> bool:
+        """Seal everything that is due, log by log.
+
+        Returns: whether a log has more than was its turn.
+        Raises: Unavailable.
+        """
+        is_behind = False
+        async for state in self._states():
+            if stop.is_set():
+                return False
+            if self._is_due(state):
+                is_behind |= await self._seal(state)
+        return is_behind
+
+    async def _states(self) -> AsyncIterator[SealState]:
+        after = 0
+        while states := await self.deps.db.read(partial(_page, after)):
+            for one in states:
+                yield one
+            after = states[-1].organization_no
+
+    def _is_due(self, state: SealState) -> bool:
+        standing = Standing(state.unsealed, state.own or 0, state.sealed_at, state.beats)
+        return is_due(standing, self.pace, self.deps.clock.now())
+
+    async def _seal(self, state: SealState) -> bool:
+        """Seal one log until nothing of it is due, or the others must have their turn.
+
+        Returns: whether it has more than that.
+        Raises: Unavailable.
+        """
+        try:
+            left, covered = state.unsealed, 0
+            for _ in range(SEALS_IN_A_ROW):
+                covered = await seal(self.deps, await self._fresh(state))
+                left -= covered
+                if not covered or left < self.pace.events_max:
+                    break
+        except Refused as error:
+            # The others go on. It is told once, and again when the reason is another one.
+            if self._refused.get(state.org_id) != str(error):
+                self._refused[state.org_id] = str(error)
+                self.telemetry.error("proof.refused", org_id=state.org_id, reason=str(error))
+            return False
+        self._refused.pop(state.org_id, None)
+        return covered > 0 and left >= self.pace.events_max
+
+    async def _fresh(self, state: SealState) -> SealState:
+        """Return how far a log is sealed now; as it was for an organization that was switched off meanwhile."""
+        found = await self.deps.db.read(lambda unit: seal_states(unit, state.organization_no - 1, 1))
+        return next((one for one in found if one.organization_no == state.organization_no), state)
+
+
+def _page(after: int, unit: Unit) -> list[SealState]:
+    return seal_states(unit, after)
+
+
+async def _wait(stop: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), seconds)
+    except TimeoutError:
+        return

@@ -1,0 +1,53 @@
+-- Sealed logs: trees, their tiles, and the keys that sign.
+
+-- name: newest_tree
+-- The tree that an organization's log grows: the one that began last.
+SELECT base, origin, size, frontier, note, sealed_at, own FROM trees WHERE org_no = ? ORDER BY base DESC LIMIT 1;
+
+-- name: insert_tree
+-- A log is sealed for the first time, or begins again; changes nothing when another process was faster.
+INSERT INTO trees (org_no, base, origin, size, frontier, note, sealed_at, own) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: advance_tree
+-- A tree has grown, or was signed again, from the state that the caller saw; changes nothing when another process was faster.
+UPDATE trees SET size = ?, frontier = ?, note = ?, sealed_at = ?, own = ?
+WHERE org_no = ? AND base = ? AND size = ? AND sealed_at = ?;
+
+-- name: tile
+-- The hashes of one tile.
+SELECT hashes FROM tree_tiles WHERE org_no = ? AND base = ? AND level = ? AND tile = ?;
+
+-- name: store_tile
+-- Store a tile, or more of it than before.
+INSERT INTO tree_tiles (org_no, base, level, tile, hashes) VALUES (?, ?, ?, ?, ?)
+ON CONFLICT (org_no, base, level, tile) DO UPDATE SET hashes = excluded.hashes;
+
+-- name: seal_states
+-- Organizations whose log is sealed, in order: how far the log goes, and how far the newest tree, NULL without a tree; and whether
+-- checkpoint events travel to a destination.
+SELECT o.org_no, o.org_id, o.proof, o.oldest, o.head, t.base, t.size, t.sealed_at, t.own,
+    CASE WHEN o.proof = 'stream'
+        AND EXISTS (SELECT 1 FROM destinations d WHERE d.org_no = o.org_no AND d.deleted_at IS NULL) THEN 1 ELSE 0 END
+FROM organizations o LEFT JOIN trees t ON t.org_no = o.org_no
+    AND t.base = (SELECT max(n.base) FROM trees n WHERE n.org_no = o.org_no)
+WHERE o.proof <> 'off' AND o.head > 0 AND o.org_no > ? ORDER BY o.org_no LIMIT ?;
+
+-- name: set_proof
+-- Store whether and how an organization's log is sealed.
+UPDATE organizations SET proof = ? WHERE org_no = ?;
+
+-- name: proof_instance
+-- The number in the names of sealed logs, where the operator has chosen no name.
+SELECT value FROM meta WHERE name = 'proof_instance';
+
+-- name: proof_keys_of
+-- The keys of an organization, the newest first.
+SELECT epoch, public, seed, created_at, retired_at FROM proof_keys WHERE org_no = ? ORDER BY epoch DESC;
+
+-- name: insert_proof_key
+-- A new key; changes nothing when another process was faster.
+INSERT INTO proof_keys (org_no, epoch, public, seed, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
+
+-- name: retire_proof_keys
+-- All keys of an organization but the newest are replaced since now.
+UPDATE proof_keys SET retired_at = ? WHERE org_no = ? AND epoch < ? AND retired_at IS NULL;

@@ -1,0 +1,124 @@
+"""Promises about which answers to failed attempts are kept: few, without secrets, and never at the cost of a delivery."""
+
+import asyncio
+
+import pytest
+
+from aegis_stream.delivery.answers import RANGES_CHARACTERS_MAX, AnswerKeeper, ranges_of
+from aegis_stream.domain.attempt import Failure, FailureScope, Fault, FaultKind, Response
+from aegis_stream.domain.delivery import ShownAnswer
+from aegis_stream.domain.destination import Destination, DestinationSpec
+from aegis_stream.domain.ids import (
+    SECOND,
+    DestinationId,
+    DestinationNo,
+    Micros,
+    OrganizationId,
+    OrganizationNo,
+)
+
+T0 = Micros(1_780_000_000_000_000)
+BUSY = Failure(FailureScope.DESTINATION, "answered 503", 503)
+
+
+def destination(number: int = 1) -> Destination:
+    """Build a destination."""
+    spec = DestinationSpec(url="https://sink.example.com/in")
+    return Destination(
+        DestinationNo(number),
+        DestinationId(f"dst_{number}"),
+        OrganizationNo(1),
+        OrganizationId("org_1"),
+        spec,
+        1,
+        T0,
+        T0,
+    )
+
+
+class Kept(list):
+    """Remembers what is kept."""
+
+    def keep(self, answer):
+        """Remember an answer."""
+        self.append(answer)
+
+
+def shown(answer: Response, _spec: DestinationSpec, bearers: list[str]) -> ShownAnswer:
+    """Cut nothing out."""
+    return ShownAnswer(",".join(bearers), answer.body.decode())
+
+
+async def attempt(keeper, kept, failure=BUSY, *, number=1, seconds=0.0, answer=None) -> None:
+    """Let an attempt fail, and wait until its answer was handed on."""
+    answer = answer or Response(failure.status_code or 500, b"busy", 9)
+    keeper.failed(destination(number), [1, 2, 5], failure, answer, Micros(T0 + int(seconds * SECOND)), kept)
+    for task in list(asyncio.all_tasks() - {asyncio.current_task()}):
+        await task
+
+
+def make(redact=shown) -> tuple[AnswerKeeper, Kept]:
+    """Make a keeper, and what it hands on to."""
+    return AnswerKeeper(redact, lambda _: ["token"], asyncio.create_task), Kept()
+
+
+async def test_the_first_of_many_alike_is_kept():
+    """An outage with a hundred thousand failures keeps one answer an hour."""
+    keeper, kept = make()
+    for number in range(1000):
+        await attempt(keeper, kept, seconds=number * 7.1)
+
+    assert [(one.at - T0) // SECOND for one in kept] == [0, 3606]
+    assert kept[0][1:] == (1, 5, "1-2,5", 503, "answered 503", "token", "busy")
+
+
+async def test_a_receiver_that_always_says_something_else_is_kept_now_and_then():
+    """Of one destination at most four answers are kept at once and one in half a minute, whatever its failures say."""
+    keeper, kept = make()
+    for number in range(600):
+        failure = Failure(FailureScope.EVENT, f"answered 400: event {number}", 400)
+        await attempt(keeper, kept, failure, seconds=number / 10)
+
+    assert len(kept) == 4 + 1
+
+
+async def test_many_destinations_that_fail_at_once_cost_little():
+    """A worker keeps eight answers at once and one in ten seconds, however many destinations fail."""
+    keeper, kept = make()
+    for number in range(1000):
+        await attempt(keeper, kept, number=number, seconds=number / 100)
+
+    assert len(kept) == 8
+
+
+async def test_without_an_answer_the_events_of_the_request_are_kept():
+    """Where nothing was answered there is nothing to cut out, and the events of the request are kept at once."""
+    keeper, kept = make()
+    failure = Failure(FailureScope.DESTINATION, "no answer within 10 s")
+
+    keeper.failed(destination(), [7], failure, Fault(FaultKind.TIMEOUT, "x", 9), T0, kept)
+
+    assert [(one.sequences, one.excerpt, one.status_code) for one in kept] == [("7", "", None)]
+
+
+async def test_an_answer_that_cannot_be_shown_is_not_kept():
+    """When cutting out secrets fails, nothing of the answer is kept, and nobody else notices."""
+
+    def broken(*_):
+        raise ValueError("a bug")
+
+    keeper, kept = make(broken)
+    await attempt(keeper, kept)
+
+    assert kept == []
+
+
+@pytest.mark.parametrize(
+    ("sequences", "text"),
+    [([7], "7"), ([1, 2, 3], "1-3"), ([1, 3, 4, 9], "1,3-4,9"), (list(range(1, 2000, 2)), "")],
+    ids=["one", "a range", "several", "too many"],
+)
+def test_the_events_of_a_request_are_ranges(sequences, text):
+    """The events of a request are written as ranges, unless that is too long."""
+    assert ranges_of(sequences) == text
+    assert len(text) <= RANGES_CHARACTERS_MAX

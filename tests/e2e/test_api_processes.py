@@ -4,6 +4,7 @@ import os
 import re
 import signal
 import socket
+import time
 from array import array
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -13,7 +14,9 @@ import httpx
 import pytest
 
 from aegis_stream.api.counts import LABELS, SLOT
-from support.processes import children, kill, make_client, make_events, service_group
+from aegis_stream.api.recent import SHOWN_MAX
+from aegis_stream.serving.membership import FOLLOW_S
+from support.processes import children, kill, make_client, make_events, runs, service_group
 from support.service import wait_until
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(120)]
@@ -38,13 +41,25 @@ def slots_of(group) -> list[list[int]]:
     words = Path(f"/proc/{group.api_pids()[0]}/cmdline").read_bytes().decode().split("\0")
     descriptor = words[words.index("--counts-fd") + 1]
     numbers = array("q", Path(f"/proc/{group.pid}/fd/{descriptor}").read_bytes())
-    return [[*numbers[start : start + SLOT]] for start in range(0, len(numbers), SLOT)]
+    return [
+        [*numbers[start : start + SLOT]] for start in range(SLOT, len(numbers), SLOT)
+    ]  # the first is no count
 
 
 def metrics_of(group) -> dict[str, int]:
     """Return the ingest metrics of /metrics, over a new connection."""
     text = httpx.get(group.url + "/metrics", trust_env=False, timeout=30).text
     return {name: int(value) for name, value in re.findall(r"^(aegis_ingest\S+) (\d+)$", text, re.MULTILINE)}
+
+
+def gauges_of(group, name) -> set[int]:
+    """Return what the processes of a service say in /metrics about one number; -1 where it is missing."""
+    texts = [
+        httpx.get(group.url + "/metrics", trust_env=False, timeout=30).text for _ in range(CONNECTIONS // 2)
+    ]
+    return {
+        int(found[1]) if (found := re.search(rf"^{name} (\d+)$", one, re.MULTILINE)) else -1 for one in texts
+    }
 
 
 def accepted_in(metrics) -> int:
@@ -113,6 +128,31 @@ def test_several_processes_answer_as_one(tmp_path):
     answered = [slot[LABELS.index("202")] for slot in slots]
     assert (len(slots), sum(answered)) == (PROCESSES, 2 * CONNECTIONS)
     assert len([one for one in answered if one]) >= 2, "one process alone answered all connections"
+
+
+def test_uses_of_a_key_at_all_processes_are_stored_at_the_end(tmp_path):
+    """A service that stops has stored how many events a key recorded, whichever process answered."""
+    with started(tmp_path) as group, ThreadPoolExecutor(CONNECTIONS) as threads:
+        client = make_client(group)
+        list(threads.map(client.send, batches_of(client, CONNECTIONS)))
+        group.terminate()
+        stored = group.rows("SELECT sum(events), max(last_used_from) FROM key_uses")
+
+    assert stored == [(CONNECTIONS * BATCH, "127.0.0.1")]
+
+
+def test_the_last_requests_of_a_key_are_those_of_all_processes(tmp_path):
+    """Whichever process is asked for the requests of a key, all of them note what they answer from then on, and it shows them."""
+    with started(tmp_path) as group, ThreadPoolExecutor(CONNECTIONS) as threads:
+        client = make_client(group)
+        [key] = client.request("GET", "/api-keys")["data"]
+        path = f"/api-keys/{key['id']}/requests"
+        client.request("GET", path)
+        time.sleep(3 * FOLLOW_S)  # the other processes look whether somebody looks
+        list(threads.map(client.send, [[b"1"]] * CONNECTIONS))
+        shown = client.request("GET", path)["data"]
+
+    assert [one["status"] for one in shown] == [422] * SHOWN_MAX
 
 
 def test_the_crash_of_one_process_loses_nothing(tmp_path):
@@ -245,3 +285,83 @@ def test_further_processes_leave_metrics_to_the_port_of_their_own(tmp_path):
         own = httpx.get(f"http://127.0.0.1:{port}/metrics", trust_env=False, timeout=30).status_code
 
     assert (public, own) == ({404}, 200)
+
+
+def test_two_services_on_one_data_directory_share_limits_and_report_sums_once(tmp_path):
+    """Both divide the limits by all API processes; one shows the sums over the store; when it is killed the other one does."""
+    with started(tmp_path) as one, service_group(tmp_path) as two:
+        alone = gauges_of(one, "aegis_api_processes"), gauges_of(one, "aegis_destinations")
+        two.start(workers=0)
+        wait_until(lambda: gauges_of(one, "aegis_api_processes") == {PROCESSES + 1})
+        beside = gauges_of(two, "aegis_destinations"), gauges_of(two, "aegis_store_totals_reported")
+        one.kill()
+        wait_until(lambda: gauges_of(two, "aegis_api_processes") == {1})
+
+        assert alone == ({PROCESSES}, {0})
+        assert beside == ({-1}, {0})
+        assert gauges_of(two, "aegis_destinations") == {0}
+
+
+def test_a_start_after_a_kill_counts_the_dead_no_more(tmp_path):
+    """A service that was killed and started again has all of the limits at once, and reports the sums."""
+    with started(tmp_path) as group:
+        group.kill()
+        group.start(api_processes=PROCESSES)
+
+        assert gauges_of(group, "aegis_api_processes") == {PROCESSES}
+        assert gauges_of(group, "aegis_store_totals_reported") == {1}
+
+
+def test_an_orderly_end_leaves_no_registration(tmp_path):
+    """After SIGTERM no process is registered, and no socket is left."""
+    with started(tmp_path) as group:
+        registered = group.rows("SELECT api_processes FROM processes")
+        group.terminate()
+
+        assert registered == [(PROCESSES,)]
+        assert group.rows("SELECT * FROM processes") == []
+        assert list((tmp_path / "data" / "bell").iterdir()) == []
+
+
+def asked_to_stop(group) -> str:
+    """Send SIGTERM and wait for /readyz to say so; return its code."""
+    group.running.process.send_signal(signal.SIGTERM)
+    answer = wait_until(lambda: next((one for one in [readiness(group)] if one.status_code != 200), None))
+    return answer.json()["type"].rpartition("/")[2]
+
+
+def readiness(group) -> httpx.Response:
+    """Ask /readyz over a new connection."""
+    return httpx.get(group.url + "/readyz", trust_env=False, timeout=30)
+
+
+def test_a_service_that_drains_answers_and_tells_load_balancers(tmp_path):
+    """After SIGTERM /readyz of every process is 503 while events are recorded; the worker has ended; then the service ends."""
+    with started(tmp_path, AEGIS_DRAIN_SECONDS="15") as group:
+        client = make_client(group)
+        [worker] = [one for one in children(group.pid) if runs(one, "worker")]
+        code = asked_to_stop(group)
+        statuses = {readiness(group).status_code for _ in range(CONNECTIONS // 2)}
+        sent = [client.send(batch) for batch in batches_of(client, 3)]
+        wait_until(lambda: is_gone(worker))
+        still = readiness(group).status_code
+
+        assert (code, statuses, still) == ("draining", {503}, 503)
+        assert [one.status_code for one in sent] == [202] * 3
+        assert group.running.process.wait(60) == 0
+        assert refuses(group)
+        assert sequences(group) == [*range(1, 3 * BATCH + 1)]
+
+
+def test_a_second_signal_ends_a_drain(tmp_path):
+    """Whoever does not want to wait sends the signal again; a signal to all processes at once ends none before the drain does."""
+    with started(tmp_path, AEGIS_DRAIN_SECONDS="100") as group:
+        pids = group.api_pids()
+        asked_to_stop(group)
+        for pid in pids:
+            os.kill(pid, signal.SIGTERM)
+        statuses = {readiness(group).status_code for _ in range(CONNECTIONS // 2)}
+
+        assert statuses == {503}
+        assert not any(is_gone(pid) for pid in pids)
+        assert group.terminate() == 0

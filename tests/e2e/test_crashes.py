@@ -137,7 +137,8 @@ def test_a_worker_stopped_past_its_lease_settles_nothing_when_it_wakes(tmp_path)
             AEGIS_REQUEST_TIMEOUT_SECONDS="0.5",
             AEGIS_LEASE_SECONDS="5.5",
         ) as group,
-        recording_receiver(tmp_path, "--latency", "50ms") as receiver,
+        # Slow enough that requests are under way whenever the worker is stopped, however long a busy machine takes to stop it.
+        recording_receiver(tmp_path, "--latency", "150ms") as receiver,
     ):
         group.start()
         client = make_client(group)

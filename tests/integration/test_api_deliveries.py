@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from aegis_stream.control.events import PAGE_BYTES_MAX
+from aegis_stream.control.event_search import PAGE_BYTES_MAX
 from aegis_stream.domain.attempt import FailureScope
 from aegis_stream.domain.delivery import AttemptRun, DeadRow, RetryRow
 from aegis_stream.domain.ids import Micros
@@ -34,10 +34,11 @@ async def world(tmp_path):
 # ── deliveries ──
 
 
-async def make_history(world, tenant) -> str:
+async def make_history(world, tenant, *, sends: bool = True) -> str:
     """Make a destination and a history: 1–5 delivered together, 6 failed twice then delivered, 7–9 delivered."""
     destination_id = await world.make_destination(tenant)
-    await world.send_events(tenant, 9)
+    if sends:
+        await world.send_events(tenant, 9)
     at = [Micros(START + number * SECOND) for number in range(9)]
     await world.settle(
         tenant,
@@ -68,6 +69,7 @@ async def test_lists_attempts_newest_first(world):
     assert body["next_cursor"] is None
     newest, timeout, *_, oldest = body["data"]
     assert {name: value for name, value in newest.items() if name != "id"} == {
+        "destination_id": destination_id,
         "event_id": "evt_6",
         "sequence": 6,
         "attempt": 3,
@@ -118,6 +120,87 @@ async def test_attempts_are_of_one_destination(world):
     other = await world.make_destination(tenant)
 
     assert (await tenant.read.get(f"{PATH}/{other}/deliveries")).json() == {"data": [], "next_cursor": None}
+
+
+@pytest.mark.parametrize("limit", [1, 3, 200])
+@pytest.mark.parametrize(
+    ("params", "count"),
+    [
+        ({}, 22),
+        ({"state": "failed"}, 4),
+        ({"status_class": "5xx"}, 2),
+        ({"status_class": "network"}, 2),
+        ({"error": "OVERLOADED"}, 2),
+        ({"event_id": "evt_6"}, 6),
+        ({"event_id": "evt_6", "status_class": "2xx"}, 2),
+        ({"since": to_text(Micros(START + 3 * SECOND))}, 4),
+        ({"until": to_text(Micros(START + SECOND))}, 12),
+    ],
+    ids=lambda one: " ".join(one) or "all" if isinstance(one, dict) else "",
+)
+async def test_attempts_of_all_destinations_are_one_list(world, limit, params, count):
+    """The organization's list has the attempts at every destination, newest first, by the filters of one destination's list."""
+    tenant = await world.make_organization()
+    ids = [await make_history(world, tenant, sends=first) for first in (True, False)]
+
+    pages = await tenant.read.all_pages("/deliveries", limit, **params)
+    alone = [await tenant.read.all_pages(f"{PATH}/{one}/deliveries", limit, **params) for one in ids]
+
+    found = [one for page in pages for one in page]
+    assert len(found) == count
+    assert {one["destination_id"] for one in found} == set(ids)
+    assert len({one["id"] for one in found}) == count
+    for destination_id, own in zip(ids, alone, strict=True):
+        listed = [one for page in own for one in page]
+        assert [one for one in found if one["destination_id"] == destination_id] == listed
+
+
+async def test_attempts_of_another_organization_are_not_listed(world):
+    """The organization's list has its own attempts only."""
+    tenant, other = await world.make_organization(), await world.make_organization("org_other")
+    await make_history(world, tenant)
+
+    assert (await other.read.get("/deliveries")).json() == {"data": [], "next_cursor": None}
+
+
+@pytest.mark.parametrize(
+    ("params", "field"),
+    [
+        ({"state": "lost"}, "state"),
+        ({"status_class": "6xx"}, "status_class"),
+        ({"since": "yesterday"}, "since"),
+        ({"error": ""}, "error"),
+        ({"error": "x" * 1001}, "error"),
+        ({"cursor": "7"}, "cursor"),
+    ],
+    ids=lambda one: "",
+)
+async def test_a_wrong_filter_is_named(world, params, field):
+    """A filter with a value that does not exist is rejected with its name and what it may be."""
+    tenant = await world.make_organization()
+
+    problem = problem_of(await tenant.read.get("/deliveries", **params), 422)
+
+    assert [one["field"] for one in problem["errors"]] == [field]
+
+
+async def test_a_search_that_matches_nothing_says_how_far_it_looked(world):
+    """A list that ends before its page is full has the number of rows that it looked at, and goes on below them."""
+    tenant = await world.make_organization()
+    destination_id = await world.make_destination(tenant)
+    await world.send_events(tenant, 1)
+    runs = [AttemptRun(1, 1, 1, "failed", 503, "first of all", 9, Micros(START))]
+    runs += [AttemptRun(1, 1, 1, "delivered", 202, None, 9, Micros(START + 9))] * 22_000
+    await world.settle(tenant, destination_id, cursor=1, runs=runs)
+
+    first = (await tenant.read.get("/deliveries", state="failed")).json()
+    rest = (await tenant.read.get("/deliveries", state="failed", cursor=first["next_cursor"])).json()
+
+    assert first["data"] == []
+    assert first["scanned"]["rows"] == 20_000
+    assert first["scanned"]["back_to"] == to_text(Micros(START + 9))
+    assert [one["error"] for one in rest["data"]] == ["first of all"]
+    assert "scanned" not in rest
 
 
 # ── dead letters ──
@@ -350,8 +433,8 @@ async def test_pages_of_events_lose_and_repeat_nothing(world, limit, params, seq
 
 async def test_a_scan_for_rare_events_goes_on_from_its_cursor(world, monkeypatch):
     """A listing that has looked through its share of the log says where to go on, even when it found nothing yet."""
-    monkeypatch.setattr("aegis_stream.control.events.SCAN_MAX", 4)
-    monkeypatch.setattr("aegis_stream.control.events.SCAN_STEP", 2)
+    monkeypatch.setattr("aegis_stream.control.event_search.SCAN_MAX", 4)
+    monkeypatch.setattr("aegis_stream.control.event_search.SCAN_STEP", 2)
     tenant = await world.make_organization()
     await make_log(world, tenant)
 

@@ -777,7 +777,10 @@ async def test_sends_a_test_event(world):
 
     answer = await tenant.admin.post(f"{PATH}/{destination_id}/test")
 
-    assert (answer.status_code, answer.json()) == (200, {"ok": True, "status_code": 202, "latency_ms": 8.1})
+    told = answer.json()
+    assert set(told) == {"ok", "status_code", "latency_ms", "stages", "certificate", "request"}
+    assert (answer.status_code, told["ok"], told["status_code"], told["latency_ms"]) == (200, True, 202, 8.1)
+    assert all(one["ok"] for one in told["stages"])
     ((route, request),) = world.sender.posts
     assert route.endpoint.host == "siem.example.com"
     assert route.headers == (("Authorization", SECRET),)
@@ -830,7 +833,10 @@ async def test_shows_why_a_test_failed_with_secrets_redacted(world):
     answer = await tenant.admin.post(f"{PATH}/{destination_id}/test")
 
     body = answer.json()
-    assert set(body) == {"ok", "status_code", "latency_ms", "error", "response_excerpt"}
+    assert set(body) == {
+        *("ok", "status_code", "latency_ms", "error", "stages", "certificate"),
+        *("request", "response_excerpt", "response_headers"),
+    }
     assert (answer.status_code, body["ok"], body["status_code"], body["latency_ms"]) == (
         200,
         False,

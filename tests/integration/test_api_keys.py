@@ -1,10 +1,13 @@
 """Promises of /api/orgs and …/api-keys: organizations by the operator, keys by their admins."""
 
+import gzip
 import json
 
 import pytest
 
+from aegis_stream.control import keys
 from aegis_stream.domain.times import to_text
+from aegis_stream.errors import Unavailable
 from support.api import OPERATOR_KEY, ORG, START, Caller, make_event, open_world, problem_of
 
 KEYS = "/api-keys"
@@ -165,6 +168,9 @@ async def test_makes_a_key_that_opens_what_it_says(world, scope):
         "hint": body["api_key"][-4:],
         "created_at": to_text(START),
         "expires_at": None,
+        "last_used_at": to_text(START),
+        "last_used_from": "127.0.0.1",
+        "events_last_hour": int(allowed["ingest"]),
     }
 
 
@@ -392,3 +398,114 @@ async def test_expired_keys_make_room(tmp_path):
         held = [one["id"] for one in (await tenant.admin.get(KEYS)).json()["data"]]
         assert ended not in held
         assert len(held) == 5
+
+
+# ── last use ──
+
+
+async def test_a_key_shows_its_last_use(world):
+    """A key that was never used says so; a used one shows when, from where, and how many events it recorded."""
+    tenant = await world.make_organization()
+    await tenant.ingest.send(b"\n".join([make_event("e1"), make_event("e2")]), "application/x-ndjson")
+    await tenant.ingest.send(make_event("e1"), "application/json")  # a duplicate records nothing
+    await tenant.ingest.post("/preflight-decisions", json={"decision": "ALLOWED"})
+
+    shown = {one["scope"]: one for one in (await tenant.admin.get(KEYS)).json()["data"]}
+
+    assert shown["ingest"]["last_used_at"] == to_text(START)
+    assert shown["ingest"]["last_used_from"] == "127.0.0.1"
+    assert shown["ingest"]["events_last_hour"] == 3
+    assert shown["admin"]["events_last_hour"] == 0
+    assert shown["read"]["last_used_at"] is None
+    assert shown["read"]["last_used_from"] is None
+
+
+async def test_uses_that_were_written_are_added_once(world):
+    """What is written is not counted again, and what comes afterwards is added to it."""
+    tenant = await world.make_organization()
+    uses, db = world.service.control.access.uses, world.stores.db
+    await tenant.ingest.send(make_event("e1"), "application/json")
+    await uses.write(db, world.clock.now())
+    await uses.write(db, world.clock.now())
+    world.clock.advance(2)
+    await tenant.ingest.send(make_event("e2"), "application/json")
+
+    [shown] = [one for one in (await tenant.admin.get(KEYS)).json()["data"] if one["scope"] == "ingest"]
+
+    assert shown["events_last_hour"] == 2
+    assert shown["last_used_at"] == to_text(START + 2_000_000)
+
+
+async def test_uses_that_cannot_be_written_are_kept(world):
+    """A store that takes no writes loses no use: the next write has it, and a request that came meanwhile."""
+    tenant = await world.make_organization()
+    uses, db = world.service.control.access.uses, world.stores.db
+    await tenant.ingest.send(make_event("e1"), "application/json")
+    with pytest.raises(Unavailable):
+        await uses.write(Unwritable(), world.clock.now())
+    await tenant.ingest.send(make_event("e2"), "application/json")
+    await uses.write(db, world.clock.now())
+
+    found = await keys.list_of(world.service.control, ORG, "", 10)
+
+    assert [one.usage.events_last_hour for one in found if one.key.scope == "ingest"] == [2]
+
+
+class Unwritable:
+    """A database that takes no writes."""
+
+    async def write(self, work):
+        """Refuse."""
+        raise Unavailable("the disk is full")
+
+
+# ── last requests ──
+
+
+async def test_the_last_requests_of_a_key_are_shown(world):
+    """From the first look on: status, size, what was accepted and rejected, and why; also requests refused before their body."""
+    tenant = await world.make_organization()
+    ids = {one["scope"]: one["id"] for one in (await tenant.admin.get(KEYS)).json()["data"]}
+    await tenant.ingest.send(make_event("before"), "application/json")
+    first = (await tenant.admin.get(f"{KEYS}/{ids['ingest']}/requests")).json()
+    good, bad = make_event("e1"), b'{"event": {"id": 5}}'
+    await tenant.ingest.send(good, "application/json")
+    await tenant.ingest.send(b"\n".join([make_event("e2"), bad]), "application/x-ndjson")
+    await tenant.ingest.send(bad, "application/json")
+    await tenant.ingest.send(b"{", "application/json")
+    await tenant.ingest.send(gzip.compress(good), "application/json", "gzip")
+    await tenant.ingest.send(good, "text/plain")
+    await tenant.read.send(good, "application/json")
+    shown = (await tenant.admin.get(f"{KEYS}/{ids['ingest']}/requests")).json()["data"]
+    await tenant.admin.get(f"{KEYS}/{ids['read']}/requests")
+    await tenant.read.send(good, "application/json")
+    others = (await tenant.admin.get(f"{KEYS}/{ids['read']}/requests")).json()["data"]
+
+    assert first == {"data": [], "noted_seconds": 300}
+    told = sorted(
+        (one["status"], one["accepted"], one["duplicates"], one["rejected"], one["body_bytes"])
+        for one in shown
+    )
+    assert told == sorted(
+        [
+            (202, 1, 0, 0, len(good)),
+            (202, 1, 0, 1, len(make_event("e2")) + 1 + len(bad)),
+            (422, 0, 0, 1, len(bad)),
+            (422, 0, 0, 1, 1),
+            (202, 0, 1, 0, len(gzip.compress(good))),
+            (415, 0, 0, 0, 0),
+        ]
+    )
+    assert all((one["reason"] is None) == (one["status"] == 202 and not one["rejected"]) for one in shown)
+    assert any("event 1: event.id" in (one["reason"] or "") for one in shown)
+    assert [(one["status"], "scope read" in one["reason"]) for one in others] == [(403, True)]
+
+
+async def test_requests_of_another_organizations_key_are_not_there(world):
+    """Nobody looks at the requests of another organization's key."""
+    tenant, other = await world.make_organization(), await world.make_organization("org_other")
+    victim = (await other.admin.get(KEYS)).json()["data"][0]["id"]
+
+    problem_of(await tenant.admin.get(f"{KEYS}/{victim}/requests"), 404)
+    problem_of(await tenant.read.get(f"{KEYS}/{victim}/requests"), 403)
+    assert world.service.counts.recent.watched == {}

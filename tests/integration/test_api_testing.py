@@ -86,8 +86,25 @@ async def test_every_forbidden_address_looks_the_same(world, message, latency_us
 
     shown = await send_test(world, tenant, Fault(FaultKind.FORBIDDEN, message, latency_us))
 
-    shown.pop("latency_ms")
-    assert shown == {"ok": False, "status_code": None, "error": FORBIDDEN, "response_excerpt": ""}
+    shown["request"].pop("body")
+    assert shown.pop("request")["note"].startswith("Nothing was sent")
+    assert shown == {
+        "ok": False,
+        "status_code": None,
+        "latency_ms": 0,
+        "stages": [
+            {"name": "resolve", "ok": True, "ms": None, "detail": ""},
+            {"name": "guard", "ok": False, "ms": None, "detail": FORBIDDEN},
+            *(
+                {"name": one, "ok": None, "ms": None, "detail": ""}
+                for one in ("connect", "tls", "send", "answer")
+            ),
+        ],
+        "certificate": None,
+        "error": FORBIDDEN,
+        "response_excerpt": "",
+        "response_headers": [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -151,12 +168,14 @@ async def test_only_admins_see_what_a_peer_answered(world, scope):
 
 
 async def test_a_success_shows_nothing_of_the_answer(world):
-    """Of an answer that is a success only status and time are shown."""
+    """Of an answer that is a success only status and times are shown."""
     tenant = await world.make_organization()
 
     shown = await send_test(world, tenant, Response(200, b"internal page of somebody", 8100))
 
-    assert shown == {"ok": True, "status_code": 200, "latency_ms": 8.1}
+    assert (shown["ok"], shown["status_code"], shown["latency_ms"]) == (True, 200, 8.1)
+    assert set(shown) == {"ok", "status_code", "latency_ms", "stages", "certificate", "request"}
+    assert "internal page" not in json.dumps(shown)
 
 
 BASIC = "Basic " + base64.b64encode(b"collector:hunter2-hunter2").decode()

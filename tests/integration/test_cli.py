@@ -301,7 +301,15 @@ def test_a_test_that_fails(aegis):
 
     assert said.startswith("failed  no answer")
     assert answer["ok"] is False
-    assert answer["error"] in said
+    assert said.count(answer["error"]) == 1
+    assert "guard    ok      up to " in said
+    assert [line.split()[:2] for line in said.splitlines()[1:]] == [
+        ["resolve", "ok"],
+        ["guard", "ok"],
+        ["connect", "failed"],
+        ["send", "-"],
+        ["answer", "-"],
+    ]
 
 
 def test_a_test_that_works(aegis):
@@ -313,7 +321,28 @@ def test_a_test_that_works(aegis):
         answer = aegis.json("destination", "test", made["id"])
 
     assert said.startswith("ok  status 202  ")
+    assert said.rstrip().endswith("answered 202")
+    assert [line.split()[1] for line in said.splitlines()[1:]] == ["ok"] * 5
     assert (answer["ok"], answer["status_code"]) == (True, 202)
+
+
+def test_a_test_before_it_is_created(aegis):
+    """With --test-only a test event is sent with what was given, nothing is created, and the exit status says whether it was taken."""
+    with running_receiver("s3cr3t") as url:
+        good = aegis(
+            *("destination", "add", url, "--header", "Authorization: Bearer s3cr3t", "--test-only")
+        ).stdout
+        bad = aegis(
+            *("destination", "add", url, "--header", "Authorization: Bearer wrong-secret", "--test-only"),
+            status=1,
+        ).stdout
+        answer = aegis.json("destination", "add", url, "--test-only", status=1)
+
+    assert good.startswith("ok  status 202  ")
+    assert bad.startswith("failed  status 401  ")
+    assert "wrong-secret" not in bad
+    assert answer["status_code"] == 401
+    assert aegis.json("destination", "list") == []
 
 
 def test_what_a_receiver_answers_is_shown(aegis):
@@ -388,6 +417,47 @@ def test_dead_letters(aegis):
     assert one == {"purged": 1}
     assert rest == "purged 1\n"
     assert aegis.json("dead-letter", "list", *there) == []
+
+
+def test_deliveries(aegis):
+    """Attempts are listed by their filters, one is shown in full without the credential, and its event is sent again."""
+    made = aegis.json("destination", "add", TARGET, "--auth-header-value", "Bearer c4n4ry")
+    aegis("event", "send", stdin=ndjson({"event": {"id": "one"}}))
+    filters = ("--destination", made["id"], "--state", "failed", "--event", "one")
+    wait_until(lambda: aegis.json("dead-letter", "list", "--destination", made["id"]))
+
+    newest = aegis.json("delivery", "list", *filters)[0]
+    everywhere = aegis("delivery", "list", "--error", newest["error"][:10].upper()).stdout
+    none = aegis.json("delivery", "list", "--status-class", "2xx")
+    shown = aegis("delivery", "show", made["id"], newest["id"]).stdout
+    again = aegis.json("event", "resend", "one", "--destination", made["id"])
+    told = aegis("event", "resend", "one", "--destination", made["id"]).stdout
+
+    assert newest["id"] in everywhere
+    assert none == []
+    assert f"POST {TARGET}" in shown
+    assert "Authorization: ****" in shown
+    assert "c4n4ry" not in shown
+    assert again == {"data": [{"destination_id": made["id"], "state": "queued"}]}
+    assert told.split() == ["DESTINATION", "STATE", made["id"], "queued"]
+
+
+def test_a_timeline_counts_what_the_list_of_attempts_shows(aegis):
+    """Steps of a table with their sum below; a wrong time is wrong use, and a wrong step is told by the service."""
+    made = aegis.json("destination", "add", TARGET, "--retry-max-attempts", "1")
+    aegis("event", "send", stdin=ndjson({"event": {"id": "one"}}))
+    wait_until(lambda: aegis.json("dead-letter", "list", "--destination", made["id"]))
+
+    body = aegis.json("destination", "timeline", made["id"])
+    *_, total, told = aegis("destination", "timeline", made["id"], "--step", "300").stdout.splitlines()
+    wrong = aegis("destination", "timeline", made["id"], "--step", "90", status=1).stderr
+    aegis("destination", "timeline", made["id"], "--from", "yesterday", status=2)
+
+    attempts = aegis.json("delivery", "list", "--destination", made["id"], "--state", "failed")
+    assert sum(body["total"]["failed"].values()) == len(attempts) >= 1
+    assert total.split()[:2] == ["total", "0"]
+    assert told.startswith("steps of 300 s from ")
+    assert "multiple of 60" in wrong
 
 
 def test_send_tells_what_became_of_each_line(aegis, tmp_path):
@@ -518,6 +588,72 @@ def test_tail_filters(aegis):
     assert json.loads(by_dataset)["event"]["dataset"] == "other"
 
 
+def test_list_finds_the_newest_first(aegis):
+    """`event list` takes a search line, and lists what it describes, the newest first."""
+    aegis(
+        "event", "send", stdin=ndjson({"n": 1, "who": "alice"}, PREFLIGHT, {"n": 2, "who": "alice"}, {"n": 3})
+    )
+
+    found = json.loads(aegis("event", "list", "who:alice since:1h", "--json").stdout)
+    oldest = json.loads(aegis("event", "list", '"who"', "--oldest-first", "--limit", "1", "--json").stdout)
+    lines = aegis("event", "list", "decision:blocked").stdout.splitlines()
+
+    assert [one["event"]["n"] for one in found] == [2, 1]
+    assert [one["event"]["n"] for one in oldest] == [1]
+    assert len(lines) == 1
+    assert "BLOCKED" in lines[0]
+
+
+def test_list_shows_where_a_line_is_wrong(aegis):
+    """A line that cannot be read sends nothing, and its mistake is marked."""
+    finished = aegis("event", "list", "who:alice decision:MAYBE", status=2)
+
+    assert "a decision is one of ALLOWED" in finished.stderr
+    assert finished.stderr.splitlines()[-1].index("^") - 2 == len("who:alice ")
+
+
+def test_dead_letters_by_cause(aegis):
+    """Groups, filters, previews and jobs of dead letters."""
+    made = aegis.json("destination", "add", TARGET)
+    aegis("event", "send", stdin=ndjson({"event": {"id": "one"}}, {"event": {"id": "two"}}))
+    there = ("--destination", made["id"])
+    wait_until(lambda: len(aegis.json("dead-letter", "list", *there)) == 2)
+    [group] = aegis.json("dead-letter", "groups", *there)
+
+    assert (group["count"], group["share"]) == (2, 1.0)
+    assert group["id"] in aegis("dead-letter", "groups", *there).stdout
+    assert len(aegis.json("dead-letter", "list", *there, "--error", group["id"], "--limit", "1")) == 1
+    assert aegis.json("dead-letter", "list", *there, "--error", "another error") == []
+    other = "event" if group["about"] == "destination" else "destination"
+    assert aegis("dead-letter", "redrive", *there, "--about", other).stdout == "redriven 0\n"
+    preview = aegis("dead-letter", "redrive", *there, "--error", group["id"], "--preview").stdout
+    assert preview.startswith("2 match")
+    assert preview.endswith("nothing was started\n")
+    assert aegis.json("dead-letter", "jobs", *there) == []
+    purged = aegis("dead-letter", "purge", *there, "--error", group["error"], "--yes").stdout
+    assert purged == "purged 2\n"
+    refused = aegis("dead-letter", "jobs", *there, "--cancel", "job_x", status=1).stderr
+    assert "there is no job 'job_x'" in refused
+
+
+@pytest.mark.parametrize("command", ["list", "redrive", "purge"])
+def test_a_filter_by_a_wrong_time_is_wrong_use(aegis, command):
+    """A time without a zone ends with status 2, before any call."""
+    finished = aegis("dead-letter", command, "--destination", "dst_x", "--before", "yesterday", status=2)
+
+    assert "is not a time with a time zone" in finished.stderr
+
+
+def test_a_preview_of_a_replay(aegis):
+    """A preview counts the events and starts nothing."""
+    made = aegis.json("destination", "add", TARGET)
+    aegis("event", "send", stdin=ndjson({"n": 1}, {"n": 2}))
+
+    told = aegis("destination", "replay", made["id"], "--from-sequence", "1", "--preview").stdout
+
+    assert told == "2 events; nothing was started\n"
+
+
 def test_tail_follows(aegis, monkeypatch):
     """Events recorded while it runs are shown once, also with a filter."""
     rounds = iter([ndjson(PREFLIGHT), ndjson({"n": 1}), ndjson({"n": 2}, PREFLIGHT)])
@@ -554,6 +690,7 @@ def test_ctrl_c_is_the_ordinary_end_of_tail(aegis, monkeypatch):
         ("destination", "list"),
         ("destination", "show", "dst_x"),
         ("destination", "test", "dst_x"),
+        ("destination", "timeline", "dst_x"),
         ("destination", "pause", "dst_x"),
         ("destination", "resume", "dst_x"),
         ("destination", "remove", "dst_x"),
@@ -561,6 +698,8 @@ def test_ctrl_c_is_the_ordinary_end_of_tail(aegis, monkeypatch):
         ("dead-letter", "list", "--destination", "dst_x"),
         ("dead-letter", "redrive", "--destination", "dst_x"),
         ("dead-letter", "purge", "--destination", "dst_x"),
+        ("dead-letter", "groups", "--destination", "dst_x"),
+        ("dead-letter", "jobs", "--destination", "dst_x"),
         ("event", "tail"),
     ],
 )
@@ -592,3 +731,31 @@ def test_an_account_that_cannot_be(aegis, account):
 
     assert "Error:" in finished.stderr
     assert "pass" not in finished.stderr
+
+
+def test_status_shows_the_service_to_the_operator(aegis, service):
+    """`status` shows store, organizations, workers and ingest with the operator key, and is refused with another one."""
+    operator = {"AEGIS_OPERATOR_KEY": service.environment["AEGIS_OPERATOR_KEY"]}
+    printed = aegis("status", **operator).stdout
+    found = aegis.json("status", **operator)
+    refused = aegis("status", status=1, AEGIS_OPERATOR_KEY=aegis.organization.key)
+
+    assert "with a failing destination" in printed
+    assert found["organizations"]["total"] >= 1
+    assert [one["api_processes"] for one in found["services"]] == [1]
+    assert found["workers"][0]["id"] in printed
+    assert "operator key" in refused.stderr
+
+
+def test_key_requests_shows_why_events_do_not_arrive(aegis, service):
+    """The first call begins to note; the next one shows what came since, and why it was rejected."""
+    headers = {"Authorization": f"Bearer {aegis.organization.key}"}
+    path = f"{service.url}/api/orgs/{aegis.organization.org_id}"
+    key_id = httpx.get(path + "/api-keys", headers=headers, trust_env=False).json()["data"][0]["id"]
+    first = aegis("key", "requests", key_id).stdout
+    httpx.post(path + "/events", json={"event": {"id": 5}}, headers=headers, trust_env=False)
+    found = aegis.json("key", "requests", key_id)["data"]
+
+    assert "none yet: requests of this key are noted for 300 s from now on" in first
+    assert [(one["status"], one["rejected"]) for one in found] == [(422, 1)]
+    assert "event.id" in aegis("key", "requests", key_id).stdout

@@ -135,6 +135,23 @@ def test_quotas_of_an_organization_are_shown_and_changed(aegis, monkeypatch):
     assert back["quotas"] == {"stored_bytes_max": 5000, "ingest_bytes_per_second": 0}
 
 
+def test_organizations_are_listed(aegis):
+    """`org list` shows every organization by id, or those that need somebody first."""
+    for name in ("org_b", "org_a"):
+        aegis("org", "create", f"Company {name}", "--id", name)
+
+    listed = aegis.json("org", "list")
+    worst = aegis.json("org", "list", "--worst-first", "--limit", "1")
+    printed = aegis("org", "list").stdout
+
+    assert [(one["org_id"], one["name"]) for one in listed] == [
+        ("org_a", "Company org_a"),
+        ("org_b", "Company org_b"),
+    ]
+    assert [one["org_id"] for one in worst] == ["org_a"]
+    assert printed.startswith("ORG_ID")
+
+
 @pytest.mark.parametrize("wrong", ["-1", "1.5", "1GB", "", "1000000000000001", "٣", "default "])
 def test_a_wrong_quota_is_answered_with_its_limits(aegis, wrong):
     """A quota that is no number in its range is wrong usage; the message has the range, and nothing is changed."""
@@ -156,6 +173,7 @@ def test_a_quota_of_no_organization_says_how_to_create_one(aegis):
 
 
 COMMANDS_ON_THE_STORE = [
+    ("org", "list"),
     ("org", "quota", "--org", "org_first"),
     ("key", "create", "--org", "org_first"),
     ("key", "list", "--org", "org_first"),

@@ -16,7 +16,21 @@ from aegis_stream.control import organizations as organization_control
 from aegis_stream.errors import AegisError, Malformed, Unavailable
 from aegis_stream.telemetry import METRICS
 
-from . import dead_letters, deliveries, destinations, events, organizations, replays
+from . import (
+    console_links,
+    dead_letters,
+    deliveries,
+    destination_types,
+    destinations,
+    events,
+    fleet,
+    organizations,
+    proof,
+    replays,
+    stream,
+    timeline,
+)
+from .event_paths import Routes
 from .ingest import org_of
 from .openapi import docs_page, make_document
 from .problems import bug_problem, plain_problem, problem_of
@@ -30,7 +44,7 @@ DOCS_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; f
 
 def create_app(service: Service) -> Litestar:
     """Put the routes together: every call but ingest."""
-    routes = Litestar(
+    routes = Routes(
         route_handlers=[*DOCUMENTED, healthz, readyz, metrics, docs, openapi_json],
         state=State({"service": service}),
         exception_handlers={
@@ -55,11 +69,17 @@ def create_app(service: Service) -> Litestar:
 
 DOCUMENTED = [
     *organizations.HANDLERS,
+    *console_links.HANDLERS,
+    *fleet.HANDLERS,
+    *destination_types.HANDLERS,
     *destinations.HANDLERS,
     *replays.HANDLERS,
+    *stream.HANDLERS,
     *deliveries.HANDLERS,
+    *timeline.HANDLERS,
     *dead_letters.HANDLERS,
     *events.HANDLERS,
+    *proof.HANDLERS,
 ]
 
 
@@ -77,8 +97,10 @@ def healthz() -> dict[str, str]:
 
 @get("/readyz", include_in_schema=False)
 async def readyz(request: AnyRequest) -> dict[str, str]:
-    """Report that the store can be read and written, and that a worker delivers if one should run here. Raises: Unavailable."""
+    """Report that this service is not stopping, that the store can be read and written, and that a worker delivers if one should run here. Raises: Unavailable."""
     service = service_of(request)
+    if service.counts.standing.draining:
+        raise Unavailable("this service is stopping: send requests to another node", code="draining")
     try:
         async with asyncio.timeout(2):
             await destination_control.check_ready(service.control)
@@ -96,15 +118,11 @@ async def readyz(request: AnyRequest) -> dict[str, str]:
 
 @get("/metrics", include_in_schema=False, media_type="text/plain; version=0.0.4")
 async def metrics(request: AnyRequest) -> str:
-    """Return all metrics in the text format of Prometheus."""
+    """Return the metrics in the text format of Prometheus; the sums over the store only where this process reports them."""
     service = service_of(request)
-    totals = await destination_control.totals(service.control)
-    values: dict[str, list[tuple[str, int]]] = {
-        f"aegis_{name}": [("", value)] for name, value in totals._asdict().items()
-    }
-    stored_bytes, near_quota = await organization_control.storage_totals(service.control)
-    values["aegis_stored_bytes"] = [("", stored_bytes)]
-    values["aegis_organizations_near_quota"] = [("", near_quota)]
+    reports = service.counts.standing.reports(service.control.clock.steady())
+    values = await _store_totals(service) if reports else {}
+    values["aegis_store_totals_reported"] = [("", int(reports))]
     values["aegis_build_info"] = [(f'{{version="{__version__}",build="{build.label()}"}}', 1)]
     counts = service.counts
     for name, label, counted in (
@@ -114,9 +132,23 @@ async def metrics(request: AnyRequest) -> str:
         values[name] = [(f'{{{label}="{value}"}}', count) for value, count in counted.items()]
     lines = []
     for name, (kind, meaning) in METRICS.items():
+        if name not in values:
+            continue
         lines += [f"# HELP {name} {meaning}", f"# TYPE {name} {kind}"]
         lines += [f"{name}{labels} {value}" for labels, value in values[name]]
     return "\n".join(lines) + "\n"
+
+
+async def _store_totals(service: Service) -> dict[str, list[tuple[str, int]]]:
+    """Return the metrics that are sums over the whole store, whichever process is asked."""
+    totals = await destination_control.totals(service.control)
+    stored_bytes, near_quota = await organization_control.storage_totals(service.control)
+    sums = totals._asdict() | {
+        "stored_bytes": stored_bytes,
+        "organizations_near_quota": near_quota,
+        "api_processes": service.counts.standing.api_processes,
+    }
+    return {f"aegis_{name}": [("", value)] for name, value in sums.items()}
 
 
 @get("/docs", include_in_schema=False, media_type="text/html")

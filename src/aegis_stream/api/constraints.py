@@ -6,8 +6,13 @@ from the document, within these limits and beyond them, and compares.
 
 from typing import Any
 
+from aegis_stream.control.timeline import STEP_S_MAX as TIMELINE_STEP_S_MAX
+from aegis_stream.domain.console_link import RETURN_URL_CHARACTERS_MAX
+from aegis_stream.domain.dead_letters import ERROR_CHARACTERS_MAX
 from aegis_stream.domain.destination import HEADER_VALUE_CHARACTERS_MAX, HEADERS_MAX
 from aegis_stream.domain.event import EVENT_ID_CHARACTERS_MAX
+from aegis_stream.domain.event_filter import DECISIONS
+from aegis_stream.domain.merkle import SIZE_MAX
 from aegis_stream.domain.names import NAME_CHARACTERS_MAX
 from aegis_stream.domain.oauth2 import (
     CLIENT_ID_CHARACTERS_MAX,
@@ -15,8 +20,9 @@ from aegis_stream.domain.oauth2 import (
     SCOPE_CHARACTERS_MAX,
 )
 from aegis_stream.domain.organization import QUOTA_MAX
+from aegis_stream.store.attempt_lists import STATUS_CLASSES
 
-from .events import DECISIONS
+from .events import ORDERS, STEP_S_MAX
 from .requests import PAGE_DEFAULT, PAGE_MAX
 from .schemas.base import Strict
 from .schemas.events import PreflightWrite
@@ -41,6 +47,7 @@ _DESTINATION: dict[str, dict[str, Any]] = {
     },
     "name": _NAME,
 }
+_ERROR = {"minLength": 1, "maxLength": ERROR_CHARACTERS_MAX}
 FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     "DestinationWrite": _DESTINATION,
     "DestinationPatchWrite": _DESTINATION,
@@ -66,8 +73,10 @@ FIELDS: dict[str, dict[str, dict[str, Any]]] = {
         "max_seconds": {"minimum": 0.001, "maximum": 604_800},
     },
     "KeyWrite": {"name": _NAME},
+    "ConsoleLinkWrite": {"return_url": _URL | {"maxLength": RETURN_URL_CHARACTERS_MAX}},
     "OrganizationWrite": {"name": _NAME, "id": {"pattern": "^org_[A-Za-z0-9_-]{1,60}$"}},
     "QuotasWrite": {"stored_bytes_max": _QUOTA, "ingest_bytes_per_second": _QUOTA},
+    "RedriveWrite": {"error": _ERROR},
     "PreflightWrite": {
         "preflight_id": {"minLength": 1, "maxLength": EVENT_ID_CHARACTERS_MAX},
         "input_size_bytes": {"minimum": 0},
@@ -78,9 +87,20 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "limit": {"minimum": 1, "maximum": PAGE_MAX, "default": PAGE_DEFAULT},
     "cursor": _ID_CURSOR,
     "state": {"enum": ["delivered", "failed"]},
+    "status_class": {"enum": list(STATUS_CLASSES)},
     "since": {"format": "date-time"},
     "until": {"format": "date-time"},
     "decision": {"enum": list(DECISIONS)},
+    "about": {"enum": ["event", "destination"]},
+    "error": _ERROR,
+    "before": {"format": "date-time"},
+    "order": {"enum": list(ORDERS), "default": "asc"},
+    "from": {"format": "date-time"},
+    "to": {"format": "date-time"},
+    "step": {"minimum": 0, "default": 0, "maximum": TIMELINE_STEP_S_MAX, "multipleOf": 60},
+    "from_size": {"minimum": 1, "maximum": SIZE_MAX},
+    "to_size": {"minimum": 1, "maximum": SIZE_MAX},
+    "step_seconds": {"minimum": 0, "default": 0, "maximum": STEP_S_MAX},
 }
 OPTIONAL_BODIES = ("/dead-letters/redrive", "/rotate")
 """Calls whose body is optional, by the end of their path."""

@@ -4,14 +4,12 @@ from typing import Any
 
 from litestar import Request, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
-from msgspec import UNSET
 
 from aegis_stream.control import destinations as control
 from aegis_stream.control import testing
 
 from .docs import errors
 from .requests import PAGE_DEFAULT, decode_strict, read_id_cursor, read_limit
-from .schemas.deliveries import TestBody
 from .schemas.destinations import (
     DestinationBody,
     DestinationList,
@@ -20,6 +18,7 @@ from .schemas.destinations import (
     destination_body,
 )
 from .schemas.specs import patch_of, spec_of
+from .schemas.testing import TestBody, tested_body
 from .scopes import caller_of
 from .service import control_of
 
@@ -92,15 +91,16 @@ async def resume_destination(request: AnyRequest, destination_id: FromPath[str])
 @post(ONE + "/test", status_code=200, tags=TAGS, responses=errors(403))
 async def send_test(request: AnyRequest, destination_id: FromPath[str]) -> TestBody:
     """Send one test event at once, with the destination's own format and credential, also while it is paused."""
-    sent = await testing.send_test(control_of(request), caller_of(request), destination_id)
-    ok = sent.error is None
-    return TestBody(
-        ok,
-        sent.status_code,
-        sent.latency_ms,
-        UNSET if sent.error is None else sent.error,
-        UNSET if ok else sent.excerpt,
-    )
+    return tested_body(await testing.send_test(control_of(request), caller_of(request), destination_id))
+
+
+@post(BASE + "/test", status_code=200, tags=TAGS, responses=errors(403))
+async def send_unsaved_test(request: AnyRequest, data: JSONBody[DestinationWrite]) -> TestBody:
+    """Send one test event to a destination that is not saved: the body is the one that would create it."""
+    deps = control_of(request)
+    data = await decode_strict(request, data)
+    spec = spec_of(data, deps.settings.retry.policy)
+    return tested_body(await testing.send_unsaved_test(deps, caller_of(request), spec))
 
 
 HANDLERS = [
@@ -112,6 +112,7 @@ HANDLERS = [
     pause_destination,
     resume_destination,
     send_test,
+    send_unsaved_test,
 ]
 
 

@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Final
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -30,10 +31,11 @@ from aegis_stream.pipeline.ingest import Check, Ingest, Recorded
 from .counts import IngestCounts
 from .ingest_body import RequestBounds, count_items, decompress, encoding_of, is_lines, split, unwrap_all
 from .problems import Parts, answer_of
+from .recent import SeenRequest
 
-SMALL_BYTES = 64 * 1024
+SMALL_BYTES: Final = 64 * 1024
 """A body up to this size is checked at once: a hundred ordinary events, a few hundred microseconds."""
-SMALL_ITEMS = 1000
+SMALL_ITEMS: Final = 1000
 """A body of more items than this is large whatever its size: 64 KiB hold 20,000 of three bytes."""
 TURN_S = 0.005
 """How long a large request is worked on before others get their turn, seconds."""
@@ -47,7 +49,7 @@ UNWRAP_LEVELS_MAX = 8
 _encode = msgspec.json.encode
 _OUR_AGENT = f"{PRODUCT}/".encode()
 _JSON = ((b"content-type", b"application/json"),)
-_ONE_ACCEPTED = make_answer(202, _JSON, b'{"accepted":1,"duplicates":0,"rejected":[]}')
+_ONE_ACCEPTED: Final = make_answer(202, _JSON, b'{"accepted":1,"duplicates":0,"rejected":[]}')
 
 
 @dataclass(slots=True)
@@ -170,7 +172,8 @@ class IngestEndpoint:
                 plan.authorization, plan.org_id, Scope.INGEST, client or None
             )
         except AegisError as error:
-            return self._problem(error)
+            known = self.access.remembered(plan.digest, self.access.clock.now()) if plan.digest else None
+            return self._problem(error) if known is None else self._refusal(known, error)
         except Exception as error:  # noqa: BLE001 - the last resort
             return self._failure(error)
         return self._admit(plan, principal, self.access.clock.now())
@@ -179,11 +182,11 @@ class IngestEndpoint:
         try:
             self.access.admit(principal, now)
         except AegisError as error:
-            return self._problem(error)
+            return self._refusal(principal, error)
         if (
             plan.error is not None
         ):  # not raised: it is kept with the head, and would grow a traceback with each request
-            return self._problem(plan.error)
+            return self._refusal(principal, plan.error)
 
         if plan.admitted is not None and plan.admitted[0] is principal:
             return plan.admitted[1]
@@ -209,9 +212,9 @@ class IngestEndpoint:
                     return
                 for index, item in enumerate(items):
                     check.take(index, item)
-            self._record(principal, check, connection)
+            self._record(principal, check, connection, len(body))
         except Exception as error:  # noqa: BLE001 - an answer in any case
-            connection.answer(self._failure(error))
+            connection.answer(self._refusal(principal, error, len(body)))
 
     def _wait_for_turn(self, plan: Plan, principal: Principal, body: bytes, connection: Connection) -> None:
         connection.wait_for_turn(
@@ -231,15 +234,16 @@ class IngestEndpoint:
     async def _serve_large(
         self, plan: Plan, principal: Principal, body: bytes, connection: Connection
     ) -> None:
+        size = len(body)
         try:
             if plan.encoding:
                 body = await asyncio.to_thread(decompress, body, plan.encoding, self.bounds)
             lines = plan.lines and not plan.unwrap
             check = await self._check_lines(plan, principal, body) if lines else None
             check = check or await self._check_items(plan, principal, body)
-            self._record(principal, check, connection)
+            self._record(principal, check, connection, size)
         except Exception as error:  # noqa: BLE001 - an answer in any case
-            connection.answer(self._failure(error))
+            connection.answer(self._refusal(principal, error, size))
 
     async def _check_lines(self, plan: Plan, principal: Principal, body: bytes) -> Check | None:
         """Check a large body of lines piece by piece; None when its lines need a look one by one."""
@@ -272,15 +276,22 @@ class IngestEndpoint:
                 turn = loop.time()
         return check
 
-    def _record(self, principal: Principal, check: Check, connection: Connection) -> None:
-        """Append what passed the check, and answer when it is stored."""
+    def _record(self, principal: Principal, check: Check, connection: Connection, size: int) -> None:
+        """Append what passed the check, and answer when it is stored.
+
+        Args:
+            size: of the body as sent, bytes.
+        """
         single = len(check.events) + len(check.rejected) == 1
 
         def ended(result: Recorded | Exception) -> None:
             if isinstance(result, Exception):
-                connection.answer(self._failure(result))
+                connection.answer(self._refusal(principal, result, size))
                 return
+            if self.counts.recent.watched:
+                self._note(principal, size, result)
             self.counts.recorded(result.accepted, result.duplicates, len(result.rejected))
+            self.access.uses.count(principal.key_id, result.accepted)
             if not result.accepted and not result.duplicates:
                 connection.answer(self._problem(invalid(result, single=single)))
                 return
@@ -292,6 +303,33 @@ class IngestEndpoint:
             self.ingest.append(principal.organization_no, check, ended)
         else:
             ended(check.recorded(None))
+
+    def _note(self, principal: Principal, size: int, result: Recorded) -> None:
+        """Note a request that was checked, for whoever looks at its key."""
+        reason = ""
+        if result.rejected:
+            index, one = result.rejected[0]
+            reason = f"event {index}: {one.field} {one.message}"
+        status = 202 if result.accepted or result.duplicates else 422
+        seen = SeenRequest(
+            self.access.clock.now(),
+            status,
+            size,
+            result.accepted,
+            result.duplicates,
+            len(result.rejected),
+            reason,
+        )
+        self.counts.recent.note(principal.key_id, seen)
+
+    def _refusal(self, principal: Principal, error: Exception, size: int = 0) -> Answer:
+        """Return the answer to a request of a known key that is refused, and note it for whoever looks at the key."""
+        answer = self._failure(error)
+        if self.counts.recent.watched:
+            reason = error.message if isinstance(error, AegisError) else "internal error"
+            seen = SeenRequest(self.access.clock.now(), answer.status, size, 0, 0, 0, reason)
+            self.counts.recent.note(principal.key_id, seen)
+        return answer
 
     def _failure(self, error: Exception) -> Answer:
         if isinstance(error, AegisError):

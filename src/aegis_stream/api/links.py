@@ -5,6 +5,7 @@ from typing import Any
 _ALL = "/api/orgs/{org_id}/forwarding-destinations"
 _ONE = _ALL + "/{destination_id}"
 _KEYS = "/api/orgs/{org_id}/api-keys"
+_LINKS = "/api/orgs/{org_id}/console-links"
 
 LINKS: dict[tuple[str, str, str], tuple[str, str, tuple[tuple[str, str], ...]]] = {
     ("post", _ALL, "201"): (
@@ -14,7 +15,9 @@ LINKS: dict[tuple[str, str, str], tuple[str, str, tuple[tuple[str, str], ...]]] 
             *(("get", _ONE), ("patch", _ONE), ("delete", _ONE)),
             *(("post", _ONE + "/pause"), ("post", _ONE + "/resume"), ("post", _ONE + "/test")),
             *(("post", _ONE + "/replay"), ("get", _ONE + "/replays"), ("get", _ONE + "/deliveries")),
+            ("get", _ONE + "/timeline"),
             *(("get", _ONE + "/dead-letters"), ("post", _ONE + "/dead-letters/redrive")),
+            *(("get", _ONE + "/dead-letters/groups"), ("get", _ONE + "/dead-letters/jobs")),
         ),
     ),
     ("post", _ONE + "/replay", "202"): (
@@ -22,10 +25,27 @@ LINKS: dict[tuple[str, str, str], tuple[str, str, tuple[tuple[str, str], ...]]] 
         "$response.body#/replay_id",
         (("delete", _ONE + "/replays/{replay_id}"),),
     ),
+    ("post", _ONE + "/dead-letters/redrive", "202"): (
+        "job_id",
+        "$response.body#/job_id",
+        (
+            ("get", _ONE + "/dead-letters/jobs/{job_id}"),
+            ("delete", _ONE + "/dead-letters/jobs/{job_id}"),
+        ),
+    ),
     ("post", _KEYS, "201"): (
         "key_id",
         "$response.body#/id",
-        (("delete", _KEYS + "/{key_id}"), ("post", _KEYS + "/{key_id}/rotate")),
+        (
+            ("delete", _KEYS + "/{key_id}"),
+            ("post", _KEYS + "/{key_id}/rotate"),
+            ("get", _KEYS + "/{key_id}/requests"),
+        ),
+    ),
+    ("post", _LINKS, "201"): (
+        "link_id",
+        "$response.body#/id",
+        (("delete", _LINKS + "/{link_id}"),),
     ),
     ("post", "/api/orgs/{org_id}/preflight-decisions", "202"): (
         "event_id",

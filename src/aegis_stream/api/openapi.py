@@ -33,6 +33,7 @@ from .constraints import add_constraints
 from .docs import errors
 from .examples import add_examples
 from .links import add_links
+from .scopes import RIGHTS, Right
 
 _EVENT = {
     "@timestamp": "2026-05-15T10:33:21.456789+00:00",
@@ -53,6 +54,7 @@ _ANSWER = {
     "duplicates": 1,
     "rejected": [{"index": 7, "event_id": "pflt_abc", "error": "aegis.decision expected one of …"}],
 }
+WITHOUT_KEY = frozenset(path for (_, path), right in RIGHTS.items() if right is Right.OPEN)
 INGEST_PATH = "/api/orgs/{org_id}/events"
 
 
@@ -78,6 +80,9 @@ def make_document(handlers: Sequence[Any]) -> dict[str, Any]:
     add_examples(plain)
     add_constraints(plain)
     add_links(plain)
+    for path in WITHOUT_KEY & plain["paths"].keys():
+        for operation in plain["paths"][path].values():
+            operation["security"] = []
     return plain
 
 

@@ -9,11 +9,13 @@ from msgspec import UNSET
 
 from aegis_stream.control import keys, organizations
 from aegis_stream.control.caller import Caller
-from aegis_stream.control.keys import Issued, NewKey
+from aegis_stream.control.keys import Issued, ListedKey, NewKey
+from aegis_stream.domain.ids import SECOND
 from aegis_stream.domain.organization import Organization, Scope
 from aegis_stream.domain.times import to_text
 
 from .docs import errors
+from .recent import WATCH_US
 from .requests import PAGE_DEFAULT, decode_strict, moment, read_id_cursor, read_limit
 from .schemas.base import time_text
 from .schemas.organizations import (
@@ -27,9 +29,11 @@ from .schemas.organizations import (
     QuotasBody,
     QuotasWrite,
     RotateWrite,
+    SeenRequestBody,
+    SeenRequests,
 )
 from .scopes import address_of, caller_of
-from .service import control_of
+from .service import control_of, service_of
 
 KEYS = "/api/orgs/{org_id:str}/api-keys"
 TAGS = ["Organizations and keys"]
@@ -79,14 +83,34 @@ async def list_keys(
     limit: FromQuery[int] = PAGE_DEFAULT,
     cursor: FromQuery[str | None] = None,
 ) -> KeyList:
-    """List API keys, oldest first, without their texts."""
+    """List API keys, oldest first, without their texts, and with their last use."""
     count, after = read_limit(limit), read_id_cursor(cursor) or ""
-    found = await keys.list_of(control_of(request), caller_of(request).org_id, after, count + 1)
-    shown = [
-        KeyBody(one.key_id, one.name, one.scope, one.hint, to_text(one.created_at), time_text(one.expires_at))
-        for one in found[:count]
-    ]
+    deps = control_of(request)
+    found = await keys.list_of(deps, caller_of(request).org_id, after, count + 1, unwritten=deps.access.uses)
+    shown = [_key_body(one) for one in found[:count]]
     return KeyList(shown, shown[-1].id if len(found) > count else None)
+
+
+@get(KEYS + "/{key_id:str}/requests", tags=TAGS, responses=errors(403))
+async def list_requests(request: AnyRequest, key_id: FromPath[str]) -> SeenRequests:
+    """List the last 20 ingest requests of a key since somebody first asked for them, and note them for 5 minutes more."""
+    service = service_of(request)
+    await keys.find(service.control, caller_of(request).org_id, key_id)
+    recent = service.counts.recent
+    recent.watch(key_id, service.control.clock.steady())
+    shown = [
+        SeenRequestBody(
+            to_text(one.at),
+            one.status,
+            one.size,
+            one.accepted,
+            one.duplicates,
+            one.rejected,
+            one.reason or None,
+        )
+        for one in recent.of(key_id)
+    ]
+    return SeenRequests(shown, WATCH_US // SECOND)
 
 
 @delete(KEYS + "/{key_id:str}", status_code=204, tags=TAGS, responses=errors(403))
@@ -121,6 +145,21 @@ def _body(request: AnyRequest, found: Organization) -> OrganizationBody:
     )
 
 
+def _key_body(listed: ListedKey) -> KeyBody:
+    key, usage = listed
+    return KeyBody(
+        key.key_id,
+        key.name,
+        key.scope,
+        key.hint,
+        to_text(key.created_at),
+        time_text(key.expires_at),
+        time_text(usage.last_used_at),
+        usage.last_used_from,
+        usage.events_last_hour,
+    )
+
+
 def _made(made: Issued) -> KeyMade:
     key = made.key
     return KeyMade(
@@ -134,6 +173,7 @@ HANDLERS = [
     change_quotas,
     create_key,
     list_keys,
+    list_requests,
     revoke_key,
     rotate_key,
 ]

@@ -56,12 +56,22 @@ class Problem(msgspec.Struct, omit_defaults=True):
     errors: list[FieldError] = []
 
 
+def status_of(error: AegisError) -> tuple[int, str]:
+    """Return status and title for an error."""
+    return next((status, title) for kind, status, title in STATUSES if isinstance(error, kind))
+
+
+def wait_of(error: AegisError) -> int:
+    """Return after how many seconds the same call may succeed, at least 1; 0 if it will not by waiting."""
+    return max(1, error.retry_after_s) if isinstance(error, Limited | Unavailable) else 0
+
+
 def problem_of(error: AegisError) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers and body for an error."""
-    status, title = next((status, title) for kind, status, title in STATUSES if isinstance(error, kind))
+    status, title = status_of(error)
     headers = {"content-type": MEDIA_TYPE}
-    if isinstance(error, Limited | Unavailable):
-        headers["retry-after"] = str(max(1, error.retry_after_s))
+    if wait_s := wait_of(error):
+        headers["retry-after"] = str(wait_s)
     if isinstance(error, Unauthenticated):
         headers["www-authenticate"] = 'Bearer realm="aegis"'
     errors = [FieldError(one.field, one.message) for one in error.problems]

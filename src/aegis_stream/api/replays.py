@@ -7,7 +7,8 @@ from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET, UnsetType
 
 from aegis_stream.control import replays as control
-from aegis_stream.control.replays import SequenceRange, TimeRange
+from aegis_stream.control.replays import SequenceRange, TimeRange, progress_of
+from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import FieldProblem, Invalid
 from aegis_stream.store.replays import ReplayRow
@@ -25,11 +26,17 @@ AnyRequest = Request[Any, Any, Any]
 
 @post(ONE + "/replay", status_code=202, tags=TAGS, responses=errors(403, 409))
 async def start_replay(
-    request: AnyRequest, destination_id: FromPath[str], data: JSONBody[ReplayWrite]
+    request: AnyRequest,
+    destination_id: FromPath[str],
+    data: JSONBody[ReplayWrite],
+    preview: FromQuery[bool] = False,  # noqa: FBT002 - a query parameter
 ) -> ReplayAccepted:
-    """Send a range of the log again, beside the new events."""
+    """Send a range of the log again, beside the new events. A preview counts the events, and starts nothing."""
     deps, caller = control_of(request), caller_of(request)
     data = await decode_strict(request, data)
+    if preview:
+        seen = await control.preview(deps, caller, destination_id, range_of(data))
+        return ReplayAccepted(seen.events, None, seen.seconds)
     started = await control.start(deps, caller, destination_id, range_of(data))
     return ReplayAccepted(started.events, started.replay_id)
 
@@ -45,7 +52,8 @@ async def list_replays(
     deps, caller = control_of(request), caller_of(request)
     count, before = read_limit(limit), read_id_cursor(cursor)
     rows = await control.list_of(deps, caller, destination_id, before or "~", count + 1)
-    shown = [_body(row) for row in rows[:count]]
+    now = deps.clock.now()
+    shown = [_body(row, now) for row in rows[:count]]
     return ReplayList(shown, shown[-1].id if len(rows) > count else None)
 
 
@@ -77,17 +85,25 @@ def _mixed(field: str, beside: str, instead: str) -> Invalid:
     return Invalid(f"{field} {message}", problems=(FieldProblem(field, message),))
 
 
-def _body(row: ReplayRow) -> ReplayBody:
-    done = "done" if row.cursor >= row.last else "cancelled"
+def _body(row: ReplayRow, now: Micros) -> ReplayBody:
+    progress = progress_of(row, now)
     return ReplayBody(
         row.replay_id,
         row.first,
         row.last,
         row.cursor,
-        "running" if row.finished_at is None else done,  # type: ignore[arg-type] # two literals
+        progress.total,
+        progress.done,
+        _rounded(progress.rate),
+        _rounded(progress.eta_seconds),
+        progress.state,
         to_text(row.created_at),
         time_text(row.finished_at),
     )
+
+
+def _rounded(value: float | None) -> float | None:
+    return round(value, 1) if value is not None else None
 
 
 HANDLERS = [start_replay, list_replays, cancel_replay]

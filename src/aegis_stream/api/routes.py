@@ -6,6 +6,7 @@ thread, at the first call that needs it or when the process has been up for a mo
 
 import asyncio
 import gc
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from aegis_stream.front.gateway import Application
@@ -19,9 +20,14 @@ QUIET_S = 2.0
 
 @dataclass(slots=True)
 class LateRoutes:
-    """An ASGI application that makes the real one at the first call."""
+    """An ASGI application that makes the real one at the first call.
+
+    Args:
+        load: makes it, on a thread.
+    """
 
     service: Service
+    load: Callable[[Service], Application]
     _made: Application | None = None
     _making: "asyncio.Task[Application] | None" = field(default=None)
 
@@ -45,15 +51,19 @@ class LateRoutes:
         if self._made is not None:
             return self._made
         if self._making is None or self._making.done():
-            self._making = asyncio.get_running_loop().create_task(asyncio.to_thread(_load, self.service))
+            self._making = asyncio.get_running_loop().create_task(asyncio.to_thread(self._load))
         self._made = await asyncio.shield(self._making)
         return self._made
 
+    def _load(self) -> Application:
+        """Make the application; on a thread, because it takes a few hundred milliseconds."""
+        routes = self.load(self.service)
+        gc.freeze()  # it stays for good, and each full collection would walk through all of it
+        return routes
 
-def _load(service: Service) -> Application:
-    """Load the web framework and put the routes together; on a thread, because it takes a few hundred milliseconds."""
+
+def load_api(service: Service) -> Application:
+    """Load the web framework and put the API's routes together."""
     from .app import create_app  # noqa: PLC0415 - see above
 
-    routes = create_app(service)
-    gc.freeze()  # it stays for good, and each full collection would walk through all of it
-    return routes
+    return create_app(service)

@@ -40,10 +40,17 @@ _TURN = "aegis.turn"
 
 ORGANIZATION = "/api/orgs/{org_id}"
 _KEYS = ORGANIZATION + "/api-keys"
+_LINKS = ORGANIZATION + "/console-links"
 _ALL = ORGANIZATION + "/forwarding-destinations"
 _ONE = _ALL + "/{destination_id}"
 INGEST_CALL = ("POST", ORGANIZATION + "/events")
 """The one call that does not reach the framework."""
+FIELD = "field."
+"""How query parameters begin that name a field of an event."""
+FIELD_CALLS = frozenset({("GET", ORGANIZATION + "/events")})
+"""Calls that have such parameters."""
+
+STREAM = ORGANIZATION + "/stream"
 
 RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/healthz"): Right.OPEN,
@@ -51,19 +58,31 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/metrics"): Right.OPEN,
     ("GET", "/docs"): Right.OPEN,
     ("GET", "/openapi.json"): Right.OPEN,
+    ("GET", "/api/destination-types"): Right.OPEN,
+    ("GET", "/api/status"): Right.OPERATOR,
+    ("GET", "/api/orgs"): Right.OPERATOR,
     ("POST", "/api/orgs"): Right.OPERATOR,
     ("GET", ORGANIZATION): Right.ANY,
     ("PATCH", ORGANIZATION + "/quotas"): Right.OPERATOR,
     ("POST", _KEYS): Right.ADMIN,
     ("GET", _KEYS): Right.ADMIN,
+    ("GET", _KEYS + "/{key_id}/requests"): Right.ADMIN,
     ("DELETE", _KEYS + "/{key_id}"): Right.ADMIN,
     ("POST", _KEYS + "/{key_id}/rotate"): Right.ADMIN,
+    ("POST", _LINKS): Right.ADMIN,
+    ("GET", _LINKS): Right.ADMIN,
+    ("DELETE", _LINKS + "/{link_id}"): Right.ADMIN,
     INGEST_CALL: Right.INGEST,
     ("POST", ORGANIZATION + "/preflight-decisions"): Right.INGEST,
+    ("GET", STREAM): Right.READ,
+    ("GET", ORGANIZATION + "/deliveries"): Right.READ,
     ("GET", ORGANIZATION + "/events"): Right.READ,
+    ("GET", ORGANIZATION + "/events/histogram"): Right.READ,
     ("GET", ORGANIZATION + "/events/{event_id}"): Right.READ,
+    ("POST", ORGANIZATION + "/events/{event_id}/send"): Right.ADMIN,
     ("POST", _ALL): Right.ADMIN,
     ("GET", _ALL): Right.READ,
+    ("POST", _ALL + "/test"): Right.ADMIN,
     ("GET", _ONE): Right.READ,
     ("PATCH", _ONE): Right.ADMIN,
     ("DELETE", _ONE): Right.ADMIN,
@@ -74,8 +93,18 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", _ONE + "/replays"): Right.READ,
     ("DELETE", _ONE + "/replays/{replay_id}"): Right.ADMIN,
     ("GET", _ONE + "/deliveries"): Right.READ,
+    ("GET", _ONE + "/deliveries/{delivery_id}"): Right.READ,
+    ("GET", _ONE + "/timeline"): Right.READ,
+    ("GET", ORGANIZATION + "/proof/checkpoint"): Right.READ,
+    ("GET", ORGANIZATION + "/proof/keys"): Right.READ,
+    ("GET", ORGANIZATION + "/proof/consistency"): Right.READ,
+    ("GET", ORGANIZATION + "/proof/events/{event_id}"): Right.READ,
     ("GET", _ONE + "/dead-letters"): Right.READ,
+    ("GET", _ONE + "/dead-letters/groups"): Right.READ,
     ("POST", _ONE + "/dead-letters/redrive"): Right.ADMIN,
+    ("GET", _ONE + "/dead-letters/jobs"): Right.READ,
+    ("GET", _ONE + "/dead-letters/jobs/{job_id}"): Right.READ,
+    ("DELETE", _ONE + "/dead-letters/jobs/{job_id}"): Right.ADMIN,
     ("DELETE", _ONE + "/dead-letters"): Right.ADMIN,
 }
 """Every call, and what it needs."""
@@ -124,14 +153,16 @@ async def before_request(request: Request[Any, Any, Any]) -> Response[None] | No
     if request.method == "OPTIONS":
         return Response(None, status_code=204, headers={"allow": allowed_methods(scope["path_template"])})
     if scope["query_string"] and "auth" in scope:
-        _check_query(request, request.app.state.queries[request.method, scope["path_template"]])
+        call = request.method, scope["path_template"]
+        _check_query(request, request.app.state.queries[call], FIELD if call in FIELD_CALLS else None)
     return None
 
 
-def _check_query(request: Request[Any, Any, Any], known: frozenset[str]) -> None:
+def _check_query(request: Request[Any, Any, Any], known: frozenset[str], beginning: str | None) -> None:
+    """Check the names of a query's parameters: those of the call, and any with a beginning that it allows."""
     seen: set[str] = set()
     for name, _ in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
-        if name not in known:
+        if name not in known and (beginning is None or not name.startswith(beginning)):
             message = "is not a query parameter of this call: omit it, or see /docs for its spelling"
         elif name in seen:
             message = "appears twice in the query: send it once"
@@ -188,9 +219,28 @@ async def gate(connection: AnyConnection, _: BaseRouteHandler) -> None:
     await admit(service.control.access, connection)
     scope: Any = connection.scope
     caller = scope.get("auth")
-    if scope["method"] == "GET" and isinstance(caller, Caller):
-        await service.turns.enter(caller.organization_no)
-        scope[_TURN] = service.turns, caller.organization_no
+    if (
+        scope["method"] == "GET"
+        and isinstance(caller, Caller)
+        and scope["path_template"] != STREAM  # it would keep its turn for as long as somebody watches
+    ):
+        await take_turn(service, connection, caller)
+
+
+async def take_turn(service: Service, connection: AnyConnection, caller: Caller) -> None:
+    """Let a read of an organization wait for its turn; `in_turn` ends it. Raises: Limited when too many wait."""
+    await service.turns.enter(caller.organization_no)
+    scope: Any = connection.scope
+    scope[_TURN] = service.turns, caller.organization_no
+
+
+def leave_turn(connection: AnyConnection) -> None:
+    """End the turn that a call has, before the call ends: what it sends from now on keeps nobody waiting."""
+    scope: Any = connection.scope
+    given = scope.pop(_TURN, None)
+    if given is not None:
+        turns, no = given
+        turns.leave(no)
 
 
 def in_turn(app: ASGIApp) -> ASGIApp:

@@ -4,10 +4,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from aegis_stream.control.deps import ControlDeps
+from aegis_stream.control.live import Live
 from aegis_stream.control.turns import Turns
 from aegis_stream.telemetry import Log
 
 from .counts import IngestCounts
+from .rates import IngestRates
 
 if TYPE_CHECKING:  # ingest needs the service, and not the framework
     from litestar import Request
@@ -19,6 +21,8 @@ class Service:
 
     Args:
         needs_worker: the service is not ready while no delivery worker runs.
+
+    `rates` says how many ingest requests were answered of late.
     """
 
     control: ControlDeps
@@ -26,6 +30,11 @@ class Service:
     telemetry: Log
     needs_worker: bool = False
     turns: Turns = field(default_factory=Turns)
+    live: Live = field(default_factory=Live)
+    rates: IngestRates = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "rates", IngestRates(self.counts))
 
 
 def service_of(request: "Request[Any, Any, Any]") -> Service:

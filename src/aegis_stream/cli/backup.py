@@ -3,12 +3,16 @@
 import datetime as dt
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from .data_directory import expect_database
 from .output import JSON, print_json
 from .service import CONFIG, read_settings
+
+if TYPE_CHECKING:
+    from aegis_stream.store.opening import Location
 
 FILE = click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
 
@@ -28,8 +32,10 @@ def backup(context: click.Context, file: Path, as_json: bool, config: Path | Non
     from aegis_stream.wiring.stores import database_location  # noqa: PLC0415
 
     settings, _ = read_settings(context, config)
+    location = database_location(settings)
+    _refuse_server(location, "back it up with pg_dump or pg_basebackup")
     expect_database(settings)
-    back_up(database_location(settings), file, _tell)
+    back_up(location, file, _tell)
     size = file.stat().st_size
     if as_json:
         print_json({"file": str(file), "bytes": size})
@@ -59,6 +65,7 @@ def restore(context: click.Context, file: Path, replace: bool, as_json: bool, co
 
     settings, _ = read_settings(context, config)
     folder, location = settings.store.data_dir, database_location(settings)
+    _refuse_server(location, "restore it with pg_restore or from its base backup")
     make_folder(folder)
     if any(check_running(folder, location.path)):
         raise Conflict(f"a service still runs on {location.path}: stop it before you restore")
@@ -80,13 +87,24 @@ def restore(context: click.Context, file: Path, replace: bool, as_json: bool, co
     return 1 if problems else 0
 
 
+def _refuse_server(location: "Location", instead: str) -> None:
+    """Refuse to copy a database that a server has. Raises: Misconfigured with what to use."""
+    from aegis_stream.errors import Misconfigured  # noqa: PLC0415
+
+    if location.shared:
+        raise Misconfigured(
+            f"AEGIS_DATABASE_URL names a PostgreSQL database: {instead}; see docs/how-to/back-up-postgresql.md"
+        )
+
+
 def _check_keys(context: click.Context, config: Path | None) -> list[str]:
     """Return what is wrong with the master key for the restored database."""
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
     from aegis_stream.store.opening import inspect_database  # noqa: PLC0415
     from aegis_stream.vault import Vault  # noqa: PLC0415
+    from aegis_stream.wiring.master_key import key_source  # noqa: PLC0415
     from aegis_stream.wiring.process import SystemRandom  # noqa: PLC0415
-    from aegis_stream.wiring.stores import database_location, key_source  # noqa: PLC0415
+    from aegis_stream.wiring.stores import database_location  # noqa: PLC0415
 
     from .checks_store import check_keys  # noqa: PLC0415
 

@@ -94,14 +94,19 @@ def check_settings(settings: Settings, config: Path | None) -> Iterator[Finding]
         yield from _private(config, "configuration")
 
 
-def check_files(folder: Path, database: Path) -> Iterator[Finding]:
-    """Check who can read the data directory and its files."""
+def check_files(folder: Path, database: Path | None = None) -> Iterator[Finding]:
+    """Check who can read the data directory and its files.
+
+    Args:
+        database: the SQLite file; None where the database is elsewhere.
+    """
     found = folder.stat()
     problems = []
     if stat.S_IMODE(found.st_mode) & 0o077:
         problems.append(Finding("files", "problem", f"other users can read {folder}", f"chmod 700 {folder}"))
     names = [folder / name for name in ("master.key", "operator.sha256")]
-    names += [database.with_name(database.name + end) for end in ("", "-wal", "-shm", ".lock")]
+    if database is not None:
+        names += [database.with_name(database.name + end) for end in ("", "-wal", "-shm", ".lock")]
     for path in names:
         problems += [one for one in _private(path, "files") if one.state == "problem"]
         if path.exists() and path.stat().st_uid != found.st_uid:
@@ -171,13 +176,15 @@ def _write_fault(folder: Path) -> str:
 # ── clock ──
 
 
-def check_clock(now: Micros, newest: Micros, database: Path) -> Iterator[Finding]:
+def check_clock(now: Micros, newest: Micros, database: Path | None) -> Iterator[Finding]:
     """Compare the clock with the times that the store and the file system have recorded.
 
     Args:
         newest: the newest time in the store.
+        database: the SQLite file; None where the database is elsewhere.
     """
-    files = [path for path in (database, database.with_name(database.name + "-wal")) if path.exists()]
+    near = () if database is None else (database, database.with_name(database.name + "-wal"))
+    files = [path for path in near if path.exists()]
     noted = max([newest, *(Micros(path.stat().st_mtime_ns // 1000) for path in files)])
     if now < noted - CLOCK_SLACK_US:
         yield Finding(

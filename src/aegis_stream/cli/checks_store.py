@@ -3,15 +3,16 @@
 They only read, and no finding repeats a secret.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from aegis_stream.domain.destination import HALTED, Destination
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.organization import Quotas
-from aegis_stream.errors import Misconfigured
+from aegis_stream.store.database import Schema
 from aegis_stream.store.inspection import Inspection, Sealed
-from aegis_stream.store.opening import Location, is_alive, refuse_unsuitable
+from aegis_stream.store.opening import Location, is_alive
 from aegis_stream.store.recorded_head import RecordedHead
+from aegis_stream.store.suitability import Demands
 from aegis_stream.vault import KeySource, Vault
 
 from .checks import Finding, State, listed
@@ -20,6 +21,8 @@ EVENTS_SECONDS_MAX = 30.0
 """Longest verification of the log, seconds: about a million events each."""
 NEAR_QUOTA, FULL_QUOTA = 0.8, 0.95
 """Shares of a quota that are worth a note, and that are a problem: a large request may not fit any more."""
+_FIRST_START = "if a service has its data elsewhere, correct AEGIS_DATABASE_URL; otherwise nothing"
+_STATES: dict[str, State] = {"ok": "ok", "info": "note", "warn": "problem", "refuse": "problem"}
 CHECK_SECONDS_MAX = 60.0
 """Longest check of the database: SQLite reads some hundred MB per second."""
 
@@ -27,28 +30,13 @@ CHECK_SECONDS_MAX = 60.0
 # ── database and master key ──
 
 
-def check_database(location: Location, inspection: Inspection) -> Iterator[Finding]:
-    """Check the file: its location, its integrity, and its schema version."""
-    try:
-        refuse_unsuitable(location)
-    except Misconfigured as error:
-        yield Finding("database", "problem", error.message, "do this before the next start")
-    found, newest = inspection.schema
-    if found > newest:
-        remedy = "install the newer version, or restore the backup from before the upgrade"
-        yield Finding(
-            "database",
-            "problem",
-            f"schema version {found} is newer than {newest}, the newest that this version supports",
-            remedy,
-        )
-    elif found < newest:
-        yield Finding(
-            "database",
-            "note",
-            f"schema version {found}; the next start migrates it to {newest}",
-            "back up the database first",
-        )
+def check_database(
+    location: Location, inspection: Inspection, demands: Demands, clock: Callable[[], Micros]
+) -> Iterator[Finding]:
+    """Check the database: whether a start would accept it, its integrity, and its schema version."""
+    for one in inspection.suitability(demands, clock):
+        yield Finding(one.row, _STATES[one.state], one.detail, one.remedy)
+    yield from _check_schema(inspection.schema)
     faults = inspection.quick_check(CHECK_SECONDS_MAX)
     if faults is None:
         yield Finding(
@@ -60,12 +48,41 @@ def check_database(location: Location, inspection: Inspection) -> Iterator[Findi
             "database", "problem", "; ".join(faults), "stop the service and restore the last backup"
         )
     else:
-        yield Finding("database", "ok", f"{location.path} is intact, schema version {found}")
+        detail = f"{location.path} is intact" if not location.shared else f"{location.url.safe()} answers"
+        yield Finding("database", "ok", f"{detail}, schema version {inspection.schema.found}")
 
 
-def check_events(inspection: Inspection, recorded: RecordedHead) -> Iterator[Finding]:
-    """Check that every acknowledged event is there and has the bytes that were recorded."""
-    if fault := recorded.fault(inspection.total_head()):
+def _check_schema(schema: Schema) -> Iterator[Finding]:
+    found, newest, _ = schema
+    if not schema.readable:
+        remedy = "install the newer version, or restore the backup from before the upgrade"
+        yield Finding(
+            "database",
+            "problem",
+            f"schema version {found} is newer than {newest}, the newest that this version supports",
+            remedy,
+        )
+    elif found > newest:
+        detail = f"schema version {found} is newer than {newest}, the newest that this version knows, but it can work on it"
+        yield Finding("database", "note", detail, "finish the upgrade: install the newer version here too")
+    elif not found:
+        yield Finding("database", "note", "it is empty; the next start makes the tables", _FIRST_START)
+    elif found < newest:
+        yield Finding(
+            "database",
+            "note",
+            f"schema version {found}; the next start migrates it to {newest}",
+            "back up the database first",
+        )
+
+
+def check_events(inspection: Inspection, recorded: RecordedHead | None) -> Iterator[Finding]:
+    """Check that every acknowledged event is there and has the bytes that were recorded.
+
+    Args:
+        recorded: what is noted beside the database; None where nothing is.
+    """
+    if recorded is not None and (fault := recorded.fault(inspection.total_head())):
         remedy = f"restore the newest backup, or delete {recorded.path} to start with what is left"
         yield Finding("events", "problem", fault, remedy)
     damaged, finished = inspection.damaged_events(EVENTS_SECONDS_MAX)
@@ -172,10 +189,12 @@ def check_workers(
         now: by the clock that leases are judged by.
     """
     workers = inspection.workers()
+    # Of a database of several machines, leases alone say who lives: this machine does not see the others' processes.
     dead = [
         one.worker_id
         for one in workers
-        if not location.wake_folder.is_dir() or not is_alive(location, one.worker_id)
+        if not location.shared
+        and (not location.wake_folder.is_dir() or not is_alive(location, one.worker_id))
     ]
     silent = [one.worker_id for one in workers if one.worker_id not in dead and one.expires_at <= now]
     living = [one for one in workers if one.worker_id not in (*dead, *silent)]
@@ -187,7 +206,7 @@ def check_workers(
     if silent:
         yield Finding(
             "workers", "problem", f"silent for longer than their lease: {listed(silent)}",
-            "the process is stopped or hangs: continue it (kill -CONT), or kill it",
+            "the process is stopped or hangs, or its machine is gone: continue it (kill -CONT), or kill it",
         )  # fmt: skip
     if living:
         served = sum(one.destinations for one in living)

@@ -124,11 +124,19 @@ class Client:
         headers = {"Content-Type": "application/x-ndjson"}
         return self._decoded(self._request("POST", path, content=lines, headers=headers))
 
-    def items(self, path: str, *, limit: int) -> Iterator[dict[str, Any]]:
-        """Yield up to `limit` items of a list, page by page. Raises: Refused. Unreachable."""
-        query: dict[str, Any] = {}
+    def items(
+        self, path: str, *, limit: int, query: dict[str, Any] | None = None
+    ) -> Iterator[dict[str, Any]]:
+        """Yield up to `limit` items of a list, page by page.
+
+        Args:
+            query: parameters of every page, such as filters.
+        Raises: Refused. Unreachable.
+        """
+        filters = query or {}
+        query = {}
         while limit > 0:
-            page = self.call("GET", path, query={**query, "limit": min(limit, PAGE_MAX)})
+            page = self.call("GET", path, query={**filters, **query, "limit": min(limit, PAGE_MAX)})
             yield from page["data"]
             limit -= len(page["data"])
             if page["next_cursor"] is None:

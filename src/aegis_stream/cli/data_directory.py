@@ -14,7 +14,10 @@ def expect_database(settings: Settings, *, may_be_first: bool = False) -> None:
     """
     from aegis_stream.wiring.stores import database_location, lost_database  # noqa: PLC0415
 
-    path = database_location(settings).path
+    location = database_location(settings)
+    if location.shared:  # its URL says where it is, whatever the directory
+        return
+    path = location.path
     if path.exists() or lost_database(
         settings.store.data_dir, path
     ):  # opening tells what is wrong with the latter

@@ -4,7 +4,6 @@ Each step makes the call that a person would make with curl. At the end, by Ctrl
 left.
 """
 
-import io
 import secrets
 import signal
 import subprocess
@@ -15,44 +14,47 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
-from aegis_stream.domain.ids import Micros, new_secret
+from aegis_stream.domain.ids import new_secret
 from aegis_stream.domain.organization import OPERATOR_KEY_PREFIX
 from aegis_stream.errors import AegisError
 from aegis_stream.settings import Settings
 
 from .client import Client
-from .demo_events import demo_events
-from .demo_next import say_what_next, write_keys
+from .demo_context import DemoContext, DemoOptions, make_folder, open_events
+from .demo_next import make_console_link, say_what_next, write_keys
 from .demo_receiver import Arrivals, Receiving, receiving
-from .demo_service import POLL_S, StartFailed, local_service, serve_command
+from .demo_service import POLL_S, StartFailed, local_service, networks_of, serve_command
 from .demo_steps import (
     Account,
-    DemoContext,
     make_destination,
     make_ingest_key,
     make_organization,
     send_events,
     test_destination,
 )
-from .input_advice import binary_advice
 from .screen import Screen, shorten
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def run_demo(settings: Settings, events: Path | None, port: int, config: Path | None) -> int:
+def run_demo(settings: Settings, options: DemoOptions, *, nodes: bool = False) -> int:
     """Run the demonstration until SIGINT, SIGTERM or SIGHUP.
 
     Args:
-        events: file of events, one JSON object per line; None for the built-in ones.
-        port: port of the API; if it is taken, a free one is used.
-        config: passed on to the service.
-    Returns: 0 after a signal, if every event was stored and arrived; 1, after a message, if something could not start,
+        nodes: show two nodes on a PostgreSQL instead; that ends by itself.
+    Returns: 0 after a signal or at the end, if every event was stored and arrived; 1, after a message, if something could not start,
         ended by itself, was rejected or did not arrive. No process is left, and no secret on disk except those of the
         data directory.
     """
+    url = settings.store.database_url
+    if url is not None and url.is_postgres:
+        print(  # noqa: T201
+            "aegis demo: AEGIS_DATABASE_URL names a PostgreSQL database, and this would fill it with organizations and events of "
+            "its own: unset it",
+            file=sys.stderr,
+        )
+        return 1
     context = DemoContext(
         settings,
         Screen(sys.stdout),
@@ -64,7 +66,11 @@ def run_demo(settings: Settings, events: Path | None, port: int, config: Path | 
         with ExitStack() as stack:
             stack.callback(context.screen.say, "Stopped.")
             stack.enter_context(_signals_blocked_at_the_end())
-            running = _play(context, stack, (events, port, config))
+            if nodes:
+                from .demo_nodes import play_nodes  # noqa: PLC0415 - knows what PostgreSQL needs
+
+                return 0 if play_nodes(context, stack, options) else 1
+            running = _play(context, stack, options)
             all_well = running.all_arrived
             running.watch()
     except KeyboardInterrupt:
@@ -96,26 +102,31 @@ class _Running:
         raise StartFailed(f"{who} ended unexpectedly: see the log of the service, {self.log}")
 
 
-def _play(context: DemoContext, stack: ExitStack, options: tuple[Path | None, int, Path | None]) -> _Running:
+def _play(context: DemoContext, stack: ExitStack, options: DemoOptions) -> _Running:
     """Do all steps in order; what must be undone at the end goes on the stack."""
     events, port, config = options
     screen, settings = context.screen, context.settings
-    _make_folder(context)
-    source = stack.enter_context(_open_events(events))
+    make_folder(context)
+    source = stack.enter_context(open_events(events))
     operator_key = settings.secrets.operator_key or new_secret(OPERATOR_KEY_PREFIX, secrets.token_bytes(32))
     bearer = secrets.token_hex(16)
     arrivals = Arrivals(screen, context.org_id, time.monotonic)
 
-    screen.say("1. Start a receiver with TLS", f"   $ aegis receiver --tls --bearer {shorten(bearer)}")
+    context.begin("Start a receiver with TLS", f"   $ aegis receiver --tls --bearer {shorten(bearer)}")
     fails: Callable[[], bool] = context.failing.exists
     receiver = stack.enter_context(
         receiving(arrivals, bearer=bearer, folder=context.folder / "tls", fails=fails)
     )
     screen.say(f"   listens on {receiver.url}", "")
 
-    screen.say("2. Start the service", *serve_command(settings, port, config))
+    context.begin("Start the service", *serve_command(settings, port, config))
     log = context.folder / "service.log"
-    service = stack.enter_context(local_service(settings, config, operator_key, log))
+    variables = {
+        "AEGIS_DATA_DIR": str(settings.store.data_dir.absolute()),
+        "AEGIS_ALLOWED_NETWORKS": networks_of(settings),
+        "AEGIS_OPERATOR_KEY": operator_key,
+    }
+    service = stack.enter_context(local_service(config, variables, log))
     service.start(port)
     url = service.wait_for_url(port)
     screen.say(f"   answers on {url}, logs to {log}", "")
@@ -127,33 +138,12 @@ def _play(context: DemoContext, stack: ExitStack, options: tuple[Path | None, in
         destination = make_destination(context, admin, receiver, bearer)
         test_destination(context, admin, destination["id"])
         all_arrived = send_events(context, (url, ingest_key), source, arrivals, service.process)
+        opens = make_console_link(client)
     write_keys(context, stack, url, api_key)
     say_what_next(
-        context, url, destination["id"], receiver, next(reversed(arrivals.fingerprints), "EVENT_ID")
+        context, (url, opens), destination["id"], receiver, next(reversed(arrivals.fingerprints), "EVENT_ID")
     )
     return _Running(service.process, log, receiver, arrivals, all_arrived)
-
-
-def _make_folder(context: DemoContext) -> None:
-    try:
-        context.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        context.folder.mkdir(mode=0o700, exist_ok=True)
-        context.failing.unlink(missing_ok=True)
-    except OSError as error:
-        raise StartFailed(
-            f"cannot use the data directory {context.folder.parent}: {error.strerror}; set AEGIS_DATA_DIR to another"
-        ) from error
-
-
-@contextmanager
-def _open_events(path: Path | None) -> Iterator[BinaryIO]:
-    if path is None:
-        yield io.BytesIO(demo_events(Micros(time.time_ns() // 1000)))
-        return
-    with path.open("rb") as file:
-        if (advice := binary_advice(file.peek(16).lstrip())) is not None:
-            raise StartFailed(f"no event of {path} was sent: {advice}")
-        yield file
 
 
 @contextmanager

@@ -26,9 +26,14 @@ _OTHERS: tuple[tuple[str, str, str], ...] = (
 )
 
 
-def demo_events(now: Micros) -> bytes:
-    """Return the events as NDJSON, one second apart, the last one at `now`."""
-    events = [*map(_preflight, range(len(_PREFLIGHTS))), *map(_other, range(len(_OTHERS)))]
+def demo_events(now: Micros, name: str = "demo") -> bytes:
+    """Return the events as NDJSON, one second apart, the last one at `now`.
+
+    Args:
+        name: part of their ids; events with another one are other events.
+    """
+    events = [_preflight(place, name) for place in range(len(_PREFLIGHTS))]
+    events += [_other(place, name) for place in range(len(_OTHERS))]
     first = now - (len(events) - 1) * SECOND
     lines = [
         json.dumps({"@timestamp": to_text(Micros(first + place * SECOND))} | event, ensure_ascii=False)
@@ -37,9 +42,9 @@ def demo_events(now: Micros) -> bytes:
     return "".join(line + "\n" for line in lines).encode()
 
 
-def _preflight(place: int) -> dict[str, Any]:
+def _preflight(place: int, name: str) -> dict[str, Any]:
     decision, destination, summary, counts = _PREFLIGHTS[place]
-    event_id = f"pflt_demo_{place + 1:02}"
+    event_id = f"pflt_{name}_{place + 1:02}"
     return {
         "event": {
             "id": event_id,
@@ -62,7 +67,7 @@ def _preflight(place: int) -> dict[str, Any]:
     }
 
 
-def _other(place: int) -> dict[str, Any]:
+def _other(place: int, name: str) -> dict[str, Any]:
     dataset, action, message = _OTHERS[place]
-    inner = {"id": f"demo_{place + 1:02}", "kind": "event", "action": action, "dataset": dataset}
+    inner = {"id": f"{name}_{place + 1:02}", "kind": "event", "action": action, "dataset": dataset}
     return {"event": inner, "message": message}

@@ -6,8 +6,12 @@ import shlex
 from contextlib import ExitStack
 from urllib.parse import quote
 
+from .client import Client
+from .demo_context import DemoContext
 from .demo_receiver import Receiving
-from .demo_steps import DemoContext
+
+CONSOLE_S = 86_400
+"""How long the link to the console may wait to be opened, seconds: the demonstration runs until Ctrl-C."""
 
 
 def write_keys(context: DemoContext, stack: ExitStack, url: str, api_key: str) -> None:
@@ -25,14 +29,23 @@ def write_keys(context: DemoContext, stack: ExitStack, url: str, api_key: str) -
     stack.callback(context.failing.unlink, missing_ok=True)
 
 
+def make_console_link(client: Client) -> str:
+    """Return a URL that opens the console of the organization once, for as long as somebody may look at the demonstration."""
+    body = {"scope": "admin", "expires_seconds": CONSOLE_S}
+    url: str = client.call("POST", client.org_path("console-links"), body=body)["url"]
+    return url
+
+
 def say_what_next(
-    context: DemoContext, url: str, destination_id: str, receiver: Receiving, event_id: str
+    context: DemoContext, addresses: tuple[str, str], destination_id: str, receiver: Receiving, event_id: str
 ) -> None:
     """Print commands to try.
 
     Args:
+        addresses: the service's URL, and the one that opens its console once.
         event_id: an event that has arrived.
     """
+    url, opens = addresses
     base = f"{url}/api/orgs/{context.org_id}"
     header = shlex.quote(f"@{context.folder / 'auth-header'}")
     failing, env = shlex.quote(str(context.failing)), shlex.quote(str(context.folder / "env"))
@@ -40,6 +53,7 @@ def say_what_next(
     redrive = f"{base}/forwarding-destinations/{destination_id}/dead-letters/redrive"
     json_type = "-H 'Content-Type: application/json'"
     context.screen.say(
+        f"Open the console, once: {opens}",
         f"API documentation: {url}/docs",
         "",
         "Try next, in another terminal:",

@@ -54,15 +54,26 @@ class Arrivals(TextIOBase):
     Args:
         org_id: organization of the events.
         now_s: monotonic clock, seconds.
+        name: of the receiver, in front of each line.
+        fingerprints: of what has arrived, shared by several receivers.
     """
 
-    def __init__(self, screen: Screen, org_id: str, now_s: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        screen: Screen,
+        org_id: str,
+        now_s: Callable[[], float],
+        *,
+        name: str = "receiver",
+        fingerprints: dict[str, Fingerprint] | None = None,
+    ) -> None:
         super().__init__()
-        self.fingerprints: dict[str, Fingerprint] = {}
+        self.fingerprints = {} if fingerprints is None else fingerprints
         self.last_s = now_s()
         self._screen = screen
         self._org_id = org_id
         self._now_s = now_s
+        self._name = name
         self._in_burst = 0
         self._said_s = self.last_s
         self._unsaid = False
@@ -93,7 +104,7 @@ class Arrivals(TextIOBase):
             self.fingerprints.setdefault(str(line["id"]), fingerprint_of(line["event"], self._org_id))
         if self._in_burst <= SHOWN_AT_ONCE:
             self._said_s = now_s
-            self._screen.say("   receiver  " + _shown(line))
+            self._screen.say(f"   {self._name}  {_shown(line)}")
         else:
             self._unsaid = True
             if now_s - self._said_s > PAUSE_S:
@@ -101,7 +112,7 @@ class Arrivals(TextIOBase):
 
     def _progress(self) -> None:
         self._said_s, self._unsaid = self._now_s(), False
-        self._screen.say(f"   receiver  … {len(self.fingerprints):,} events so far")
+        self._screen.say(f"   {self._name}  … {len(self.fingerprints):,} events so far")
 
 
 def _shown(line: dict[str, Any]) -> str:

@@ -3,12 +3,13 @@
 import os
 import re
 import shlex
+import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from aegis_stream.errors import AegisError
@@ -69,6 +70,12 @@ class LocalService:
             f"the service did not answer on port {wanted_port} within {START_S:g} s: see {self._log}"
         )
 
+    def kill(self) -> None:
+        """End it and its workers as the loss of their machine would: without a word."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
     def stop(self) -> None:
         """Stop it and its workers; kill it after STOP_S."""
         if not hasattr(self, "process"):
@@ -84,22 +91,16 @@ class LocalService:
 
 
 @contextmanager
-def local_service(
-    settings: Settings, config: Path | None, operator_key: str, log: Path
-) -> Iterator[LocalService]:
+def local_service(config: Path | None, variables: Mapping[str, str], log: Path) -> Iterator[LocalService]:
     """Yield a service for the block to start; it is stopped at the end of the block.
 
     Args:
-        settings: its data directory and networks; it reads the others itself, from environment and `config`.
+        variables: settings that are not those of the environment and of `config`.
         log: file for its output; an old one is overwritten.
     """
     command = [sys.executable, "-m", "aegis_stream.cli.supervised", "serve"]
-    environment = os.environ | {
-        "AEGIS_DATA_DIR": str(settings.store.data_dir.absolute()),
-        "AEGIS_ALLOWED_NETWORKS": _networks(settings),
-        "AEGIS_OPERATOR_KEY": operator_key,
-    }
-    service = LocalService([*command, *(["--config", str(config)] if config else [])], environment, log)
+    command += ["--config", str(config)] if config else []
+    service = LocalService(command, os.environ | dict(variables), log)
     try:
         yield service
     finally:
@@ -110,12 +111,13 @@ def serve_command(settings: Settings, port: int, config: Path | None) -> tuple[s
     """Return the command that starts such a service, on two lines."""
     named = f" --config {shlex.quote(str(config))}" if config else ""
     return (
-        f"   $ AEGIS_DATA_DIR={shlex.quote(str(settings.store.data_dir))} AEGIS_ALLOWED_NETWORKS={_networks(settings)} \\",
+        f"   $ AEGIS_DATA_DIR={shlex.quote(str(settings.store.data_dir))} AEGIS_ALLOWED_NETWORKS={networks_of(settings)} \\",
         f"     aegis serve --port {port}{named}",
     )
 
 
-def _networks(settings: Settings) -> str:
+def networks_of(settings: Settings) -> str:
+    """Return AEGIS_ALLOWED_NETWORKS with loopback, where the receiver is."""
     return ",".join([*map(str, settings.egress.allowed_networks), "127.0.0.0/8"])
 
 

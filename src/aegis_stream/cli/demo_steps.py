@@ -5,40 +5,25 @@ import shlex
 import subprocess
 import time
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple
 
 from aegis_stream.receiver import event_id
-from aegis_stream.settings import Settings
 
 from .client import Client
+from .demo_context import DemoContext
 from .demo_receiver import Arrivals, Fingerprint, Receiving, fingerprint_of
 from .demo_service import POLL_S, START_S, StartFailed
 from .input_advice import advice_on
-from .screen import Screen, shorten
+from .screen import shorten
 from .sending import Dispatch, Line, Summary, read_batches
 
 SILENCE_S = 30.0
 """After this much silence, events that have not arrived count as lost, seconds."""
 REJECTIONS_SHOWN_MAX = 12
-RETRY = {"max_attempts": 3, "base_seconds": 2, "multiplier": 2, "max_seconds": 10}
+RETRY: Mapping[str, float] = {"max_attempts": 3, "base_seconds": 2, "multiplier": 2, "max_seconds": 10}
 """Shorter delays than the default, so that a person can watch retries."""
-
-
-@dataclass(frozen=True, slots=True)
-class DemoContext:
-    """What all steps use."""
-
-    settings: Settings
-    screen: Screen
-    folder: Path
-    org_id: str
-
-    @property
-    def failing(self) -> Path:
-        """While this file exists, the receiver fails."""
-        return self.folder / "fail"
 
 
 class Account(NamedTuple):
@@ -51,14 +36,14 @@ class Account(NamedTuple):
 def make_organization(context: DemoContext, url: str, operator_key: str) -> str:
     """Create the organization. Returns: its admin key."""
     body = {"name": "Demo", "id": context.org_id}
-    context.screen.say(
-        "3. Create an organization and its admin key, with the operator key",
-        *_curl(f"{url}/api/orgs", shorten(operator_key), body),
+    context.begin(
+        "Create an organization and its admin key, with the operator key",
+        *curl(f"{url}/api/orgs", shorten(operator_key), body),
     )
     with Client(url, operator_key) as operator:
         made = operator.call("POST", "/api/orgs", body=body)
     key: str = made["api_key"]
-    _say_answer(context, {"org_id": made["org_id"], "api_key": shorten(key)})
+    say_answer(context, {"org_id": made["org_id"], "api_key": shorten(key)})
     return key
 
 
@@ -66,43 +51,75 @@ def make_ingest_key(context: DemoContext, admin: Account) -> str:
     """Create a key for events. Returns: its text."""
     body = {"name": "demo", "scope": "ingest"}
     path = admin.client.org_path("api-keys")
-    context.screen.say(
-        "4. Create a key that can only send events", *_curl(admin.client.url + path, admin.shown_key, body)
+    context.begin(
+        "Create a key that can only send events", *curl(admin.client.url + path, admin.shown_key, body)
     )
     made = admin.client.call("POST", path, body=body)
     key: str = made["api_key"]
-    _say_answer(context, {"id": made["id"], "scope": made["scope"], "api_key": shorten(key)})
+    say_answer(context, {"id": made["id"], "scope": made["scope"], "api_key": shorten(key)})
     return key
 
 
 def make_destination(
-    context: DemoContext, admin: Account, receiver: Receiving, bearer: str
+    context: DemoContext,
+    admin: Account,
+    receiver: Receiving,
+    bearer: str,
+    retry: Mapping[str, float] = RETRY,
 ) -> dict[str, Any]:
     """Create a destination for the receiver. Returns: it, as the API answers."""
-    body = {
-        "name": "Demo receiver",
+    body = {"name": "Demo receiver", "retry": retry, **address_of(receiver, bearer)}
+    path = admin.client.org_path("forwarding-destinations")
+    shown = body | shown_address_of(receiver, bearer)
+    context.begin("Create a destination", *curl(admin.client.url + path, admin.shown_key, shown))
+    made: dict[str, Any] = admin.client.call("POST", path, body=body)
+    say_answer(context, {name: made[name] for name in ("id", "url", "status", "auth_header_set")})
+    return made
+
+
+def address_of(receiver: Receiving, bearer: str) -> dict[str, str]:
+    """Return the fields of a destination that lead to a receiver and its credentials."""
+    return {
         "url": f"{receiver.url}audit",
         "auth_header_name": "Authorization",
         "auth_header_value": f"Bearer {bearer}",
         "ca_certificate": receiver.ca_certificate.read_text(encoding="ascii"),
-        "retry": RETRY,
     }
-    path = admin.client.org_path("forwarding-destinations")
-    shown = body | {"auth_header_value": f"Bearer {shorten(bearer)}", "ca_certificate": "-----BEGIN …"}
-    context.screen.say("5. Create a destination", *_curl(admin.client.url + path, admin.shown_key, shown))
-    made: dict[str, Any] = admin.client.call("POST", path, body=body)
-    _say_answer(context, {name: made[name] for name in ("id", "url", "status", "auth_header_set")})
-    return made
+
+
+def shown_address_of(receiver: Receiving, bearer: str) -> dict[str, str]:
+    """Return the same fields as they may be shown."""
+    shown = {"auth_header_value": f"Bearer {shorten(bearer)}", "ca_certificate": "-----BEGIN …"}
+    return address_of(receiver, bearer) | shown
 
 
 def test_destination(context: DemoContext, admin: Account, destination_id: str) -> None:
     """Send the test event. Raises: StartFailed when the receiver does not accept it."""
     path = admin.client.org_path("forwarding-destinations", destination_id, "test")
-    context.screen.say("6. Test the destination", *_curl(admin.client.url + path, admin.shown_key, None))
+    context.begin("Test the destination", *curl(admin.client.url + path, admin.shown_key, None))
     answer = admin.client.call("POST", path)
-    _say_answer(context, answer)
+    passed = [one["name"] for one in answer["stages"] if one["ok"]]
+    say_answer(
+        context, {name: answer[name] for name in ("ok", "status_code", "latency_ms")} | {"passed": passed}
+    )
     if not answer["ok"]:
         raise StartFailed(f"the receiver did not accept the test event: {answer.get('error')}")
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What a step sent.
+
+    Args:
+        name: of the file.
+        stored: fingerprint of each event that the service stored, by its id.
+        first_line: of the file.
+    """
+
+    name: str
+    summary: Summary
+    stored: dict[str, Fingerprint]
+    first_line: bytes
 
 
 def send_events(
@@ -118,18 +135,25 @@ def send_events(
     Raises: StartFailed when not one event was stored.
     """
     url, ingest_key = account
-    name = getattr(source, "name", "built-in events")
-    context.screen.say(
-        f"7. Send events: {name}",
+    context.begin(
+        f"Send events: {_name_of(source)}",
         f"   $ curl -sS {url}/api/orgs/{context.org_id}/events -H 'Authorization: Bearer {shorten(ingest_key)}' \\",
         "     -H 'Content-Type: application/x-ndjson' --data-binary @events.ndjson",
     )
-    expected: dict[str, Fingerprint] = {}
+    sent = record_events(context, account, source)
+    wait_for_arrivals(arrivals, sent, service)
+    return compare(context, sent, arrivals)
 
-    def expect(lines: list[Line]) -> None:
+
+def record_events(context: DemoContext, account: tuple[str, str], source: BinaryIO) -> Sent:
+    """Send the events to the service at a URL with a key; a request without an answer is repeated for START_S."""
+    url, ingest_key = account
+    stored: dict[str, Fingerprint] = {}
+
+    def store(lines: list[Line]) -> None:
         for line in lines:
             event = json.loads(line.body)
-            expected.setdefault(str(event_id(event)), fingerprint_of(event, context.org_id))
+            stored.setdefault(str(event_id(event)), fingerprint_of(event, context.org_id))
 
     first_line = b""
     with Client(url, ingest_key, context.org_id) as client:
@@ -140,32 +164,28 @@ def send_events(
             now_s=time.monotonic,
             sleep=time.sleep,
             note=lambda text: context.screen.say(f"   {text}"),
-            on_stored=expect,
+            on_stored=store,
         )
         for batch in read_batches(source):
             first_line = first_line or batch[0].body
             dispatch.send(batch)
-    _wait_for(arrivals, expected, service)
-    arrivals.start_new_burst()
-    return _compare(context, dispatch.summary, expected, (arrivals, name, first_line))
+    return Sent(_name_of(source), dispatch.summary, stored, first_line)
 
 
-def _wait_for(arrivals: Arrivals, expected: dict[str, Fingerprint], service: subprocess.Popen[bytes]) -> None:
+def wait_for_arrivals(arrivals: Arrivals, sent: Sent, service: subprocess.Popen[bytes]) -> None:
+    """Wait until all stored events have arrived, SILENCE_S have passed without an arrival, or the service has ended."""
     began_s = time.monotonic()
-    while len(arrivals.fingerprints) < len(expected) or not expected.keys() <= arrivals.fingerprints.keys():
+    came = arrivals.fingerprints
+    while len(came) < len(sent.stored) or not sent.stored.keys() <= came.keys():
         if time.monotonic() - max(began_s, arrivals.last_s) > SILENCE_S or service.poll() is not None:
-            return
+            break
         time.sleep(POLL_S)
+    arrivals.start_new_burst()
 
 
-def _compare(
-    context: DemoContext,
-    summary: Summary,
-    expected: dict[str, Fingerprint],
-    came: tuple[Arrivals, str, bytes],
-) -> bool:
+def compare(context: DemoContext, sent: Sent, arrivals: Arrivals) -> bool:
     """Show how many events were sent, stored, and arrived, and how many are equal. Returns and raises as `send_events`."""
-    arrivals, name, first_line = came
+    expected, summary = sent.stored, sent.summary
     arrived = {
         event_id: arrivals.fingerprints[event_id]
         for event_id in expected
@@ -177,8 +197,8 @@ def _compare(
     )
     if not expected:
         context.screen.say("", counts, "")
-        reason = advice_on(first_line) or summary.rejected[0].error
-        raise StartFailed(f"no event of {name} was stored: {reason}")
+        reason = advice_on(sent.first_line) or summary.rejected[0].error
+        raise StartFailed(f"no event of {sent.name} was stored: {reason}")
     verdict = "all equal"
     if equal < len(expected):
         verdict = "NOT ALL ARRIVED: see aegis dead-letter list, and the log of the service"
@@ -193,18 +213,23 @@ def _compare(
     return verdict == "all equal"
 
 
+def _name_of(source: BinaryIO) -> str:
+    return getattr(source, "name", "built-in events")
+
+
 def _is_same(sent: Fingerprint, came: Fingerprint) -> bool:
     return sent.digest == came.digest and sent.timestamp in (None, came.timestamp)
 
 
-def _curl(url: str, shown_key: str, body: object | None) -> tuple[str, ...]:
+def curl(url: str, shown_key: str, body: object | None, method: str = "POST") -> tuple[str, ...]:
     """Return the curl command that makes the same call, with shortened secrets."""
-    first, second = f"   $ curl -sS -X POST {url} \\", f"     -H 'Authorization: Bearer {shown_key}'"
+    first, second = f"   $ curl -sS -X {method} {url} \\", f"     -H 'Authorization: Bearer {shown_key}'"
     if body is None:
         return first, second
     text = json.dumps(body, ensure_ascii=False)
     return first, f"{second} \\", f"     -H 'Content-Type: application/json' -d {shlex.quote(text)}"
 
 
-def _say_answer(context: DemoContext, answer: object) -> None:
+def say_answer(context: DemoContext, answer: object) -> None:
+    """Show an answer of the API, without secrets."""
     context.screen.say(f"   {json.dumps(answer, ensure_ascii=False)}", "")

@@ -1,6 +1,5 @@
 """destination: forwarding destinations, through the REST API."""
 
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
@@ -8,7 +7,6 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from aegis_stream.domain.destination import Compression
-from aegis_stream.domain.times import is_time
 from aegis_stream.formats import AUTO, REGISTRY
 
 from .destination_body import body_of
@@ -16,7 +14,10 @@ from .oauth2 import oauth2_options
 from .output import print_json, print_table
 from .remote import BASE, DECISION, LIMIT, YES, confirm, through_api
 from .templates import template
-from .values import Number, Whole
+from .tested import print_test
+from .timeline import timeline
+from .types import types
+from .values import Number, Whole, at_time
 
 if TYPE_CHECKING:
     from .client import Client
@@ -32,6 +33,8 @@ def destination() -> None:
 
 
 destination.add_command(template)
+destination.add_command(types)
+destination.add_command(timeline)
 
 
 @destination.command("add")
@@ -89,6 +92,11 @@ destination.add_command(template)
 )
 @click.option("--compression", type=click.Choice(get_args(Compression)), help="Compress request bodies.")
 @click.option("--disabled", is_flag=True, help="Create it paused.")
+@click.option(
+    "--test-only",
+    is_flag=True,
+    help="Send one test event and create nothing; exit status 1 if it is not accepted.",
+)
 @through_api
 def add_destination(client: "Client", /, **options: Any) -> None:
     """Create a destination; it receives events recorded from now on.
@@ -97,7 +105,11 @@ def add_destination(client: "Client", /, **options: Any) -> None:
     them, use AEGIS_AUTH_HEADER_VALUE, AEGIS_HEADERS, --auth-header-value-stdin or --header-file. The secret of an OAuth2
     client has no option on the command line.
     """
-    made = client.call("POST", client.org_path(BASE), body=body_of(click.get_current_context(), options))
+    body = body_of(click.get_current_context(), options)
+    if options["test_only"]:
+        print_test(client.call("POST", client.org_path(BASE, "test"), body=body), as_json=options["as_json"])
+        return
+    made = client.call("POST", client.org_path(BASE), body=body)
     if options["as_json"]:
         print_json(made)
         return
@@ -137,21 +149,11 @@ def show_destination(client: "Client", destination_id: str, *, as_json: bool) ->
 @DST
 @through_api
 def test_destination(client: "Client", destination_id: str, *, as_json: bool) -> None:
-    """Send one test event immediately.
+    """Send one test event immediately, and tell how far it came.
 
     Also works while the destination is paused. Exit status 1 if the destination does not accept the event.
     """
-    answer = client.call("POST", client.org_path(BASE, destination_id, "test"))
-    if as_json:
-        print_json(answer)
-    else:
-        status = f"status {answer['status_code']}" if answer["status_code"] is not None else "no answer"
-        verdict = "ok" if answer["ok"] else "failed"
-        click.echo(_line(f"{verdict}  {status}  {answer['latency_ms']} ms  {answer.get('error') or ''}"))
-        for line in (answer.get("response_excerpt") or "").splitlines():
-            click.echo(_line(f"  {line}"))
-    if not answer["ok"]:
-        sys.exit(1)
+    print_test(client.call("POST", client.org_path(BASE, destination_id, "test")), as_json=as_json)
 
 
 @destination.command("pause")
@@ -193,6 +195,7 @@ def remove_destination(client: "Client", destination_id: str, *, yes: bool, as_j
 @click.option("--to", "to_time", metavar="TIME", help="End at this time.  [default: now]")
 @click.option("--from-sequence", type=Whole(1), help="Start at this sequence.")
 @click.option("--to-sequence", type=Whole(1), help="End at this sequence.  [default: the newest]")
+@click.option("--preview", is_flag=True, help="Say how many events that is, and start nothing.")
 @through_api
 def replay_destination(
     client: "Client",
@@ -202,6 +205,7 @@ def replay_destination(
     to_time: str | None,
     from_sequence: int | None,
     to_sequence: int | None,
+    preview: bool,
     as_json: bool,
 ) -> None:
     """Send a range of the log again, while new events continue."""
@@ -212,25 +216,20 @@ def replay_destination(
     if (to_time if from_sequence is not None else to_sequence) is not None:
         raise click.UsageError("combine --to with --from, and --to-sequence with --from-sequence")
     stretch = {
-        "from": _time(from_time, "--from"),
-        "to": _time(to_time, "--to"),
+        "from": at_time(from_time, "--from"),
+        "to": at_time(to_time, "--to"),
         "from_sequence": from_sequence,
         "to_sequence": to_sequence,
     }
     body = {name: value for name, value in stretch.items() if value is not None}
-    answer = client.call("POST", client.org_path(BASE, destination_id, "replay"), body=body)
+    query = {"preview": "true"} if preview else None
+    answer = client.call("POST", client.org_path(BASE, destination_id, "replay"), body=body, query=query)
     if as_json:
         print_json(answer)
+    elif preview:
+        click.echo(f"{answer['events']} events; nothing was started")
     else:
         click.echo(f"replaying {answer['events']} events")
-
-
-def _time(text: str | None, option: str) -> str | None:
-    """Check a time here, so that a typing error is wrong use and not a failed call."""
-    if text is not None and not is_time(text):
-        message = f"{text!r} is not a time with a time zone: write it like 2026-05-15T10:00:00Z"
-        raise click.BadParameter(message, param_hint=option)
-    return text
 
 
 def _show(one: DestinationJson, *, as_json: bool) -> None:

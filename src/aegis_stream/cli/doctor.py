@@ -21,6 +21,12 @@ _FIRST_START = (
     "if a service has its data elsewhere, set AEGIS_DATA_DIR to its data directory; "
     "otherwise nothing: the first start of aegis serve creates it"
 )
+_UNREADABLE = (
+    "run aegis doctor as the user of the service; if the database is damaged, restore the last backup"
+)
+_UNREACHABLE = (
+    "check AEGIS_DATABASE_URL, the role's password, and that the server runs and can be reached from here"
+)
 
 
 @click.command()
@@ -76,6 +82,11 @@ def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iter
     yield from checks.check_settings(settings, path)
     yield from check_trust(settings)
     folder, location = settings.store.data_dir, database_location(settings)
+    if location.shared:
+        if folder.is_dir():
+            yield from checks.check_files(folder)
+        yield from _check_database(settings, location, egress=egress)
+        return
     yield from check_running(folder, location.path)
     if not folder.is_dir():
         yield checks.Finding("files", "note", f"{folder.absolute()} does not exist yet", _FIRST_START)
@@ -85,31 +96,34 @@ def _check(context: click.Context, config: Path | None, *, egress: bool) -> Iter
     if fault := lost_database(folder, location.path):
         yield checks.Finding("database", "problem", fault, "stop the service first if it runs")
     elif location.path.exists():
-        yield from _check_database_file(settings, location, egress=egress)
+        yield from _check_database(settings, location, egress=egress)
     else:
         yield checks.Finding(
             "database", "note", f"{location.path.absolute()} does not exist yet", _FIRST_START
         )
 
 
-def _check_database_file(settings: "Settings", location: "Location", *, egress: bool) -> Iterator["Finding"]:
+def _check_database(settings: "Settings", location: "Location", *, egress: bool) -> Iterator["Finding"]:
     """Check the database, its content, and its keys."""
-    from aegis_stream.errors import Unavailable  # noqa: PLC0415
+    from aegis_stream.errors import Misconfigured, Unavailable  # noqa: PLC0415
     from aegis_stream.store.opening import inspect_database  # noqa: PLC0415
+    from aegis_stream.wiring.process import SystemClock  # noqa: PLC0415
+    from aegis_stream.wiring.stores import demands_of  # noqa: PLC0415
 
     from .checks import Finding  # noqa: PLC0415
     from .checks_store import check_database  # noqa: PLC0415
 
     try:
         with inspect_database(location) as inspection:
-            yield from check_database(location, inspection)
-            if inspection.schema.found == inspection.schema.newest:
+            yield from check_database(location, inspection, demands_of(settings), SystemClock().now)
+            if inspection.schema.readable and inspection.schema.found >= inspection.schema.newest:
                 yield from _check_content(settings, location, inspection, egress=egress)
+    except Misconfigured as error:
+        yield Finding("database", "problem", error.message, "do this before the next start")
     except Unavailable as error:
-        remedy = (
-            "run aegis doctor as the user of the service; if the database is damaged, restore the last backup"
+        yield Finding(
+            "database", "problem", error.explained, _UNREACHABLE if location.shared else _UNREADABLE
         )
-        yield Finding("database", "problem", error.message, remedy)
 
 
 def _check_content(
@@ -118,16 +132,20 @@ def _check_content(
     from aegis_stream.errors import Misconfigured  # noqa: PLC0415
     from aegis_stream.store.recorded_head import RecordedHead  # noqa: PLC0415
     from aegis_stream.vault import Vault  # noqa: PLC0415
+    from aegis_stream.wiring.master_key import key_source  # noqa: PLC0415
     from aegis_stream.wiring.process import SystemClock, SystemRandom  # noqa: PLC0415
-    from aegis_stream.wiring.stores import key_source  # noqa: PLC0415
 
     from . import checks, checks_store  # noqa: PLC0415
     from .checks_egress import check_destinations  # noqa: PLC0415
 
     clock = SystemClock()
-    yield from checks_store.check_events(inspection, RecordedHead(settings.store.data_dir))
+    # What is noted beside a database of several machines says nothing about it.
+    recorded = None if location.shared else RecordedHead(settings.store.data_dir)
+    yield from checks_store.check_events(inspection, recorded)
     yield from checks_store.check_quotas(inspection, settings.quotas)
-    yield from checks.check_clock(clock.now(), inspection.newest_time(), location.path)
+    yield from checks.check_clock(
+        clock.now(), inspection.newest_time(), None if location.shared else location.path
+    )
     try:
         keys = key_source(settings)
         vault = Vault(keys, SystemRandom())
@@ -138,7 +156,8 @@ def _check_content(
     yield from checks_store.check_keys(keys, vault, inspection)
     destinations, finding = checks_store.check_credentials(vault, inspection)
     yield finding
-    yield from checks_store.check_workers(inspection, location, clock.steady(), len(destinations))
+    now = inspection.lease_time() if location.shared else clock.steady()
+    yield from checks_store.check_workers(inspection, location, now, len(destinations))
     yield from checks_store.check_deliveries(inspection)
     yield from asyncio.run(check_destinations(settings, destinations, connect=egress))
 

@@ -1,6 +1,5 @@
-"""event: send and tail events, through the REST API."""
+"""event: send, list and tail events, through the REST API."""
 
-import json
 import sys
 import time
 import uuid
@@ -11,10 +10,10 @@ import click
 import msgspec
 
 from aegis_stream.errors import AegisError
-from aegis_stream.receiver.output import event_line
 
+from .event_list import Entry, Page, list_events, print_entry
 from .input_advice import advice_on
-from .output import print_json
+from .output import print_json, print_table
 from .remote import DECISION, through_api
 from .values import Number, Whole
 
@@ -31,7 +30,10 @@ REJECTIONS_SHOWN_MAX = 20
 
 @click.group()
 def event() -> None:
-    """Send events, and watch them arrive."""
+    """Send events, look for some, and watch them arrive."""
+
+
+event.add_command(list_events)
 
 
 @event.command("send")
@@ -133,7 +135,7 @@ def tail_events(
     shown = 0
     try:
         for entry in tail.entries(max(0, after), None if no_follow else interval_s):
-            _print_entry(entry, as_json=as_json)
+            print_entry(entry, as_json=as_json)
             shown += 1
             if shown == limit:
                 return
@@ -141,17 +143,25 @@ def tail_events(
         return  # the usual way to stop
 
 
-class _Entry(msgspec.Struct):
-    """An event as stored: `event` is its exact text."""
-
-    sequence: int
-    received_at: str
-    event: msgspec.Raw
-
-
-class _Page(msgspec.Struct):
-    data: list[_Entry]
-    next_cursor: str | None
+@event.command("resend")
+@click.argument("event_id", metavar="EVENT")
+@click.option(
+    "--destination",
+    "destination_ids",
+    multiple=True,
+    required=True,
+    metavar="DST",
+    help="Send it to this destination; repeatable.",
+)
+@through_api
+def resend_event(client: "Client", event_id: str, *, destination_ids: tuple[str, ...], as_json: bool) -> None:
+    """Send an event again to some destinations, whatever their filters say."""
+    path = client.org_path("events", event_id, "send")
+    answer = client.call("POST", path, body={"destination_ids": list(destination_ids)})
+    if as_json:
+        print_json(answer)
+    else:
+        print_table(("destination", "state"), [list(one.values()) for one in answer["data"]])
 
 
 class _Tail:
@@ -166,7 +176,7 @@ class _Tail:
         head: int = self._client.call("GET", self._client.org_path())["head_sequence"]
         return head
 
-    def entries(self, after: int, interval_s: float | None) -> Iterator[_Entry]:
+    def entries(self, after: int, interval_s: float | None) -> Iterator[Entry]:
         """Yield the log after `after`; at its end wait for more, or stop if `interval_s` is None.
 
         Raises: AegisError when the first poll fails; if the service goes away later, this waits for it.
@@ -195,11 +205,11 @@ class _Tail:
                 return
             time.sleep(interval_s)
 
-    def _listed(self, after: int) -> Iterator[_Entry]:
+    def _listed(self, after: int) -> Iterator[Entry]:
         query: dict[str, str | int] = {**self._wanted, "limit": 200, "after_sequence": after}
         while True:
             content = self._client.fetch(self._client.org_path("events"), query)
-            page = msgspec.json.decode(content, type=_Page)
+            page = msgspec.json.decode(content, type=Page)
             yield from page.data
             if page.next_cursor is None:
                 return
@@ -254,21 +264,3 @@ def _report(summary: "Summary", *, as_json: bool, list_rejected: bool = True) ->
         click.echo(f"  line {one.line}{named}: {one.error}", err=True)
     if summary.rejected_total > REJECTIONS_SHOWN_MAX:
         click.echo(f"  and {summary.rejected_total - REJECTIONS_SHOWN_MAX} more: --json lists them", err=True)
-
-
-def _print_entry(entry: _Entry, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(_one_line(bytes(entry.event).decode()))
-    else:
-        click.echo(event_line(json.loads(bytes(entry.event)), entry.received_at, str(entry.sequence)))
-    sys.stdout.flush()
-
-
-def _one_line(text: str) -> str:
-    """Return JSON on one line, with control characters escaped; it decodes to the same value."""
-    if text.isprintable():
-        return text
-    # Outside strings only tabs and line ends are not printable; inside, JSON allows no raw control below 0x20.
-    return "".join(
-        one if one.isprintable() else " " if one in "\t\r\n" else json.dumps(one)[1:-1] for one in text
-    )

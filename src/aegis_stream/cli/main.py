@@ -14,18 +14,25 @@ from aegis_stream.errors import AegisError
 MODULES = {
     "serve": "service",
     "worker": "service",
+    "sealer": "service",
     "api": "service",
     "demo": "service",
     "receiver": "service",
     "org": "tenants",
     "key": "tenants",
+    "console": "console",
     "vault": "vault",
     "backup": "backup",
     "restore": "backup",
+    "database": "database",
     "doctor": "doctor",
     "destination": "destinations",
     "dead-letter": "dead_letters",
+    "delivery": "deliveries",
     "event": "events",
+    "status": "status",
+    "verify": "verify",
+    "proof": "proof",
 }
 """Command → its module."""
 
@@ -88,7 +95,7 @@ def main() -> None:
     except click.Abort:
         sys.exit(1)
     except AegisError as error:
-        click.echo(f"aegis: {error.message}", err=True)
+        click.echo(f"aegis: {error.explained}", err=True)
         sys.exit(1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

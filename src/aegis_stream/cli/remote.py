@@ -11,8 +11,7 @@ from aegis_stream.domain.preflight import Decision
 from aegis_stream.errors import Invalid
 
 from .output import JSON
-from .tenants import ORG
-from .values import Whole
+from .values import ORG, Whole
 
 if TYPE_CHECKING:
     from .client import Client

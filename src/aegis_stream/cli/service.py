@@ -42,6 +42,11 @@ def read_settings(context: click.Context, config: Path | None) -> tuple[Settings
     type=Whole(1, 32),
     help="Number of processes that share the API's port.",
 )
+@click.option(
+    "--print-link/--no-print-link",
+    default=None,
+    help="Print a link that opens the console once.  [default: on a terminal]",
+)
 @click.option("--print-config", is_flag=True, help="Print the settings with secrets masked, and exit.")
 @click.option("--json", "as_json", is_flag=True, help="With --print-config: print JSON.")
 @CONFIG
@@ -52,6 +57,7 @@ def serve(
     port: int,
     workers: int,
     api_processes: int,
+    print_link: bool | None,
     print_config: bool,
     as_json: bool,
     config: Path | None,
@@ -69,7 +75,7 @@ def serve(
     gc.disable()  # until everything is loaded: see serving.process.freeze
     from aegis_stream.serving.server import Serving, run_server  # noqa: PLC0415 - the other commands start faster without the server
 
-    run_server(settings, Serving(host, port, workers, path, api_processes))
+    run_server(settings, Serving(host, port, workers, path, api_processes, print_link))
 
 
 @click.command()
@@ -86,6 +92,22 @@ def worker(context: click.Context, supervised: bool, config: Path | None) -> Non
     from aegis_stream.serving.worker import run_worker  # noqa: PLC0415
 
     run_worker(settings, supervised=supervised)
+
+
+@click.command()
+@click.option("--supervised", is_flag=True, hidden=True, help="Stop when standard input ends.")
+@CONFIG
+@click.pass_context
+def sealer(context: click.Context, supervised: bool, config: Path | None) -> None:
+    """Seal the logs of organizations, without the API; `aegis serve` runs one by itself."""
+    settings, _ = read_settings(context, config)
+    from .data_directory import expect_database  # noqa: PLC0415
+
+    expect_database(settings, may_be_first=True)
+    gc.disable()
+    from aegis_stream.serving.sealer import run_sealer  # noqa: PLC0415
+
+    run_sealer(settings, supervised=supervised)
 
 
 @click.command(hidden=True)
@@ -193,14 +215,22 @@ def receiver(
 @click.option(
     "--port", default=8700, show_default=True, type=PORT, help="Port of the API; if it is taken, a free one."
 )
+@click.option(
+    "--database",
+    type=click.Choice(["sqlite", "postgres"]),
+    default="sqlite",
+    show_default=True,
+    help="postgres: two nodes on a PostgreSQL of their own, of which one is killed; it ends by itself.",
+)
 @CONFIG
 @click.pass_context
-def demo(context: click.Context, events: Path | None, port: int, config: Path | None) -> None:
+def demo(context: click.Context, events: Path | None, port: int, database: str, config: Path | None) -> None:
     """Show everything at work on this machine.
 
     Runs a service and a receiver, sends events from one to the other, and prints each step. Ctrl-C stops it.
     """
     settings, path = read_settings(context, config)
     from .demo import run_demo  # noqa: PLC0415
+    from .demo_context import DemoOptions  # noqa: PLC0415
 
-    sys.exit(run_demo(settings, events, port, path))
+    sys.exit(run_demo(settings, DemoOptions(events, port, path), nodes=database == "postgres"))

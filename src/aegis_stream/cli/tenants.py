@@ -1,38 +1,44 @@
 """org, key: on the store of the data directory itself; the service may run meanwhile."""
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
-from aegis_stream.control import keys, organizations
+from aegis_stream.control import fleet, keys, organizations
 from aegis_stream.control.caller import COMMAND_LINE
 from aegis_stream.control.deps import StoreDeps
 from aegis_stream.control.keys import Issued, NewKey
 from aegis_stream.domain.organization import Organization, Scope
 from aegis_stream.domain.times import to_text
+from aegis_stream.store.fleet import OrganizationStanding
 
-from .data_directory import expect_database
+from .key_requests import requests
+from .on_store import run_on_store
 from .output import JSON, print_json, print_table
 from .service import CONFIG, read_settings
-from .values import DEFAULT, Quota, Whole
+from .values import DEFAULT, ORG, Quota, Whole
 
-T = TypeVar("T")
-ORG = click.option("--org", "org_id", required=True, envvar="AEGIS_ORG", help="Id of the organization.")
 KEYS_LISTED_MAX = 10_000
+_SHOWN_OF_ORGANIZATIONS = (
+    *("org_id", "name", "events_per_minute", "waiting", "waiting_since", "failing", "dead_letters"),
+    *("stored_bytes", "last_event_at"),
+)
 
 
 @click.group()
 def org() -> None:
-    """Create organizations and set their quotas, in the data directory itself."""
+    """Create and list organizations, and set their quotas, in the data directory itself."""
 
 
 @click.group()
 def key() -> None:
-    """Manage API keys of an organization, in the data directory itself."""
+    """Manage API keys of an organization, in the data directory itself; `requests` asks the running service."""
+
+
+key.add_command(requests)
 
 
 @org.command("create")
@@ -47,12 +53,47 @@ def create_organization(
     context: click.Context, name: str, org_id: str | None, as_json: bool, config: Path | None
 ) -> None:
     """Create an organization and its first admin key."""
-    made = _run(context, config, lambda deps: organizations.create(deps, name, org_id), may_be_first=True)
+    made = run_on_store(
+        context, config, lambda deps: organizations.create(deps, name, org_id), may_be_first=True
+    )
     if as_json:
         print_json({"org_id": made.key.org_id, "api_key": made.text})
         return
     click.echo(f"organization  {made.key.org_id}")
     click.echo(f"admin key     {made.text}   (shown only once; keep it safe)")
+
+
+@org.command("list")
+@click.option("--worst-first", is_flag=True, help="Those that need somebody most first.  [default: by id]")
+@click.option(
+    "--limit", default=1000, show_default=True, type=Whole(1, 10_000), help="Show at most this many."
+)
+@JSON
+@CONFIG
+@click.pass_context
+def list_organizations(
+    context: click.Context, worst_first: bool, limit: int, as_json: bool, config: Path | None
+) -> None:
+    """List organizations and how they stand."""
+
+    def work(deps: StoreDeps) -> Coroutine[Any, Any, list[OrganizationStanding]]:
+        return fleet.list_organizations(deps, worst_first=worst_first, limit=limit)
+
+    found = run_on_store(context, config, work)
+    names = ("created_at", "waiting_since", "last_event_at")  # times
+    rows = [
+        {
+            name: to_text(value) if name in names and value is not None else value
+            for name, value in one._asdict().items()
+        }
+        for one in found
+    ]
+    if as_json:
+        print_json(rows)
+    else:
+        print_table(
+            _SHOWN_OF_ORGANIZATIONS, [[row[name] for name in _SHOWN_OF_ORGANIZATIONS] for row in rows]
+        )
 
 
 @org.command("quota")
@@ -90,7 +131,7 @@ def change_quotas(
             return await organizations.set_quotas(deps, COMMAND_LINE, org_id, changes)
         return await organizations.find(deps, org_id)
 
-    found = _run(context, config, work)
+    found = run_on_store(context, config, work)
     quotas = found.quotas.over(settings.quotas)
     if as_json:
         print_json({"org_id": found.org_id, "stored_bytes": found.stored_bytes, "quotas": asdict(quotas)})
@@ -120,7 +161,7 @@ def create_key(
 ) -> None:
     """Create an API key."""
     new = NewKey(name, Scope(scope))
-    made = _run(context, config, lambda deps: keys.create(deps, COMMAND_LINE, org_id, new))
+    made = run_on_store(context, config, lambda deps: keys.create(deps, COMMAND_LINE, org_id, new))
     _print_made(made, as_json=as_json)
 
 
@@ -130,8 +171,11 @@ def create_key(
 @CONFIG
 @click.pass_context
 def list_keys(context: click.Context, org_id: str, as_json: bool, config: Path | None) -> None:
-    """List API keys, without their texts."""
-    found = _run(context, config, lambda deps: keys.list_of(deps, org_id, "", KEYS_LISTED_MAX))
+    """List API keys, without their texts, and with their last use.
+
+    A running service writes uses about once a minute.
+    """
+    found = run_on_store(context, config, lambda deps: keys.list_of(deps, org_id, "", KEYS_LISTED_MAX))
     rows = [
         (
             one.key_id,
@@ -140,10 +184,16 @@ def list_keys(context: click.Context, org_id: str, as_json: bool, config: Path |
             "…" + one.hint,
             to_text(one.created_at),
             to_text(one.expires_at) if one.expires_at else None,
+            to_text(usage.last_used_at) if usage.last_used_at else None,
+            usage.last_used_from,
+            usage.events_last_hour,
         )
-        for one in found
+        for one, usage in found
     ]
-    heads = ("id", "scope", "name", "hint", "created_at", "expires_at")
+    heads = (
+        *("id", "scope", "name", "hint", "created_at", "expires_at"),
+        *("last_used_at", "last_used_from", "events_last_hour"),
+    )
     if as_json:
         print_json([dict(zip(heads, row, strict=True)) for row in rows])
     else:
@@ -158,7 +208,7 @@ def list_keys(context: click.Context, org_id: str, as_json: bool, config: Path |
 @click.pass_context
 def revoke_key(context: click.Context, key_id: str, org_id: str, as_json: bool, config: Path | None) -> None:
     """Revoke an API key; within a second it is rejected everywhere."""
-    _run(context, config, lambda deps: keys.revoke(deps, COMMAND_LINE, org_id, key_id))
+    run_on_store(context, config, lambda deps: keys.revoke(deps, COMMAND_LINE, org_id, key_id))
     if as_json:
         print_json({"revoked": key_id})
     else:
@@ -182,7 +232,7 @@ def rotate_key(
     context: click.Context, key_id: str, org_id: str, overlap: int, as_json: bool, config: Path | None
 ) -> None:
     """Create a new API key like an old one, which expires."""
-    made = _run(
+    made = run_on_store(
         context, config, lambda deps: keys.rotate(deps, COMMAND_LINE, org_id, key_id, overlap_s=overlap)
     )
     _print_made(made, as_json=as_json)
@@ -194,33 +244,3 @@ def _print_made(made: Issued, *, as_json: bool) -> None:
         return
     click.echo(f"key id  {made.key.key_id}   scope {made.key.scope.value}")
     click.echo(f"key     {made.text}   (shown only once; keep it safe)")
-
-
-def _run(
-    context: click.Context,
-    config: Path | None,
-    use_case: Callable[[StoreDeps], Coroutine[Any, Any, T]],
-    *,
-    may_be_first: bool = False,
-) -> T:
-    """Run one use case on the store of the data directory."""
-    from aegis_stream.wiring.administration import make_store_deps  # noqa: PLC0415
-    from aegis_stream.wiring.process import make_log  # noqa: PLC0415
-    from aegis_stream.wiring.stores import open_stores  # noqa: PLC0415
-
-    settings, _ = read_settings(context, config)
-    expect_database(settings, may_be_first=may_be_first)
-    stores = open_stores(settings, make_log(settings.telemetry))
-    for note in stores.notes:
-        click.echo(f"first start: {note}", err=True)
-    if stores.notes:
-        folder = settings.store.data_dir.absolute()
-        click.echo(
-            f"keys of {folder} are valid only for a service with this data directory; "
-            "if your service has another one, set AEGIS_DATA_DIR to that and run this again",
-            err=True,
-        )
-    try:
-        return asyncio.run(use_case(make_store_deps(settings, stores)))
-    finally:
-        stores.close()

@@ -6,9 +6,19 @@ from typing import Any
 import click
 
 from aegis_stream.domain.organization import QUOTA_MAX
+from aegis_stream.domain.times import is_time
 
+ORG = click.option("--org", "org_id", required=True, envvar="AEGIS_ORG", help="Id of the organization.")
 DEFAULT = "default"
 """What a quota is set to so that the service's setting holds."""
+
+
+def at_time(text: str | None, option: str) -> str | None:
+    """Check a time here, so that a typing error is wrong use and not a failed call. Raises: click.BadParameter."""
+    if text is not None and not is_time(text):
+        message = f"{text!r} is not a time with a time zone: write it like 2026-05-15T10:00:00Z"
+        raise click.BadParameter(message, param_hint=option)
+    return text
 
 
 class Whole(click.IntRange):

@@ -91,6 +91,8 @@ def reset(context: click.Context, yes: bool, as_json: bool, config: Path | None)
         click.echo(
             f"deleted  {one.dst_id} of {one.org_id}; replay to its replacement from sequence {one.cursor + 1}"
         )
+    for org_id in done.forgotten:
+        click.echo(f"gave up  the proof key of {org_id}; the next checkpoint is signed with a new one")
     _print_rotated(done, rotation.keys.setting)
     return 0
 

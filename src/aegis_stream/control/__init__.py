@@ -9,16 +9,36 @@ access.py        API key → principal, its rights and limits
 turns.py         reads of one organization take turns
 audit.py         an action and the event that tells of it, in one transaction
 destinations.py  create, list, change, pause, resume, delete
+destination_types.py  the kinds of destinations that people choose from
+overview.py      how the destinations of an organization stand
+live.py          the same again and again, for whoever watches
 checks.py        is a destination's configuration acceptable?
 testing.py       the test button
+tested.py        what a test told, as it may be shown
+stages.py        a test as a ladder of stages
+kept_answers.py  what workers keep of answers
 redaction.py     what may be shown of an answer
 spellings.py     whether a text repeats a secret in another spelling
+resending.py     send one event again
 replays.py       start, list, cancel
-dead_letters.py  list, redrive, purge
+dead_letters.py  list, group, redrive, purge; jobs that do so with many
+pace.py          how fast a destination takes events
 deliveries.py    attempts, one by one
-events.py        list events, and what became of one
+timeline.py      what a destination did over time
+one_delivery.py  one attempt in full
+events.py        one event, and what became of it
+event_search.py  list events that meet conditions
+event_histogram.py  events over time
+journey.py       the journey of one event
+event_states.py  what became of each event of a page
 preflight.py     preflight decisions
 rejected.py      rejected events → the error that says so
+proof.py         how a log is sealed: show, choose, begin again
+log_proofs.py    proofs of a sealed log
+sealing.py       seal the log of an organization
 organizations.py  create, look up
+fleet.py         how all organizations stand, and how the service does
 keys.py          create, list, revoke, rotate
+key_uses.py      when and from where keys are used, noted in memory
+console_links.py  links that open the console once, and their sessions
 """

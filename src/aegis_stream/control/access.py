@@ -11,7 +11,7 @@ import hmac
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Final, Protocol
 
 from aegis_stream.domain.ids import SECOND, Micros, OrganizationId, OrganizationNo
 from aegis_stream.domain.organization import ApiKey, Scope
@@ -23,8 +23,9 @@ from aegis_stream.ports import Clock
 from aegis_stream.settings import RateSettings
 
 from .caller import Principal
+from .key_uses import KeyUses
 
-REMEMBER_US = 1_000_000
+REMEMBER_US: Final = 1_000_000
 """How long a good key is accepted without asking the store again, microseconds."""
 REMEMBERED_MAX = 10_000
 """Most good keys that are remembered; also names that led nowhere."""
@@ -102,6 +103,7 @@ class Access:
         refusals: told of known keys that were refused; None for nobody.
         quotas: of organizations at ingest.
         on_guess: called as on_guess(network, kind of key) for a wrong key, at most once a minute for the same two.
+        uses: when and from where keys are used.
     """
 
     keys: Keys
@@ -111,6 +113,7 @@ class Access:
     refusals: RefusalListener | None = field(default=None, repr=False)
     on_guess: Callable[[str, str], None] | None = field(default=None, repr=False)
     quotas: IngestQuotas = field(default_factory=IngestQuotas, repr=False)
+    uses: KeyUses = field(default_factory=KeyUses, repr=False)
     _known: dict[bytes, tuple[Micros, Principal]] = field(default_factory=dict, repr=False)
     _ingest: Buckets = field(init=False, repr=False)
     _calls: Buckets = field(init=False, repr=False)
@@ -128,6 +131,19 @@ class Access:
         self._tests = Buckets(self.limits.tests)
         self._probes = Buckets(self.limits.tests)
         self._probes_again = Buckets(Rate(self.limits.tests.count * AGAIN, self.limits.tests.per_s))
+
+    def share(self, processes: int) -> None:
+        """Note how many API processes count calls from now on: each by itself, and all of them together keep to the limits."""
+        for buckets in (
+            self._ingest,
+            self._calls,
+            self._failures,
+            self._tests,
+            self._probes,
+            self._probes_again,
+        ):
+            buckets.share(processes)
+        self.quotas.share(processes)
 
     async def authorize(
         self, authorization: str | None, org_id: str, scope: Scope | None, address: str | None
@@ -197,6 +213,7 @@ class Access:
         if len(self._known) >= REMEMBERED_MAX:
             self._known.clear()
         self._known[digest] = (now, principal)
+        self.uses.note(principal, address, now)
         self.quotas.set_rate(key.organization_no, key.ingest_bytes_per_second)
         return principal
 
@@ -207,13 +224,28 @@ class Access:
         """
         token = _token_of(authorization)
         now = self.clock.now()
-        if not hmac.compare_digest(hashlib.sha256(token.encode()).digest(), self.operator_digest):
+        if not self.is_operator_key(token):
             self._refuse_guesses(address, now)
             self._count_guess(address, now, "operator key")
             raise Unauthenticated(
                 "this call needs the operator key: send `Authorization: Bearer <AEGIS_OPERATOR_KEY>`",
                 code="unknown-key",
             )
+
+    def is_operator_key(self, token: str) -> bool:
+        """Tell whether a text is the operator key; counts nothing."""
+        return hmac.compare_digest(hashlib.sha256(token.encode()).digest(), self.operator_digest)
+
+    def refuse_guess(self, address: str | None, what: str) -> None:
+        """Count a wrong secret that is no API key: the token of a console link.
+
+        Args:
+            what: the kind of secret, for the log.
+        Raises: Limited after too many wrong secrets from there.
+        """
+        now = self.clock.now()
+        self._refuse_guesses(address, now)
+        self._count_guess(address, now, what)
 
     def admit(self, principal: Principal, now: Micros) -> None:
         """Count an ingest request. Costs less than a microsecond. Raises: Limited."""
@@ -269,7 +301,7 @@ class Access:
         wait_us = self._failures.wait(network_of(address), now) if address is not None else 0.0
         if wait_us:
             raise Limited(
-                "too many wrong API keys from this address: check the key, then wait",
+                "too many wrong API keys or links from this address: check the key or link, then wait",
                 retry_after_s=math.ceil(wait_us / SECOND),
                 code="rate-limited",
             )

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from aegis_stream.domain import audit
 from aegis_stream.domain.audit import Actor
+from aegis_stream.domain.console_link import ConsoleLink
 from aegis_stream.domain.ids import OrganizationId, OrganizationNo
 from aegis_stream.domain.organization import Scope
 from aegis_stream.errors import Denied, NotFound
@@ -21,6 +22,7 @@ class Principal:
     """Who calls: a key of one organization.
 
     Args:
+        key_id: of the key; the link's where a console link stands for one.
         name: of the key, "" for none.
     """
 
@@ -68,6 +70,13 @@ class Caller:
         """Return the holder of a key."""
         actor = Actor(principal.key_id, principal.name, principal.scope.value, address)
         return cls(actor, principal)
+
+    @classmethod
+    def of_link(cls, link: ConsoleLink, address: str | None) -> "Caller":
+        """Return whoever signed in with a console link: nobody knows their name."""
+        name = "visitor by console link"
+        principal = Principal(link.organization_no, link.org_id, link.scope, link.link_id, name)
+        return cls(Actor(link.link_id, name, link.scope.value, address), principal)
 
     @classmethod
     def operator(cls, address: str | None) -> "Caller":

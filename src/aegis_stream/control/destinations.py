@@ -8,7 +8,7 @@ from aegis_stream.domain.audit import AdminAction, destination_action, destinati
 from aegis_stream.domain.destination import MASK, Destination, DestinationSpec, Progress
 from aegis_stream.domain.ids import RANDOM_BYTES, DestinationId, new_id
 from aegis_stream.domain.patch import DestinationPatch, apply_patch, missing_with_new_trust
-from aegis_stream.errors import FieldProblem, Invalid
+from aegis_stream.errors import Conflict, FieldProblem, Invalid
 from aegis_stream.store import destinations, health, leases
 from aegis_stream.store.database import Unit
 
@@ -115,12 +115,15 @@ async def living_workers(deps: ControlDeps) -> int:
     return await deps.db.read(leases.living_workers)
 
 
-async def change(deps: ControlDeps, caller: Caller, dst_id: str, patch: DestinationPatch) -> DestinationState:
-    """Change some fields of a destination. Another host needs a new auth header, headers and oauth2, or they are dropped; other
-    authorities need them in any case.
+class Review(NamedTuple):
+    """What a change would make of a destination: its configuration before and after, with secrets."""
 
-    Raises: NotFound. Invalid with a problem for each field. Unavailable.
-    """
+    before: DestinationSpec
+    after: DestinationSpec
+
+
+async def review(deps: ControlDeps, caller: Caller, dst_id: str, patch: DestinationPatch) -> Review:
+    """Check a change as `change` does, and store nothing. Raises: as `change`, but no Conflict."""
     found = await deps.db.read(lambda unit: _find_any(unit, deps, caller, dst_id))
     if found.damaged and patch.url is UNSET:
         raise Invalid(
@@ -130,11 +133,27 @@ async def change(deps: ControlDeps, caller: Caller, dst_id: str, patch: Destinat
         message = f"contains {MASK}, which stands for a hidden part: send the whole URL, or omit it to keep the stored one"
         raise Invalid(f"url {message}", problems=(FieldProblem("url", message),))
     before = None if found.damaged else found.spec
-    await check_spec(deps, caller, apply_patch(found.spec, patch), before)
+    after = apply_patch(found.spec, patch)
+    await check_spec(deps, caller, after, before)
     if not found.damaged and (missing := missing_with_new_trust(found.spec, patch)):
         detail = "; ".join(f"{one.field}: {one.message}" for one in missing)
         raise Invalid(detail, problems=tuple(missing))
-    return await _change(deps, caller, "destination_change", dst_id, patch)
+    return Review(found.spec, after)
+
+
+async def change(
+    deps: ControlDeps, caller: Caller, dst_id: str, patch: DestinationPatch, *, revision: int | None = None
+) -> DestinationState:
+    """Change some fields of a destination. Another host needs a new auth header, headers and oauth2, or they are dropped; other
+    authorities need them in any case.
+
+    Args:
+        revision: that of the destination the change was made for; None for whichever is stored.
+    Raises: NotFound. Invalid with a problem for each field. Conflict when the destination has another revision by now; nothing is
+        stored then. Unavailable.
+    """
+    await review(deps, caller, dst_id, patch)
+    return await _change(deps, caller, "destination_change", dst_id, patch, revision=revision)
 
 
 async def pause(deps: ControlDeps, caller: Caller, dst_id: str) -> DestinationState:
@@ -160,9 +179,19 @@ async def delete(deps: ControlDeps, caller: Caller, dst_id: str) -> None:
 
 
 async def _change(
-    deps: ControlDeps, caller: Caller, action: str, dst_id: str, patch: DestinationPatch
+    deps: ControlDeps,
+    caller: Caller,
+    action: str,
+    dst_id: str,
+    patch: DestinationPatch,
+    *,
+    revision: int | None = None,
 ) -> DestinationState:
     def act(unit: Unit, record: Record) -> DestinationState:
+        if revision is not None and _find_any(unit, deps, caller, dst_id).revision != revision:
+            raise Conflict(
+                "somebody changed this destination meanwhile, so nothing was saved: look at it again"
+            )
         changed = destinations.change(
             unit,
             deps.sealer,

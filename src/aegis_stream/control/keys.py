@@ -1,20 +1,34 @@
 """API keys of an organization: create, list, revoke, rotate."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from aegis_stream.domain.audit import key_action, key_view
-from aegis_stream.domain.ids import RANDOM_BYTES, SECOND, KeyId, Micros, new_id, new_secret
+from aegis_stream.domain.ids import (
+    RANDOM_BYTES,
+    SECOND,
+    KeyId,
+    Micros,
+    OrganizationId,
+    OrganizationNo,
+    new_id,
+    new_secret,
+)
 from aegis_stream.domain.names import check_name
-from aegis_stream.domain.organization import KEY_PREFIX, ApiKey, Organization, Scope
-from aegis_stream.errors import Conflict, NotFound
-from aegis_stream.store import keys, organizations
+from aegis_stream.domain.organization import KEY_PREFIX, ApiKey, KeyUsage, Organization, Scope
+from aegis_stream.errors import Conflict, NotFound, Unauthenticated
+from aegis_stream.store import key_uses, keys, organizations
 from aegis_stream.store.database import Unit
 
 from .audit import Record, perform
-from .caller import Caller
+from .caller import Caller, Principal
 from .deps import StoreDeps
+from .key_uses import KeyUses
+
+Check = Callable[[ApiKey], None]
+"""Raises when a key is no longer as somebody saw it, so that nothing is done; runs in the transaction."""
 
 
 class NewKey(NamedTuple):
@@ -53,20 +67,76 @@ async def create(deps: StoreDeps, caller: Caller, org_id: str, new: NewKey) -> I
     return await perform(deps, caller, act)
 
 
-async def list_of(deps: StoreDeps, org_id: str, after: str, limit: int) -> list[ApiKey]:
-    """Return an organization's keys with an id above `after`, oldest first. Raises: NotFound, Unavailable."""
+class ListedKey(NamedTuple):
+    """A key, and what it was used for."""
 
-    def work(unit: Unit) -> list[ApiKey]:
-        return keys.list_of(unit, organizations.find(unit, org_id).no, after, limit)
-
-    return await deps.db.read(work)
+    key: ApiKey
+    usage: KeyUsage
 
 
-async def revoke(deps: StoreDeps, caller: Caller, org_id: str, key_id: str) -> None:
-    """Delete a key; within a second it is accepted nowhere. Raises: NotFound, Unavailable."""
+async def list_of(
+    deps: StoreDeps, org_id: str, after: str, limit: int, *, unwritten: KeyUses | None = None
+) -> list[ListedKey]:
+    """Return an organization's keys with an id above `after`, oldest first.
+
+    Args:
+        unwritten: uses that this process has noted and not yet written.
+    Raises: NotFound, Unavailable.
+    """
+
+    def work(unit: Unit) -> list[ListedKey]:
+        held = keys.list_of(unit, organizations.find(unit, org_id).no, after, limit)
+        used = key_uses.of_keys(unit, held, deps.clock.now())
+        return [ListedKey(one, used.get(one.key_id, KeyUsage())) for one in held]
+
+    found = await deps.db.read(work)
+    if unwritten is None:
+        return found
+    return [ListedKey(one.key, unwritten.over(one.key.key_id, one.usage)) for one in found]
+
+
+async def find(deps: StoreDeps, org_id: str, key_id: str, *, unwritten: KeyUses | None = None) -> ListedKey:
+    """Return one key. Raises: NotFound, Unavailable."""
+
+    def work(unit: Unit) -> ListedKey:
+        key = _find(unit, org_id, key_id)
+        return ListedKey(key, key_uses.of_keys(unit, [key], deps.clock.now()).get(key.key_id, KeyUsage()))
+
+    found = await deps.db.read(work)
+    return found if unwritten is None else ListedKey(found.key, unwritten.over(key_id, found.usage))
+
+
+async def principal_of(
+    deps: StoreDeps, organization_no: OrganizationNo, org_id: OrganizationId, key_id: KeyId
+) -> Principal:
+    """Return the holder of a key that somebody signed in with, as it is now.
+
+    Raises: Unauthenticated when it was revoked or has expired. Unavailable.
+    """
+
+    def work(unit: Unit) -> ApiKey | None:
+        return keys.find(unit, organization_no, key_id)
+
+    # At once, where the database can: whoever asks must not wait behind the reads of others.
+    found = deps.db.peek(lambda unit: [work(unit)])
+    key = found[0] if found is not None else await deps.db.read(work)
+    if (
+        key is None
+        or key.org_id != org_id
+        or (key.expires_at is not None and key.expires_at <= deps.clock.now())
+    ):
+        raise Unauthenticated("the key of this session was revoked or has expired: sign in with another one")
+    return Principal(key.organization_no, key.org_id, key.scope, key.key_id, key.name)
+
+
+async def revoke(
+    deps: StoreDeps, caller: Caller, org_id: str, key_id: str, *, check: Check = lambda _: None
+) -> None:
+    """Delete a key; within a second it is accepted nowhere. Raises: NotFound, Unavailable, and what `check` raises."""
 
     def act(unit: Unit, record: Record) -> None:
         key = _find(unit, org_id, key_id)
+        check(key)
         keys.delete(unit, key)
         record(key, key_action("key_revoke", key, before=key_view(key)))
 
@@ -74,14 +144,23 @@ async def revoke(deps: StoreDeps, caller: Caller, org_id: str, key_id: str) -> N
     deps.forget_key(key_id)
 
 
-async def rotate(deps: StoreDeps, caller: Caller, org_id: str, key_id: str, *, overlap_s: int) -> Issued:
+async def rotate(
+    deps: StoreDeps,
+    caller: Caller,
+    org_id: str,
+    key_id: str,
+    *,
+    overlap_s: int,
+    check: Check = lambda _: None,
+) -> Issued:
     """Create a new key like an old one, which expires after `overlap_s` seconds.
 
-    Raises: NotFound. Conflict when there are too many keys. Unavailable.
+    Raises: NotFound. Conflict when there are too many keys. Unavailable. What `check` raises.
     """
 
     def act(unit: Unit, record: Record) -> Issued:
         old = _find(unit, org_id, key_id)
+        check(old)
         if overlap_s:
             keys.expire(unit, old, Micros(deps.clock.now() + overlap_s * SECOND))
         else:

@@ -59,6 +59,21 @@ async def find_with_oldest(deps: StoreDeps, org_id: str) -> tuple[Organization, 
     return await deps.db.read(work)
 
 
+async def enter(deps: StoreDeps, caller: Caller, org_id: str, *, to_write: bool) -> Organization:
+    """Record that the operator enters an organization, or asks to change it.
+
+    Raises: NotFound. Unavailable when it cannot be recorded; then nobody may enter.
+    """
+
+    def act(unit: Unit, record: Record) -> Organization:
+        found = organizations.find(unit, org_id)
+        action = "operator_write" if to_write else "operator_enter"
+        record(found, AdminAction(action, "organization", found.org_id, found.name))
+        return found
+
+    return await perform(deps, caller, act)
+
+
 async def set_quotas(deps: StoreDeps, caller: Caller, org_id: str, patch: QuotasPatch) -> Organization:
     """Change quotas of an organization; within seconds they hold in all processes.
 

@@ -39,6 +39,8 @@ async def record_preflight(
     )
     if recorded.appended is None or recorded.rejected:
         raise invalid(recorded, single=True, renamed={"event.id": "preflight_id"})
+    if caller.principal is not None:
+        deps.access.uses.count(caller.principal.key_id, recorded.accepted)
     return RecordedDecision(event_id, recorded.appended.duplicates.get(0, recorded.appended.first))
 
 

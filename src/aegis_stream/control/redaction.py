@@ -37,7 +37,12 @@ def tell_fault(fault: Fault, message: str, spec: DestinationSpec) -> str:
     return _PEER.sub(lambda found: found[0] if found[0] in host else "the host", message)
 
 
-def redact(text: str, spec: DestinationSpec, bearers: Sequence[str] = ()) -> str:
+def redact(
+    text: str,
+    spec: DestinationSpec,
+    bearers: Sequence[str] = (),
+    characters_max: int = EXCERPT_CHARACTERS_MAX * 2,
+) -> str:
     """Take our own secrets out of what a peer answered, before anybody sees it: the values of headers, and the URL's tail.
 
     Of a value every piece goes that is long enough to be of use, in capitals or not: peers like to repeat the
@@ -45,9 +50,10 @@ def redact(text: str, spec: DestinationSpec, bearers: Sequence[str] = ()) -> str
 
     Args:
         bearers: the tokens that were sent.
+        characters_max: how much of the text is looked at.
     Returns: printable text, a little longer than what is shown of it.
     """
-    text = text[: EXCERPT_CHARACTERS_MAX * 2]
+    text = text[:characters_max]
     values = _header_values(spec, bearers)
     hidden = [False] * len(text)
     # All places are found before any is hidden: what is left of one secret must not be too short to be found as another's.

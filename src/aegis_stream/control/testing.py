@@ -1,20 +1,21 @@
 """The test button: one synthetic event, sent once, at once, with the destination's own format and credential, in no log.
 
 A test must not become a way to explore a network: it is rare for each organization, says the same about every forbidden
-address, and shows of an answer the beginning, without secrets (`redaction.py`).
+address, and shows of an answer the beginning, without secrets (`tested.py`).
 """
-
-import math
-from dataclasses import dataclass
 
 import msgspec
 
-from aegis_stream.domain.attempt import Answer, Failure, Fault, Verdict
-from aegis_stream.domain.audit import destination_action
-from aegis_stream.domain.destination import Destination, DestinationSpec
+from aegis_stream.domain.attempt import Response
+from aegis_stream.domain.audit import AdminAction, destination_action
+from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.event import TEST_DATASET
-from aegis_stream.domain.ids import RANDOM_BYTES, new_id
+from aegis_stream.domain.ids import RANDOM_BYTES, OrganizationId, new_id
+from aegis_stream.domain.patch import DestinationPatch
 from aegis_stream.domain.times import to_text
+from aegis_stream.domain.trace import Stage, Trace
+from aegis_stream.domain.url import parse_url
+from aegis_stream.errors import Invalid
 from aegis_stream.pipeline.attempt import attempt
 from aegis_stream.pipeline.route import route_of
 from aegis_stream.pipeline.token_sender import TokenSender
@@ -22,27 +23,9 @@ from aegis_stream.pipeline.token_sender import TokenSender
 from . import destinations
 from .audit import record
 from .caller import Caller
+from .checks import NOWHERE, check_spec
 from .deps import ControlDeps
-from .redaction import EXCERPT_CHARACTERS_MAX, redact, tell_fault
-
-FAULT_LATENCY_STEP_MS = 100
-"""Where nothing answered, the time is rounded up to this: how fast a network refuses tells what is in it."""
-
-
-@dataclass(frozen=True, slots=True)
-class SentTest:
-    """What became of a test event.
-
-    Args:
-        status_code: None when nothing answered.
-        error: why it failed; None when it succeeded.
-        excerpt: the beginning of a failed answer, redacted.
-    """
-
-    status_code: int | None
-    latency_ms: float
-    error: str | None = None
-    excerpt: str = ""
+from .tested import Made, SentTest, nowhere, result_of
 
 
 async def send_test(deps: ControlDeps, caller: Caller, dst_id: str) -> SentTest:
@@ -53,41 +36,75 @@ async def send_test(deps: ControlDeps, caller: Caller, dst_id: str) -> SentTest:
     destination = await destinations.find(deps, caller, dst_id)
     assert caller.principal is not None, "only keys of an organization may call this"
     deps.access.admit_test(caller.principal)
-    result = await _attempt(deps, destination)
+    result = await _attempt(deps, destination.spec, destination.org_id)
     after = {"status_code": result.status_code}
     action = destination_action("destination_test", destination, after=after, failure=result.error)
     await record(deps, caller, destination, action)
     return result
 
 
-async def _attempt(deps: ControlDeps, destination: Destination) -> SentTest:
-    """Make one attempt by the function by which workers make them."""
-    spec = destination.spec
-    sender = TokenSender(deps.sender)
+async def send_unsaved_test(deps: ControlDeps, caller: Caller, spec: DestinationSpec) -> SentTest:
+    """Send one test event to a destination that is not saved; nothing but the record of the test is stored.
+
+    A host that does not exist or is forbidden is a test that failed, the same for both.
+
+    Raises: Invalid with a problem for each field. Limited after too many tests of the organization. Unavailable, also when
+        the test cannot be recorded.
+    """
+    principal = caller.principal
+    assert principal is not None, "only keys of an organization may call this"
     try:
-        route = route_of(spec, deps.settings, destination.org_id)
-        answer, verdicts = await attempt(sender, spec, route, [_test_event(deps, destination)])
+        await check_spec(deps, caller, spec)
+    except Invalid as error:
+        if not error.problems or not all(one.message.startswith(NOWHERE) for one in error.problems):
+            raise
+        result = nowhere(spec, error.problems)
+    else:
+        deps.access.admit_test(principal)
+        result = await _attempt(deps, spec, caller.org_id)
+    # Only the host is recorded: somebody who tries values may have typed a secret into any other field.
+    host = parse_url(spec.url, allow_http=True).host
+    after = {"saved": False, "status_code": result.status_code}
+    action = AdminAction("destination_test", "destination", "", host, after=after, failure=result.error)
+    await record(deps, caller, principal, action)
+    return result
+
+
+async def send_changed_test(
+    deps: ControlDeps, caller: Caller, dst_id: str, change: DestinationPatch
+) -> SentTest:
+    """Send one test event to a destination as it would be after a change, which is not stored.
+
+    Raises: as `destinations.review`; Limited after too many tests of the organization.
+    """
+    found = await destinations.review(deps, caller, dst_id, change)
+    principal = caller.principal
+    assert principal is not None, "only keys of an organization may call this"
+    deps.access.admit_test(principal)
+    result = await _attempt(deps, found.after, caller.org_id)
+    after = {"saved": False, "status_code": result.status_code}
+    name = found.before.name
+    action = AdminAction("destination_test", "destination", dst_id, name, after=after, failure=result.error)
+    await record(deps, caller, principal, action)
+    return result
+
+
+async def _attempt(deps: ControlDeps, spec: DestinationSpec, org_id: OrganizationId) -> SentTest:
+    """Make one attempt by the function by which workers make them."""
+    sender, trace, event = TokenSender(deps.sender), Trace(deps.clock.steady), _test_event(deps, org_id)
+    try:
+        route = route_of(spec, deps.settings, org_id)
+        answer, verdicts = await attempt(sender, spec, route, [event], trace)
         bearers = sender.bearers()
     finally:
         sender.close()
-    return _result(answer, verdicts[0] if isinstance(verdicts, list) else verdicts, spec, bearers)
+    if isinstance(answer, Response):
+        trace.mark(Stage.ANSWER)
+    verdict = verdicts[0] if isinstance(verdicts, list) else verdicts
+    return result_of(Made(spec, route, event, trace, answer, verdict, bearers), deps.clock.now())
 
 
-def _result(answer: Answer | None, verdict: Verdict, spec: DestinationSpec, bearers: list[str]) -> SentTest:
-    if answer is None:
-        return SentTest(None, 0.0, verdict.message if isinstance(verdict, Failure) else "")
-    if isinstance(answer, Fault):
-        steps = math.ceil(answer.latency_us / 1000 / FAULT_LATENCY_STEP_MS)
-        message = verdict.message if isinstance(verdict, Failure) else answer.message
-        return SentTest(None, float(steps * FAULT_LATENCY_STEP_MS), tell_fault(answer, message, spec))
-    latency_ms = round(answer.latency_us / 1000, 1)
-    if not isinstance(verdict, Failure):
-        return SentTest(answer.status, latency_ms)
-    excerpt = redact(answer.body.decode("utf-8", "replace"), spec, bearers)
-    return SentTest(answer.status, latency_ms, verdict.message, excerpt[:EXCERPT_CHARACTERS_MAX])
-
-
-def _test_event(deps: ControlDeps, destination: Destination) -> bytes:
+def _test_event(deps: ControlDeps, org_id: OrganizationId) -> bytes:
     now = deps.clock.now()
     return msgspec.json.encode(
         {
@@ -100,6 +117,6 @@ def _test_event(deps: ControlDeps, destination: Destination) -> bytes:
                 "dataset": TEST_DATASET,
             },
             "aegis": {"test": True},
-            "organization": {"id": destination.org_id},
+            "organization": {"id": org_id},
         }
     )

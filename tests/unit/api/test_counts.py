@@ -7,8 +7,6 @@ import pytest
 from aegis_stream.api.counts import SLOT_BYTES, IngestCounts, open_counts, share_counts
 from aegis_stream.api.problems import STATUSES
 from aegis_stream.errors import Misconfigured
-from aegis_stream.wiring.service import share_of_limits
-from support.settings import make_settings
 
 
 @pytest.fixture
@@ -87,25 +85,3 @@ def test_a_descriptor_without_memory_is_refused():
     finally:
         os.close(reading)
         os.close(writing)
-
-
-def test_api_processes_share_the_limits_of_calls():
-    """Together the processes let as many calls pass as the settings say, and each at least one."""
-    settings = make_settings(
-        key_ingest_per_second=300, key_calls_per_second=30, failed_keys_per_minute=9, tests_per_minute=2
-    )
-
-    limits = share_of_limits(settings.rates, 3)
-
-    assert [one.count for one in (limits.ingest, limits.calls, limits.failures, limits.tests)] == [
-        200,
-        20,
-        3,
-        1,
-    ]
-    assert [one.per_s for one in (limits.ingest, limits.calls, limits.failures, limits.tests)] == [
-        2,
-        2,
-        60,
-        60,
-    ]

@@ -36,17 +36,15 @@ class Loading:
 
 
 @pytest.fixture
-def loading(monkeypatch):
-    """Replace the web framework."""
-    made = Loading()
-    monkeypatch.setattr(routes, "_load", made)
-    return made
+def loading():
+    """Stand for the web framework."""
+    return Loading()
 
 
 @pytest.fixture
-def late():
+def late(loading):
     """Make late routes."""
-    return LateRoutes(FakeService())
+    return LateRoutes(FakeService(), loading)
 
 
 async def test_calls_that_come_first_wait_for_the_same_routes(late, loading):

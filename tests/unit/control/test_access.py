@@ -10,6 +10,7 @@ from aegis_stream.control import access as access_module
 from aegis_stream.control.access import Access, AccessLimits, Refusal
 from aegis_stream.control.caller import ALLOWED, Principal
 from aegis_stream.control.keys import Issued
+from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.organization import ApiKey, Scope
 from aegis_stream.domain.rate import Rate
 from aegis_stream.errors import Denied, Limited, NotFound, Unauthenticated
@@ -478,3 +479,33 @@ def test_keys_are_not_in_reprs():
     assert TOKEN not in repr(access)
     assert repr(digest(OPERATOR)) not in repr(access)
     assert TOKEN not in repr(Issued(make_key(), TOKEN))
+
+
+async def test_processes_share_the_limits_of_calls_and_name_the_whole():
+    """Each of several processes lets its part of the calls pass, and an answer names the limit that holds for all together."""
+    whole = Rate(6, 60)
+    access, _, _ = make_access(make_key(), ingest=whole, calls=whole, tests=whole, failures=whole)
+    principal = await access.principal(f"Bearer {TOKEN}")
+    access.share(3)
+
+    for call in (lambda: access.admit(principal, START), lambda: access.admit_call(principal), lambda: access.admit_test(principal)):  # fmt: skip
+        call()
+        call()
+        with pytest.raises(Limited, match="the limit is 6 in 60 s"):
+            call()
+    await guess(access, "192.0.2.1", 2)
+    with pytest.raises(Limited):
+        await access.principal("Bearer aegis_sk_guess", "192.0.2.1")
+
+
+async def test_processes_share_the_bytes_of_an_organization():
+    """The quotas of bytes a second are shared like the limits of calls."""
+    access, _, _ = make_access(make_key(ingest_bytes_per_second=1000))
+    principal = await access.principal(f"Bearer {TOKEN}")
+    access.share(4)
+
+    assert access.quotas.refusal(principal.organization_no, principal.org_id, 1000, Micros(0)) is None
+    refused = access.quotas.refusal(principal.organization_no, principal.org_id, 1, Micros(0))
+
+    assert isinstance(refused, Limited)
+    assert refused.retry_after_s == 2

@@ -1,13 +1,13 @@
 """Events and preflight decisions: JSON shapes."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
 from aegis_stream.domain.preflight import Preflight
 
-from .base import Moment
+from .base import Moment, Strict
 
 Decision = Literal["ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"]
 
@@ -20,11 +20,45 @@ class EventBody(msgspec.Struct):
     event: msgspec.Raw
 
 
-class EventList(msgspec.Struct):
-    """Events in log order."""
+class EventsScanned(msgspec.Struct):
+    """How far a search came that ended before its page was full: how many events it looked at, and the last of them."""
+
+    events: int
+    sequence: int
+    received_at: str
+
+
+class EventList(msgspec.Struct, omit_defaults=True):
+    """Events. With `scanned` there may be more although the page is not full: go on with next_cursor."""
 
     data: list[EventBody]
     next_cursor: str | None
+    scanned: EventsScanned | UnsetType = UNSET
+
+
+class EventGroup(msgspec.Struct):
+    """One kind of events."""
+
+    dataset: str
+    decision: str | None
+    events: int
+
+
+class EventBucket(msgspec.Struct):
+    """The events of one step of time, from `at` on."""
+
+    at: str
+    events: int
+    sampled: int
+    groups: list[EventGroup]
+
+
+class EventHistogram(msgspec.Struct):
+    """Events over time."""
+
+    step_seconds: int
+    events_total: int
+    data: list[EventBucket]
 
 
 class EventDelivery(msgspec.Struct):
@@ -58,3 +92,22 @@ class PreflightRecorded(msgspec.Struct):
 
     event_id: str
     sequence: int
+
+
+class SendWrite(Strict):
+    """Where to send an event again."""
+
+    destination_ids: Annotated[list[str], Meta(min_length=1, max_length=100)]
+
+
+class SentTo(msgspec.Struct):
+    """One destination of an event that is sent again; `waiting` when it waits there for its first attempt already."""
+
+    destination_id: str
+    state: Literal["queued", "waiting"]
+
+
+class SentAgain(msgspec.Struct):
+    """What was done at each destination."""
+
+    data: list[SentTo]

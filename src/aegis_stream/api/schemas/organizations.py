@@ -64,7 +64,7 @@ class KeyWrite(Strict):
 
 
 class KeyBody(msgspec.Struct):
-    """An API key as it is listed: without its text."""
+    """An API key as it is listed: without its text, and with its last use, null and 0 where it was never used."""
 
     id: str
     name: str
@@ -72,6 +72,28 @@ class KeyBody(msgspec.Struct):
     hint: str
     created_at: str
     expires_at: str | None
+    last_used_at: str | None
+    last_used_from: str | None
+    events_last_hour: int
+
+
+class SeenRequestBody(msgspec.Struct):
+    """An ingest request of a key. `reason`: why it, or its first rejected event, was refused."""
+
+    at: str
+    status: int
+    body_bytes: int
+    accepted: int
+    duplicates: int
+    rejected: int
+    reason: str | None
+
+
+class SeenRequests(msgspec.Struct):
+    """The newest ingest requests of a key, the newest first. Requests are noted for `noted_seconds` after a call like this one."""
+
+    data: list[SeenRequestBody]
+    noted_seconds: int
 
 
 class KeyMade(msgspec.Struct):

@@ -1,0 +1,70 @@
+"""Proofs of a sealed log, in the formats that public verifiers of transparency logs read.
+
+The proof of an event is not below the event: its id may have slashes, and the event `a/proof` would be the proof of `a`.
+"""
+
+import base64
+from typing import Any
+
+from litestar import Request, Response, get
+from litestar.params import FromPath, FromQuery
+
+from aegis_stream.control import log_proofs as control
+
+from .docs import errors
+from .event_paths import event_id_of
+from .scopes import caller_of
+from .service import control_of
+
+AnyRequest = Request[Any, Any, Any]
+TAGS = ["Proof"]
+PROOF = "/api/orgs/{org_id:str}/proof"
+MEDIA_TYPE = "text/plain"
+
+
+@get(PROOF + "/checkpoint", tags=TAGS, responses=errors(403, 404), media_type=MEDIA_TYPE)
+async def read_checkpoint(request: AnyRequest) -> Response[str]:
+    """Read the newest signed checkpoint of the log: its name, its size, its root (c2sp.org/tlog-checkpoint)."""
+    found = await control.checkpoint(control_of(request), caller_of(request))
+    return _text(found.note)
+
+
+@get(PROOF + "/keys", tags=TAGS, responses=errors(403, 404), media_type=MEDIA_TYPE)
+async def read_keys(request: AnyRequest) -> Response[str]:
+    """Read the keys that verify the log, the newest first, as a policy (c2sp.org/tlog-policy).
+
+    Keep the key from the first day, or get it on another way than this service: whoever can change the log can change this answer.
+    """
+    found = await control.keys(control_of(request), caller_of(request))
+    return _text("".join([*(f"log {key}\n" for key in found), "quorum none\n"]))
+
+
+@get(PROOF + "/consistency", tags=TAGS, responses=errors(403, 404), media_type=MEDIA_TYPE)
+async def read_consistency(
+    request: AnyRequest,
+    from_size: FromQuery[int],
+    to_size: FromQuery[int | None] = None,
+) -> Response[str]:
+    """Read the proof that the log of `to_size` events, by default those of the newest checkpoint, begins with that of `from_size`.
+
+    Hashes in base64, one a line, as in c2sp.org/tlog-witness; none where the sizes are equal.
+    """
+    found = await control.consistency(control_of(request), caller_of(request), from_size, to_size)
+    return _text("".join(f"{base64.b64encode(one).decode()}\n" for one in found.hashes))
+
+
+@get(PROOF + "/events/{event_id:str}", tags=TAGS, responses=errors(403, 404, 409), media_type=MEDIA_TYPE)
+async def read_event_proof(
+    request: AnyRequest,
+    event_id: FromPath[str],  # noqa: ARG001 - from the raw path
+) -> Response[str]:
+    """Read the proof that an event is in the log, with the newest checkpoint (c2sp.org/tlog-proof)."""
+    found = await control.of_event(control_of(request), caller_of(request), event_id_of(request))
+    return _text(found.text)
+
+
+def _text(content: str) -> Response[str]:
+    return Response(content, media_type=MEDIA_TYPE)
+
+
+HANDLERS = [read_checkpoint, read_keys, read_consistency, read_event_proof]

@@ -1,0 +1,113 @@
+"""proof: how logs are sealed, on the store of the data directory itself; the service may run meanwhile."""
+
+from pathlib import Path
+
+import click
+
+from aegis_stream.control import proof as use_cases
+from aegis_stream.control.caller import COMMAND_LINE
+from aegis_stream.control.proof import ProofStanding
+from aegis_stream.domain.organization import ProofMode
+from aegis_stream.domain.times import to_text
+
+from .on_store import run_on_store
+from .output import JSON, print_json
+from .remote import YES, confirm
+from .service import CONFIG, read_settings
+from .values import ORG
+
+
+@click.group()
+def proof() -> None:
+    """Show and choose how the logs of organizations are sealed, in the data directory itself."""
+
+
+@proof.command("show")
+@ORG
+@JSON
+@CONFIG
+@click.pass_context
+def show(context: click.Context, org_id: str, as_json: bool, config: Path | None) -> None:
+    """Show how far an organization's log is sealed, and the key that verifies it."""
+    found = run_on_store(context, config, lambda deps: use_cases.show(deps, org_id))
+    if as_json:
+        print_json(_shown(found))
+        return
+    log = found.log
+    click.echo(f"mode        {found.organization.proof}")
+    if log is None:
+        click.echo("log         nothing is sealed yet")
+        return
+    click.echo(f"log         {log.origin}")
+    click.echo(f"sealed      {log.end} of {found.organization.head} events, {to_text(log.sealed_at)}")
+    for key in found.keys:
+        click.echo(f"key         {key}")
+
+
+@proof.command("mode")
+@ORG
+@click.argument("mode", type=click.Choice([one.value for one in ProofMode]))
+@JSON
+@CONFIG
+@click.pass_context
+def mode(context: click.Context, org_id: str, mode: str, as_json: bool, config: Path | None) -> None:
+    """Choose how an organization's log is sealed.
+
+    off: not at all. sealed: a Merkle tree with signed checkpoints, nothing is added to the log. stream: checkpoint events travel
+    in the log as well, so that a receiver can verify what it has with nothing else.
+    """
+    found = run_on_store(
+        context, config, lambda deps: use_cases.set_mode(deps, COMMAND_LINE, org_id, ProofMode(mode))
+    )
+    if as_json:
+        print_json({"org_id": found.org_id, "proof": found.proof.value})
+        return
+    click.echo(f"mode        {found.proof}")
+
+
+@proof.command("restart")
+@ORG
+@click.option("--reason", required=True, help="Why; it is recorded in the organization's log.")
+@YES
+@JSON
+@CONFIG
+@click.pass_context
+def restart(
+    context: click.Context, org_id: str, reason: str, yes: bool, as_json: bool, config: Path | None
+) -> None:
+    """Begin another log after an older database was put in place.
+
+    The service refuses to seal a log from an older state, because two histories would be signed. Put the newest backup in place
+    if there is one. If not, this begins another log behind the last event that is sealed; its name says where it begins.
+    """
+    from aegis_stream.store.checkpoint_log import CheckpointLog  # noqa: PLC0415
+
+    confirm(f"Begin another log of {org_id}? Verifiers see that the old one ends.", yes=yes)
+    settings, _ = read_settings(context, config)
+    signed = CheckpointLog(settings.store.data_dir)
+    made = run_on_store(
+        context,
+        config,
+        lambda deps: use_cases.restart(
+            deps, COMMAND_LINE, org_id, reason, lambda origin: signed.last(origin) is not None
+        ),
+    )
+    if as_json:
+        print_json({"org_id": org_id, "log": made.origin, "first_sequence": made.base + 1})
+        return
+    click.echo(f"log         {made.origin}, from sequence {made.base + 1} on")
+
+
+def _shown(found: ProofStanding) -> dict[str, object]:
+    log = found.log
+    return {
+        "org_id": found.organization.org_id,
+        "mode": found.organization.proof.value,
+        "head": found.organization.head,
+        "log": None if log is None else log.origin,
+        "first_sequence": None if log is None else log.base + 1,
+        "sealed": None if log is None else log.end,
+        "sealed_at": None if log is None else to_text(log.sealed_at),
+        "checkpoint": None if log is None else log.note,
+        "keys": list(found.keys),
+    }

@@ -1,0 +1,122 @@
+"""Proofs of a sealed log: its newest checkpoint, its keys, that an event is in it, that it continues an older checkpoint.
+
+What a proof needs is read in the transaction that reads the tree, a few tiles whatever the size of the log.
+"""
+
+from typing import NamedTuple
+
+from aegis_stream.domain.merkle import Broken
+from aegis_stream.domain.merkle_proof import Plan, consistency_plan, inclusion_plan
+from aegis_stream.domain.note import Kind, LogProof, VerifierKey, parse_note
+from aegis_stream.errors import Conflict, FieldProblem, Invalid, NotFound, StoreDamaged
+from aegis_stream.store import log, organizations, proof_keys, tree
+from aegis_stream.store.database import Unit
+from aegis_stream.store.tree import SealedTree
+
+from .caller import Caller
+from .deps import StoreDeps
+
+AGAIN_S = 10
+"""After so long an event that is not sealed is usually sealed, seconds."""
+
+
+class Consistency(NamedTuple):
+    """That a tree begins with an older one.
+
+    Args:
+        first, second: their sizes.
+        hashes: of the proof, 32 bytes each.
+    """
+
+    first: int
+    second: int
+    hashes: list[bytes]
+
+
+async def checkpoint(deps: StoreDeps, caller: Caller) -> SealedTree:
+    """Return the newest tree, with its signed checkpoint. Raises: NotFound when nothing is sealed. Unavailable."""
+    return await deps.db.read(lambda unit: _tree(unit, caller))
+
+
+async def keys(deps: StoreDeps, caller: Caller) -> list[str]:
+    """Return the verifier keys of the log, the newest first. Raises: NotFound when nothing is sealed. Unavailable."""
+
+    def work(unit: Unit) -> list[str]:
+        origin = _tree(unit, caller).origin
+        known = proof_keys.keys_of(unit, caller.organization_no)
+        return [VerifierKey(origin, Kind.PLAIN, one.public).text for one in known]
+
+    return await deps.db.read(work)
+
+
+async def of_event(deps: StoreDeps, caller: Caller, event_id: str) -> LogProof:
+    """Return the proof that an event is in the newest tree.
+
+    Raises: NotFound without such an event, or when nothing is sealed. Conflict for an event that no checkpoint covers. Unavailable.
+    """
+
+    def work(unit: Unit) -> LogProof:
+        sequence = log.sequence_of(unit, caller.organization_no, event_id)
+        if sequence is None:
+            raise NotFound(f"there is no event {event_id[:80]!r} in this organization")
+        found = _tree(unit, caller)
+        index = sequence - found.base - 1
+        if index < 0:
+            raise Conflict(
+                f"event {sequence} was recorded before the log {found.origin} begins, at {found.base + 1}: it has no proof",
+                code="not-sealed",
+            )
+        if index >= found.tree.size:
+            raise Conflict(
+                f"event {sequence} is not sealed yet; sealed are the events up to {found.end}: ask again in {AGAIN_S} seconds",
+                code="not-sealed",
+            )
+        hashes = _hashes(unit, caller, found, inclusion_plan(index, found.tree.size))
+        return LogProof(index, tuple(hashes), parse_note(found.note))
+
+    return await deps.db.read(work)
+
+
+async def consistency(deps: StoreDeps, caller: Caller, first: int, second: int | None) -> Consistency:
+    """Return the proof that the tree of size `second` begins with the one of size `first`.
+
+    Args:
+        second: None for the newest size.
+    Raises: Invalid for sizes that the log never had, or in the wrong order. NotFound when nothing is sealed. Unavailable.
+    """
+
+    def work(unit: Unit) -> Consistency:
+        found = _tree(unit, caller)
+        size = found.tree.size
+        newer = size if second is None else second
+        if not 1 <= newer <= size:
+            raise _invalid("to_size", f"must be 1 to {size}, the size of the newest checkpoint")
+        if not 1 <= first <= newer:
+            raise _invalid("from_size", f"must be 1 to {newer}, the size of the newer checkpoint")
+        return Consistency(first, newer, _hashes(unit, caller, found, consistency_plan(first, newer)))
+
+    return await deps.db.read(work)
+
+
+def _tree(unit: Unit, caller: Caller) -> SealedTree:
+    """Return the newest tree that has a checkpoint. Raises: NotFound."""
+    organizations.find(unit, caller.org_id)
+    found = tree.newest_tree(unit, caller.organization_no)
+    if found is None or not found.note:
+        raise NotFound(
+            "no event of this organization is sealed: the operator has to run the service with AEGIS_PROOF=true, and the mode must not be off"
+        )
+    return found
+
+
+def _hashes(unit: Unit, caller: Caller, found: SealedTree, plan: Plan) -> list[bytes]:
+    try:
+        return plan.hashes(tree.read_tiles(unit, caller.organization_no, found.base, plan.tiles()))
+    except Broken as error:
+        raise StoreDamaged(
+            f"the sealed log is damaged ({error}): run `aegis doctor`, and restore a backup"
+        ) from error
+
+
+def _invalid(field: str, message: str) -> Invalid:
+    return Invalid(f"{field} {message}", problems=(FieldProblem(field, message),))

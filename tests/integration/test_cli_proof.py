@@ -1,0 +1,156 @@
+"""`aegis proof` on a data directory: what is sealed is shown, chosen, and begun again after an older database."""
+
+import asyncio
+import json
+import shutil
+
+import pytest
+
+from aegis_stream.domain.note import parse_verifier_key
+from aegis_stream.sealer import Sealer
+from aegis_stream.store import organizations, tree
+from aegis_stream.wiring.sealer import make_sealer
+from aegis_stream.wiring.stores import open_stores
+from support.api import FakeLog
+from support.cli import run_aegis
+from support.clock import T0
+from support.service import OPERATOR_KEY
+from support.settings import make_settings
+from support.stores import append_to, events
+
+pytestmark = pytest.mark.timeout(120)
+
+
+@pytest.fixture
+def settings(tmp_path):
+    """Return the settings of the data directory."""
+    return make_settings(
+        data_dir=tmp_path / "data",
+        operator_key=OPERATOR_KEY,
+        proof_origin="audit.example.com",
+        proof_seconds=1,
+        proof_events=1,
+    )
+
+
+@pytest.fixture
+def aegis(tmp_path, monkeypatch, capsys):
+    """`aegis(…)` runs a command on the data directory."""
+    monkeypatch.setenv("AEGIS_DATA_DIR", str(tmp_path / "data"))
+    monkeypatch.setenv("AEGIS_OPERATOR_KEY", OPERATOR_KEY)
+
+    def run(*arguments, status=0):
+        finished = run_aegis(monkeypatch, capsys, *arguments)
+        assert finished.status == status, finished
+        return finished
+
+    run.json = lambda *arguments: json.loads(run(*arguments, "--json").stdout)
+    run("org", "create", "A", "--id", "org_a")
+    return run
+
+
+def seal(settings, count: int, first: int = 1) -> FakeLog:
+    """Record events, and let a sealer look once."""
+    log = FakeLog()
+    stores = open_stores(settings, log)
+
+    async def work() -> None:
+        no = (await stores.db.read(lambda unit: organizations.find(unit, "org_a"))).no
+        await append_to(stores.log, no, events(first, count), T0)
+        sealer: Sealer = make_sealer(settings, stores, log)
+        while await sealer._look(asyncio.Event()):
+            pass
+
+    try:
+        asyncio.run(work())
+    finally:
+        stores.close()
+    return log
+
+
+def names(log: FakeLog) -> list[str]:
+    """Return the names of what was logged."""
+    return [name for _, name, _ in log.lines]
+
+
+def test_what_is_sealed_is_shown(aegis, settings):
+    """Before the first seal, and after it: name, size and a key that verifiers read."""
+    before = aegis.json("proof", "show", "--org", "org_a")
+    plain = aegis("proof", "show", "--org", "org_a").stdout
+    seal(settings, 5)
+    after = aegis.json("proof", "show", "--org", "org_a")
+    printed = aegis("proof", "show", "--org", "org_a").stdout
+
+    assert (before["mode"], before["log"], before["keys"]) == ("sealed", None, [])
+    assert "nothing is sealed yet" in plain
+    assert (after["log"], after["first_sequence"], after["sealed"]) == (
+        "audit.example.com/org_a",
+        1,
+        after["head"],
+    )
+    assert after["checkpoint"].startswith(f"audit.example.com/org_a\n{after['sealed']}\n")
+    assert parse_verifier_key(after["keys"][0]).name == "audit.example.com/org_a"
+    assert after["keys"][0] in printed
+
+
+def test_the_mode_is_chosen_and_recorded(aegis, settings):
+    """A change of the mode is an event of the log; in the mode stream checkpoint events are in it."""
+    assert aegis.json("proof", "mode", "--org", "org_a", "stream") == {"org_id": "org_a", "proof": "stream"}
+    seal(settings, 5)
+
+    stores = open_stores(settings, FakeLog())
+    try:
+        ids = asyncio.run(stores.log.event_ids(1, 0, 1000))
+        bodies = asyncio.run(stores.log.entries_at(1, list(ids)))
+    finally:
+        stores.close()
+    actions = [json.loads(one.body)["event"].get("action") for one in bodies]
+    assert [one for one in actions if one and one.startswith("proof")] == ["proof_change", "proof_key_create"]
+    assert "checkpoint" in actions
+    assert "mode        off" in aegis("proof", "mode", "--org", "org_a", "off").stdout
+    aegis("proof", "mode", "--org", "org_a", "loud", status=2)
+    aegis("proof", "show", "--org", "org_b", status=1)
+
+
+def test_an_older_database_is_refused_until_another_log_is_begun(aegis, settings, tmp_path):
+    """A backup put in place is not sealed; after a restart with a reason another log goes on, from the end of what is sealed."""
+    seal(settings, 5)
+    shutil.copy(tmp_path / "data" / "aegis.db", tmp_path / "backup.db")
+    older = aegis.json("proof", "show", "--org", "org_a")
+    seal(settings, 5, 100)
+    for name in ("aegis.db-wal", "aegis.db-shm", "log.head"):
+        (tmp_path / "data" / name).unlink(missing_ok=True)
+    shutil.copy(tmp_path / "backup.db", tmp_path / "data" / "aegis.db")
+    assert aegis.json("proof", "show", "--org", "org_a")["sealed"] == older["sealed"]
+
+    refused = seal(settings, 20, 200)
+    assert names(refused).count("proof.refused") == 1
+    assert "aegis proof restart" in refused.lines[-1][2]["reason"]
+    aegis("proof", "restart", "--org", "org_a", "--reason", " ", "--yes", status=1)
+    begun = aegis.json("proof", "restart", "--org", "org_a", "--reason", "backup of Monday", "--yes")
+    again = seal(settings, 5, 300)
+    now = aegis.json("proof", "show", "--org", "org_a")
+
+    first = older["sealed"] + 1
+    assert begun == {"org_id": "org_a", "log": f"audit.example.com/org_a@{first}", "first_sequence": first}
+    assert "proof.refused" not in names(again)
+    assert (now["log"], now["sealed"]) == (begun["log"], now["head"])
+    stores = open_stores(settings, FakeLog())
+    try:
+        assert stores.db.read_now(lambda unit: tree.newest_tree(unit, 1)).base == older["sealed"]
+    finally:
+        stores.close()
+
+
+def test_a_log_that_has_not_begun_is_not_begun_again(aegis, settings):
+    """Without a sealed event there is nothing to begin again, also right after a restart."""
+    assert (
+        "nothing to begin again"
+        in aegis("proof", "restart", "--org", "org_a", "--reason", "x", "--yes", status=1).stderr
+    )
+    seal(settings, 5)
+    aegis("proof", "restart", "--org", "org_a", "--reason", "x", "--yes")
+    assert (
+        "since its log began"
+        in aegis("proof", "restart", "--org", "org_a", "--reason", "x", "--yes", status=1).stderr
+    )

@@ -6,7 +6,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +16,8 @@ import httpx
 import pytest
 
 from support.canaries import Found, canary, command_lines, environments, files_below, leaks
+from support.console_canary import look_at_the_console
+from support.postgres import ROLE, PostgresServer, running_server
 from support.processes import ServiceGroup, children, free_port, kill, make_events, service_group
 from support.service import service_environment, wait_until
 
@@ -118,6 +120,47 @@ def _quietly(serve: Any, one: socket.socket) -> None:
 
 
 @dataclass
+class Place:
+    """Where the service keeps its data.
+
+    Args:
+        variables: that say so.
+        planted: secrets that belong to it.
+        rows: runs a query beside the service.
+        files: what is on the disk there.
+        server: the PostgreSQL server, if there is one.
+    """
+
+    variables: dict[str, str] = field(default_factory=dict)
+    planted: dict[str, str | bytes] = field(default_factory=dict)
+    rows: Callable[[str], list[tuple[Any, ...]]] | None = None
+    files: Callable[[], Iterable[Found]] = tuple
+    server: PostgresServer | None = None
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def place(request, tmp_path: Path) -> Iterator[Place]:
+    """Yield a place for the data; PostgreSQL gets its password from a file."""
+    if request.param == "sqlite":
+        yield Place()
+        return
+    with running_server() as server, server.database() as url:
+        name, password, file = url.rpartition("/")[2], canary(), tmp_path / "database-password"
+        server.sql(f"ALTER ROLE {ROLE} PASSWORD '{password}'")
+        file.write_text(password)
+        yield Place(
+            {
+                "AEGIS_DATABASE_URL": f"postgresql://{ROLE}@127.0.0.1:{server.port}/{name}",
+                "AEGIS_DATABASE_PASSWORD_FILE": str(file),
+            },
+            {"database password": password},
+            lambda query: server.sql(query, name),
+            lambda: files_below(server.folder),
+            server,
+        )
+
+
+@dataclass
 class Caller:
     """Makes calls and keeps the answers; keys that an answer shows once count as planted from then on."""
 
@@ -128,18 +171,18 @@ class Caller:
     statuses: set[int] = field(default_factory=set)
     key: str = ""
     org_id: str = "org_canary"
+    place: Place = field(default_factory=Place)
 
     def call(
         self, method: str, path: str, *, key: str | None = "", shown_once: str = "", **options: Any
     ) -> httpx.Response:
         """Make a call with our key, another one, or none; `shown_once` names the field of the answer that is a new key."""
         headers = {} if key is None else {"Authorization": f"Bearer {key or self.key}"}
-        answer = self.http.request(
-            method, self.group.url + path, headers=headers | options.pop("headers", {}), **options
-        )
-        content = answer.content
+        headers |= options.pop("headers", {})
+        with self.http.stream(method, self.group.url + path, headers=headers, **options) as answer:
+            content = read(answer)
         if shown_once and answer.is_success:
-            text = answer.json()[shown_once]
+            text = answer.json()[shown_once].rpartition("#")[2]  # of a URL the token
             self.planted[f"API key {len(self.planted)}"] = text
             content = content.replace(text.encode(), b"")
         self.statuses.add(answer.status_code)
@@ -154,6 +197,19 @@ class Caller:
     def organization(self, method: str, path: str, **options: Any) -> httpx.Response:
         """Make a call below the organization."""
         return self.call(method, f"/api/orgs/{self.org_id}{path}", **options)
+
+
+def read(answer: httpx.Response) -> bytes:
+    """Return the body of an answer; of a stream, which does not end, its first message."""
+    if answer.headers.get("Content-Type", "").startswith("text/event-stream"):
+        message = b""
+        for part in answer.iter_bytes():
+            message += part
+            if b"\n\n" in message:
+                break
+        assert b"data: " in message
+        return message
+    return answer.read()
 
 
 def command(group: ServiceGroup, *arguments: str, **environment: str) -> Found:
@@ -177,9 +233,10 @@ def make_destinations(caller: Caller, receiver: EchoingReceiver) -> list[str]:
     retry = {"max_attempts": 2, "base_seconds": 0.05, "multiplier": 1, "max_seconds": 1}
 
     def add(url: str, what: str, **fields: Any) -> None:
-        answer = caller.organization(
-            "POST", "/forwarding-destinations", json={"url": url, "name": what, "retry": retry} | fields
-        )
+        body = {"url": url, "name": what, "retry": retry} | fields
+        tested = caller.organization("POST", "/forwarding-destinations/test", json=body)
+        assert tested.status_code == 200, tested.text
+        answer = caller.organization("POST", "/forwarding-destinations", json=body)
         if what == "no name" and answer.status_code == 422:
             return  # a name server tells that there is no such name; without one it is found out when something is sent
         assert answer.status_code == 201, answer.text
@@ -259,10 +316,13 @@ def try_what_is_refused(caller: Caller, dst_id: str) -> None:
         body = good | {"auth_header_value": "Bearer x"} | make(secret)
         for method, path in (
             ("POST", "/forwarding-destinations"),
+            ("POST", "/forwarding-destinations/test"),
             ("PATCH", f"/forwarding-destinations/{dst_id}"),
         ):
             answer = caller.organization(method, path, json=body)
-            assert answer.status_code in (400, 422), (what, answer.text)
+            # A test of a host without a name server fails at its name, before the certificate is looked at.
+            failed = path.endswith("/test") and answer.is_success and not answer.json()["ok"]
+            assert failed or answer.status_code in (400, 422), (what, answer.text)
     caller.planted["broken JSON"] = secret = canary()
     for content in (b'{"auth_header_value": "%s"', b'{"auth_header_value": %s}', b"\xff%s", b'["%s"]'):
         for path in ("/forwarding-destinations", "/events", "/api-keys"):
@@ -296,9 +356,19 @@ def make_every_call(caller: Caller, ids: dict[str, str]) -> int:
         filled = filled.replace("{", "").replace("}", "")
         for key in (None, f"aegis_sk_{canary()}", ""):
             body = {"json": {}} if method in ("POST", "PATCH", "PUT") else {}
-            shown = "api_key" if "api-keys" in path and method == "POST" else ""
-            caller.call(method, filled, key=key, shown_once=shown, **body)
+            shown = "api_key" if "api-keys" in path else "url" if "console-links" in path else ""
+            once = shown if method == "POST" else ""
+            answer = caller.call(method, filled, key=key, shown_once=once, **body)
+            if once == "url" and answer.is_success:
+                follow_link(caller, answer.json()["url"].rpartition("#")[2])
     return len(calls)
+
+
+def follow_link(caller: Caller, token: str) -> None:
+    """Open a console link, twice; the answers of the console are kept like the others."""
+    for status in (303, 401):
+        answer = caller.call("POST", "/console/link", key=None, data={"token": token})
+        assert answer.status_code == status, answer.text
 
 
 def deliver(caller: Caller, receiver: EchoingReceiver, first: int) -> None:
@@ -309,7 +379,8 @@ def deliver(caller: Caller, receiver: EchoingReceiver, first: int) -> None:
     )  # fmt: skip
     assert answer.status_code == 202, answer.text
     behind = "SELECT count(*) FROM cursors c JOIN organizations o ON o.org_no = c.org_no WHERE c.failures_in_row = 0 AND c.cursor < o.head"
-    wait_until(lambda: caller.group.rows(behind) == [(0,)], seconds=60)
+    rows = caller.place.rows or caller.group.rows
+    wait_until(lambda: int(rows(behind)[0][0]) == 0, seconds=60)
 
 
 def look_at_everything(caller: Caller, made: list[str]) -> None:
@@ -329,11 +400,49 @@ def look_at_everything(caller: Caller, made: list[str]) -> None:
     caller.organization("GET", "/events")
 
 
-def places(group: ServiceGroup, pids: list[int]) -> list[Found]:
+def objects_of(caller: Caller, dst_id: str, receiver: EchoingReceiver) -> dict[str, str]:
+    """Return an object of every kind, by the names that paths of the console have for them, and a URL that works."""
+    path = f"/forwarding-destinations/{dst_id}"
+    keys = caller.organization("GET", "/api-keys").json()["data"]
+    return {
+        "org_id": caller.org_id,
+        "destination_id": dst_id,
+        "event_id": "evt_000001",
+        "key_id": next(one["id"] for one in keys if one["scope"] == "read"),
+        "delivery_id": caller.organization("GET", f"{path}/deliveries").json()["data"][0]["id"],
+        "replay_id": caller.organization("GET", f"{path}/replays").json()["data"][0]["id"],
+        "job_id": "ddj_none",
+        "url": f"http://127.0.0.1:{receiver.port}/ok",
+    }
+
+
+def live_through_an_outage(caller: Caller, server: PostgresServer) -> list[Found]:
+    """Make calls and run commands while the database is gone; no answer tells a client where it is."""
+    server.kill()
+    first = len(caller.answers)
+    for path in ("/events", "/forwarding-destinations", "/api-keys"):
+        assert caller.organization("GET", path).status_code == 503
+    batch = b"[" + make_events(caller.org_id, 900, 1)["evt_000900"] + b"]"
+    body = {"content": batch, "headers": {"Content-Type": "application/json"}}
+    assert caller.organization("POST", "/events", **body).status_code == 503
+    for path in ("/readyz", "/healthz", "/metrics"):
+        caller.call("GET", path, key=None)
+    told = b"".join(content for _, content in caller.answers[first:])
+    assert str(server.port).encode() not in told
+    assert b"127.0.0.1" not in told
+    wait_until(lambda: caller.group.log_lines("service.store_unavailable"))
+    found = [command(caller.group, "doctor"), command(caller.group, "org", "create", "Other")]
+    server.start()
+    wait_until(caller.group.is_ready)
+    return found
+
+
+def places(group: ServiceGroup, place: Place) -> list[Found]:
     """Return everything that exists at this moment: files, logs, command lines."""
     folder = group.tmp_path / "data"
     return [
         *files_below(folder, but=frozenset({"master.key"})),
+        *place.files(),
         ("log", (group.tmp_path / "service.log").read_bytes()),
         *command_lines(),
     ]
@@ -344,14 +453,15 @@ def service_pids(group: ServiceGroup) -> list[int]:
     return [group.pid, *children(group.pid)]
 
 
-def test_no_secret_is_anywhere(tmp_path: Path):
+def test_no_secret_is_anywhere(tmp_path: Path, place: Place):
     """After every call, every failure, echoing receivers, a crash, a rotation and debug logs, no planted secret is found in files, logs, answers, metrics, documents, process lists or printed settings."""
     operator = f"aegis_op_{canary()}"
-    planted: dict[str, str | bytes] = {"operator key": operator}
+    planted: dict[str, str | bytes] = {"operator key": operator, **place.planted}
     environment = {
         "AEGIS_LOG_LEVEL": "debug",
         "AEGIS_OPERATOR_KEY": operator,
         "AEGIS_REQUEST_TIMEOUT_SECONDS": "2",
+        **place.variables,
     }
     seen: list[Found] = []
     with (
@@ -360,20 +470,24 @@ def test_no_secret_is_anywhere(tmp_path: Path):
         httpx.Client(trust_env=False, verify=False, timeout=30) as http,
     ):
         group.start()
-        caller = Caller(group, planted, http)
+        caller = Caller(group, planted, http, place=place)
         plant_master_keys(planted, tmp_path)
         make_organization(caller, operator)
         made = make_destinations(caller, receiver)
         try_what_is_refused(caller, made[0])
         deliver(caller, receiver, 1)
         look_at_everything(caller, made)
-        seen += places(group, service_pids(group))
+        keys = {"admin": caller.key, "operator": operator}
+        seen += look_at_the_console(group.url, keys, objects_of(caller, made[2], receiver), planted)
+        if place.server is not None:
+            seen += live_through_an_outage(caller, place.server)
+        seen += places(group, place)
         # A secret that the operator gave as a variable is in the environment; no other may be.
         seen_in_environments = list(environments(service_pids(group)))
 
         kill(group.worker_pid())
         group.kill()
-        seen += places(group, [])
+        seen += places(group, place)
         seen.append(command(group, "vault", "rotate"))
         plant_master_keys(planted, tmp_path)
         group.environment["AEGIS_LOG_FORMAT"] = "console"
@@ -402,9 +516,9 @@ def test_no_secret_is_anywhere(tmp_path: Path):
             command(group, "doctor", "--json", "--egress"),
             command(group, "vault", "rotate", "--drop-old"),
         ]
-        seen += places(group, service_pids(group))
+        seen += places(group, place)
         assert group.terminate() == 0
-        seen += places(group, [])
+        seen += places(group, place)
 
     assert count > 20
     assert {200, 201, 202, 401, 404, 422} <= caller.statuses
@@ -445,6 +559,20 @@ def plant_master_keys(planted: dict[str, str | bytes], tmp_path: Path) -> None:
         ("AEGIS_MASTER_KEY", "{good},{c}"),
         ("AEGIS_OPERATOR_KEY", "{c}"),
         ("AEGIS_DATABASE_URL", "postgresql://user:{c}@db.example/aegis"),
+        ("AEGIS_DATABASE_URL", "postgresql://user:{c}@127.0.0.1:1/aegis"),
+        ("AEGIS_DATABASE_URL", "postgresql://user@127.0.0.1:1,[::1]:1/aegis?password={c}"),
+        ("AEGIS_DATABASE_URL", "postgresql://user@127.0.0.1:1/aegis?sslpassword={c}&sslmode=require"),
+        ("AEGIS_DATABASE_URL", "postgresql://user:{c}@127.0.0.1:{c}/aegis"),
+        ("AEGIS_DATABASE_URL", "postgresql://user:x@{c}@127.0.0.1/aegis"),
+        ("AEGIS_DATABASE_URL", "postgresql://user:x/{c}@127.0.0.1/aegis"),
+        ("AEGIS_DATABASE_URL", "postgresql://user:{c}%@127.0.0.1/aegis"),
+        ("AEGIS_DATABASE_URL", "postgresql://user:{c}@127.0.0.1"),
+        ("AEGIS_DATABASE_URL", "postgresql://user@127.0.0.1/aegis?{c}"),
+        ("AEGIS_DATABASE_URL", "postgres:{c}"),
+        ("AEGIS_DATABASE_LISTEN_URL", "postgresql://user:{c}@127.0.0.1/aegis"),
+        ("AEGIS_CONFIG", 'database_url = "postgresql://user:{c}@127.0.0.1:1/aegis"'),
+        ("AEGIS_CONFIG", 'database_url = ["postgresql://user:{c}@127.0.0.1:1/aegis"]'),
+        ("AEGIS_CONFIG", '[store]\ndatabase_url = "postgresql://user:{c}@127.0.0.1:x/aegis"'),
         ("AEGIS_CONFIG", "master_key = {c}"),
         ("AEGIS_CONFIG", 'master_key = "{c}'),
         ("AEGIS_CONFIG", 'master_key = ["{c}"]'),

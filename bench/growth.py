@@ -10,14 +10,14 @@ import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
-from .deployment import deployed, drain, fill, memory_now, need_log, side_by_side, tuned
+from .deployment import deployed, drain, fill, memory_now, need_log, serving, side_by_side, tuned
 from .events import Sent, event_body
 from .latency import Arrival, clocked, quantile
 from .plan import Options, Round, Workload, company_of, cpu_of, memory_of
 from .processes import Cpu, scratch, wait_until
 from .receiver import Receiver, nginx
 from .reconcile import Reconciliation, check_contents, check_counters, check_head
-from .service import Service, aegis
+from .service import Service
 from .turns import ratio, ratio_spread
 from .workloads import BATCHED
 
@@ -35,9 +35,7 @@ def backlog(options: Options) -> Round:
     need_log(options.backlog_events)
     with scratch("ours") as folder, nginx(folder / "nginx") as receiver:
         data = folder / "data"
-        with aegis(
-            data, program=options.program, workers=options.workers, api_processes=options.api_processes or 1
-        ) as service:
+        with serving(data, options) as service:
             key, destination = service.key, service.add_destination(receiver.url)
             path = f"/api/orgs/org_abc/forwarding-destinations/{destination}"
             service.call("POST", path + "/pause", {})
@@ -51,13 +49,7 @@ def backlog(options: Options) -> Round:
             used = Cpu.of({**service.pids, "nginx": receiver.pid}).since(before)
             memory = memory_now(service)
         stopped_at, began_s = receiver.received(), time.monotonic()
-        with aegis(
-            data,
-            key=key,
-            program=options.program,
-            workers=options.workers,
-            api_processes=options.api_processes or 1,
-        ) as service:
+        with serving(data, options, key=key) as service:
             # The service is ready when the API answers; the worker may need a moment longer.
             wait_until("the first POST", lambda: receiver.received() > stopped_at, 60, 0.002)
             restart_s = time.monotonic() - began_s
@@ -98,19 +90,14 @@ def idle_crowd(options: Options) -> Round:
     with (
         scratch("ours") as folder,
         clocked(folder, "receiver") as receiver,
-        aegis(
-            folder / "data",
-            program=options.program,
-            workers=options.workers,
-            api_processes=options.api_processes or 1,
-            extra={"AEGIS_OPERATOR_KEY": OPERATOR_KEY},
-        ) as service,
+        serving(folder / "data", options, extra={"AEGIS_OPERATOR_KEY": OPERATOR_KEY}) as service,
     ):
         keys = _populate(service, [receiver.url("ok", number) for number in range(DESTINATIONS_EACH)])
         time.sleep(SETTLE_S)
-        before, began_s = Cpu.of(service.pids), time.monotonic()
+        everyone = {**service.pids, **service.others}
+        before, began_s = Cpu.of(everyone), time.monotonic()
         time.sleep(max(options.seconds, 5))
-        used, took_s = Cpu.of(service.pids).since(before), time.monotonic() - began_s
+        used, took_s = Cpu.of(everyone).since(before), time.monotonic() - began_s
         memory = memory_now(service)
         chosen = random.Random(7).sample(sorted(keys), SAMPLE)
         acked = _wake(service, {org_id: keys[org_id] for org_id in chosen})

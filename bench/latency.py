@@ -10,14 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from . import clocked_receiver, paced_load
-from .deployment import deployed, side_by_side, tuned
+from .deployment import deployed, serving, side_by_side, tuned
 from .events import Sent
 from .measure import Run
 from .plan import WARM_UP_S, Options, Round, Workload, company_of, cpu_of, memory_of
 from .processes import Cpu, free_port, memory_mib, running, scratch, wait_until
 from .receiver import nginx
 from .reconcile import Contents, Reconciliation, check_counters, together
-from .service import Service, aegis, tail
+from .service import Service, tail
 from .turns import by_turns, ratio, ratio_spread, turn_s
 from .workloads import FANNED
 
@@ -107,21 +107,18 @@ def ack_to_arrival(options: Options) -> Round:
     """S5: at 2,000 events per second, the time from the ack to the arrival at the receiver."""
     with (
         scratch("ours") as folder,
-        aegis(
-            folder / "data",
-            program=options.program,
-            workers=options.workers,
-            api_processes=options.api_processes or 1,
-        ) as service,
+        serving(folder / "data", options) as service,
         clocked(folder, "receiver") as receiver,
     ):
         destination = service.add_destination(receiver.url("ok", 0))
+        service.settle()
         warm = send_paced(folder, service, "wrm", S5_RATE, options.warm_up_s)
         wait_delivered(service, [destination], warm.sent.count)
-        before = Cpu.of(service.pids)
+        everyone = {**service.pids, **service.others}
+        before = Cpu.of(everyone)
         load = send_paced(folder, service, "run", S5_RATE, options.seconds)
         wait_delivered(service, [destination], warm.sent.count + load.sent.count)
-        used = Cpu.of(service.pids).since(before)
+        used = Cpu.of(everyone).since(before)
         arrivals = receiver.arrivals()[0]
         counts = compare(arrivals, warm, [load])
         found = {one.key: one.at_ns for one in arrivals}
@@ -282,12 +279,7 @@ def _paced_side(
     folder: Path, receiver: Clocked, first: int, options: Options, *, sick: Clocked | None = None
 ) -> Iterator[_PacedSide]:
     folder.mkdir()
-    with aegis(
-        folder / "data",
-        program=options.program,
-        workers=options.workers,
-        api_processes=options.api_processes or 1,
-    ) as service:
+    with serving(folder / "data", options) as service:
         ids = [service.add_destination(receiver.url("ok", first + number)) for number in range(HEALTHY)]
         if sick is not None:
             _add_sick(service, sick)

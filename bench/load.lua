@@ -101,6 +101,13 @@ function delay()
   return math.min(WAIT_MS + WAIT_MORE_MS * (over - 1), WAIT_LONGEST_MS)
 end
 
+-- wrk calls this at its end.
+function done(_, latency)
+  for _, share in ipairs({ 50, 99 }) do
+    io.write(string.format("answer p%d %d us\n", share, latency:percentile(share)))
+  end
+end
+
 function response(status, headers, body)
   if body ~= expected and (status == 200 or status == 404) then return end -- to NOTHING
   page[slot + ANSWERS] = page[slot + ANSWERS] + 1

@@ -1,6 +1,7 @@
 """wrk as the load generator for our ingest: starts it, stops it, reads what was acknowledged."""
 
 import contextlib
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -78,6 +79,12 @@ class Load:
     def cpu_seconds(self) -> float:
         """CPU time of the generator."""
         return cpu_seconds(self.pid)
+
+
+def answer_times(folder: Path) -> dict[str, float]:
+    """Return the time from a request to its answer, over the last load in this folder, milliseconds; the load has ended."""
+    found = re.findall(r"answer (p\d+) (\d+) us", (folder / "wrk.log").read_text())[-2:]
+    return {f"ack {name} ms": int(micros) / 1e3 for name, micros in found}
 
 
 @contextlib.contextmanager

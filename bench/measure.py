@@ -17,7 +17,7 @@ MEMORY_LOOK_S = 1.0
 class Source(Protocol):
     """A load generator."""
 
-    pid: int
+    pid: Pids
 
     @property
     def acknowledged(self) -> int:
@@ -97,6 +97,7 @@ def measure(
     fan_out: int = 1,
     stall_s: float = 30.0,
     strict: bool = True,
+    counters: Mapping[str, Callable[[], float]] | None = None,
 ) -> Run:
     """Run a load for a while, then wait until everything has arrived.
 
@@ -108,11 +109,13 @@ def measure(
         fan_out: how often each event must arrive.
         stall_s: after this much silence, events that have not arrived count as lost.
         strict: False to record what is missing instead of failing, for the peer.
+        counters: what else is counted; by how much each grows is a note.
     Raises: RuntimeError when an acknowledged event was lost or arrived twice.
     """
     began_s = time.monotonic()
     everyone: dict[str, Pids] = {**ours, **others, "load": source.pid}
     everyone["harness"] = os.getpid()
+    counted = {name: count() for name, count in (counters or {}).items()}
     before, memory, machine = Cpu.of(everyone), Memory(ours), machine_cpu_seconds()
     acknowledged_before, backlog_peak = source.acknowledged, 0
     while time.monotonic() < began_s + seconds:
@@ -140,6 +143,7 @@ def measure(
     harness = used.pop("harness")
     elsewhere = (busy[0] - machine[0] - sum(used.values()) - harness) / lasted_s
     notes = {"other_cores": round(elsewhere, 2), "stolen_cores": round((busy[1] - machine[1]) / lasted_s, 2)}
+    notes |= {name: (counters or {})[name]() - value for name, value in counted.items()}
     arrived = received() - base
     if arrived != wanted and strict:
         raise RuntimeError(

@@ -1,7 +1,8 @@
 """Compares this checkout with another one, workload by workload: `python -m bench.pairs --other PATH --only S1 --rounds 4`.
 
 Both are run by the harness of this checkout: the same load, receiver and reconciliation. A round is a pair of runs, and the two
-sides take turns at being first, because a machine can drift by more than the difference. The other checkout needs its `.venv`.
+sides take turns at being first, because a machine can drift by more than the difference. The other checkout needs the same
+environment as this program runs in: that of `make setup`, or of `make compiled`.
 """
 
 import argparse
@@ -25,7 +26,7 @@ Pairs = list[tuple[Round, Round]]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pairs. Returns: 0 if every run reconciled, 1 if not, 2 on wrong use."""
     asked = _parse(arguments)
-    program: Path = asked.other.resolve() / ".venv" / "bin" / "aegis"
+    program = program_of(asked.other.resolve())
     names = {name.strip().upper() for name in asked.only.split(",") if name.strip()}
     chosen = [one for one in WORKLOADS if one.name in names]
     if not program.exists() or len(chosen) != len(names) or not chosen:
@@ -47,6 +48,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.json:
         asked.json.write_text(json.dumps(_as_json(found), indent=1) + "\n")
     return 1 if failed else 0
+
+
+def program_of(checkout: Path) -> Path:
+    """Return the command of another checkout in the environment that this program runs in: `.venv`, or that of `make compiled`."""
+    root = Path(__file__).resolve().parents[1]
+    here = Path(sys.prefix).resolve()
+    return checkout / (here.relative_to(root) if here.is_relative_to(root) else ".venv") / "bin" / "aegis"
 
 
 def run_pairs(workload: Workload, ours: Options, other: Options, rounds: int) -> Pairs:
@@ -111,7 +119,7 @@ def _commit(checkout: Path) -> str:
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.pairs", description=__doc__)
     add = parser.add_argument
-    add("--other", type=Path, required=True, help="another checkout, with its .venv")
+    add("--other", type=Path, required=True, help="another checkout, with the same environment")
     add("--only", required=True, help="workloads, separated by commas")
     add("--rounds", type=int, default=4, help="pairs of runs of each workload (default 4)")
     add("--seconds", type=float, default=10.0, help="length of the load of one run in seconds (default 10)")

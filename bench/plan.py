@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from .measure import Run
+from .postgres import Database
 from .reconcile import CHECKED_MAX, Reconciliation
 from .service import AEGIS
 
@@ -23,6 +24,7 @@ class Options:
         api_processes: of our service; None for the workload's own number.
         checked_max: most events of a run whose ids and bodies are compared.
         program: the command `aegis` of the checkout that is measured.
+        database: where the service keeps its data; None for its own file of SQLite.
     """
 
     seconds: float = 20.0
@@ -35,6 +37,7 @@ class Options:
     workers: int = 1
     api_processes: int | None = None
     program: Path = AEGIS
+    database: Database | None = None
 
     @property
     def warm_up_s(self) -> float:

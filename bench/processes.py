@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 KERNEL_THREADS_PARENT = 2
@@ -50,8 +51,13 @@ def running(
     log: Path,
     env: Mapping[str, str] | None = None,
     stop_signal: int = signal.SIGTERM,
+    **options: Any,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a program in its own session, with its output in `log`; it is stopped when the block ends."""
+    """Run a program in its own session, with its output in `log`; it is stopped when the block ends.
+
+    Args:
+        options: further arguments of `subprocess.Popen`, such as the user that it runs as.
+    """
     with log.open("ab") as output:
         process = subprocess.Popen(
             [str(one) for one in command],
@@ -60,6 +66,7 @@ def running(
             stderr=subprocess.STDOUT,
             env=dict(env) if env is not None else None,
             start_new_session=True,
+            **options,
         )
     try:
         yield process
@@ -96,7 +103,14 @@ def children(pid: int) -> list[int]:
     return found
 
 
-Pids = int | tuple[int, ...]
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """A process, its descendants, and those of them that have ended: their CPU is one figure."""
+
+    pid: int
+
+
+Pids = int | tuple[int, ...] | Tree
 """One process, or several whose figures are added up."""
 
 
@@ -111,6 +125,8 @@ def cpu_seconds(pid: Pids) -> float:
     """Return user + system time of all threads of a process; 0 if it has ended."""
     if isinstance(pid, tuple):
         return sum(map(cpu_seconds, pid))
+    if isinstance(pid, Tree):
+        return tree_cpu_seconds(pid.pid)
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except OSError:
@@ -132,6 +148,8 @@ def memory_mib(pid: Pids, field: str = "VmRSS") -> float:
     """Return VmRSS (now) or VmHWM (peak) in MiB; 0 if the process has ended."""
     if isinstance(pid, tuple):
         return sum(memory_mib(one, field) for one in pid)
+    if isinstance(pid, Tree):
+        return memory_mib(pid.pid, field) + sum(memory_mib(Tree(one), field) for one in children(pid.pid))
     with contextlib.suppress(OSError):
         for line in Path(f"/proc/{pid}/status").read_text().splitlines():
             if line.startswith(field + ":"):

@@ -151,8 +151,12 @@ def check_contents(service: Service, sent: Sequence[Sent], first: int, events_ma
     contents = Contents(sent)
     ranges = stretches(first, first + sum(one.count for one in sent) - 1, events_max)
     wanted = sum(high - low + 1 for low, high in ranges)
-    with checking_receiver(contents.take) as url:
-        path = f"/api/orgs/{ORG_ID}/forwarding-destinations/{service.add_destination(url, **BATCHED)}"
+
+    def take(bodies: Sequence[bytes]) -> None:
+        contents.take([body.replace(service.org_id.encode(), ORG_ID.encode()) for body in bodies])
+
+    with checking_receiver(take) as url:
+        path = f"/api/orgs/{service.org_id}/forwarding-destinations/{service.add_destination(url, **BATCHED)}"
         for low, high in ranges:
             body = {"from_sequence": low, "to_sequence": high}
             found = service.call("POST", path + "/replay", body)["events"]
@@ -194,7 +198,7 @@ def check_counters(service: Service, ids: Sequence[str], events: int) -> None:
 
 def check_head(service: Service, events: int) -> None:
     """Check that the log ends with event number `events`. Raises: RuntimeError."""
-    path = f"/api/orgs/{ORG_ID}/events?after_sequence={events - 1}&limit=2"
+    path = f"/api/orgs/{service.org_id}/events?after_sequence={events - 1}&limit=2"
     found = service.call("GET", path)["data"]
     if [one["sequence"] for one in found] != [events]:
         raise RuntimeError(f"{events} events were acknowledged, and the log ends with {found}")

@@ -60,7 +60,7 @@ class Result:
             Figure(
                 name,
                 [one.figures[name] for one in self.ours],
-                Target(asked[name], name == "rate") if name in asked else None,
+                Target(asked[name], "rate" in name) if name in asked else None,
             )
             for name in (self.ours[0].figures if self.ours else ())
         ]

@@ -12,8 +12,10 @@ from .distance import FAR
 from .fairness import FAIRNESS
 from .growth import SIZES
 from .latency import LATENCIES
+from .on_postgres import ON_POSTGRES
 from .picture import picture
 from .plan import Options, Workload
+from .postgres import find_binaries
 from .processes import BUSY_CORES, RESULTS, wait_for_quiet
 from .reconcile import CHECKED_MAX
 from .report import as_json, table
@@ -26,8 +28,8 @@ from .workloads import RATES
 
 WORKLOADS: tuple[Workload, ...] = tuple(
     sorted(
-        (*RATES, *LATENCIES, *SIZES, *STARTING, *FAIRNESS, *FAR, *MANY_SENDERS, *BESIDE),
-        key=lambda one: int(one.name.removeprefix("S")),
+        (*RATES, *LATENCIES, *SIZES, *STARTING, *FAIRNESS, *FAR, *MANY_SENDERS, *BESIDE, *ON_POSTGRES),
+        key=lambda one: (one.name[0] != "S", int(one.name[1:])),
     )
 )
 
@@ -56,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if not names and not PROGRAM.exists():
         print("S15 is left out: `sh tests/real/setup.sh collector` installs the Collector")
         results = [one for one in results if one.workload.name != "S15"]
+    if not names and find_binaries() is None:
+        print("P1 to P7 are left out: `sh tests/real/setup.sh postgres` installs PostgreSQL")
+        results = [one for one in results if one.workload not in ON_POSTGRES]
     # SIGTERM stops everything that was started, as Ctrl-C does.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     stopped = False

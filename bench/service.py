@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from .events import ORG_ID
-from .processes import Pids, children, end, running, runs, wait_until
+from .postgres import Database
+from .processes import Cpu, Pids, children, end, running, runs, wait_until
 
 AEGIS = Path(sys.executable).with_name("aegis")
 """The command of this checkout."""
@@ -39,6 +40,16 @@ PASSED_ON = ("AEGIS_WINDOW_MAX", "AEGIS_SETTLE_INTERVAL_MS")
 """Settings that the environment of the harness may change."""
 
 
+START_S = 60.0
+"""Longest time for all processes of the service to start, seconds."""
+
+
+LOADING_S = 2.0
+"""The API loads the web framework this long after its start, seconds."""
+QUIET_S, IDLE_CORES = 0.5, 0.1
+"""A service is idle that uses less than this share of a core for so many seconds."""
+
+
 @dataclass(slots=True)
 class Service:
     """A running service.
@@ -46,6 +57,7 @@ class Service:
     Args:
         key: admin key of the organization of the benchmark.
         api_pids: the service's own process first.
+        database: where its data is; None for its own file of SQLite.
     """
 
     port: int
@@ -53,6 +65,8 @@ class Service:
     api_pids: list[int]
     worker_pids: list[int]
     data: Path
+    org_id: str = ORG_ID
+    database: Database | None = None
     killed: bool = False
 
     @property
@@ -60,6 +74,26 @@ class Service:
         """The processes that count as ours; those of the API are one figure."""
         names = ["worker", *(f"worker {number}" for number in range(2, len(self.worker_pids) + 1))]
         return {"api": tuple(self.api_pids), **dict(zip(names, self.worker_pids, strict=False))}
+
+    @property
+    def others(self) -> dict[str, Pids]:
+        """Processes that work for it, whose CPU is counted beside its own."""
+        return {} if self.database is None else dict(self.database.processes)
+
+    @property
+    def counters(self) -> dict[str, Callable[[], float]]:
+        """What is counted while it is measured."""
+        return {} if self.database is None else self.database.counters
+
+    def settle(self) -> None:
+        """Wait until its processes have loaded what they load behind their start, which would count as the cost of events."""
+        time.sleep(LOADING_S)
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            before = Cpu.of(self.pids)
+            time.sleep(QUIET_S)
+            if sum(Cpu.of(self.pids).since(before).values()) < QUIET_S * IDLE_CORES:
+                return
 
     def kill(self) -> None:
         """End all its processes at once, as a crash of the machine would."""
@@ -86,14 +120,14 @@ class Service:
 
     def add_destination(self, url: str, **fields: object) -> str:
         """Create a destination; return its id."""
-        path = f"/api/orgs/{ORG_ID}/forwarding-destinations"
+        path = f"/api/orgs/{self.org_id}/forwarding-destinations"
         made: str = self.call("POST", path, {"url": url, **fields})["id"]
         return made
 
     def destination(self, destination_id: str) -> dict[str, Any]:
         """Read a destination."""
         found: dict[str, Any] = self.call(
-            "GET", f"/api/orgs/{ORG_ID}/forwarding-destinations/{destination_id}"
+            "GET", f"/api/orgs/{self.org_id}/forwarding-destinations/{destination_id}"
         )
         return found
 
@@ -113,6 +147,7 @@ def aegis(
     extra: Mapping[str, str] | None = None,
     program: Path = AEGIS,
     begun: Callable[[int], None] | None = None,
+    database: Database | None = None,
 ) -> Iterator[Service]:
     """Run the service until the block ends.
 
@@ -122,9 +157,12 @@ def aegis(
         extra: further settings.
         program: the command `aegis` to run.
         begun: called with the process id as soon as the process is created, before anything is waited for.
+        database: where its data is; None for a file in `data`.
     """
     data.mkdir(parents=True, exist_ok=True)
     env, log = environment(data) | dict(extra or {}), data.with_name(data.name + ".log")
+    if database is not None:
+        env |= database.settings
     key = key or _make_organization(program, env)
     seen = log.stat().st_size if log.exists() else 0
     command: list[str | Path] = [program, "serve", "--port", "0", "--workers", str(workers)]
@@ -136,11 +174,12 @@ def aegis(
         wait_until(
             "the API processes",
             lambda: log.read_bytes()[seen:].count(b"api.started") == api_processes - 1,
-            20,
+            START_S,
         )
-        wait_until("the worker processes", lambda: len(_running(process.pid, "worker")) == workers, 20)
+        wait_until("the worker processes", lambda: len(_running(process.pid, "worker")) == workers, START_S)
         api_pids = [process.pid, *_running(process.pid, "api")]
-        service = Service(port, key, api_pids, _running(process.pid, "worker"), data)
+        worker_pids = _running(process.pid, "worker")
+        service = Service(port, key, api_pids, worker_pids, data, database=database)
         yield service
         if service.killed:
             return

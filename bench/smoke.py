@@ -16,13 +16,15 @@ from .collector import PROGRAM as COLLECTOR
 from .collector import beside_the_collector
 from .distance import far_away
 from .load import Load, LoadPlan, wrk
+from .on_postgres import on_postgres
 from .plan import Options
+from .postgres import find_binaries
 from .processes import running, scratch, wait_until
 from .reconcile import Contents
 from .senders import many_senders
 from .service import AEGIS, aegis, environment, tail
 from .start import start_and_low_rate
-from .workloads import BATCH, BATCHED, SINGLE, Shape, deliver
+from .workloads import BATCH, BATCHED, SINGLE, Shape, deliver, ingest_alone
 
 SECONDS = 1.0
 BACKLOG = 5_000
@@ -71,6 +73,9 @@ def smoke() -> int:
         if COLLECTOR.exists():
             print(f"S15: {beside_the_collector(few).reconciliation.line()}", flush=True)
         print(f"S14: {start_and_low_rate(few, starts=1).reconciliation.line()}", flush=True)
+        if find_binaries() is not None:
+            on_server = on_postgres(ingest_alone, standby=True)(Options(seconds=SECONDS, api_processes=1))
+            print(f"P2: {on_server.reconciliation.line()}", flush=True)
     except (RuntimeError, TimeoutError, OSError) as error:
         print(f"bench smoke FAILED: {error}", file=sys.stderr)
         return 1

@@ -12,6 +12,8 @@ import apsw
 
 from aegis_stream import build
 
+from .postgres import facts
+
 PACKAGES = ("uvloop", "httptools", "msgspec", "apsw")
 
 
@@ -30,6 +32,7 @@ def versions() -> dict[str, str]:
                 _version(["syslog-ng", "--version"], r"\((\S+)\)", "syslog-ng"),
             )
         ),
+        **facts(),
         "command": " ".join(
             [Path(sys.executable).name, "-m", f"bench.{Path(sys.argv[0]).stem}", *sys.argv[1:]]
         ),

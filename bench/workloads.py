@@ -4,16 +4,15 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from .deployment import deployed, tuned
+from .deployment import deployed, serving, tuned
 from .events import EVENT_BYTES, Sent
-from .load import NO_LIMIT, LoadPlan, wrk
+from .load import NO_LIMIT, LoadPlan, answer_times, wrk
 from .measure import Run, measure
 from .peer import PeerPlan, lines, syslog_ng
 from .plan import Options, Round, Workload
 from .processes import scratch
 from .receiver import nginx
 from .reconcile import Reconciliation, check_contents, check_head
-from .service import aegis
 
 BATCH = {"format": "ndjson", "batch": {"max_events": 500, "max_bytes": 1_000_000, "max_wait_ms": 200}}
 LINE_BYTES = EVENT_BYTES + 1
@@ -65,20 +64,26 @@ def deliver(shape: Shape) -> Callable[[Options], Round]:
 def ingest_alone(options: Options) -> Round:
     """Measure our ingest without a destination: what is acknowledged is in the log."""
     plan = tuned(LoadPlan(connections=16, backlog_max=NO_LIMIT), options)
-    processes = options.api_processes or INGEST_PROCESSES
     with (
         scratch("ours") as folder,
-        aegis(
-            folder / "data", program=options.program, workers=options.workers, api_processes=processes
-        ) as service,
+        serving(folder / "data", options, api_processes=INGEST_PROCESSES) as service,
     ):
+        service.settle()
 
         def load(name: str, seconds: float) -> tuple[Run, Sent]:
             with wrk(folder, service.port, service.key, plan, name) as load:
                 run = measure(
-                    load, lambda: load.acknowledged, base=0, seconds=seconds, ours=service.pids, others={}
+                    load,
+                    lambda: load.acknowledged,
+                    base=0,
+                    seconds=seconds,
+                    ours=service.pids,
+                    others=service.others,
+                    counters=service.counters,
                 )
-                return run, load.sent
+                sent = load.sent
+            run.notes.update(answer_times(folder))
+            return run, sent
 
         warm, _ = load("wrm", options.warm_up_s)
         run, sent = load("run", options.seconds)

@@ -9,7 +9,7 @@ from aegis_stream.cli.main import cli
 from support.docs import read
 
 PAGE = read("docs/reference/cli.md")
-REMOTE = ("destination", "dead-letter", "event")
+REMOTE = ("destination", "dead-letter", "delivery", "event")
 
 
 @pytest.mark.parametrize("group", REMOTE)
@@ -26,7 +26,7 @@ def test_every_option_on_the_page_exists():
     known = {"--help"}
     waiting: list[click.Command] = [cli]
     for command in waiting:
-        known |= {text for one in command.params for text in one.opts}
+        known |= {text for one in command.params for text in (*one.opts, *one.secondary_opts)}
         waiting += command.commands.values() if isinstance(command, click.Group) else []
 
     assert set(re.findall(r"(?<!\w)--[a-z][a-z0-9-]+", PAGE)) <= known

@@ -487,7 +487,10 @@ def test_a_worker_that_died_or_is_silent_is_found(folder, doctor):
     bells.mkdir()
     ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     ear.bind(str(bells / "wrk_silent.sock"))
-    execute(folder, "INSERT INTO workers VALUES ('wrk_dead', 1, 4000000000000000), ('wrk_silent', 1, 2)")
+    execute(
+        folder,
+        "INSERT INTO workers (worker_id, started_at, expires_at) VALUES ('wrk_dead', 1, 4000000000000000), ('wrk_silent', 1, 2)",
+    )
 
     found = {detail for check, detail, _ in doctor().problems if check == "workers"}
     ear.close()
@@ -505,7 +508,10 @@ def test_living_workers_are_counted(folder, doctor):
     bells.mkdir()
     ear = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     ear.bind(str(bells / "wrk_alive.sock"))
-    execute(folder, "INSERT INTO workers VALUES ('wrk_alive', 1, 4000000000000000)")
+    execute(
+        folder,
+        "INSERT INTO workers (worker_id, started_at, expires_at) VALUES ('wrk_alive', 1, 4000000000000000)",
+    )
     execute(folder, "UPDATE cursors SET lease_owner = 'wrk_alive' WHERE dst_no = 1")
 
     found = doctor()

@@ -14,8 +14,10 @@ import pytest
 from aegis_stream.domain.attempt import Accepted, Response
 from aegis_stream.formats import REGISTRY
 from aegis_stream.receiver import TEST_DATASET, sign
-from aegis_stream.receiver.handler import Counts
+from aegis_stream.receiver.connection import Request
+from aegis_stream.receiver.handler import Counts, Handler
 from aegis_stream.receiver.options import ReceiverOptions
+from aegis_stream.receiver.output import LineWriter
 from aegis_stream.receiver.server import serve
 from aegis_stream.receiver.tls import RENEW_BEFORE, VALIDITY, ensure_certificate
 
@@ -218,6 +220,22 @@ async def test_the_record_keeps_every_body(tmp_path):
     assert lines[0]["headers"]["api-key"] == "<redacted>"
     assert "s3cret" not in path.read_text()
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
+
+
+async def test_the_record_is_written_before_the_answer():
+    """When a request has its answer, its line is in the record: whoever reads the 202 can read the record."""
+    record = io.StringIO()
+    lines = [LineWriter(stream, pytest.fail) for stream in (io.StringIO(), record)]
+    handler = Handler(
+        ReceiverOptions(port=0, quiet=True),
+        chance=lambda: 1.0,
+        now=lambda: NOW,
+        lines=lines[0],
+        record=lines[1],
+    )
+    reply = handler.answer(Request("POST", "/in", {}, make_body("a")))
+
+    assert (reply.status, json.loads(record.getvalue())["status"]) == (202, 202)
 
 
 async def test_the_output_can_be_json():

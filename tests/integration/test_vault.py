@@ -18,10 +18,11 @@ from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.errors import Conflict, Misconfigured, NotFound, Unavailable
 from aegis_stream.ports import Place
 from aegis_stream.settings import Settings
-from aegis_stream.store import organizations
+from aegis_stream.store import organizations, proof_keys
 from aegis_stream.store.sqlite import schema as sqlite_schema
 from aegis_stream.store.sqlite.database import SqliteDatabase
-from aegis_stream.vault import KeyFile, MasterKey
+from aegis_stream.vault import KeyFile, MasterKey, Rotated, Rotation
+from aegis_stream.vault.ring import KEYS_MAX, locked
 from aegis_stream.wiring.administration import make_rotation
 from aegis_stream.wiring.process import SystemClock
 from aegis_stream.wiring.stores import Stores, open_stores
@@ -95,6 +96,25 @@ def expected(count: int) -> list[tuple[str, str | None, dict[str, str]]]:
             {"X-Key": f"c4n4ry-key-{n}"} if n % 2 else {},
         )
         for n in range(count)
+    ]
+
+
+SEED = b"c4n4ry-seed-of-a-proof-key-xxxxx"
+
+
+def add_proof_key(stores: Stores, organization_no: int, seed: bytes) -> None:
+    """Make a key that signs the checkpoints of org_a."""
+    organization = (organization_no, OrganizationId("org_a"))
+    stores.db.write_now(
+        lambda unit: proof_keys.add_key(unit, stores.secrets.sealer, organization, (seed, b"p" * 32), NOW)
+    )
+
+
+def proof_seeds(stores: Stores, organization_no: int) -> list[bytes]:
+    """Return the seeds of org_a, the newest first."""
+    return [
+        proof_keys.open_seed(stores.secrets.sealer, OrganizationId("org_a"), one)
+        for one in stores.db.read_now(lambda unit: proof_keys.keys_of(unit, organization_no))
     ]
 
 
@@ -587,6 +607,7 @@ async def test_a_rotation_killed_between_any_two_of_its_effects_loses_nothing(tm
         with opened(settings) as running:
             no = add_organization(running, "org_a")
             await add_destinations(running, no, 0, COUNT)
+            add_proof_key(running, no, SEED)
             with monkeypatch.context() as patch, opened(settings) as stores:
                 killer = Killer(patch, at)
                 with contextlib.suppress(Killed):
@@ -595,6 +616,7 @@ async def test_a_rotation_killed_between_any_two_of_its_effects_loses_nothing(tm
 
             await add_destinations(running, no, COUNT, 1)
             assert await secrets_of(running, no) == expected(COUNT + 1), at
+            assert proof_seeds(running, no) == [SEED], at
             with opened(settings) as stores:
                 assert await secrets_of(stores, no) == expected(COUNT + 1), at
                 rotation = make_rotation(settings, stores)
@@ -610,26 +632,28 @@ async def test_a_rotation_killed_between_any_two_of_its_effects_loses_nothing(tm
                 assert key_ids(stores) == {bytes.fromhex(done.key_id)}
                 await rotation.drop_old()
             assert await secrets_of(running, no) == expected(COUNT + 1), at
+            assert proof_seeds(running, no) == [SEED], at
         if moments:
             break
 
-    assert moments == 2 * (1 + 1 + 4 + 1), (
-        "key file, note in the database, three steps and a look for a fourth, end"
+    assert moments == 2 * (1 + 1 + 4 + 2 + 1), (
+        "key file, note in the database, three steps and a look for a fourth, one step of proof keys and a look for more, end"
     )
     assert (at, finished) == (moments + 1, 2), "killed at every moment; finished only after the last effect"
 
 
-async def test_two_rotations_at_once_are_one(tmp_path):
-    """Who comes second is turned away, and no key of the first is lost."""
+@pytest.mark.parametrize("command", [Rotation.rotate, Rotation.drop_old, Rotation.reset])
+async def test_two_rotations_at_once_are_one(tmp_path, command):
+    """Whatever a second command wants to do with the keys, it is turned away at once, and no key of the first is lost."""
     settings = settings_in(tmp_path)
     with opened(settings) as stores, opened(settings) as others:
-        await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, 1)
         second = make_rotation(settings, others)
         refused = []
 
         async def try_it() -> None:
             with pytest.raises(Unavailable) as caught:
-                await second.rotate(silent)
+                await (command(second) if command is Rotation.drop_old else command(second, silent))
             refused.append(caught.value.message)
 
         tasks = []
@@ -640,6 +664,91 @@ async def test_two_rotations_at_once_are_one(tmp_path):
 
         assert len(second.keys.read()) == 2
         assert "another process" in refused[0]
+
+
+async def test_commands_that_share_a_key_file_lock_its_folder(tmp_path):
+    """A key file outside of the data directory is locked where it lies, whatever the data directory of the other command is."""
+    (tmp_path / "keys").mkdir()
+    settings = settings_in(tmp_path, master_key_file=tmp_path / "keys" / "master.key")
+    KeyFile(tmp_path / "keys" / "master.key").write((OLD,))
+    with opened(settings) as stores:
+        with locked(tmp_path / "keys", wait=False), pytest.raises(Unavailable, match="another process"):
+            await make_rotation(settings, stores).rotate(silent)
+        with locked(settings.store.data_dir, wait=False):
+            assert (await make_rotation(settings, stores).rotate(silent)).made
+
+
+async def test_a_new_key_has_an_id_of_its_own(tmp_path):
+    """A random source that gives out the bytes of the current key again makes no second key with its id."""
+    settings = settings_in(tmp_path)
+    with opened(settings) as stores:
+        rotation = make_rotation(settings, stores)
+        [old] = rotation.keys.read()
+
+        done = await replace(rotation, random=Repeats(old.secret)).rotate(silent)
+
+    assert (done.old, done.key_id != old.key_id.hex()) == ((old.key_id.hex(),), True)
+
+
+class Repeats:
+    """A random source that begins with bytes it gave out before."""
+
+    def __init__(self, given: bytes) -> None:
+        self.given = [given]
+
+    def random_bytes(self, count: int) -> bytes:
+        return self.given.pop() if self.given else b"f" * count
+
+
+async def test_a_ring_does_not_outgrow_its_limit(tmp_path):
+    """With as many keys as a ring holds a rotation makes no other one, and says how the old ones go."""
+    settings = settings_in(tmp_path)
+    with opened(settings) as stores:
+        rotation = make_rotation(settings, stores)
+        for _ in range(KEYS_MAX - 1):
+            await rotation.rotate(silent)
+
+        with pytest.raises(Misconfigured, match=rf"holds {KEYS_MAX} keys.*vault rotate --drop-old"):
+            await rotation.rotate(silent)
+
+        assert len(await rotation.drop_old()) == KEYS_MAX - 1
+        assert (await rotation.rotate(silent)).made
+
+
+async def test_old_keys_stay_until_the_newest_one_seals(tmp_path):
+    """Where the newest key of the file was never rotated to, no key is dropped, and the message names that key."""
+    settings = settings_in(tmp_path)
+    with opened(settings) as stores:
+        rotation = make_rotation(settings, stores)
+        ring = (NEW, *rotation.keys.read())
+        rotation.keys.write(ring)
+
+        with pytest.raises(Conflict, match=f"newest master key .{NEW.key_id.hex()}. is not in use yet"):
+            await rotation.drop_old()
+
+        assert rotation.keys.read() == ring
+
+
+async def test_dropping_the_old_keys_finishes_a_rotation(tmp_path):
+    """A rotation that a damaged record kept open is over once that destination is gone and the old key is dropped."""
+    settings = settings_in(tmp_path)
+    with opened(settings) as stores:
+        no = add_organization(stores, "org_a")
+        await add_destinations(stores, no, 0, 2)
+        damage = "UPDATE destinations SET url = CAST(substr(url, 1, 100) || x'00' AS BLOB) WHERE dst_no = 2"
+        stores.db.write_now(lambda db: raw(db).run(damage))
+        rotation = make_rotation(settings, stores)
+        done = await rotation.rotate(silent)
+        await Directory.of(stores).delete_destination(no, done.broken[0], NOW)
+        before = await stores.secrets.sealing_key()
+
+        await rotation.drop_old()
+        after = await stores.secrets.sealing_key()
+        again = await rotation.rotate(silent)
+
+    assert before.rewrapped_at is None
+    assert after.rewrapped_at is not None
+    assert again.made, "the next rotation is another one"
 
 
 async def test_a_damaged_record_keeps_its_key_and_stops_nobody_else(tmp_path):
@@ -728,6 +837,13 @@ async def test_a_service_without_the_new_key_stores_nothing_under_the_old_one(tm
     assert [name for _, name, _ in log.lines] == ["vault.key_unknown"]
 
 
+async def test_a_single_key_of_the_environment_has_no_old_ones_to_drop(tmp_path):
+    """Nothing is to be removed, so nothing has to be written where only people can write."""
+    settings = settings_in(tmp_path, master_key=as_text(OLD))
+    with opened(settings) as stores:
+        assert await make_rotation(settings, stores).drop_old() == ()
+
+
 # ── a key that is lost ──
 
 
@@ -756,9 +872,74 @@ async def test_a_lost_key_costs_its_destinations_and_nothing_else(tmp_path):
 
     assert [tuple(one) for one in lost] == [("org_a", f"dst_1_{n:04d}", 41) for n in range(50)]
     assert (done.made, done.rewrapped, done.broken) == (True, COUNT - 50, ())
+    assert (done.key_id, *done.old) == tuple(one.key_id.hex() for one in rotation.keys.read())
     with opened(settings) as stores:
         assert await secrets_of(stores, 1) == expected(COUNT)[50:]
         assert recorded(stores, "destination_delete") == [("org_a", one.dst_id, None) for one in lost]
+
+
+async def test_a_key_file_that_is_lost_costs_all_destinations_and_makes_one_key(tmp_path):
+    """All destinations go, however many, and the key that the start made in place of the lost one is the only one."""
+    settings = settings_in(tmp_path)
+    with opened(settings) as stores:
+        await add_destinations(stores, add_organization(stores, "org_a"), 0, COUNT)
+    (settings.store.data_dir / "master.key").unlink()
+    stores = open_stores(settings, FakeLog(), check_keys=False)
+    try:
+        rotation = make_rotation(settings, stores)
+        [made] = rotation.keys.read()
+
+        done, lost = await rotation.reset(silent)
+    finally:
+        stores.close()
+
+    assert [one.dst_id for one in lost] == [f"dst_1_{n:04d}" for n in range(COUNT)]
+    assert done == Rotated(made.key_id.hex(), made=False, rewrapped=0, broken=(), old=())
+    with opened(settings) as stores:
+        assert rotation.keys.read() == (made,)
+        assert await secrets_of(stores, 1) == []
+
+
+async def test_a_proof_key_needs_its_master_key_as_a_credential_does(tmp_path):
+    """A key file with a proof key alone is not dropped before the key is sealed anew, and rotation names one that is damaged."""
+    settings = settings_in(tmp_path)
+    with opened(settings) as stores:
+        no = add_organization(stores, "org_a")
+        add_proof_key(stores, no, SEED)
+        rotation = make_rotation(settings, stores)
+        old = rotation.keys.read()
+        rotation.keys.write(rotation._add_new(old))
+        await stores.secrets.begin(rotation.keys.read()[0].key_id, NOW)
+        with pytest.raises(Conflict, match=old[0].key_id.hex()):
+            await rotation.drop_old()
+        done = await rotation.rotate(silent)
+        await rotation.drop_old()
+        assert (done.broken, proof_seeds(stores, no)) == ((), [SEED])
+
+        stores.db.write_now(lambda unit: raw(unit).run("UPDATE proof_keys SET seed = substr(seed, 1, 40)"))
+        done = await rotation.rotate(silent)
+
+    assert done.broken == ("org_a",)
+
+
+async def test_a_proof_key_that_is_lost_with_its_master_key_is_given_up(tmp_path):
+    """The seed goes, its public key stays for those who verify, and the organization is named; a second reset has nothing to do."""
+    settings = settings_in(tmp_path)
+    with opened(settings) as stores:
+        no = add_organization(stores, "org_a")
+        add_proof_key(stores, no, SEED)
+    (settings.store.data_dir / "master.key").unlink()
+    stores = open_stores(settings, FakeLog(), check_keys=False)
+    try:
+        done, lost = await make_rotation(settings, stores).reset(silent)
+        (key,) = stores.db.read_now(lambda unit: proof_keys.keys_of(unit, no))
+    finally:
+        stores.close()
+
+    assert (done.forgotten, done.broken, lost) == (("org_a",), (), [])
+    assert (key.sealed_seed, key.public, key.retired_at is None) == (b"", b"p" * 32, False)
+    with opened(settings) as stores, pytest.raises(Conflict, match="nothing to delete"):
+        await make_rotation(settings, stores).reset(silent)
 
 
 async def test_damaged_records_are_given_up_without_another_key(tmp_path):

@@ -103,15 +103,19 @@ def make(name: str) -> tuple[str, dict[str, tuple[str, str]]]:
     return made.code, {key: (key.rpartition("__mutmut_")[0], "") for key in keys}
 
 
-def mutate(name: str, tests: list[str], *, again: bool) -> None:
+def mutate(name: str, tests: list[str], explained: list[dict[str, str]], *, again: bool) -> None:
     """Make the mutants of a module, in a folder of its own, and run its tests for each.
 
     Args:
-        again: keep what the last run found killed, if the module is unchanged since, and run today's tests on the others only.
+        again: keep what the last run found killed, and what is explained, if the module is unchanged since, and run today's tests
+            on the others only.
     """
     code, mutants = make(name)
     is_same = again and made_of(name).exists() and made_of(name).read_text() == code
-    killed = {one: status for one, status in results_of(name).items() if is_same and was_killed(status)}
+    kept = results_of(name) if is_same else {}
+    for key, survivor in survivors_of(name) if is_same else ():
+        if not is_explained(survivor, name, explained):
+            del kept[key]
     folder = folder_of(name)
     shutil.rmtree(folder, ignore_errors=True)
     for copied in ("src", "tests"):
@@ -119,7 +123,7 @@ def mutate(name: str, tests: list[str], *, again: bool) -> None:
     made_of(name).write_text(code)
     write_config(folder)
     (folder / "task.json").write_text(
-        json.dumps({key: mutant for key, mutant in mutants.items() if key not in killed})
+        json.dumps({key: mutant for key, mutant in mutants.items() if key not in kept})
     )
     with (
         (folder / "output.txt").open("w") as output,
@@ -127,7 +131,7 @@ def mutate(name: str, tests: list[str], *, again: bool) -> None:
     ):
         ended = subprocess.run(
             [*(sys.executable, "-m", "pytest", "-q", "--tb=no", "-p", "no:cacheprovider", "-p", "mutant_runs"),
-             *("--basetemp", f"{temporary}/tests", *tests)],
+             *("-k", "not postgres", "--basetemp", f"{temporary}/tests", *tests)],
             cwd=folder,
             env=os.environ | {"PYTHONPATH": f"{folder}/src:{HERE}"},
             stdout=output,
@@ -135,14 +139,14 @@ def mutate(name: str, tests: list[str], *, again: bool) -> None:
             check=False,
         )  # fmt: skip
     found = json.loads((folder / "results.json").read_text()) if (folder / "results.json").exists() else {}
-    if ended.returncode or not (found or killed):
+    if ended.returncode or not (found or kept):
         tail = (folder / "output.txt").read_text().splitlines()[-40:]
         sys.exit(f"the tests could not be run for {name}; the last lines:\n" + "\n".join(tail))
     for line in (folder / "output.txt").read_text().splitlines():
         if line.startswith("left out: "):
             print(f"  {line}: it fails while calls are noted", flush=True)
     (folder / "results.json").write_text(
-        json.dumps({key: killed.get(key) or found.get(key, "not run") for key in mutants})
+        json.dumps({key: kept.get(key) or found.get(key, "not run") for key in mutants})
     )
 
 
@@ -188,32 +192,38 @@ def survivor_of(key: str, functions: dict[str, list[str]]) -> Survivor:
     return Survivor(function, before, after)
 
 
+def survivors_of(name: str) -> Iterator[tuple[str, Survivor | None]]:
+    """Return what the last run did not find killed, with what it changed; None for a mutant that is undecided."""
+    is_sql = name.endswith(".sql")
+    functions = {} if is_sql else functions_of(made_of(name))
+    for key, status in results_of(name).items():
+        if status in UNDECIDED:
+            yield key, None
+        elif not was_killed(status):
+            yield key, survivor_in_sql(name, key) if is_sql else survivor_of(key, functions)
+
+
 def count(name: str, explained: list[dict[str, str]]) -> Tally:
     """Count what came of the mutants of a module."""
     results = results_of(name)
-    is_sql, tally = name.endswith(".sql"), Tally(name, len(results))
-    functions = {} if is_sql else functions_of(made_of(name))
-    for key, status in results.items():
-        if was_killed(status):
-            tally.killed += 1
-            continue
-        if status in UNDECIDED:
+    tally = Tally(name, len(results), sum(map(was_killed, results.values())))
+    for _, survivor in survivors_of(name):
+        if survivor is None:
             tally.undecided += 1
-            continue
-        survivor = survivor_in_sql(name, key) if is_sql else survivor_of(key, functions)
-        if any(explains(one, name, survivor) for one in explained):
+        elif is_explained(survivor, name, explained):
             tally.explained += 1
         else:
             tally.survivors.append(survivor)
     return tally
 
 
-def explains(one: dict[str, str], name: str, survivor: Survivor) -> bool:
-    """Tell whether an explanation is about a survivor: patterns of the module, the line before, the line after."""
-    return bool(
+def is_explained(survivor: Survivor | None, name: str, explained: list[dict[str, str]]) -> bool:
+    """Tell whether a survivor has an explanation: patterns of the module, the line before, the line after."""
+    return survivor is not None and any(
         re.fullmatch(one.get("module", ".*"), name)
         and re.search(one.get("before", ""), survivor.before)
         and re.search(one.get("after", ""), survivor.after)
+        for one in explained
     )
 
 
@@ -230,7 +240,7 @@ def chosen(names: list[str]) -> Iterator[tuple[str, list[str]]]:
 def main(arguments: list[str]) -> int:
     """Mutate the modules named, or all.
 
-    --again: of modules that were mutated before, run the survivors only. --show: run nothing, only tell what the last run found.
+    --again: of modules that were mutated before, run the open survivors only. --show: run nothing, only tell what the last run found.
     """
     options = {one for one in arguments if one.startswith("--")}
     if unknown := options - {"--show", "--again"}:
@@ -242,7 +252,7 @@ def main(arguments: list[str]) -> int:
         if "--show" in options and not mutated:
             continue
         if "--show" not in options:
-            mutate(name, tests, again=mutated and "--again" in options)
+            mutate(name, tests, explained, again=mutated and "--again" in options)
         tally = count(name, explained)
         tallies.append(tally)
         print(tally.row(), flush=True)

@@ -183,6 +183,12 @@ class Delivery(RuleBasedStateMachine):
             assert progress.dead_letters == len(self.sim.dead())
 
     @invariant()
+    def history_equals_counts(self) -> None:
+        if hasattr(self, "sim"):
+            progress = self.sim.progress()
+            assert self.sim.history() == (progress.delivered, progress.failed_attempts)
+
+    @invariant()
     def no_more_than_the_window_is_in_flight(self) -> None:
         if hasattr(self, "sim"):
             assert self.sim.receiver.in_flight <= 64 * max(1, len(self.sim.running))

@@ -173,7 +173,7 @@ class Real:
             user_agent="Aegis/1", guard=NetGuard(), resolver=names, clock=simulation.loop.time
         )
 
-    def open(self, _: object):
+    def open(self, _: object, trace: object = None):
         """Return a channel; raises Invalid if the URL is no longer allowed."""
         return self._sender.open(route_of(self._spec, Settings()))
 

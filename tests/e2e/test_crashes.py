@@ -38,8 +38,8 @@ def test_twenty_kills_in_the_middle_of_five_thousand_events_lose_nothing(tmp_pat
         service_group(
             tmp_path,
             AEGIS_WINDOW_MAX=str(WINDOW),
-            AEGIS_REQUEST_TIMEOUT_SECONDS="0.5",
-            AEGIS_LEASE_SECONDS="5.5",  # a new worker looks for free destinations every two seconds
+            AEGIS_REQUEST_TIMEOUT_SECONDS="2",  # one that a busy machine does not reach: it would repeat events, too
+            AEGIS_LEASE_SECONDS="7",  # a new worker looks for free destinations every two seconds
             AEGIS_RETRY_MAX_ATTEMPTS="20",
         ) as group,
         # Requests in flight still reach the receiver when their worker is killed; only if it rejects some of them can a cursor

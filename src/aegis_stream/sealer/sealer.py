@@ -14,6 +14,8 @@ from aegis_stream.store.database import Unit
 from aegis_stream.store.tree import SealState, seal_states
 from aegis_stream.telemetry import Log
 
+from .yielding import Yielding
+
 LOOK_S: Final = 1.0
 """Shortest pause between two looks, seconds."""
 SHARE: Final = 20
@@ -30,12 +32,14 @@ class Sealer:
 
     Args:
         ready: called before the first look.
+        yielding: says when to leave the processors to others.
     """
 
     deps: SealingDeps
     pace: Pace
     telemetry: Log
     ready: Callable[[], None] = lambda: None
+    yielding: Yielding = field(default_factory=Yielding)
     _refused: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _unavailable: str = field(default="", init=False, repr=False)
 
@@ -54,6 +58,7 @@ class Sealer:
                     self.telemetry.warning("sealer.store_unavailable", reason=error.explained)
             took_s = time.perf_counter() - began_s
             if not is_behind:
+                self.yielding.caught_up()
                 await _wait(stop, max(LOOK_S, min(took_s * SHARE, LOOK_LONGEST_S)))
         self.telemetry.info("sealer.stopped")
 
@@ -68,7 +73,7 @@ class Sealer:
             if stop.is_set():
                 return False
             if self._is_due(state):
-                is_behind |= await self._seal(state)
+                is_behind |= await self._seal(state, stop)
         return is_behind
 
     async def _states(self) -> AsyncIterator[SealState]:
@@ -82,18 +87,22 @@ class Sealer:
         standing = Standing(state.unsealed, state.own or 0, state.sealed_at, state.beats)
         return is_due(standing, self.pace, self.deps.clock.now())
 
-    async def _seal(self, state: SealState) -> bool:
+    async def _seal(self, state: SealState, stop: asyncio.Event) -> bool:
         """Seal one log until nothing of it is due, or the others must have their turn.
 
         Returns: whether it has more than that.
         Raises: Unavailable.
         """
         try:
-            left, covered = state.unsealed, 0
+            left = covered = 0
             for _ in range(SEALS_IN_A_ROW):
-                covered = await seal(self.deps, await self._fresh(state))
-                left -= covered
-                if not covered or left < self.pace.events_max:
+                self.yielding.begin()
+                state = await self._fresh(state)
+                covered = await seal(self.deps, state)
+                left = state.unsealed - covered
+                if rest_s := self.yielding.rest_s():
+                    await _wait(stop, rest_s)
+                if stop.is_set() or not covered or left < self.pace.events_max:
                     break
         except Refused as error:
             # The others go on. It is told once, and again when the reason is another one.

@@ -136,6 +136,32 @@ def test_missing_events_come_with_the_times_around_them(tmp_path, capsys, log):
     assert missing["recorded_after"] == found.log["first_checkpoint_at"]
 
 
+# --- Test events ---
+
+TEST_EVENTS = [
+    b'{"event":{"id":"test_1","dataset":"aegis.audit_stream.test"},"organization":{"id":"org_abc"}}',
+    b'{"event.id":"test_2","event.dataset":"aegis.audit_stream.test","organization.id":"org_abc"}',
+]
+
+
+def test_test_events_are_no_doubt(tmp_path, capsys, log):
+    """What the test button sent is in the SIEM and in no log: it is counted, nested or flat, and the verdict stays."""
+    found = check(capsys, log, write(tmp_path / "e", [*log.bodies, *TEST_EVENTS]))
+
+    assert (found.status, found.log["doubts"], found.log["test_events"]) == (0, [], 2)
+
+
+def test_an_event_disguised_as_a_test_is_altered(tmp_path, capsys, log):
+    """An event whose dataset was changed to that of test events is not passed over."""
+    lines = log.bodies[:]
+    lines[50] = lines[50].replace(b'"dataset":"aegis.preflight"', b'"dataset":"aegis.audit_stream.test"')
+    assert lines != log.bodies
+    found = check(capsys, log, write(tmp_path / "e", lines))
+
+    assert (found.status, [one for one, _ in found.altered()]) == (1, [51])
+    assert found.log["test_events"] == 0
+
+
 # --- Erasure ---
 
 

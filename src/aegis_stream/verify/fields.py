@@ -8,6 +8,8 @@ from typing import Any
 
 ADMIN_DATASET = "aegis.audit_stream.admin"
 CHECKPOINT_DATASET = "aegis.audit_stream.checkpoint"
+TEST_DATASET = "aegis.audit_stream.test"
+"""Of the events that the test button sends; nobody can record an event with it."""
 OWN_DATASETS = b"aegis.audit_stream."
 """What the text of every checkpoint and every administrative event contains."""
 

@@ -63,7 +63,7 @@ class LogFindings:
         self.from_sequence = 0
         self.counts: Dict[str, int] = dict.fromkeys(("exact", "content", "original", "uncovered", "id"), 0)
         self.twice = self.altered_count = self.missing_count = self.erased_count = 0
-        self.strange_count = self.behind_count = self.before_count = 0
+        self.strange_count = self.behind_count = self.before_count = self.test_count = 0
         self.altered: List[Stray] = []
         self.by_id: List[Stray] = []
         self.missing: List[Range] = []

@@ -10,7 +10,7 @@ from .chain import Chain, Kept
 from .columns import Column, Index
 from .content import Unreadable
 from .demands import KEPT, Demands
-from .fields import field, seconds_of, text_of
+from .fields import TEST_DATASET, field, seconds_of, text_of
 from .findings import SHOWN_MAX, LogFindings, Range, Stray
 from .gather import Gathered, KeyEvent, base_of, organization_of
 from .manifest import is_checkpoint, spelled
@@ -27,9 +27,9 @@ FUTURE_S_MAX = 300
 PAIRED_AT_ONCE = 2_000_000
 """So many missing events are looked up by id at a time; it takes 200 MB."""
 
-_STRANGE, _BEHIND, _BEFORE, _NEWEST, _PAIRED = range(5)
+_STRANGE, _BEHIND, _BEFORE, _NEWEST, _PAIRED, _TEST = range(6)
 """What an event that is not in the log may be: unknown, newer than the last checkpoint, older than the range, the newest checkpoint
-itself, or the altered version of a missing one."""
+itself, the altered version of a missing one, or a test event, which is in no log."""
 
 
 class Log:
@@ -181,6 +181,8 @@ class Log:
         leaves = {leaf_of(one.text.encode()) for one in candidates if one.text}
         if leaves & self.proven.newest or _spelled_leaf(event) in self.proven.newest:
             return _NEWEST
+        if text_of(event, "event", "dataset") == TEST_DATASET:
+            return _TEST
         if self._before is not None:
             at_s = seconds_of(event)
             listed = any(self._before.find(one) >= 0 for one in leaves)
@@ -201,16 +203,10 @@ class Log:
             self._pair()
             self._explain_erased()
             self._list_missing()
-        for number, flag in enumerate(self._stray_flags):
-            stray = self._strays[number] if number < len(self._strays) else None
-            if flag == _BEHIND:
-                found.behind_count += 1
-            elif flag == _BEFORE:
-                found.before_count += 1
-            if flag == _STRANGE:
-                found.strange_count += 1
-                if stray is not None and len(found.strange) < SHOWN_MAX:
-                    found.strange.append(stray)
+        flags = self._stray_flags
+        found.behind_count, found.before_count = flags.count(_BEHIND), flags.count(_BEFORE)
+        found.test_count, found.strange_count = flags.count(_TEST), flags.count(_STRANGE)
+        found.strange = [one for one, flag in zip(self._strays, flags) if flag == _STRANGE][:SHOWN_MAX]
         return found
 
     def _pair(self) -> None:

@@ -108,6 +108,8 @@ def _log(log: LogFindings) -> List[str]:
         lines.append(f"  agrees      with {log.agree_count:,} kept checkpoints")
     if log.before_count:
         lines.append(f"  before      {log.before_count:,} events before the range, not checked")
+    if log.test_count:
+        lines.append(f"  tests       {log.test_count:,} test events: they are in no log")
     if proven:
         lines.append(f"  behind      {log.behind_count:,} events after the last checkpoint{_age(log)}")
     if log.counts["uncovered"]:
@@ -219,6 +221,7 @@ def _log_json(log: LogFindings) -> Dict[str, Any]:
         "not_in_log": {"count": log.strange_count, "events": [_stray_json(one) for one in log.strange]},
         "behind": log.behind_count,
         "before": log.before_count,
+        "test_events": log.test_count,
         "two_histories": [_kept_json(one) for one in log.differ],
         "ends_before": [_kept_json(one) for one in log.beyond],
         "not_compared": [_kept_json(one) for one in log.not_compared],

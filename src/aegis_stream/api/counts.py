@@ -1,7 +1,7 @@
 """Counts of ingest for /metrics, summed over all API processes of one `aegis serve`.
 
 The processes share memory: a slot of 64-bit numbers for each. A process writes to its own slot only, so nothing is locked, and
-a restarted process continues the counts of the one before it. A slot before all others holds what they all read: `Standing`, and
+a restarted process continues the counts of the one before it. A slot before all others holds what they all read: `ServiceStanding`, and
 which keys somebody looks at.
 """
 
@@ -13,7 +13,7 @@ from aegis_stream.errors import Misconfigured
 
 from .problems import STATUSES
 from .recent import RING_BYTES, RecentRequests
-from .standing import FIELDS, FOREVER_US, Standing
+from .standing import FIELDS, FOREVER_US, ServiceStanding
 
 COUNTED = (202, *sorted({status for _, status, _ in STATUSES}))
 """Statuses with a count of their own; all others count as "other"."""
@@ -72,7 +72,7 @@ class IngestCounts:
         numbers = memory_bytes[:].cast("q")
         self._all = numbers[SLOT:]
         self.processes = len(self._all) // SLOT
-        self.standing = Standing(numbers[:FIELDS], self.processes)
+        self.standing = ServiceStanding(numbers[:FIELDS], self.processes)
         if memory is None:
             self.standing.report_until(FOREVER_US)
         self._own = self._all[slot * SLOT : (slot + 1) * SLOT]

@@ -10,7 +10,7 @@ FOREVER_US = 1 << 62
 _API_PROCESSES, _REPORTS_UNTIL, _DRAINING = range(FIELDS)
 
 
-class Standing:
+class ServiceStanding:
     """A view of that memory.
 
     Args:

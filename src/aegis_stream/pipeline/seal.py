@@ -49,7 +49,7 @@ class Pace(NamedTuple):
     heartbeat_us: int = 3600 * SECOND
 
 
-class Standing(NamedTuple):
+class SealProgress(NamedTuple):
     """How far a log is sealed.
 
     Args:
@@ -117,16 +117,16 @@ class Made(NamedTuple):
     events: list[CheckpointEvent]
 
 
-def is_due(standing: Standing, pace: Pace, now: Micros) -> bool:
+def is_due(progress: SealProgress, pace: Pace, now: Micros) -> bool:
     """Tell whether a log is to be sealed now."""
-    if standing.unsealed >= pace.events_max:
+    if progress.unsealed >= pace.events_max:
         return True
     # A clock that was set back must not stop the seals until it has caught up.
-    age_us = None if standing.sealed_at is None else abs(now - standing.sealed_at)
-    if standing.unsealed > standing.own:
+    age_us = None if progress.sealed_at is None else abs(now - progress.sealed_at)
+    if progress.unsealed > progress.own:
         return age_us is None or age_us >= pace.pause_us
-    beats = standing.beats and pace.heartbeat_us > 0
-    return beats and standing.unsealed > 0 and age_us is not None and age_us >= pace.heartbeat_us
+    beats = progress.beats and pace.heartbeat_us > 0
+    return beats and progress.unsealed > 0 and age_us is not None and age_us >= pace.heartbeat_us
 
 
 def own_events(covered: int) -> int:

@@ -9,7 +9,7 @@ from typing import Final
 
 from aegis_stream.control.sealing import Refused, SealingDeps, seal
 from aegis_stream.errors import Unavailable
-from aegis_stream.pipeline.seal import Pace, Standing, is_due
+from aegis_stream.pipeline.seal import Pace, SealProgress, is_due
 from aegis_stream.store.database import Unit
 from aegis_stream.store.tree import SealState, seal_states
 from aegis_stream.telemetry import Log
@@ -84,8 +84,8 @@ class Sealer:
             after = states[-1].organization_no
 
     def _is_due(self, state: SealState) -> bool:
-        standing = Standing(state.unsealed, state.own or 0, state.sealed_at, state.beats)
-        return is_due(standing, self.pace, self.deps.clock.now())
+        progress = SealProgress(state.unsealed, state.own or 0, state.sealed_at, state.beats)
+        return is_due(progress, self.pace, self.deps.clock.now())
 
     async def _seal(self, state: SealState, stop: asyncio.Event) -> bool:
         """Seal one log until nothing of it is due, or the others must have their turn.

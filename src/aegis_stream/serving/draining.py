@@ -6,13 +6,13 @@ Its workers do not wait for that: they hand their destinations over at once.
 import asyncio
 import contextlib
 
-from aegis_stream.api.standing import Standing
+from aegis_stream.api.standing import ServiceStanding
 
 LOOK_S = 0.1
 """Pause between two looks of a further API process, seconds."""
 
 
-async def drain(standing: Standing, seconds: float, at_once: asyncio.Event) -> None:
+async def drain(standing: ServiceStanding, seconds: float, at_once: asyncio.Event) -> None:
     """Let `/readyz` of all API processes be 503, for so many seconds or until `at_once` is set."""
     standing.begin_drain()
     with contextlib.suppress(TimeoutError):
@@ -21,7 +21,7 @@ async def drain(standing: Standing, seconds: float, at_once: asyncio.Event) -> N
     standing.end_drain()
 
 
-async def follow_drain(standing: Standing, seconds: float, at_once: asyncio.Event) -> None:
+async def follow_drain(standing: ServiceStanding, seconds: float, at_once: asyncio.Event) -> None:
     """Answer in a further API process until the first one drains no more, but no longer than it would.
 
     A supervisor of services may send its signal to all processes at once. One that was sent by the first process comes after the drain.

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from aegis_stream.api.counts import IngestCounts
-from aegis_stream.api.standing import FOREVER_US, Standing
+from aegis_stream.api.standing import FOREVER_US, ServiceStanding
 from aegis_stream.control.access import Access
 from aegis_stream.domain.ids import SECOND
 from aegis_stream.errors import Unavailable
@@ -50,7 +50,7 @@ class Membership:
     node: str
     process_id: str
     api_processes: int
-    standing: Standing
+    standing: ServiceStanding
     clock: Clock
     telemetry: Log
     _fault: str = ""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from aegis_stream.domain.ids import SECOND, Micros, OrganizationId
 from aegis_stream.domain.merkle import EMPTY, Broken, TileAt, Tree, grow, leaf_hashes
 from aegis_stream.domain.note import Kind, Signed, VerifierKey, parse_checkpoint, parse_note
-from aegis_stream.pipeline.seal import Given, LogKey, Pace, Standing, is_due, make, own_events
+from aegis_stream.pipeline.seal import Given, LogKey, Pace, SealProgress, is_due, make, own_events
 from aegis_stream.vault.ed25519 import check, public_key, signer
 
 NOW = Micros(1_780_000_000_000_000)
@@ -19,22 +19,22 @@ KEY = LogKey(public_key(b"1" * 32), signer(b"1" * 32))
 OTHER = LogKey(public_key(b"2" * 32), signer(b"2" * 32))
 
 
-def standing(unsealed: int, ago_s: float | None, *, own: int = 0, beats: bool = False) -> Standing:
+def progress(unsealed: int, ago_s: float | None, *, own: int = 0, beats: bool = False) -> SealProgress:
     """Build how far a log is sealed."""
-    return Standing(unsealed, own, None if ago_s is None else Micros(NOW - int(ago_s * SECOND)), beats)
+    return SealProgress(unsealed, own, None if ago_s is None else Micros(NOW - int(ago_s * SECOND)), beats)
 
 
 @pytest.mark.parametrize(
     ("one", "due"),
     [
-        (standing(0, 9999), False),
-        (standing(1, None), True),
-        (standing(1, 9.9), False),
-        (standing(1, 10), True),
-        (standing(99, 1), False),
-        (standing(100, 1), True),
-        (standing(1, -3600), True),
-        (standing(1, -5), False),
+        (progress(0, 9999), False),
+        (progress(1, None), True),
+        (progress(1, 9.9), False),
+        (progress(1, 10), True),
+        (progress(99, 1), False),
+        (progress(100, 1), True),
+        (progress(1, -3600), True),
+        (progress(1, -5), False),
     ],
     ids=[
         "no news",
@@ -55,18 +55,18 @@ def test_a_log_with_news_is_sealed(one, due):
 @pytest.mark.parametrize(
     ("one", "due"),
     [
-        (standing(1, 3000, own=1), False),
-        (standing(1, 3600, own=1), False),
-        (standing(1, 3599, own=1, beats=True), False),
-        (standing(1, 3600, own=1, beats=True), True),
-        (standing(2, 10, own=1), True),
-        (standing(0, 9999, beats=True), False),
+        (progress(1, 3000, own=1), False),
+        (progress(1, 3600, own=1), False),
+        (progress(1, 3599, own=1, beats=True), False),
+        (progress(1, 3600, own=1, beats=True), True),
+        (progress(2, 10, own=1), True),
+        (progress(0, 9999, beats=True), False),
     ],
 )
 def test_its_own_events_are_no_news(one, due):
     """The checkpoint events of the last seal alone are sealed by the heartbeat only, or there would be no end."""
     assert is_due(one, PACE, NOW) is due
-    assert not is_due(standing(1, 10**6, own=1, beats=True), PACE._replace(heartbeat_us=0), NOW)
+    assert not is_due(progress(1, 10**6, own=1, beats=True), PACE._replace(heartbeat_us=0), NOW)
 
 
 @given(st.integers(1, 10_000))
@@ -74,7 +74,7 @@ def test_seals_of_an_idle_log_come_to_rest(unsealed):
     """Whatever is sealed, the events that tell of it are fewer than what would be sealed again."""
     own = own_events(unsealed)
 
-    assert not is_due(standing(own, 100, own=own), PACE._replace(events_max=4096), NOW)
+    assert not is_due(progress(own, 100, own=own), PACE._replace(events_max=4096), NOW)
 
 
 def given_for(count: int, start: Tree = EMPTY, note: str = "", opened=None, keys=(KEY,), **changes) -> Given:

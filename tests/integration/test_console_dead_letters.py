@@ -192,6 +192,20 @@ async def test_a_purge_asks_for_the_number(world, tenant):
     assert await left(tenant, here) == [2, 4, 6]
 
 
+@pytest.mark.parametrize("missing", ["shown", "before"])
+async def test_a_purge_needs_what_the_page_showed(world, tenant, missing):
+    """A form that does not tell how many dead letters the page showed, and when, deletes nothing."""
+    here = await furnish(world, tenant)
+    visitor = await signed_in(world, tenant.admin.key)
+    await visitor.get(here + "/purge")
+    fields = dict(re.findall(r'name="(about|error|shown|before)" value="([^"]*)"', visitor.page))
+    fields |= {"number": "" if missing == "shown" else fields["shown"]}
+    answer = await visitor.post(here + "/purge", {name: fields[name] for name in fields if name != missing})
+
+    assert answer.status_code in (409, 422)
+    assert len(await left(tenant, here)) == 6
+
+
 async def test_a_purge_spares_what_died_after_the_page_was_shown(world, tenant):
     """Nobody deletes what they have not seen."""
     here = await furnish(world, tenant)

@@ -32,15 +32,23 @@ async def test_pausing_and_resuming(world, tenant):
 
 
 @pytest.mark.parametrize(
-    ("action", "state"), [("pause", "paused"), ("resume", "paused"), ("resume", "running")]
+    ("action", "fields"),
+    [
+        ("pause", {"state": "paused"}),
+        ("pause", {"state": "failing"}),
+        ("pause", {}),
+        ("resume", {"state": "paused"}),
+        ("resume", {"state": "running"}),
+        ("resume", {}),
+    ],
 )
-async def test_a_control_of_an_old_page_does_nothing(world, tenant, action, state):
-    """A control that was shown for another state is refused with the reason, and changes nothing."""
+async def test_a_control_of_an_old_page_does_nothing(world, tenant, action, fields):
+    """A control that was shown for another state, or that does not tell for which, is refused with the reason, and changes nothing."""
     dst_id = await world.make_destination(tenant)
     visitor = await signed_in(world, tenant.admin.key)
     here = f"{HOME}/d/{dst_id}"
     await visitor.get(here)
-    answer = await visitor.post(f"{here}/{action}", {"state": state})
+    answer = await visitor.post(f"{here}/{action}", fields)
 
     assert answer.status_code == 409
     assert "nothing was done" in answer.text

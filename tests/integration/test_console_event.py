@@ -121,7 +121,7 @@ async def test_an_event_is_sent_again(world):
     one = await world.make_destination(tenant, name="One")
     await world.make_destination(tenant, name="Two")
     before = lanes((await visitor.get(path_of("e1"))).text)
-    answer = await visitor.post(f"{BASE}/send", {"event_id": "e1", "destination_id": one})
+    answer = await visitor.post(f"{BASE}/send", {"event_id": "e1", "destination_id": f"{one} made later"})
     page = (await visitor.get(answer.headers["location"])).text
     after = lanes(page)
 
@@ -131,6 +131,19 @@ async def test_an_event_is_sent_again(world):
     assert "pending" in after["One"]
     assert "made later" in after["Two"]
     assert "aegis event resend e1" in page
+
+
+@pytest.mark.parametrize("state", ["", " delivered"])
+async def test_a_form_of_an_old_page_sends_nothing(world, state):
+    """A form that shows another state of the event at a destination, or none, is refused, and says in which it is."""
+    tenant, visitor = await visit(world, make_event("e1"))
+    one = await world.make_destination(tenant, name="One")
+    await visitor.get(path_of("e1"))
+    answer = await visitor.post(f"{BASE}/send", {"event_id": "e1", "destination_id": f"{one}{state}"})
+
+    assert answer.status_code == 409
+    assert "at One this event is made later by now" in answer.text
+    assert "made later" in lanes((await visitor.get(path_of("e1"))).text)["One"]
 
 
 async def test_nothing_is_sent_without_a_destination(world):

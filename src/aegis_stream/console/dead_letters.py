@@ -160,6 +160,10 @@ async def purge(request: AnyRequest, destination_id: FromPath[str]) -> Response[
     form, deps, caller = form_of(request), control_of(request), visit_of(request).caller
     which = _which(form)
     expected = form.one("shown")
+    if not expected:
+        raise Conflict(
+            "the form does not say how many dead letters the page showed (shown), so nothing was deleted: open it again"
+        )
     if form.one("number").replace(",", "") != expected:
         told = {"number": f"Type {expected}, the number of dead letters to delete: nothing was deleted."}
         answer = await _asked(request, destination_id, "purge", which, told)

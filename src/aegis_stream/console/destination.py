@@ -32,6 +32,8 @@ TABS = (
     ("Settings", "/settings"),
 )
 """The tabs, and where they are below the destination's path."""
+RUNNING = "running"
+"""What forms call a destination that is not paused."""
 
 
 async def destination_page(
@@ -128,13 +130,21 @@ async def resume(request: AnyRequest, destination_id: FromPath[str]) -> Response
 
 
 async def _as_it_was(request: AnyRequest, dst_id: str, *, paused: bool) -> Subject:
-    """Return the destination, if it is still in the state that the page showed. Raises: Conflict, NotFound, Unavailable."""
+    """Return the destination, if it is still in the state that the page showed, which the form must tell.
+
+    Raises: Conflict, NotFound, Unavailable.
+    """
     subject = await overview.read_one(control_of(request), visit_of(request).caller, dst_id)
-    shown = form_of(request).one("state")
+    wanted = State.PAUSED.value if paused else RUNNING
     is_paused = not subject.destination.spec.enabled
-    if is_paused != paused or (shown == State.PAUSED.value) != paused:
-        state = "paused" if is_paused else "running"
+    if is_paused != paused:
+        state = State.PAUSED.value if is_paused else RUNNING
         raise Conflict(f"{subject.standing.name} is {state} by now, so nothing was done: open the page again")
+    if form_of(request).one("state") != wanted:
+        raise Conflict(
+            f"the form does not say that {subject.standing.name} was {wanted} (state={wanted}), so nothing was done: "
+            "open the page again"
+        )
     return subject
 
 

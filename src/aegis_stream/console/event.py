@@ -14,7 +14,7 @@ from aegis_stream.control.destination_types import type_of
 from aegis_stream.control.journey import Lane
 from aegis_stream.domain.event_filter import EventFilter
 from aegis_stream.domain.search_line import LineProblem, SearchLine, parse_line
-from aegis_stream.errors import Invalid, NotFound
+from aegis_stream.errors import Conflict, Invalid, NotFound
 
 from .commands import quoted, shown_call
 from .event_rows import decoded, event_path
@@ -102,12 +102,24 @@ async def download_event(request: AnyRequest, event_id: FromPath[str]) -> Respon
 
 @post(ORGANIZATION + "/send", status_code=303)
 async def send_again(request: AnyRequest) -> Response[bytes]:
-    """Send an event again to the destinations that were chosen. Raises: Invalid when none was."""
-    visit, form = visit_of(request), form_of(request)
-    event_id, chosen = form.raw("event_id"), form.all("destination_id")
+    """Send an event again to the destinations that were chosen, each named with the state that the page showed of it.
+
+    Raises: Invalid when none was chosen. Conflict when one is in another state by now. NotFound. Unavailable.
+    """
+    control, visit, form = control_of(request), visit_of(request), form_of(request)
+    event_id = form.raw("event_id")
+    chosen = {
+        dst_id: state for dst_id, _, state in (one.partition(" ") for one in form.all("destination_id"))
+    }
     if not chosen:
         raise Invalid("no destination was chosen, so nothing was sent: go back and tick at least one")
-    sent = await resending.send_again(control_of(request), visit.caller, event_id, chosen)
+    found = journey_view(await journeys.read(control, visit.caller, event_id), control.clock.now())
+    for lane in found.lanes:
+        if lane.dst_id in chosen and lane.state != chosen[lane.dst_id]:
+            raise Conflict(
+                f"at {lane.name} this event is {lane.state} by now, and the form does not say so; nothing was sent: open the page again"
+            )
+    sent = await resending.send_again(control, visit.caller, event_id, list(chosen))
     queued = sum(one.queued for one in sent)
     text = f"The event is on its way to {queued} of {len(sent)} destinations."
     if queued < len(sent):

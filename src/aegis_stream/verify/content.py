@@ -17,8 +17,6 @@ DEPTH_MAX = 64
 """Deepest nesting of objects and arrays that is read."""
 NUMBER_CHARACTERS_MAX = 1000
 """Longest number that is read."""
-EXACT_MAX = 2**53
-"""Up to here every integer is a double."""
 
 
 class Unreadable(ValueError):

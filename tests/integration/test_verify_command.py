@@ -1,5 +1,6 @@
 """Promises of the command: options, exit statuses, the one file, and no other module or network."""
 
+import gzip
 import shutil
 import subprocess
 import sys
@@ -9,7 +10,7 @@ import build_verifier
 import pytest
 
 from aegis_stream.verify.__main__ import main
-from support.exports import check, write
+from support.exports import check, sorted_names, write
 from support.proof_log import sample
 
 
@@ -41,37 +42,73 @@ def test_the_one_file_runs_alone(tmp_path, archive, log):
     assert "verdict     COMPLETE AND UNALTERED" in done.stdout
 
 
-def test_the_one_file_opens_no_connection_and_runs_nothing(tmp_path, archive, log):
-    """An audit hook sees no socket, no process and no file written but temporary ones."""
-    path = write(tmp_path / "e", log.bodies)
-    program = (
-        "import runpy, sys\n"
-        "seen = set()\n"
-        "sys.addaudithook(lambda event, _: seen.add(event.split('.')[0]))\n"
-        f"sys.argv = ['v', {path!r}, '--key', {log.vkey!r}]\n"
-        "try:\n"
-        f"    runpy.run_path({str(archive)!r}, run_name='__main__')\n"
-        "except SystemExit as end:\n"
-        "    print(end.code, sorted(seen & {'socket', 'subprocess', 'urllib', 'ctypes', 'ftplib', 'http'}))\n"
-    )
-    done = run(sys.executable, "-I", "-S", "-c", program)
+GUARDED = """\
+import runpy, sys
+forbidden = ("socket.", "subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "ctypes.", "urllib.", "ftplib.", "http.")
+temporary = __import__("tempfile").gettempdir()
+def refuse(event, arguments):
+    if event.startswith(forbidden):
+        raise RuntimeError("the verifier did " + event)
+    if event == "open" and isinstance(arguments[0], str) and arguments[1] and set(arguments[1]) & set("wax+"):
+        if not arguments[0].startswith(temporary):
+            raise RuntimeError("the verifier wrote " + arguments[0])
+sys.addaudithook(refuse)
+sys.argv = sys.argv[1:]
+runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+"""Runs a program that may open no connection, start no process and write no file but temporary ones: the interpreter refuses it."""
+VERSIONS = ("3.9", "3.10", "3.11", "3.12", "3.13", "3.14")
 
-    assert done.stdout.splitlines()[-1] == "0 []"
+
+def python_of(version):
+    """Return an interpreter of a version that this machine has; skip the test if there is none."""
+    own = Path.home().glob(f".pyenv/versions/{version}.*/bin/python")
+    newest_first = sorted(own, key=lambda one: int(one.parts[-3].split(".")[2]), reverse=True)
+    for python in (*map(str, newest_first), sys.executable, shutil.which(f"python{version}")):
+        if python is not None and run(python, "-V").stdout.startswith(f"Python {version}."):
+            return python
+    pytest.skip(f"there is no Python {version} here")
 
 
-@pytest.mark.parametrize("version", ["3.9", "3.10", "3.12", "3.13", "3.14"])
-def test_other_versions_of_python(tmp_path, archive, log, version):
-    """It runs on Python 3.9 and newer, wherever this machine has one."""
-    installed = sorted(Path.home().glob(f".pyenv/versions/{version}.*/bin/python"))
-    python = str(installed[-1]) if installed else shutil.which(f"python{version}")
-    if python is None or run(python, "--version").returncode:
-        pytest.skip(f"there is no Python {version} here")
-    path = write(tmp_path / "e", log.bodies[:20] + log.bodies[21:])
-    done = run(python, "-I", "-S", "-W", "error", archive, path, "--key", log.vkey)
+@pytest.mark.parametrize("version", VERSIONS)
+def test_every_version_of_python_gives_the_verdict_without_a_connection(tmp_path, archive, log, version):
+    """On Python 3.9 and newer, without site-packages, it judges a whole export, a damaged one and other shapes, and needs nothing."""
+    python = python_of(version)
+    whole = write(tmp_path / "whole", log.bodies)
+    damaged = write(tmp_path / "damaged", log.bodies[:20] + log.bodies[21:])
+    rewritten = write(tmp_path / "rewritten", sorted_names(log.bodies))
+    (tmp_path / "whole.gz").write_bytes(gzip.compress(Path(whole).read_bytes()))
 
-    assert (done.returncode, done.stderr) == (1, "")
-    assert "21  (recorded before" in done.stdout
-    assert "aegis destination replay DST --from-sequence 21 --to-sequence 21" in done.stdout
+    def verified(*names):
+        return run(
+            *(python, "-I", "-S", "-W", "error", "-c", GUARDED, archive, *names, "--key", log.vkey),
+            cwd=tmp_path,
+        )
+
+    done = [verified(whole), verified("whole.gz", damaged), verified(rewritten), verified(damaged)]
+
+    assert [(one.returncode, one.stderr) for one in done] == [(0, ""), (0, ""), (0, ""), (1, "")]
+    assert "21  (recorded before" in done[3].stdout
+    assert "aegis destination replay DST --from-sequence 21 --to-sequence 21" in done[3].stdout
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        "__import__('socket').socket()",
+        "__import__('subprocess').run(['true'])",
+        "__import__('os').system('true')",
+        "open('elsewhere', 'w')",
+    ],
+)
+def test_the_guard_would_notice(tmp_path, attempt):
+    """What the verifier must not do is refused where another program does it."""
+    program = tmp_path / "program.py"
+    program.write_text(f"{attempt}\n")
+    done = run(sys.executable, "-I", "-S", "-c", GUARDED, program, cwd=tmp_path)
+
+    assert done.returncode == 1
+    assert "RuntimeError: the verifier " in done.stderr
 
 
 def test_the_one_file_is_the_same_every_time(tmp_path, archive):

@@ -120,7 +120,7 @@ async def test_what_has_no_proof(world, tenant):
     absent = await tenant.read.get(f"{PROOF}events/nothing")
 
     assert [one.status_code for one in unsealed] == [404] * 4
-    assert all("AEGIS_PROOF=true" in one.json()["detail"] for one in unsealed)
+    assert all("AEGIS_PROOF=false" in one.json()["detail"] for one in unsealed)
     assert too_new.status_code == 409
     assert too_new.json()["type"].endswith("/not-sealed")
     assert "ask again in 10 seconds" in too_new.json()["detail"]

@@ -87,7 +87,7 @@ GOOD = {
         "https://app.example.com/, http://localhost:3000",
         ("https://app.example.com", "http://localhost:3000"),
     ),
-    "proof": ("on", True),
+    "proof": ("off", False),
     "proof_origin": ("audit.example.com", "audit.example.com"),
     "proof_seconds": ("2.5", 2.5),
     "proof_events": ("100", 100),

@@ -104,7 +104,7 @@ def _tree(unit: Unit, caller: Caller) -> SealedTree:
     found = tree.newest_tree(unit, caller.organization_no)
     if found is None or not found.note:
         raise NotFound(
-            "no event of this organization is sealed: the operator has to run the service with AEGIS_PROOF=true, and the mode must not be off"
+            "no event of this organization is sealed: its first checkpoint is not signed yet, its mode is off, or the operator runs the service with AEGIS_PROOF=false"
         )
     return found
 

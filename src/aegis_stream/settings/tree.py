@@ -247,9 +247,8 @@ class ConsoleSettings:
 class ProofSettings:
     """How logs are sealed: a Merkle tree over the events of each organization, and signed checkpoints of it."""
 
-    enabled: Annotated[bool, Switch("AEGIS_PROOF")] = False
-    """Run a sealer under `aegis serve`. Off, no log is sealed, whatever an organization's setting, and retention does not wait for it.
-    Off by default until its cost beside full load is measured."""
+    enabled: Annotated[bool, Switch("AEGIS_PROOF")] = True
+    """Run a sealer under `aegis serve`. Off, no log is sealed, whatever an organization's setting, and retention does not wait for it."""
     origin: Annotated[str | None, LogName("AEGIS_PROOF_ORIGIN")] = None
     """First part of the names of logs, before the organization's id; None for aegis- and a number of this installation. A log that has
     begun keeps its name."""

@@ -93,6 +93,21 @@ def test_what_is_sealed_is_shown(aegis, settings):
     assert after["keys"][0] in printed
 
 
+def test_a_sealed_log_prints_its_checkpoint(aegis, settings, monkeypatch):
+    """`seal` prints the signed note when all is sealed, so that a file can take it; without AEGIS_PROOF it says what to do."""
+    refused = aegis("proof", "seal", "--org", "org_a", status=1)
+    seal(settings, 5)
+    monkeypatch.setenv("AEGIS_PROOF", "true")
+    note = aegis.json("proof", "show", "--org", "org_a")["checkpoint"]
+    printed = aegis("proof", "seal", "--org", "org_a").stdout
+    shown = aegis.json("proof", "seal", "--org", "org_a")
+
+    assert "AEGIS_PROOF=true" in refused.stderr
+    assert printed == note
+    assert (shown["org_id"], shown["log"], shown["sealed"]) == ("org_a", "audit.example.com/org_a", 5)
+    assert shown["checkpoint"] == note
+
+
 def test_the_mode_is_chosen_and_recorded(aegis, settings):
     """A change of the mode is an event of the log; in the mode stream checkpoint events are in it."""
     assert aegis.json("proof", "mode", "--org", "org_a", "stream") == {"org_id": "org_a", "proof": "stream"}

@@ -270,6 +270,7 @@ SHAPES = [
     ),
     call("GET", ORGANIZATION + "/stream"),
     call("GET", ORGANIZATION + "/proof/checkpoint", status=404),
+    call("POST", ORGANIZATION + "/proof/checkpoint", status=409),
     call("GET", ORGANIZATION + "/proof/keys", status=404),
     call("GET", ORGANIZATION + "/proof/consistency", status=404, query=lambda _: {"from_size": 1}),
     call("GET", ORGANIZATION + "/proof/events/{event_id}", status=404),

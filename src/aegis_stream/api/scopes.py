@@ -96,6 +96,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", _ONE + "/deliveries/{delivery_id}"): Right.READ,
     ("GET", _ONE + "/timeline"): Right.READ,
     ("GET", ORGANIZATION + "/proof/checkpoint"): Right.READ,
+    ("POST", ORGANIZATION + "/proof/checkpoint"): Right.ADMIN,
     ("GET", ORGANIZATION + "/proof/keys"): Right.READ,
     ("GET", ORGANIZATION + "/proof/consistency"): Right.READ,
     ("GET", ORGANIZATION + "/proof/events/{event_id}"): Right.READ,

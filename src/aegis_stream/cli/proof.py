@@ -7,6 +7,8 @@ import click
 from aegis_stream.control import proof as use_cases
 from aegis_stream.control.caller import COMMAND_LINE
 from aegis_stream.control.proof import ProofStanding
+from aegis_stream.control.seal_request import seal_now
+from aegis_stream.control.seal_waits import SealWaits
 from aegis_stream.domain.organization import ProofMode
 from aegis_stream.domain.times import to_text
 
@@ -63,6 +65,26 @@ def mode(context: click.Context, org_id: str, mode: str, as_json: bool, config: 
         print_json({"org_id": found.org_id, "proof": found.proof.value})
         return
     click.echo(f"mode        {found.proof}")
+
+
+@proof.command("seal")
+@ORG
+@JSON
+@CONFIG
+@click.pass_context
+def seal(context: click.Context, org_id: str, as_json: bool, config: Path | None) -> None:
+    """Have everything sealed that is recorded now, and print the signed checkpoint: export up to here.
+
+    The sealer of the running service does it; this waits for it, at most 15 seconds.
+    """
+    settings, _ = read_settings(context, config)
+    found = run_on_store(
+        context, config, lambda deps: seal_now(deps, org_id, SealWaits(), runs=settings.proof.enabled)
+    )
+    if as_json:
+        print_json({"org_id": org_id, "log": found.origin, "sealed": found.end, "checkpoint": found.note})
+        return
+    click.echo(found.note, nl=False)
 
 
 @proof.command("restart")

@@ -36,6 +36,8 @@ rejected.py      rejected events → the error that says so
 proof.py         how a log is sealed: show, choose, begin again
 log_proofs.py    proofs of a sealed log
 sealing.py       seal the log of an organization
+seal_request.py  ask the sealer to seal a log now, and wait
+seal_waits.py    how many calls may wait for that
 organizations.py  create, look up
 fleet.py         how all organizations stand, and how the service does
 keys.py          create, list, revoke, rotate

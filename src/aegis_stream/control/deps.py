@@ -1,7 +1,7 @@
 """What use cases need, given to them by wiring."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from aegis_stream.netguard import NetGuard
@@ -12,6 +12,7 @@ from aegis_stream.store.database import Database
 from aegis_stream.store.log import StoredLog
 
 from .access import Access
+from .seal_waits import SealWaits
 
 
 class Resolver(Protocol):
@@ -65,3 +66,4 @@ class ControlDeps(StoreDeps):
     guard: NetGuard
     notify_changes: Callable[[], None]
     settings: Settings
+    seal_waits: SealWaits = field(default_factory=SealWaits)

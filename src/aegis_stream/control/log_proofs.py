@@ -13,8 +13,9 @@ from aegis_stream.store import log, organizations, proof_keys, tree
 from aegis_stream.store.database import Unit
 from aegis_stream.store.tree import SealedTree
 
+from . import seal_request
 from .caller import Caller
-from .deps import StoreDeps
+from .deps import ControlDeps, StoreDeps
 
 AGAIN_S = 10
 """After so long an event that is not sealed is usually sealed, seconds."""
@@ -36,6 +37,16 @@ class Consistency(NamedTuple):
 async def checkpoint(deps: StoreDeps, caller: Caller) -> SealedTree:
     """Return the newest tree, with its signed checkpoint. Raises: NotFound when nothing is sealed. Unavailable."""
     return await deps.db.read(lambda unit: _tree(unit, caller))
+
+
+async def seal_now(deps: ControlDeps, caller: Caller) -> SealedTree:
+    """Have everything sealed that is recorded at the time of the call, and wait for it, at most `seal_request.WAIT_S`.
+
+    Returns: a tree whose checkpoint covers it.
+    Raises: as `seal_request.seal_now` does.
+    """
+    runs = deps.settings.proof.enabled
+    return await seal_request.seal_now(deps, caller.org_id, deps.seal_waits, runs=runs)
 
 
 async def keys(deps: StoreDeps, caller: Caller) -> list[str]:

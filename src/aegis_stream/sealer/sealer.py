@@ -11,7 +11,7 @@ from aegis_stream.control.sealing import Refused, SealingDeps, seal
 from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.seal import Pace, SealProgress, is_due
 from aegis_stream.store.database import Unit
-from aegis_stream.store.tree import SealState, seal_states
+from aegis_stream.store.tree import SealState, asked_states, refuse_seal, seal_state, seal_states
 from aegis_stream.telemetry import Log
 
 from .yielding import Yielding
@@ -59,8 +59,22 @@ class Sealer:
             took_s = time.perf_counter() - began_s
             if not is_behind:
                 self.yielding.caught_up()
-                await _wait(stop, max(LOOK_S, min(took_s * SHARE, LOOK_LONGEST_S)))
+                await self._pause(stop, max(LOOK_S, min(took_s * SHARE, LOOK_LONGEST_S)))
         self.telemetry.info("sealer.stopped")
+
+    async def _pause(self, stop: asyncio.Event, seconds: float) -> None:
+        """Wait until the next look; what somebody wants to have sealed meanwhile is sealed."""
+        end_s = time.perf_counter() + seconds
+        while not stop.is_set():
+            rest_s = end_s - time.perf_counter()
+            await _wait(stop, min(rest_s, LOOK_S))
+            if rest_s <= LOOK_S:
+                return
+            try:
+                if await self._seal_asked(stop):
+                    return
+            except Unavailable:
+                return  # the next look tells it
 
     async def _look(self, stop: asyncio.Event) -> bool:
         """Seal everything that is due, log by log.
@@ -68,12 +82,25 @@ class Sealer:
         Returns: whether a log has more than was its turn.
         Raises: Unavailable.
         """
-        is_behind = False
+        is_behind = await self._seal_asked(stop)
         async for state in self._states():
             if stop.is_set():
                 return False
             if self._is_due(state):
                 is_behind |= await self._seal(state, stop)
+        return is_behind
+
+    async def _seal_asked(self, stop: asyncio.Event) -> bool:
+        """Seal what somebody wants to have sealed now, due or not.
+
+        Returns: whether a log has more than was its turn.
+        Raises: Unavailable.
+        """
+        is_behind = False
+        for up_to, state in await self.deps.db.read(asked_states):
+            if stop.is_set():
+                return False
+            is_behind |= await self._seal(state, stop, up_to)
         return is_behind
 
     async def _states(self) -> AsyncIterator[SealState]:
@@ -87,36 +114,44 @@ class Sealer:
         progress = SealProgress(state.unsealed, state.own or 0, state.sealed_at, state.beats)
         return is_due(progress, self.pace, self.deps.clock.now())
 
-    async def _seal(self, state: SealState, stop: asyncio.Event) -> bool:
+    async def _seal(self, state: SealState, stop: asyncio.Event, up_to: int = 0) -> bool:
         """Seal one log until nothing of it is due, or the others must have their turn.
 
+        Args:
+            up_to: the sequence up to which somebody wants it to be sealed, due or not; 0 for nobody.
         Returns: whether it has more than that.
         Raises: Unavailable.
         """
+        left = end = covered = 0
         try:
-            left = covered = 0
             for _ in range(SEALS_IN_A_ROW):
                 self.yielding.begin()
                 state = await self._fresh(state)
+                if up_to and state.end >= up_to:
+                    return False
                 covered = await seal(self.deps, state)
-                left = state.unsealed - covered
+                left, end = state.unsealed - covered, state.end + covered
                 if rest_s := self.yielding.rest_s():
                     await _wait(stop, rest_s)
-                if stop.is_set() or not covered or left < self.pace.events_max:
+                if stop.is_set() or not covered or (left < self.pace.events_max and end >= up_to):
                     break
         except Refused as error:
-            # The others go on. It is told once, and again when the reason is another one.
-            if self._refused.get(state.org_id) != str(error):
-                self._refused[state.org_id] = str(error)
-                self.telemetry.error("proof.refused", org_id=state.org_id, reason=str(error))
+            await self._refuse(state, str(error), asked=up_to > 0)
             return False
         self._refused.pop(state.org_id, None)
-        return covered > 0 and left >= self.pace.events_max
+        return covered > 0 and (left >= self.pace.events_max or end < up_to)
+
+    async def _refuse(self, state: SealState, reason: str, *, asked: bool) -> None:
+        """Tell that a log is not sealed; the others go on. The log tells it once, and again when the reason is another one."""
+        if self._refused.get(state.org_id) != reason:
+            self._refused[state.org_id] = reason
+            self.telemetry.error("proof.refused", org_id=state.org_id, reason=reason)
+        if asked:
+            await self.deps.db.write(lambda unit: refuse_seal(unit, state.organization_no, reason))
 
     async def _fresh(self, state: SealState) -> SealState:
         """Return how far a log is sealed now; as it was for an organization that was switched off meanwhile."""
-        found = await self.deps.db.read(lambda unit: seal_states(unit, state.organization_no - 1, 1))
-        return next((one for one in found if one.organization_no == state.organization_no), state)
+        return await self.deps.db.read(lambda unit: seal_state(unit, state.organization_no)) or state
 
 
 def _page(after: int, unit: Unit) -> list[SealState]:

@@ -126,6 +126,7 @@ CHANGING = (
 """Tables whose rows change: a copy that was interrupted copies them again from the start."""
 NOT_COPIED = {
     "meta": "its counters are copied one by one: COUNTERS",
+    "seal_requests": "the sealer of the source answers them",
     "processes": "those that run on the copy register there",
     "workers": "they serve the source; the workers of the copy enlist there",
 }

@@ -4,8 +4,8 @@ A seal reads in one unit and writes in another: the events of a log never change
 longer the one that was read. So two processes that seal the same log never sign two histories.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 from aegis_stream.domain.checkpoint import Label
 from aegis_stream.domain.ids import Micros, OrganizationId, OrganizationNo
@@ -67,10 +67,14 @@ class SealState(NamedTuple):
     beats: bool
 
     @property
+    def end(self) -> int:
+        """The last sequence that is sealed."""
+        return self.oldest - 1 if self.base is None or self.size is None else self.base + self.size
+
+    @property
     def unsealed(self) -> int:
         """How many events of the log no seal covers."""
-        end = self.oldest - 1 if self.base is None or self.size is None else self.base + self.size
-        return max(0, self.head - end)
+        return max(0, self.head - self.end)
 
 
 class Unsealed(NamedTuple):
@@ -96,12 +100,34 @@ class Unsealed(NamedTuple):
 
 def seal_states(unit: Unit, after: int, limit: int = ORGANIZATIONS_AT_ONCE) -> list[SealState]:
     """Return the organizations that are sealed and have events, after the one numbered `after`; at most `limit`."""
-    return [
-        SealState(no, org_id, ProofMode(mode), oldest, head, base, size, sealed_at, own, bool(beats))
-        for no, org_id, mode, oldest, head, base, size, sealed_at, own, beats in unit.rows(
-            "seal_states", (after, limit)
-        )
-    ]
+    return [_state(row) for row in unit.rows("seal_states", (after, limit))]
+
+
+def seal_state(unit: Unit, organization_no: OrganizationNo) -> SealState | None:
+    """Return how far one organization's log is sealed; None while it is not sealed, or has no events."""
+    found = seal_states(unit, organization_no - 1, 1)
+    return found[0] if found and found[0].organization_no == organization_no else None
+
+
+def asked_states(unit: Unit, limit: int = ORGANIZATIONS_AT_ONCE) -> list[tuple[int, SealState]]:
+    """Return the logs that somebody wants to have sealed, at most `limit`, and up to which sequence; without those refused."""
+    return [(up_to, _state(row)) for up_to, *row in unit.rows("asked_states", (limit,))]
+
+
+def ask_seal(unit: Unit, organization_no: OrganizationNo, up_to: int) -> None:
+    """Store that somebody wants a log to be sealed up to a sequence; the sealer sees it when it looks."""
+    unit.run("ask_seal", (organization_no, up_to))
+
+
+def refuse_seal(unit: Unit, organization_no: OrganizationNo, reason: str) -> None:
+    """Store why a log is not sealed that somebody wants to have sealed."""
+    unit.run("refuse_seal", (reason, organization_no))
+
+
+def seal_refusal(unit: Unit, organization_no: OrganizationNo) -> str:
+    """Return why a log was not sealed when it was asked for last; "" for no reason."""
+    row = unit.row("seal_refusal", (organization_no,))
+    return "" if row is None else str(row[0])
 
 
 def newest_tree(unit: Unit, organization_no: OrganizationNo) -> SealedTree | None:
@@ -204,6 +230,7 @@ def store_seal(
         )
     if not stored:
         raise Overtaken
+    unit.run("end_seal_request", (organization_no, after.end))
     unit.each(
         [
             ("store_tile", (organization_no, after.base, at.level, at.number, tiles[at]))
@@ -217,6 +244,11 @@ def instance(unit: Unit) -> int:
     row = unit.row("proof_instance")
     assert row is not None, "the schema has one"
     return int(row[0])
+
+
+def _state(row: Sequence[Any]) -> SealState:
+    no, org_id, mode, oldest, head, base, size, sealed_at, own, beats = row
+    return SealState(no, org_id, ProofMode(mode), oldest, head, base, size, sealed_at, own, bool(beats))
 
 
 def set_mode(unit: Unit, organization_no: OrganizationNo, mode: ProofMode) -> None:

@@ -33,6 +33,7 @@ SHARDED_TABLES = (
     "trees",
     "tree_tiles",
     "proof_keys",
+    "seal_requests",
 )
 """Tables with an organization in their key. The first one says where the rows of the others are."""
 EVERYWHERE = (

@@ -32,6 +32,31 @@ FROM organizations o LEFT JOIN trees t ON t.org_no = o.org_no
     AND t.base = (SELECT max(n.base) FROM trees n WHERE n.org_no = o.org_no)
 WHERE o.proof <> 'off' AND o.head > 0 AND o.org_no > ? ORDER BY o.org_no LIMIT ?;
 
+-- name: asked_states
+-- Organizations as in seal_states that somebody wants to have sealed further, up to which sequence, without those that are refused.
+SELECT r.up_to, o.org_no, o.org_id, o.proof, o.oldest, o.head, t.base, t.size, t.sealed_at, t.own, 0
+FROM seal_requests r JOIN organizations o ON o.org_no = r.org_no LEFT JOIN trees t ON t.org_no = r.org_no
+    AND t.base = (SELECT max(n.base) FROM trees n WHERE n.org_no = r.org_no)
+WHERE r.refused = '' AND o.proof <> 'off' AND o.head > 0 AND (t.base IS NULL OR r.up_to > t.base + t.size) ORDER BY r.org_no LIMIT ?;
+
+-- name: ask_seal
+-- Somebody wants a log to be sealed up to a sequence, which only grows; a refusal is judged anew.
+INSERT INTO seal_requests (org_no, up_to) VALUES (?, ?)
+ON CONFLICT (org_no) DO UPDATE SET refused = '',
+    up_to = CASE WHEN excluded.up_to > seal_requests.up_to THEN excluded.up_to ELSE seal_requests.up_to END;
+
+-- name: refuse_seal
+-- The sealer does not seal a log that it was asked to seal.
+UPDATE seal_requests SET refused = ? WHERE org_no = ?;
+
+-- name: seal_refusal
+-- Why the sealer does not seal a log that it was asked to seal.
+SELECT refused FROM seal_requests WHERE org_no = ? AND refused <> '';
+
+-- name: end_seal_request
+-- A log is sealed as far as was asked.
+DELETE FROM seal_requests WHERE org_no = ? AND up_to <= ?;
+
 -- name: set_proof
 -- Store whether and how an organization's log is sealed.
 UPDATE organizations SET proof = ? WHERE org_no = ?;

@@ -77,6 +77,8 @@ class Api(OrganizationApi):
             "auth_header_value": SECRET,
             "headers": {"X-Scope-OrgID": "tenant c4n4ry"},
             "format": "json",
+            # Events of the audit trail, as of signing in, are not among what the receiver records.
+            "filter": {"datasets": ["app.login"]},
             "retry": {"max_attempts": 2, "base_seconds": 0.05},
             **changes,
         }

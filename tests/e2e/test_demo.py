@@ -6,10 +6,12 @@ import re
 import signal
 import socket
 import subprocess
+import sys
 
 import pytest
 
 from support.demo import children_of, demo, wait_for
+from support.docs import read
 from support.service import wait_until
 
 pytestmark = pytest.mark.slow
@@ -38,11 +40,67 @@ def test_the_demonstration_from_start_to_end(tmp_path, number):
     assert "sent 40   stored 40   arrived 40   equal 40   all equal" in said
     assert status == 0, output.read_text()
     assert children_of(tmp_path / "data") == []
-    assert sorted(path.name for path in (tmp_path / "data" / "demo").iterdir()) == ["service.log", "tls"]
+    left = sorted(path.name for path in (tmp_path / "data" / "demo").iterdir())
+    assert left == ["altered.ndjson", "audit.pub", "received.ndjson", "service.log", "tls"]
     assert re.search(
         r"^Open the console, once: http://127\.0\.0\.1:\d+/console/link#aegis_cl_", said, re.MULTILINE
     )
     assert not re.search(r"aegis_(sk|op)_[A-Za-z0-9_-]{10}", said)
+
+
+def test_it_proves_what_the_receiver_has(tmp_path):
+    """The receiver's copy is complete and unaltered; with one byte changed that event is named; both can be checked after the end."""
+    events = write_events(tmp_path, 40)
+    with demo(tmp_path, "--events", str(events), "--port", "0") as (process, output):
+        said = wait_for(process, output, "Runs until Ctrl-C")
+
+    proven, altered = said.partition("Prove that")[2].split("Change one byte")
+    assert "PINNED" in proven
+    assert "verdict     COMPLETE AND UNALTERED" in proven
+    event_id = re.search(r"in event (\S+), and verify again", altered)[1]
+    assert re.search(rf"ALTERED +1\n +\d+  {event_id}  altered\.ndjson:\d+", altered)
+    assert "verdict     NOT COMPLETE: 1 altered\n" in altered
+    folder = tmp_path / "data" / "demo"
+    copies = [(folder / name).read_bytes() for name in ("received.ndjson", "altered.ndjson")]
+    assert sum(one != other for one, other in zip(*copies, strict=True)) == 1
+    assert [verdict_on(folder, name) for name in ("received.ndjson", "altered.ndjson")] == [0, 1]
+
+
+CHANGING = (
+    (r"^   (was|is)   ?….*…$", r"\1"),
+    (r"aegis-[0-9a-f]{8}/org_demo_[0-9a-f]{8}", "LOG"),
+    (r"\+[0-9a-f]{8}\+[\w+/=]{44}", "+KEY"),
+    (r"   twice \d+$", ""),
+    (r"link#\S+", "link#TOKEN"),
+    (r"in event \S+,", "in event ID,"),
+    (r"\d  \S+  altered", "SEQUENCE  ID  altered"),
+    (r"recorded (between \S+ and|before|after) \S+\)", "recorded THEN)"),
+    (r"\d[\d,.:TZ-]*", "N"),
+)
+"""What differs from run to run, and what stands in its place when the output is compared with the page."""
+
+
+def comparable(text):
+    """Return the lines of a text without what differs from run to run."""
+    for pattern, stand_in in CHANGING:
+        text = re.sub(pattern, stand_in, text, flags=re.MULTILINE)
+    return text.splitlines()
+
+
+def test_the_readme_shows_what_it_prints(tmp_path):
+    """Each line that README.md shows of `make run` is printed, in this order."""
+    with demo(tmp_path, "--port", "0") as (process, output):
+        said = iter(comparable(wait_for(process, output, "Runs until Ctrl-C")))
+
+    (shown,) = re.findall(r"^```text\n(   sent.*?)^```", read("README.md"), re.MULTILINE | re.DOTALL)
+    assert "verdict     COMPLETE AND UNALTERED" in shown
+    assert [line for line in comparable(shown) if line not in said] == []
+
+
+def verdict_on(folder, name):
+    """Return the exit status of the verifier for a file."""
+    command = [sys.executable, "-m", "aegis_stream", "verify", name, "--key", "audit.pub"]
+    return subprocess.run(command, cwd=folder, check=False, stdout=subprocess.DEVNULL).returncode
 
 
 def test_a_file_of_which_nothing_is_stored_ends_the_demonstration(tmp_path):
@@ -128,7 +186,7 @@ def test_nothing_outlives_a_killed_demonstration(tmp_path):
     """After kill -9 no service and no worker is left."""
     with demo(tmp_path, "--port", "0") as (process, output):
         wait_for(process, output, "Runs until Ctrl-C")
-        assert len(children_of(tmp_path / "data")) == 3
+        assert len(children_of(tmp_path / "data")) == 4
 
         process.kill()
         process.wait()

@@ -43,6 +43,9 @@ def test_nothing_is_lost_with_a_node(tmp_path):
     moved, kept = said.split("they arrive at the new URL")[1].split("Let the receiver fail")
     assert moved.count("receiver 2  ") >= 13, "they came to the new receiver"
     assert "Node A is gone, and every event that it acknowledged has arrived." in kept
+    proven, altered = kept.partition("Prove that")[2].split("Change one byte")
+    assert "verdict     COMPLETE AND UNALTERED" in proven
+    assert re.search(r"ALTERED +1\n +\d+  (pflt_)?kept_\d\d  altered\.ndjson", altered)
     assert children_of(tmp_path / "data" / "demo" / "node-a") == []
     assert children_of(tmp_path / "data" / "demo" / "node-b") == []
     assert servers_of(said) == []

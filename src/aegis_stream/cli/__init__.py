@@ -40,6 +40,8 @@ demo_steps.py        its steps that call the API
 demo_next.py         the commands that it proposes at the end
 demo_events.py       its built-in events
 demo_receiver.py     its receiver
+demo_copy.py         the copy that it keeps for the verifier
+demo_proof.py        its steps that verify that copy
 demo_service.py      its service, a child process
 demo_nodes.py        the demonstration of two nodes on one PostgreSQL
 demo_postgres.py     the private PostgreSQL of that one

@@ -22,9 +22,11 @@ from aegis_stream.settings import Settings
 
 from .client import Client
 from .demo_context import DemoContext, DemoOptions, make_folder, open_events
+from .demo_copy import ReceivedCopy
 from .demo_next import make_console_link, say_what_next, write_keys
+from .demo_proof import Proving, prove, seal_in_stream, send_what_was_before
 from .demo_receiver import Arrivals, Receiving, receiving
-from .demo_service import POLL_S, StartFailed, local_service, networks_of, serve_command
+from .demo_service import POLL_S, SEALED, StartFailed, local_service, networks_of, serve_command
 from .demo_steps import (
     Account,
     make_destination,
@@ -44,7 +46,7 @@ def run_demo(settings: Settings, options: DemoOptions, *, nodes: bool = False) -
     Args:
         nodes: show two nodes on a PostgreSQL instead; that ends by itself.
     Returns: 0 after a signal or at the end, if every event was stored and arrived; 1, after a message, if something could not start,
-        ended by itself, was rejected or did not arrive. No process is left, and no secret on disk except those of the
+        ended by itself, was rejected, did not arrive or could not be proven. No process is left, and no secret on disk except those of the
         data directory.
     """
     url = settings.store.database_url
@@ -71,7 +73,7 @@ def run_demo(settings: Settings, options: DemoOptions, *, nodes: bool = False) -
 
                 return 0 if play_nodes(context, stack, options) else 1
             running = _play(context, stack, options)
-            all_well = running.all_arrived
+            all_well = running.all_well
             running.watch()
     except KeyboardInterrupt:
         return 0 if all_well else 1
@@ -91,7 +93,7 @@ class _Running:
     log: Path
     receiving: Receiving
     arrivals: Arrivals
-    all_arrived: bool
+    all_well: bool
 
     def watch(self) -> None:
         """Show what arrives from now on. Raises: StartFailed when service or receiver ends by itself."""
@@ -114,8 +116,9 @@ def _play(context: DemoContext, stack: ExitStack, options: DemoOptions) -> _Runn
 
     context.begin("Start a receiver with TLS", f"   $ aegis receiver --tls --bearer {shorten(bearer)}")
     fails: Callable[[], bool] = context.failing.exists
+    copy = stack.enter_context(ReceivedCopy(context.folder / "received.ndjson"))
     receiver = stack.enter_context(
-        receiving(arrivals, bearer=bearer, folder=context.folder / "tls", fails=fails)
+        receiving(arrivals, bearer=bearer, folder=context.folder / "tls", fails=fails, copy=copy)
     )
     screen.say(f"   listens on {receiver.url}", "")
 
@@ -125,6 +128,7 @@ def _play(context: DemoContext, stack: ExitStack, options: DemoOptions) -> _Runn
         "AEGIS_DATA_DIR": str(settings.store.data_dir.absolute()),
         "AEGIS_ALLOWED_NETWORKS": networks_of(settings),
         "AEGIS_OPERATOR_KEY": operator_key,
+        **SEALED,
     }
     service = stack.enter_context(local_service(config, variables, log))
     service.start(port)
@@ -132,18 +136,20 @@ def _play(context: DemoContext, stack: ExitStack, options: DemoOptions) -> _Runn
     screen.say(f"   answers on {url}, logs to {log}", "")
 
     api_key = make_organization(context, url, operator_key)
+    seal_in_stream(context, variables, config)
     with Client(url, api_key, context.org_id) as client:
         admin = Account(client, shorten(api_key))
         ingest_key = make_ingest_key(context, admin)
         destination = make_destination(context, admin, receiver, bearer)
         test_destination(context, admin, destination["id"])
-        all_arrived = send_events(context, (url, ingest_key), source, arrivals, service.process)
+        send_what_was_before(context, admin, destination["id"], service.is_running)
+        sent, all_arrived = send_events(context, (url, ingest_key), source, arrivals, service.process)
+        proving = Proving(copy, destination["id"], tuple(sent.stored))
+        all_proven = prove(context, admin, proving, service.is_running)
         opens = make_console_link(client)
     write_keys(context, stack, url, api_key)
-    say_what_next(
-        context, (url, opens), destination["id"], receiver, next(reversed(arrivals.fingerprints), "EVENT_ID")
-    )
-    return _Running(service.process, log, receiver, arrivals, all_arrived)
+    say_what_next(context, (url, opens), destination["id"], receiver, proving.ids[-1])
+    return _Running(service.process, log, receiver, arrivals, all_arrived and all_proven)
 
 
 @contextmanager

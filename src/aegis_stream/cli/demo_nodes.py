@@ -18,13 +18,16 @@ from aegis_stream.domain.organization import OPERATOR_KEY_PREFIX
 
 from .client import Client
 from .demo_context import DemoContext, make_folder, open_events
+from .demo_copy import ReceivedCopy
 from .demo_events import demo_events
 from .demo_postgres import PrivatePostgres, find_programs, private_postgres
+from .demo_proof import Proving, prove, seal_in_stream, send_what_was_before
 from .demo_receiver import Arrivals, Receiving, receiving
-from .demo_service import LocalService, local_service, networks_of
+from .demo_service import SEALED, LocalService, local_service, networks_of
 from .demo_steps import (
     RETRY,
     Account,
+    Sent,
     address_of,
     compare,
     curl,
@@ -51,18 +54,23 @@ _SHARED = {"AEGIS_LEASE_SECONDS": str(LEASE_S), "AEGIS_REQUEST_TIMEOUT_SECONDS":
 
 @dataclass(frozen=True, slots=True)
 class _Node:
-    """One of the nodes."""
+    """One of the nodes.
+
+    Args:
+        variables: its settings.
+    """
 
     name: str
     service: LocalService
     url: str
     log: Path
+    variables: Mapping[str, str]
 
 
 def play_nodes(context: DemoContext, stack: ExitStack, options: tuple[Path | None, int, Path | None]) -> bool:
     """Do all steps in order; what must be undone at the end goes on the stack.
 
-    Returns: True if every event was stored, arrived, and is equal.
+    Returns: True if every event was stored, arrived, and is equal, and the receivers' copy proves it.
     Raises: AegisError or OSError when something is missing or does not start.
     """
     events, port, config = options
@@ -73,11 +81,13 @@ def play_nodes(context: DemoContext, stack: ExitStack, options: tuple[Path | Non
     bearer = secrets.token_hex(16)
     context.begin("Start a receiver with TLS", f"   $ aegis receiver --tls --bearer {shorten(bearer)}")
     arrivals = Arrivals(context.screen, context.org_id, time.monotonic)
-    receiver = _start_receiver(context, stack, bearer, arrivals)
+    copy = stack.enter_context(ReceivedCopy(context.folder / "received.ndjson"))
+    receiver = _start_receiver(context, stack, bearer, arrivals, copy)
     operator_key = new_secret(OPERATOR_KEY_PREFIX, secrets.token_bytes(32))
     one, other = _start_nodes(context, stack, server, (operator_key, port, config))
 
     api_key = make_organization(context, one.url, operator_key)
+    seal_in_stream(context, one.variables, config)
     with (
         Client(one.url, api_key, context.org_id) as client,
         Client(other.url, api_key, context.org_id) as other_client,
@@ -87,7 +97,9 @@ def play_nodes(context: DemoContext, stack: ExitStack, options: tuple[Path | Non
         retry = dict(RETRY, max_attempts=20)
         destination = make_destination(context, there, receiver, bearer, retry)
         test_destination(context, here, destination["id"])
-        all_equal = [send_events(context, (one.url, ingest_key), source, arrivals, one.service.process)]
+        send_what_was_before(context, here, destination["id"], one.service.is_running)
+        _, is_equal = send_events(context, (one.url, ingest_key), source, arrivals, one.service.process)
+        all_well = [is_equal]
         arrivals = Arrivals(
             context.screen,
             context.org_id,
@@ -96,13 +108,16 @@ def play_nodes(context: DemoContext, stack: ExitStack, options: tuple[Path | Non
             fingerprints=arrivals.fingerprints,
         )
         context.begin("Start another receiver, and change the destination at node B")
-        receiver = _start_receiver(context, stack, bearer, arrivals)
+        receiver = _start_receiver(context, stack, bearer, arrivals, copy)
         _change_destination(context, there, destination["id"], receiver, bearer)
-        all_equal.append(_record_elsewhere(context, (one, ingest_key), arrivals))
-        all_equal.append(_lose_node(context, (one, other), ingest_key, arrivals))
-    if all(all_equal):
+        all_well.append(_record_elsewhere(context, (one, ingest_key), arrivals))
+        sent, is_equal = _lose_node(context, (one, other), ingest_key, arrivals)
+        proving = Proving(copy, destination["id"], tuple(sent.stored))
+        is_proven = prove(context, there, proving, other.service.is_running)
+        all_well += [is_equal, is_proven]
+    if all(all_well):
         context.screen.say("Node A is gone, and every event that it acknowledged has arrived.")
-    return all(all_equal)
+    return all(all_well)
 
 
 def _start_server(context: DemoContext, stack: ExitStack, programs: Path) -> PrivatePostgres:
@@ -117,10 +132,12 @@ def _start_server(context: DemoContext, stack: ExitStack, programs: Path) -> Pri
     return server
 
 
-def _start_receiver(context: DemoContext, stack: ExitStack, bearer: str, arrivals: Arrivals) -> Receiving:
+def _start_receiver(
+    context: DemoContext, stack: ExitStack, bearer: str, arrivals: Arrivals, copy: ReceivedCopy
+) -> Receiving:
     fails: Callable[[], bool] = context.failing.exists
     folder = context.folder / "tls"
-    receiver = stack.enter_context(receiving(arrivals, bearer=bearer, folder=folder, fails=fails))
+    receiver = stack.enter_context(receiving(arrivals, bearer=bearer, folder=folder, fails=fails, copy=copy))
     context.screen.say(f"   listens on {receiver.url}", "")
     return receiver
 
@@ -133,12 +150,16 @@ def _start_nodes(
 ) -> tuple[_Node, _Node]:
     operator_key, port, config = options
     master_key = base64.b64encode(secrets.token_bytes(32)).decode()
-    shared = _SHARED | {
-        "AEGIS_ALLOWED_NETWORKS": networks_of(context.settings),
-        "AEGIS_DATABASE_URL": server.url,
-        "AEGIS_MASTER_KEY": master_key,
-        "AEGIS_OPERATOR_KEY": operator_key,
-    }
+    shared = (
+        _SHARED
+        | SEALED
+        | {
+            "AEGIS_ALLOWED_NETWORKS": networks_of(context.settings),
+            "AEGIS_DATABASE_URL": server.url,
+            "AEGIS_MASTER_KEY": master_key,
+            "AEGIS_OPERATOR_KEY": operator_key,
+        }
+    )
     shown = shared | {
         "AEGIS_DATABASE_URL": server.shown_url,
         "AEGIS_MASTER_KEY": shorten(master_key),
@@ -156,9 +177,10 @@ def _start_nodes(
         service = stack.enter_context(local_service(config, variables, log))
         context.screen.say(f"   $ AEGIS_DATA_DIR={folder} aegis serve --port {wanted}")
         service.start(wanted)
-        started.append((name.upper(), service, wanted, log))
+        started.append((name.upper(), service, wanted, log, variables))
     nodes = [
-        _Node(name, service, service.wait_for_url(wanted), log) for name, service, wanted, log in started
+        _Node(name, service, service.wait_for_url(wanted), log, variables)
+        for name, service, wanted, log, variables in started
     ]
     context.screen.say(
         *(f"   node {node.name} answers on {node.url}, logs to {node.log}" for node in nodes), ""
@@ -188,8 +210,13 @@ def _record_elsewhere(context: DemoContext, account: tuple[_Node, str], arrivals
     return compare(context, sent, arrivals)
 
 
-def _lose_node(context: DemoContext, nodes: tuple[_Node, _Node], ingest_key: str, arrivals: Arrivals) -> bool:
-    """Kill node A after it has acknowledged events that could not be delivered; node B delivers them."""
+def _lose_node(
+    context: DemoContext, nodes: tuple[_Node, _Node], ingest_key: str, arrivals: Arrivals
+) -> tuple[Sent, bool]:
+    """Kill node A after it has acknowledged events that could not be delivered; node B delivers them.
+
+    Returns: what was sent, and True if all of it arrived and is equal.
+    """
     lost, left = nodes
     context.begin(
         f"Let the receiver fail, send events to node {lost.name}, and kill node {lost.name}",
@@ -210,7 +237,7 @@ def _lose_node(context: DemoContext, nodes: tuple[_Node, _Node], ingest_key: str
     )
     context.failing.unlink()
     wait_for_arrivals(arrivals, sent, left.service.process)
-    return compare(context, sent, arrivals)
+    return sent, compare(context, sent, arrivals)
 
 
 def _events(name: str) -> BinaryIO:

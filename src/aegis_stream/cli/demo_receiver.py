@@ -20,9 +20,10 @@ from aegis_stream.receiver.options import ReceiverOptions
 from aegis_stream.receiver.output import event_line, notice_line
 from aegis_stream.receiver.server import Ready, serve
 
+from .demo_copy import ReceivedCopy
 from .screen import Screen
 
-SHOWN_AT_ONCE = 15
+SHOWN_AT_ONCE = 25
 """Events of a burst that are shown one by one; further ones are counted."""
 PAUSE_S = 1.0
 """Silence that ends a burst, and time between two lines of progress, seconds."""
@@ -135,7 +136,7 @@ class Receiving:
 
 @contextmanager
 def receiving(
-    arrivals: Arrivals, *, bearer: str, folder: Path, fails: Callable[[], bool]
+    arrivals: Arrivals, *, bearer: str, folder: Path, fails: Callable[[], bool], copy: ReceivedCopy
 ) -> Iterator[Receiving]:
     """Run the reference receiver over TLS in a thread until the block ends.
 
@@ -143,9 +144,12 @@ def receiving(
         bearer: token that requests must carry.
         folder: directory of its certificate, which is created if it is missing.
         fails: called before each request; while it returns True, requests are answered 500.
+        copy: gets each accepted event.
     Raises: OSError when it cannot start.
     """
-    options = ReceiverOptions(port=0, bearer=bearer, tls=True, tls_dir=folder, json=True, fail=0.5)
+    options = ReceiverOptions(
+        port=0, bearer=bearer, tls=True, tls_dir=folder, json=True, fail=0.5, record=copy
+    )
     started = threading.Event()
     found: list[Ready] = []
     faults: list[OSError] = []

@@ -23,6 +23,8 @@ STOP_S = 15.0
 """Longest time for the service to stop before it is killed, seconds."""
 POLL_S = 0.1
 LOG_LINES_SHOWN = 12
+SEALED = {"AEGIS_PROOF": "true", "AEGIS_PROOF_SECONDS": "1"}
+"""Settings of a service whose logs are sealed a second after an event, so that nobody has to wait."""
 
 
 class StartFailed(AegisError):
@@ -70,6 +72,10 @@ class LocalService:
             f"the service did not answer on port {wanted_port} within {START_S:g} s: see {self._log}"
         )
 
+    def is_running(self) -> bool:
+        """Tell whether it was started and has not ended."""
+        return self.process.poll() is None
+
     def kill(self) -> None:
         """End it and its workers as the loss of their machine would: without a word."""
         with suppress(ProcessLookupError):
@@ -112,6 +118,7 @@ def serve_command(settings: Settings, port: int, config: Path | None) -> tuple[s
     named = f" --config {shlex.quote(str(config))}" if config else ""
     return (
         f"   $ AEGIS_DATA_DIR={shlex.quote(str(settings.store.data_dir))} AEGIS_ALLOWED_NETWORKS={networks_of(settings)} \\",
+        f"     {' '.join(f'{name}={value}' for name, value in SEALED.items())} \\",
         f"     aegis serve --port {port}{named}",
     )
 

@@ -128,10 +128,10 @@ def send_events(
     source: BinaryIO,
     arrivals: Arrivals,
     service: subprocess.Popen[bytes],
-) -> bool:
+) -> tuple[Sent, bool]:
     """Send the events, wait until they arrive, and compare them.
 
-    Returns: True if every event was stored, arrived, and is equal.
+    Returns: what was sent, and True if every event was stored, arrived, and is equal.
     Raises: StartFailed when not one event was stored.
     """
     url, ingest_key = account
@@ -142,7 +142,7 @@ def send_events(
     )
     sent = record_events(context, account, source)
     wait_for_arrivals(arrivals, sent, service)
-    return compare(context, sent, arrivals)
+    return sent, compare(context, sent, arrivals)
 
 
 def record_events(context: DemoContext, account: tuple[str, str], source: BinaryIO) -> Sent:
@@ -184,7 +184,11 @@ def wait_for_arrivals(arrivals: Arrivals, sent: Sent, service: subprocess.Popen[
 
 
 def compare(context: DemoContext, sent: Sent, arrivals: Arrivals) -> bool:
-    """Show how many events were sent, stored, and arrived, and how many are equal. Returns and raises as `send_events`."""
+    """Show how many events were sent, stored, and arrived, and how many are equal.
+
+    Returns: True if every event was stored, arrived, and is equal.
+    Raises: StartFailed when not one event was stored.
+    """
     expected, summary = sent.stored, sent.summary
     arrived = {
         event_id: arrivals.fingerprints[event_id]

@@ -1,6 +1,7 @@
 """How the reference receiver runs: its options, and what each may be."""
 
 from dataclasses import dataclass, field
+from io import TextIOBase
 from pathlib import Path
 
 from .verify import Verifier
@@ -25,7 +26,7 @@ class ReceiverOptions:
         tls_dir: directory of that certificate; ./aegis-receiver-tls by default.
         quiet: do not print events.
         json: print JSON objects, one per line.
-        record: file to which every request is appended as a line of JSON, or None.
+        record: file, or stream, to which every request is appended as a line of JSON, or None.
     Raises: ValueError with one clause that names the wrong option.
     """
 
@@ -40,7 +41,7 @@ class ReceiverOptions:
     tls_dir: Path | None = None
     quiet: bool = False
     json: bool = False
-    record: Path | None = None
+    record: Path | TextIOBase | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65535:

@@ -148,12 +148,12 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 
 @contextlib.contextmanager
-def _record_file(path: Path | None) -> Iterator[TextIO | None]:
-    if path is None:
-        yield None
+def _record_file(record: Path | TextIOBase | None) -> Iterator[TextIO | TextIOBase | None]:
+    if not isinstance(record, Path):
+        yield record
         return
     # Only the owner may read audit events.
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = os.open(record, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
     with os.fdopen(descriptor, "a", encoding="ascii") as file:
         yield file
 

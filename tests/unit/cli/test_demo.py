@@ -3,6 +3,9 @@
 import io
 import json
 
+import pytest
+
+from aegis_stream.cli.demo_copy import ReceivedCopy, alter_one
 from aegis_stream.cli.demo_events import demo_events
 from aegis_stream.cli.demo_receiver import PAUSE_S, SHOWN_AT_ONCE, Arrivals, fingerprint_of
 from aegis_stream.cli.screen import Screen, shorten
@@ -96,3 +99,69 @@ def test_a_shortened_secret_cannot_be_used():
     """Only the kind and four characters of a secret are shown."""
     assert shorten("aegis_sk_abc_defghijklmn") == "aegis_sk_…klmn"
     assert shorten("0123456789abcdef") == "…cdef"
+
+
+def record(body, status=202):
+    """Return a line of the receiver's record."""
+    return json.dumps({"at": "", "path": "/", "headers": {}, "status": status, "body": body}) + "\n"
+
+
+def test_the_copy_has_what_was_accepted_byte_for_byte(tmp_path):
+    """Accepted bodies stand in the copy as they came, refused and failed ones do not; nobody else may read it."""
+    path = tmp_path / "copy"
+    path.write_text("old")
+    bodies = ['{"a": 1.50, "b":"\u00e4"}', '{"event":{"id":"e"}}']
+
+    with ReceivedCopy(path) as copy:
+        copy.write(record(bodies[0]) + record('{"no":1}', 500))
+        copy.write(record('{"no":2}', 401) + record(bodies[1], 200))
+
+    assert path.read_text().splitlines() == bodies
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert copy.is_whole
+
+
+def test_an_event_of_several_lines_is_one_line_of_the_copy(tmp_path):
+    """Its text is in the envelope of Splunk, which the verifier opens again."""
+    with ReceivedCopy(tmp_path / "copy") as copy:
+        copy.write(record('{\n"a":1}'))
+
+    assert json.loads((tmp_path / "copy").read_text()) == {"_raw": '{\n"a":1}'}
+
+
+def test_the_copy_is_bounded(tmp_path):
+    """The event that would exceed the limit and all after it are not kept, and the copy says that it is not whole."""
+    with ReceivedCopy(tmp_path / "copy", bytes_max=20) as copy:
+        copy.write(record('{"a":1}') + record('{"a":"12345678901"}') + record('{"a":2}'))
+
+    assert (tmp_path / "copy").read_text() == '{"a":1}\n'
+    assert not copy.is_whole
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"event":{"id":"e"},"message":"Ada","organization":{"id":"org_a"}}',
+        '{"n":9,"organization.id":"org_a","event.id":"e"}',
+        '{"n":1.5e3,"text":"\\u00e4","event":{"id":"e","dataset":"d"}}',
+        '{"organization":{"id":"org_a"},"event":{"id":"e"},"text":"größer z"}',
+    ],
+)
+def test_one_byte_is_changed_and_the_event_is_the_same_one(body):
+    """A byte of a value is another one, so that the event says something else; id, dataset, organization and names stay."""
+    altered = alter_one([body.encode(), b'{"event":{"id":"other"},"n":1}'], {"e"})
+
+    before, after = json.loads(body), json.loads(altered.after)
+    assert (altered.event_id, altered.before) == ("e", body.encode())
+    assert [at for at in range(len(body.encode())) if altered.before[at] != altered.after[at]] == [altered.at]
+    assert after != before
+    assert after.keys() == before.keys()
+    for name in ("event", "event.id", "organization", "organization.id"):
+        assert after.get(name) == before.get(name)
+
+
+def test_without_a_value_there_is_nothing_to_change():
+    """An event that is only its id, or none that was sent, is not altered."""
+    lines = [b'{"event":{"id":"e"}}', b'{"event":{"id":"other"},"n":1}', b'{"_raw":"{}"}']
+
+    assert alter_one(lines, {"e"}) is None

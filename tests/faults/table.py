@@ -15,6 +15,7 @@ from faults import (
     node_faults,
     power_cuts,
     receivers,
+    sealer,
     simulated,
     stops,
     upgrades,
@@ -38,4 +39,5 @@ FAULTS: tuple[Fault, ...] = (
     *worst.FAULTS,
     *node_faults.FAULTS,
     *failovers.FAULTS,
+    *sealer.FAULTS,
 )

@@ -34,6 +34,9 @@ from aegis_stream.domain.note import (
 )
 from aegis_stream.errors import Invalid
 
+STREAM_EVENTS_MIN = 2
+"""A seal in the mode `stream` covers at least so many events where there are: it appends one, so with one it would never come to rest."""
+
 
 class Pace(NamedTuple):
     """How often a log is sealed.
@@ -119,7 +122,7 @@ class Made(NamedTuple):
 
 def is_due(progress: SealProgress, pace: Pace, now: Micros) -> bool:
     """Tell whether a log is to be sealed now."""
-    if progress.unsealed >= pace.events_max:
+    if progress.unsealed - progress.own >= pace.events_max:
         return True
     # A clock that was set back must not stop the seals until it has caught up.
     age_us = None if progress.sealed_at is None else abs(now - progress.sealed_at)

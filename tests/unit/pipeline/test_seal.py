@@ -60,6 +60,8 @@ def test_a_log_with_news_is_sealed(one, due):
         (progress(1, 3599, own=1, beats=True), False),
         (progress(1, 3600, own=1, beats=True), True),
         (progress(2, 10, own=1), True),
+        (progress(140, 1, own=50), False),
+        (progress(150, 1, own=50), True),
         (progress(0, 9999, beats=True), False),
     ],
 )

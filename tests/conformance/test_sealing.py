@@ -131,6 +131,17 @@ async def test_checkpoint_events_cover_everything_and_come_to_rest(store, org, d
     assert state.unsealed == state.own == 1
 
 
+async def test_the_smallest_seals_come_to_rest(store, org, deps):
+    """Sealed event by event, a log in the stream does not grow for ever by its own checkpoint events."""
+    await set_mode(store, org, ProofMode.STREAM)
+    await append_to(store.log, org, events(1, 20), T0)
+
+    covered = await seal_all(replace(deps, events_max=1), store, org)
+
+    assert set(covered) == {2}
+    assert (await assert_whole(store, org)).tree.size < 2 * 20
+
+
 async def test_a_used_id_does_not_stop_a_log(store, org, deps):
     """Whoever sends an event with the id of a checkpoint event stops nothing: it gets another one."""
     await set_mode(store, org, ProofMode.STREAM)
@@ -301,7 +312,7 @@ async def put_back(store: Store, org: int, before: tree.SealedTree) -> None:
             "UPDATE trees SET size = ?, frontier = ?, note = ?, sealed_at = ? WHERE org_no = ?", values
         )
         row = unit.row("tile", (org, 0, 0, 0))
-        unit.run("store_tile", (org, 0, 0, 0, bytes(row[0])[: 32 * end]))
+        unit.run("store_tile", (org, 0, 0, 0, bytes(row[0])[: 32 * end], T0))
 
     await store.db.write(work)
 

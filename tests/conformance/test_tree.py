@@ -287,7 +287,7 @@ async def test_tiles_that_were_changed_are_found(store, org):
     """Tiles changed in the database are found before the next seal signs anything."""
     await append_to(store.log, org, events(1, 10), T0)
     before = await seal(store, org, 5)
-    await store.db.write(lambda unit: unit.run("store_tile", (org, 0, 0, 0, b"x" * HASH_BYTES * 5)))
+    await store.db.write(lambda unit: unit.run("store_tile", (org, 0, 0, 0, b"x" * HASH_BYTES * 5, T0)))
 
     found = await read(store, org, 10)
 

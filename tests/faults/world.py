@@ -123,7 +123,7 @@ class World(Simulation):
             "INSERT INTO organizations (org_no, org_id, name, created_at) VALUES (?, 'org_before', 'x', 0)",
             (VICTIM_NO - 1,),
         )
-        deps = StoreDeps(self.db, self.clock, self.random, False, 1000, lambda _: None)
+        deps = StoreDeps(self.db, self.clock, self.random, False, 1000, lambda _: None, self.directory.sealer)
         self.victim = Tenant(self.run(organizations.create(deps, "Victim", "org_victim")).key)
         assert self.victim.organization.organization_no == VICTIM_NO
         self.run(

@@ -327,7 +327,7 @@ class Simulation:
         self.telemetry = Log("json", "error")
         self.retention = Retention(self.db)
         self.dead_letters = DeadLetterWork(self.db, self.clock, self.random, audit_actions=False)
-        deps = StoreDeps(self.db, self.clock, self.random, False, 1000, lambda _: None)
+        deps = StoreDeps(self.db, self.clock, self.random, False, 1000, lambda _: None, self.directory.sealer)
         self.org = self.run(organizations.create(deps, "Sim", "org_sim")).key
         self.spec = spec or DestinationSpec(
             url="https://sink.example.com/in", retry=self.settings.retry.policy

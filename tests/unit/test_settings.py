@@ -92,6 +92,8 @@ GOOD = {
     "proof_seconds": ("2.5", 2.5),
     "proof_events": ("100", 100),
     "proof_heartbeat_seconds": ("0", 0.0),
+    "proof_contents": ("off", "off"),
+    "proof_key_overlap_days": ("0.5", 0.5),
 }
 """For every setting a value that is not its default, as text and as it is read."""
 

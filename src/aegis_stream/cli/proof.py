@@ -9,6 +9,7 @@ from aegis_stream.control.caller import COMMAND_LINE
 from aegis_stream.control.proof import ProofStanding
 from aegis_stream.control.seal_request import seal_now
 from aegis_stream.control.seal_waits import SealWaits
+from aegis_stream.domain.ids import SECOND
 from aegis_stream.domain.organization import ProofMode
 from aegis_stream.domain.times import to_text
 
@@ -17,6 +18,8 @@ from .output import JSON, print_json
 from .remote import YES, confirm
 from .service import CONFIG, read_settings
 from .values import ORG
+
+DAY_US = 86_400 * SECOND
 
 
 @click.group()
@@ -42,8 +45,9 @@ def show(context: click.Context, org_id: str, as_json: bool, config: Path | None
         return
     click.echo(f"log         {log.origin}")
     click.echo(f"sealed      {log.end} of {found.organization.head} events, {to_text(log.sealed_at)}")
-    for key in found.keys:
-        click.echo(f"key         {key}")
+    for key, retired_at in zip(found.keys, found.retired_at, strict=True):
+        until = "" if retired_at is None else f"  (signs until {to_text(retired_at)})"
+        click.echo(f"key         {key}{until}")
 
 
 @proof.command("mode")
@@ -85,6 +89,39 @@ def seal(context: click.Context, org_id: str, as_json: bool, config: Path | None
         print_json({"org_id": org_id, "log": found.origin, "sealed": found.end, "checkpoint": found.note})
         return
     click.echo(found.note, nl=False)
+
+
+@proof.command("rotate-key")
+@ORG
+@click.option(
+    "--overlap-days",
+    type=click.FloatRange(0, 3650),
+    help="For so long the old key signs as well; 0 if it was stolen. Default: AEGIS_PROOF_KEY_OVERLAP_DAYS.",
+)
+@JSON
+@CONFIG
+@click.pass_context
+def rotate_key(
+    context: click.Context, org_id: str, overlap_days: float | None, as_json: bool, config: Path | None
+) -> None:
+    """Make a new key that signs an organization's checkpoints.
+
+    An event of the log announces it, so `aegis verify` with the old key goes on. Give the new key to everybody who verifies, before
+    the old one ends.
+    """
+    settings, _ = read_settings(context, config)
+    days = settings.proof.key_overlap_days if overlap_days is None else overlap_days
+    made = run_on_store(
+        context,
+        config,
+        lambda deps: use_cases.rotate_key(deps, COMMAND_LINE, org_id, int(days * DAY_US)),
+    )
+    if as_json:
+        shown = {"org_id": org_id, "log": made.log, "key": made.new, "old_key": made.old}
+        print_json(shown | {"old_key_until": to_text(made.old_until)})
+        return
+    click.echo(f"key         {made.new}")
+    click.echo(f"old key     {made.old}  (signs until {to_text(made.old_until)})")
 
 
 @proof.command("restart")
@@ -132,4 +169,5 @@ def _shown(found: ProofStanding) -> dict[str, object]:
         "sealed_at": None if log is None else to_text(log.sealed_at),
         "checkpoint": None if log is None else log.note,
         "keys": list(found.keys),
+        "retired_at": [None if one is None else to_text(one) for one in found.retired_at],
     }

@@ -39,6 +39,7 @@ class StoreDeps:
         audit_actions: whether actions are recorded in the log of their organization.
         keys_max: most keys of one organization.
         forget_key: called with the id of a key that was revoked or rotated, so that no cache goes on accepting it.
+        sealer: seals and opens secrets.
     """
 
     db: Database
@@ -47,6 +48,7 @@ class StoreDeps:
     audit_actions: bool
     keys_max: int
     forget_key: Callable[[str], None]
+    sealer: Sealer
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +59,6 @@ class ControlDeps(StoreDeps):
         notify_changes: tells the workers that destinations changed.
     """
 
-    sealer: Sealer
     log: StoredLog
     ingest: Ingest
     access: Access

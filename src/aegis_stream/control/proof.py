@@ -1,17 +1,22 @@
-"""How an organization's log is sealed: show, choose the mode, begin again after an older database was put in place."""
+"""How an organization's log is sealed: show, choose the mode, rotate the key, begin again after an older database was put in place."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 from aegis_stream.domain.audit import AdminAction
+from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.merkle import EMPTY
 from aegis_stream.domain.names import NAME_ALLOWED, is_name
 from aegis_stream.domain.note import Kind, VerifierKey
 from aegis_stream.domain.organization import Organization, ProofMode
+from aegis_stream.domain.times import to_text
 from aegis_stream.errors import Conflict, FieldProblem, Invalid
 from aegis_stream.store import organizations, proof_keys, tree
 from aegis_stream.store.database import Unit
+from aegis_stream.store.proof_keys import ProofKey
 from aegis_stream.store.tree import SealedTree
+from aegis_stream.vault import ed25519
 
 from .audit import Record, perform
 from .caller import Caller
@@ -26,11 +31,28 @@ class ProofStanding:
     Args:
         log: None when nothing was sealed yet.
         keys: verifier keys of the log, the newest first.
+        retired_at: of each key, from when on it signs no more, which may be yet to come; None for the newest one.
     """
 
     organization: Organization
     log: SealedTree | None
     keys: tuple[str, ...]
+    retired_at: tuple[Micros | None, ...] = ()
+
+
+class Rotated(NamedTuple):
+    """A key that replaces another one.
+
+    Args:
+        log: name of the log; None while nothing is sealed.
+        old, new: verifier keys; of a log without a name yet the public keys, in hexadecimal.
+        old_until: so long the old key signs as well.
+    """
+
+    log: str | None
+    old: str
+    new: str
+    old_until: Micros
 
 
 async def show(deps: StoreDeps, org_id: str) -> ProofStanding:
@@ -41,7 +63,7 @@ async def show(deps: StoreDeps, org_id: str) -> ProofStanding:
         log = tree.newest_tree(unit, found.no)
         known = proof_keys.keys_of(unit, found.no) if log is not None else []
         keys = tuple(VerifierKey(log.origin, Kind.PLAIN, one.public).text for one in known if log is not None)
-        return ProofStanding(found, log, keys)
+        return ProofStanding(found, log, keys, tuple(one.retired_at for one in known))
 
     return await deps.db.read(work)
 
@@ -73,6 +95,74 @@ async def set_mode(deps: StoreDeps, caller: Caller, org_id: str, mode: ProofMode
         return organizations.find(unit, org_id)
 
     return await perform(deps, caller, act)
+
+
+async def rotate_key(deps: StoreDeps, caller: Caller, org_id: str, overlap_us: int) -> Rotated:
+    """Make a new key that signs an organization's checkpoints, and announce it in the log, so that verifiers of the old one follow.
+
+    Notes carry the signatures of both keys until the overlap is over, and in any case until the announcement is sealed. Then the seed
+    of the old key is forgotten; its public key stays, for what it signed.
+
+    Args:
+        overlap_us: microseconds.
+    Raises: NotFound. Conflict without a key yet, with too many that still sign, or when the announcement would not be recorded.
+        Unavailable, also when the old key does not open.
+    """
+    if not deps.audit_actions:
+        raise Conflict(
+            "AEGIS_AUDIT_ACTIONS is false, so the log would not tell of the new key, and verifiers would refuse it: "
+            "run this with AEGIS_AUDIT_ACTIONS=true"
+        )
+    seed = deps.random.random_bytes(ed25519.SEED_BYTES)
+
+    def act(unit: Unit, record: Record) -> Rotated:
+        found, now = organizations.find(unit, org_id), deps.clock.now()
+        old = _key_to_replace(unit, deps, found, now)
+        pair = (seed, ed25519.public_key(seed))
+        new = proof_keys.add_key(unit, deps.sealer, (found.no, found.org_id), pair, now, overlap_us)
+        log = tree.newest_tree(unit, found.no)
+        origin = None if log is None else log.origin
+        until = Micros(now + overlap_us)
+        shown = {**_key_view(origin, new), "old_key_until": to_text(until)}
+        action = AdminAction(
+            "proof_key_rotate",
+            "organization",
+            found.org_id,
+            found.name,
+            before=_key_view(origin, old),
+            after=shown,
+        )
+        record(found, action)
+        proof_keys.announce(unit, found.no, new)
+        return Rotated(origin, _key_text(origin, old), _key_text(origin, new), until)
+
+    return await perform(deps, caller, act)
+
+
+def _key_to_replace(unit: Unit, deps: StoreDeps, organization: Organization, now: Micros) -> ProofKey:
+    """Return the key in use. Raises: Conflict. Unavailable when it does not open: it must sign the event that replaces it."""
+    known = proof_keys.keys_of(unit, organization.no)
+    if not known or known[0].retired_at is not None:
+        raise Conflict(f"{organization.org_id} has no key yet: the sealer makes one at the next seal")
+    with_seed = [one for one in known if one.sealed_seed]
+    if len(with_seed) >= proof_keys.KEYS_MAX:
+        oldest = max(with_seed[-1].retired_at or now, now)
+        raise Conflict(
+            f"{len(with_seed)} keys of {organization.org_id} sign at the same time, the most that is allowed: the oldest one does until "
+            f"{to_text(oldest)}, and until the log is sealed up to its rotation; see `aegis proof show`"
+        )
+    proof_keys.open_seed(deps.sealer, organization.org_id, known[0])
+    return known[0]
+
+
+def _key_text(origin: str | None, key: ProofKey) -> str:
+    return key.public.hex() if origin is None else VerifierKey(origin, Kind.PLAIN, key.public).text
+
+
+def _key_view(origin: str | None, key: ProofKey) -> dict[str, Any]:
+    """Show a key in an event; `vkey` is how verifiers are given it."""
+    shown: dict[str, Any] = {"epoch": key.epoch, "public_key": key.public.hex()}
+    return shown if origin is None else shown | {"vkey": _key_text(origin, key)}
 
 
 async def restart(

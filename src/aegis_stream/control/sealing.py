@@ -15,15 +15,17 @@ from aegis_stream.domain.checkpoint import CHECKPOINT_DATASET, CONTENT_BYTES, Ch
 from aegis_stream.domain.event import checksum
 from aegis_stream.domain.ids import OrganizationId, OrganizationNo
 from aegis_stream.domain.merkle import EMPTY, Broken
+from aegis_stream.domain.note import Sign
 from aegis_stream.domain.organization import ProofMode
 from aegis_stream.errors import Unavailable
-from aegis_stream.pipeline.seal import Given, LogKey, Made, make
+from aegis_stream.pipeline.seal import STREAM_EVENTS_MIN, Given, LogKey, Made, make
 from aegis_stream.ports import Clock, Random, Sealer
 from aegis_stream.store import proof_keys, tree
 from aegis_stream.store.append import append_events
 from aegis_stream.store.audit_writer import AuditWriter
 from aegis_stream.store.checkpoint_log import CheckpointLog, Signed
 from aegis_stream.store.database import Database, Duplicate, Unit, Value
+from aegis_stream.store.proof_keys import ProofKey
 from aegis_stream.store.tree import Overtaken, SealedTree, SealState, Unsealed
 from aegis_stream.vault import ed25519
 from aegis_stream.verify.content import Unreadable, digest, loads
@@ -33,7 +35,7 @@ SERVICE = Actor("service", "aegis service", "service")
 BYTES_MAX = 16 << 20
 """Most bytes of the events of one seal: memory of the sealer is a few times that."""
 BEHIND_SEALS = 4
-"""So many seals behind, content digests are left out: they are two thirds of the work."""
+"""So many seals behind, content digests are left out in the setting `auto`: they are two thirds of the work."""
 
 
 class Refused(Exception):
@@ -48,6 +50,7 @@ class SealingDeps:
         origin: first part of the names of logs; neither spaces nor plus signs.
         events_max: most events of one seal.
         audit_actions: whether the making of a key is recorded in the log of its organization, in the mode `stream`.
+        contents: whether checkpoint events have content digests: "on", "off", or "auto", not while the log is far behind.
     """
 
     db: Database
@@ -58,6 +61,7 @@ class SealingDeps:
     origin: str
     events_max: int
     audit_actions: bool
+    contents: str = "auto"
 
 
 async def seal(deps: SealingDeps, state: SealState) -> int:
@@ -67,16 +71,16 @@ async def seal(deps: SealingDeps, state: SealState) -> int:
     Raises: Refused when the log must not be sealed. Unavailable: then it may or may not be stored, and can be tried again.
     """
     try:
-        keys = await _keys(deps, state)
-        base = _new_base(state)
+        known = await _known_keys(deps, state)
+        base, streams = _new_base(state), state.mode is ProofMode.STREAM
         found = await deps.db.read(
             lambda unit: tree.read_unsealed(
                 unit,
                 state.organization_no,
                 base,
-                deps.events_max,
+                max(deps.events_max, STREAM_EVENTS_MIN if streams else 1),
                 BYTES_MAX,
-                names=state.mode is ProofMode.STREAM,
+                names=streams,
             )
         )
         start = found.before or SealedTree(
@@ -84,11 +88,10 @@ async def seal(deps: SealingDeps, state: SealState) -> int:
         )
         noted = deps.checkpoints.last(start.origin)
         found = _up_to(noted, start, found)
-        given = _given(
-            state, start, found, keys, behind=found.head - found.first > BEHIND_SEALS * deps.events_max
-        )
+        keys = _log_keys(deps, state.org_id, known, start.end)
+        given = _given(deps, state, start, found, keys)
         now = deps.clock.now()
-        made = make(given, now, ed25519.check, stream=state.mode is ProofMode.STREAM)
+        made = make(given, now, ed25519.check, stream=streams)
         _check_noted(noted, start, made)
         await asyncio.to_thread(deps.checkpoints.note, start.origin, Signed(made.tree.size, made.tree.root()))
         after = SealedTree(start.base, start.origin, made.tree, made.note, now, len(made.events))
@@ -120,37 +123,74 @@ def _new_base(state: SealState) -> int | None:
     return state.oldest - 1 if state.base + state.size + 1 < state.oldest else None
 
 
-async def _keys(deps: SealingDeps, state: SealState) -> list[LogKey]:
-    """Return the organization's keys, the newest first; make the first one."""
-    organization_no, org_id = state.organization_no, state.org_id
+async def forget_retired_keys(deps: SealingDeps) -> int:
+    """Forget the seeds of keys that sign no more. Returns: how many went, 0 when there is no more. Raises: Unavailable."""
+    now = deps.clock.now()
+    if not await deps.db.read(lambda unit: unit.rows("proof_keys_over", (now, 1))):
+        return 0
+    return await deps.db.write(lambda unit: proof_keys.forget_over(unit, now))
+
+
+async def _known_keys(deps: SealingDeps, state: SealState) -> list[ProofKey]:
+    """Return the organization's keys, the newest first; make the first one, and announce one that a receiver cannot know yet."""
+    organization_no = state.organization_no
     known = await deps.db.read(lambda unit: proof_keys.keys_of(unit, organization_no))
-    if not known or known[0].retired_at is not None:
+    if not _is_ready(deps, state, known):
         seed = deps.random.random_bytes(ed25519.SEED_BYTES)
-        known = await deps.db.write(lambda unit: _make_key(unit, deps, state, seed))
+        known = await deps.db.write(lambda unit: _make_ready(unit, deps, state, seed))
+    return known
+
+
+def _is_ready(deps: SealingDeps, state: SealState, known: list[ProofKey]) -> bool:
+    """Tell whether there is a key to sign with, and the log tells of it where somebody reads it there."""
+    # In the mode `sealed` nothing is added to the log.
+    announces = deps.audit_actions and state.mode is ProofMode.STREAM
+    return _has_key(known) and (known[0].announced is not None or not announces)
+
+
+def _has_key(known: list[ProofKey]) -> bool:
+    return bool(known) and known[0].retired_at is None
+
+
+def _make_ready(unit: Unit, deps: SealingDeps, state: SealState, seed: bytes) -> list[ProofKey]:
+    organization = state.organization_no, state.org_id
+    known = proof_keys.keys_of(unit, state.organization_no)
+    if not _has_key(known):
+        pair = (seed, ed25519.public_key(seed))
+        proof_keys.add_key(unit, deps.sealer, organization, pair, deps.clock.now())
+        known = proof_keys.keys_of(unit, state.organization_no)
+    if not _is_ready(deps, state, known):
+        shown = {"epoch": known[0].epoch, "public_key": known[0].public.hex()}
+        action = AdminAction("proof_key_create", "organization", state.org_id, after=shown)
+        AuditWriter(SERVICE, deps.clock, deps.random).append(unit, *organization, action)
+        proof_keys.announce(unit, state.organization_no, known[0])
+    return proof_keys.keys_of(unit, state.organization_no)
+
+
+def _log_keys(deps: SealingDeps, org_id: OrganizationId, known: list[ProofKey], end: int) -> list[LogKey]:
+    """Return the keys of a log that is sealed up to a sequence: those that sign open, of the others the public half.
+
+    Raises: Refused when one that signs does not open, or is not the one that its public half says.
+    """
+    signs = proof_keys.signing(known, end, deps.clock.now())
     return [
-        LogKey(
-            one.public,
-            ed25519.signer(proof_keys.open_seed(deps.sealer, org_id, one))
-            if one.retired_at is None
-            else None,
-        )
-        for one in known
+        LogKey(one.public, _signer(deps, org_id, one) if is_signing else None)
+        for one, is_signing in zip(known, signs, strict=True)
     ]
 
 
-def _make_key(unit: Unit, deps: SealingDeps, state: SealState, seed: bytes) -> list[proof_keys.ProofKey]:
-    organization = state.organization_no, state.org_id
-    known = proof_keys.keys_of(unit, state.organization_no)
-    if known and known[0].retired_at is None:
-        return known  # another process was faster
-    pair = (seed, ed25519.public_key(seed))
-    made = proof_keys.add_key(unit, deps.sealer, organization, pair, deps.clock.now())
-    # In the mode `sealed` nothing is added to the log.
-    if deps.audit_actions and state.mode is ProofMode.STREAM:
-        shown = {"epoch": made.epoch, "public_key": made.public.hex()}
-        action = AdminAction("proof_key_create", "organization", state.org_id, after=shown)
-        AuditWriter(SERVICE, deps.clock, deps.random).append(unit, *organization, action)
-    return proof_keys.keys_of(unit, state.organization_no)
+def _signer(deps: SealingDeps, org_id: OrganizationId, key: ProofKey) -> Sign:
+    try:
+        seed = proof_keys.open_seed(deps.sealer, org_id, key)
+    except Unavailable as error:
+        # Only this log waits for it. The others go on.
+        raise Refused(f"key {key.epoch} of {org_id} cannot be used: {error.explained}") from error
+    if ed25519.public_key(seed) != key.public:
+        raise Refused(
+            f"key {key.epoch} of {org_id} is not the one that its public key says: its row was changed in the database. "
+            "Restore the newest backup"
+        )
+    return ed25519.signer(seed)
 
 
 def _up_to(noted: Signed | None, start: SealedTree, found: Unsealed) -> Unsealed:
@@ -182,10 +222,10 @@ def _check_noted(noted: Signed | None, start: SealedTree, made: Made) -> None:
 
 
 def _given(
-    state: SealState, start: SealedTree, found: Unsealed, keys: list[LogKey], *, behind: bool
+    deps: SealingDeps, state: SealState, start: SealedTree, found: Unsealed, keys: list[LogKey]
 ) -> Given:
     contents = None
-    if state.mode is ProofMode.STREAM and not behind:
+    if state.mode is ProofMode.STREAM and _lists_contents(deps, found):
         contents = b"".join([content_digest(body) for body in found.bodies])
     return Given(
         org_id=state.org_id,
@@ -200,6 +240,11 @@ def _given(
         keys=keys,
         contents=contents,
     )
+
+
+def _lists_contents(deps: SealingDeps, found: Unsealed) -> bool:
+    is_behind = found.head - found.first > BEHIND_SEALS * deps.events_max
+    return deps.contents == "on" or (deps.contents == "auto" and not is_behind)
 
 
 def _no_float(_: str) -> float:

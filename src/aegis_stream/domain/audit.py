@@ -48,6 +48,7 @@ ACTIONS: dict[str, tuple[str, str, str]] = {
     "proof_change": ("configuration", "change", "chose how the log is sealed of"),
     "proof_restart": ("configuration", "start", "began another sealed log of"),
     "proof_key_create": ("configuration", "creation", "made the key that signs checkpoints of"),
+    "proof_key_rotate": ("configuration", "change", "rotated the key that signs checkpoints of"),
     "vault_rotate": ("configuration", "change", "sealed credentials with a new master key in organization"),
 }
 """Every action: its ECS category and type, and its words in the message between actor and target."""

@@ -258,6 +258,12 @@ class ProofSettings:
     """So many new events are sealed without a pause; also the most of one seal, which bounds the sealer's memory."""
     heartbeat_seconds: Annotated[float, Number("AEGIS_PROOF_HEARTBEAT_SECONDS", 0, 604_800)] = 3600.0
     """How often a log in the mode stream without news is sealed again, so that silence is news to the receiver; 0 for never."""
+    contents: Annotated[str, Choice("AEGIS_PROOF_CONTENTS", ("auto", "on", "off"))] = "auto"
+    """Whether checkpoint events list content digests, which prove events that a SIEM has written anew: two thirds of the work of sealing.
+    auto leaves them out while a log is far behind."""
+    key_overlap_days: Annotated[float, Number("AEGIS_PROOF_KEY_OVERLAP_DAYS", 0, 3650)] = 30.0
+    """For so long after a rotation the old key signs as well, so that verifiers that have only that one go on; 0 until the event that
+    tells of the new key is sealed."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,8 +118,8 @@ CHANGING = (
         "latency_11 latency_12 latency_13 latency_14 latency_15 latency_16 waiting_max",
     ),
     _table("trees", "org_no base", "org_no base origin size frontier note sealed_at own"),
-    _table("tree_tiles", "org_no base level tile", "org_no base level tile hashes"),
-    _table("proof_keys", "org_no epoch", "org_no epoch public seed created_at retired_at"),
+    _table("tree_tiles", "org_no base level tile", "org_no base level tile hashes stored_at"),
+    _table("proof_keys", "org_no epoch", "org_no epoch public seed created_at retired_at announced"),
     _table("housekeeping", "task", "task owner counted_at"),
     _table("operator_key", "only_row", "only_row digest recorded_at"),
 )
@@ -127,6 +127,8 @@ CHANGING = (
 NOT_COPIED = {
     "meta": "its counters are copied one by one: COUNTERS",
     "seal_requests": "the sealer of the source answers them",
+    "seal_refusals": "the sealer of the copy looks at every log itself",
+    "sealing": "the sealer of the copy tells of itself there",
     "processes": "those that run on the copy register there",
     "workers": "they serve the source; the workers of the copy enlist there",
 }
@@ -137,6 +139,8 @@ COUNTERS = (
     "failed_attempts_by_deleted",
     "damaged_events",
     "proof_instance",
+    "proof_seals",
+    "proof_refusals",
 )
 """Rows of `meta` that are copied."""
 COUNTERS_NOT_COPIED = {

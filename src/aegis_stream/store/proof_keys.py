@@ -13,6 +13,11 @@ from aegis_stream.ports import Place, Sealer
 from .database import Unit
 from .secrets import sealing_key
 
+KEYS_MAX = 8
+"""Most keys of one organization that sign at the same time. Each adds two lines to every note: with eight, a checkpoint event is 8.6 KB,
+below what Splunk cuts off by default."""
+FORGOTTEN_AT_ONCE = 100
+"""Most seeds that one transaction forgets."""
 KEYS_PER_STEP = 50
 """Keys that one transaction of a rotation looks at: a few milliseconds, so that no other write waits long."""
 BEGINNING = (0, 0)
@@ -37,8 +42,9 @@ class ProofKey(NamedTuple):
     Args:
         epoch: counted from 1.
         public: Ed25519, 32 bytes.
-        sealed_seed: by the vault; empty for one that could not be opened any more.
-        retired_at: when another key replaced it; None for the one in use.
+        sealed_seed: by the vault; empty for one that is forgotten, or could not be opened any more.
+        retired_at: from then on it signs no more, which may be yet to come; None for the newest one.
+        announced: sequence of the event that tells of it; None without one.
     """
 
     epoch: int
@@ -46,13 +52,14 @@ class ProofKey(NamedTuple):
     sealed_seed: bytes
     created_at: Micros
     retired_at: Micros | None
+    announced: int | None = None
 
 
 def keys_of(unit: Unit, organization_no: OrganizationNo) -> list[ProofKey]:
     """Return all keys of an organization, the newest first."""
     return [
-        ProofKey(epoch, bytes(public), bytes(seed), created_at, retired_at)
-        for epoch, public, seed, created_at, retired_at in unit.rows("proof_keys_of", (organization_no,))
+        ProofKey(epoch, bytes(public), bytes(seed), *rest)
+        for epoch, public, seed, *rest in unit.rows("proof_keys_of", (organization_no,))
     ]
 
 
@@ -62,11 +69,13 @@ def add_key(
     organization: tuple[OrganizationNo, OrganizationId],
     pair: tuple[bytes, bytes],
     now: Micros,
+    overlap_us: int = 0,
 ) -> ProofKey:
     """Store a new key of an organization, sealed with the current master key; those before it are retired.
 
     Args:
         pair: seed and public key.
+        overlap_us: for so long those before it go on signing, microseconds; one that was to end earlier does.
     Raises: Unavailable when the current master key is not there.
     """
     organization_no, org_id = organization
@@ -78,8 +87,43 @@ def add_key(
         base64.b64encode(seed).decode(), place_of(org_id), current.key_id if current is not None else None
     )
     unit.run("insert_proof_key", (organization_no, epoch, public, sealed, now))
-    unit.run("retire_proof_keys", (now, organization_no, epoch))
+    unit.run("retire_proof_keys", (now + overlap_us, organization_no, epoch))
     return ProofKey(epoch, public, sealed, now, None)
+
+
+def announce(unit: Unit, organization_no: OrganizationNo, key: ProofKey) -> None:
+    """Note that the newest event of the log tells of a key; in the transaction that appends it."""
+    row = unit.row("head_of", (organization_no,))
+    assert row is not None, "the event was appended to it"
+    unit.run("announce_proof_key", (row[0], organization_no, key.epoch))
+
+
+def signing(known: list[ProofKey], end: int, now: Micros) -> list[bool]:
+    """Tell which keys sign the seal that continues a log sealed up to a sequence.
+
+    The newest one does, and each before it until its time is over. However short that is, it signs until the event that tells of the
+    next key is sealed: by that signature a verifier that knows only the old key learns of the new one.
+
+    Args:
+        known: the newest first.
+    """
+    return [
+        bool(one.sealed_seed)
+        and (
+            one.retired_at is None
+            or now < one.retired_at
+            or (at > 0 and (known[at - 1].announced or 0) > end)
+        )
+        for at, one in enumerate(known)
+    ]
+
+
+def forget_over(unit: Unit, now: Micros) -> int:
+    """Forget the seeds of keys that sign no more; the public keys stay. Returns: how many there were, FORGOTTEN_AT_ONCE at most."""
+    rows = unit.rows("proof_keys_over", (now, FORGOTTEN_AT_ONCE))
+    for organization_no, epoch in rows:
+        unit.run("forget_proof_key", (b"", now, organization_no, epoch))
+    return len(rows)
 
 
 def open_seed(sealer: Sealer, org_id: OrganizationId, key: ProofKey) -> bytes:

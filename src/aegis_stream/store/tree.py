@@ -231,9 +231,10 @@ def store_seal(
     if not stored:
         raise Overtaken
     unit.run("end_seal_request", (organization_no, after.end))
+    unit.run("add_to_counter", (1, "proof_seals"))
     unit.each(
         [
-            ("store_tile", (organization_no, after.base, at.level, at.number, tiles[at]))
+            ("store_tile", (organization_no, after.base, at.level, at.number, tiles[at], after.sealed_at))
             for at in sorted(tiles)
         ]
     )

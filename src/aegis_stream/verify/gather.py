@@ -152,4 +152,4 @@ def _public_keys(value: object) -> Tuple[bytes, ...]:
                 keys.append(read_key(text).public_key)
         except ValueError:
             continue
-    return tuple(keys)
+    return tuple(dict.fromkeys(keys))  # an event may write one key in both ways

@@ -36,4 +36,5 @@ def make_store_deps(settings: Settings, stores: Stores) -> StoreDeps:
         audit_actions=settings.organization.audit_actions,
         keys_max=settings.organization.keys_max,
         forget_key=lambda _: None,  # this process remembers no keys
+        sealer=stores.secrets.sealer,
     )

@@ -25,6 +25,7 @@ def make_sealer(settings: Settings, stores: Stores, telemetry: Log) -> Sealer:
         origin=proof.origin or f"aegis-{stores.db.read_now(instance):08x}",
         events_max=proof.events,
         audit_actions=settings.organization.audit_actions,
+        contents=proof.contents,
     )
     pace = Pace(proof.events, int(proof.seconds * SECOND), int(proof.heartbeat_seconds * SECOND))
     return Sealer(deps, pace, telemetry)

@@ -34,6 +34,7 @@ SHARDED_TABLES = (
     "tree_tiles",
     "proof_keys",
     "seal_requests",
+    "seal_refusals",
 )
 """Tables with an organization in their key. The first one says where the rows of the others are."""
 EVERYWHERE = (
@@ -47,6 +48,7 @@ EVERYWHERE = (
     "housekeeping",
     "master_keys",
     "operator_key",
+    "sealing",
 )
 """Small tables, which every server has: they are joined with the others, or are about all organizations."""
 _FOUND = "SELECT logicalrelid::regclass::text FROM pg_dist_partition"

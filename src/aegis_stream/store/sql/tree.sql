@@ -19,8 +19,8 @@ SELECT hashes FROM tree_tiles WHERE org_no = ? AND base = ? AND level = ? AND ti
 
 -- name: store_tile
 -- Store a tile, or more of it than before.
-INSERT INTO tree_tiles (org_no, base, level, tile, hashes) VALUES (?, ?, ?, ?, ?)
-ON CONFLICT (org_no, base, level, tile) DO UPDATE SET hashes = excluded.hashes;
+INSERT INTO tree_tiles (org_no, base, level, tile, hashes, stored_at) VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (org_no, base, level, tile) DO UPDATE SET hashes = excluded.hashes, stored_at = excluded.stored_at;
 
 -- name: seal_states
 -- Organizations whose log is sealed, in order: how far the log goes, and how far the newest tree, NULL without a tree; and whether
@@ -67,12 +67,25 @@ SELECT value FROM meta WHERE name = 'proof_instance';
 
 -- name: proof_keys_of
 -- The keys of an organization, the newest first.
-SELECT epoch, public, seed, created_at, retired_at FROM proof_keys WHERE org_no = ? ORDER BY epoch DESC;
+SELECT epoch, public, seed, created_at, retired_at, announced FROM proof_keys WHERE org_no = ? ORDER BY epoch DESC;
 
 -- name: insert_proof_key
 -- A new key; changes nothing when another process was faster.
 INSERT INTO proof_keys (org_no, epoch, public, seed, created_at) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;
 
 -- name: retire_proof_keys
--- All keys of an organization but the newest are replaced since now.
-UPDATE proof_keys SET retired_at = ? WHERE org_no = ? AND epoch < ? AND retired_at IS NULL;
+-- All keys of an organization but the newest sign until a time at most.
+UPDATE proof_keys SET retired_at = ?1 WHERE org_no = ?2 AND epoch < ?3 AND (retired_at IS NULL OR retired_at > ?1);
+
+-- name: announce_proof_key
+-- An event of the log, at this sequence, tells of a key.
+UPDATE proof_keys SET announced = ? WHERE org_no = ? AND epoch = ?;
+
+-- name: proof_keys_over
+-- Retired keys that sign no more and still have a seed: the event that tells of the next key is sealed, or there is none.
+SELECT k.org_no, k.epoch FROM proof_keys k WHERE octet_length(k.seed) > 0 AND k.retired_at <= ?
+    AND NOT EXISTS (
+        SELECT 1 FROM proof_keys n WHERE n.org_no = k.org_no AND n.epoch = k.epoch + 1
+            AND n.announced > coalesce((SELECT max(t.base + t.size) FROM trees t WHERE t.org_no = k.org_no), 0)
+    )
+ORDER BY k.org_no, k.epoch LIMIT ?;

@@ -15,6 +15,8 @@ from .telemetry import Log
 
 RESTART_FIRST_S, RESTART_LONGEST_S = 0.2, 5.0
 """Pause before a crashed child is restarted, seconds; it doubles from the first to the longest."""
+NEEDED_S = 1.0
+"""Pause between two looks whether a child is needed, seconds."""
 CHILD_EXIT_S = 10.0
 """How long a child may take to end before it is killed, seconds."""
 
@@ -29,6 +31,7 @@ class Child:
         options: of its command.
         fds: descriptors that it inherits.
         clear: called when it has ended by itself.
+        needed: asked before the first start, again and again; the process is started once it says True.
     """
 
     kind: str
@@ -36,6 +39,7 @@ class Child:
     options: tuple[str, ...]
     fds: tuple[int, ...] = ()
     clear: Callable[[], Awaitable[None]] | None = None
+    needed: Callable[[], Awaitable[bool]] | None = None
 
 
 async def supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
@@ -45,6 +49,8 @@ async def supervise(child: Child, telemetry: Log, stop: asyncio.Event) -> None:
     # Only the API needs the operator's key, so nobody else gets it.
     hidden = {"AEGIS_OPERATOR_KEY"} if child.kind != "api" else set()
     environment = {name: value for name, value in os.environ.items() if name not in hidden}
+    while child.needed is not None and not stop.is_set() and not await child.needed():
+        await _pause(stop, NEEDED_S)
     while not stop.is_set():
         began_s = asyncio.get_running_loop().time()
         try:

@@ -135,9 +135,10 @@ def verify(tmp_path, bodies: list[bytes], key: str) -> None:
 
 
 def test_a_service_runs_a_sealer_and_ends_it(tmp_path):
-    """`aegis serve` seals what it records, starts a sealer again that was killed, and leaves none behind."""
+    """`aegis serve` runs a sealer once there is something to seal, starts one again that was killed, and leaves none behind."""
     with running_service(tmp_path, AEGIS_PROOF="true", AEGIS_PROOF_SECONDS="1") as service:
         made = service.make_organization("org_a")
+        idle = sealers(service.process.pid)
         submit(service, made.key, "one")
         wait_until(lambda: sealed_size(tmp_path) == 1)
         (first,) = sealers(service.process.pid)
@@ -147,6 +148,7 @@ def test_a_service_runs_a_sealer_and_ends_it(tmp_path):
         (second,) = sealers(service.process.pid)
         niceness = os.getpriority(os.PRIO_PROCESS, second)
 
+    assert idle == []
     assert first != second
     assert niceness == 10
     wait_until(lambda: not Path(f"/proc/{second}").exists())

@@ -91,3 +91,32 @@ async def test_what_cannot_be_cleared_keeps_no_child_from_starting_again(starts)
     await running
 
     assert log.names.count("supervisor.worker_started") == 2
+
+
+async def test_a_child_is_started_once_it_is_needed(starts, monkeypatch):
+    """It is asked again and again whether it is needed; one that never is ends with the service, unstarted."""
+    monkeypatch.setattr(supervisor, "NEEDED_S", 0.001)
+    _, processes = starts
+    answers, asked = [False, False, True], asyncio.Event()
+
+    async def needed() -> bool:
+        return answers.pop(0)
+
+    async def never() -> bool:
+        asked.set()
+        return False
+
+    log, stop = FakeLog(), asyncio.Event()
+    running = [
+        asyncio.ensure_future(supervise(Child("sealer", 0, (), needed=one), log, stop))
+        for one in (needed, never)
+    ]
+    async with asyncio.timeout(10):
+        await asked.wait()
+        while not processes:
+            await asyncio.sleep(0.001)
+    stop.set()
+    await asyncio.gather(*running)
+
+    assert not answers
+    assert log.names == ["supervisor.sealer_started"]

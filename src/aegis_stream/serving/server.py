@@ -20,6 +20,7 @@ from aegis_stream.settings import Settings
 from aegis_stream.store.opening import open_notifier, refuse_unsuitable
 from aegis_stream.store.processes import new_process_id
 from aegis_stream.store.recorded_head import PAUSE_S, RecordedHead, total
+from aegis_stream.store.tree import seal_states
 from aegis_stream.supervisor import Child, supervise
 from aegis_stream.telemetry import Log
 from aegis_stream.wiring.process import SystemClock, SystemRandom, make_log
@@ -251,8 +252,16 @@ def _children(
     for number in range(serving.workers):
         yield Child("worker", number, ("--supervised", *config), clear=clear)
     if serving.workers and seals:
-        yield Child("sealer", 0, ("--supervised", *config))
+        yield Child("sealer", 0, ("--supervised", *config), needed=partial(_has_something_to_seal, stores))
     for slot in range(1, serving.api_processes):
         fds = (sockets[slot].fileno(), counts_fd)
         given = ("--listener-fd", str(fds[0]), "--counts-fd", str(fds[1]), "--slot", str(slot))
         yield Child("api", slot, (*given, *needs, *config), fds)
+
+
+async def _has_something_to_seal(stores: Stores) -> bool:
+    """Tell whether the log of any organization is to be sealed; not while the store does not say."""
+    # RuntimeError: the machine has no thread to give.
+    with contextlib.suppress(Unavailable, OSError, RuntimeError):
+        return bool(await stores.db.read(lambda unit: seal_states(unit, 0, 1)))
+    return False

@@ -4,7 +4,6 @@ import base64
 
 import pytest
 
-from aegis_stream.control.sealing import seal
 from aegis_stream.domain.merkle import leaf_hash
 from aegis_stream.domain.merkle_proof import continues, includes
 from aegis_stream.domain.note import (
@@ -13,10 +12,9 @@ from aegis_stream.domain.note import (
     parse_note,
     parse_verifier_key,
 )
-from aegis_stream.store.tree import seal_states
 from aegis_stream.vault import ed25519
-from aegis_stream.wiring.sealer import make_sealer
-from support.api import Caller, FakeLog, open_world
+from support.api import Caller, open_world
+from support.seal_now import seal_now
 
 PROOF = "/proof/"
 
@@ -32,13 +30,6 @@ async def world(tmp_path):
 async def tenant(world):
     """An organization with a key of each scope."""
     return await world.make_organization()
-
-
-async def seal_now(world, tenant):
-    """Seal what the log has."""
-    deps = make_sealer(world.service.control.settings, world.stores, FakeLog()).deps
-    states = await world.stores.db.read(lambda unit: seal_states(unit, tenant.no - 1, 1))
-    await seal(deps, states[0])
 
 
 async def verified(tenant):

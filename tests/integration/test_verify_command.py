@@ -9,9 +9,10 @@ from pathlib import Path
 import build_verifier
 import pytest
 
-from aegis_stream.verify.__main__ import main
+from aegis_stream.control import verifier_file
+from aegis_stream.verify.__main__ import KEYS_MAX, main
 from support.exports import check, sorted_names, write
-from support.proof_log import sample
+from support.proof_log import Signer, sample
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,7 @@ def test_the_source_has_no_syntax_that_is_newer(archive):
     """Every file compiles as Python 3.9."""
     import ast
 
-    for one in sorted(build_verifier.SOURCE.glob("*.py")):
+    for one in sorted(verifier_file.SOURCE.glob("*.py")):
         ast.parse(one.read_text(encoding="utf-8"), feature_version=(3, 9))
 
 
@@ -145,6 +146,19 @@ def test_a_key_may_stand_in_a_file(tmp_path, capsys, log):
             main([write(tmp_path / "e", log.bodies), "--key", str(tmp_path / "audit.pub")], now_s=2**31) == 0
         )
         capsys.readouterr()
+
+
+def test_a_file_may_have_several_keys(tmp_path, capsys, log):
+    """A policy with the new key and the old one is read; one without a key, or with more than the limit, is refused."""
+    export, other = write(tmp_path / "e", log.bodies), Signer(log.origin, b"\1").vkey
+    policy = tmp_path / "keys.txt"
+    statuses = []
+    for keys in ([other, log.vkey], [other], [], [log.vkey] * (KEYS_MAX + 1)):
+        policy.write_text("".join([*(f"log {key}\n" for key in keys), "quorum none\n"]))
+        statuses.append(main([export, "--key", str(policy)], now_s=2**31))
+
+    assert statuses == [0, 3, 2, 2]
+    assert "the file must hold 1 to 64 keys" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,7 @@ async def read_keys(request: AnyRequest) -> Response[str]:
     Keep the key from the first day, or get it on another way than this service: whoever can change the log can change this answer.
     """
     found = await control.keys(control_of(request), caller_of(request))
-    return _text("".join([*(f"log {key}\n" for key in found), "quorum none\n"]))
+    return _text(control.policy(found))
 
 
 @get(PROOF + "/consistency", tags=TAGS, responses=errors(403, 404), media_type=MEDIA_TYPE)

@@ -35,6 +35,8 @@ preflight.py     preflight decisions
 rejected.py      rejected events → the error that says so
 proof.py         how a log is sealed: show, choose, begin again
 log_proofs.py    proofs of a sealed log
+evidence.py      what an auditor is handed, as one archive
+verifier_file.py  the offline verifier as one file
 sealing.py       seal the log of an organization
 seal_request.py  ask the sealer to seal a log now, and wait
 seal_waits.py    how many calls may wait for that

@@ -3,11 +3,13 @@
 What a proof needs is read in the transaction that reads the tree, a few tiles whatever the size of the log.
 """
 
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from aegis_stream.domain.merkle import Broken
 from aegis_stream.domain.merkle_proof import Plan, consistency_plan, inclusion_plan
 from aegis_stream.domain.note import Kind, LogProof, VerifierKey, parse_note
+from aegis_stream.domain.organization import ProofMode
 from aegis_stream.errors import Conflict, FieldProblem, Invalid, NotFound, StoreDamaged
 from aegis_stream.store import log, organizations, proof_keys, tree
 from aegis_stream.store.database import Unit
@@ -34,9 +36,24 @@ class Consistency(NamedTuple):
     hashes: list[bytes]
 
 
+class EventStanding(NamedTuple):
+    """Whether an event is sealed.
+
+    Args:
+        log: the newest log; None where none was begun.
+        proof: in its newest checkpoint; None for an event before its first leaf, or behind its last one.
+        key: that verifies the checkpoint, the newest; "" without a proof.
+    """
+
+    mode: ProofMode
+    log: SealedTree | None
+    proof: LogProof | None = None
+    key: str = ""
+
+
 async def checkpoint(deps: StoreDeps, caller: Caller) -> SealedTree:
     """Return the newest tree, with its signed checkpoint. Raises: NotFound when nothing is sealed. Unavailable."""
-    return await deps.db.read(lambda unit: _tree(unit, caller))
+    return await deps.db.read(lambda unit: tree_of(unit, caller))
 
 
 async def seal_now(deps: ControlDeps, caller: Caller) -> SealedTree:
@@ -51,13 +68,13 @@ async def seal_now(deps: ControlDeps, caller: Caller) -> SealedTree:
 
 async def keys(deps: StoreDeps, caller: Caller) -> list[str]:
     """Return the verifier keys of the log, the newest first. Raises: NotFound when nothing is sealed. Unavailable."""
+    return await deps.db.read(lambda unit: keys_of(unit, caller, tree_of(unit, caller)))
 
-    def work(unit: Unit) -> list[str]:
-        origin = _tree(unit, caller).origin
-        known = proof_keys.keys_of(unit, caller.organization_no)
-        return [VerifierKey(origin, Kind.PLAIN, one.public).text for one in known]
 
-    return await deps.db.read(work)
+def keys_of(unit: Unit, caller: Caller, found: SealedTree) -> list[str]:
+    """Return the same of a tree that was read in this unit of work."""
+    known = proof_keys.keys_of(unit, caller.organization_no)
+    return [VerifierKey(found.origin, Kind.PLAIN, one.public).text for one in known]
 
 
 async def of_event(deps: StoreDeps, caller: Caller, event_id: str) -> LogProof:
@@ -69,8 +86,10 @@ async def of_event(deps: StoreDeps, caller: Caller, event_id: str) -> LogProof:
     def work(unit: Unit) -> LogProof:
         sequence = log.sequence_of(unit, caller.organization_no, event_id)
         if sequence is None:
-            raise NotFound(f"there is no event {event_id[:80]!r} in this organization")
-        found = _tree(unit, caller)
+            raise NotFound(
+                "there is no event with this id in this organization; it may be older than the retention time"
+            )
+        found = tree_of(unit, caller)
         index = sequence - found.base - 1
         if index < 0:
             raise Conflict(
@@ -88,6 +107,22 @@ async def of_event(deps: StoreDeps, caller: Caller, event_id: str) -> LogProof:
     return await deps.db.read(work)
 
 
+async def standing_of(deps: StoreDeps, caller: Caller, sequence: int) -> EventStanding:
+    """Return whether an event is sealed, with its proof. Raises: NotFound without the organization. Unavailable."""
+
+    def work(unit: Unit) -> EventStanding:
+        mode = organizations.find(unit, caller.org_id).proof
+        found = tree.newest_tree(unit, caller.organization_no)
+        index = sequence - found.base - 1 if found is not None else -1
+        if found is None or not 0 <= index < found.tree.size:
+            return EventStanding(mode, found)
+        hashes = _hashes(unit, caller, found, inclusion_plan(index, found.tree.size))
+        proof = LogProof(index, tuple(hashes), parse_note(found.note))
+        return EventStanding(mode, found, proof, keys_of(unit, caller, found)[0])
+
+    return await deps.db.read(work)
+
+
 async def consistency(deps: StoreDeps, caller: Caller, first: int, second: int | None) -> Consistency:
     """Return the proof that the tree of size `second` begins with the one of size `first`.
 
@@ -95,22 +130,29 @@ async def consistency(deps: StoreDeps, caller: Caller, first: int, second: int |
         second: None for the newest size.
     Raises: Invalid for sizes that the log never had, or in the wrong order. NotFound when nothing is sealed. Unavailable.
     """
-
-    def work(unit: Unit) -> Consistency:
-        found = _tree(unit, caller)
-        size = found.tree.size
-        newer = size if second is None else second
-        if not 1 <= newer <= size:
-            raise _invalid("to_size", f"must be 1 to {size}, the size of the newest checkpoint")
-        if not 1 <= first <= newer:
-            raise _invalid("from_size", f"must be 1 to {newer}, the size of the newer checkpoint")
-        return Consistency(first, newer, _hashes(unit, caller, found, consistency_plan(first, newer)))
-
-    return await deps.db.read(work)
+    return await deps.db.read(lambda unit: consistency_of(unit, caller, tree_of(unit, caller), first, second))
 
 
-def _tree(unit: Unit, caller: Caller) -> SealedTree:
-    """Return the newest tree that has a checkpoint. Raises: NotFound."""
+def consistency_of(
+    unit: Unit, caller: Caller, found: SealedTree, first: int, second: int | None
+) -> Consistency:
+    """Return the same of a tree that was read in this unit of work. Raises: as `consistency` does."""
+    size = found.tree.size
+    newer = size if second is None else second
+    if not 1 <= newer <= size:
+        raise _invalid("to_size", f"must be 1 to {size}, the size of the newest checkpoint")
+    if not 1 <= first <= newer:
+        raise _invalid("from_size", f"must be 1 to {newer}, the size of the newer checkpoint")
+    return Consistency(first, newer, _hashes(unit, caller, found, consistency_plan(first, newer)))
+
+
+def policy(keys: Iterable[str]) -> str:
+    """Return verifier keys as a policy: a file that lists them (c2sp.org/tlog-policy)."""
+    return "".join([*(f"log {key}\n" for key in keys), "quorum none\n"])
+
+
+def tree_of(unit: Unit, caller: Caller) -> SealedTree:
+    """Return the newest tree of the caller's organization that has a checkpoint. Raises: NotFound."""
     organizations.find(unit, caller.org_id)
     found = tree.newest_tree(unit, caller.organization_no)
     if found is None or not found.note:

@@ -14,6 +14,7 @@ from aegis_stream.domain.times import to_text
 from aegis_stream.errors import Conflict, FieldProblem, Invalid
 from aegis_stream.store import organizations, proof_keys, tree
 from aegis_stream.store.database import Unit
+from aegis_stream.store.log import received_at
 from aegis_stream.store.proof_keys import ProofKey
 from aegis_stream.store.tree import SealedTree
 from aegis_stream.vault import ed25519
@@ -32,12 +33,16 @@ class ProofStanding:
         log: None when nothing was sealed yet.
         keys: verifier keys of the log, the newest first.
         retired_at: of each key, from when on it signs no more, which may be yet to come; None for the newest one.
+        waiting: recorded events that no checkpoint covers; checkpoint events of the last seal, which wait for the next one, do not count.
+        waiting_since: when the first of them was recorded; None for none.
     """
 
     organization: Organization
     log: SealedTree | None
     keys: tuple[str, ...]
     retired_at: tuple[Micros | None, ...] = ()
+    waiting: int = 0
+    waiting_since: Micros | None = None
 
 
 class Rotated(NamedTuple):
@@ -63,20 +68,33 @@ async def show(deps: StoreDeps, org_id: str) -> ProofStanding:
         log = tree.newest_tree(unit, found.no)
         known = proof_keys.keys_of(unit, found.no) if log is not None else []
         keys = tuple(VerifierKey(log.origin, Kind.PLAIN, one.public).text for one in known if log is not None)
-        return ProofStanding(found, log, keys, tuple(one.retired_at for one in known))
+        # Behind the end come the checkpoint events of the last seal, then what waits. An event that was recorded while that seal
+        # was made stands before them: its time is missed by less than a seal takes.
+        sealed = log.end + log.own if log is not None else organizations.oldest_sequence(unit, found.no) - 1
+        waiting = max(0, found.head - sealed)
+        since = received_at(unit, found.no, sealed + 1) if waiting else None
+        return ProofStanding(found, log, keys, tuple(one.retired_at for one in known), waiting, since)
 
     return await deps.db.read(work)
 
 
-async def set_mode(deps: StoreDeps, caller: Caller, org_id: str, mode: ProofMode) -> Organization:
+async def set_mode(
+    deps: StoreDeps, caller: Caller, org_id: str, mode: ProofMode, *, seen: str | None = None
+) -> Organization:
     """Choose whether and how an organization's log is sealed; the sealer follows within seconds.
 
+    Args:
+        seen: the mode that the caller saw before; None for whatever it is.
     Returns: the organization as it is then.
-    Raises: NotFound. Unavailable.
+    Raises: NotFound. Conflict when the mode is not the one that was seen; then nothing is changed. Unavailable.
     """
 
     def act(unit: Unit, record: Record) -> Organization:
         found = organizations.find(unit, org_id)
+        if seen is not None and seen != found.proof.value:
+            raise Conflict(
+                f"somebody has chosen the mode {found.proof.value} after the page was opened, so nothing was done: open it again"
+            )
         tree.set_mode(unit, found.no, mode)
         before, after = {"proof": found.proof.value}, {"proof": mode.value}
         changed = ("proof",) if before != after else ()

@@ -127,18 +127,29 @@ def includes(leaf: bytes, index: int, size: int, proof: Sequence[bytes], root: b
     """
     if not 0 <= index < size or not _are_hashes(leaf, root, *proof[: HASHES_MAX + 1]):
         return False
-    node, place, last = leaf, index, size - 1
-    for one in proof:
-        if last == 0:
-            return False
-        if place & 1 or place == last:
-            node = node_hash(one, node)
-            while not place & 1 and place:
-                place, last = place >> 1, last >> 1
-        else:
-            node = node_hash(node, one)
+    node, sides = leaf, left_sides(index, size)
+    if len(sides) != len(proof):
+        return False
+    for one, is_left in zip(proof, sides, strict=True):
+        node = node_hash(one, node) if is_left else node_hash(node, one)
+    return node == root
+
+
+def left_sides(index: int, size: int) -> list[bool]:
+    """Tell of each hash of an inclusion proof, from the leaf up, whether it stands left of what is hashed with it.
+
+    Args:
+        index: of the leaf, 0 to size - 1.
+    Source: RFC 9162 section 2.1.3.2.
+    """
+    place, last, found = index, size - 1, list[bool]()
+    while last:
+        is_left = bool(place & 1) or place == last
+        found.append(is_left)
+        while is_left and place and not place & 1:
+            place, last = place >> 1, last >> 1
         place, last = place >> 1, last >> 1
-    return last == 0 and node == root
+    return found
 
 
 def continues(first: int, first_root: bytes, second: int, second_root: bytes, proof: Sequence[bytes]) -> bool:

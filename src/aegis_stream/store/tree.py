@@ -12,7 +12,7 @@ from aegis_stream.domain.ids import Micros, OrganizationId, OrganizationNo
 from aegis_stream.domain.merkle import TileAt, Tree, open_tiles
 from aegis_stream.domain.organization import ProofMode
 
-from .database import Unit
+from .database import Row, Unit
 from .pages import read_page
 
 ORGANIZATIONS_AT_ONCE = 1000
@@ -133,10 +133,12 @@ def seal_refusal(unit: Unit, organization_no: OrganizationNo) -> str:
 def newest_tree(unit: Unit, organization_no: OrganizationNo) -> SealedTree | None:
     """Return the sealed log of an organization; None when nothing was sealed yet."""
     row = unit.row("newest_tree", (organization_no,))
-    if row is None:
-        return None
-    base, origin, size, frontier, *rest = row
-    return SealedTree(base, origin, Tree(size, bytes(frontier)), *rest)
+    return _tree(row) if row is not None else None
+
+
+def ended_trees(unit: Unit, organization_no: OrganizationNo, limit: int) -> list[SealedTree]:
+    """Return the sealed logs of an organization that ended, as they were signed last; the last that ended first, at most `limit`."""
+    return [_tree(row) for row in unit.rows("ended_trees", (organization_no, limit))]
 
 
 def read_tiles(
@@ -255,3 +257,8 @@ def _state(row: Sequence[Any]) -> SealState:
 def set_mode(unit: Unit, organization_no: OrganizationNo, mode: ProofMode) -> None:
     """Store whether and how an organization's log is sealed."""
     unit.run("set_proof", (mode.value, organization_no))
+
+
+def _tree(row: Row) -> SealedTree:
+    base, origin, size, frontier, *rest = row
+    return SealedTree(base, origin, Tree(size, bytes(frontier)), *rest)

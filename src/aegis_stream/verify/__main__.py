@@ -22,6 +22,8 @@ from .report import as_json, text
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 _FILE_BYTES_MAX = 1024 * 1024
+KEYS_MAX = 64
+"""Most keys of one file."""
 _EPILOG = """\
 Several exports are one: give all files that together hold the range. Order and duplicates do not matter.
 
@@ -38,7 +40,7 @@ OPTIONS: Dict[str, Dict[str, Any]] = {
         "action": "append",
         "default": [],
         "metavar": "VKEY|FILE",
-        "help": "trust this key of the log; may be repeated",
+        "help": "trust this key of the log, or those in the file; may be repeated",
     },
     "--checkpoint": {
         "action": "append",
@@ -130,7 +132,7 @@ def _parser(prog: str) -> argparse.ArgumentParser:
 
 
 def _demands(options: argparse.Namespace, now_s: int) -> Demands:
-    keys = tuple(_key(one) for one in options.key)
+    keys = tuple(key for one in options.key for key in _keys(one))
     if options.first < 0:
         raise _Wrong("--from is below 0: give the sequence of the first event that you expect")
     kept = [Kept(_note(one), KEPT) for one in options.checkpoint]
@@ -147,14 +149,14 @@ def _demands(options: argparse.Namespace, now_s: int) -> Demands:
     )
 
 
-def _key(given: str) -> Key:
-    """Return a key that was given as text, or as the name of a file with it."""
+def _keys(given: str) -> List[Key]:
+    """Return a key that was given as text, or those of a file: one a line, or a policy."""
     lines = [given] if "+" in given else _read(given).split("\n")
     words = [line.split()[-1] for line in lines if line.strip() and not line.startswith(("#", "quorum"))]
-    if len(words) != 1:
-        raise _Wrong(f"--key {given}: the file must hold one key")
+    if not 1 <= len(words) <= KEYS_MAX:
+        raise _Wrong(f"--key {given}: the file must hold 1 to {KEYS_MAX} keys, one a line")
     try:
-        return read_key(words[0])
+        return [read_key(word) for word in words]
     except Malformed as error:
         raise _Wrong(f"--key {given}: {error}") from error
 

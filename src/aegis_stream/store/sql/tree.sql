@@ -4,6 +4,11 @@
 -- The tree that an organization's log grows: the one that began last.
 SELECT base, origin, size, frontier, note, sealed_at, own FROM trees WHERE org_no = ? ORDER BY base DESC LIMIT 1;
 
+-- name: ended_trees
+-- The sealed logs of an organization that ended, because another one began: the last that ended first.
+SELECT base, origin, size, frontier, note, sealed_at, own FROM trees
+WHERE org_no = ? AND note <> '' AND base < (SELECT max(n.base) FROM trees n WHERE n.org_no = trees.org_no) ORDER BY base DESC LIMIT ?;
+
 -- name: insert_tree
 -- A log is sealed for the first time, or begins again; changes nothing when another process was faster.
 INSERT INTO trees (org_no, base, origin, size, frontier, note, sealed_at, own) VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING;

@@ -39,13 +39,15 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """Run the service, with a worker, and actions in the audit trail."""
+    """Run the service, with a worker and a sealer, and actions in the audit trail."""
     folder = tmp_path_factory.mktemp("service")
     with running_service(
         folder,
         AEGIS_AUDIT_ACTIONS="true",
         AEGIS_RETRY_BASE_SECONDS="0.05",
         AEGIS_FAILED_KEYS_PER_MINUTE="1000",
+        AEGIS_PROOF="true",
+        AEGIS_PROOF_SECONDS="1",
     ) as service:
         yield service
 

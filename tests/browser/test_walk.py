@@ -77,6 +77,7 @@ def objects(service, organization, hostile_url):
         wait_until(lambda: call("GET", path)["stats"]["dead_letters"] >= 2)
         delivery = call("GET", f"{path}/deliveries")["data"][0]["id"]
         replay = call("POST", f"{path}/replay", json={"from_sequence": 1})["replay_id"]
+        wait_until(lambda: client.get(f"{base}/proof/events/evt-2").is_success)
         yield {
             "org_id": organization.org_id,
             "destination_id": path.rpartition("/")[2],

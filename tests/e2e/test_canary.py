@@ -461,6 +461,8 @@ def test_no_secret_is_anywhere(tmp_path: Path, place: Place):
         "AEGIS_LOG_LEVEL": "debug",
         "AEGIS_OPERATOR_KEY": operator,
         "AEGIS_REQUEST_TIMEOUT_SECONDS": "2",
+        "AEGIS_PROOF": "true",
+        "AEGIS_PROOF_SECONDS": "1",
         **place.variables,
     }
     seen: list[Found] = []
@@ -477,6 +479,7 @@ def test_no_secret_is_anywhere(tmp_path: Path, place: Place):
         try_what_is_refused(caller, made[0])
         deliver(caller, receiver, 1)
         look_at_everything(caller, made)
+        wait_until(lambda: caller.organization("GET", "/proof/events/evt_000001").is_success)
         keys = {"admin": caller.key, "operator": operator}
         seen += look_at_the_console(group.url, keys, objects_of(caller, made[2], receiver), planted)
         if place.server is not None:

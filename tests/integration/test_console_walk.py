@@ -14,6 +14,7 @@ from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import Micros
 from support.api import OPERATOR_KEY, SECOND, SECRET, START, make_event, make_failure, open_world
 from support.console import Visitor
+from support.sealing import seal_now
 from support.walk import HIDDEN, HOSTILE, calls, faults_in, filled, missing, pages
 
 EVENT = f"{HOSTILE} {HIDDEN}"
@@ -69,6 +70,7 @@ async def furnish(world, org_id):
     delivery = (await tenant.admin.get(f"{base}/deliveries")).json()["data"][0]["id"]
     job = (await tenant.admin.post(f"{base}/dead-letters/redrive", json={})).json()["job_id"]
     replay = (await tenant.admin.post(f"{base}/replay", json={"from_sequence": 1})).json()["replay_id"]
+    await seal_now(world, tenant)
     return tenant, {
         "org_id": org_id,
         "destination_id": dst_id,

@@ -42,6 +42,9 @@ fleet.py     the service and all organizations, for the operator
 sources.py   where events come from, and the last requests of a key
 audit.py     what was done in an organization, by whom
 actions.py   one action of the audit trail as a sentence
+proof.py     how the log is sealed: how far, by which key, its checkpoint, its mode, the evidence bundle
+proof_words.py  the same as a first sentence, and what the modes mean
+event_proof.py  whether one event is sealed, and its proof
 keys.py      keys: who sends with which, make, rotate, revoke
 settings_tab.py  every field of it is changed, after a look at what changes; deletes it
 settings_form.py  the fields of that form, and what was typed into them

@@ -2,7 +2,7 @@
 
 import hashlib
 from typing import Any, NamedTuple
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import quote, urlencode
 
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
@@ -17,11 +17,12 @@ from aegis_stream.domain.search_line import LineProblem, SearchLine, parse_line
 from aegis_stream.errors import Conflict, Invalid, NotFound
 
 from .commands import quoted, shown_call
+from .event_proof import proof_view
 from .event_rows import decoded, event_path
 from .event_tree import tree_of
 from .gate import form_of, origin_of, visit_of
 from .journey import journey_view
-from .page import base_of, done, page, path_part, see_other
+from .page import base_of, done, page, path_part, raw_id, see_other
 from .rights import ORGANIZATION
 
 AnyRequest = Request[Any, Any, Any]
@@ -33,6 +34,7 @@ PLACES = {
     "events": "/events",
     "keys": "/keys",
     "sources": "/sources",
+    "proof": "/proof",
     "audit trail": "/audit",
     "new destination": "/new",
 }
@@ -74,6 +76,7 @@ async def show_event(request: AnyRequest, event_id: FromPath[str]) -> Response[s
         previous=event_path(base, found.previous_id) if found.previous_id is not None else "",
         following=event_path(base, found.next_id) if found.next_id is not None else "",
         searches=searches_of(found.lanes, entry.event_id),
+        proof=await proof_view(request, entry.sequence, entry.event_id),
         events_path=f"{base}/events",
         shown=shown_call(
             origin_of(request),
@@ -167,12 +170,6 @@ def searches_of(lanes: list[Lane], event_id: str) -> list[Found]:
             query = kind.search.query.replace("{event_id}", event_id)
             found.setdefault(query, Found(spec.name or kind.name, f"{kind.name}: {kind.search.where}", query))
     return list(found.values())
-
-
-def raw_id(request: AnyRequest, before: str) -> str:
-    """Return the event's id from the raw path: an id may contain slashes, which the framework folds."""
-    raw = request.scope["raw_path"].decode("ascii", "replace")
-    return unquote(raw.partition(before)[2])
 
 
 HANDLERS = [show_event, download_event, send_again, search]

@@ -4,7 +4,7 @@ import dataclasses
 from functools import cache
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -189,6 +189,12 @@ def base_of(org_id: str) -> str:
 def path_part(text: str) -> str:
     """Return a text as one part of a path."""
     return quote(text, safe="")
+
+
+def raw_id(request: AnyRequest, before: str) -> str:
+    """Return the event's id from the raw path: an id may contain slashes, which the framework folds."""
+    raw: str = request.scope["raw_path"].decode("ascii", "replace")
+    return unquote(raw.partition(before)[2])
 
 
 def own_path(text: str) -> str:

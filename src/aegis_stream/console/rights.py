@@ -18,6 +18,7 @@ ORGANIZATION = "/console/o/{org_id:str}"
 DESTINATION = ORGANIZATION + "/d/{destination_id:str}"
 KEYS = ORGANIZATION + "/keys"
 KEY = KEYS + "/{key_id:str}"
+PROOF = ORGANIZATION + "/proof"
 _ORGANIZATION = "/console/o/{org_id}"
 _KEY = _ORGANIZATION + "/keys/{key_id}"
 _DESTINATION = _ORGANIZATION + "/d/{destination_id}"
@@ -76,6 +77,12 @@ NEEDS: dict[tuple[str, str], Need] = {
     ("POST", _DESTINATION + "/replays/{replay_id}/cancel"): Need.WRITE,
     ("GET", _ORGANIZATION + "/audit"): Need.READ,
     ("GET", _ORGANIZATION + "/sources"): Need.READ,
+    ("GET", _ORGANIZATION + "/proof"): Need.READ,
+    ("GET", _ORGANIZATION + "/proof/checkpoint"): Need.READ,
+    ("GET", _ORGANIZATION + "/proof/bundle"): Need.READ,
+    ("GET", _ORGANIZATION + "/proof/mode"): Need.WRITE,
+    ("POST", _ORGANIZATION + "/proof/mode"): Need.WRITE,
+    ("GET", _ORGANIZATION + "/event-proof/{event_id}"): Need.READ,
     ("GET", "/console/operator"): Need.OPERATOR,
     ("POST", "/console/operator"): Need.OPERATOR,
     ("POST", "/console/operator/enter"): Need.OPERATOR,

@@ -10,15 +10,15 @@ from aegis_stream.domain.times import to_text
 
 LINE_CHARACTERS_MAX = 160
 SHAPES = {
-    **dict.fromkeys(("taking events", "delivered", "done"), "✓"),
+    **dict.fromkeys(("taking events", "delivered", "done", "sealed"), "✓"),
     **dict.fromkeys(
         ("failing", "rejecting", "full", "halted", "damaged", "failed", "dead_letter", "dead letter"), "✗"
     ),
-    **dict.fromkeys(("never tried", "filtered", "made later"), "∅"),
+    **dict.fromkeys(("never tried", "filtered", "made later", "no proof"), "∅"),
     **dict.fromkeys(("retrying", "running"), "⟳"),
     **dict.fromkeys(("paused", "cancelled"), "‖"),
     "slow": "◔",
-    "pending": "…",
+    **dict.fromkeys(("pending", "waiting"), "…"),
 }
 MINUTE_S, HOUR_S, DAY_S = 60, 3600, 86_400
 _BIDIRECTIONAL = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

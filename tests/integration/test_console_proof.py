@@ -270,7 +270,7 @@ async def test_nothing_to_download_before_the_first_seal(world, tenant, visitor)
     assert f"{HERE}/bundle" not in page
     assert f"{HERE}/checkpoint" not in page
     assert [one.status_code for one in answers] == [404, 404]
-    assert all("AEGIS_PROOF=true" in one.text for one in answers)
+    assert all("no event of this organization is sealed" in one.text for one in answers)
 
 
 async def test_the_page_of_an_event_has_its_proof(world, tenant, visitor):

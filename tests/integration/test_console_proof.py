@@ -20,7 +20,7 @@ from aegis_stream.domain.note import parse_checkpoint, parse_log_proof, parse_no
 from aegis_stream.domain.organization import ProofMode
 from support.api import make_event, open_world
 from support.console import signed_in
-from support.sealing import seal_now
+from support.seal_now import seal_now
 from support.walk import faults_in
 
 HOME = "/console/o/org_abc"

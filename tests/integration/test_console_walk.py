@@ -14,7 +14,7 @@ from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import Micros
 from support.api import OPERATOR_KEY, SECOND, SECRET, START, make_event, make_failure, open_world
 from support.console import Visitor
-from support.sealing import seal_now
+from support.seal_now import seal_now
 from support.walk import HIDDEN, HOSTILE, calls, faults_in, filled, missing, pages
 
 EVENT = f"{HOSTILE} {HIDDEN}"

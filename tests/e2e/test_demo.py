@@ -41,7 +41,7 @@ def test_the_demonstration_from_start_to_end(tmp_path, number):
     assert status == 0, output.read_text()
     assert children_of(tmp_path / "data") == []
     left = sorted(path.name for path in (tmp_path / "data" / "demo").iterdir())
-    assert left == ["altered.ndjson", "audit.pub", "received.ndjson", "service.log", "tls"]
+    assert left == ["altered.ndjson", "audit.pub", "checkpoint.txt", "received.ndjson", "service.log", "tls"]
     assert re.search(
         r"^Open the console, once: http://127\.0\.0\.1:\d+/console/link#aegis_cl_", said, re.MULTILINE
     )
@@ -56,6 +56,7 @@ def test_it_proves_what_the_receiver_has(tmp_path):
 
     proven, altered = said.partition("Prove that")[2].split("Change one byte")
     assert "PINNED" in proven
+    assert "agrees      with 1 kept checkpoints" in proven
     assert "verdict     COMPLETE AND UNALTERED" in proven
     event_id = re.search(r"in event (\S+), and verify again", altered)[1]
     assert re.search(rf"ALTERED +1\n +\d+  {event_id}  altered\.ndjson:\d+", altered)
@@ -70,6 +71,7 @@ CHANGING = (
     (r"^   (was|is)   ?….*…$", r"\1"),
     (r"aegis-[0-9a-f]{8}/org_demo_[0-9a-f]{8}", "LOG"),
     (r"\+[0-9a-f]{8}\+[\w+/=]{44}", "+KEY"),
+    (r"^   [\w+/]{43}=$", "   ROOT"),
     (r"   twice \d+$", ""),
     (r"link#\S+", "link#TOKEN"),
     (r"in event \S+,", "in event ID,"),

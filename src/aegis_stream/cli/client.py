@@ -115,9 +115,9 @@ class Client:
         response = self._request(method, path, json=body, params=query)
         return self._decoded(response) if response.content else None
 
-    def fetch(self, path: str, query: Mapping[str, Any]) -> bytes:
+    def fetch(self, path: str, query: Mapping[str, Any], method: str = "GET") -> bytes:
         """Return the body of an answer, not decoded. Raises: Refused. Unreachable."""
-        return self._request("GET", path, params=query).content
+        return self._request(method, path, params=query).content
 
     def post_lines(self, path: str, lines: bytes) -> Any:
         """Post NDJSON and return the decoded answer. Raises: Refused. Unreachable."""

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from .client import Client
 from .demo_context import DemoContext
-from .demo_proof import KEY
+from .demo_proof import CHECKPOINT, KEY
 from .demo_receiver import Receiving
 
 CONSOLE_S = 86_400
@@ -67,7 +67,7 @@ def say_what_next(
         "   # show the counts of the receiver",
         f"   curl -sS --cacert {shlex.quote(str(receiver.ca_certificate))} {receiver.url}",
         "   # verify what the receiver has by now, or after the end: it needs no service",
-        f"   cd {shlex.quote(str(context.folder))}; aegis verify received.ndjson --key {KEY}",
+        f"   cd {shlex.quote(str(context.folder))}; aegis verify received.ndjson --key {KEY} --checkpoint {CHECKPOINT}",
         "   # make the receiver fail; then record another event and watch retries and a dead letter",
         f"   touch {failing}",
         "   # let the receiver work again, and redrive the dead letters",

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +21,7 @@ PATIENCE_S = 30.0
 """Longest time until events are sealed, and until the receiver has what is recorded, seconds."""
 COMMAND_S = 60.0
 """Longest time of a command, seconds."""
-KEY, ALTERED = "audit.pub", "altered.ndjson"
+KEY, CHECKPOINT, ALTERED = "audit.pub", "checkpoint.txt", "altered.ndjson"
 """Files in the folder of the demonstration."""
 
 
@@ -85,6 +86,9 @@ def prove(context: DemoContext, admin: Account, proving: Proving, is_running: Ca
     Returns: True if the copy is complete and unaltered, and the changed one is not.
     """
     copy = proving.copy
+    _seal(context, admin, is_running)
+    _wait_for_delivery(admin, proving.destination_id, is_running)
+    context.screen.say("")
     path = admin.client.org_path("proof", "keys")
     first, second = curl(admin.client.url + path, admin.shown_key, None, "GET")
     context.begin(
@@ -92,8 +96,6 @@ def prove(context: DemoContext, admin: Account, proving: Proving, is_running: Ca
         first,
         f"{second} > {context.folder / KEY}",
     )
-    _wait_for_seal(admin, proving.ids[-1], is_running)
-    _wait_for_delivery(admin, proving.destination_id, is_running)
     (context.folder / KEY).write_bytes(admin.client.fetch(path, {}))
     if not copy.is_whole:
         context.screen.say(
@@ -119,18 +121,30 @@ def prove(context: DemoContext, admin: Account, proving: Proving, is_running: Ca
     return (status, found) == (COMPLETE, DAMAGED) and altered.event_id in said
 
 
-def _wait_for_seal(admin: Account, event_id: str, is_running: Callable[[], bool]) -> None:
-    """Wait until an event is sealed, and all before it; at most PATIENCE_S."""
-    path = admin.client.org_path("proof", "events", event_id)
+def _seal(context: DemoContext, admin: Account, is_running: Callable[[], bool]) -> None:
+    """Have everything sealed that is recorded, and keep the checkpoint. Raises: Refused."""
+    path = admin.client.org_path("proof", "checkpoint")
+    first, second = curl(admin.client.url + path, admin.shown_key, None)
+    context.begin(
+        "Seal what is recorded up to now, and keep the signed checkpoint outside of the service",
+        first,
+        f"{second} > {context.folder / CHECKPOINT}",
+    )
+    note = _sealed_note(admin, path, is_running)
+    (context.folder / CHECKPOINT).write_bytes(note)
+    context.screen.say(*_indented(note.decode()))
 
-    def is_sealed() -> bool:
+
+def _sealed_note(admin: Account, path: str, is_running: Callable[[], bool]) -> bytes:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while True:
         try:
-            admin.client.fetch(path, {})
-        except Refused:
-            return False
-        return True
-
-    _wait(is_sealed, is_running)
+            return admin.client.fetch(path, {}, "POST")
+        except Refused as error:
+            # A large file of events is sealed in several parts.
+            is_late = time.monotonic() > deadline_s or not is_running()
+            if error.status != HTTPStatus.SERVICE_UNAVAILABLE or is_late:
+                raise
 
 
 def _wait_for_delivery(admin: Account, destination_id: str, is_running: Callable[[], bool]) -> None:
@@ -143,18 +157,14 @@ def _wait_for_delivery(admin: Account, destination_id: str, is_running: Callable
         is_replaying = any(one["state"] == "running" for one in replays)
         return not (stats["backlog"] or stats["retrying"] or is_replaying)
 
-    _wait(is_delivered, is_running)
-
-
-def _wait(is_so: Callable[[], bool], is_running: Callable[[], bool]) -> None:
     deadline_s = time.monotonic() + PATIENCE_S
-    while not is_so() and is_running() and time.monotonic() < deadline_s:
+    while not is_delivered() and is_running() and time.monotonic() < deadline_s:
         time.sleep(POLL_S)
 
 
 def _verify(context: DemoContext, name: str) -> tuple[int, str]:
     """Run `aegis verify` on a file of the folder, and show what it says."""
-    command = ["verify", name, "--key", KEY]
+    command = ["verify", name, "--key", KEY, "--checkpoint", CHECKPOINT]
     context.screen.say(f"   $ aegis {' '.join(command)}")
     status, said = _aegis(command, context.folder, os.environ)
     context.screen.say(*_indented(said), "")
@@ -180,4 +190,4 @@ def _aegis(command: list[str], folder: Path, environment: Mapping[str, str]) -> 
 
 
 def _indented(text: str) -> list[str]:
-    return [f"   {line}" for line in text.splitlines()]
+    return [f"   {line}".rstrip() for line in text.splitlines()]

@@ -95,9 +95,10 @@ def test_what_is_sealed_is_shown(aegis, settings):
 
 def test_a_sealed_log_prints_its_checkpoint(aegis, settings, monkeypatch):
     """`seal` prints the signed note when all is sealed, so that a file can take it; without AEGIS_PROOF it says what to do."""
+    monkeypatch.setenv("AEGIS_PROOF", "false")
     refused = aegis("proof", "seal", "--org", "org_a", status=1)
     seal(settings, 5)
-    monkeypatch.setenv("AEGIS_PROOF", "true")
+    monkeypatch.delenv("AEGIS_PROOF")
     note = aegis.json("proof", "show", "--org", "org_a")["checkpoint"]
     printed = aegis("proof", "seal", "--org", "org_a").stdout
     shown = aegis.json("proof", "seal", "--org", "org_a")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from aegis_stream.domain.audit import AdminAction
+from aegis_stream.domain.checkpoint import log_name
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.merkle import EMPTY
 from aegis_stream.domain.names import NAME_ALLOWED, is_name
@@ -22,7 +23,6 @@ from aegis_stream.vault import ed25519
 from .audit import Record, perform
 from .caller import Caller
 from .deps import StoreDeps
-from .sealing import log_name
 
 
 @dataclass(frozen=True, slots=True)

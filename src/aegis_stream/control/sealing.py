@@ -11,7 +11,7 @@ from hashlib import sha256
 import msgspec
 
 from aegis_stream.domain.audit import Actor, AdminAction
-from aegis_stream.domain.checkpoint import CHECKPOINT_DATASET, CONTENT_BYTES, CheckpointEvent
+from aegis_stream.domain.checkpoint import CHECKPOINT_DATASET, CONTENT_BYTES, CheckpointEvent, log_name
 from aegis_stream.domain.event import checksum
 from aegis_stream.domain.ids import OrganizationId, OrganizationNo
 from aegis_stream.domain.merkle import EMPTY, Broken
@@ -109,11 +109,6 @@ async def seal(deps: SealingDeps, state: SealState) -> int:
     except OSError as error:
         raise Unavailable(f"{deps.checkpoints.path} cannot be written: {error.strerror}") from error
     return len(found.bodies)
-
-
-def log_name(first: str, org_id: OrganizationId, base: int) -> str:
-    """Return the name of a log; one that does not begin with the organization's first event says where it begins."""
-    return f"{first}/{org_id}" if not base else f"{first}/{org_id}@{base + 1}"
 
 
 def _new_base(state: SealState) -> int | None:

@@ -97,6 +97,11 @@ class CheckpointEvent(NamedTuple):
     body: str
 
 
+def log_name(first: str, org_id: OrganizationId, base: int) -> str:
+    """Return the name of a log; one that does not begin with the organization's first event says where it begins."""
+    return f"{first}/{org_id}" if not base else f"{first}/{org_id}@{base + 1}"
+
+
 def checkpoint_events(covered: Covered, seal: Seal) -> list[CheckpointEvent]:
     """Return the checkpoint events of a seal, in order; the last one has frontier and note."""
     assert covered.length > 0, "an event that covers nothing says nothing"

@@ -11,16 +11,17 @@ import zipfile
 import build_verifier
 import pytest
 
-from aegis_stream.control import proof
+from aegis_stream.control import proof, seal_request
 from aegis_stream.control.caller import COMMAND_LINE
 from aegis_stream.control.deps import StoreDeps
 from aegis_stream.domain.merkle import leaf_hash
 from aegis_stream.domain.merkle_proof import continues, includes
 from aegis_stream.domain.note import parse_checkpoint, parse_log_proof, parse_note
 from aegis_stream.domain.organization import ProofMode
+from aegis_stream.store import tree
 from support.api import make_event, open_world
 from support.console import signed_in
-from support.seal_now import seal_now
+from support.seal_now import seal_now, sealer
 from support.walk import faults_in
 
 HOME = "/console/o/org_abc"
@@ -150,6 +151,52 @@ async def test_who_may_only_read_sees_no_control(world, tenant):
     assert 'type="radio"' not in page
     assert (await reader.get(f"{HERE}/bundle")).status_code == 200
     assert (await reader.get(f"{HERE}/mode?to=off")).status_code == 403
+
+
+async def test_seal_now_covers_what_is_recorded(world, tenant, visitor):
+    """The button seals everything, and says up to where; the page shows the same as a call and as a command."""
+    await world.send_events(tenant, 12)
+    page = (await visitor.get(HERE)).text
+    async with sealer(world, proof_seconds=3600):
+        done = await visitor.post(f"{HERE}/seal")
+    after = html.unescape((await visitor.get(HERE)).text)
+
+    assert "aegis proof seal --org org_abc" in page
+    assert "-X POST http://127.0.0.1/api/orgs/org_abc/proof/checkpoint" in page
+    assert (done.status_code, done.headers["location"]) == (303, HERE)
+    assert "The events up to 12 are sealed: export up to there." in after
+    assert parse_checkpoint(parse_note((await tenant.read.get("/proof/checkpoint")).text).text).size == 12
+
+
+async def test_seal_now_without_a_sealer(world, tenant, visitor, monkeypatch):
+    """Nobody seals: after the wait the page says so, with the way out, and what can be downloaded is still there."""
+    monkeypatch.setattr(seal_request, "WAIT_S", 0.01)
+    await world.send_events(tenant, 2)
+    await seal_now(world, tenant)
+    await world.send_events(tenant, 1, prefix="late")
+    answer = await visitor.post(f"{HERE}/seal")
+
+    assert answer.status_code == 503
+    assert "Not all is sealed." in answer.text
+    assert "no sealer has sealed this log" in answer.text
+    assert f'href="{HERE}/checkpoint"' in answer.text
+
+
+async def test_what_the_sealer_refuses_is_told_first(world, tenant, visitor):
+    """The first sentence has the sealer's own reason, and up to where the log is sealed."""
+    await world.send_events(tenant, 3)
+    await seal_now(world, tenant)
+    await world.send_events(tenant, 1, prefix="late")
+    await world.stores.db.write(lambda unit: tree.ask_seal(unit, tenant.no, 4))
+    await world.stores.db.write(
+        lambda unit: tree.refuse_seal(unit, tenant.no, "an older copy was put in place.")
+    )
+    told = headline((await visitor.get(HERE)).text)
+
+    assert told.startswith(
+        "The sealer refuses to seal this log: an older copy was put in place. Events 1 to 3 of 4"
+    )
+    assert "`aegis doctor` says why" in told
 
 
 async def test_a_log_that_is_off_says_what_that_costs(world, tenant, visitor):

@@ -11,9 +11,8 @@ from aegis_stream.domain.note import parse_checkpoint, parse_note
 from aegis_stream.domain.organization import ProofMode
 from aegis_stream.errors import Limited
 from aegis_stream.store import tree
-from aegis_stream.wiring.sealer import make_sealer
-from support.api import FakeLog, open_world
-from support.settings import make_settings
+from support.api import open_world
+from support.seal_now import sealer
 from support.sql import raw
 
 pytestmark = pytest.mark.timeout(120)
@@ -31,19 +30,6 @@ async def world(tmp_path):
 async def tenant(world):
     """An organization with a key of each scope."""
     return await world.make_organization()
-
-
-@contextlib.asynccontextmanager
-async def sealer(world, log=None, **changes):
-    """Run a sealer until the end of the block."""
-    stop = asyncio.Event()
-    made = make_sealer(make_settings(world.settings, **changes), world.stores, log or FakeLog())
-    task = asyncio.create_task(made.run(stop))
-    try:
-        yield
-    finally:
-        stop.set()
-        await asyncio.wait_for(task, 30)
 
 
 def size_of(answer) -> int:

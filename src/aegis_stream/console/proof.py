@@ -5,17 +5,19 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.params import FromQuery
 
+from aegis_stream.api.problems import status_of
 from aegis_stream.api.service import control_of
 from aegis_stream.control import evidence, log_proofs
 from aegis_stream.control import proof as control
 from aegis_stream.domain.organization import ProofMode
-from aegis_stream.errors import FieldProblem, Invalid
+from aegis_stream.errors import Conflict, FieldProblem, Invalid, Limited, Unavailable
 
 from .commands import ShownCall, quoted, shown_call
 from .gate import form_of, origin_of, visit_of
 from .page import base_of, done, page, problems_of, see_other
 from .proof_words import MODES, proof_headline, words_of
 from .rights import PROOF
+from .words import number
 
 AnyRequest = Request[Any, Any, Any]
 LABELS = {"from_size": "Size of a checkpoint that you kept"}
@@ -79,6 +81,18 @@ async def set_mode(request: AnyRequest) -> Response[bytes]:
     return done(request, _path_of(request), f"The mode is {mode} from now on.", href=trail)
 
 
+@post(PROOF + "/seal", status_code=303)
+async def seal_now(request: AnyRequest) -> Response[Any]:
+    """Have everything sealed that is recorded; waits for the sealer, at most 15 s."""
+    try:
+        sealed = await log_proofs.seal_now(control_of(request), visit_of(request).caller)
+    except (Conflict, Limited, Unavailable) as error:
+        status, _ = status_of(error)
+        return await _proof_page(request, problems_of(error), title="Not all is sealed", status=status)
+    text = f"The events up to {number(sealed.end)} are sealed: export up to there."
+    return done(request, _path_of(request), text, href="#checkpoint")
+
+
 def attached(data: bytes, name: str, media: str = "text/plain") -> Response[bytes]:
     """Return an answer that a browser keeps as a file; `name` has no quotes."""
     headers = {"content-disposition": f'attachment; filename="{name}"'}
@@ -86,7 +100,12 @@ def attached(data: bytes, name: str, media: str = "text/plain") -> Response[byte
 
 
 async def _proof_page(
-    request: AnyRequest, problems: dict[str, str], from_size: str = "", status: int = 200
+    request: AnyRequest,
+    problems: dict[str, str],
+    from_size: str = "",
+    *,
+    title: str = "Nothing was downloaded",
+    status: int = 200,
 ) -> Response[str]:
     deps, visit = control_of(request), visit_of(request)
     settings, base = deps.settings.proof, base_of(visit.org_id)
@@ -105,12 +124,19 @@ async def _proof_page(
         modes=MODES,
         labels=LABELS,
         problems=problems,
+        problem_title=title,
         from_size=from_size,
         checkpoint_call=shown_call(
             origin_of(request),
             "GET",
             f"/api/orgs/{visit.org_id}/proof/checkpoint",
             aegis=f"aegis proof show --org {quoted(visit.org_id)} --json",
+        ),
+        seal_call=shown_call(
+            origin_of(request),
+            "POST",
+            f"/api/orgs/{visit.org_id}/proof/checkpoint",
+            aegis=f"aegis proof seal --org {quoted(visit.org_id)}",
         ),
         mode_call=_mode_call(request, ProofMode.STREAM),
     )
@@ -143,4 +169,4 @@ def _number(text: str) -> int:
     return int(text)
 
 
-HANDLERS = [show_proof, download_checkpoint, download_bundle, ask_mode, set_mode]
+HANDLERS = [show_proof, download_checkpoint, download_bundle, ask_mode, set_mode, seal_now]

@@ -56,24 +56,21 @@ def words_of(mode: ProofMode) -> ModeWords:
     return next(one for one in MODES if one.mode is mode)
 
 
-def proof_headline(
-    found: ProofStanding, base: str, now: Micros, *, is_on: bool, pause_s: float, refusal: str = ""
-) -> Headline:
+def proof_headline(found: ProofStanding, base: str, now: Micros, *, is_on: bool, pause_s: float) -> Headline:
     """Tell how far a log is sealed, since when not, what that means, and the way out.
 
     Args:
         base: path of the organization's pages.
         is_on: whether this service seals at all (AEGIS_PROOF).
         pause_s: between two seals of a log with few events, seconds.
-        refusal: why the sealer does not go on; "" when it does, or nobody knows.
     """
     here, log = f"{base}/proof", found.log
     if not found.organization.head:
         return Headline("empty", (Piece("Nothing is recorded yet, so there is nothing to seal."),))
     if found.organization.proof is ProofMode.OFF:
         return _off(found, here, now)
-    if refusal:
-        why = (Piece("This log is not sealed any more: "), Piece(refusal.rstrip(".")), Piece(". "))
+    if found.refusal:
+        why = (Piece("The sealer refuses to seal this log: "), Piece(found.refusal.rstrip(".")), Piece(". "))
         return Headline("bad", (*why, *_sealed_part(found), *_waits(found, now)), after=DOCTOR)
     idle_s = (now - max(found.waiting_since or now, log.sealed_at if log is not None else 0)) / SECOND
     if found.waiting and idle_s > LATE_S + pause_s:

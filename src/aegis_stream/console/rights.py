@@ -82,6 +82,7 @@ NEEDS: dict[tuple[str, str], Need] = {
     ("GET", _ORGANIZATION + "/proof/bundle"): Need.READ,
     ("GET", _ORGANIZATION + "/proof/mode"): Need.WRITE,
     ("POST", _ORGANIZATION + "/proof/mode"): Need.WRITE,
+    ("POST", _ORGANIZATION + "/proof/seal"): Need.WRITE,
     ("GET", _ORGANIZATION + "/event-proof/{event_id}"): Need.READ,
     ("GET", "/console/operator"): Need.OPERATOR,
     ("POST", "/console/operator"): Need.OPERATOR,

@@ -35,6 +35,7 @@ class ProofStanding:
         retired_at: of each key, from when on it signs no more, which may be yet to come; None for the newest one.
         waiting: recorded events that no checkpoint covers; checkpoint events of the last seal, which wait for the next one, do not count.
         waiting_since: when the first of them was recorded; None for none.
+        refusal: why the sealer did not seal it when it was asked for last; "" for no reason.
     """
 
     organization: Organization
@@ -43,6 +44,7 @@ class ProofStanding:
     retired_at: tuple[Micros | None, ...] = ()
     waiting: int = 0
     waiting_since: Micros | None = None
+    refusal: str = ""
 
 
 class Rotated(NamedTuple):
@@ -73,7 +75,8 @@ async def show(deps: StoreDeps, org_id: str) -> ProofStanding:
         sealed = log.end + log.own if log is not None else organizations.oldest_sequence(unit, found.no) - 1
         waiting = max(0, found.head - sealed)
         since = received_at(unit, found.no, sealed + 1) if waiting else None
-        return ProofStanding(found, log, keys, tuple(one.retired_at for one in known), waiting, since)
+        retired_at, refusal = tuple(one.retired_at for one in known), tree.seal_refusal(unit, found.no)
+        return ProofStanding(found, log, keys, retired_at, waiting, since, refusal)
 
     return await deps.db.read(work)
 

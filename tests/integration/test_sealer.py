@@ -9,6 +9,7 @@ import pytest
 from aegis_stream.domain.ids import OrganizationId
 from aegis_stream.domain.organization import ProofMode
 from aegis_stream.sealer import sealer as module
+from aegis_stream.sealer.yielding import Yielding
 from aegis_stream.store import organizations, tree
 from aegis_stream.store.retention import Retention
 from aegis_stream.wiring.sealer import make_sealer
@@ -39,10 +40,12 @@ def stores(settings):
 
 
 @contextlib.asynccontextmanager
-async def running(settings, stores, log: FakeLog) -> AsyncIterator[None]:
+async def running(settings, stores, log: FakeLog, yielding: Yielding | None = None) -> AsyncIterator[None]:
     """Run a sealer until the end of the block."""
     stop = asyncio.Event()
-    task = asyncio.create_task(make_sealer(settings, stores, log).run(stop))
+    sealer = make_sealer(settings, stores, log)
+    sealer.yielding = yielding or sealer.yielding
+    task = asyncio.create_task(sealer.run(stop))
     try:
         yield
     finally:
@@ -159,3 +162,24 @@ async def test_retention_does_not_wait_for_a_sealer_that_is_switched_off(setting
 
     assert len(kept) == 5
     assert await stores.log.event_ids(no, 0, 1000) == {}
+
+
+class Resting(Yielding):
+    """Never has a processor to spare, and rests for ever."""
+
+    def rest_s(self) -> float:
+        return 1000.0
+
+
+async def test_it_rests_after_a_seal_that_had_to_wait_but_not_when_somebody_asked(settings, stores):
+    """One seal, then the rest, which a stop ends at once; what somebody waits for is sealed to the end."""
+    no = await add(stores, "org_a", 35)
+
+    async with running(settings, stores, FakeLog(), Resting()):
+        rested = await until_sealed(stores, no, 1)
+    await stores.db.write(lambda unit: tree.ask_seal(unit, no, 35))
+    async with running(settings, stores, FakeLog(), Resting()):
+        asked = await until_sealed(stores, no, 35)
+
+    assert rested.tree.size == 10
+    assert asked.tree.size == 35

@@ -131,7 +131,7 @@ class Sealer:
                     return False
                 covered = await seal(self.deps, state)
                 left, end = state.unsealed - covered, state.end + covered
-                if rest_s := self.yielding.rest_s():
+                if not up_to and (rest_s := self.yielding.rest_s()):  # somebody waits for what was asked for
                     await _wait(stop, rest_s)
                 if stop.is_set() or not covered or (left < self.pace.events_max and end >= up_to):
                     break

@@ -14,6 +14,20 @@ _BINARY = {
     b"\xfe\xff": "UTF-16: convert it first, with iconv -f UTF-16 -t UTF-8",
 }
 """First bytes → what the input is and how to convert it."""
+_ACTIONS = (b'{"create"', b'{"index"', b'{ "create"', b'{ "index"')
+"""How lines of a bulk request begin that announce an event."""
+_ACTION_FIELDS = frozenset(
+    {"_index", "_id", "_type", "routing", "require_alias", "require_data_stream", "dynamic_templates"}
+    | {
+        "pipeline",
+        "list_executed_pipelines",
+        "version",
+        "version_type",
+        "if_seq_no",
+        "if_primary_term",
+        "op_type",
+    }
+)
 _INCOMPLETE = (
     "the first line is not one complete JSON object: convert it to one object per line first, with jq -c ."
 )
@@ -31,6 +45,27 @@ def binary_advice(first_line: bytes) -> str | None:
     if first_line[:1] == b"\0" and first_line[1:2] != b"\0":
         return "the input is UTF-16: convert it first, with iconv -f UTF-16BE -t UTF-8"
     return "the input is binary: write one JSON object per line"
+
+
+def unsendable(first_line: bytes) -> str | None:
+    """Return why none of a file must be sent, and how to convert it; None for a file whose lines may be events.
+
+    Lines of a bulk request are objects, so each would be stored as an event of its own.
+    """
+    if (advice := binary_advice(first_line)) is not None:
+        return advice
+    if not first_line.startswith(_ACTIONS):
+        return None
+    try:
+        ((action, of),) = json.loads(first_line).items()
+    except (ValueError, AttributeError, RecursionError):
+        return None
+    if not isinstance(of, dict) or not of.keys() <= _ACTION_FIELDS:
+        return None
+    return (
+        f"the input is a bulk request of Elasticsearch, with an action ({action!r}) before each event: take the events out first, "
+        "with awk 'NR % 2 == 0'"
+    )
 
 
 def advice_on(first_line: bytes) -> str | None:

@@ -17,7 +17,7 @@ from aegis_stream.domain.envelope import add_id
 from aegis_stream.errors import AegisError
 
 from .client import Client, Refused, Unreachable, printable
-from .input_advice import binary_advice
+from .input_advice import unsendable
 
 BATCH_EVENTS_MAX = 500
 BATCH_BYTES_MAX = 4_000_000
@@ -44,7 +44,7 @@ _encode = msgspec.json.encode
 
 
 class UnreadableInput(AegisError):
-    """The input is no text, so nothing of it was sent."""
+    """The input is no text, or no list of events, so nothing of it was sent."""
 
     code = "unreadable-input"
 
@@ -159,14 +159,15 @@ class Dispatch:
 def read_batches(stream: BinaryIO) -> Iterator[list[Line]]:
     """Yield batches of lines; a batch that is not full is yielded when the input falls silent.
 
-    Raises: UnreadableInput when the first line is no text: the input is compressed, UTF-16 or the like.
+    Raises: UnreadableInput when the first line is no text, because the input is compressed, UTF-16 or the like, or is an action of a bulk
+        request.
     """
     batch: list[Line] = []
     size, seen = 0, False
     for line in _read_lines(stream):
         if line is not None and not seen:
             seen = True
-            if (advice := binary_advice(line.body)) is not None:
+            if (advice := unsendable(line.body)) is not None:
                 raise UnreadableInput(advice)
         full = line is not None and (
             len(batch) == BATCH_EVENTS_MAX or size + len(line.body) + 1 > BATCH_BYTES_MAX

@@ -8,7 +8,7 @@ import lzma
 import pytest
 import zstandard
 
-from aegis_stream.cli.input_advice import advice_on, binary_advice
+from aegis_stream.cli.input_advice import advice_on, binary_advice, unsendable
 
 PRETTY = json.dumps({"event": {"id": "a"}}, indent=1).encode()
 
@@ -63,3 +63,31 @@ def test_other_input_is_named_with_the_command_that_converts_it(line, advice):
 def test_text_is_not_called_binary(line):
     """A line of text is sent whatever it says, so that one bad line costs no other."""
     assert binary_advice(line) is None
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"create":{}}',
+        b'{"index": {"_index": "audit", "_id": "1"}}',
+        b'{ "create" : {"_index":"logs-x-y"} }',
+    ],
+)
+def test_a_bulk_request_is_not_sent_as_events(line):
+    """The actions between its events are objects too: each would be stored as an event."""
+    assert "awk 'NR % 2 == 0'" in unsendable(line)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"create":"a"}',
+        b'{"create":{},"event":{"id":"a"}}',
+        b'{"index":{"shards":3}}',
+        b'{"index":',
+        b'{"create":' * 2000,
+    ],
+)
+def test_an_event_that_looks_like_an_action_is_sent(line):
+    """Other members, or a value that is no action, make it an event like any other."""
+    assert unsendable(line) is None

@@ -25,9 +25,11 @@ from aegis_stream.domain.destination import DestinationSpec
 from aegis_stream.domain.ids import DestinationId
 from aegis_stream.domain.organization import OwnQuotas
 from aegis_stream.front.listener import Listener
+from aegis_stream.sealer import sealer as module
 from aegis_stream.store import organizations
-from support.api import OPERATOR_KEY, ORG, World, make_event, open_world
+from support.api import OPERATOR_KEY, ORG, FakeLog, World, make_event, open_world
 from support.directory import Directory
+from support.seal_now import sealer
 from support.sql import raw
 
 DESTINATION = "dst_fuzz"
@@ -115,6 +117,7 @@ class Running:
     url: str
     no: int
     admin_key: str
+    sealer_log: FakeLog
 
     def headers(self, path: str) -> dict[str, str]:
         """Return the key that a call needs."""
@@ -145,7 +148,8 @@ def running(folder) -> Iterator[Running]:
     ready, made = threading.Event(), []
 
     async def serve() -> None:
-        async with open_world(folder, **ENOUGH) as world:
+        log = FakeLog()
+        async with open_world(folder, **ENOUGH) as world, sealer(world, log):
             tenant = await world.make_organization()
             await tenant.ingest.send(make_event(EVENT))
             stop, listening = asyncio.Event(), socket.create_server(("127.0.0.1", 0))
@@ -154,20 +158,22 @@ def running(folder) -> Iterator[Running]:
             await listener.start(listening)
             url = f"http://127.0.0.1:{listening.getsockname()[1]}"
             loop = asyncio.get_running_loop()
-            made.append((stop, Running(world, loop, url, tenant.no, tenant.admin.key)))
+            made.append((stop, Running(world, loop, url, tenant.no, tenant.admin.key, log)))
             ready.set()
             await stop.wait()
             await listener.stop()
 
     thread = threading.Thread(target=lambda: asyncio.run(serve()))
-    thread.start()
-    try:
-        assert ready.wait(30)
-        yield made[0][1]
-    finally:
-        for stop, running_ in made:
-            running_.loop.call_soon_threadsafe(stop.set)
-        thread.join()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "LOOK_S", 0.02)  # many calls wait for it
+        thread.start()
+        try:
+            assert ready.wait(30)
+            yield made[0][1]
+        finally:
+            for stop, running_ in made:
+                running_.loop.call_soon_threadsafe(stop.set)
+            thread.join()
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +182,7 @@ def service(tmp_path_factory):
     with running(tmp_path_factory.mktemp("fuzz")) as made:
         yield made
     assert made.world.log.lines == []
+    assert [name for _, name, _ in made.sealer_log.lines] == ["sealer.started", "sealer.stopped"]
 
 
 @SCHEMA.parametrize()

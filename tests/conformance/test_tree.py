@@ -214,6 +214,21 @@ async def test_a_log_that_begins_again_keeps_the_old_one_s_tiles(store, org):
     assert await tiles_of(store, org, [TileAt(0, 0)], base=10) != old
 
 
+async def test_logs_that_ended_are_kept(store, org):
+    """Those that another log followed, the last one first, each with the note that it had at its end; the newest is none of them."""
+    await append_to(store.log, org, events(1, 30), T0)
+    other = await add_organization(store, "org_b")
+    await append_to(store.log, other, events(1, 5), T0)
+    await seal(store, other, 5)
+    first = await seal(store, org, 10)
+    second = await seal(store, org, 10, new_base=10)
+    await seal(store, org, 10, new_base=20)
+
+    assert await store.db.read(lambda unit: tree.ended_trees(unit, org, 10)) == [second, first]
+    assert await store.db.read(lambda unit: tree.ended_trees(unit, org, 1)) == [second]
+    assert await store.db.read(lambda unit: tree.ended_trees(unit, other, 10)) == []
+
+
 async def test_work_is_found_organization_by_organization(store):
     """Organizations with events and without `off` are listed, each with how far it is sealed."""
     orgs = [await add_organization(store, f"org_{name}") for name in "abcd"]

@@ -76,7 +76,7 @@ async def test_the_page_tells_how_far_the_log_is_sealed(world, tenant, visitor):
     world.clock.advance(1080)
     told.append(headline((await visitor.get(HERE)).text))
 
-    assert told[0] == "Nothing is recorded yet, so there is nothing to seal."
+    assert told[0] == "Nothing is recorded yet, so there is nothing to seal. Send an event"
     assert (
         told[1] == "Nothing is sealed yet; 3 events wait for the first checkpoint, which comes within 12 s."
     )
@@ -84,7 +84,7 @@ async def test_the_page_tells_how_far_the_log_is_sealed(world, tenant, visitor):
         "All 3 events are sealed. The newest checkpoint was signed 8 s ago. Whoever has the key"
     )
     assert told[3].startswith("Events 1 to 3 of 4 are sealed.")
-    assert told[3].endswith("1 event waits for the next one.")
+    assert told[3].endswith("1 event waits for the next checkpoint.")
     assert "(18 min): the sealer does not run, or refuses to go on." in told[4]
     assert told[4].endswith("`aegis doctor` says why, and what mends it.")
 
@@ -116,7 +116,7 @@ async def test_the_mode_is_changed_after_a_look(world, tenant, visitor):
 
     assert page.count('type="radio"') == 3
     assert "Change the mode from sealed to stream?" in asked
-    assert "aegis.audit_stream.checkpoint is added to the log" in asked
+    assert "adds one event of the dataset aegis.audit_stream.checkpoint to the log" in asked
     assert "aegis proof mode --org org_abc stream" in asked
     assert changed.headers["location"] == HERE
     assert "The mode is stream from now on." in after

@@ -45,8 +45,8 @@ MODES = (
         ProofMode.STREAM,
         "Checkpoints are events of the log as well and go to every destination that wants them. An export from a SIEM verifies offline, "
         "with the key and nothing else.",
-        "For each seal, and for each 90 events of it, one event of the dataset aegis.audit_stream.checkpoint is added to the log: about "
-        "75 bytes an event. Destinations get it like any other event, unless their filter leaves that dataset out.",
+        "Each seal adds one event of the dataset aegis.audit_stream.checkpoint to the log for every 90 events that it covers, at least one: "
+        "about 75 bytes an event. Destinations get it like any other event, unless their filter leaves that dataset out.",
     ),
 )
 
@@ -66,7 +66,8 @@ def proof_headline(found: ProofStanding, base: str, now: Micros, *, is_on: bool,
     """
     here, log = f"{base}/proof", found.log
     if not found.organization.head:
-        return Headline("empty", (Piece("Nothing is recorded yet, so there is nothing to seal."),))
+        text = "Nothing is recorded yet, so there is nothing to seal."
+        return Headline("empty", (Piece(text),), remedy=Remedy("Send an event", base))
     if found.organization.proof is ProofMode.OFF:
         return _off(found, here, now)
     if found.refusal:
@@ -127,20 +128,16 @@ def _sealed_part(found: ProofStanding) -> tuple[Piece, ...]:
     log = found.log
     if log is None or not log.tree.size:
         return (Piece("Nothing is sealed yet. "),)
-    whole = "All" if log.base == 0 and log.end >= found.organization.head else ""
-    if whole:
+    head = found.organization.head
+    if log.base == 0 and log.end >= head:
         return (
-            Piece(
-                f"All {counted(log.end, 'event')} are sealed. "
-                if log.end > 1
-                else "The one event is sealed. "
-            ),
+            Piece(f"All {counted(head, 'event')} are sealed. " if head > 1 else "The one event is sealed. "),
         )
-    return (
-        Piece(
-            f"Events {number(log.base + 1)} to {number(log.end)} of {number(found.organization.head)} are sealed. "
-        ),
-    )
+    text = f"Events {number(log.base + 1)} to {number(log.end)} of {number(head)} are sealed"
+    own = head - log.end
+    if own > 0 and not found.waiting:
+        text += f"; the newest {'one is the checkpoint itself' if own == 1 else f'{number(own)} are the checkpoint itself'}"
+    return (Piece(f"{text}. "),)
 
 
 def _newest(found: ProofStanding, now: Micros) -> tuple[Piece, ...]:
@@ -153,7 +150,12 @@ def _waits(found: ProofStanding, now: Micros) -> tuple[Piece, ...]:
         return ()
     age = (now - found.waiting_since) / SECOND if found.waiting_since is not None else 0
     oldest = f", the oldest for {duration(age)}" if age >= 1 else ""
-    return (Piece(f"{counted(found.waiting, 'event')} {_wait(found.waiting)} for the next one{oldest}."),)
+    which = "next" if found.log is not None and found.log.tree.size else "first"
+    return (
+        Piece(
+            f"{counted(found.waiting, 'event')} {_wait(found.waiting)} for the {which} checkpoint{oldest}."
+        ),
+    )
 
 
 def _wait(count: int) -> str:

@@ -28,6 +28,7 @@ from aegis_stream.domain.merkle_proof import (
     continues,
     includes,
     inclusion_plan,
+    left_sides,
     root_plan,
 )
 
@@ -320,3 +321,19 @@ def test_a_proof_from_too_few_tiles_is_not_made():
         plan.hashes({})
     with pytest.raises(Broken, match="too few"):
         plan.hashes({at: BIG.tiles[at][: HASH_BYTES * (TILE_WIDTH // 8)] for at in plan.tiles()})
+
+
+def test_the_sides_of_a_path_are_those_of_the_tree():
+    """Each hash of a proof stands on the side on which the tree, as RFC 6962 writes it down, has it."""
+
+    def sides(low: int, high: int, index: int) -> list[bool]:
+        if high - low == 1:
+            return []
+        split = low + (1 << (high - low - 1).bit_length() - 1)
+        if index < split:
+            return [*sides(low, split, index), False]
+        return [*sides(split, high, index), True]
+
+    for size in range(1, 70):
+        for index in range(size):
+            assert left_sides(index, size) == sides(0, size, index), (index, size)

@@ -87,3 +87,16 @@ def test_files_named_in_the_text_exist():
     ]
 
     assert missing == []
+
+
+def test_tests_named_in_the_text_exist():
+    """Every test that a page names with its file exists there."""
+    missing = [
+        (page.name, f"{name}::{function}")
+        for page in PAGES
+        for code in code_of(page.read_text(encoding="utf-8"))
+        for name, function in re.findall(r"(tests/[\w/]+\.py)::(\w+)", code)
+        if not re.search(rf"^(async )?def {function}\(", read(name), re.MULTILINE)
+    ]
+
+    assert missing == []

@@ -2,8 +2,6 @@
 
 import re
 import shutil
-import signal
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +10,8 @@ import pytest
 
 from support.docs import read
 from support.processes import free_port
-from support.service import running_service, stop, wait_until
+from support.service import running_service, wait_until
+from support.walkthrough import Receiver, Shell, blocks, comparable
 
 pytestmark = [
     pytest.mark.slow,
@@ -21,80 +20,12 @@ pytestmark = [
         not all(shutil.which(one) for one in ("bash", "curl", "jq")), reason="needs bash, curl and jq"
     ),
 ]
-CHANGING = (
-    (r"\b(dst|rpl)_\w+", r"\1"),  # ids
-    (r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME"),
-    (r'"(latency_ms|p50_ms|p99_ms)":[\d.]+', r'"\1":MS'),
-    (r"\d+\.\d ms", "MS"),
-    (r"\s", ""),
-)
-"""What differs from run to run, and what stands in its place when outputs are compared."""
 
 
 def steps(page: str) -> Iterator[tuple[str, str | None]]:
-    """Yield each shell block of a page's steps, with the output that the next block shows, if it shows one."""
+    """Yield each shell block of a page's steps, with the output that the page shows of it, if it shows one."""
     text = re.split("^## (?:Receive events|Next)", read(page), flags=re.MULTILINE)[0]
-    text = text.partition("## The same by hand")[2] or text
-    blocks = re.findall(r"^```(\w+)\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
-    for (language, code), (following, shown) in zip(blocks, [*blocks[1:], ("", "")], strict=True):
-        if language == "sh":
-            yield code, shown if following in ("json", "text") else None
-
-
-def comparable(text: str) -> str:
-    """Return a text without what differs from run to run."""
-    for pattern, stand_in in CHANGING:
-        text = re.sub(pattern, stand_in, text)
-    return text
-
-
-class Receiver:
-    """The receiver of the page, in a folder, started and stopped as the steps say."""
-
-    def __init__(
-        self, folder: Path, port: int, options: tuple[str, ...], environment: dict[str, str]
-    ) -> None:
-        self._command = [sys.executable, "-m", "aegis_stream", "receiver", "--port", str(port)]
-        self._command += ["--record", "received.ndjson", *options]
-        self._folder, self._environment, self._log = folder, environment, folder / "receiver.log"
-        self.start()
-
-    def start(self) -> None:
-        """Start it; return when it listens."""
-        with self._log.open("wb") as output:
-            self._process = subprocess.Popen(
-                self._command, cwd=self._folder, env=self._environment, stdout=output, stderr=output
-            )
-        wait_until(lambda: "Listening" in self._log.read_text(encoding="utf-8"), seconds=30)
-
-    def stop(self) -> None:
-        """Stop it, as Ctrl-C does."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-        stop(self._process)
-
-
-class Shell:
-    """One bash in which the steps run one after the other, as a person types them."""
-
-    def __init__(self, folder: Path, environment: dict[str, str]) -> None:
-        self._process = subprocess.Popen(
-            ["bash"], cwd=folder, env=environment, text=True,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        )  # fmt: skip
-
-    def run(self, code: str) -> str:
-        """Run a block; return what it prints."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        self._process.stdin.write(f"{code}\necho; echo END-OF-BLOCK\n")
-        self._process.stdin.flush()
-        lines = iter(self._process.stdout.readline, "")
-        return "".join(iter(lambda: next(lines), "END-OF-BLOCK\n"))
-
-    def end(self) -> None:
-        """End the shell."""
-        self._process.communicate(timeout=10)
+    return blocks(text.partition("## The same by hand")[2] or text)
 
 
 @pytest.mark.parametrize(

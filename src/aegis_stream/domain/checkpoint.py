@@ -1,7 +1,7 @@
 """Checkpoint events: the manifest of a log as events of the same log, so that a receiver needs nothing else to check what it has.
 
 Each lists the leaves of the events it covers, LEAVES_PER_EVENT at most; the last one of a seal has the signed note and the frontier, from
-which a verifier can go on. Its own leaf stands in the next seal. docs/proof.md describes the fields.
+which a verifier can go on. Its own leaf stands in the next seal. docs/explanation/proof.md describes the fields.
 """
 
 import base64

@@ -187,8 +187,8 @@ def test_the_list_of_keys_holds_what_works(visitor, client):
     assert not dialog.get_by_label("Single keys are on").is_checked()
 
 
-def test_times_in_the_zone_of_the_reader(browser, service, organization, client, look):
-    """One switch turns all times, the bars' too, into the reader's zone and back; it is written beside each, and survives reload and Back."""
+def test_times_in_the_zone_of_the_reader(browser, service, organization, client, open_window):
+    """`u` puts the reader's zone into the URL and back: all times have it, the bars' too, links and forms keep it, it survives reload and Back, and another browser with the same URL shows the same, also without scripts."""
     client.record([event("one")])
     context = browser.new_context(timezone_id="Asia/Kathmandu", locale="en-GB")
     page = context.new_page()
@@ -197,31 +197,66 @@ def test_times_in_the_zone_of_the_reader(browser, service, organization, client,
         page.get_by_label("API key or operator key").fill(organization.key)
         page.get_by_role("button", name="Sign in").click()
         page.get_by_role("link", name="Events", exact=True).click()
-        moment, title = (
-            page.locator("tbody[data-rows] time.full").first,
-            page.locator("figure svg title").first,
-        )
-        utc, bar = moment.inner_text(), title.text_content()
-        page.get_by_role("button", name="Use local times").click()
-        local = moment.inner_text()
-        page.reload()
-        page.get_by_role("link", name="one").click()
+        utc, bar = shown_times(page)
+        page.keyboard.press("u")
+        page.get_by_text("Times are Asia/Kat").wait_for()
+        local, local_bar = shown_times(page)
+        page.locator("form.line input[name=q]").fill("event.id:one")
+        page.keyboard.press("Enter")
+        page.wait_for_url("**q=event*")
+        url = page.url
+        page.get_by_role("link", name="one", exact=True).click()
         page.get_by_role("heading", name="Event one").wait_for()
+        page.reload()
+        assert page.locator("time[title$='+05:45']").count() > 1
         page.go_back()
-        page.get_by_text("Times are local (Asia/Kat").wait_for()
+        page.get_by_text("Times are Asia/Kat").wait_for()
 
         assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", utc)
-        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d GMT\+5:45", local)
-        assert moment.inner_text() == local
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC\+05:45", local)
+        assert shown_times(page)[0] == local
         minutes = [int(text[14:16]) + 60 * int(text[11:13]) for text in (utc, local)]
         assert (minutes[1] - minutes[0]) % 1440 == 345
-        assert "UTC" in bar
-        assert "GMT+5:45" in title.text_content()
+        assert "UTC:" in bar
+        assert "UTC+05:45:" in local_bar
+        other = open_window(scripts=False)
+        other.sign_in(organization.key)
+        other.page.goto(url)
+        assert shown_times(other.page)[0] == local
+        other.page.get_by_role("link", name="Overview").click()
+        other.page.get_by_text("Times are Asia/Kat").wait_for()
+        other.page.get_by_label("Zone").fill("America/St_Johns")
+        other.page.get_by_role("button", name="Use this zone").click()
+        other.page.get_by_text("Times are America/St_Johns").wait_for()
         page.keyboard.press("u")
-        assert moment.inner_text() == utc
-        assert title.text_content() == bar
+        page.get_by_text("Times are UTC").wait_for()
+        assert shown_times(page)[0] == utc
     finally:
         context.close()
+
+
+def shown_times(page):
+    """Return the first time of the list, and the title of the first bar."""
+    return (
+        page.locator("tbody[data-rows] time.full").first.inner_text(),
+        page.locator("figure svg title").first.text_content(),
+    )
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=str)
+def test_a_zone_that_nobody_knows(visitor):
+    """The page says so beside the field, and shows UTC; an action keeps the zone of the page."""
+    page = visitor.page
+    page.goto(page.url + "?zone=Nowhere/Here")
+    page.get_by_text("The zone Nowhere/Here is not known here").wait_for()
+    visitor.look_over("zone-unknown")
+    page.get_by_label("Zone").fill("Europe/Berlin")
+    page.get_by_role("button", name="Use this zone").click()
+    page.get_by_text("Times are Europe/Berlin").wait_for()
+    visitor.look_over("zone")
+    page.get_by_role("button", name="Send one for me").click()
+    page.get_by_role("status").filter(has_text="recorded").wait_for()
+    page.get_by_text("Times are Europe/Berlin").wait_for()
 
 
 def test_how_long_ago_is_told_in_the_same_words(visitor):

@@ -13,6 +13,7 @@ page.py      what every page has: frame, first sentence, notices
 forms.py     what handlers read of a form
 headline.py  the first sentence: what is wrong, since when, what it costs, what mends it
 words.py     numbers, sizes and times as words
+zone.py      the time zone of a page, which its URL names and its links keep
 commands.py  the call behind a control, as curl and as `aegis` command
 assets.py    style and scripts
 overview.py  the overview of an organization

@@ -48,6 +48,7 @@ from .page import bare_page, see_other
 from .rights import LIVE, check_needs
 from .session import REFRESH_S, Session
 from .signin import ask_again, session_cookie
+from .zone import kept, zone_in
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -134,12 +135,25 @@ def with_headers(app: ASGIApp) -> ASGIApp:
                 headers += [one for one in HEADERS if one[0] not in names]
                 headers += [(POLICY_HEADER, f"{POLICY}{_frames_of(scope)}".encode())]
                 headers += _refreshed(scope, headers)
+                headers = _in_the_zone(scope, headers)
                 message["headers"] = headers
             await send(message)
 
         await app(scope, receive, send_on)
 
     return serve
+
+
+def _in_the_zone(scope: Any, headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Return the headers of an answer that leads on to another page in the same time zone."""
+    zone = zone_in(scope["query_string"].decode("latin-1"))
+    return [
+        (
+            name,
+            kept(value.decode("latin-1"), zone).encode("latin-1") if name.lower() == b"location" else value,
+        )
+        for name, value in headers
+    ]
 
 
 def _frames_of(scope: Any) -> str:

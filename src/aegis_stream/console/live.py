@@ -21,6 +21,7 @@ from .gate import check_again, visit_of
 from .live_state import LiveState, change, live_state
 from .page import base_of
 from .rights import ORGANIZATION
+from .zone import zone_in
 
 AnyRequest = Request[Any, Any, Any]
 QUIET_MAX = 4
@@ -35,15 +36,22 @@ async def live(request: AnyRequest, about: FromQuery[str] = "") -> Response[Any]
 
     Args:
         about: id of the destination whose page it is; "" for all other pages.
+
+    Times are written in the zone of the URL, as pages do.
     """
-    service, visit = service_of(request), visit_of(request)
+    service, visit, zone = service_of(request), visit_of(request), zone_in(request.url.query)
     if "application/json" in request.headers.get("accept", ""):
         await take_turn(service, request, visit.caller)
         found = await overview.read(service.control, visit.caller)
         return _answer(
             request,
             live_state(
-                found, base_of(visit.org_id), about, service.control.clock.now(), may_write=visit.may_write
+                found,
+                base_of(visit.org_id),
+                about,
+                service.control.clock.now(),
+                may_write=visit.may_write,
+                zone=zone,
             ),
         )
     overviews = service.live.watch(service.control, visit.caller)
@@ -57,16 +65,17 @@ async def _messages(
     request: AnyRequest, about: str, first: Overview | None, overviews: AsyncIterator[Overview]
 ) -> AsyncIterator[bytes]:
     clock, base = control_of(request).clock, base_of(visit_of(request).org_id)
-    until, quiet = clock.steady() + STREAM_US, 0
+    until, quiet, zone = clock.steady() + STREAM_US, 0, zone_in(request.url.query)
     try:
         if first is None:
             return  # the service stops
         may_write = visit_of(request).may_write
-        shown = live_state(first, base, about, clock.now(), may_write=may_write)
+        shown = live_state(first, base, about, clock.now(), may_write=may_write, zone=zone)
         yield _message(change(None, shown))
         async for found in overviews:
             await check_again(request)
-            before, shown = shown, live_state(found, base, about, clock.now(), may_write=may_write)
+            before = shown
+            shown = live_state(found, base, about, clock.now(), may_write=may_write, zone=zone)
             changed = change(before, shown)
             quiet = 0 if changed else quiet + 1
             if changed:

@@ -15,7 +15,8 @@ from . import assets
 from .headline import Headline, Piece, Remedy, destination_headline, organization_headline
 from .news import news_of
 from .overview import figures_of, first_steps_of
-from .words import first_line, iso, milliseconds, number, oldest, shape_of, visible
+from .words import clock, first_line, iso, milliseconds, number, offset, oldest, shape_of, visible
+from .zone import Zone, kept
 
 
 class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -68,13 +69,25 @@ class LiveState(msgspec.Struct, frozen=True):
     news: dict[str, int]
 
 
-def live_state(found: Overview, base: str, about: str, now: Micros, *, may_write: bool = True) -> LiveState:
+UTC_ZONE = Zone()
+
+
+def live_state(
+    found: Overview,
+    base: str,
+    about: str,
+    now: Micros,
+    *,
+    may_write: bool = True,
+    zone: Zone = UTC_ZONE,
+) -> LiveState:
     """Return what a page of an organization shows.
 
     Args:
         base: path of the organization's pages.
         about: id of the destination whose page it is; "" for all others.
         may_write: whether whoever looks may change things.
+        zone: in which the page writes times.
     """
     told = organization_headline(found.standings, found.last_event_at, base, now)
     shown = [one for one in found.standings if about in ("", one.dst_id)]
@@ -83,10 +96,10 @@ def live_state(found: Overview, base: str, about: str, now: Micros, *, may_write
         sentence = destination_headline(shown[0], base, now) if shown else _deleted(base)
     cells = dict(_totals(found, now)) if not about else {}
     for one in shown:
-        cells |= {f"{one.dst_id}.{name}": cell for name, cell in _cells_of(one, now)}
+        cells |= {f"{one.dst_id}.{name}": cell for name, cell in _cells_of(one, now, zone)}
     icon = assets.url_of("bad.svg" if told.wrong else "good.svg")
     seen = sentence.seen_by(may_write=may_write)
-    return LiveState(cells, _sentence(seen), told.wrong, icon, news_of(found, shown))
+    return LiveState(cells, _sentence(seen, now, zone), told.wrong, icon, news_of(found, shown))
 
 
 def change(before: LiveState | None, after: LiveState) -> dict[str, object]:
@@ -114,7 +127,7 @@ def _totals(found: Overview, now: Micros) -> Iterator[tuple[str, Cell]]:
         )
 
 
-def _cells_of(one: Standing, now: Micros) -> Iterator[tuple[str, Cell]]:
+def _cells_of(one: Standing, now: Micros, zone: Zone) -> Iterator[tuple[str, Cell]]:
     state = one.state.value
     yield "state", Cell(parts=(shape_of(state), state), kind=f"badge {state.replace(' ', '-')}")
     yield "delivered", Cell(number(one.delivered))
@@ -124,26 +137,30 @@ def _cells_of(one: Standing, now: Micros) -> Iterator[tuple[str, Cell]]:
     yield "dead_letters", Cell(number(one.dead_letters))
     yield "letters_tab", Cell(f" ({number(one.dead_letters)})" if one.dead_letters else "")
     yield "p99", Cell(milliseconds(one.p99_ms))
-    yield "last_success", _time(one.last_success_at)
-    yield "last_error", _time(one.last_error_at)
+    yield "last_success", _time(one.last_success_at, zone)
+    yield "last_error", _time(one.last_error_at, zone)
     yield "cause", Cell(first_line(one.cause) if one.state.is_wrong else "–")
 
 
-def _time(at: Micros | None) -> Cell:
+def _time(at: Micros | None, zone: Zone) -> Cell:
     # How long ago it was changes every second: the page counts by itself, and a time that stays is not sent again.
-    return Cell("never", kind="muted") if at is None else Cell(kind="ago", at=iso(at))
+    return Cell("never", kind="muted") if at is None else Cell(kind="ago", at=iso(at, zone.info))
 
 
-def _sentence(told: Headline) -> Sentence:
+def _sentence(told: Headline, now: Micros, zone: Zone) -> Sentence:
     return Sentence(
         told.tone,
-        [
-            LivePiece(visible(piece.text), piece.href, "" if piece.at is None else iso(piece.at))
-            for piece in told.pieces
-        ],
-        LivePiece(told.remedy.label, told.remedy.href) if told.remedy is not None else None,
+        [_piece(one, now, zone) for one in told.pieces],
+        LivePiece(told.remedy.label, kept(told.remedy.href, zone)) if told.remedy is not None else None,
         told.after,
     )
+
+
+def _piece(piece: Piece, now: Micros, zone: Zone) -> LivePiece:
+    if piece.at is None:
+        return LivePiece(visible(piece.text), kept(piece.href, zone))
+    text = f"{clock(piece.at, now, zone.info)} {offset(piece.at, zone.info)}"
+    return LivePiece(text, kept(piece.href, zone), iso(piece.at, zone.info))
 
 
 def _deleted(base: str) -> Headline:

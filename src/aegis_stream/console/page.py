@@ -1,13 +1,15 @@
 """What every page has: frame, first sentence, notices; and how an error becomes words beside a field."""
 
 import dataclasses
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, unquote
 
 import msgspec
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, pass_context
+from jinja2.runtime import Context
 from litestar import Request, Response
 from litestar.datastructures import Cookie
 
@@ -24,7 +26,8 @@ from .cookies import cookie, may_be_framed
 from .gate import Visit, seals_of
 from .headline import Headline, organization_headline
 from .news import news_of
-from .words import FILTERS
+from .words import FILTERS, IN_A_ZONE
+from .zone import Zone, kept_in_page, without_zone, zone_in
 
 AnyRequest = Request[Any, Any, Any]
 NOTICE_COOKIE = "aegis-notice"
@@ -72,8 +75,20 @@ def environment() -> Environment:
         auto_reload=False,
     )
     made.filters.update(FILTERS)
+    made.filters.update({name: _in_the_zone(write) for name, write in IN_A_ZONE.items()})
     made.globals.update(asset=assets.url_of, version=__version__, path_part=path_part)
     return made
+
+
+def _in_the_zone(write: Callable[..., str]) -> Callable[..., str]:
+    """Return the filter that writes a time in the zone of the page."""
+
+    @pass_context
+    def written(context: Context, *times: Micros) -> str:
+        zone: Zone = context["zone"]
+        return write(*times, zone=zone.info)
+
+    return written
 
 
 async def page(
@@ -128,7 +143,8 @@ def _rendered(
     headline: Headline | None,
     **context: Any,
 ) -> Response[str]:
-    visit = _visit(request)
+    visit, query = _visit(request), request.url.query
+    zone = zone_in(query)
     notice, spent = _notice(request)
     told = headline or frame.headline
     if told is not None and visit is not None:
@@ -145,11 +161,18 @@ def _rendered(
             csrf=visit.session.csrf if visit is not None else "",
             notice=notice,
             path=request.url.path,
+            zone=zone,
+            other_parameters=without_zone(query) if request.method == "GET" else None,
             brand=service_of(request).control.settings.console,
             **context,
         )
     )
-    return Response(text, status_code=status, media_type="text/html", cookies=[spent] if spent else [])
+    return Response(
+        kept_in_page(text, zone),
+        status_code=status,
+        media_type="text/html",
+        cookies=[spent] if spent else [],
+    )
 
 
 def done(request: AnyRequest, path: str, text: str = "", *, href: str = "") -> Response[bytes]:

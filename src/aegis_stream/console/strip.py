@@ -9,7 +9,7 @@ from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.domain.rollup import QUARTERS, began_at
 
 from .event_chart import moment_text
-from .words import clock, counted, number
+from .words import counted, number
 
 CELLS = 96
 WHOLE_MAX = 10
@@ -24,14 +24,17 @@ class Cell(NamedTuple):
 
     Args:
         x, width: in cells.
-        title: what happened, in words.
+        since, until: its span.
+        words: what happened in it.
         span: as the query of the page that shows it in minutes.
     """
 
     kind: str
     x: int
     width: int
-    title: str
+    since: Micros
+    until: Micros
+    words: str
     span: str
 
 
@@ -71,7 +74,7 @@ def strip_of(results: Sequence[Result], now: Micros, *, paused_at: Micros | None
     for _, group in groupby(steps, key=lambda one: (one.kind, one.place if whole else 0)):
         alike = list(group)
         if alike[0].kind:
-            cells.append(_cell(alike, first, now))
+            cells.append(_cell(alike, first))
     delivered, failed = sum(one.delivered for one in steps), sum(one.failed for one in steps)
     return Strip(cells, delivered, failed, _told(steps, delivered, failed))
 
@@ -84,7 +87,7 @@ def _step(place: int, found: Result | None, first: Micros, paused_at: Micros | N
     return _Step(place, "paused" if is_paused else "", 0, 0)
 
 
-def _cell(alike: Sequence[_Step], first: Micros, now: Micros) -> Cell:
+def _cell(alike: Sequence[_Step], first: Micros) -> Cell:
     kind, place = alike[0].kind, alike[0].place
     since = Micros(first + place * STEP_US)
     until = Micros(first + (alike[-1].place + 1) * STEP_US)
@@ -92,8 +95,9 @@ def _cell(alike: Sequence[_Step], first: Micros, now: Micros) -> Cell:
     if kind != "paused":
         delivered, failed = sum(one.delivered for one in alike), sum(one.failed for one in alike)
         words = f"{words}: {number(delivered)} delivered, {number(failed)} failed"
-    title = f"{clock(since, now)}–{clock(until, now)} UTC, {words}"
-    return Cell(kind, place, len(alike), title, f"from={moment_text(since)}&to={moment_text(until)}")
+    return Cell(
+        kind, place, len(alike), since, until, words, f"from={moment_text(since)}&to={moment_text(until)}"
+    )
 
 
 def _told(steps: Sequence[_Step], delivered: int, failed: int) -> str:

@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any
 
 from aegis_stream.domain.ids import SECOND, Micros
@@ -80,16 +80,29 @@ def oldest(at: Micros | None, now: Micros) -> str:
     return "" if at is None else f"oldest {ago(at, now)}"
 
 
-def iso(at: Micros) -> str:
-    """Write a time in full: 2026-05-15T10:33:21.456789Z."""
-    return to_text(at)
+def iso(at: Micros, zone: tzinfo = UTC) -> str:
+    """Write a time in full: 2026-05-15T10:33:21.456789Z, or with the distance from UTC in another zone."""
+    if zone is UTC:
+        return to_text(at)
+    there = _in(zone, at)
+    return f"{there:%Y-%m-%dT%H:%M:%S}.{at % SECOND:06d}{there.isoformat()[19:]}"
 
 
-def clock(at: Micros, now: Micros) -> str:
-    """Write a time for a sentence, in UTC: 02:41 today, 14 May 02:41 on another day."""
-    moment = datetime.fromtimestamp(at // SECOND, UTC)
-    same_day = moment.date() == datetime.fromtimestamp(now // SECOND, UTC).date()
-    return f"{moment:%H:%M}" if same_day else f"{moment.day} {moment:%b %H:%M}"
+def moment(at: Micros, zone: tzinfo = UTC) -> str:
+    """Write a time for a table, to the second, without its zone: 2026-05-15 10:33:21."""
+    return f"{_in(zone, at):%Y-%m-%d %H:%M:%S}"
+
+
+def offset(at: Micros, zone: tzinfo = UTC) -> str:
+    """Write what stands behind every time: UTC, or the distance from it at that time: UTC+05:45."""
+    return "UTC" if zone is UTC else f"UTC{_in(zone, at).isoformat()[19:]}"
+
+
+def clock(at: Micros, now: Micros, zone: tzinfo = UTC) -> str:
+    """Write a time for a sentence, without its zone: 02:41 today, 14 May 02:41 on another day."""
+    there = _in(zone, at)
+    same_day = there.date() == _in(zone, now).date()
+    return f"{there:%H:%M}" if same_day else f"{there.day} {there:%b %H:%M}"
 
 
 def visible(text: object) -> str:
@@ -108,6 +121,11 @@ def first_line(text: str) -> str:
 def shape_of(state: object) -> str:
     """Return the shape that stands before a state, so that it is never told by colour alone."""
     return SHAPES.get(str(state), "·")
+
+
+def _in(zone: tzinfo, at: Micros) -> datetime:
+    """Return a time in a zone, to the second."""
+    return datetime.fromtimestamp(at // SECOND, zone)
 
 
 def _is_shown(char: str) -> bool:
@@ -131,10 +149,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "milliseconds": milliseconds,
     "ago": ago,
     "oldest": oldest,
-    "iso": iso,
-    "clock": clock,
     "visible": visible,
     "first_line": first_line,
     "shape": shape_of,
 }
 """What templates may use."""
+IN_A_ZONE: dict[str, Callable[..., Any]] = {"iso": iso, "moment": moment, "offset": offset, "clock": clock}
+"""The same, of times, which are written in the zone of the page."""

@@ -34,10 +34,11 @@ def test_kinds_and_places():
 
 
 def test_a_cell_says_what_it_stands_for():
-    """The title has the span, the kind in words and both numbers; the link has the same span."""
+    """It has the span, the kind in words and both numbers; the link has the same span."""
     [cell] = drawn(at(95, 1411, 3)).cells
 
-    assert cell.title == "20:15–20:30 UTC, some failed: 1,411 delivered, 3 failed"
+    assert cell.words == "some failed: 1,411 delivered, 3 failed"
+    assert (cell.since, cell.until) == (LAST, LAST + STEP_US)
     assert cell.span == "from=2026-05-28T20:15:00Z&to=2026-05-28T20:30:00Z"
 
 
@@ -53,7 +54,7 @@ def test_neighbours_alike_are_one_where_the_page_would_be_large():
         ("ok", 3, 1),
         ("ok", 5, 1),
     ]
-    assert "3 delivered" in strip.cells[0].title
+    assert "3 delivered" in strip.cells[0].words
     assert len(drawn(*results).cells) == 5
 
 

@@ -1,7 +1,7 @@
 // Keeps a page up to date: texts and attributes of marked elements, never markup, never rows. A hidden tab has no stream.
-import { showTime, written } from "./display.js";
+import { showTime } from "./display.js";
 
-const { stream } = document.body.dataset;
+const { stream, offset } = document.body.dataset; // offset: UTC, or UTC+05:45
 const pill = document.querySelector("[data-status]");
 const main = document.querySelector("main");
 const section = document.querySelector("[data-headline]");
@@ -18,7 +18,9 @@ function say(text, lost) {
 }
 
 function lose() {
-  say(`Not live since ${written(heard || Date.now(), {})}, trying again`, true);
+  const [, sign, hours, minutes] = /([+-])(\d\d):(\d\d)/.exec(offset) ?? [0, "+", 0, 0];
+  const there = new Date((heard || Date.now()) + Number(`${sign}1`) * (hours * 60 + Number(minutes)) * 60000);
+  say(`Not live since ${there.toISOString().slice(11, 19)} ${offset}, trying again`, true);
   next = Date.now() + 2000;
 }
 
@@ -45,7 +47,7 @@ function tell({ tone, pieces, remedy, after }) {
   const [place, was] = [section.querySelector("span"), section.textContent];
   const build = JSON.stringify([tone, pieces.map((one) => [one.href, one.at]), remedy, after]);
   const same = section.dataset.build === build;
-  if (same) pieces.forEach((one, number) => one.at || (place.childNodes[number].textContent = one.text));
+  if (same) pieces.forEach((one, number) => (place.childNodes[number].textContent = one.text));
   if (same || section.contains(document.activeElement)) return same;
   if (!section.classList.contains(tone)) document.querySelector("[data-announce]").textContent = pieces.map((one) => one.text).join("");
   section.dataset.build = build;

@@ -8,11 +8,10 @@ import pytest
 from aegis_stream.console.words import ago
 from aegis_stream.domain.ids import SECOND, Micros
 from support.browser import LOOKS
+from support.destinations import make_destination, read
 from support.processes import Client
 from support.service import wait_until
 from support.switch import switch
-
-from .test_destination import read
 
 
 @pytest.fixture
@@ -140,7 +139,7 @@ def test_the_list_of_keys_holds_what_works(visitor, client):
     visitor.look_over("keys")
     listed = [one for one in dialog.locator("dt:visible").all_inner_texts() if one]
     assert [one.strip() for one in listed] == [
-        *("?", "/", "g o", "g d", "g e", "g k", "g s", "g a"),
+        *("?", "/", "g o", "g d", "g e", "g k", "g s", "g p", "g a"),
         *("j", "k", "Enter", "l", "u", "Esc"),
     ]
     keyboard.press("Escape")
@@ -151,12 +150,14 @@ def test_the_list_of_keys_holds_what_works(visitor, client):
     keyboard.press("j")
     assert focused(page) == "one"
     keyboard.press("k")
+    assert focused(page) == "two"
+    keyboard.press("j")
     keyboard.press("Enter")
-    page.get_by_role("heading", name="Event two").wait_for()
-    keyboard.press("[")
     page.get_by_role("heading", name="Event one").wait_for()
     keyboard.press("]")
     page.get_by_role("heading", name="Event two").wait_for()
+    keyboard.press("[")
+    page.get_by_role("heading", name="Event one").wait_for()
     for letter, heading in (
         ("d", "Deliveries"),
         ("e", "Events"),
@@ -185,6 +186,63 @@ def test_the_list_of_keys_holds_what_works(visitor, client):
     assert focused(page) != "Find"
     page.get_by_role("button", name="Keyboard").click()
     assert not dialog.get_by_label("Single keys are on").is_checked()
+
+
+PRESSED = """() => {
+    const dialog = document.querySelector("[data-help]");
+    document.addEventListener("click", (event) => event.preventDefault(), true);
+    const press = (key) => {
+        const event = new KeyboardEvent("keydown", { key, bubbles: true, cancelable: true });
+        (document.activeElement.matches("input, select, textarea") ? document.body : document.activeElement).dispatchEvent(event);
+        dialog.close();
+        return event.defaultPrevented;
+    };
+    const printable = Array.from({ length: 94 }, (_, place) => String.fromCharCode(33 + place));
+    const single = [...printable, "Enter", "Escape"].filter((key) => (press("~"), press(key)));
+    const double = printable.filter((key) => (press("g"), press(key))).map((key) => `g ${key}`);
+    return [...single, ...double].sort();
+}"""
+"""Presses every key, and every key behind `g`, where no click leads away; returns those that the page takes."""
+
+
+def test_the_list_of_keys_is_all_that_works(service, organization, client, visitor, open_window):
+    """On every kind of page `?` lists exactly the keys that the page takes; Enter and Esc stay the browser's."""
+    page, found = visitor.page, {}
+    with switch() as receiver:
+        receiver.status = 400
+        base = f"/console/o/{organization.org_id}"
+        dst_id = make_destination(service, organization, url=receiver.url)
+        client.record([event("one"), event("two")])
+        wait_until(lambda: read(service, organization, dst_id)["stats"]["dead_letters"] == 2)
+        for where in (
+            "",
+            "/events",
+            "/events/one",
+            f"/d/{dst_id}",
+            f"/d/{dst_id}/dead-letters",
+            "/keys",
+            "/new",
+        ):
+            visitor.open(base + where)
+            page.get_by_role("button", name="Live", exact=True).wait_for()
+            page.keyboard.press("?")
+            listed = page.locator("dialog dt:visible").all_inner_texts()
+            page.keyboard.press("Escape")
+            found[where] = {one.strip() for one in listed if one}
+            taken = set(page.evaluate(PRESSED))
+            assert taken == found[where] - {"Enter", "Esc"}, (where, taken ^ found[where])
+
+        assert {"x", "X", "r", "j", "k", "Enter"} <= found[f"/d/{dst_id}/dead-letters"]
+        assert {"t", "p", "r"} <= found[f"/d/{dst_id}"] - found["/events"]
+        visitor.open(f"{base}/d/{dst_id}/dead-letters")
+        page.keyboard.press("j")
+        page.keyboard.press("x")
+        assert page.locator("[data-select]:checked").count() == 1
+        page.keyboard.press("X")
+        assert page.get_by_label("Select all 2 that match").is_checked()
+        page.get_by_role("button", name="Redrive the selected").click()
+        page.get_by_role("heading", name="Redrive 2 dead letters").wait_for()
+        assert read(service, organization, dst_id)["stats"]["dead_letters"] == 2, "it asks first"
 
 
 def test_times_in_the_zone_of_the_reader(browser, service, organization, client, open_window):

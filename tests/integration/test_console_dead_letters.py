@@ -192,6 +192,18 @@ async def test_a_purge_asks_for_the_number(world, tenant):
     assert await left(tenant, here) == [2, 4, 6]
 
 
+async def test_selecting_all_that_match_asks_first(world, tenant):
+    """The box for all leads to the page that says what a redrive of them will do, with the same filter; nothing is done yet."""
+    here = await furnish(world, tenant)
+    visitor = await signed_in(world, tenant.admin.key)
+    await visitor.get(here + "?about=event")
+    answer = await visitor.post(here + "/redrive", {"about": "event", "matching": "yes", "event": "evt_1"})
+
+    assert "Select all 3 that match" in visitor.page
+    assert (answer.status_code, answer.headers["location"]) == (303, here + "/redrive?about=event")
+    assert len(await left(tenant, here)) == 6
+
+
 @pytest.mark.parametrize("missing", ["shown", "before"])
 async def test_a_purge_needs_what_the_page_showed(world, tenant, missing):
     """A form that does not tell how many dead letters the page showed, and when, deletes nothing."""

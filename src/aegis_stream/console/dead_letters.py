@@ -24,7 +24,7 @@ from .commands import ShownCall, quoted, shown_call
 from .destination import destination_page, path_of
 from .forms import Form
 from .gate import form_of, origin_of, visit_of
-from .page import done
+from .page import done, see_other
 from .progress import answer_of, bar_of_job
 from .rights import DESTINATION
 from .words import counted, number
@@ -132,10 +132,12 @@ async def _asked(
 
 @post(HERE + "/redrive", status_code=303)
 async def redrive(request: AnyRequest, destination_id: FromPath[str]) -> Response[Any]:
-    """Redrive the rows that were selected, or all that match."""
+    """Redrive the rows that were selected, or all that match; where all were selected, the page that says what it will do comes first."""
     form, deps, caller = form_of(request), control_of(request), visit_of(request).caller
     here = path_of(visit_of(request).org_id, destination_id) + "/dead-letters"
     back = here + query_of(_which(form))
+    if form.has("matching"):
+        return see_other(f"{here}/redrive{query_of(_which(form))}")
     if not form.has("all"):
         chosen = form.all("event")
         if not chosen:

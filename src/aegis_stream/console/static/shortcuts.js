@@ -3,7 +3,7 @@ import { kept } from "./display.js";
 
 const dialog = document.querySelector("[data-help]");
 const isOn = dialog.querySelector("input");
-const keys = [...dialog.querySelectorAll("[data-keys]")];
+const keys = [...dialog.querySelectorAll("[data-to]")]; // those without data-keys are the browser's own
 let before = { text: "", at: 0 }; // the first of two keys
 
 function help() {
@@ -11,9 +11,9 @@ function help() {
   dialog.showModal();
 }
 
-// Opens a page, or goes to a field or button: what changes something is never pressed.
+// Opens a page, ticks a box, or goes to a field or button: what changes something is never pressed.
 function go(element) {
-  if (element?.matches("a[href], [data-status], [data-zone]")) return element.click();
+  if (element?.matches("a[href], [data-status], [data-zone], [data-select-all]")) return element.click();
   element?.scrollIntoView({ block: "center" });
   element?.focus();
 }

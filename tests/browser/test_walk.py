@@ -78,7 +78,9 @@ def objects(service, organization, hostile_url):
         delivery = call("GET", f"{path}/deliveries")["data"][0]["id"]
         replay = call("POST", f"{path}/replay", json={"from_sequence": 1})["replay_id"]
         wait_until(lambda: client.get(f"{base}/proof/events/evt-2").is_success)
+        link = call("POST", "/console-links", json={"return_url": "https://app.example.com/"})["id"]
         yield {
+            "link_id": link,
             "org_id": organization.org_id,
             "destination_id": path.rpartition("/")[2],
             "event_id": "evt-1",

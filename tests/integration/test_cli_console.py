@@ -1,4 +1,4 @@
-"""Promises of `aegis console link`, on the store of a data directory."""
+"""Promises of `aegis console`, on the store of a data directory."""
 
 import json
 import re
@@ -17,6 +17,12 @@ def aegis(tmp_path, monkeypatch, capsys):
     run_aegis(monkeypatch, capsys, "org", "create", "First", "--id", "org_first")
 
     return lambda *arguments: run_aegis(monkeypatch, capsys, "console", "link", *arguments)
+
+
+@pytest.fixture
+def console(aegis, monkeypatch, capsys):
+    """`console(…)` runs another command of the group on the same data directory."""
+    return lambda *arguments: run_aegis(monkeypatch, capsys, "console", *arguments)
 
 
 @pytest.mark.parametrize("whose", [("--org", "org_first", "--scope", "admin"), ("--operator",)], ids=str)
@@ -55,3 +61,20 @@ def test_a_mistake_is_named(aegis, arguments, status, told):
     assert failed.status == status
     assert told in failed.stderr
     assert "aegis_cl_" not in failed.stdout
+
+
+def test_links_are_listed_and_revoked(aegis, console):
+    """The list has each link without its URL; a revoked one is gone, and revoking it again says so."""
+    made = json.loads(aegis("--org", "org_first", "--scope", "admin", "--json").stdout)
+    listed = console("links", "--org", "org_first", "--json")
+    [row] = json.loads(listed.stdout)
+    revoked = console("revoke", made["id"], "--org", "org_first")
+    again = console("revoke", made["id"], "--org", "org_first")
+
+    assert (row["id"], row["scope"], row["made_by"], row["used_at"]) == (made["id"], "admin", None, None)
+    assert row["expires_at"] == made["expires_at"]
+    assert "aegis_cl_" not in listed.stdout
+    assert (revoked.status, revoked.stdout) == (0, f"revoked {made['id']}\n")
+    assert again.status == 1
+    assert "there is no console link" in again.stderr
+    assert console("links", "--org", "org_first").stdout.split()[:3] == ["ID", "SCOPE", "MADE_BY"]

@@ -71,6 +71,7 @@ async def furnish(world, org_id):
     job = (await tenant.admin.post(f"{base}/dead-letters/redrive", json={})).json()["job_id"]
     replay = (await tenant.admin.post(f"{base}/replay", json={"from_sequence": 1})).json()["replay_id"]
     await seal_now(world, tenant)
+    link = (await tenant.admin.post("/console-links", json={})).json()["id"]
     return tenant, {
         "org_id": org_id,
         "destination_id": dst_id,
@@ -79,6 +80,7 @@ async def furnish(world, org_id):
         "delivery_id": delivery,
         "job_id": job,
         "replay_id": replay,
+        "link_id": link,
     }
 
 

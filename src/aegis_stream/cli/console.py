@@ -1,4 +1,4 @@
-"""console: links that open the console once, made in the data directory itself; the service may run meanwhile."""
+"""console: links that open the console once, made, listed and revoked in the data directory itself; the service may run meanwhile."""
 
 from collections.abc import Coroutine
 from pathlib import Path
@@ -15,9 +15,9 @@ from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.times import to_text
 
 from .on_store import run_on_store
-from .output import JSON, print_json
+from .output import JSON, print_json, print_table
 from .service import CONFIG
-from .values import Whole
+from .values import ORG, Whole
 
 
 @click.group()
@@ -84,3 +84,49 @@ def make_link(
         return
     click.echo(opens)
     click.echo(f"opens the console once, until {expires_at}", err=True)
+
+
+@console.command("links")
+@ORG
+@JSON
+@CONFIG
+@click.pass_context
+def list_links(context: click.Context, org_id: str, as_json: bool, config: Path | None) -> None:
+    """List console links that are unused, or were used in the last 12 hours, oldest first, without their URLs."""
+    found = run_on_store(
+        context, config, lambda deps: console_links.list_of(deps, org_id, "", console_links.KEPT_MAX)
+    )
+    heads = ("id", "scope", "made_by", "created_at", "expires_at", "used_at", "return_url")
+    rows = [
+        (
+            one.link_id,
+            one.scope.value,
+            one.made_by or None,
+            to_text(one.created_at),
+            to_text(one.expires_at),
+            to_text(one.used_at) if one.used_at is not None else None,
+            one.return_url or None,
+        )
+        for one in found
+    ]
+    if as_json:
+        print_json([dict(zip(heads, row, strict=True)) for row in rows])
+    else:
+        print_table(heads, rows)
+
+
+@console.command("revoke")
+@click.argument("link_id")
+@ORG
+@JSON
+@CONFIG
+@click.pass_context
+def revoke_link(
+    context: click.Context, link_id: str, org_id: str, as_json: bool, config: Path | None
+) -> None:
+    """Revoke a console link; a session that began with it ends at its next request."""
+    run_on_store(context, config, lambda deps: console_links.delete(deps, COMMAND_LINE, org_id, link_id))
+    if as_json:
+        print_json({"revoked": link_id})
+    else:
+        click.echo(f"revoked {link_id}")

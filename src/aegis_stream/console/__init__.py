@@ -47,6 +47,7 @@ proof.py     how the log is sealed: how far, by which key, its checkpoint, its m
 proof_words.py  the same as a first sentence, and what the modes mean
 event_proof.py  whether one event is sealed, and its proof
 keys.py      keys: who sends with which, make, rotate, revoke
+link_list.py  console links: which there are, revoke one
 settings_tab.py  every field of it is changed, after a look at what changes; deletes it
 settings_form.py  the fields of that form, and what was typed into them
 settings_changes.py  what the form would change: as a patch, and in words

@@ -19,6 +19,8 @@ DESTINATION = ORGANIZATION + "/d/{destination_id:str}"
 KEYS = ORGANIZATION + "/keys"
 KEY = KEYS + "/{key_id:str}"
 PROOF = ORGANIZATION + "/proof"
+LINKS = ORGANIZATION + "/links"
+LINK = LINKS + "/{link_id:str}"
 _ORGANIZATION = "/console/o/{org_id}"
 _KEY = _ORGANIZATION + "/keys/{key_id}"
 _DESTINATION = _ORGANIZATION + "/d/{destination_id}"
@@ -59,6 +61,9 @@ NEEDS: dict[tuple[str, str], Need] = {
     ("GET", _KEY): Need.WRITE,
     ("POST", _KEY + "/rotate"): Need.WRITE,
     ("POST", _KEY + "/revoke"): Need.WRITE,
+    ("GET", _ORGANIZATION + "/links"): Need.WRITE,
+    ("GET", _ORGANIZATION + "/links/{link_id}"): Need.WRITE,
+    ("POST", _ORGANIZATION + "/links/{link_id}/revoke"): Need.WRITE,
     ("GET", _ORGANIZATION + "/deliveries"): Need.READ,
     ("GET", _DESTINATION + "/attempts"): Need.READ,
     ("GET", _DESTINATION + "/attempts/{delivery_id}"): Need.READ,

@@ -6,6 +6,7 @@ scanners of mail and previews in chats open links.
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
 
@@ -40,6 +41,8 @@ OPEN_MAX: Final = 1000
 """Most links of an organization that nobody has used."""
 KEPT_MAX: Final = 10_000
 """Most links of an organization, with those whose session may go on."""
+Check = Callable[[ConsoleLink], None]
+"""Raises when a link is no longer as whoever acts on it has seen it."""
 _OPERATOR = OrganizationNo(0)
 _UNUSABLE = (
     "this link cannot be used: it was used already, has expired, or was deleted; a link opens the console once. "
@@ -113,13 +116,22 @@ async def list_of(deps: StoreDeps, org_id: str, after: str, limit: int) -> list[
     return await deps.db.read(work)
 
 
-async def delete(deps: StoreDeps, caller: Caller, org_id: str, link_id: str) -> None:
-    """Delete a link; the session that began with it ends at its next request. Raises: NotFound, Unavailable."""
+async def find(deps: StoreDeps, org_id: str, link_id: str) -> ConsoleLink:
+    """Return one link of an organization; it may have ended. Raises: NotFound, Unavailable."""
+    return await deps.db.read(lambda unit: _find(unit, org_id, link_id))
+
+
+async def delete(
+    deps: StoreDeps, caller: Caller, org_id: str, link_id: str, *, check: Check = lambda _: None
+) -> None:
+    """Delete a link; the session that began with it ends at its next request.
+
+    Raises: NotFound, Unavailable, and what `check` raises, which sees the link as it is then.
+    """
 
     def act(unit: Unit, record: Record) -> None:
-        found = console_links.find(unit, organizations.find(unit, org_id).no, link_id)
-        if found is None:
-            raise NotFound(f"there is no console link {link_id[:80]!r} in this organization")
+        found = _find(unit, org_id, link_id)
+        check(found)
         console_links.delete(unit, found)
         record(found, console_link_action("console_link_delete", found, before=console_link_view(found)))
 
@@ -173,6 +185,13 @@ async def of_session(deps: StoreDeps, organization_no: OrganizationNo, link_id: 
     found = at_once[0] if at_once is not None else await deps.db.read(work)
     if found is None:
         raise Unauthenticated("this session is over: ask for a new link where you got the last one")
+    return found
+
+
+def _find(unit: Unit, org_id: str, link_id: str) -> ConsoleLink:
+    found = console_links.find(unit, organizations.find(unit, org_id).no, link_id)
+    if found is None:
+        raise NotFound(f"there is no console link {link_id[:80]!r} in this organization")
     return found
 
 

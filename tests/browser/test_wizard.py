@@ -63,3 +63,22 @@ def test_a_wrong_field(visitor, organization):
     assert page.get_by_label("Datasets optional").input_value() == "my.app"
     assert "It is kept" in page.content()
     assert "not-a-token-at-all" not in page.content()
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=str)
+def test_a_field_is_checked_when_it_is_left(visitor, organization):
+    """The message stands at the field before anything is sent, is told to screen readers, and goes away when the field is mended."""
+    page = visitor.page
+    visitor.open(f"/console/o/{organization.org_id}/new?kind=generic-https")
+    page.get_by_label("URL").fill("https://10.0.0.5/audit")
+    page.get_by_label("Bearer token").focus()
+    told = page.locator("#p-v-url")
+    told.filter(has_text="AEGIS_ALLOWED_NETWORKS").wait_for()
+    visitor.look_over("wizard-field")
+
+    assert page.get_by_label("URL").get_attribute("aria-invalid") == "true"
+    assert "AEGIS_ALLOWED_NETWORKS" in page.locator("[data-announce]").text_content()
+    page.get_by_label("URL").fill("")
+    page.get_by_label("Bearer token").focus()
+    told.filter(has_not_text="AEGIS").wait_for(state="attached")
+    assert page.get_by_label("URL").get_attribute("aria-invalid") == "false"

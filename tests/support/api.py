@@ -193,13 +193,16 @@ class FakeResolver:
     Attributes:
         addresses: none for a name that does not exist; None for one of which no name server tells.
         others: the addresses of all other names.
+        asked: the names that were looked up.
     """
 
     addresses: dict[str, list[str] | None] = field(default_factory=dict)
     others: list[str] | None = field(default_factory=lambda: [PUBLIC_ADDRESS])
+    asked: list[str] = field(default_factory=list)
 
     async def resolve(self, host: str, port: int) -> list[str]:
         """Return the addresses of a name. Raises: gaierror as DnsResolver does."""
+        self.asked.append(host)
         found = self.addresses.get(host, self.others)
         if not found:
             raise socket.gaierror(socket.EAI_NONAME if found is not None else socket.EAI_AGAIN, host)

@@ -36,6 +36,7 @@ event_tree.py  JSON as a tree
 event_rows.py  an event as a row, with a mark for each destination
 event_chart.py  events over time as bars
 wizard.py    a new destination: its kind, its fields, a test, the first event
+field_check.py  what is wrong with one field of it, told when the field is left
 tested.py    what a test told: its ladder, the request and the answer side by side
 draft.py     what was typed for it so far, and what is wrong with that
 draft_call.py  the same as a call of the API and as a command

@@ -27,6 +27,7 @@ from . import (
     event,
     event_proof,
     events,
+    field_check,
     fleet,
     health,
     keys,
@@ -95,6 +96,7 @@ PAGES = [
     *proof.HANDLERS,
     *settings_tab.HANDLERS,
     *wizard.HANDLERS,
+    *field_check.HANDLERS,
 ]
 
 
@@ -107,7 +109,7 @@ def create_console(service: Service) -> Litestar:
     """Put the pages together, without the headers of every answer: `console_of` adds them. Raises: RuntimeError as that does."""
     console = Litestar(
         route_handlers=PAGES,
-        state=State({"service": service}),
+        state=State({"service": service, "field_checks": field_check.new_limits()}),
         exception_handlers={
             Unauthenticated: _sign_in_first,
             AegisError: _ours,

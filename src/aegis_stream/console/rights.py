@@ -48,6 +48,7 @@ NEEDS: dict[tuple[str, str], Need] = {
     ("GET", _ORGANIZATION + "/search"): Need.READ,
     ("GET", _ORGANIZATION + "/new"): Need.WRITE,
     ("POST", _ORGANIZATION + "/new"): Need.WRITE,
+    ("POST", _ORGANIZATION + "/new/check"): Need.WRITE,
     ("GET", _DESTINATION + "/first"): Need.READ,
     ("GET", _DESTINATION): Need.READ,
     ("GET", _DESTINATION + "/settings"): Need.READ,

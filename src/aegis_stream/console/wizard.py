@@ -32,6 +32,7 @@ from .draft import (
     spec_of_draft,
 )
 from .draft_call import unsaved_call
+from .forms import Form
 from .gate import form_of, origin_of, seals_of, visit_of
 from .page import done, page, problems_of
 from .rights import DESTINATION, ORGANIZATION
@@ -68,10 +69,8 @@ async def choose_type(
 async def test_or_save(request: AnyRequest) -> Response[Any]:
     """Test what was typed, or save it; with a problem, the form comes back with everything that was typed."""
     form = form_of(request)
-    one = find_type(form.one("kind"))
-    if one is None:
-        raise NotFound("there is no such kind of destination: choose one from the list")
-    draft = draft_of(one, form, _opened(request, form.raw("draft")))
+    one = type_in(form)
+    draft = draft_of(one, form, opened(request, form.raw("draft")))
     problems = renamed(one, draft, problems_of_draft(one, draft))
     if problems:
         return await _form(request, one, draft, problems=problems, status=422)
@@ -197,7 +196,15 @@ async def first_event(
     )
 
 
-def _opened(request: AnyRequest, text: str) -> Draft | None:
+def type_in(form: Form) -> DestinationType:
+    """Return the kind of destination that a form is for. Raises: NotFound."""
+    one = find_type(form.one("kind"))
+    if one is None:
+        raise NotFound("there is no such kind of destination: choose one from the list")
+    return one
+
+
+def opened(request: AnyRequest, text: str) -> Draft | None:
     """Return the draft of a form, if it is this person's and not too old."""
     draft = seals_of(service_of(request)).open("draft", text, Draft, DRAFT_CHARACTERS_MAX)
     now_s = control_of(request).clock.now() // SECOND

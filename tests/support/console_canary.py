@@ -101,11 +101,11 @@ def look_at_the_console(
         visitor.get(f"/console/o/{objects['org_id']}/new?kind=generic-https")
         for path in calls("POST", Need.READ, Need.WRITE, Need.OPERATOR):
             (operator if "/operator" in path else visitor).post(filled(path, objects))
-        # One of these forms has paused the destination; those who wait for its deliveries would wait for ever.
-        resumed = visitor.post(
-            f"/console/o/{objects['org_id']}/d/{objects['destination_id']}/resume", {"state": "paused"}
-        )
-        assert resumed.status_code == 303, resumed.text
+        # Those who wait for its deliveries would wait for ever if it stayed paused.
+        for action, seen in (("pause", "running"), ("resume", "paused")):
+            path = f"/console/o/{objects['org_id']}/d/{objects['destination_id']}/{action}"
+            answer = visitor.post(path, {"state": seen})
+            assert answer.status_code == 303, answer.text
         visitor.post("/console/sign-out")
         return visitor.answers + operator.answers
     finally:

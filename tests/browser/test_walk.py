@@ -99,7 +99,10 @@ def places(objects, *needs):
             where = filled(path, objects)
             yield (
                 path,
-                where + {"/new": "?kind=generic-https", "/search": "?q=zzz"}.get(path[path.rfind("/") :], ""),
+                where
+                + {"/new": "?kind=generic-https", "/search": "?q=zzz", "/mode": "?to=stream"}.get(
+                    path[path.rfind("/") :], ""
+                ),
             )
 
 

@@ -109,7 +109,7 @@ async def test_hostile_texts_are_text_on_every_page(world):
     for path in pages():
         who = operator if "operator" in path else visitor
         where = filled(path, objects) + ("?kind=generic-https" if path.endswith("/new") else "")
-        where += "?q=zzz" if path.endswith("/search") else ""
+        where += "?q=zzz" if path.endswith("/search") else "?to=stream" if path.endswith("/mode") else ""
         answer = await who.get(where)
         if answer.status_code == 303 and path.startswith("/console/o/"):
             answer = await who.get(answer.headers["location"])

@@ -86,6 +86,19 @@ METRICS: dict[str, tuple[str, str]] = {
         "Organizations that store at least 80 % of their quota of bytes.",
     ),
     "aegis_backlog": ("gauge", "Events not yet attempted, summed over destinations."),
+    "aegis_proof_lag_events": (
+        "gauge",
+        "Events that no signed checkpoint covered when the sealer looked last, summed over logs.",
+    ),
+    "aegis_proof_lag_seconds": (
+        "gauge",
+        "Seconds since the sealer had nothing left to do; it grows when the sealer is behind, refuses a log, or does not run.",
+    ),
+    "aegis_proof_seals_total": ("counter", "Seals of logs that were stored, summed over organizations."),
+    "aegis_proof_inconsistent_total": (
+        "counter",
+        "How often the sealer refused a log, because tree, events and what was signed contradict each other, summed over organizations.",
+    ),
     "aegis_api_processes": (
         "gauge",
         "API processes of all nodes, which keep to one limit of calls together.",

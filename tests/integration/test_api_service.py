@@ -13,8 +13,8 @@ from aegis_stream.api.scopes import RIGHTS, Right
 from aegis_stream.domain.attempt import Fault, FaultKind, Response
 from aegis_stream.domain.delivery import AttemptRun, RetryRow
 from aegis_stream.domain.destination import Health
-from aegis_stream.domain.ids import SECOND, Micros, WorkerId
-from aegis_stream.store import leases
+from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo, WorkerId
+from aegis_stream.store import leases, sealing_state
 from aegis_stream.telemetry import LOG_EVENTS, METRICS
 from support.api import (
     OPERATOR_KEY,
@@ -277,6 +277,10 @@ async def test_writes_every_metric(world):
         retries=[RetryRow(3, 1, Micros(2**50), make_failure())],
         health=Health(failures_in_row=1),
     )
+    looked_at = Micros(world.service.control.clock.now() - 90_000_000)
+    world.stores.db.write_now(lambda unit: sealing_state.begin(unit, looked_at))
+    world.stores.db.write_now(lambda unit: sealing_state.store_report(unit, looked_at, 7, is_caught_up=False))
+    world.stores.db.write_now(lambda unit: sealing_state.refuse(unit, OrganizationNo(1), "x", looked_at))
 
     answer = await world.client.get("/metrics")
 
@@ -296,6 +300,10 @@ async def test_writes_every_metric(world):
         "aegis_retrying": "1",
         "aegis_dead_letters": "0",
         "aegis_backlog": "2",
+        "aegis_proof_lag_events": "7",
+        "aegis_proof_lag_seconds": "90",
+        "aegis_proof_seals_total": "0",
+        "aegis_proof_inconsistent_total": "1",
         'aegis_ingest_events_total{result="accepted"}': "5",
         'aegis_ingest_requests_total{status="202"}': "1",
     }

@@ -18,8 +18,9 @@ from aegis_stream.domain.merkle import leaf_hash
 from aegis_stream.domain.merkle_proof import continues, includes
 from aegis_stream.domain.note import parse_checkpoint, parse_log_proof, parse_note
 from aegis_stream.domain.organization import ProofMode
-from aegis_stream.store import tree
+from aegis_stream.store import sealing_state
 from support.api import make_event, open_world
+from support.clock import T0
 from support.console import signed_in
 from support.seal_now import seal_now, sealer
 from support.walk import faults_in
@@ -187,9 +188,8 @@ async def test_what_the_sealer_refuses_is_told_first(world, tenant, visitor):
     await world.send_events(tenant, 3)
     await seal_now(world, tenant)
     await world.send_events(tenant, 1, prefix="late")
-    await world.stores.db.write(lambda unit: tree.ask_seal(unit, tenant.no, 4))
     await world.stores.db.write(
-        lambda unit: tree.refuse_seal(unit, tenant.no, "an older copy was put in place.")
+        lambda unit: sealing_state.refuse(unit, tenant.no, "an older copy was put in place.", T0)
     )
     told = headline((await visitor.get(HERE)).text)
 

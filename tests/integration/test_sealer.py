@@ -10,7 +10,7 @@ from aegis_stream.domain.ids import OrganizationId
 from aegis_stream.domain.organization import ProofMode
 from aegis_stream.sealer import sealer as module
 from aegis_stream.sealer.yielding import Yielding
-from aegis_stream.store import organizations, tree
+from aegis_stream.store import organizations, sealing_state, tree
 from aegis_stream.store.retention import Retention
 from aegis_stream.wiring.sealer import make_sealer
 from aegis_stream.wiring.stores import Stores, open_stores
@@ -121,6 +121,43 @@ async def test_a_refused_log_does_not_stop_the_others(settings, stores, monkeypa
 
     refused = [values for _, name, values in log.lines if name == "proof.refused"]
     assert [one["org_id"] for one in refused] == ["org_a"]
+    [noted] = await stores.db.read(sealing_state.refusals)
+    found = await stores.db.read(sealing_state.totals)
+    assert (noted.org_id, noted.reason) == ("org_a", refused[0]["reason"])
+    assert (found.refusals, found.seals >= 3) == (1, True)
+    assert found.report.caught_up_at < found.report.looked_at
+
+
+async def test_a_log_is_refused_until_it_is_mended(settings, stores, monkeypatch):
+    """Once the log can be sealed again, nothing says that it is refused, and the sealer has caught up."""
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    no = await add(stores, "org_a", 5)
+    async with running(settings, stores, FakeLog()):
+        await until_sealed(stores, no, 5)
+    right = (await stores.db.read(lambda unit: tree.newest_tree(unit, no))).tree.frontier
+    change = "UPDATE trees SET frontier = ?"
+    await stores.db.write(lambda unit: raw(unit).run(change, (b"wrong",)))
+    await append_to(stores.log, no, events(100, 20), T0)
+
+    async with running(settings, stores, FakeLog()):
+        await until_noted(stores, lambda found, refused: refused and not is_caught_up(found.report))
+        await stores.db.write(lambda unit: raw(unit).run(change, (right,)))
+        await until_noted(stores, lambda found, refused: not refused and is_caught_up(found.report))
+        await until_sealed(stores, no, 25)
+
+
+def is_caught_up(report: sealing_state.SealingReport | None) -> bool:
+    """Tell whether the newest look left nothing to do."""
+    return report is not None and report.caught_up_at == report.looked_at
+
+
+async def until_noted(stores: Stores, is_right) -> None:
+    """Wait until the sealer has noted something of itself."""
+    async with asyncio.timeout(60):
+        while not is_right(
+            await stores.db.read(sealing_state.totals), await stores.db.read(sealing_state.refusals)
+        ):
+            await asyncio.sleep(0.02)
 
 
 async def test_a_sealer_goes_on_when_the_store_is_back(settings, stores, monkeypatch):

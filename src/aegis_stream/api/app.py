@@ -13,6 +13,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from aegis_stream import __version__, build
 from aegis_stream.control import destinations as destination_control
 from aegis_stream.control import organizations as organization_control
+from aegis_stream.control import proof as proof_control
 from aegis_stream.errors import AegisError, Malformed, Unavailable
 from aegis_stream.telemetry import METRICS
 
@@ -143,12 +144,28 @@ async def _store_totals(service: Service) -> dict[str, list[tuple[str, int]]]:
     """Return the metrics that are sums over the whole store, whichever process is asked."""
     totals = await destination_control.totals(service.control)
     stored_bytes, near_quota = await organization_control.storage_totals(service.control)
-    sums = totals._asdict() | {
-        "stored_bytes": stored_bytes,
-        "organizations_near_quota": near_quota,
-        "api_processes": service.counts.standing.api_processes,
-    }
+    sums = (
+        totals._asdict()
+        | {
+            "stored_bytes": stored_bytes,
+            "organizations_near_quota": near_quota,
+            "api_processes": service.counts.standing.api_processes,
+        }
+        | await _sealing_totals(service)
+    )
     return {f"aegis_{name}": [("", value)] for name, value in sums.items()}
+
+
+async def _sealing_totals(service: Service) -> dict[str, int]:
+    """Return what the sealer has noted of itself; how far it is behind only where one is to run."""
+    found, now = await proof_control.sealing_totals(service.control), service.control.clock.now()
+    counted = {"proof_seals_total": found.seals, "proof_inconsistent_total": found.refusals}
+    if found.report is None or not service.control.settings.proof.enabled:
+        return counted
+    return counted | {
+        "proof_lag_events": found.report.lag_events,
+        "proof_lag_seconds": found.report.lag_s(now),
+    }
 
 
 @get("/docs", include_in_schema=False, media_type="text/html")

@@ -39,6 +39,8 @@ def show(context: click.Context, org_id: str, as_json: bool, config: Path | None
         print_json(_shown(found))
         return
     log = found.log
+    if found.refused_since is not None:
+        click.echo(f"REFUSED     since {to_text(found.refused_since)}: {found.refusal}")
     click.echo(f"mode        {found.organization.proof}")
     if log is None:
         click.echo("log         nothing is sealed yet")
@@ -168,6 +170,7 @@ def _shown(found: ProofStanding) -> dict[str, object]:
         "sealed": None if log is None else log.end,
         "sealed_at": None if log is None else to_text(log.sealed_at),
         "checkpoint": None if log is None else log.note,
+        "refused": found.refusal or None,
         "keys": list(found.keys),
         "retired_at": [None if one is None else to_text(one) for one in found.retired_at],
     }

@@ -13,10 +13,11 @@ from aegis_stream.domain.note import Kind, VerifierKey
 from aegis_stream.domain.organization import Organization, ProofMode
 from aegis_stream.domain.times import to_text
 from aegis_stream.errors import Conflict, FieldProblem, Invalid
-from aegis_stream.store import organizations, proof_keys, tree
+from aegis_stream.store import organizations, proof_keys, sealing_state, tree
 from aegis_stream.store.database import Unit
 from aegis_stream.store.log import received_at
 from aegis_stream.store.proof_keys import ProofKey
+from aegis_stream.store.sealing_state import SealingTotals
 from aegis_stream.store.tree import SealedTree
 from aegis_stream.vault import ed25519
 
@@ -35,7 +36,8 @@ class ProofStanding:
         retired_at: of each key, from when on it signs no more, which may be yet to come; None for the newest one.
         waiting: recorded events that no checkpoint covers; checkpoint events of the last seal, which wait for the next one, do not count.
         waiting_since: when the first of them was recorded; None for none.
-        refusal: why the sealer did not seal it when it was asked for last; "" for no reason.
+        refusal: why the sealer refuses the log; "" when it does not.
+        refused_since: since when; None when it does not.
     """
 
     organization: Organization
@@ -45,6 +47,7 @@ class ProofStanding:
     waiting: int = 0
     waiting_since: Micros | None = None
     refusal: str = ""
+    refused_since: Micros | None = None
 
 
 class Rotated(NamedTuple):
@@ -75,10 +78,16 @@ async def show(deps: StoreDeps, org_id: str) -> ProofStanding:
         sealed = log.end + log.own if log is not None else organizations.oldest_sequence(unit, found.no) - 1
         waiting = max(0, found.head - sealed)
         since = received_at(unit, found.no, sealed + 1) if waiting else None
-        retired_at, refusal = tuple(one.retired_at for one in known), tree.seal_refusal(unit, found.no)
-        return ProofStanding(found, log, keys, retired_at, waiting, since, refusal)
+        retired_at, refused = tuple(one.retired_at for one in known), sealing_state.refusal_of(unit, found.no)
+        why = ("", None) if refused is None else (refused.reason, refused.since)
+        return ProofStanding(found, log, keys, retired_at, waiting, since, *why)
 
     return await deps.db.read(work)
+
+
+async def sealing_totals(deps: StoreDeps) -> SealingTotals:
+    """Return what the sealer has noted of itself, for metrics. Raises: Unavailable."""
+    return await deps.db.read(sealing_state.totals)
 
 
 async def set_mode(

@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from aegis_stream.control.sealing import Refused, SealingDeps, seal
+from aegis_stream.control.sealing import Refused, SealingDeps, forget_retired_keys, seal
 from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.seal import Pace, SealProgress, is_due
 from aegis_stream.store.database import Unit
 from aegis_stream.store.tree import SealState, asked_states, refuse_seal, seal_state, seal_states
 from aegis_stream.telemetry import Log
 
+from .reports import Reports
 from .yielding import Yielding
 
 LOOK_S: Final = 1.0
@@ -22,6 +23,8 @@ SHARE: Final = 20
 """A look takes at most one part in so many of the time, however many organizations there are,"""
 LOOK_LONGEST_S: Final = 10.0
 """unless the pause would be longer than this, seconds."""
+TIDY_S: Final = 60.0
+"""Pause between two looks for keys that sign no more, seconds."""
 SEALS_IN_A_ROW: Final = 16
 """Most seals of one log before the others have their turn."""
 
@@ -42,6 +45,11 @@ class Sealer:
     yielding: Yielding = field(default_factory=Yielding)
     _refused: dict[str, str] = field(default_factory=dict, init=False, repr=False)
     _unavailable: str = field(default="", init=False, repr=False)
+    _reports: Reports = field(init=False, repr=False)
+    _tidied_s: float = field(default=float("-inf"), init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self._reports = Reports(self.deps.db, self.deps.clock)
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until asked to stop; a seal that has begun is finished."""
@@ -82,13 +90,24 @@ class Sealer:
         Returns: whether a log has more than was its turn.
         Raises: Unavailable.
         """
-        is_behind = await self._seal_asked(stop)
+        await self._reports.begin_look()
+        await self._forget_retired_keys()
+        is_behind, lag_events = await self._seal_asked(stop), 0
         async for state in self._states():
             if stop.is_set():
                 return False
+            lag_events += max(0, state.unsealed - (state.own or 0))
             if self._is_due(state):
                 is_behind |= await self._seal(state, stop)
+        await self._reports.looked(lag_events, is_behind=is_behind)
         return is_behind
+
+    async def _forget_retired_keys(self) -> None:
+        """Forget keys that sign no more, once a minute at most. Raises: Unavailable."""
+        if time.monotonic() - self._tidied_s >= TIDY_S:
+            while await forget_retired_keys(self.deps):
+                pass
+            self._tidied_s = time.monotonic()
 
     async def _seal_asked(self, stop: asyncio.Event) -> bool:
         """Seal what somebody wants to have sealed now, due or not.
@@ -139,6 +158,7 @@ class Sealer:
             await self._refuse(state, str(error), asked=up_to > 0)
             return False
         self._refused.pop(state.org_id, None)
+        await self._reports.sealed(state.organization_no)
         return covered > 0 and (left >= self.pace.events_max or end < up_to)
 
     async def _refuse(self, state: SealState, reason: str, *, asked: bool) -> None:
@@ -146,6 +166,7 @@ class Sealer:
         if self._refused.get(state.org_id) != reason:
             self._refused[state.org_id] = reason
             self.telemetry.error("proof.refused", org_id=state.org_id, reason=reason)
+        await self._reports.refused(state.organization_no, reason)
         if asked:
             await self.deps.db.write(lambda unit: refuse_seal(unit, state.organization_no, reason))
 

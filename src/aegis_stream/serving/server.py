@@ -17,6 +17,7 @@ from aegis_stream import __version__
 from aegis_stream.api.counts import IngestCounts, open_counts, share_counts
 from aegis_stream.errors import Misconfigured, Unavailable
 from aegis_stream.settings import Settings
+from aegis_stream.store import sealing_state
 from aegis_stream.store.opening import open_notifier, refuse_unsuitable
 from aegis_stream.store.processes import new_process_id
 from aegis_stream.store.recorded_head import PAUSE_S, RecordedHead, total
@@ -260,8 +261,13 @@ def _children(
 
 
 async def _has_something_to_seal(stores: Stores) -> bool:
-    """Tell whether the log of any organization is to be sealed; not while the store does not say."""
+    """Tell whether the log of any organization is to be sealed; not while the store does not say.
+
+    It notes that a sealer is to run from then on, so that one that never looks is missed.
+    """
     # RuntimeError: the machine has no thread to give.
     with contextlib.suppress(Unavailable, OSError, RuntimeError):
-        return bool(await stores.db.read(lambda unit: seal_states(unit, 0, 1)))
+        if await stores.db.read(lambda unit: seal_states(unit, 0, 1)):
+            await stores.db.write(lambda unit: sealing_state.begin(unit, SystemClock().now()))
+            return True
     return False

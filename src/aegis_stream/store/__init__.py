@@ -5,6 +5,7 @@ event_states.py  what became of the events of a page
 log_shape.py   how many events of which kinds a log has in each step of time
 pages.py       pages of a log, verified by the checksums of their events
 tree.py        sealed logs: trees, tiles, signed notes
+sealing_state.py  what the sealer says of itself, and which logs it refuses
 proof_keys.py  the keys that sign an organization's checkpoints
 checkpoint_log.py  the checkpoints that were signed here, noted outside the database
 recorded_head.py  the number of acknowledged events, noted outside the database

@@ -1,5 +1,6 @@
 """The steps of README.md and of the tutorial, run as written: every command works, and prints what the page shows."""
 
+import json
 import re
 import shutil
 import sys
@@ -28,13 +29,22 @@ def steps(page: str) -> Iterator[tuple[str, str | None]]:
     return blocks(text.partition("## The same by hand")[2] or text)
 
 
+def has_everything(shell: Shell) -> bool:
+    """Tell whether the destination of the tutorial has everything, replays too."""
+    destination = json.loads(shell.run('aegis destination show "$DST" --json'))
+    replays = "$AEGIS_URL/api/orgs/$AEGIS_ORG/forwarding-destinations/$DST/replays"
+    listed = json.loads(shell.run(f'curl -s {replays} -H "Authorization: Bearer $AEGIS_API_KEY"'))
+    waiting = destination["stats"]["backlog"] + destination["stats"]["retrying"]
+    return not waiting and all(one["state"] == "done" for one in listed["data"])
+
+
 @pytest.mark.parametrize(
     ("page", "options"), [("README.md", ()), ("docs/tutorial/first-delivery.md", ("--bearer", "s3cret"))]
 )
 def test_the_steps_print_what_the_page_shows(tmp_path, page, options):
     """Whoever follows a page by hand sees its answers, up to ids, times and latencies."""
     port = free_port()
-    with running_service(tmp_path, AEGIS_AUDIT_ACTIONS="true") as service:
+    with running_service(tmp_path, AEGIS_AUDIT_ACTIONS="true", AEGIS_PROOF="true") as service:
         wait_until(lambda: "worker.started" in service.log.read_text(encoding="utf-8"), seconds=30)
         path = f"{Path(sys.executable).parent}:{service.environment['PATH']}"
         environment = service.environment | {"PATH": path}
@@ -51,6 +61,8 @@ def test_the_steps_print_what_the_page_shows(tmp_path, page, options):
                     receiver.stop()
                 elif "redrive" in code:
                     receiver.start()
+                elif "> export.ndjson" in code:
+                    wait_until(lambda: has_everything(shell))
                 said = shell.run(here(code))
                 assert comparable(said).endswith(comparable(here(shown or ""))), code
         finally:

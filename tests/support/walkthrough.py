@@ -18,6 +18,12 @@ CHANGING = (
     (r"\+[0-9a-f]{8}\+[\w+/=]{44}", "+KEY"),
     (r"(?m)^[\w+/]{43}=$", "ROOT"),
     (r"(?m)^(— \S+) [\w+/=]{80,}$", r"\1 SIGNATURE"),
+    (r"events [\d,]+ to [\d,]+", "events N to N"),
+    (r"present +[\d,]+ +exact [\d,]+", "present N exact N"),
+    (r"begins +at [\d,]+", "begins at N"),
+    (r"before +[\d,]+ events", "before N events"),
+    (r" +twice [\d,]+", ""),
+    (r"(?m)^ +\d+ (.* \S+):\d+  \(recorded .*\)$", r"N \1:N THEN"),
     (r"\s", ""),
 )
 """What differs from run to run, and what stands in its place when outputs are compared."""

@@ -38,6 +38,7 @@ log_proofs.py    proofs of a sealed log
 evidence.py      what an auditor is handed, as one archive
 verifier_file.py  the offline verifier as one file
 sealing.py       seal the log of an organization
+sealing_guard.py  compare it with what was signed before, and with its keys
 seal_request.py  ask the sealer to seal a log now, and wait
 seal_waits.py    how many calls may wait for that
 organizations.py  create, look up

@@ -30,16 +30,14 @@ from aegis_stream.store.tree import Overtaken, SealedTree, SealState, Unsealed
 from aegis_stream.vault import ed25519
 from aegis_stream.verify.content import Unreadable, digest, loads
 
+from .sealing_guard import Refused, check_noted, check_older, missing, trusted, up_to
+
 SERVICE = Actor("service", "aegis service", "service")
 """Who makes keys."""
 BYTES_MAX = 16 << 20
 """Most bytes of the events of one seal: memory of the sealer is a few times that."""
 BEHIND_SEALS = 4
 """So many seals behind, content digests are left out in the setting `auto`: they are two thirds of the work."""
-
-
-class Refused(Exception):
-    """A log cannot be sealed before a person has looked at it. Its text says why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,35 +69,30 @@ async def seal(deps: SealingDeps, state: SealState) -> int:
     Raises: Refused when the log must not be sealed. Unavailable: then it may or may not be stored, and can be tried again.
     """
     try:
-        known = await _known_keys(deps, state)
-        base, streams = _new_base(state), state.mode is ProofMode.STREAM
-        found = await deps.db.read(
-            lambda unit: tree.read_unsealed(
-                unit,
-                state.organization_no,
-                base,
-                max(deps.events_max, STREAM_EVENTS_MIN if streams else 1),
-                BYTES_MAX,
-                names=streams,
-            )
-        )
+        known, streams = await _known_keys(deps, state), state.mode is ProofMode.STREAM
+        found = await _read(deps, state, max(deps.events_max, STREAM_EVENTS_MIN if streams else 1))
+        base = _new_base(state) or 0
         start = found.before or SealedTree(
-            base or 0, log_name(deps.origin, state.org_id, base or 0), EMPTY, "", deps.clock.now()
+            base, log_name(deps.origin, state.org_id, base), EMPTY, "", deps.clock.now()
         )
         noted = deps.checkpoints.last(start.origin)
-        found = _up_to(noted, start, found)
+        if more := missing(noted, start, found):
+            found = await _read(deps, state, more)
+        found = up_to(noted, start, found)
+        await check_older(deps.db, state, noted, start)
         keys = _log_keys(deps, state.org_id, known, start.end)
-        given = _given(deps, state, start, found, keys)
+        given = _given(deps, state, start, found, trusted(keys, noted, start))
         now = deps.clock.now()
         made = make(given, now, ed25519.check, stream=streams)
-        _check_noted(noted, start, made)
-        await asyncio.to_thread(deps.checkpoints.note, start.origin, Signed(made.tree.size, made.tree.root()))
+        signed = Signed(made.tree.size, made.tree.root())
+        check_noted(noted, start, signed)
+        await asyncio.to_thread(deps.checkpoints.note, start.origin, signed)
         after = SealedTree(start.base, start.origin, made.tree, made.note, now, len(made.events))
         try:
             await deps.db.write(lambda unit: _store(unit, state.organization_no, found, after, made))
         except Duplicate:
-            # Somebody has sent an event with the id of a checkpoint event. Nobody knows a root before it is there.
-            suffix = f"_{made.tree.root().hex()[:16]}"
+            # Somebody has sent an event with the id of a checkpoint event. By chance: who knows all events of a log knows its next root.
+            suffix = f"_{deps.random.random_bytes(8).hex()}"
             again = make(given, now, ed25519.check, stream=True, suffix=suffix)
             await deps.db.write(lambda unit: _store(unit, state.organization_no, found, after, again))
     except Overtaken:
@@ -116,6 +109,13 @@ def _new_base(state: SealState) -> int | None:
     if state.base is None or state.size is None:
         return state.oldest - 1
     return state.oldest - 1 if state.base + state.size + 1 < state.oldest else None
+
+
+async def _read(deps: SealingDeps, state: SealState, most: int) -> Unsealed:
+    base, names = _new_base(state), state.mode is ProofMode.STREAM
+    return await deps.db.read(
+        lambda unit: tree.read_unsealed(unit, state.organization_no, base, most, BYTES_MAX, names=names)
+    )
 
 
 async def forget_retired_keys(deps: SealingDeps) -> int:
@@ -186,34 +186,6 @@ def _signer(deps: SealingDeps, org_id: OrganizationId, key: ProofKey) -> Sign:
             "Restore the newest backup"
         )
     return ed25519.signer(seed)
-
-
-def _up_to(noted: Signed | None, start: SealedTree, found: Unsealed) -> Unsealed:
-    """Return only the events up to a checkpoint that was noted, where the tree is behind it.
-
-    Raises: Refused when the log has not so many events, or the tree is further behind than one seal that was not stored.
-    """
-    if noted is None or noted.size <= start.tree.size:
-        return found
-    most = noted.size - start.tree.size
-    if len(found.bodies) < most:
-        raise Refused(
-            f"checkpoint {noted.size} of {start.origin} was signed, and the database is back at {start.tree.size} with events up to "
-            f"{found.head - start.base}: an older copy was put in place. Put the newest backup in place, or begin another log with "
-            "`aegis proof restart`"
-        )
-    return found._replace(bodies=found.bodies[:most], ids=found.ids[:most], labels=found.labels[:most])
-
-
-def _check_noted(noted: Signed | None, start: SealedTree, made: Made) -> None:
-    """Check that a size that was signed before has the same root. Raises: Refused."""
-    known = noted is not None and noted.size == made.tree.size and noted.root != made.tree.root()
-    before = noted is not None and noted.size == start.tree.size and noted.root != start.tree.root()
-    if known or before:
-        raise Refused(
-            f"checkpoint {noted.size if noted else 0} of {start.origin} was signed with another root: the database was put back to an "
-            "older state and went on from there. Begin another log with `aegis proof restart`"
-        )
 
 
 def _given(

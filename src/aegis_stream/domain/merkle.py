@@ -173,6 +173,11 @@ def check_tiles(tree: Tree, opened: Mapping[TileAt, bytes]) -> None:
     Raises: Broken.
     """
     check_tree(tree)
+    for at in opened:
+        if not tile_width(at, tree.size):
+            raise Broken(
+                f"tile {at.level}/{at.number} is there, and a tree of {tree.size} leaves has none of its hashes"
+            )
     frontier = dict(zip(levels(tree.size), _split(tree.frontier), strict=True))
     for at in open_tiles(tree.size):
         row, level = _whole(opened, at, tile_width(at, tree.size)), TILE_HEIGHT * at.level

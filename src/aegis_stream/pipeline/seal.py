@@ -2,7 +2,7 @@
 
 A seal checks the tree that it continues before it signs anything: the tiles must be those that the frontier was hashed from, the
 frontier must give the root of the last note, and one of the organization's keys must have signed that note. So whoever changes rows of
-the database without the key stops the seals, and cannot have a false history signed.
+the database without the key stops the seals. The caller says which keys count, and compares with what was signed before.
 """
 
 from collections.abc import Mapping, Sequence
@@ -89,7 +89,7 @@ class Given(NamedTuple):
         tree, note: the tree to continue, and the signed note of it; EMPTY and "" for a new log.
         opened: the tiles that the leaves continue.
         bodies, ids, labels: the next events; empty to sign the same tree again.
-        keys: all keys of the organization; at least one signs.
+        keys: those whose signature of the last note counts; at least one signs.
         contents: content digests of the events, joined; None to leave them out.
     """
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
-from aegis_stream.control.sealing import Refused, SealingDeps, forget_retired_keys, seal
+from aegis_stream.control.sealing import SealingDeps, forget_retired_keys, seal
+from aegis_stream.control.sealing_guard import Refused
 from aegis_stream.errors import Unavailable
 from aegis_stream.pipeline.seal import Pace, SealProgress, is_due
 from aegis_stream.store.database import Unit

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from aegis_stream.domain.checkpoint import Label
 from aegis_stream.domain.ids import Micros, OrganizationId, OrganizationNo
-from aegis_stream.domain.merkle import TileAt, Tree, open_tiles
+from aegis_stream.domain.merkle import Broken, TileAt, Tree, open_tiles
 from aegis_stream.domain.organization import ProofMode
 
 from .database import Row, Unit
@@ -166,13 +166,18 @@ def read_unsealed(
     Args:
         new_base: where a log begins that has no tree yet, or begins again: sequences before it. None to go on with the newest tree.
         names: whether ids and labels are needed; without, they are empty, and reading costs half.
+    Raises: Broken when tiles are there and their tree is gone. Overtaken when another process has begun the log meanwhile.
     """
-    before = newest_tree(unit, organization_no) if new_base is None else None
-    if before is None:
-        first, opened = (new_base or 0) + 1, {}
-    else:
-        first = before.end + 1
-        opened = read_tiles(unit, organization_no, before.base, open_tiles(before.tree.size))
+    newest = newest_tree(unit, organization_no)
+    if newest is None and unit.row("any_tile", (organization_no,)) is not None:
+        raise Broken("the row of the tree is gone, and its tiles are there")
+    if new_base is not None and newest is not None and newest.base >= new_base and newest.tree.size > 0:
+        raise Overtaken
+    before = newest if new_base is None else None
+    base, size = (new_base or 0, 0) if before is None else (before.base, before.tree.size)
+    first = base + size + 1
+    # A tree without leaves has no tile: one that is there is of a tree that had some.
+    opened = read_tiles(unit, organization_no, base, open_tiles(size) or [TileAt(0, 0)])
     row = unit.row("head_of", (organization_no,))
     head = row[0] if row is not None else 0
     last = min(head, first + most - 1)

@@ -22,6 +22,10 @@ WHERE org_no = ? AND base = ? AND size = ? AND sealed_at = ?;
 -- The hashes of one tile.
 SELECT hashes FROM tree_tiles WHERE org_no = ? AND base = ? AND level = ? AND tile = ?;
 
+-- name: any_tile
+-- Whether an organization has tiles.
+SELECT 1 FROM tree_tiles WHERE org_no = ? LIMIT 1;
+
 -- name: store_tile
 -- Store a tile, or more of it than before.
 INSERT INTO tree_tiles (org_no, base, level, tile, hashes, stored_at) VALUES (?, ?, ?, ?, ?, ?)

@@ -3,11 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from aegis_stream.domain.ids import OrganizationId
 from aegis_stream.domain.organization import ProofMode
+from aegis_stream.errors import StoreDamaged
 from aegis_stream.sealer import sealer as module
 from aegis_stream.sealer.yielding import Yielding
 from aegis_stream.store import organizations, sealing_state, tree
@@ -180,6 +182,58 @@ async def test_a_sealer_goes_on_when_the_store_is_back(settings, stores, monkeyp
         await until_sealed(stores, no, 25)
 
     assert [name for _, name, _ in log.lines].count("sealer.store_unavailable") == 1
+
+
+class BrokenFor:
+    """A database in which everything that names some organizations fails."""
+
+    def __init__(self, db, broken: set[int]) -> None:
+        self.db, self.broken = db, broken
+
+    def __getattr__(self, name: str):
+        return getattr(self.db, name)
+
+    async def read(self, work):
+        """Read, or fail."""
+
+        def judged(unit):
+            return work(_BrokenUnit(unit, self.broken))
+
+        return await self.db.read(judged)
+
+
+class _BrokenUnit:
+    def __init__(self, unit, broken: set[int]) -> None:
+        self.unit, self.broken = unit, broken
+
+    def __getattr__(self, name: str):
+        return getattr(self.unit, name)
+
+    def row(self, name, values=()):
+        if name == "newest_tree" and values[0] in self.broken:
+            raise StoreDamaged(f"the tree of {values[0]} cannot be read, says a test")
+        return self.unit.row(name, values)
+
+
+async def test_logs_that_cannot_be_read_cost_the_others_nothing(settings, stores, monkeypatch):
+    """However many logs at the beginning lie on damaged pages, those behind them are sealed, and each reason is told once."""
+    monkeypatch.setattr(module, "LOOK_S", 0.01)
+    broken = {await add(stores, f"org_{number}", 3) for number in range(2 * module.FAILURES_MAX + 1)}
+    sound, log = await add(stores, "org_sound", 3), FakeLog()
+    sealer = make_sealer(settings, stores, log)
+    sealer.deps = replace(sealer.deps, db=BrokenFor(stores.db, broken))
+    stop = asyncio.Event()
+    task = asyncio.create_task(sealer.run(stop))
+    try:
+        await until_sealed(stores, sound, 3)
+        await append_to(stores.log, sound, events(100, 20), T0)
+        await until_sealed(stores, sound, 23)
+    finally:
+        stop.set()
+        await asyncio.wait_for(task, 30)
+
+    told = [values["reason"] for _, name, values in log.lines if name == "sealer.store_unavailable"]
+    assert sorted(told) == sorted({f"the tree of {one} cannot be read, says a test" for one in broken})
 
 
 async def test_retention_does_not_wait_for_a_sealer_that_is_switched_off(settings, stores):

@@ -26,6 +26,11 @@ LOOK_LONGEST_S: Final = 10.0
 """unless the pause would be longer than this, seconds."""
 TIDY_S: Final = 60.0
 """Pause between two looks for keys that sign no more, seconds."""
+FAILURES_MAX: Final = 3
+"""After so many logs that cannot be read or stored a look ends: each may have cost the time that a store is waited for. The next look
+begins behind the last of them."""
+REASONS_MAX: Final = 100
+"""Most reasons of an outage that are remembered, so that each is told once."""
 SEALS_IN_A_ROW: Final = 16
 """Most seals of one log before the others have their turn."""
 
@@ -45,7 +50,9 @@ class Sealer:
     ready: Callable[[], None] = lambda: None
     yielding: Yielding = field(default_factory=Yielding)
     _refused: dict[str, str] = field(default_factory=dict, init=False, repr=False)
-    _unavailable: str = field(default="", init=False, repr=False)
+    _unavailable: set[str] = field(default_factory=set, init=False, repr=False)
+    _failures: int = field(default=0, init=False, repr=False)
+    _after: int = field(default=0, init=False, repr=False)
     _reports: Reports = field(init=False, repr=False)
     _tidied_s: float = field(default=float("-inf"), init=False, repr=False)
 
@@ -60,11 +67,8 @@ class Sealer:
             began_s, is_behind = time.perf_counter(), False
             try:
                 is_behind = await self._look(stop)
-                self._unavailable = ""
             except Unavailable as error:
-                if error.message != self._unavailable:
-                    self._unavailable = error.message
-                    self.telemetry.warning("sealer.store_unavailable", reason=error.explained)
+                self._tell(error)
             took_s = time.perf_counter() - began_s
             if not is_behind:
                 self.yielding.caught_up()
@@ -94,14 +98,36 @@ class Sealer:
         await self._reports.begin_look()
         await self._forget_retired_keys()
         is_behind, lag_events = await self._seal_asked(stop), 0
-        async for state in self._states():
+        began_after, self._after, self._failures = self._after, 0, 0
+        async for state in self._states(began_after):
             if stop.is_set():
                 return False
             lag_events += max(0, state.unsealed - (state.own or 0))
             if self._is_due(state):
-                is_behind |= await self._seal(state, stop)
-        await self._reports.looked(lag_events, is_behind=is_behind)
+                is_behind |= await self._seal_alone(state, stop)
+            if self._failures >= FAILURES_MAX:
+                self._after = state.organization_no
+                return False
+        if not began_after:
+            if not self._failures:
+                self._unavailable.clear()
+            await self._reports.looked(lag_events, is_behind=is_behind)
         return is_behind
+
+    async def _seal_alone(self, state: SealState, stop: asyncio.Event, up_to: int = 0) -> bool:
+        """Seal one log, as `_seal` does; one that cannot be read or stored costs the others nothing."""
+        try:
+            return await self._seal(state, stop, up_to)
+        except Unavailable as error:
+            self._failures += 1
+            self._tell(error)
+            return False
+
+    def _tell(self, error: Unavailable) -> None:
+        """Tell once why nothing can be sealed."""
+        if error.message not in self._unavailable and len(self._unavailable) < REASONS_MAX:
+            self._unavailable.add(error.message)
+            self.telemetry.warning("sealer.store_unavailable", reason=error.explained)
 
     async def _forget_retired_keys(self) -> None:
         """Forget keys that sign no more, once a minute at most. Raises: Unavailable."""
@@ -116,15 +142,14 @@ class Sealer:
         Returns: whether a log has more than was its turn.
         Raises: Unavailable.
         """
-        is_behind = False
+        is_behind, self._failures = False, 0
         for up_to, state in await self.deps.db.read(asked_states):
-            if stop.is_set():
-                return False
-            is_behind |= await self._seal(state, stop, up_to)
-        return is_behind
+            if stop.is_set() or self._failures >= FAILURES_MAX:
+                break
+            is_behind |= await self._seal_alone(state, stop, up_to)
+        return is_behind and not stop.is_set()
 
-    async def _states(self) -> AsyncIterator[SealState]:
-        after = 0
+    async def _states(self, after: int) -> AsyncIterator[SealState]:
         while states := await self.deps.db.read(partial(_page, after)):
             for one in states:
                 yield one

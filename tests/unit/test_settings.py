@@ -93,6 +93,7 @@ GOOD = {
     "proof_events": ("100", 100),
     "proof_heartbeat_seconds": ("0", 0.0),
     "proof_contents": ("off", "off"),
+    "proof_retention_days": ("400", 400.0),
     "proof_key_overlap_days": ("0.5", 0.5),
 }
 """For every setting a value that is not its default, as text and as it is read."""

@@ -3,16 +3,17 @@
 What a proof needs is read in the transaction that reads the tree, a few tiles whatever the size of the log.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from aegis_stream.domain.merkle import Broken
+from aegis_stream.domain.merkle import TILE_WIDTH, Broken, TileAt
 from aegis_stream.domain.merkle_proof import Plan, consistency_plan, inclusion_plan
 from aegis_stream.domain.note import Kind, LogProof, VerifierKey, parse_note
 from aegis_stream.domain.organization import ProofMode
 from aegis_stream.errors import Conflict, FieldProblem, Invalid, NotFound, StoreDamaged
 from aegis_stream.store import log, organizations, proof_keys, tree
 from aegis_stream.store.database import Unit
+from aegis_stream.store.tile_retention import first_leaf
 from aegis_stream.store.tree import SealedTree
 
 from . import seal_request
@@ -164,11 +165,29 @@ def tree_of(unit: Unit, caller: Caller) -> SealedTree:
 
 def _hashes(unit: Unit, caller: Caller, found: SealedTree, plan: Plan) -> list[bytes]:
     try:
-        return plan.hashes(tree.read_tiles(unit, caller.organization_no, found.base, plan.tiles()))
+        tiles = tree.read_tiles(unit, caller.organization_no, found.base, plan.tiles())
+        _check_kept(unit, caller, found, plan, tiles)
+        return plan.hashes(tiles)
     except Broken as error:
         raise StoreDamaged(
             f"the sealed log is damaged ({error}): run `aegis doctor`, and restore a backup"
         ) from error
+
+
+def _check_kept(
+    unit: Unit, caller: Caller, found: SealedTree, plan: Plan, tiles: Mapping[TileAt, bytes]
+) -> None:
+    """Check that no hash is needed that retention has removed. Raises: Conflict."""
+    missing = [at for at in plan.tiles() if at.level == 0 and at not in tiles]
+    if not missing:
+        return
+    first = first_leaf(unit, caller.organization_no, found)
+    if missing[0].number * TILE_WIDTH < first:
+        raise Conflict(
+            f"the hashes of the events up to {found.base + first} were removed, because AEGIS_PROOF_RETENTION_DAYS are over, and this "
+            f"proof needs them: proofs are made for sizes from {first} on; one that was kept still holds",
+            code="proof-removed",
+        )
 
 
 def _invalid(field: str, message: str) -> Invalid:

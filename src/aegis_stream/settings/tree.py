@@ -261,6 +261,9 @@ class ProofSettings:
     contents: Annotated[str, Choice("AEGIS_PROOF_CONTENTS", ("auto", "on", "off"))] = "auto"
     """Whether checkpoint events list content digests, which prove events that a SIEM has written anew: two thirds of the work of sealing.
     auto leaves them out while a log is far behind."""
+    retention_days: Annotated[float, Number("AEGIS_PROOF_RETENTION_DAYS", 0, 36_500)] = 0.0
+    """How long the leaf hashes of sealed logs are kept, 33 bytes an event; at least as long as their events. 0 for ever, so that events
+    can be proven that only a receiver has any more."""
     key_overlap_days: Annotated[float, Number("AEGIS_PROOF_KEY_OVERLAP_DAYS", 0, 3650)] = 30.0
     """For so long after a rotation the old key signs as well, so that verifiers that have only that one go on; 0 until the event that
     tells of the new key is sealed."""

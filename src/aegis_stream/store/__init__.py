@@ -24,6 +24,7 @@ directory.py   what a worker looks up about destinations           (port Directo
 records.py     a destination ↔ its row
 audit_writer.py  the event of an administrative action
 retention.py   deletes what nobody needs any more
+tile_retention.py  removes leaf hashes of events that are long gone
 sealed_row.py  the sealed columns of a row, and to whom each may go
 secrets.py     under which master key the sealed records stand
 copying.py     copies a database into another one, and compares the two

@@ -10,6 +10,7 @@ from aegis_stream.domain.ids import Micros, WorkerId
 
 from . import rollups
 from .database import Database, Unit
+from .tile_retention import remove_old_tiles
 
 CHUNK = 1000
 """Most events, and most attempts, that one transaction removes."""
@@ -38,10 +39,12 @@ class Retention:
 
     Args:
         seals: whether logs are sealed; then events wait until they are.
+        tiles_longer_us: for so long beyond events the hashes of sealed logs are kept, microseconds; None for ever.
     """
 
     db: Database
-    seals: bool = True
+    seals: bool = False
+    tiles_longer_us: int | None = None
 
     async def advance(self, worker_id: WorkerId, now: Micros, passed_us: int) -> Micros | None:
         """Move retention's clock: see the port."""
@@ -49,7 +52,11 @@ class Retention:
 
     async def step(self, horizon: Micros) -> int:
         """Remove some of what is older than `horizon`: see the port."""
-        return await self.db.write(lambda unit: step(unit, horizon, seals=self.seals))
+        removed = await self.db.write(lambda unit: step(unit, horizon, seals=self.seals))
+        if removed or self.tiles_longer_us is None:
+            return removed
+        tiles_horizon = Micros(horizon - self.tiles_longer_us)
+        return await self.db.write(lambda unit: remove_old_tiles(unit, tiles_horizon))
 
     async def remove_rollups(self, now: Micros) -> int:
         """Remove some rollups that are over their time: see the port."""
@@ -81,7 +88,7 @@ def advance(unit: Unit, worker_id: WorkerId, now: Micros, passed_us: int) -> Mic
     return Micros(counted_at)
 
 
-def step(unit: Unit, horizon: Micros, *, seals: bool = True) -> int:
+def step(unit: Unit, horizon: Micros, *, seals: bool = False) -> int:
     """Remove some of what is older than `horizon`.
 
     Args:

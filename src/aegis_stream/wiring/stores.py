@@ -87,7 +87,7 @@ def open_stores(
         StoredLedger(db, _grace_us(settings, location)),
         StoredDirectory(db, stored_secrets.sealer),
         stored_secrets,
-        Retention(db, settings.proof.enabled),
+        Retention(db, settings.proof.enabled, _tiles_longer_us(settings)),
         DeadLetterWork(db, SystemClock(), SystemRandom(), settings.organization.audit_actions),
         location,
         _node(db, location, folder),
@@ -146,6 +146,12 @@ def _node(db: Database, location: Location, folder: Path) -> str:
     if location.shared:
         return node_of_directory(folder, SystemRandom())
     return db.write_now(lambda unit: own_node(unit, SystemRandom()))
+
+
+def _tiles_longer_us(settings: Settings) -> int | None:
+    """Return for how long beyond events the hashes of sealed logs are kept; None for ever."""
+    days = settings.proof.retention_days
+    return int(max(0.0, days - settings.retention.days) * 86_400 * SECOND) if days else None
 
 
 def _grace_us(settings: Settings, location: Location) -> int:

@@ -41,8 +41,8 @@ SELECT min(needed) FROM (
     SELECT min(p.cursor) + 1 FROM replays p JOIN destinations d ON d.org_no = p.org_no AND d.dst_no = p.dst_no
     WHERE p.org_no = ?1 AND d.deleted_at IS NULL AND p.finished_at IS NULL
     UNION ALL
-    SELECT max(t.base + t.size) + 1 FROM trees t JOIN organizations o ON o.org_no = t.org_no
-    WHERE t.org_no = ?1 AND o.proof <> 'off' AND ?2 = 1
+    SELECT coalesce((SELECT max(t.base + t.size) FROM trees t WHERE t.org_no = ?1), o.oldest - 1) + 1 FROM organizations o
+    WHERE o.org_no = ?1 AND o.proof <> 'off' AND ?2 = 1
 ) AS needs;
 
 -- name: delete_events
@@ -123,3 +123,24 @@ DELETE FROM cursors WHERE org_no = ? AND dst_no = ?;
 -- name: delete_destination
 -- Remove the last row of a deleted destination.
 DELETE FROM destinations WHERE org_no = ? AND dst_no = ?;
+
+-- name: trees_with_old_tiles
+-- Logs whose first tile of leaves is full, got its last hash before a time, and is of events that are gone.
+SELECT t.org_no, t.base, t.size, o.oldest, t.sealed_at FROM trees t
+JOIN organizations o ON o.org_no = t.org_no
+JOIN tree_tiles x ON x.org_no = t.org_no AND x.base = t.base AND x.level = 0
+WHERE x.tile = (SELECT min(m.tile) FROM tree_tiles m WHERE m.org_no = t.org_no AND m.base = t.base AND m.level = 0)
+    AND coalesce(x.stored_at, t.sealed_at) < ? AND (x.tile + 1) * 256 <= t.size AND t.base + (x.tile + 1) * 256 < o.oldest
+ORDER BY t.org_no, t.base LIMIT ?;
+
+-- name: first_leaf_tiles
+-- The first tiles of leaves that are stored of a log, and when each got its last hash.
+SELECT tile, stored_at FROM tree_tiles WHERE org_no = ? AND base = ? AND level = 0 ORDER BY tile LIMIT ?;
+
+-- name: first_leaf_tile
+-- The first tile of leaves that is stored of a log; NULL without any.
+SELECT min(tile) FROM tree_tiles WHERE org_no = ? AND base = ? AND level = 0;
+
+-- name: delete_leaf_tiles
+-- Remove the tiles of leaves of a log up to one.
+DELETE FROM tree_tiles WHERE org_no = ? AND base = ? AND level = 0 AND tile <= ?;

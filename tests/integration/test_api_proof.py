@@ -1,6 +1,8 @@
 """Promises of the calls for sealed logs: what they answer holds for whoever checks it, and nobody reads another's."""
 
 import base64
+import io
+import zipfile
 
 import pytest
 
@@ -14,6 +16,7 @@ from aegis_stream.domain.note import (
 )
 from aegis_stream.vault import ed25519
 from support.api import Caller, open_world
+from support.console import signed_in
 from support.seal_now import seal_now
 
 PROOF = "/proof/"
@@ -128,13 +131,34 @@ async def test_an_id_with_slashes(world, tenant):
     assert parse_log_proof(answer.text).leaf_index == 0
 
 
+async def test_an_auditor_gets_one_archive(world, tenant):
+    """It holds what the other calls answer, and is the one of the console; a size that the log never had is refused."""
+    await world.send_events(tenant, 41)
+    unsealed = await tenant.read.get(PROOF + "bundle")
+    await seal_now(world, tenant)
+    answer = await tenant.read.get(PROOF + "bundle", from_size=40)
+    refused = await tenant.read.get(PROOF + "bundle", from_size=42)
+    visitor = await signed_in(world, tenant.read.key)
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        texts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
+
+    assert unsealed.status_code == 404
+    assert answer.headers["content-type"] == "application/zip"
+    assert answer.headers["content-disposition"] == 'attachment; filename="proof-org_abc-41.zip"'
+    assert texts["checkpoint.txt"].decode() == (await tenant.read.get(PROOF + "checkpoint")).text
+    assert "consistency-40-41.txt" in texts
+    assert (await visitor.get("/console/o/org_abc/proof/bundle?from_size=40")).content == answer.content
+    assert refused.status_code == 422
+    assert refused.json()["errors"][0]["field"] == "from_size"
+
+
 async def test_another_organization_reads_nothing(world, tenant):
     """A key of another organization, and a key that may only send, are refused."""
     [first] = await world.send_events(tenant, 1)
     await seal_now(world, tenant)
     other = await world.make_organization("org_other")
     foreign = Caller(world.client, tenant.org_id, other.read.key)
-    for one in ("checkpoint", "keys", "consistency", f"events/{first}"):
+    for one in ("checkpoint", "keys", "consistency", "bundle", f"events/{first}"):
         sizes = {"from_size": 1} if one == "consistency" else {}
         assert (await tenant.read.get(PROOF + one, **sizes)).status_code == 200
         assert (await foreign.get(PROOF + one, **sizes)).status_code == 404

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import shutil
+import zipfile
 
 import pytest
 
@@ -107,6 +108,31 @@ def test_a_sealed_log_prints_its_checkpoint(aegis, settings, monkeypatch):
     assert printed == note
     assert (shown["org_id"], shown["log"], shown["sealed"]) == ("org_a", "audit.example.com/org_a", 5)
     assert shown["checkpoint"] == note
+
+
+def test_the_evidence_is_written(aegis, settings, tmp_path, monkeypatch):
+    """One archive, named after what it proves; before the first seal, for a size that never was, and where it cannot be written, the reason is told."""
+    monkeypatch.chdir(tmp_path)
+    unsealed = aegis("proof", "bundle", "--org", "org_a", status=1)
+    seal(settings, 5)
+    end = aegis.json("proof", "show", "--org", "org_a")["sealed"]
+    aegis("proof", "bundle", "--org", "org_a", "--from-size", "2")
+    chosen = aegis("proof", "bundle", "--org", "org_a", "--output", str(tmp_path / "mine.zip"))
+    wrong = aegis("proof", "bundle", "--org", "org_a", "--from-size", "999", status=1)
+    nowhere = aegis(
+        "proof", "bundle", "--org", "org_a", "--output", str(tmp_path / "none" / "x.zip"), status=1
+    )
+    with zipfile.ZipFile(tmp_path / f"proof-org_a-{end}.zip") as archive:
+        names = [name.partition("/")[2] for name in archive.namelist()]
+
+    assert "no event of this organization is sealed" in unsealed.stderr
+    assert names == [
+        *("README.txt", "keys.txt", "checkpoint.txt", f"consistency-2-{end}.txt", "aegis-verify.pyz")
+    ]
+    assert zipfile.is_zipfile(tmp_path / "mine.zip")
+    assert "mine.zip" in chosen.stdout
+    assert "from_size must be 1 to" in wrong.stderr
+    assert "name another file with --output" in nowhere.stderr
 
 
 def test_the_mode_is_chosen_and_recorded(aegis, settings):

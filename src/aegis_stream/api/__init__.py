@@ -12,6 +12,7 @@ replays.py        replays
 deliveries.py     attempts
 timeline.py       what a destination did over time
 proof.py          proofs of a sealed log: its checkpoint, its keys, that an event is in it
+evidence.py       what an auditor is handed, as one archive
 dead_letters.py   dead letters
 events.py         the log: list, look up; preflight decisions
 organizations.py  organizations and API keys

@@ -24,6 +24,7 @@ from . import (
     destination_types,
     destinations,
     events,
+    evidence,
     fleet,
     organizations,
     proof,
@@ -81,6 +82,7 @@ DOCUMENTED = [
     *dead_letters.HANDLERS,
     *events.HANDLERS,
     *proof.HANDLERS,
+    *evidence.HANDLERS,
 ]
 
 

@@ -100,6 +100,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", ORGANIZATION + "/proof/keys"): Right.READ,
     ("GET", ORGANIZATION + "/proof/consistency"): Right.READ,
     ("GET", ORGANIZATION + "/proof/events/{event_id}"): Right.READ,
+    ("GET", ORGANIZATION + "/proof/bundle"): Right.READ,
     ("GET", _ONE + "/dead-letters"): Right.READ,
     ("GET", _ONE + "/dead-letters/groups"): Right.READ,
     ("POST", _ONE + "/dead-letters/redrive"): Right.ADMIN,

@@ -4,13 +4,16 @@ from pathlib import Path
 
 import click
 
+from aegis_stream.control import evidence, organizations
 from aegis_stream.control import proof as use_cases
-from aegis_stream.control.caller import COMMAND_LINE
+from aegis_stream.control.caller import COMMAND_LINE, Caller, Principal
+from aegis_stream.control.deps import StoreDeps
+from aegis_stream.control.evidence import Evidence
 from aegis_stream.control.proof import ProofStanding
 from aegis_stream.control.seal_request import seal_now
 from aegis_stream.control.seal_waits import SealWaits
 from aegis_stream.domain.ids import SECOND
-from aegis_stream.domain.organization import ProofMode
+from aegis_stream.domain.organization import ProofMode, Scope
 from aegis_stream.domain.times import to_text
 
 from .on_store import run_on_store
@@ -91,6 +94,42 @@ def seal(context: click.Context, org_id: str, as_json: bool, config: Path | None
         print_json({"org_id": org_id, "log": found.origin, "sealed": found.end, "checkpoint": found.note})
         return
     click.echo(found.note, nl=False)
+
+
+@proof.command("bundle")
+@ORG
+@click.option(
+    "--from-size", type=click.IntRange(min=1), help="Size of a checkpoint that the auditor has kept."
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write. Default: proof-ORG-SIZE.zip in this folder.",
+)
+@CONFIG
+@click.pass_context
+def bundle(
+    context: click.Context, org_id: str, from_size: int | None, output: Path | None, config: Path | None
+) -> None:
+    """Write what an auditor needs to check exports: keys, newest checkpoint, the offline verifier, instructions; no event.
+
+    With --from-size it also has the proof that the newest checkpoint continues the one that was kept.
+    """
+
+    async def gather(deps: StoreDeps) -> Evidence:
+        found = await organizations.find(deps, org_id)
+        reader = Principal(found.no, found.org_id, Scope.READ, COMMAND_LINE.actor.id)
+        return await evidence.bundle(deps, Caller(COMMAND_LINE.actor, reader), from_size)
+
+    made = run_on_store(context, config, gather)
+    target = output or Path(f"{made.name}.zip")
+    try:
+        target.write_bytes(made.data)
+    except OSError as error:
+        raise click.ClickException(
+            f"{target} cannot be written ({error.strerror}): name another file with --output"
+        ) from error
+    click.echo(f"{target}  {len(made.data)} bytes")
 
 
 @proof.command("rotate-key")

@@ -15,16 +15,19 @@ class ShownCall:
     aegis: str
 
 
-def shown_call(base: str, method: str, path: str, body: Any = None, *, aegis: str) -> ShownCall:
+def shown_call(
+    base: str, method: str, path: str, body: Any = None, *, aegis: str, is_file: bool = False
+) -> ShownCall:
     """Spell a call.
 
     Args:
         base: scheme and host of this console, such as https://aegis.example.com.
         path: below /api, with its query.
         body: JSON; None for none.
-        aegis: the same as a command, with its values quoted by `quoted`.
+        aegis: the same as a command, with its values quoted by `quoted`; "" where there is none.
+        is_file: whether the answer is a file with a name of its own.
     """
-    parts = ["curl", "--fail-with-body"]
+    parts = ["curl", "--fail-with-body", *(["-OJ"] if is_file else [])]
     if method != "GET":
         parts += ["-X", method]
     parts += [quoted(base + path)]

@@ -132,6 +132,13 @@ async def _proof_page(
             f"/api/orgs/{visit.org_id}/proof/checkpoint",
             aegis=f"aegis proof show --org {quoted(visit.org_id)} --json",
         ),
+        bundle_call=shown_call(
+            origin_of(request),
+            "GET",
+            f"/api/orgs/{visit.org_id}/proof/bundle",
+            aegis=f"aegis proof bundle --org {quoted(visit.org_id)}",
+            is_file=True,
+        ),
         seal_call=shown_call(
             origin_of(request),
             "POST",

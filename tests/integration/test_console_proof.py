@@ -19,8 +19,7 @@ from aegis_stream.domain.merkle_proof import continues, includes
 from aegis_stream.domain.note import parse_checkpoint, parse_log_proof, parse_note
 from aegis_stream.domain.organization import ProofMode
 from aegis_stream.store import sealing_state
-from support.api import make_event, open_world
-from support.clock import T0
+from support.api import START, make_event, open_world
 from support.console import signed_in
 from support.seal_now import seal_now, sealer
 from support.walk import faults_in
@@ -86,8 +85,8 @@ async def test_the_page_tells_how_far_the_log_is_sealed(world, tenant, visitor):
     )
     assert told[3].startswith("Events 1 to 3 of 4 are sealed.")
     assert told[3].endswith("1 event waits for the next checkpoint.")
-    assert "(18 min): the sealer does not run, or refuses to go on." in told[4]
-    assert told[4].endswith("`aegis doctor` says why, and what mends it.")
+    assert "(18 min): no sealer runs." in told[4]
+    assert told[4].endswith("its log says why it ended.")
 
 
 async def test_the_page_has_key_and_checkpoint(world, tenant, visitor):
@@ -189,14 +188,14 @@ async def test_what_the_sealer_refuses_is_told_first(world, tenant, visitor):
     await seal_now(world, tenant)
     await world.send_events(tenant, 1, prefix="late")
     await world.stores.db.write(
-        lambda unit: sealing_state.refuse(unit, tenant.no, "an older copy was put in place.", T0)
+        lambda unit: sealing_state.refuse(unit, tenant.no, "an older copy was put in place.", START)
     )
+    world.clock.advance(180)
     told = headline((await visitor.get(HERE)).text)
 
-    assert told.startswith(
-        "The sealer refuses to seal this log: an older copy was put in place. Events 1 to 3 of 4"
-    )
-    assert "`aegis doctor` says why" in told
+    assert "The sealer refuses to seal this log since" in told
+    assert "(3 min): an older copy was put in place. Events 1 to 3 of 4 are sealed." in told
+    assert "`aegis doctor` says what mends it" in told
 
 
 async def test_a_log_that_is_off_says_what_that_costs(world, tenant, visitor):

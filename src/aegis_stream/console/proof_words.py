@@ -11,7 +11,9 @@ from .words import ago, clock, counted, duration, number
 
 LATE_S = 120
 """A log that waits for so long beyond its pause is late, seconds: a busy machine lets the sealer wait for a minute."""
-DOCTOR = "On the machine of the service `aegis doctor` says why, and what mends it."
+DOCTOR = "On the machine of the service `aegis doctor` says what mends it."
+START = "The operator starts `aegis serve` again, or `aegis sealer` beside it; its log says why it ended."
+CATCHES_UP = "The sealer gives way to ingest and delivery, and catches up by itself."
 SWITCH = "The operator sets AEGIS_PROOF=true and starts the service again."
 
 
@@ -71,7 +73,12 @@ def proof_headline(found: ProofStanding, base: str, now: Micros, *, is_on: bool,
     if found.organization.proof is ProofMode.OFF:
         return _off(found, here, now)
     if found.refusal:
-        why = (Piece("The sealer refuses to seal this log: "), Piece(found.refusal.rstrip(".")), Piece(". "))
+        since = _since(found.refused_since, now)
+        why = (
+            Piece("The sealer refuses to seal this log"),
+            *since,
+            Piece(f": {found.refusal.rstrip('.')}. "),
+        )
         return Headline("bad", (*why, *_sealed_part(found), *_waits(found, now)), after=DOCTOR)
     idle_s = (now - max(found.waiting_since or now, log.sealed_at if log is not None else 0)) / SECOND
     if found.waiting and idle_s > LATE_S + pause_s:
@@ -86,8 +93,7 @@ def proof_headline(found: ProofStanding, base: str, now: Micros, *, is_on: bool,
     )
     pieces = (*_sealed_part(found), *_newest(found, now))
     if is_behind:
-        after = "The sealer gives way to ingest and delivery, and catches up by itself."
-        return Headline("warn", (*pieces, *_waits(found, now)), after=after)
+        return Headline("warn", (*pieces, *_waits(found, now)), after=CATCHES_UP)
     means = "Whoever has the key can prove that none of them is missing or altered. "
     return Headline("good", (*pieces, Piece(means), *_waits(found, now)))
 
@@ -108,19 +114,26 @@ def _late(found: ProofStanding, now: Micros, *, is_on: bool) -> Headline:
     log = found.log
     since = log.sealed_at if log is not None and log.tree.size else found.waiting_since
     assert since is not None, "a log that is late waits since some time"
-    why = (
-        "the sealer does not run, or refuses to go on"
-        if is_on
-        else "the service that shows this page seals nothing"
-    )
+    tone, (why, after) = "bad", ("no sealer runs", START)
+    if found.report is not None and not found.report.is_silent(now):
+        tone, (why, after) = "warn", ("the sealer runs, and has not come to this log", CATCHES_UP)
+    elif not is_on:
+        why, after = "the service that shows this page seals nothing", SWITCH
     pieces = (
-        Piece("Nothing was sealed since "),
-        Piece(f"{clock(since, now)} UTC", at=since),
-        Piece(f" ({duration((now - since) / SECOND)}): {why}. "),
+        Piece("Nothing was sealed"),
+        *_since(since, now),
+        Piece(f": {why}. "),
         *_sealed_part(found),
         *_waits(found, now),
     )
-    return Headline("bad", pieces, after=DOCTOR if is_on else SWITCH)
+    return Headline(tone, pieces, after=after)
+
+
+def _since(at: Micros | None, now: Micros) -> tuple[Piece, ...]:
+    if at is None:
+        return ()
+    moment = Piece(f"{clock(at, now)} UTC", at=at)
+    return (Piece(" since "), moment, Piece(f" ({duration((now - at) / SECOND)})"))
 
 
 def _sealed_part(found: ProofStanding) -> tuple[Piece, ...]:

@@ -17,7 +17,7 @@ from aegis_stream.store import organizations, proof_keys, sealing_state, tree
 from aegis_stream.store.database import Unit
 from aegis_stream.store.log import received_at
 from aegis_stream.store.proof_keys import ProofKey
-from aegis_stream.store.sealing_state import SealingTotals
+from aegis_stream.store.sealing_state import SealingReport, SealingTotals
 from aegis_stream.store.tree import SealedTree
 from aegis_stream.vault import ed25519
 
@@ -38,6 +38,7 @@ class ProofStanding:
         waiting_since: when the first of them was recorded; None for none.
         refusal: why the sealer refuses the log; "" when it does not.
         refused_since: since when; None when it does not.
+        report: the newest look of a sealer at all logs; None where none was ever to run.
     """
 
     organization: Organization
@@ -48,6 +49,7 @@ class ProofStanding:
     waiting_since: Micros | None = None
     refusal: str = ""
     refused_since: Micros | None = None
+    report: SealingReport | None = None
 
 
 class Rotated(NamedTuple):
@@ -79,8 +81,9 @@ async def show(deps: StoreDeps, org_id: str) -> ProofStanding:
         waiting = max(0, found.head - sealed)
         since = received_at(unit, found.no, sealed + 1) if waiting else None
         retired_at, refused = tuple(one.retired_at for one in known), sealing_state.refusal_of(unit, found.no)
-        why = ("", None) if refused is None else (refused.reason, refused.since)
-        return ProofStanding(found, log, keys, retired_at, waiting, since, *why)
+        reason, refused_since = ("", None) if refused is None else (refused.reason, refused.since)
+        report = sealing_state.read_report(unit)
+        return ProofStanding(found, log, keys, retired_at, waiting, since, reason, refused_since, report)
 
     return await deps.db.read(work)
 

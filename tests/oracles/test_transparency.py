@@ -29,9 +29,14 @@ from aegis_stream.domain.note import (
     LogProof,
     Note,
     VerifierKey,
+    parse_checkpoint,
+    parse_note,
     sign_plain,
     sign_timed,
 )
+from support.api import open_world
+from support.log import entries
+from support.seal_now import seal_now
 
 SOURCE = Path(__file__).with_name("transparency")
 SIZES = (1, 2, 3, 8, 255, 256, 257, 1000, 65_536, 65_537, 70_000)
@@ -224,3 +229,29 @@ def test_tiles_are_read(judge, log):
     verdicts = judge(cases)
 
     assert [one == "yes" for one in verdicts] == [True, True, True, False], verdicts
+
+
+async def test_the_tiles_of_the_api_are_read(judge, tmp_path):
+    """Go asks the API for tiles by the paths that it writes, full ones and parts, and makes proofs from them."""
+    async with open_world(tmp_path) as world:
+        tenant = await world.make_organization()
+        await world.send_events(tenant, 600)
+        await seal_now(world, tenant)
+        checkpoint = parse_checkpoint(parse_note((await tenant.read.get("/proof/checkpoint")).text).text)
+        # As many as a tree of this size has: two full tiles and the beginning of a third one, and above it the beginning of one.
+        paths = ("0/000", "0/001", "0/002.p/88", "1/000.p/2")
+        answers = {path: await tenant.read.get(f"/proof/tile/{path}") for path in paths}
+        bodies = await entries(world.stores.log, tenant.no, 0, 1000, 1000)
+    told = {path: text(answer.content) for path, answer in answers.items()}
+    leaves = [leaf_hash(one.body.encode()) for one in bodies]
+    common = {"Kind": "served tiles", "Size": checkpoint.size, "Root": text(checkpoint.root), "Tiles": told}
+    cases = [
+        common | {"Index": index, "Leaf": text(leaf)}
+        for index, leaf in ((0, leaves[0]), (511, leaves[511]), (599, leaves[599]), (5, leaves[4]))
+    ]
+    cases.append(cases[0] | {"Tiles": told | {"0/000": told["0/001"]}})
+
+    verdicts = judge(cases)
+
+    assert checkpoint.size == 600
+    assert [one == "yes" for one in verdicts] == [True, True, True, False, False], verdicts

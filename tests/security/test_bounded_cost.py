@@ -75,6 +75,8 @@ def call(method: str, path: str, name: str = "", top: int = 1, status: int = 200
                 link_id="lnk_0",
                 replay_id="rpl_0",
                 job_id="job_0",
+                level="0",
+                number="x001/234.p/5",
             )
             operators = RIGHTS[method, path] is Right.OPERATOR
             headers = {"authorization": f"Bearer {OPERATOR_KEY if operators else tenant.admin.key}"}
@@ -273,6 +275,7 @@ SHAPES = [
     call("GET", ORGANIZATION + "/proof/checkpoint", status=404),
     call("POST", ORGANIZATION + "/proof/checkpoint", "nobody seals", status=503),
     call("GET", ORGANIZATION + "/proof/keys", status=404),
+    call("GET", ORGANIZATION + "/proof/tile/{level}/{number}", status=404),
     call("GET", ORGANIZATION + "/proof/consistency", status=404, query=lambda _: {"from_size": 1}),
     call("GET", ORGANIZATION + "/proof/events/{event_id}", status=404),
     call("GET", ORGANIZATION + "/proof/bundle", status=404),

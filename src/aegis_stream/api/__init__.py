@@ -13,6 +13,7 @@ deliveries.py     attempts
 timeline.py       what a destination did over time
 proof.py          proofs of a sealed log: its checkpoint, its keys, that an event is in it
 evidence.py       what an auditor is handed, as one archive
+tile_paths.py     tiles in paths
 dead_letters.py   dead letters
 events.py         the log: list, look up; preflight decisions
 organizations.py  organizations and API keys

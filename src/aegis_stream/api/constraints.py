@@ -26,6 +26,7 @@ from .events import ORDERS, STEP_S_MAX
 from .requests import PAGE_DEFAULT, PAGE_MAX
 from .schemas.base import Strict
 from .schemas.events import PreflightWrite
+from .tile_paths import LEVEL, NUMBER
 
 _QUOTA = {"minimum": 0, "maximum": QUOTA_MAX}
 _ID_CURSOR = {"pattern": "^[a-z]{3}_[0-9A-Za-z_-]{1,60}$"}
@@ -102,6 +103,11 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "to_size": {"minimum": 1, "maximum": SIZE_MAX},
     "step_seconds": {"minimum": 0, "default": 0, "maximum": STEP_S_MAX},
 }
+PATHS: dict[str, dict[str, Any]] = {
+    "level": {"pattern": f"^{LEVEL}$"},
+    "number": {"pattern": f"^{NUMBER}$"},
+}
+"""Parts of paths."""
 OPTIONAL_BODIES = ("/dead-letters/redrive", "/rotate")
 """Calls whose body is optional, by the end of their path."""
 CURSORS = {"events": _NUMBER_CURSOR, "dead-letters": _NUMBER_CURSOR, "deliveries": _ATTEMPT_CURSOR}
@@ -123,6 +129,7 @@ def add_constraints(document: dict[str, Any]) -> None:
                 operation["requestBody"]["required"] = False
             for one in operation.get("parameters", []):
                 if one["in"] != "query":
+                    one["schema"] |= PATHS.get(one["name"], {})
                     continue
                 constraint = PARAMETERS.get(one["name"], {})
                 if one["name"] == "cursor":

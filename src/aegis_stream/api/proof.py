@@ -4,6 +4,7 @@ The proof of an event is not below the event: its id may have slashes, and the e
 """
 
 import base64
+from pathlib import Path
 from typing import Any
 
 from litestar import Request, Response, get, post
@@ -15,11 +16,14 @@ from .docs import errors
 from .event_paths import event_id_of
 from .scopes import caller_of
 from .service import control_of
+from .tile_paths import tile_of
 
 AnyRequest = Request[Any, Any, Any]
 TAGS = ["Proof"]
 PROOF = "/api/orgs/{org_id:str}/proof"
 MEDIA_TYPE = "text/plain"
+TILE_MEDIA_TYPE = "application/octet-stream"
+TILE_CACHE = "private, max-age=31536000, immutable"
 
 
 @get(PROOF + "/checkpoint", tags=TAGS, responses=errors(403, 404), media_type=MEDIA_TYPE)
@@ -51,6 +55,22 @@ async def read_keys(request: AnyRequest) -> Response[str]:
     return _text(control.policy(found))
 
 
+@get(
+    PROOF + "/tile/{level:str}/{number:path}",
+    tags=TAGS,
+    responses=errors(403, 404),
+    media_type=TILE_MEDIA_TYPE,
+)
+async def read_tile(request: AnyRequest, level: FromPath[str], number: FromPath[Path]) -> Response[bytes]:
+    """Read the hashes of a tile, 32 bytes each: 256, or with `.p/W` its first W (c2sp.org/tlog-tiles).
+
+    The number stands in groups of three digits, all but the last behind an x: 1,234,067 is x001/x234/067. Tiles never change.
+    """
+    at, width = tile_of(level, number.as_posix().removeprefix("/"))
+    found = await control.tile(control_of(request), caller_of(request), at, width)
+    return Response(found, media_type=TILE_MEDIA_TYPE, headers={"cache-control": TILE_CACHE})
+
+
 @get(PROOF + "/consistency", tags=TAGS, responses=errors(403, 404), media_type=MEDIA_TYPE)
 async def read_consistency(
     request: AnyRequest,
@@ -79,4 +99,4 @@ def _text(content: str) -> Response[str]:
     return Response(content, media_type=MEDIA_TYPE)
 
 
-HANDLERS = [read_checkpoint, seal_now, read_keys, read_consistency, read_event_proof]
+HANDLERS = [read_checkpoint, seal_now, read_keys, read_tile, read_consistency, read_event_proof]

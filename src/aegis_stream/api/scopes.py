@@ -98,6 +98,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", ORGANIZATION + "/proof/checkpoint"): Right.READ,
     ("POST", ORGANIZATION + "/proof/checkpoint"): Right.ADMIN,
     ("GET", ORGANIZATION + "/proof/keys"): Right.READ,
+    ("GET", ORGANIZATION + "/proof/tile/{level}/{number}"): Right.READ,
     ("GET", ORGANIZATION + "/proof/consistency"): Right.READ,
     ("GET", ORGANIZATION + "/proof/events/{event_id}"): Right.READ,
     ("GET", ORGANIZATION + "/proof/bundle"): Right.READ,

@@ -6,7 +6,7 @@ What a proof needs is read in the transaction that reads the tree, a few tiles w
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-from aegis_stream.domain.merkle import TILE_WIDTH, Broken, TileAt
+from aegis_stream.domain.merkle import HASH_BYTES, TILE_WIDTH, Broken, TileAt
 from aegis_stream.domain.merkle_proof import Plan, consistency_plan, inclusion_plan
 from aegis_stream.domain.note import Kind, LogProof, VerifierKey, parse_note
 from aegis_stream.domain.organization import ProofMode
@@ -120,6 +120,30 @@ async def standing_of(deps: StoreDeps, caller: Caller, sequence: int) -> EventSt
         hashes = _hashes(unit, caller, found, inclusion_plan(index, found.tree.size))
         proof = LogProof(index, tuple(hashes), parse_note(found.note))
         return EventStanding(mode, found, proof, keys_of(unit, caller, found)[0])
+
+    return await deps.db.read(work)
+
+
+async def tile(deps: StoreDeps, caller: Caller, at: TileAt, width: int) -> bytes:
+    """Return the first `width` hashes of a tile, 1 to TILE_WIDTH; they never change.
+
+    Raises: NotFound when nothing is sealed, or the tile has not so many hashes yet. Unavailable.
+    """
+
+    def work(unit: Unit) -> bytes:
+        found = tree_of(unit, caller)
+        content = tree.read_tiles(unit, caller.organization_no, found.base, [at]).get(at, b"")
+        there = len(content) // HASH_BYTES
+        if there < width:
+            way_out = f"ask for its first {there} with .p/{there}" if there else "wait until more is sealed"
+            if not there and at.level == 0:
+                kept = first_leaf(unit, caller.organization_no, found) // TILE_WIDTH
+                if at.number < kept:
+                    way_out = f"those below {kept} were removed, because AEGIS_PROOF_RETENTION_DAYS are over"
+            raise NotFound(
+                f"tile {at.number} of level {at.level} has {there} hashes, and not {width}, in the log of {found.tree.size} events: {way_out}"
+            )
+        return content[: width * HASH_BYTES]
 
     return await deps.db.read(work)
 

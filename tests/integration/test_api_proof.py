@@ -138,6 +138,7 @@ async def test_an_auditor_gets_one_archive(world, tenant):
     await seal_now(world, tenant)
     answer = await tenant.read.get(PROOF + "bundle", from_size=40)
     refused = await tenant.read.get(PROOF + "bundle", from_size=42)
+    nulls = await tenant.read.get(PROOF + "bundle", from_size="null")
     visitor = await signed_in(world, tenant.read.key)
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         texts = {name.partition("/")[2]: archive.read(name) for name in archive.namelist()}
@@ -148,8 +149,9 @@ async def test_an_auditor_gets_one_archive(world, tenant):
     assert texts["checkpoint.txt"].decode() == (await tenant.read.get(PROOF + "checkpoint")).text
     assert "consistency-40-41.txt" in texts
     assert (await visitor.get("/console/o/org_abc/proof/bundle?from_size=40")).content == answer.content
-    assert refused.status_code == 422
-    assert refused.json()["errors"][0]["field"] == "from_size"
+    for one in (refused, nulls):
+        assert one.status_code == 422
+        assert one.json()["errors"][0]["field"] == "from_size"
 
 
 async def test_another_organization_reads_nothing(world, tenant):

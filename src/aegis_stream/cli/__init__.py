@@ -15,6 +15,7 @@ doctor.py            doctor
 checks.py            its checks on this machine
 checks_running.py    its check for a service on files that are gone
 checks_store.py      its checks on the store: database, keys, workers, deliveries
+checks_proof.py      its checks on sealed logs and the sealer
 checks_egress.py     its checks beyond this machine
 remote.py            what the commands have in common that call the REST API
 destinations.py      destination

@@ -137,6 +137,7 @@ def _check_content(
 
     from . import checks, checks_store  # noqa: PLC0415
     from .checks_egress import check_destinations  # noqa: PLC0415
+    from .checks_proof import check_proof  # noqa: PLC0415
 
     clock = SystemClock()
     # What is noted beside a database of several machines says nothing about it.
@@ -158,6 +159,7 @@ def _check_content(
     yield finding
     now = inspection.lease_time() if location.shared else clock.steady()
     yield from checks_store.check_workers(inspection, location, now, len(destinations))
+    yield from check_proof(inspection, settings, clock.now())
     yield from checks_store.check_deliveries(inspection)
     yield from asyncio.run(check_destinations(settings, destinations, connect=egress))
 

@@ -69,15 +69,16 @@ async def seal(deps: SealingDeps, state: SealState) -> int:
     Raises: Refused when the log must not be sealed. Unavailable: then it may or may not be stored, and can be tried again.
     """
     try:
-        known, streams = await _known_keys(deps, state), state.mode is ProofMode.STREAM
-        found = await _read(deps, state, max(deps.events_max, STREAM_EVENTS_MIN if streams else 1))
+        await _make_key(deps, state)
+        streams = state.mode is ProofMode.STREAM
+        known, found = await _read(deps, state, max(deps.events_max, STREAM_EVENTS_MIN if streams else 1))
         base = _new_base(state) or 0
         start = found.before or SealedTree(
             base, log_name(deps.origin, state.org_id, base), EMPTY, "", deps.clock.now()
         )
         noted = deps.checkpoints.last(start.origin)
         if more := missing(noted, start, found):
-            found = await _read(deps, state, more)
+            known, found = await _read(deps, state, more)
         found = up_to(noted, start, found)
         await check_older(deps.db, state, noted, start)
         keys = _log_keys(deps, state.org_id, known, start.end)
@@ -111,11 +112,15 @@ def _new_base(state: SealState) -> int | None:
     return state.oldest - 1 if state.base + state.size + 1 < state.oldest else None
 
 
-async def _read(deps: SealingDeps, state: SealState, most: int) -> Unsealed:
+async def _read(deps: SealingDeps, state: SealState, most: int) -> tuple[list[ProofKey], Unsealed]:
+    """Read keys and events at one moment: an event that tells of a key is not sealed by somebody who does not know that key."""
     base, names = _new_base(state), state.mode is ProofMode.STREAM
-    return await deps.db.read(
-        lambda unit: tree.read_unsealed(unit, state.organization_no, base, most, BYTES_MAX, names=names)
-    )
+
+    def work(unit: Unit) -> tuple[list[ProofKey], Unsealed]:
+        found = tree.read_unsealed(unit, state.organization_no, base, most, BYTES_MAX, names=names)
+        return proof_keys.keys_of(unit, state.organization_no), found
+
+    return await deps.db.read(work)
 
 
 async def forget_retired_keys(deps: SealingDeps) -> int:
@@ -126,14 +131,13 @@ async def forget_retired_keys(deps: SealingDeps) -> int:
     return await deps.db.write(lambda unit: proof_keys.forget_over(unit, now))
 
 
-async def _known_keys(deps: SealingDeps, state: SealState) -> list[ProofKey]:
-    """Return the organization's keys, the newest first; make the first one, and announce one that a receiver cannot know yet."""
+async def _make_key(deps: SealingDeps, state: SealState) -> None:
+    """Make the organization's first key, and announce one that a receiver cannot know yet."""
     organization_no = state.organization_no
     known = await deps.db.read(lambda unit: proof_keys.keys_of(unit, organization_no))
     if not _is_ready(deps, state, known):
         seed = deps.random.random_bytes(ed25519.SEED_BYTES)
-        known = await deps.db.write(lambda unit: _make_ready(unit, deps, state, seed))
-    return known
+        await deps.db.write(lambda unit: _make_ready(unit, deps, state, seed))
 
 
 def _is_ready(deps: SealingDeps, state: SealState, known: list[ProofKey]) -> bool:
@@ -147,7 +151,7 @@ def _has_key(known: list[ProofKey]) -> bool:
     return bool(known) and known[0].retired_at is None
 
 
-def _make_ready(unit: Unit, deps: SealingDeps, state: SealState, seed: bytes) -> list[ProofKey]:
+def _make_ready(unit: Unit, deps: SealingDeps, state: SealState, seed: bytes) -> None:
     organization = state.organization_no, state.org_id
     known = proof_keys.keys_of(unit, state.organization_no)
     if not _has_key(known):
@@ -159,7 +163,6 @@ def _make_ready(unit: Unit, deps: SealingDeps, state: SealState, seed: bytes) ->
         action = AdminAction("proof_key_create", "organization", state.org_id, after=shown)
         AuditWriter(SERVICE, deps.clock, deps.random).append(unit, *organization, action)
         proof_keys.announce(unit, state.organization_no, known[0])
-    return proof_keys.keys_of(unit, state.organization_no)
 
 
 def _log_keys(deps: SealingDeps, org_id: OrganizationId, known: list[ProofKey], end: int) -> list[LogKey]:

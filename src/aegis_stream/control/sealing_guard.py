@@ -6,11 +6,13 @@ here stands outside it, in checkpoints.log, and only who has the master key can 
 
 from aegis_stream.domain.merkle import Broken
 from aegis_stream.domain.merkle_proof import root_plan
-from aegis_stream.pipeline.seal import LogKey
+from aegis_stream.pipeline.seal import Given, LogKey, check_last
 from aegis_stream.store import tree
 from aegis_stream.store.checkpoint_log import Signed
 from aegis_stream.store.database import Database
+from aegis_stream.store.inspection import SealedLog
 from aegis_stream.store.tree import SealedTree, SealState, Unsealed
+from aegis_stream.vault import ed25519
 
 RESTART = "Begin another log with `aegis proof restart`"
 
@@ -31,7 +33,7 @@ def trusted(keys: list[LogKey], noted: Signed | None, start: SealedTree) -> list
         raise Refused(
             f"no key of {start.origin} has a seed: its row was changed in the database. Put the newest backup in place"
         )
-    if noted == Signed(start.tree.size, start.tree.root()):
+    if _is_noted(noted, start):
         return keys
     return [key for key in keys if key.sign is not None]
 
@@ -59,11 +61,7 @@ def up_to(noted: Signed | None, start: SealedTree, found: Unsealed) -> Unsealed:
         return found
     most = noted.size - start.tree.size
     if len(found.bodies) < most:
-        raise Refused(
-            f"checkpoint {noted.size} of {start.origin} was signed, and the database is back at {start.tree.size} with events up to "
-            f"{found.head - start.base}: an older copy was put in place. Put the newest backup in place, or begin another log with "
-            "`aegis proof restart`"
-        )
+        raise _older_copy(noted, start, found.head)
     return found._replace(bodies=found.bodies[:most], ids=found.ids[:most], labels=found.labels[:most])
 
 
@@ -78,6 +76,47 @@ def check_noted(noted: Signed | None, start: SealedTree, signed: Signed) -> None
     same = (signed, Signed(start.tree.size, start.tree.root()))
     if noted is not None and any(noted.size == one.size and noted.root != one.root for one in same):
         raise _other_root(noted, start)
+
+
+def fault_at_rest(found: SealedLog, noted: Signed | None) -> str:
+    """Return why the next seal of a log would be refused, as far as that shows without reading its events; "" for no reason."""
+    start = found.tree
+    if start is None:
+        return ""
+    keys = [LogKey(one.public, None) for one in found.keys if one.sealed_seed or _is_noted(noted, start)]
+    given = Given(
+        found.state.org_id,
+        start.origin,
+        start.base,
+        start.tree,
+        start.note,
+        found.opened,
+        bodies=(),
+        ids=(),
+        labels=(),
+        keys=keys,
+    )
+    try:
+        check_last(given, ed25519.check)
+        check_noted(noted, start, Signed(start.tree.size, start.tree.root()))
+        # A checkpoint that was noted and not stored is sealed first by the next seal, if its events are there.
+        if noted is not None and start.base + noted.size > found.state.head:
+            raise _older_copy(noted, start, found.state.head)
+    except (Broken, Refused) as error:
+        return str(error)
+    return ""
+
+
+def _is_noted(noted: Signed | None, start: SealedTree) -> bool:
+    return noted == Signed(start.tree.size, start.tree.root())
+
+
+def _older_copy(noted: Signed, start: SealedTree, head: int) -> Refused:
+    return Refused(
+        f"checkpoint {noted.size} of {start.origin} was signed, and the database is back at {start.tree.size} with events up to "
+        f"{head - start.base}: an older copy was put in place. Put the newest backup in place, or begin another log with "
+        "`aegis proof restart`"
+    )
 
 
 async def check_older(db: Database, state: SealState, noted: Signed | None, start: SealedTree) -> None:

@@ -10,17 +10,22 @@ from typing import NamedTuple, Self
 
 from aegis_stream.domain.destination import Destination
 from aegis_stream.domain.ids import Micros
+from aegis_stream.domain.merkle import TileAt, open_tiles
 from aegis_stream.domain.organization import Quotas
 from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Sealer
 
-from .database import ReadOnlyDatabase, Row, Schema, Value
+from . import sealing_state
+from .database import ReadOnlyDatabase, Row, Schema, Unit, Value
 from .pages import read_page
+from .proof_keys import ProofKey, keys_of
 from .recorded_head import total
 from .records import open_destination
 from .sealed_row import SEALED
+from .sealing_state import Refusal, SealingTotals
 from .secrets import SealingKey, opens_sentinel, sealing_key
 from .suitability import Demands, Finding
+from .tree import SealedTree, SealState, newest_tree, read_tiles, seal_state, seal_states
 
 PAGE = 200
 """Destinations read at once."""
@@ -61,6 +66,21 @@ class Sealed(NamedTuple):
     org_id: str
     dst_id: str
     code: str
+
+
+class SealedLog(NamedTuple):
+    """A log that is to be sealed and has events, read at one moment.
+
+    Args:
+        tree: None when nothing was sealed yet.
+        opened: the tiles that its next leaves continue.
+        keys: the newest first.
+    """
+
+    state: SealState
+    tree: SealedTree | None
+    opened: dict[TileAt, bytes]
+    keys: list[ProofKey]
 
 
 class Inspection:
@@ -137,6 +157,22 @@ class Inspection:
         """Return what organizations with a quota of stored bytes store."""
         return [StorageUse(*row) for row in self._rows("storage_use", (default.stored_bytes_max,))]
 
+    def sealing(self) -> SealingTotals:
+        """Return what the sealer says of itself."""
+        return self._db.read_now(sealing_state.totals)
+
+    def seal_refusals(self) -> list[Refusal]:
+        """Return the logs that the sealer refuses."""
+        return self._db.read_now(sealing_state.refusals)
+
+    def sealed_logs(self) -> Iterator[SealedLog]:
+        """Return every log that is to be sealed, one after the other."""
+        after = 0
+        while states := self._db.read_now(functools.partial(seal_states, after=after)):
+            for one in states:
+                yield self._db.read_now(functools.partial(_sealed_log, state=one))
+            after = states[-1].organization_no
+
     def total_head(self) -> int:
         """Return how many events were ever appended."""
         return self._db.read_now(total)
@@ -186,3 +222,12 @@ class Inspection:
 
     def _number(self, statement: str, values: tuple[Value, ...] = ()) -> int:
         return int(self._rows(statement, values)[0][0])
+
+
+def _sealed_log(unit: Unit, state: SealState) -> SealedLog:
+    found = newest_tree(unit, state.organization_no)
+    keys = keys_of(unit, state.organization_no)
+    if found is None:
+        return SealedLog(state, None, {}, keys)
+    opened = read_tiles(unit, state.organization_no, found.base, open_tiles(found.tree.size))
+    return SealedLog(seal_state(unit, state.organization_no) or state, found, opened, keys)

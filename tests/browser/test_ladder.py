@@ -2,6 +2,7 @@
 
 import http.server
 import json
+import re
 import ssl
 import threading
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from security.certificates import Authority
-from support.browser import LOOKS
+from support.browser import LOOKS, SCREENSHOTS, visiting
 from support.processes import free_port, hanging_receiver
 from support.service import RunningService, running_service
 
@@ -24,6 +25,15 @@ def service(tmp_path_factory) -> Iterator[RunningService]:
     """Run a service that soon gives up waiting for an answer."""
     with running_service(
         tmp_path_factory.mktemp("service"), AEGIS_REQUEST_TIMEOUT_SECONDS="3", AEGIS_AUDIT_ACTIONS="true"
+    ) as service:
+        yield service
+
+
+@pytest.fixture(scope="module")
+def patient_service(tmp_path_factory) -> Iterator[RunningService]:
+    """Run a service that waits long for an answer."""
+    with running_service(
+        tmp_path_factory.mktemp("patient"), AEGIS_REQUEST_TIMEOUT_SECONDS="60", AEGIS_LEASE_SECONDS="90"
     ) as service:
         yield service
 
@@ -115,7 +125,7 @@ def test_the_failing_stage(visitor, organization, tmp_path, how, stage, says):
         page.get_by_role("heading", name="The test event was not taken").wait_for()
     visitor.look_over(f"ladder-{how.replace(' ', '-')}")
 
-    rungs = page.locator(".ladder li")
+    rungs = page.locator("#test .ladder li")
     states = [one.get_attribute("class") for one in rungs.all()]
     names = [one.get_attribute("data-stage") for one in rungs.all()]
     at = names.index(stage)
@@ -181,3 +191,77 @@ def test_a_saved_change_is_tested_first(visitor, organization):
 
     assert f"127.0.0.1:{bad}" in page.content()
     assert SECRET not in page.content()
+
+
+@contextmanager
+def waiting_receiver() -> Iterator[tuple[str, threading.Event]]:
+    """Accept connections and read requests, and answer 202 when the event is set; returns the URL and the event."""
+    go = threading.Event()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            go.wait(60)
+            self.send_response(202)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Say nothing."""
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_address[1]}/in", go
+        finally:
+            go.set()
+            server.shutdown()
+            thread.join()
+
+
+@pytest.mark.parametrize("look", LOOKS, ids=str)
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_stages_are_seen_while_the_test_goes_on(patient_service, browser, look, scripts):
+    """While the receiver has not answered, the stages that are passed are seen, before a destination is saved and after; then the result is in their place."""
+    organization = patient_service.make_organization()
+    with (
+        waiting_receiver() as (url, go),
+        visiting(browser, patient_service.url, look, scripts=scripts) as visitor,
+    ):
+        visitor.sign_in(organization.key)
+        page = visitor.page
+        visitor.open(f"/console/o/{organization.org_id}/new?kind=generic-https")
+        page.get_by_label("URL").fill(url)
+        page.get_by_label("Bearer token").fill("not-a-token")
+        page.get_by_role("button", name="Test", exact=True).click(no_wait_after=True)
+        see_stages(visitor, "new")
+        go.set()
+        page.get_by_role("heading", name="The test event was taken").wait_for()
+        assert not page.get_by_role("heading", name="Testing").is_visible()
+        page.get_by_role("button", name="Save", exact=True).click()
+        page.get_by_role("heading", name="First event").wait_for()
+
+        go.clear()
+        visitor.open(re.sub("/first.*", "", page.url.removeprefix(patient_service.url)))
+        page.get_by_role("button", name="Test", exact=True).click(no_wait_after=True)
+        see_stages(visitor, "saved")
+        go.set()
+        page.get_by_text("Answered 202 in").wait_for()
+        if scripts:
+            visitor.look_over("ladder-live-result")
+
+
+def see_stages(visitor, name: str) -> None:
+    """Wait until everything before the answer is seen, and nothing after it."""
+    page = visitor.page
+    page.get_by_role("heading", name="Testing").wait_for()
+    page.locator(".testing li", has_text="Sent").wait_for()
+    page.screenshot(path=SCREENSHOTS / f"ladder-live-{name}-{visitor.look}.png")
+    assert page.locator(".testing strong").all_inner_texts() == [
+        "Name",
+        "Address allowed",
+        "Connected",
+        "Sent",
+    ]
+    assert page.get_by_role("heading", name="The test event").count() == 0

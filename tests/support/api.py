@@ -36,7 +36,7 @@ from aegis_stream.domain.endpoint import Route
 from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId, WorkerId
 from aegis_stream.domain.organization import Scope as KeyScope
 from aegis_stream.domain.rollup import Rollup
-from aegis_stream.domain.trace import Trace
+from aegis_stream.domain.trace import Stage, Trace
 from aegis_stream.front.shares import Shares
 from aegis_stream.netguard import NetGuard
 from aegis_stream.pipeline.ingest import Ingest
@@ -216,13 +216,15 @@ class FakeSender:
     real: Any
     answers: list[Answer] = field(default_factory=list)
     posts: list[tuple[Route, Request]] = field(default_factory=list)
+    passed: tuple[Stage, ...] = ()
+    """Stages that tests pass."""
     open_channels: int = 0
 
     def open(self, route: Route, trace: Trace | None = None) -> "FakeChannel":
         """Return a channel. Raises: what the real sender raises for a bad route."""
         self.real.open(route).close()
         self.open_channels += 1
-        return FakeChannel(self, route)
+        return FakeChannel(self, route, trace)
 
 
 @dataclass
@@ -233,6 +235,7 @@ class FakeChannel:
 
     sender: FakeSender
     route: Route
+    trace: Trace | None = None
 
     def start(self, request: Request, ended: Callable[[Any, Answer], None], token: object) -> None:
         """Make the attempt as `post` does; its answer comes by a call."""
@@ -242,6 +245,9 @@ class FakeChannel:
     async def post(self, request: Request) -> Answer:
         """Record the request and return the next scripted answer, 202 at the end of the script."""
         self.sender.posts.append((self.route, request))
+        for stage in self.sender.passed if self.trace is not None else ():
+            self.trace.mark(stage)
+            await asyncio.sleep(0)
         return self.sender.answers.pop(0) if self.sender.answers else Response(202, b"", 8100)
 
     def close(self) -> None:

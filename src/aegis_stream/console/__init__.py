@@ -38,6 +38,7 @@ event_chart.py  events over time as bars
 wizard.py    a new destination: its kind, its fields, a test, the first event
 field_check.py  what is wrong with one field of it, told when the field is left
 tested.py    what a test told: its ladder, the request and the answer side by side
+testing.py   a test whose stages are shown as they are passed
 draft.py     what was typed for it so far, and what is wrong with that
 draft_call.py  the same as a call of the API and as a command
 fleet.py     the service and all organizations, for the operator

@@ -109,7 +109,7 @@ def create_console(service: Service) -> Litestar:
     """Put the pages together, without the headers of every answer: `console_of` adds them. Raises: RuntimeError as that does."""
     console = Litestar(
         route_handlers=PAGES,
-        state=State({"service": service, "field_checks": field_check.new_limits()}),
+        state=State({"service": service, "field_checks": field_check.new_limits(), "tests": set()}),
         exception_handlers={
             Unauthenticated: _sign_in_first,
             AegisError: _ours,

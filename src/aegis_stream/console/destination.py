@@ -8,6 +8,7 @@ from litestar.params import FromPath
 from aegis_stream.api.service import control_of
 from aegis_stream.control import destinations, overview
 from aegis_stream.control.overview import Subject
+from aegis_stream.control.tested import SentTest
 from aegis_stream.control.testing import send_test
 from aegis_stream.domain.destination import mask_url
 from aegis_stream.domain.standing import State
@@ -20,7 +21,8 @@ from .headline import destination_headline
 from .page import base_of, done, page, path_part
 from .rights import DESTINATION
 from .settings_form import LABELS
-from .tested import told_of, trap_of, wrong_field
+from .tested import Told, told_of, trap_of, wrong_field
+from .testing import answer_test
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -94,21 +96,25 @@ def calls_of(request: AnyRequest, subject: Subject) -> dict[str, ShownCall]:
 
 
 @post(DESTINATION + "/test", status_code=200)
-async def test_destination(request: AnyRequest, destination_id: FromPath[str]) -> Response[str]:
-    """Send a test event, and show what it told."""
+async def test_destination(request: AnyRequest, destination_id: FromPath[str]) -> Response[Any]:
+    """Send a test event, and show its stages as they are passed, and what it told."""
     deps, caller = control_of(request), visit_of(request).caller
-    told = await send_test(deps, caller, destination_id)
-    subject = await overview.read_one(deps, caller, destination_id)
-    field = wrong_field(told).removeprefix("oauth2.")
-    here = path_of(visit_of(request).org_id, destination_id)
-    check = (LABELS[field], f"{here}/settings#f-{field}") if field else None
-    return await destination_page(
-        request,
-        "tested.html",
-        "Health",
-        subject,
-        told=told_of(told, trap_of(subject.destination.spec), check),
+
+    async def tested(sent: SentTest | None) -> Response[str]:
+        subject = await overview.read_one(deps, caller, destination_id)
+        told = _told(request, subject, sent) if sent is not None else None
+        return await destination_page(request, "tested.html", "Health", subject, told=told)
+
+    return await answer_test(
+        request, lambda on_stage: send_test(deps, caller, destination_id, on_stage), tested
     )
+
+
+def _told(request: AnyRequest, subject: Subject, sent: SentTest) -> Told:
+    field = wrong_field(sent).removeprefix("oauth2.")
+    here = path_of(visit_of(request).org_id, subject.destination.dst_id)
+    check = (LABELS[field], f"{here}/settings#f-{field}") if field else None
+    return told_of(sent, trap_of(subject.destination.spec), check)
 
 
 @post(DESTINATION + "/pause", status_code=303)

@@ -37,6 +37,7 @@ from .gate import form_of, origin_of, seals_of, visit_of
 from .page import done, page, problems_of
 from .rights import DESTINATION, ORGANIZATION
 from .tested import told_of, wrong_field
+from .testing import answer_test
 
 AnyRequest = Request[Any, Any, Any]
 HEADER_LABELS = {
@@ -79,13 +80,16 @@ async def test_or_save(request: AnyRequest) -> Response[Any]:
     try:
         if form.has("save"):
             return await _save(request, one, draft)
-        told = await send_unsaved_test(control, caller, spec)
+        return await answer_test(
+            request,
+            lambda on_stage: send_unsaved_test(control, caller, spec, on_stage),
+            lambda told: _form(request, one, draft, told=told),
+        )
     except Invalid as error:
         found = renamed(one, draft, error.problems) or {"": error.message}
         return await _form(request, one, draft, problems=found, status=422)
     except Limited as error:
         return await _form(request, one, draft, problems=problems_of(error), status=429)
-    return await _form(request, one, draft, told=told)
 
 
 async def _save(request: AnyRequest, one: DestinationType, draft: Draft) -> Response[Any]:

@@ -4,6 +4,8 @@ A test must not become a way to explore a network: it is rare for each organizat
 address, and shows of an answer the beginning, without secrets (`tested.py`).
 """
 
+from collections.abc import Callable
+
 import msgspec
 
 from aegis_stream.domain.attempt import Response
@@ -27,27 +29,38 @@ from .checks import NOWHERE, check_spec
 from .deps import ControlDeps
 from .tested import Made, SentTest, nowhere, result_of
 
+OnStage = Callable[[Stage], None]
+"""Is told at once which stage of a test is passed; of one that fails, the result tells."""
 
-async def send_test(deps: ControlDeps, caller: Caller, dst_id: str) -> SentTest:
+
+async def send_test(
+    deps: ControlDeps, caller: Caller, dst_id: str, on_stage: OnStage | None = None
+) -> SentTest:
     """Send one test event, also to a destination that is paused.
 
+    Args:
+        on_stage: is called with each stage as it is passed; after its first call nothing but Unavailable is raised.
     Raises: NotFound. Limited after too many tests of the organization. Unavailable, also when the test cannot be recorded.
     """
     destination = await destinations.find(deps, caller, dst_id)
     assert caller.principal is not None, "only keys of an organization may call this"
     deps.access.admit_test(caller.principal)
-    result = await _attempt(deps, destination.spec, destination.org_id)
+    result = await _attempt(deps, destination.spec, destination.org_id, on_stage)
     after = {"status_code": result.status_code}
     action = destination_action("destination_test", destination, after=after, failure=result.error)
     await record(deps, caller, destination, action)
     return result
 
 
-async def send_unsaved_test(deps: ControlDeps, caller: Caller, spec: DestinationSpec) -> SentTest:
+async def send_unsaved_test(
+    deps: ControlDeps, caller: Caller, spec: DestinationSpec, on_stage: OnStage | None = None
+) -> SentTest:
     """Send one test event to a destination that is not saved; nothing but the record of the test is stored.
 
     A host that does not exist or is forbidden is a test that failed, the same for both.
 
+    Args:
+        on_stage: as for `send_test`.
     Raises: Invalid with a problem for each field. Limited after too many tests of the organization. Unavailable, also when
         the test cannot be recorded.
     """
@@ -61,7 +74,7 @@ async def send_unsaved_test(deps: ControlDeps, caller: Caller, spec: Destination
         result = nowhere(spec, error.problems)
     else:
         deps.access.admit_test(principal)
-        result = await _attempt(deps, spec, caller.org_id)
+        result = await _attempt(deps, spec, caller.org_id, on_stage)
     # Only the host is recorded: somebody who tries values may have typed a secret into any other field.
     host = parse_url(spec.url, allow_http=True).host
     after = {"saved": False, "status_code": result.status_code}
@@ -89,9 +102,12 @@ async def send_changed_test(
     return result
 
 
-async def _attempt(deps: ControlDeps, spec: DestinationSpec, org_id: OrganizationId) -> SentTest:
+async def _attempt(
+    deps: ControlDeps, spec: DestinationSpec, org_id: OrganizationId, on_stage: OnStage | None = None
+) -> SentTest:
     """Make one attempt by the function by which workers make them."""
-    sender, trace, event = TokenSender(deps.sender), Trace(deps.clock.steady), _test_event(deps, org_id)
+    sender, trace = TokenSender(deps.sender), Trace(deps.clock.steady, on_stage)
+    event = _test_event(deps, org_id)
     try:
         route = route_of(spec, deps.settings, org_id)
         answer, verdicts = await attempt(sender, spec, route, [event], trace)

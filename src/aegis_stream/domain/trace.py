@@ -40,6 +40,8 @@ class Trace:
 
     Args:
         clock: microseconds of a clock that nobody sets.
+        on_stage: is called at once with each stage that is passed, with each of them once, whatever is sent again. It must not wait.
+            Not with ANSWER: only the verdict says whether that is passed.
 
     Attributes:
         began_at: when it was made, by that clock.
@@ -49,10 +51,12 @@ class Trace:
         unread: the attempt ended before the peer had read the request.
     """
 
-    __slots__ = ("_clock", "began_at", "certificate", "passed", "tls_version", "unread")
+    __slots__ = ("_clock", "_on_stage", "_told", "began_at", "certificate", "passed", "tls_version", "unread")
 
-    def __init__(self, clock: Callable[[], Micros]) -> None:
+    def __init__(self, clock: Callable[[], Micros], on_stage: Callable[[Stage], None] | None = None) -> None:
         self._clock = clock
+        self._on_stage = on_stage
+        self._told: set[Stage] = set()
         self.began_at = clock()
         self.passed: dict[Stage, Micros] = {}
         self.tls_version = ""
@@ -62,8 +66,15 @@ class Trace:
     def mark(self, stage: Stage) -> None:
         """Note that a stage is passed. Only the first time counts: several addresses may be tried at the same time."""
         self.passed.setdefault(stage, self._clock())
+        self._tell(stage)
 
     def restart(self, stage: Stage) -> None:
         """Forget everything, and note that a stage is passed: with another token the request is sent again."""
         self.passed = {stage: self._clock()}
         self.certificate, self.tls_version, self.unread = None, "", False
+        self._tell(stage)
+
+    def _tell(self, stage: Stage) -> None:
+        if self._on_stage is not None and stage not in self._told and stage is not Stage.ANSWER:
+            self._told.add(stage)
+            self._on_stage(stage)

@@ -16,6 +16,7 @@ from faults import (
     power_cuts,
     receivers,
     sealer,
+    sealer_power,
     simulated,
     stops,
     upgrades,
@@ -40,4 +41,5 @@ FAULTS: tuple[Fault, ...] = (
     *node_faults.FAULTS,
     *failovers.FAULTS,
     *sealer.FAULTS,
+    *sealer_power.FAULTS,
 )

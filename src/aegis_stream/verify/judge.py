@@ -94,11 +94,13 @@ def _judge_event(candidates: Candidates, place: str, logs: List[Log], findings: 
         raise Unreadable(_why(candidates))
     event = next((value for _, value in values if field(value, "event", "id") is not None), values[0][1])
     organization = text_of(event, "organization", "id")
-    for log in logs:
-        if not organization or log.organization == organization:
-            log.add_stray(event, candidates, place)
-            return
-    findings.foreign += 1
+    own = [log for log in logs if not organization or log.organization == organization]
+    if not own:
+        findings.foreign += 1
+        return
+    # A log that began again, after an older database was put in place, has a newest checkpoint event of its own.
+    chosen = next((log for log in own if log.is_newest(event, candidates)), own[0])
+    chosen.add_stray(event, candidates, place)
 
 
 def _why(candidates: Candidates) -> str:

@@ -177,10 +177,15 @@ class Log:
         if len(self._strays) < SHOWN_MAX * 2:
             self._strays.append(Stray(0, event_id, place))
 
-    def _flag_of(self, event: object, candidates: Candidates) -> int:
+    def is_newest(self, event: object, candidates: Candidates) -> bool:
+        """Tell whether an event is the newest checkpoint event, which no other checkpoint covers yet."""
         leaves = {leaf_of(one.text.encode()) for one in candidates if one.text}
-        if leaves & self.proven.newest or _spelled_leaf(event) in self.proven.newest:
+        return bool(leaves & self.proven.newest) or _spelled_leaf(event) in self.proven.newest
+
+    def _flag_of(self, event: object, candidates: Candidates) -> int:
+        if self.is_newest(event, candidates):
             return _NEWEST
+        leaves = {leaf_of(one.text.encode()) for one in candidates if one.text}
         if text_of(event, "event", "dataset") == TEST_DATASET:
             return _TEST
         if self._before is not None:

@@ -22,6 +22,7 @@ from aegis_stream.store import sealing_state
 from support.api import START, make_event, open_world
 from support.console import signed_in
 from support.seal_now import seal_now, sealer
+from support.sql import raw
 from support.walk import faults_in
 
 HOME = "/console/o/org_abc"
@@ -346,6 +347,19 @@ async def test_the_page_of_an_event_has_its_proof(world, tenant, visitor):
     assert file.headers["content-disposition"] == 'attachment; filename="event.tlog-proof"'
     assert "Recorded before the log" in before
     assert "at sequence 71" in before
+
+
+async def test_an_event_whose_hashes_are_gone_is_still_shown(world, tenant, visitor):
+    """Where the hashes of an event are removed or damaged, its page says so and shows all else."""
+    [first] = await world.send_events(tenant, 1)
+    await world.send_events(tenant, 3, prefix="more")
+    await seal_now(world, tenant)
+    world.stores.db.write_now(lambda unit: raw(unit).run("DELETE FROM tree_tiles"))
+    answer = await visitor.get(f"{HOME}/events/{first}")
+
+    assert answer.status_code == 200
+    assert "no proof can be made any more: the sealed log is damaged" in html.unescape(answer.text)
+    assert "event-proof/" not in answer.text
 
 
 async def test_the_proof_of_an_event_with_slashes(world, tenant, visitor):

@@ -16,7 +16,7 @@ AnyRequest = Request[Any, Any, Any]
 MEDIA_TYPE = "application/zip"
 
 
-@get(PROOF + "/bundle", tags=TAGS, responses=errors(403, 404), media_type=MEDIA_TYPE)
+@get(PROOF + "/bundle", tags=TAGS, responses=errors(403, 404, 409), media_type=MEDIA_TYPE)
 async def read_bundle(request: AnyRequest, from_size: FromQuery[int | None] = None) -> Response[bytes]:
     """Read what an auditor needs to check exports, as one zip file: keys, newest checkpoint, the offline verifier, instructions.
 

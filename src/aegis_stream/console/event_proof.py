@@ -35,8 +35,9 @@ class ProofView(NamedTuple):
 
     Args:
         state: "sealed"; "before" for one that is older than the log; "off" for one that is not sealed because the mode is off;
-            "waiting" for one that will be.
+            "waiting" for one that will be; "lost" for one that is sealed and has no proof any more.
         log: the log's name, "" for none.
+        problem: why a proof is lost.
         first, end: sequences of its first event and the last one that is sealed.
         size, at: of the newest checkpoint.
         leaf: the event's place in the log, from 0.
@@ -56,6 +57,7 @@ class ProofView(NamedTuple):
     download: str = ""
     key: str = ""
     call: ShownCall | None = None
+    problem: str = ""
 
 
 @get(EVENT_PROOF)
@@ -99,7 +101,11 @@ def _unproved(found: EventStanding, sequence: int) -> ProofView:
         return ProofView(state)
     if sequence <= log.base:
         state = "before"
-    return ProofView(state, log.origin, log.base + 1, log.end, log.tree.size, log.sealed_at)
+    elif found.problem:
+        state = "lost"
+    return ProofView(
+        state, log.origin, log.base + 1, log.end, log.tree.size, log.sealed_at, problem=found.problem
+    )
 
 
 def _call(request: AnyRequest, visit: Visit, event_id: str) -> ShownCall:

@@ -44,8 +44,8 @@ async def download_bundle(request: AnyRequest, from_size: FromQuery[str] = "") -
     try:
         size = _number(asked) if asked else None
         found = await evidence.bundle(control_of(request), visit_of(request).caller, size)
-    except Invalid as error:
-        return await _proof_page(request, problems_of(error), from_size, status=422)
+    except (Invalid, Conflict) as error:
+        return await _proof_page(request, problems_of(error), from_size, status=status_of(error)[0])
     return attached(found.data, f"{found.name}.zip", "application/zip")
 
 

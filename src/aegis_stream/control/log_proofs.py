@@ -44,12 +44,14 @@ class EventStanding(NamedTuple):
         log: the newest log; None where none was begun.
         proof: in its newest checkpoint; None for an event before its first leaf, or behind its last one.
         key: that verifies the checkpoint, the newest; "" without a proof.
+        problem: why there is no proof though the event is sealed: its hashes were removed, or are damaged; "" for none.
     """
 
     mode: ProofMode
     log: SealedTree | None
     proof: LogProof | None = None
     key: str = ""
+    problem: str = ""
 
 
 async def checkpoint(deps: StoreDeps, caller: Caller) -> SealedTree:
@@ -117,7 +119,10 @@ async def standing_of(deps: StoreDeps, caller: Caller, sequence: int) -> EventSt
         index = sequence - found.base - 1 if found is not None else -1
         if found is None or not 0 <= index < found.tree.size:
             return EventStanding(mode, found)
-        hashes = _hashes(unit, caller, found, inclusion_plan(index, found.tree.size))
+        try:
+            hashes = _hashes(unit, caller, found, inclusion_plan(index, found.tree.size))
+        except (Conflict, StoreDamaged) as error:  # the event can be shown all the same
+            return EventStanding(mode, found, problem=error.message)
         proof = LogProof(index, tuple(hashes), parse_note(found.note))
         return EventStanding(mode, found, proof, keys_of(unit, caller, found)[0])
 

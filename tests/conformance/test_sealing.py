@@ -244,11 +244,12 @@ async def test_changed_rows_are_not_signed(store, org, deps):
         await seal(deps, await state_of(store, org))
 
 
-async def test_two_processes_seal_one_history(backend, store, org, deps, tmp_path):
-    """Processes that seal at the same time, on machines of their own, make one history, and none stops."""
-    folders = [tmp_path / str(number) for number in range(3)]
+@pytest.mark.parametrize("machines", [1, 3])
+async def test_two_processes_seal_one_history(backend, store, org, tmp_path, machines):
+    """Processes that seal at the same time, on one machine or on their own, make one history, and none stops."""
+    folders = [tmp_path / str(number % machines) for number in range(3)]
     for folder in folders:
-        folder.mkdir()
+        folder.mkdir(exist_ok=True)
     stores = [backend.open() for _ in folders]
     others = [
         deps_on(one, folder, 5 + number)

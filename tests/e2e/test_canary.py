@@ -15,6 +15,9 @@ from typing import Any
 import httpx
 import pytest
 
+from aegis_stream.store.proof_keys import place_of
+from aegis_stream.vault import GivenKeys, MasterKey, Vault
+from aegis_stream.wiring.process import SystemRandom
 from support.canaries import Found, canary, command_lines, environments, files_below, leaks
 from support.console_canary import look_at_the_console
 from support.postgres import ROLE, PostgresServer, running_server
@@ -404,6 +407,7 @@ def objects_of(caller: Caller, dst_id: str, receiver: EchoingReceiver) -> dict[s
     """Return an object of every kind, by the names that paths of the console have for them, and a URL that works."""
     path = f"/forwarding-destinations/{dst_id}"
     keys = caller.organization("GET", "/api-keys").json()["data"]
+    link = caller.organization("POST", "/console-links", json={"scope": "read"}, shown_once="url").json()
     return {
         "org_id": caller.org_id,
         "destination_id": dst_id,
@@ -412,6 +416,7 @@ def objects_of(caller: Caller, dst_id: str, receiver: EchoingReceiver) -> dict[s
         "delivery_id": caller.organization("GET", f"{path}/deliveries").json()["data"][0]["id"],
         "replay_id": caller.organization("GET", f"{path}/replays").json()["data"][0]["id"],
         "job_id": "ddj_none",
+        "link_id": link["id"],
         "url": f"http://127.0.0.1:{receiver.port}/ok",
     }
 
@@ -480,6 +485,7 @@ def test_no_secret_is_anywhere(tmp_path: Path, place: Place):
         deliver(caller, receiver, 1)
         look_at_everything(caller, made)
         wait_until(lambda: caller.organization("GET", "/proof/events/evt_000001").is_success)
+        plant_seeds(caller, planted, tmp_path)
         keys = {"admin": caller.key, "operator": operator}
         seen += look_at_the_console(group.url, keys, objects_of(caller, made[2], receiver), planted)
         if place.server is not None:
@@ -550,6 +556,18 @@ def plant_master_keys(planted: dict[str, str | bytes], tmp_path: Path) -> None:
     """Plant the bytes of the current master keys."""
     for number, text in enumerate((tmp_path / "data" / "master.key").read_text().split()):
         planted[f"master key {len(planted)}.{number}"] = base64.b64decode(text)
+
+
+def plant_seeds(caller: Caller, planted: dict[str, str | bytes], tmp_path: Path) -> None:
+    """Plant the seeds of the keys that sign the organization's checkpoints."""
+    texts = (tmp_path / "data" / "master.key").read_text().split()
+    vault = Vault(GivenKeys(tuple(MasterKey(base64.b64decode(one)) for one in texts)), SystemRandom())
+    as_text = "encode(seed, 'hex')" if caller.place.rows else "hex(seed)"
+    rows = (caller.place.rows or caller.group.rows)(f"SELECT {as_text} FROM proof_keys")
+    assert rows, "a log is sealed by now"
+    for number, (seed,) in enumerate(rows):
+        opened = vault.open(bytes.fromhex(seed), place_of(caller.org_id))
+        planted[f"seed of the log's key {number}"] = base64.b64decode(opened)
 
 
 # ── starts that fail ──

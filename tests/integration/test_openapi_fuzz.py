@@ -57,6 +57,7 @@ SOMETIMES_REFUSED = [
     "/api/orgs/{org_id}/console-links",
     "/api/orgs/{org_id}/proof/consistency",
     "/api/orgs/{org_id}/proof/bundle",
+    "/api/orgs/{org_id}/proof/hashes",
 ]
 """Where a schema cannot say all that must hold: where a URL leads, that two fields exclude each other, what an event is, that
 a time is after 1970, that a span does not end before it begins, that a whole number is written without a point, which characters of a name are printable."""

@@ -277,6 +277,7 @@ SHAPES = [
     call("GET", ORGANIZATION + "/proof/keys", status=404),
     call("GET", ORGANIZATION + "/proof/tile/{level}/{number}", status=404),
     call("GET", ORGANIZATION + "/proof/consistency", status=404, query=lambda _: {"from_size": 1}),
+    call("GET", ORGANIZATION + "/proof/hashes", status=404),
     call("GET", ORGANIZATION + "/proof/events/{event_id}", status=404),
     call("GET", ORGANIZATION + "/proof/bundle", status=404),
     call("GET", ORGANIZATION + "/deliveries", "the largest page", 200, query=lambda n: {"limit": n}),

@@ -100,6 +100,8 @@ PARAMETERS: dict[str, dict[str, Any]] = {
     "to": {"format": "date-time"},
     "step": {"minimum": 0, "default": 0, "maximum": TIMELINE_STEP_S_MAX, "multipleOf": 60},
     "from_size": {"minimum": 1, "maximum": SIZE_MAX},
+    "first": {"minimum": 1, "maximum": SIZE_MAX},
+    "last": {"minimum": 1, "maximum": SIZE_MAX},
     "to_size": {"minimum": 1, "maximum": SIZE_MAX},
     "step_seconds": {"minimum": 0, "default": 0, "maximum": STEP_S_MAX},
 }

@@ -10,6 +10,7 @@ from typing import Any
 from litestar import Request, Response, get, post
 from litestar.params import FromPath, FromQuery
 
+from aegis_stream.control import log_hashes
 from aegis_stream.control import log_proofs as control
 
 from .docs import errors
@@ -22,6 +23,7 @@ AnyRequest = Request[Any, Any, Any]
 TAGS = ["Proof"]
 PROOF = "/api/orgs/{org_id:str}/proof"
 MEDIA_TYPE = "text/plain"
+LINES_MEDIA_TYPE = "application/x-ndjson"
 TILE_MEDIA_TYPE = "application/octet-stream"
 TILE_CACHE = "private, max-age=31536000, immutable"
 
@@ -85,6 +87,29 @@ async def read_consistency(
     return _text("".join(f"{base64.b64encode(one).decode()}\n" for one in found.hashes))
 
 
+@get(PROOF + "/hashes", tags=TAGS, responses=errors(403, 404, 409), media_type=LINES_MEDIA_TYPE)
+async def read_hashes(
+    request: AnyRequest,
+    first: FromQuery[int | None] = None,
+    last: FromQuery[int | None] = None,
+) -> Response[str]:
+    """Read the hashes of sealed events, as checkpoint events without a note, one a line: for an export that lacks checkpoint events.
+
+    By default from the first sealed event to the last one. A call answers the hashes of 4,500 events at most; the header `Link` has the
+    URL of the next call. Checkpoint events of the range come too, as they are stored.
+    """
+    caller = caller_of(request)
+    found = await log_hashes.tell_again(control_of(request), caller, first, last)
+    headers = {}
+    if found.following is not None:
+        query = f"first={found.following}" + (f"&last={last}" if last is not None else "")
+        path = PROOF.replace("{org_id:str}", caller.org_id)
+        headers["link"] = f'<{path}/hashes?{query}>; rel="next"'
+    return Response(
+        "".join([f"{one}\n" for one in found.lines]), media_type=LINES_MEDIA_TYPE, headers=headers
+    )
+
+
 @get(PROOF + "/events/{event_id:str}", tags=TAGS, responses=errors(403, 404, 409), media_type=MEDIA_TYPE)
 async def read_event_proof(
     request: AnyRequest,
@@ -99,4 +124,4 @@ def _text(content: str) -> Response[str]:
     return Response(content, media_type=MEDIA_TYPE)
 
 
-HANDLERS = [read_checkpoint, seal_now, read_keys, read_tile, read_consistency, read_event_proof]
+HANDLERS = [read_checkpoint, seal_now, read_keys, read_tile, read_consistency, read_hashes, read_event_proof]

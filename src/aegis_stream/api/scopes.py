@@ -100,6 +100,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", ORGANIZATION + "/proof/keys"): Right.READ,
     ("GET", ORGANIZATION + "/proof/tile/{level}/{number}"): Right.READ,
     ("GET", ORGANIZATION + "/proof/consistency"): Right.READ,
+    ("GET", ORGANIZATION + "/proof/hashes"): Right.READ,
     ("GET", ORGANIZATION + "/proof/events/{event_id}"): Right.READ,
     ("GET", ORGANIZATION + "/proof/bundle"): Right.READ,
     ("GET", _ONE + "/dead-letters"): Right.READ,

@@ -37,6 +37,7 @@ proof.py         how a log is sealed: show, choose, begin again
 log_proofs.py    proofs of a sealed log
 evidence.py      what an auditor is handed, as one archive
 verifier_file.py  the offline verifier as one file
+log_hashes.py    its hashes told again
 sealing.py       seal the log of an organization
 sealing_guard.py  compare it with what was signed before, and with its keys
 seal_request.py  ask the sealer to seal a log now, and wait

@@ -156,7 +156,9 @@ class Chain:
         waiting: List[Tuple[Tree, Any]] = [(tree, None)]
         while waiting:
             reached, way = waiting.pop()
-            for part in reversed(self._parts.by_first.get(self._base + reached.size, [])):
+            others = self._parts.by_first.get(self._base + reached.size, [])
+            longer_ones: List[Tuple[Tree, Any]] = []
+            for part in sorted(others, key=_says_little):
                 if not self._tries_left:
                     return None
                 self._tries_left -= 1
@@ -164,7 +166,8 @@ class Chain:
                 longer.grow(self._parts.leaves(part))
                 if self._signed(longer) is not None:
                     return _in_order((part, way))
-                waiting.append((longer, (part, way)))
+                longer_ones.append((longer, (part, way)))
+            waiting += longer_ones[::-1]  # the first one is followed first
         return None
 
     def _commit(self, tree: Tree, path: List[PartAt]) -> None:
@@ -209,6 +212,11 @@ class Chain:
         note = self._signed(tree)
         assert note is not None
         self.seals.append(note)
+
+
+def _says_little(part: PartAt) -> Tuple[bool, bool]:
+    """Return what comes last: hashes that were told again, beside the checkpoint event that says more."""
+    return not part.contents, not part.frontier
 
 
 def _in_order(way: Any) -> List[PartAt]:

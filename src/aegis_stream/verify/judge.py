@@ -53,8 +53,9 @@ def _not_compared(logs: List[Log], demands: Demands) -> List[str]:
 
 
 def _origins(gathered: Gathered, demands: Demands) -> List[str]:
-    """Return the logs that are looked at: those of the given keys, else all that have a checkpoint."""
-    named = [one.name for one in demands.keys] or list(gathered.notes)
+    """Return the logs that are looked at: those of the given keys, else all that have a checkpoint, or of which one was kept."""
+    kept = [one.note.origin for one in demands.kept if one.source == KEPT]
+    named = [one.name for one in demands.keys] or [*gathered.notes, *kept]
     wanted = [
         one for one in named if not demands.organization or organization_of(one) == demands.organization
     ]

@@ -29,7 +29,7 @@ PAIRED_AT_ONCE = 2_000_000
 
 _STRANGE, _BEHIND, _BEFORE, _NEWEST, _PAIRED, _TEST = range(6)
 """What an event that is not in the log may be: unknown, newer than the last checkpoint, older than the range, the newest checkpoint
-itself, the altered version of a missing one, or a test event, which is in no log."""
+itself or proven hashes told again, the altered version of a missing one, or a test event, which is in no log."""
 
 
 class Log:
@@ -61,13 +61,15 @@ class Log:
 
     def _prove(self) -> Proven:
         """Follow the chain by the keys that are known; then by those that the log itself proves to follow them."""
+        kept = [one for one in self._demands.kept if one.note.origin == self.found.origin]
+        by_size: Dict[int, List[Note]] = {}
+        # A kept checkpoint proves what leads to it, too: an export may have none of its own.
+        for note in [*self._notes, *(one.note for one in kept if one.source == KEPT)]:
+            by_size.setdefault(note.size, []).append(note)
+        kept += [Kept(note, "") for note in self._notes]
+        self._parts.cut(sorted(size + self._base - 1 for size in by_size))
         for _ in range(ROTATIONS_MAX):
             self._opened.clear()
-            by_size: Dict[int, List[Note]] = {}
-            for note in self._notes:
-                by_size.setdefault(note.size, []).append(note)
-            kept = [one for one in self._demands.kept if one.note.origin == self.found.origin]
-            kept += [Kept(note, "") for note in self._notes]
             proven = Proven(self._parts, Chain(self._parts, self._base, by_size, kept, self._is_right))
             new = self._announced(proven)
             if not new:
@@ -178,9 +180,10 @@ class Log:
             self._strays.append(Stray(0, event_id, place))
 
     def is_newest(self, event: object, candidates: Candidates) -> bool:
-        """Tell whether an event is the newest checkpoint event, which no other checkpoint covers yet."""
+        """Tell whether an event is the newest checkpoint event, which no other one covers yet, or tells proven hashes again."""
         leaves = {leaf_of(one.text.encode()) for one in candidates if one.text}
-        return bool(leaves & self.proven.newest) or _spelled_leaf(event) in self.proven.newest
+        spelled_anew = {leaf_of(spelled(event))} if is_checkpoint(event) else set()
+        return bool((leaves | spelled_anew) & self.proven.newest) or self.proven.is_told_again(event)
 
     def _flag_of(self, event: object, candidates: Candidates) -> int:
         if self.is_newest(event, candidates):
@@ -283,10 +286,6 @@ class Log:
 def _is_built(candidates: Candidates) -> bool:
     """Tell whether nothing of an event's text came back."""
     return all(one.kind == BUILT for one in candidates)
-
-
-def _spelled_leaf(event: object) -> bytes:
-    return leaf_of(spelled(event)) if is_checkpoint(event) else b""
 
 
 def _erased_by(candidates: Candidates) -> Iterable[Tuple[int, str]]:

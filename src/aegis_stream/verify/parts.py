@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import tempfile
+from bisect import bisect_left
 from hashlib import sha256
-from typing import Any, Dict, List, NamedTuple, Set
+from typing import Any, Dict, List, NamedTuple, Sequence, Set
 
 from .content import DIGEST_BYTES
 from .manifest import ID_BYTES, Part
@@ -13,6 +14,8 @@ from .tree import HASH_BYTES
 ALTERNATIVES_MAX = 64
 """Different checkpoint events that begin at the same sequence and are kept; of an honest log there is one."""
 PARTS_MAX = 4_000_000
+CUTS_MAX = 200_000
+"""Most ends of seals at which parts are cut."""
 
 
 class PartAt(NamedTuple):
@@ -82,6 +85,37 @@ class Parts:
         )
         self._end += len(data)
         self.count += 1
+
+    def cut(self, ends: Sequence[int]) -> None:
+        """Add the pieces of parts between the ends of seals: hashes that were told again begin and end anywhere.
+
+        Args:
+            ends: sequences at which a note's tree ends, in order.
+        """
+        left = CUTS_MAX
+        for part in [one for others in self.by_first.values() for one in others]:
+            inside = ends[bisect_left(ends, part.first) : bisect_left(ends, part.last)]
+            left -= len(inside)
+            if left < 0:
+                return
+            if inside:
+                self._cut(part, inside)
+
+    def _cut(self, part: PartAt, ends: Sequence[int]) -> None:
+        leaves, ids, contents = self.leaves(part), self.ids(part), self.contents(part)
+        for first, last in zip([part.first, *[one + 1 for one in ends]], [*ends, part.last]):
+            start, end = first - part.first, last - part.first + 1
+            piece = Part(
+                "",
+                first,
+                last,
+                leaves[start * HASH_BYTES : end * HASH_BYTES],
+                ids[start * ID_BYTES : end * ID_BYTES] if part.ids else b"",
+                contents[start * DIGEST_BYTES : end * DIGEST_BYTES] if part.contents else b"",
+                b"",
+                "",
+            )
+            self.add(piece, part.own_leaves)
 
     def leaves(self, part: PartAt) -> bytes:
         """Return the leaf hashes of a part, joined together."""

@@ -14,7 +14,7 @@ from typing import Any, List, NamedTuple, Set, Tuple
 from .chain import Chain, Run
 from .columns import Column, Index, Marks
 from .content import DIGEST_BYTES, Unreadable, digest, loads
-from .manifest import ID_BYTES, is_checkpoint
+from .manifest import ID_BYTES, is_checkpoint, part_of
 from .manifest import spelled as checkpoint_spelled
 from .parts import PartAt, Parts
 from .shapes import ORIGINAL, Candidate, Candidates
@@ -73,7 +73,8 @@ class Proven:
             covered = self._is_leaf(chosen)
             self._covered.append(covered)
             self._has_contents.append(chosen.contents)
-            self.newest |= set() if covered else _own_leaves(chosen)
+            for one in [] if covered else self._same(parts, part):
+                self.newest |= _own_leaves(one)
             row += part.events
         self._lists_any = any(self._has_contents)
         self._runs: List[Run] = chain.runs()
@@ -92,6 +93,25 @@ class Proven:
             if run.sequence <= sequence < run.sequence + run.length:
                 return run.row + sequence - run.sequence
         return -1
+
+    def is_told_again(self, event: object) -> bool:
+        """Tell whether an event has hashes alone, which repeat proven ones, or are those of events after the last checkpoint."""
+        part = part_of(event) if is_checkpoint(event) else None
+        if part is None or part.note or part.contents:
+            return False
+        return part.first > self.chain.end or self._repeats(part.first, part.leaves)
+
+    def _repeats(self, first: int, leaves: bytes) -> bool:
+        end, repeated = first + len(leaves) // HASH_BYTES, False
+        for run in self._runs:
+            start, stop = max(first, run.sequence), min(end, run.sequence + run.length)
+            if start >= stop:
+                continue
+            there = self.leaves.rows(run.row + start - run.sequence, stop - start)
+            if there != leaves[(start - first) * HASH_BYTES : (stop - first) * HASH_BYTES]:
+                return False
+            repeated = True
+        return repeated
 
     def mark(self, key: bytes) -> bool:
         """Tick off an event by its leaf, which is in the log; False if it was there before, delivered twice."""
@@ -193,12 +213,15 @@ class Proven:
 
     def _variant(self, parts: Parts, part: PartAt) -> PartAt:
         """Return the checkpoint event with these leaves that is a proven leaf itself, if there is one."""
-        same = [
+        return next((one for one in self._same(parts, part) if self._is_leaf(one)), part)
+
+    def _same(self, parts: Parts, part: PartAt) -> List[PartAt]:
+        """Return the checkpoint events with these leaves."""
+        return [
             one
             for one in parts.by_first[part.first]
             if one.last == part.last and one.leaves_digest == part.leaves_digest
         ]
-        return next((one for one in same if self._is_leaf(one)), part)
 
     def close(self) -> None:
         """Remove its files."""

@@ -153,7 +153,8 @@ def _missing(one: Range) -> str:
 
 
 def _gap(one: Range) -> str:
-    return f"{_span(one)}  their checkpoint events are missing or altered{_between(one)}"
+    heals = f"GET …/proof/hashes?first={one.first}&last={one.last}"
+    return f"{_span(one)}  their checkpoint events are missing or altered{_between(one)}   {heals}"
 
 
 def _span(one: Range) -> str:

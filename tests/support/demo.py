@@ -33,7 +33,7 @@ def wait_for(process, output, text):
         assert text in said or process.poll() is None, said
         return said if text in said else None
 
-    return wait_until(look, seconds=60)
+    return wait_until(look, seconds=90)
 
 
 def children_of(data_dir: Path) -> list[str]:

@@ -30,7 +30,7 @@ from aegis_stream.store.tree import Overtaken, SealedTree, SealState, Unsealed
 from aegis_stream.vault import ed25519
 from aegis_stream.verify.content import Unreadable, digest, loads
 
-from .sealing_guard import Refused, check_noted, check_older, missing, trusted, up_to
+from .sealing_guard import WAY_OUT, Refused, check_noted, check_older, missing, trusted, up_to
 
 SERVICE = Actor("service", "aegis service", "service")
 """Who makes keys."""
@@ -99,7 +99,7 @@ async def seal(deps: SealingDeps, state: SealState) -> int:
     except Overtaken:
         return 0
     except Broken as error:
-        raise Refused(str(error)) from error
+        raise Refused(f"{error}: rows of the log were changed. {WAY_OUT}") from error
     except OSError as error:
         raise Unavailable(f"{deps.checkpoints.path} cannot be written: {error.strerror}") from error
     return len(found.bodies)

@@ -14,7 +14,8 @@ from aegis_stream.store.inspection import SealedLog
 from aegis_stream.store.tree import SealedTree, SealState, Unsealed
 from aegis_stream.vault import ed25519
 
-RESTART = "Begin another log with `aegis proof restart`"
+WAY_OUT = "Put the newest backup in place, or begin another log with `aegis proof restart`"
+"""What an operator can do about a log that is refused."""
 
 
 class Refused(Exception):
@@ -30,9 +31,7 @@ def trusted(keys: list[LogKey], noted: Signed | None, start: SealedTree) -> list
     Raises: Refused when no key is left that signs: a note without a signature says nothing.
     """
     if all(key.sign is None for key in keys):
-        raise Refused(
-            f"no key of {start.origin} has a seed: its row was changed in the database. Put the newest backup in place"
-        )
+        raise Refused(f"no key of {start.origin} has a seed: its row was changed in the database. {WAY_OUT}")
     if _is_noted(noted, start):
         return keys
     return [key for key in keys if key.sign is not None]
@@ -134,7 +133,7 @@ async def check_older(db: Database, state: SealState, noted: Signed | None, star
         # Tiles under events that retention has removed may be gone.
         if start.base + noted.size < state.oldest:
             return
-        raise Refused(f"{error}: rows of the tree were removed. Put the newest backup in place") from error
+        raise Refused(f"{error}: rows of the tree were removed. {WAY_OUT}") from error
     if root != noted.root:
         raise _other_root(noted, start)
 
@@ -142,5 +141,5 @@ async def check_older(db: Database, state: SealState, noted: Signed | None, star
 def _other_root(noted: Signed, start: SealedTree) -> Refused:
     return Refused(
         f"checkpoint {noted.size} of {start.origin} was signed with another root: the database was put back to an older state and went "
-        f"on from there, or rows of it were changed. {RESTART}"
+        f"on from there, or rows of it were changed. {WAY_OUT}"
     )

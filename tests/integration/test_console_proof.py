@@ -212,6 +212,30 @@ async def test_a_log_that_is_off_says_what_that_costs(world, tenant, visitor):
     assert f'href="{HERE}/mode?to=sealed"' in page
 
 
+def verified(folder, *exports: str) -> subprocess.CompletedProcess[str]:
+    """Run the program of an unpacked bundle on exports, as its README says."""
+    command = [sys.executable, "-I", "-S", "aegis-verify.pyz", *exports]
+    command += ["--key", "keys.txt", "--checkpoint", "checkpoint.txt"]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+
+
+async def test_the_bundle_of_a_log_without_checkpoint_events(world, tenant, visitor, tmp_path):
+    """In the mode sealed it says that hashes are needed too, and verifies an export with them."""
+    await world.send_events(tenant, 30)
+    await seal_now(world, tenant)
+    answer = await visitor.get(f"{HERE}/bundle")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        archive.extractall(tmp_path)
+    folder, bodies = tmp_path / "proof-org_abc-30", await bodies_of(world, tenant)
+    (folder / "export.ndjson").write_text("".join(f"{one}\n" for one in bodies))
+    (folder / "hashes.ndjson").write_text((await tenant.read.get("/proof/hashes")).text)
+    alone = verified(folder, "export.ndjson")
+    with_hashes = verified(folder, "export.ndjson", "hashes.ndjson")
+
+    assert "export.ndjson hashes.ndjson" in (folder / "README.txt").read_text()
+    assert (alone.returncode, with_hashes.returncode) == (1, 0), alone.stdout + with_hashes.stdout
+
+
 async def test_the_bundle_checks_an_export(world, tenant, visitor, tmp_path):
     """Unpacked, it verifies an export of the organization with nothing installed, and names the event that is missing."""
     await proof.set_mode(world.service.control, COMMAND_LINE, tenant.org_id, ProofMode.STREAM)
@@ -223,17 +247,12 @@ async def test_the_bundle_checks_an_export(world, tenant, visitor, tmp_path):
     answer = await visitor.get(f"{HERE}/bundle")
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         archive.extractall(tmp_path)
-    (folder,) = [one for one in tmp_path.iterdir() if one.name.startswith("proof-org_abc-")]
+    (folder,) = tmp_path.glob("proof-org_abc-*")
     bodies = await bodies_of(world, tenant)
     (folder / "export.ndjson").write_text("".join(f"{one}\n" for one in bodies))
     (folder / "less.ndjson").write_text("".join(f"{one}\n" for one in bodies if '"evt_7"' not in one))
 
-    def verify(export: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-I", "-S", "aegis-verify.pyz", export]
-        command += ["--key", "keys.txt", "--checkpoint", "checkpoint.txt"]
-        return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
-
-    whole, less = verify("export.ndjson"), verify("less.ndjson")
+    whole, less = verified(folder, "export.ndjson"), verified(folder, "less.ndjson")
     assert (whole.returncode, whole.stderr) == (0, ""), whole.stdout
     assert "PINNED" in whole.stdout
     assert less.returncode == 1, less.stdout

@@ -39,9 +39,9 @@ MODES = (
     ),
     ModeWords(
         ProofMode.SEALED,
-        "Checkpoints and proofs are here and in the API. Nothing is added to the log, so an export from a SIEM does not verify by itself.",
+        "Checkpoints and proofs are here and in the API. Nothing is added to the log, so an export from a SIEM verifies only together with the hashes of the log (GET …/proof/hashes).",
         "Events are sealed, and nothing is added to the log. Receivers get no checkpoints: an export of what is recorded from now on "
-        "needs checkpoints from this service to be verified.",
+        "needs the hashes of the log to be verified, which this service has.",
     ),
     ModeWords(
         ProofMode.STREAM,

@@ -54,7 +54,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from aegis_stream.api.app import create_app
     from aegis_stream.api.reception import make_reception
-    from aegis_stream.console.app import create_console, with_headers
+    from aegis_stream.console.app import create_console, state_of, with_headers
     from aegis_stream.serving.http import bounds_of
     from aegis_stream.serving.site import is_console
     from aegis_stream.wiring.outbound import USER_AGENT
@@ -552,7 +552,9 @@ async def open_world(tmp_path: Path, *, needs_worker: bool = False, **changes: A
     service.live.close()  # the transport below gives whole answers only: a stream ends at once
     routes = _made("api", create_app, service)
     shares = Shares(settings.api.connections_max, settings.api.bytes_under_way_max)
-    console = with_headers(_made("console", create_console, service))
+    pages = _made("console", create_console, service)
+    pages.state.update(state_of(service))
+    console = with_headers(pages)
 
     async def site(scope: Any, *call: Any) -> None:
         await (console if is_console(scope["path"]) else routes)(scope, *call)

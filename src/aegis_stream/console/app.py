@@ -109,7 +109,7 @@ def create_console(service: Service) -> Litestar:
     """Put the pages together, without the headers of every answer: `console_of` adds them. Raises: RuntimeError as that does."""
     console = Litestar(
         route_handlers=PAGES,
-        state=State({"service": service, "field_checks": field_check.new_limits(), "tests": set()}),
+        state=State(state_of(service)),
         exception_handlers={
             Unauthenticated: _sign_in_first,
             AegisError: _ours,
@@ -126,6 +126,11 @@ def create_console(service: Service) -> Litestar:
     )
     check_needs(calls_of(console))
     return console
+
+
+def state_of(service: Service) -> dict[str, Any]:
+    """Return what the handlers of one application share: the service, checks of fields by session, tests that go on."""
+    return {"service": service, "field_checks": field_check.new_limits(), "tests": set()}
 
 
 def with_headers(app: ASGIApp) -> ASGIApp:

@@ -71,6 +71,7 @@ async def test_an_organization_shows_how_it_stands(world):
         "dead_letters": 1,
         "events_per_minute": 1,
         "last_event_at": to_text(Micros(START + 90 * SECOND)),
+        "proof": "sealed",
     }
     assert shown["head_sequence"] >= 5
     assert shown["stored_bytes"] > 0

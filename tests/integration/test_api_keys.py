@@ -47,6 +47,7 @@ async def test_the_operator_makes_an_organization(world):
         "created_at": to_text(START),
         "stored_bytes": 0,
         "quotas": {"stored_bytes_max": 0, "ingest_bytes_per_second": 0},
+        "proof": "sealed",
     }
 
 

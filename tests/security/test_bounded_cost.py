@@ -324,6 +324,7 @@ SHAPES = [
     call("GET", "/api/status"),
     call("POST", "/api/orgs", "a long name", 200, 201, body=lambda n: {"name": "x" * n}),
     call("GET", ORGANIZATION),
+    call("PATCH", ORGANIZATION, body=lambda _: {"proof": "stream"}),
     call("PATCH", ORGANIZATION + "/quotas", body=lambda _: {"stored_bytes_max": 10**15}),
     call("POST", ORGANIZATION + "/api-keys", "a long name", 200, 201, body=lambda n: {"name": "x" * n}),
     call("GET", ORGANIZATION + "/api-keys", "the largest page", 200, query=lambda n: {"limit": n}),

@@ -156,6 +156,7 @@ _WHOLE_ORGANIZATION = {
     "head_sequence": 42,
     "stored_bytes": 31_234,
     "quotas": {"stored_bytes_max": 100_000_000_000, "ingest_bytes_per_second": 0},
+    "proof": "stream",
 }
 _STANDING = {
     **_ORGANIZATION,
@@ -169,6 +170,7 @@ _STANDING = {
     "dead_letters": 0,
     "events_per_minute": 120,
     "last_event_at": _TIME,
+    "proof": "sealed",
 }
 _INGEST = {
     "requests": {"202": 1411, "429": 3},
@@ -227,6 +229,7 @@ EXAMPLES: dict[tuple[str, str], tuple[Any, Any]] = {
     ("get", "/api/status"): (None, _STATUS),
     ("get", "/api/destination-types"): (None, {"types": [_TYPE]}),
     ("get", "/api/orgs/{org_id}"): (None, _WHOLE_ORGANIZATION),
+    ("patch", "/api/orgs/{org_id}"): ({"proof": "stream"}, _WHOLE_ORGANIZATION),
     ("patch", "/api/orgs/{org_id}/quotas"): ({"stored_bytes_max": 100_000_000_000}, _WHOLE_ORGANIZATION),
     ("post", _KEYS): ({"name": "ci", "scope": "ingest"}, {**_KEY, "api_key": "aegis_sk_…"}),
     ("get", _KEYS): (None, {"data": [_LISTED_KEY], **_LIST}),

@@ -80,6 +80,7 @@ def standing_body(one: OrganizationStanding, now: Micros) -> OrganizationStandin
         dead_letters=one.dead_letters,
         events_per_minute=one.events_per_minute,
         last_event_at=time_text(one.last_event_at),
+        proof=one.proof,
     )
 
 

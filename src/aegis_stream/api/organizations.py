@@ -7,11 +7,11 @@ from litestar import Request, delete, get, patch, post
 from litestar.params import FromPath, FromQuery, JSONBody
 from msgspec import UNSET
 
-from aegis_stream.control import keys, organizations
+from aegis_stream.control import keys, organizations, proof
 from aegis_stream.control.caller import Caller
 from aegis_stream.control.keys import Issued, ListedKey, NewKey
 from aegis_stream.domain.ids import SECOND
-from aegis_stream.domain.organization import Organization, Scope
+from aegis_stream.domain.organization import Organization, ProofMode, Scope
 from aegis_stream.domain.times import to_text
 
 from .docs import errors
@@ -25,6 +25,7 @@ from .schemas.organizations import (
     KeyWrite,
     OrganizationBody,
     OrganizationMade,
+    OrganizationPatchWrite,
     OrganizationWrite,
     QuotasBody,
     QuotasWrite,
@@ -55,6 +56,18 @@ async def read_organization(request: AnyRequest) -> OrganizationBody:
     """Read an organization. Any key of it is enough."""
     found = await organizations.find(control_of(request), caller_of(request).org_id)
     return _body(request, found)
+
+
+@patch("/api/orgs/{org_id:str}", tags=TAGS, responses=errors(403))
+async def change_organization(
+    request: AnyRequest, data: JSONBody[OrganizationPatchWrite]
+) -> OrganizationBody:
+    """Change how the log of an organization is sealed: `off`, `sealed` or `stream`. The sealer follows within seconds."""
+    data = await decode_strict(request, data)
+    deps, caller = control_of(request), caller_of(request)
+    if data.proof is UNSET:
+        return _body(request, await organizations.find(deps, caller.org_id))
+    return _body(request, await proof.set_mode(deps, caller, caller.org_id, ProofMode(data.proof)))
 
 
 @patch("/api/orgs/{org_id:str}/quotas", tags=TAGS, responses=errors())
@@ -142,6 +155,7 @@ def _body(request: AnyRequest, found: Organization) -> OrganizationBody:
         to_text(found.created_at),
         found.stored_bytes,
         QuotasBody(quotas.stored_bytes_max, quotas.ingest_bytes_per_second),
+        found.proof.value,
     )
 
 
@@ -170,6 +184,7 @@ def _made(made: Issued) -> KeyMade:
 HANDLERS = [
     create_organization,
     read_organization,
+    change_organization,
     change_quotas,
     create_key,
     list_keys,

@@ -63,6 +63,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", "/api/orgs"): Right.OPERATOR,
     ("POST", "/api/orgs"): Right.OPERATOR,
     ("GET", ORGANIZATION): Right.ANY,
+    ("PATCH", ORGANIZATION): Right.ADMIN,
     ("PATCH", ORGANIZATION + "/quotas"): Right.OPERATOR,
     ("POST", _KEYS): Right.ADMIN,
     ("GET", _KEYS): Right.ADMIN,

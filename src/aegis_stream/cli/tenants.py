@@ -24,7 +24,7 @@ from .values import DEFAULT, ORG, Quota, Whole
 KEYS_LISTED_MAX = 10_000
 _SHOWN_OF_ORGANIZATIONS = (
     *("org_id", "name", "events_per_minute", "waiting", "waiting_since", "failing", "dead_letters"),
-    *("stored_bytes", "last_event_at"),
+    *("stored_bytes", "last_event_at", "proof"),
 )
 
 

@@ -120,7 +120,7 @@ def _check_mode(organization: Organization, *, runs: bool) -> None:
         )
     if organization.proof is ProofMode.OFF:
         raise Conflict(
-            f"the log of {organization.org_id} is not sealed, its mode is off: the operator can choose another one with "
-            "`aegis proof mode`",
+            f"the log of {organization.org_id} is not sealed, its mode is off: choose another one with PATCH "
+            f"/api/orgs/{organization.org_id} and proof, or with `aegis proof mode`",
             code="proof-off",
         )

@@ -22,6 +22,7 @@ class OrganizationStanding(NamedTuple):
         waiting_since: when the oldest of these in the log was recorded; None for none.
         events_per_minute: recorded in the last minute.
         last_event_at: None for an empty log.
+        proof: how its log is sealed: off, sealed or stream.
     """
 
     org_id: OrganizationId
@@ -37,6 +38,7 @@ class OrganizationStanding(NamedTuple):
     dead_letters: int
     events_per_minute: int
     last_event_at: Micros | None
+    proof: str
 
 
 class RunningService(NamedTuple):
@@ -78,7 +80,7 @@ def services(unit: Unit) -> list[RunningService]:
 
 
 def _standing(unit: Unit, row: Row, now: Micros) -> OrganizationStanding:
-    number, org_id, name, head, oldest, created_at, last_received_at, stored_bytes = row
+    number, org_id, name, head, oldest, created_at, last_received_at, stored_bytes, proof = row
     no = OrganizationNo(number)
     sums = unit.row("sums_of_organization", (no,))
     assert sums is not None, "sums are one row"
@@ -101,6 +103,7 @@ def _standing(unit: Unit, row: Row, now: Micros) -> OrganizationStanding:
         dead_letters=dead_letters,
         events_per_minute=recent,
         last_event_at=last_received_at if head else None,
+        proof=proof,
     )
 
 

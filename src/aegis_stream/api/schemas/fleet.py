@@ -19,6 +19,7 @@ class OrganizationStandingBody(msgspec.Struct):
     dead_letters: int
     events_per_minute: int
     last_event_at: str | None
+    proof: str
 
 
 class OrganizationList(msgspec.Struct):

@@ -27,6 +27,12 @@ class QuotasWrite(Strict):
     ingest_bytes_per_second: Quota | None | UnsetType = UNSET
 
 
+class OrganizationPatchWrite(Strict):
+    """What changes in an organization. `proof`: how its log is sealed; what is omitted stays."""
+
+    proof: Literal["off", "sealed", "stream"] | UnsetType = UNSET
+
+
 class QuotasBody(msgspec.Struct):
     """Quotas that hold for an organization; 0 for no limit."""
 
@@ -43,6 +49,7 @@ class OrganizationBody(msgspec.Struct):
     created_at: str
     stored_bytes: int
     quotas: QuotasBody
+    proof: str
 
 
 class OrganizationMade(msgspec.Struct):

@@ -2,12 +2,12 @@
 
 -- name: organizations_after
 -- Organizations in the order of their ids.
-SELECT org_no, org_id, name, head, oldest, created_at, last_received_at, stored_bytes FROM organizations
+SELECT org_no, org_id, name, head, oldest, created_at, last_received_at, stored_bytes, proof FROM organizations
 WHERE org_id > ? ORDER BY org_id LIMIT ?;
 
 -- name: organizations_worst_first
 -- Organizations with the most failing destinations first, then those where most events wait, then those with most dead letters.
-SELECT o.org_no, o.org_id, o.name, o.head, o.oldest, o.created_at, o.last_received_at, o.stored_bytes
+SELECT o.org_no, o.org_id, o.name, o.head, o.oldest, o.created_at, o.last_received_at, o.stored_bytes, o.proof
 FROM organizations o LEFT JOIN (
     SELECT c.org_no AS org_no,
            sum(CASE WHEN d.paused = 0 AND c.failures_in_row > 0 THEN 1 ELSE 0 END) AS failing,

@@ -90,6 +90,25 @@ async def test_the_page_tells_how_far_the_log_is_sealed(world, tenant, visitor):
     assert told[4].endswith("its log says why it ended.")
 
 
+async def test_the_checkpoint_itself_does_not_wait(world, tenant, visitor):
+    """In the mode stream the events of a seal are no news: after an idle hour they are not late, and neither is the first event then."""
+    await proof.set_mode(world.service.control, COMMAND_LINE, tenant.org_id, ProofMode.STREAM)
+    await world.send_events(tenant, 3)
+    await seal_now(world, tenant)
+    world.clock.advance(3600)
+    idle = await proof.show(world.service.control, tenant.org_id)
+    told = headline((await visitor.get(HERE)).text)
+    await world.send_events(tenant, 1, prefix="late")
+    found = await proof.show(world.service.control, tenant.org_id)
+
+    assert idle.log is not None
+    assert idle.log.own > 0
+    assert (idle.waiting, idle.waiting_since) == (0, None)
+    assert "the checkpoint itself" in told
+    assert (found.waiting, found.waiting_since) == (1, world.clock.now())
+    assert 'class="headline good"' in (await visitor.get(HERE)).text
+
+
 async def test_the_page_has_key_and_checkpoint(world, tenant, visitor):
     """They are those of the API, to copy and to download; the stream leaves the first sentence alone."""
     await world.send_events(tenant, 3)

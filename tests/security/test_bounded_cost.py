@@ -275,6 +275,7 @@ SHAPES = [
     call("GET", ORGANIZATION + "/proof/checkpoint", status=404),
     call("POST", ORGANIZATION + "/proof/checkpoint", "nobody seals", status=503),
     call("GET", ORGANIZATION + "/proof/keys", status=404),
+    call("POST", ORGANIZATION + "/proof/keys/rotate", status=409),
     call("GET", ORGANIZATION + "/proof/tile/{level}/{number}", status=404),
     call("GET", ORGANIZATION + "/proof/consistency", status=404, query=lambda _: {"from_size": 1}),
     call("GET", ORGANIZATION + "/proof/hashes", status=404),

@@ -236,6 +236,15 @@ EXAMPLES: dict[tuple[str, str], tuple[Any, Any]] = {
     ("get", _KEYS + "/{key_id}/requests"): (None, {"data": [_SEEN], "noted_seconds": 300}),
     ("delete", _KEYS + "/{key_id}"): (None, None),
     ("post", _KEYS + "/{key_id}/rotate"): ({"overlap_seconds": 3600}, {**_KEY, "api_key": "aegis_sk_…"}),
+    ("post", "/api/orgs/{org_id}/proof/keys/rotate"): (
+        {"overlap_seconds": 2_592_000},
+        {
+            "log": "audit.example.com/org_abc",
+            "key": "audit.example.com/org_abc+9f31c0aa+AQ…",
+            "old_key": "audit.example.com/org_abc+530d903a+AY…",
+            "old_key_until": "2026-06-14T10:33:21.000000Z",
+        },
+    ),
     ("post", _LINKS): (
         {"scope": "read", "expires_seconds": 600, "return_url": "https://app.example.com/audit"},
         {**_LINK, "url": "https://audit.example.com/console/link#aegis_cl_…"},

@@ -8,14 +8,21 @@ from pathlib import Path
 from typing import Any
 
 from litestar import Request, Response, get, post
-from litestar.params import FromPath, FromQuery
+from litestar.params import FromPath, FromQuery, JSONBody
+from msgspec import UNSET
 
 from aegis_stream.control import log_hashes
 from aegis_stream.control import log_proofs as control
+from aegis_stream.control import proof as proof_control
+from aegis_stream.control.caller import Caller
+from aegis_stream.domain.ids import SECOND
+from aegis_stream.domain.times import to_text
 
 from .docs import errors
 from .event_paths import event_id_of
-from .scopes import caller_of
+from .requests import decode_strict
+from .schemas.proof import LogKeyRotate, LogKeyRotated
+from .scopes import address_of, caller_of
 from .service import control_of
 from .tile_paths import tile_of
 
@@ -24,6 +31,7 @@ TAGS = ["Proof"]
 PROOF = "/api/orgs/{org_id:str}/proof"
 MEDIA_TYPE = "text/plain"
 LINES_MEDIA_TYPE = "application/x-ndjson"
+DAY_S = 86_400
 TILE_MEDIA_TYPE = "application/octet-stream"
 TILE_CACHE = "private, max-age=31536000, immutable"
 
@@ -55,6 +63,24 @@ async def read_keys(request: AnyRequest) -> Response[str]:
     """
     found = await control.keys(control_of(request), caller_of(request))
     return _text(control.policy(found))
+
+
+@post(PROOF + "/keys/rotate", tags=TAGS, responses=errors(404, 409))
+async def rotate_log_key(
+    request: AnyRequest,
+    org_id: FromPath[str],
+    data: JSONBody[LogKeyRotate | None] = None,
+) -> LogKeyRotated:
+    """Make a new key that signs the checkpoints of a log, and announce it in the log. Requires the operator key.
+
+    The old one signs as well for a while, and in any case until the announcement is sealed.
+    """
+    data = await decode_strict(request, data)
+    deps, caller = control_of(request), Caller.operator(address_of(request))
+    given = UNSET if data is None else data.overlap_seconds
+    overlap_s = deps.settings.proof.key_overlap_days * DAY_S if given is UNSET else given
+    made = await proof_control.rotate_key(deps, caller, org_id, int(overlap_s * SECOND))
+    return LogKeyRotated(made.log, made.new, made.old, to_text(made.old_until))
 
 
 @get(
@@ -124,4 +150,13 @@ def _text(content: str) -> Response[str]:
     return Response(content, media_type=MEDIA_TYPE)
 
 
-HANDLERS = [read_checkpoint, seal_now, read_keys, read_tile, read_consistency, read_hashes, read_event_proof]
+HANDLERS = [
+    read_checkpoint,
+    seal_now,
+    read_keys,
+    rotate_log_key,
+    read_tile,
+    read_consistency,
+    read_hashes,
+    read_event_proof,
+]

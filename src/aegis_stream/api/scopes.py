@@ -99,6 +99,7 @@ RIGHTS: dict[tuple[str, str], Right] = {
     ("GET", ORGANIZATION + "/proof/checkpoint"): Right.READ,
     ("POST", ORGANIZATION + "/proof/checkpoint"): Right.ADMIN,
     ("GET", ORGANIZATION + "/proof/keys"): Right.READ,
+    ("POST", ORGANIZATION + "/proof/keys/rotate"): Right.OPERATOR,
     ("GET", ORGANIZATION + "/proof/tile/{level}/{number}"): Right.READ,
     ("GET", ORGANIZATION + "/proof/consistency"): Right.READ,
     ("GET", ORGANIZATION + "/proof/hashes"): Right.READ,

@@ -144,7 +144,7 @@ async def rotate_key(deps: StoreDeps, caller: Caller, org_id: str, overlap_us: i
     if not deps.audit_actions:
         raise Conflict(
             "AEGIS_AUDIT_ACTIONS is false, so the log would not tell of the new key, and verifiers would refuse it: "
-            "run this with AEGIS_AUDIT_ACTIONS=true"
+            "run the service or this command with AEGIS_AUDIT_ACTIONS=true"
         )
     seed = deps.random.random_bytes(ed25519.SEED_BYTES)
 

@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from aegis_stream.api.scopes import OPTIONAL_NUMBERS
 from aegis_stream.control import log_hashes
 from aegis_stream.domain.checkpoint import CHECKPOINT_DATASET
 from aegis_stream.domain.organization import ProofMode
@@ -248,3 +249,36 @@ async def test_another_organization_reads_nothing(world, tenant):
     assert unsealed.status_code == 404
     assert (await foreign.get(HASHES)).status_code == 404
     assert (await tenant.ingest.get(HASHES)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("path", "query", "field"),
+    [
+        (HASHES, {"first": "null"}, "first"),
+        (HASHES, {"last": "NULL"}, "last"),
+        ("/proof/consistency", {"from_size": "1", "to_size": "null"}, "to_size"),
+        ("/proof/bundle", {"from_size": "Null"}, "from_size"),
+    ],
+)
+async def test_the_word_null_is_no_number(world, tenant, path, query, field):
+    """A parameter that is omitted has its default; the word null is rejected, and not taken for that."""
+    await world.send_events(tenant, 1)
+    await seal(world, tenant)
+    answer = await tenant.read.get(path, **query)
+
+    assert answer.status_code == 422
+    assert answer.json()["errors"][0]["field"] == field
+
+
+async def test_every_optional_number_of_a_query_is_known(world):
+    """Another call with such a parameter must be in the list by which the word null is rejected."""
+    found = {
+        name
+        for route in world.routes.routes
+        for handler, _ in getattr(route, "route_handler_map", {}).values()
+        for name, one in handler.parsed_fn_signature.parameters.items()
+        if one.is_optional and one.has_inner_subclass_of(int)
+    }
+
+    assert found - {"data"} <= OPTIONAL_NUMBERS
+    assert {"first", "last", "to_size"} <= found

@@ -50,6 +50,9 @@ FIELD = "field."
 FIELD_CALLS = frozenset({("GET", ORGANIZATION + "/events")})
 """Calls that have such parameters."""
 
+OPTIONAL_NUMBERS = frozenset({"first", "last", "from_size", "to_size"})
+"""Query parameters that are numbers or omitted: the framework reads the word null as omitted."""
+
 STREAM = ORGANIZATION + "/stream"
 
 RIGHTS: dict[tuple[str, str], Right] = {
@@ -167,11 +170,13 @@ async def before_request(request: Request[Any, Any, Any]) -> Response[None] | No
 def _check_query(request: Request[Any, Any, Any], known: frozenset[str], beginning: str | None) -> None:
     """Check the names of a query's parameters: those of the call, and any with a beginning that it allows."""
     seen: set[str] = set()
-    for name, _ in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
+    for name, value in parse_qsl(request.scope["query_string"].decode("latin-1"), keep_blank_values=True):
         if name not in known and (beginning is None or not name.startswith(beginning)):
             message = "is not a query parameter of this call: omit it, or see /docs for its spelling"
         elif name in seen:
             message = "appears twice in the query: send it once"
+        elif name in OPTIONAL_NUMBERS and value.lower() == "null":
+            message = "must be a whole number: omit it for the default"
         else:
             seen.add(name)
             continue

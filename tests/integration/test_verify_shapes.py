@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from aegis_stream.formats import REGISTRY, datadog
+from aegis_stream.verify import proven, spell
 from support.exports import CONTENT_SHAPES, EXACT_SHAPES, check, plain, sorted_names, write
 from support.proof_log import ProofLog, sample
 
@@ -245,3 +246,33 @@ def test_real_looking_events(tmp_path, capsys):
         found = check(capsys, log, write(tmp_path / "e", shape(log.bodies)))
 
         assert found.status == 0, (shape.__name__, found.report["summary"], found.log)
+
+
+def flat_records(log):
+    """Return the records of a log in one request of OpenTelemetry."""
+    return [REGISTRY["otlp_logs"].encode(log.bodies).body]
+
+
+def test_versions_of_flat_records_are_not_spelled_in_vain(tmp_path, capsys, monkeypatch):
+    """Each record of OpenTelemetry may have been one of many events: where all digests are listed, they decide, at a fixed cost."""
+    log, calls = ProofLog(), []
+    for number in range(400):
+        log.event(number, **{"@timestamp": "2026-05-01T00:00:00+00:00"})
+    log.seal()
+    log.seal()
+    monkeypatch.setattr(proven, "spelled", lambda value, way: calls.append(1) or spell.spelled(value, way))
+    found = check(capsys, log, write(tmp_path / "e", flat_records(log)))
+
+    assert (found.status, found.log["evidence"]["content"]) == (0, 400)
+    assert len(calls) < 2 * proven.FRUITLESS_MAX * len(spell.SPELLINGS)
+
+
+def test_a_checkpoint_in_a_flat_record_vouches_whatever_its_time(tmp_path, capsys, monkeypatch):
+    """The format keeps no digits of a time: a checkpoint event of the service, with microseconds, is known as the leaf that it is."""
+    log = sample()
+    monkeypatch.setattr(log, "time", lambda: "2026-05-01T00:00:01.123456Z")
+    log.events(10).seal()
+    log.seal()
+    found = check(capsys, log, write(tmp_path / "e", flat_records(log)))
+
+    assert (found.status, found.log["evidence"]["uncovered"]) == (0, 0), found.log

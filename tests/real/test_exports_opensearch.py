@@ -11,7 +11,7 @@ from real.exported import EXPORT, run_page, sealed_service
 from real.opensearch_node import Node, running_node
 from support.cli import run_aegis
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 STREAM = "logs-aegis.proof-default"
 

@@ -352,6 +352,22 @@ def test_a_forged_list_of_contents_does_not_replace_the_true_one(tmp_path, capsy
         assert found.log["evidence"]["content"] == 201
 
 
+def test_the_true_checkpoint_within_a_forged_one_does_not_vouch_for_it(tmp_path, capsys):
+    """Who alters an event and its content digest, and keeps the true checkpoint in event.original, is not believed."""
+    log = sample(seals=(20,))
+    lines = edited(log, 5, change_value)
+    proof = json.loads(log.bodies[21])["aegis"]["proof"]
+    contents = bytearray(base64.b64decode(proof["contents"]))
+    contents[4 * 16 : 5 * 16] = content(lines[4])
+    forged = json.loads(proof_edited(log, 22, contents=base64.b64encode(contents).decode())[21])
+    forged["event"]["original"] = log.bodies[21].decode()
+    lines[21] = json.dumps(forged, ensure_ascii=False).encode()
+    found = check(capsys, log, write(tmp_path / "e", lines))
+
+    assert found.status != 0
+    assert found.log["evidence"]["uncovered"] == 1, found.log
+
+
 # --- Histories ---
 
 

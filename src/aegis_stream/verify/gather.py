@@ -101,10 +101,10 @@ def _look_at(line: Line, gathered: Gathered) -> None:
 
 
 def _sort(candidates: Candidates, gathered: Gathered) -> None:
-    for candidate, value in read_values(candidates):
+    for _, value in read_values(candidates):
         action = text_of(value, "event", "action")
         if is_checkpoint(value):
-            _put_aside(value, candidate.text, gathered)
+            _put_aside(value, candidates, gathered)
         elif text_of(value, "event", "dataset") == ADMIN_DATASET and action in _KEY_ACTIONS:
             if len(gathered.key_events) < KEY_EVENTS_MAX:
                 gathered.key_events.append(_key_event(value, candidates))
@@ -116,7 +116,7 @@ def _sort(candidates: Candidates, gathered: Gathered) -> None:
         return
 
 
-def _put_aside(value: object, text: str, gathered: Gathered) -> None:
+def _put_aside(value: object, candidates: Candidates, gathered: Gathered) -> None:
     part = part_of(value)
     if part is None:
         gathered.broken += 1
@@ -126,7 +126,11 @@ def _put_aside(value: object, text: str, gathered: Gathered) -> None:
             gathered.add_note(read_note(part.note))
         except Malformed:
             gathered.broken += 1
-    own = {leaf_of(one) for one in (text.encode(), spelled(value)) if one}
+    # Its versions differ in what a format does not keep, such as the digits of a time; one of them is the leaf. A version with other
+    # hashes vouches for nothing here: whoever alters a checkpoint could keep the true one in event.original.
+    same = [(one, read) for one, read in read_values(candidates) if part_of(read) == part]
+    texts = {text for one, read in same for text in (one.text.encode(), spelled(read))}
+    own = {leaf_of(one) for one in texts if one}
     if part.organization not in gathered.parts:
         if len(gathered.parts) >= LOGS_MAX:
             return

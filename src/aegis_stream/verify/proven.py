@@ -30,7 +30,7 @@ ID = "id"
 
 _NO_DIGEST = bytes(DIGEST_BYTES)
 FRUITLESS_MAX = 200
-"""So many events are spelled anew in vain before that is only done where there is no content digest."""
+"""So many versions of events are spelled anew in vain before that is only done where a content digest is missing."""
 
 
 class Match(NamedTuple):
@@ -76,7 +76,7 @@ class Proven:
             for one in [] if covered else self._same(parts, part):
                 self.newest |= _own_leaves(one)
             row += part.events
-        self._lists_any = any(self._has_contents)
+        self._lists_any, self._lists_all = any(self._has_contents), all(self._has_contents)
         self._runs: List[Run] = chain.runs()
         self._run_rows = [one.row for one in self._runs]
         self._contents_index: Index | None = None
@@ -155,8 +155,13 @@ class Proven:
             if row >= 0:
                 return Match(row, EXACT)
         found = self._of_content(value)
-        if found is not None and found.level == CONTENT and self._fruitless > FRUITLESS_MAX:
-            return found
+        if self._fruitless > FRUITLESS_MAX:
+            if found is not None and found.level == CONTENT:
+                return found
+            if (
+                found is None and self._lists_all
+            ):  # a recorded event that is only spelled otherwise has a listed digest
+                return self._of_less(value)
         row = self._of_spelling(value)
         if row >= 0:
             return Match(row, EXACT)

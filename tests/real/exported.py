@@ -86,7 +86,7 @@ class SealedLog:
         expected = {level: len(self.bodies) - id, "id": id}
         expected["exact"] = expected.get("exact", 0) + others
         assert (found.status, found.log["first"]) == (0, 1), found.report
-        assert evidence == dict.fromkeys(evidence, 0) | expected
+        assert evidence == dict.fromkeys(evidence, 0) | expected, (evidence, expected)
 
     def verify(self, export: Path, *options: str) -> Checked:
         """Run `aegis verify` with the key that `aegis proof show` prints."""

@@ -144,6 +144,25 @@ async def test_the_mode_is_changed_after_a_look(world, tenant, visitor):
     assert "chose how the log is sealed of" in audit
 
 
+async def test_the_calls_that_the_page_shows_work(world, tenant, visitor):
+    """Mode and bundle by the API are what the page does: each call is taken as it stands there."""
+    await world.send_events(tenant, 2)
+    await seal_now(world, tenant)
+    page = html.unescape((await visitor.get(HERE)).text)
+    [(method, path, body)] = re.findall(
+        r"-X (PATCH) http://127\.0\.0\.1(\S+) .*?-d '([^']*)'", page, re.DOTALL
+    )
+    headers = {"authorization": f"Bearer {tenant.admin.key}"}
+    changed = await world.client.request(
+        method, path, content=body, headers=headers | {"content-type": "application/json"}
+    )
+    bundles = re.findall(r"curl --fail-with-body -OJ http://127\.0\.0\.1(\S+)", page)
+
+    assert changed.status_code == 200, changed.text
+    assert (await proof.show(world.service.control, tenant.org_id)).organization.proof is ProofMode.STREAM
+    assert [(await world.client.get(one, headers=headers)).status_code for one in bundles] == [200]
+
+
 async def test_a_mode_that_somebody_else_chose_is_not_overwritten(world, tenant, visitor):
     """The form carries the mode that it showed; a form without one, or with an unknown one, does nothing."""
     await visitor.get(f"{HERE}/mode?to=off")

@@ -81,12 +81,14 @@ def running_service(
     log = tmp_path / "service.log"
     command = [sys.executable, "-m", "aegis_stream", "serve", "--port", str(port), "--workers", str(workers)]
     command += ["--api-processes", str(api_processes), *options]
+    # A service that is started again appends to the log of the one before it, whose address it must not be taken for.
+    seen = log.stat().st_size if log.exists() else 0
     with log.open("ab") as output:
         process = subprocess.Popen(
             command, env=variables, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
-        yield RunningService(_printed_url(process, log), variables, process, log)
+        yield RunningService(_printed_url(process, log, seen), variables, process, log)
         if files_stay and "AEGIS_DATABASE_URL" not in variables and process.poll() is None:
             database = Path(variables["AEGIS_DATA_DIR"]) / "aegis.db"
             assert file_faults([process.pid, *children(process.pid)], database) == []
@@ -136,9 +138,9 @@ def children(pid: int) -> list[int]:
     return []
 
 
-def _printed_url(process: subprocess.Popen[bytes], log: Path) -> str:
+def _printed_url(process: subprocess.Popen[bytes], log: Path, seen: int) -> str:
     def look() -> str | None:
-        text = log.read_text(errors="replace")
+        text = log.read_bytes()[seen:].decode(errors="replace")
         assert process.poll() is None, f"aegis serve ended with status {process.returncode}:\n{text}"
         found = re.search(r"^Aegis Audit Stream \S+ on (http://\S+)", text, re.MULTILINE)
         return found[1] if found else None

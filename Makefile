@@ -66,9 +66,9 @@ wheel: $(READY) ## Build two wheels into dist: compiled for this platform, and p
 verifier: ## Build dist/aegis-verify.pyz, the offline verifier in one file for Python 3.9 and newer
 	$(PYTHON) build_verifier.py dist/aegis-verify.pyz
 
-browser: $(READY) ## Run the tests of the console in Chromium; pictures of every page go to build/screenshots
-	sh tests/real/setup.sh chromium
-	$(BIN)/python -m pytest -n auto tests/browser $(ARGS)
+browser: $(READY) ## Run the tests of the console in Chromium (STORE=postgres for all of them there); pictures of every page go to build/screenshots
+	sh tests/real/setup.sh chromium $(filter postgres,$(STORE))
+	AEGIS_TEST_STORE=$(STORE) $(BIN)/python -m pytest -n auto tests/browser $(ARGS)
 
 screenshots: $(READY) ## Take the pictures of the README anew, into docs/images
 	sh tests/real/setup.sh chromium

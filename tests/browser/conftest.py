@@ -1,5 +1,10 @@
-"""One browser for each file, one service for each process of the tests; one organization and one window for each test."""
+"""One browser for each file, one service for each store and process of the tests; one organization and one window for each test.
 
+A test runs on SQLite. What is marked `stores` runs on PostgreSQL as well, in one look; with AEGIS_TEST_STORE=postgres all tests run
+there, and only there.
+"""
+
+import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -10,14 +15,35 @@ from playwright.sync_api import Browser
 
 from support.browser import LOOKS, Look, Visitor, running_browser, visiting
 from support.processes import RecordingReceiver, recording_receiver
-from support.service import Organization, RunningService, running_service
+from support.service import Organization, RunningService
+from support.stored import STORES, Services, stored_in
+
+STORE = os.environ.get("AEGIS_TEST_STORE", "")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Every test here starts real processes."""
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Let tests that are marked `stores` run on each store."""
+    if STORE and STORE not in STORES:
+        raise pytest.UsageError(f"AEGIS_TEST_STORE is {STORE}: set it to one of {', '.join(STORES)}")
+    if metafunc.definition.get_closest_marker("stores") and not STORE:
+        metafunc.parametrize("store", STORES, indirect=True)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Every test here starts real processes; how a page looks does not depend on the store."""
+    again = [item for item in items if "tests/browser" in str(item.path) and _is_repeated(item)]
+    config.hook.pytest_deselected(items=again)
+    items[:] = [item for item in items if item not in again]
     for item in items:
         if "tests/browser" in str(item.path):
             item.add_marker(pytest.mark.slow)
+
+
+def _is_repeated(item: pytest.Item) -> bool:
+    given = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    return given.get("store") == "postgres" and (
+        given.get("look", LOOKS[0]) != LOOKS[0] or given.get("scripts") is False
+    )
 
 
 def pytest_terminal_summary(terminalreporter) -> None:
@@ -37,19 +63,38 @@ def browser() -> Iterator[Browser]:
         yield browser
 
 
+@pytest.fixture
+def store(request: pytest.FixtureRequest) -> str:
+    """Name the store of the test."""
+    return str(getattr(request, "param", STORE or "sqlite"))
+
+
+@pytest.fixture
+def storage(store: str) -> Iterator[dict[str, str]]:
+    """Return the variables of a service of the test's own on its store."""
+    with stored_in(store) as variables:
+        yield variables
+
+
 @pytest.fixture(scope="session")
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningService]:
-    """Run the service, with a worker and a sealer, and actions in the audit trail."""
-    folder = tmp_path_factory.mktemp("service")
-    with running_service(
-        folder,
-        AEGIS_AUDIT_ACTIONS="true",
-        AEGIS_RETRY_BASE_SECONDS="0.05",
-        AEGIS_FAILED_KEYS_PER_MINUTE="1000",
-        AEGIS_PROOF="true",
-        AEGIS_PROOF_SECONDS="1",
-    ) as service:
-        yield service
+def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
+    """Run services with a worker and a sealer, and actions in the audit trail."""
+    with ExitStack() as stack:
+        yield Services(
+            stack,
+            tmp_path_factory,
+            AEGIS_AUDIT_ACTIONS="true",
+            AEGIS_RETRY_BASE_SECONDS="0.05",
+            AEGIS_FAILED_KEYS_PER_MINUTE="1000",
+            AEGIS_PROOF="true",
+            AEGIS_PROOF_SECONDS="1",
+        )
+
+
+@pytest.fixture
+def service(services: Services, store: str) -> RunningService:
+    """Run the service on the test's store."""
+    return services.on(store)
 
 
 @pytest.fixture

@@ -45,6 +45,7 @@ def bury(call, receiver, count):
     return path, dst_id
 
 
+@pytest.mark.stores
 def test_all_of_one_cause_of_five_thousand(service, organization, picky, call, visitor):
     """Three clicks send all dead letters of one cause again; the others stay, the bar ends full, and survives a reload."""
     path, dst_id = bury(call, picky, EVENTS)
@@ -109,6 +110,7 @@ def test_a_purge_asks_for_the_number(organization, picky, call, visitor):
     assert call("GET", path)["stats"]["dead_letters"] == 0
 
 
+@pytest.mark.stores
 def test_a_replay_sends_what_its_preview_says(organization, picky, call, visitor):
     """The number of the preview is the number that the receiver gets, once more or for the first time."""
     path, dst_id = bury(call, picky, 40)

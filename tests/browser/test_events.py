@@ -57,6 +57,7 @@ def line_of(url: str) -> str:
     return parse_qs(urlsplit(url).query).get("q", [""])[0]
 
 
+@pytest.mark.stores
 @pytest.mark.parametrize("look", LOOKS, ids=str)
 def test_line_menus_and_bars(service, organization, visitor):
     """Line, menus and bars are one state, in the URL: reload and Back restore it; a mistake is marked and the result stays."""
@@ -100,6 +101,7 @@ def test_line_menus_and_bars(service, organization, visitor):
     assert "before=" not in page.url
 
 
+@pytest.mark.stores
 @pytest.mark.parametrize("look", LOOKS, ids=str)
 def test_a_journey(service, organization, receiver, visitor):
     """One event is delivered here, retried there, a dead letter, filtered by a rule, and older than a destination elsewhere."""

@@ -28,6 +28,7 @@ def test_signing_in(open_window, organization):
     assert "/console?next_path=" in visitor.page.url
 
 
+@pytest.mark.stores
 @pytest.mark.parametrize("look", LOOKS, ids=str)
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_the_sample_event(open_window, organization, scripts):

@@ -6,7 +6,7 @@ import re
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,18 +15,17 @@ from security.certificates import Authority
 from support.browser import LOOKS, SCREENSHOTS, visiting
 from support.processes import free_port, hanging_receiver
 from support.service import RunningService, running_service
+from support.stored import Services
 
 SECRET = "c4n4ry-of-the-ladder"
 ITEM = {"create": {"status": 400, "error": {"type": "document_parsing_exception", "reason": "no"}}}
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory) -> Iterator[RunningService]:
-    """Run a service that soon gives up waiting for an answer."""
-    with running_service(
-        tmp_path_factory.mktemp("service"), AEGIS_REQUEST_TIMEOUT_SECONDS="3", AEGIS_AUDIT_ACTIONS="true"
-    ) as service:
-        yield service
+def services(tmp_path_factory) -> Iterator[Services]:
+    """Run services that soon give up waiting for an answer."""
+    with ExitStack() as stack:
+        yield Services(stack, tmp_path_factory, AEGIS_REQUEST_TIMEOUT_SECONDS="3", AEGIS_AUDIT_ACTIONS="true")
 
 
 @pytest.fixture(scope="module")

@@ -77,10 +77,10 @@ def take(visitor, name):
     assert file.stat().st_size <= BYTES_MAX, f"{file}: {file.stat().st_size} bytes"
 
 
-def test_pictures(browser, tmp_path):
+def test_pictures(browser, tmp_path, storage):
     """Overview, a failing destination, the journey of an event, and a test before saving show what the README says of them."""
     with (
-        running_service(tmp_path, AEGIS_AUDIT_ACTIONS="true") as service,
+        running_service(tmp_path, AEGIS_AUDIT_ACTIONS="true", **storage) as service,
         recording_receiver(tmp_path) as receiver,
         picky_receiver(lambda _: 401) as picky,
         visiting(browser, service.url, LOOKS[0]) as visitor,

@@ -3,6 +3,7 @@
 import html
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -11,7 +12,7 @@ import pytest
 from playwright.sync_api import expect
 
 from support.browser import LOOKS, Visitor, visiting
-from support.service import running_service
+from support.stored import Services
 
 
 @dataclass
@@ -73,15 +74,16 @@ def stranger():
 
 
 @pytest.fixture(scope="module")
-def service(tmp_path_factory, product):
-    """Run a service that one product may show, with a brand."""
-    with running_service(
-        tmp_path_factory.mktemp("portal"),
-        AEGIS_CONSOLE_FRAME_ANCESTORS=product.url,
-        AEGIS_CONSOLE_BRAND_NAME="Acme Audit",
-        AEGIS_CONSOLE_BRAND_COLOUR="#b4236a",
-    ) as service:
-        yield service
+def services(tmp_path_factory, product):
+    """Run services that one product may show, with a brand."""
+    with ExitStack() as stack:
+        yield Services(
+            stack,
+            tmp_path_factory,
+            AEGIS_CONSOLE_FRAME_ANCESTORS=product.url,
+            AEGIS_CONSOLE_BRAND_NAME="Acme Audit",
+            AEGIS_CONSOLE_BRAND_COLOUR="#b4236a",
+        )
 
 
 @pytest.fixture
@@ -110,6 +112,7 @@ def show(visitor: Visitor, product: Product, url: str):
     return visitor.page.frame_locator("iframe")
 
 
+@pytest.mark.stores
 def test_a_link_opens_the_console_in_the_product(open_window, organization, service, product, link):
     """In a frame of an allowed site the whole console works; it stays in its organization, and leads back out of the frame."""
     other = service.make_organization()

@@ -126,11 +126,11 @@ def test_a_session_that_ends_in_the_middle_of_the_form(service, organization, re
     assert (stored["name"], stored["auth_header_set"]) == ("Mine", True)
 
 
-def test_a_limit_counts_down(browser, receiver, tmp_path, look):
+def test_a_limit_counts_down(browser, receiver, tmp_path, storage, look):
     """After too many tests the page says how many seconds to wait, and counts them down."""
     # One test a minute: however slow the machine is, the second one comes too soon.
     with (
-        running_service(tmp_path, AEGIS_TESTS_PER_MINUTE="1") as service,
+        running_service(tmp_path, AEGIS_TESTS_PER_MINUTE="1", **storage) as service,
         visiting(browser, service.url, look) as visitor,
     ):
         organization = service.make_organization()

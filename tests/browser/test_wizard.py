@@ -7,6 +7,7 @@ import pytest
 from support.browser import LOOKS
 
 
+@pytest.mark.stores
 @pytest.mark.parametrize("look", LOOKS, ids=str)
 @pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_elastic_in_seven_clicks(open_window, organization, receiver, scripts):

@@ -16,11 +16,23 @@ CONFIG = click.option(
     "--config", type=click.Path(path_type=Path), help="Read settings from this TOML file (AEGIS_CONFIG)."
 )
 
+SUPERVISED = click.option("--supervised", is_flag=True, hidden=True, help="Stop when standard input ends.")
+
 
 def read_settings(context: click.Context, config: Path | None) -> tuple[Settings, Path | None]:
     """Read the settings for a command, from its own --config or the group's."""
     path = config or context.find_root().obj
     return load_settings(os.environ, path), path
+
+
+def _beside_the_api(context: click.Context, config: Path | None) -> Settings:
+    """Return the settings of a program that works on the database of `aegis serve`, and may start before it."""
+    settings, _ = read_settings(context, config)
+    from .data_directory import expect_database  # noqa: PLC0415
+
+    expect_database(settings, may_be_first=True)
+    gc.disable()  # until everything is loaded: see serving.process.freeze
+    return settings
 
 
 @click.command()
@@ -79,32 +91,24 @@ def serve(
 
 
 @click.command()
-@click.option("--supervised", is_flag=True, hidden=True, help="Stop when standard input ends.")
+@SUPERVISED
 @CONFIG
 @click.pass_context
 def worker(context: click.Context, supervised: bool, config: Path | None) -> None:
     """Run one delivery worker, without the API."""
-    settings, _ = read_settings(context, config)
-    from .data_directory import expect_database  # noqa: PLC0415
-
-    expect_database(settings, may_be_first=True)
-    gc.disable()
+    settings = _beside_the_api(context, config)
     from aegis_stream.serving.worker import run_worker  # noqa: PLC0415
 
     run_worker(settings, supervised=supervised)
 
 
 @click.command()
-@click.option("--supervised", is_flag=True, hidden=True, help="Stop when standard input ends.")
+@SUPERVISED
 @CONFIG
 @click.pass_context
 def sealer(context: click.Context, supervised: bool, config: Path | None) -> None:
     """Seal the logs of organizations, without the API; `aegis serve` runs one by itself."""
-    settings, _ = read_settings(context, config)
-    from .data_directory import expect_database  # noqa: PLC0415
-
-    expect_database(settings, may_be_first=True)
-    gc.disable()
+    settings = _beside_the_api(context, config)
     from aegis_stream.serving.sealer import run_sealer  # noqa: PLC0415
 
     run_sealer(settings, supervised=supervised)

@@ -7,6 +7,7 @@ api      a further API process
 http     the listeners of an API process
 link     the link to the console that `aegis serve` prints
 site     what is behind them, by path: API or console
+program  what worker and sealer share: stores opened, work until stopped, stores closed
 process  how a process begins and ends
 draining  the last while of a service that was asked to stop
 server_watch  looks at the PostgreSQL server again, after a failover

@@ -229,7 +229,9 @@ def test_many_refused_logs_are_listed(settings, doctor):
             )
             at = Micros(T0 + number)
             await stores.db.write(
-                lambda unit, n=no, at=at: sealing_state.refuse(unit, n, "key 1 is lost", at)
+                lambda unit, n=no, at=at: sealing_state.refuse(
+                    unit, n, "key 1 of org_a cannot be used: lost", at
+                )
             )
 
     on(settings, work)

@@ -102,7 +102,7 @@ def _refused(faults: dict[str, str]) -> Iterator[Finding]:
     """Name each log that is not sealed any more; of many the first ones."""
     named = list(faults)[:10]
     for org_id in named:
-        remedy = _KEY if faults[org_id].startswith("key ") else _RESTART.format(org_id)
+        remedy = _KEY if "cannot be used" in faults[org_id] else _RESTART.format(org_id)
         yield Finding(
             "proof", "problem", f"the log of {org_id} is not sealed any more: {faults[org_id]}", remedy
         )

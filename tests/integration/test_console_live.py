@@ -35,18 +35,19 @@ async def test_every_cell_of_a_page_is_told(world, tenant):
     dst_id = await world.make_destination(tenant)
     await tenant.ingest.send(make_event("evt_1"))
     visitor = await signed_in(world, tenant.read.key)
-    for path, about in (
-        ("", ""),
-        (f"/d/{dst_id}", dst_id),
-        (f"/d/{dst_id}/attempts", dst_id),
-        ("/events", ""),
+    for path, about, drawn in (
+        ("", "", "day"),
+        (f"/d/{dst_id}", dst_id, "24h"),
+        (f"/d/{dst_id}?range=30d", dst_id, "30d"),
+        (f"/d/{dst_id}/attempts", dst_id, ""),
+        ("/events", "", ""),
     ):
         page = (await visitor.get(f"/console/o/org_abc{path}")).text
-        told = (await visitor.get(f"{LIVE}?about={about}", **JSON)).json()
+        told = (await visitor.get(f"{LIVE}?about={about}&drawn={drawn}", **JSON)).json()
         keys = {part.partition('"')[0] for part in page.split('data-live="')[1:]}
         news = {part.partition('"')[0] for part in page.split('data-news="')[1:]}
 
-        assert (f'data-stream="{LIVE}?about={dst_id}"' if about else f'data-stream="{LIVE}"') in page
+        assert f'data-stream="{LIVE}?about={about}&amp;drawn={drawn}"' in page
         assert keys <= told["cells"].keys()
         assert news <= told["news"].keys()
         assert keys or news

@@ -55,6 +55,9 @@ settings_form.py  the fields of that form, and what was typed into them
 settings_changes.py  what the form would change: as a patch, and in words
 live.py      the stream of what a page shows while somebody looks at it
 live_state.py  what that is, as texts by key
+live_cells.py  one value that it is told
+live_charts.py  what its drawings are told, as cells by key
+redraw.py    draws them again, once for all who look, every few seconds at most
 news.py      by which numbers a list sees that it has new rows
 sample.py    the button that records a sample event
 snippets.py  how to send an event, in several languages

@@ -47,6 +47,7 @@ from .cookies import FRAMED, OWN, may_be_framed
 from .gate import check_form, gate, held_of
 from .links import ask_for_link
 from .page import bare_page, see_other
+from .redraw import Redraw
 from .rights import LIVE, check_needs
 from .session import REFRESH_S, Session
 from .signin import ask_again, session_cookie
@@ -129,8 +130,13 @@ def create_console(service: Service) -> Litestar:
 
 
 def state_of(service: Service) -> dict[str, Any]:
-    """Return what the handlers of one application share: the service, checks of fields by session, tests that go on."""
-    return {"service": service, "field_checks": field_check.new_limits(), "tests": set()}
+    """Return what the handlers of one application share: the service, checks of fields by session, tests that go on, drawings."""
+    return {
+        "service": service,
+        "field_checks": field_check.new_limits(),
+        "tests": set(),
+        "redraw": Redraw(),
+    }
 
 
 def with_headers(app: ASGIApp) -> ASGIApp:

@@ -26,7 +26,7 @@ from .commands import ShownCall, shown_call
 from .destination import destination_page, path_of
 from .event_chart import moment_text
 from .gate import origin_of, visit_of
-from .history import RANGES, asked_of, chart_of
+from .history import KINDS, RANGES, Chart, asked_of, chart_of
 from .rights import DESTINATION
 
 AnyRequest = Request[Any, Any, Any]
@@ -63,7 +63,6 @@ async def show_health(request: AnyRequest, destination_id: FromPath[str]) -> Res
     found = await timeline.read(deps, caller, destination_id, asked.query)
     wanted = DeliveryQuery(AttemptFilter("failed", found.since, Micros(found.until - 1)), limit=FAILURES_MAX)
     failed = await deliveries.list_of(deps, caller, destination_id, wanted)
-    here = path_of(caller.org_id, destination_id)
     return await destination_page(
         request,
         "health.html",
@@ -72,16 +71,29 @@ async def show_health(request: AnyRequest, destination_id: FromPath[str]) -> Res
         asked=asked,
         ranges=RANGES,
         timeline=found,
-        chart=chart_of(
-            found,
-            await _events(deps, caller, subject, found),
-            lambda *span: f"{here}/attempts?{_filters(*span)}",
-        ),
+        kinds=KINDS,
+        chart=_chart(caller, destination_id, found, await _events(deps, caller, subject, found)),
+        drawn_live=asked.range,
         timeline_call=_call(request, destination_id, found),
         causes=causes_of(failed.found),
         looked_at=len(failed.found),
         more=failed.following is not None,
     )
+
+
+async def chart_now(deps: ControlDeps, caller: Caller, dst_id: str, span: str) -> tuple[Chart, Timeline]:
+    """Draw a span that ends now, without marks. Raises: NotFound, Unavailable.
+
+    Args:
+        span: name of one of RANGES.
+    """
+    found = await timeline.read(deps, caller, dst_id, asked_of({"range": span}, deps.clock.now()).query)
+    return _chart(caller, dst_id, found, ()), found
+
+
+def _chart(caller: Caller, dst_id: str, found: Timeline, events: Sequence[tuple[Micros, str]]) -> Chart:
+    here = path_of(caller.org_id, dst_id)
+    return chart_of(found, events, lambda *span: f"{here}/attempts?{_filters(*span)}")
 
 
 async def _events(

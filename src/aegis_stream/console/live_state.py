@@ -3,7 +3,7 @@
 A key stands in the page as `data-live`: "total.head", "step.recorded", "dst_….waiting". No markup is ever sent.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import msgspec
 
@@ -13,26 +13,11 @@ from aegis_stream.domain.standing import Standing
 
 from . import assets
 from .headline import Headline, Piece, Remedy, destination_headline, organization_headline
+from .live_cells import Cell
 from .news import news_of
 from .overview import figures_of, first_steps_of
 from .words import clock, first_line, iso, milliseconds, number, offset, oldest, shape_of, visible
 from .zone import Zone, kept
-
-
-class Cell(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What a marked element shows.
-
-    Args:
-        text: its text; None where it has parts.
-        parts: texts of the elements in it.
-        kind: its class, "" for the one it has.
-        at: of a time, in full: the page writes how long ago that is.
-    """
-
-    text: str | None = None
-    parts: tuple[str, ...] | None = None
-    kind: str = ""
-    at: str = ""
 
 
 class LivePiece(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -60,6 +45,7 @@ class LiveState(msgspec.Struct, frozen=True):
         wrong: how many destinations need somebody.
         icon: where the icon of the tab is.
         news: by which a list sees that it has new rows: `news_of`.
+        drawn: cells of the page's drawings: the same object until one of them has changed.
     """
 
     cells: dict[str, Cell]
@@ -67,6 +53,7 @@ class LiveState(msgspec.Struct, frozen=True):
     wrong: int
     icon: str
     news: dict[str, int]
+    drawn: Mapping[str, Cell] = {}
 
 
 UTC_ZONE = Zone()
@@ -104,12 +91,18 @@ def live_state(
 
 def change(before: LiveState | None, after: LiveState) -> dict[str, object]:
     """Return the fields of a state that differ, of cells only those that do; {} for none."""
-    if before is None:
-        return msgspec.structs.asdict(after)
-    cells = {key: cell for key, cell in after.cells.items() if before.cells.get(key) != cell}
     others = ("sentence", "wrong", "icon", "news")
+    if before is None:
+        return {"cells": {**after.cells, **after.drawn}} | {name: getattr(after, name) for name in others}
+    cells = _differing(before.cells, after.cells)
+    if after.drawn is not before.drawn:
+        cells |= _differing(before.drawn, after.drawn)
     changed = {name: getattr(after, name) for name in others if getattr(after, name) != getattr(before, name)}
     return ({"cells": cells} if cells else {}) | changed
+
+
+def _differing(before: Mapping[str, Cell], after: Mapping[str, Cell]) -> dict[str, Cell]:
+    return {key: cell for key, cell in after.items() if before.get(key) != cell}
 
 
 def _totals(found: Overview, now: Micros) -> Iterator[tuple[str, Cell]]:

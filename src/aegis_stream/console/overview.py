@@ -32,6 +32,8 @@ FIRST_TYPES = (
     *("sumo-logic", "grafana-loki", "opentelemetry-collector", "generic-https"),
 )
 """The kinds of destinations that the first steps offer; the others are one click further."""
+DAY = "day"
+"""What the overview draws: the last day of each destination, and the last hour of all."""
 SOURCES_SHOWN = 5
 """Keys that send, those that sent last first."""
 ACTIONS_SHOWN = 5
@@ -81,6 +83,7 @@ async def show_overview(request: AnyRequest) -> Response[str]:
         strips=strips_of(found.standings, days, control.clock.now()),
         figures=figures_of(found.standings),
         lines={name: sparkline(values) for name, values in hour._asdict().items()},
+        drawn_live=DAY,
         steps=steps_of(found),
         snippets=snippets(origin_of(request), visit.org_id),
         sources=(await sending_keys(control, visit))[:SOURCES_SHOWN],

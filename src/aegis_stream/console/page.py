@@ -106,7 +106,7 @@ async def page(
     Args:
         headline: the first sentence; None for that of the organization.
         known: how the organization stands, where the page has read it already.
-        context: what the template shows.
+        context: what the template shows. `drawn_live`: which drawings the stream keeps up to date, as `redraw.wanted_of` reads it.
     Raises: NotFound, Unavailable.
     """
     frame = await frame_of(service_of(request), _visit(request), known)
@@ -164,7 +164,7 @@ def _rendered(
             zone=zone,
             other_parameters=without_zone(query) if request.method == "GET" else None,
             brand=service_of(request).control.settings.console,
-            **context,
+            **({"drawn_live": ""} | context),
         )
     )
     return Response(

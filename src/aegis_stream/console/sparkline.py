@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from .words import number
+
 WIDTH, HEIGHT = 120.0, 24.0
 
 
@@ -18,6 +20,17 @@ class Sparkline(NamedTuple):
     path: str
     newest: int
     highest: int
+
+    @property
+    def told(self) -> str:
+        """The line in words; "" where there is none."""
+        counts = f"{number(self.newest)} in the last minute, at most {number(self.highest)}"
+        return counts if self.path else ""
+
+    @property
+    def kind(self) -> str:
+        """The class of the drawing."""
+        return "sparkline" if self.path else "sparkline none"
 
 
 def sparkline(values: Sequence[int]) -> Sparkline:

@@ -105,6 +105,11 @@ def clock(at: Micros, now: Micros, zone: tzinfo = UTC) -> str:
     return f"{there:%H:%M}" if same_day else f"{there.day} {there:%b %H:%M}"
 
 
+def span(since: Micros, until: Micros, now: Micros, zone: tzinfo = UTC) -> str:
+    """Write a span for a title: 20:15–20:30 UTC."""
+    return f"{clock(since, now, zone)}–{clock(until, now, zone)} {offset(until, zone)}"
+
+
 def visible(text: object) -> str:
     r"""Return text of an event in which nothing is hidden: control and bidirectional characters are written as \u202e."""
     shown = str(text)
@@ -154,5 +159,11 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "shape": shape_of,
 }
 """What templates may use."""
-IN_A_ZONE: dict[str, Callable[..., Any]] = {"iso": iso, "moment": moment, "offset": offset, "clock": clock}
+IN_A_ZONE: dict[str, Callable[..., Any]] = {
+    "iso": iso,
+    "moment": moment,
+    "offset": offset,
+    "clock": clock,
+    "span": span,
+}
 """The same, of times, which are written in the zone of the page."""

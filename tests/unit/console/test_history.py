@@ -1,8 +1,10 @@
 """Promises of `console.history`: the drawing has every step in its place, and holds the numbers of the timeline."""
 
+import re
+
 import pytest
 
-from aegis_stream.console.history import HEIGHT, LOW, RANGES, WIDTH, asked_of, chart_of
+from aegis_stream.console.history import HEIGHT, LOW, NONE, RANGES, asked_of, chart_of
 from aegis_stream.control.timeline import Timeline, TimelineQuery
 from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.domain.rollup import nothing, rollup
@@ -38,7 +40,13 @@ def test_the_chart_has_the_numbers_of_the_timeline():
         (1, {}, 0),
         (0, {"429": 1}, 12),
     ]
-    assert (drawn.delivered, drawn.failed) == (8, {"429": 1, "5xx": 1, "network": 1})
+    assert {kind: count for kind, count in drawn.counts.items() if count} == {
+        "good": 8,
+        "c429": 1,
+        "c5xx": 1,
+        "cnetwork": 1,
+    }
+    assert (drawn.failed, drawn.told) == (3, "1 × 429, 1 × 5xx, 1 × no answer")
     assert (drawn.highest, drawn.waiting_max) == (9, 12)
     assert [one.href.rpartition("-")[2] for one in drawn.columns] == ["True", "False", "True"]
 
@@ -47,15 +55,23 @@ def test_bars_lie_where_their_step_is():
     """A bar stands in the place of its step, its layers lie on each other, and the highest one fills the drawing."""
     drawn = chart(timeline(None, (6, [500, 500], [1] * 6, 0), (1, [], [1], 0), None))
 
-    tall, low = drawn.columns
+    assert [one.kind for one in drawn.places] == [NONE, "bar", "bar", NONE]
+    assert [(one.x, one.width) for one in drawn.places[1:3]] == [(161.25, 127.5), (311.25, 127.5)]
+    # 6 of 8 from the bottom on, 2 of 8 above them; then 1 of 8.
+    assert HEIGHT == 80
+    assert drawn.bars["good"] == "M161.25 20h127.5v60h-127.5zM311.25 70h127.5v10h-127.5z"
+    assert drawn.bars["c5xx"] == "M161.25 0h127.5v20h-127.5z"
+    assert drawn.bars["c429"] == ""
 
-    assert WIDTH / 4 < tall.x < tall.x + tall.width < WIDTH / 2 < low.x
-    assert [(one.kind, one.y, one.height) for one in tall.pieces] == [
-        ("good", 20.0, 60.0),
-        ("c5xx", 0.0, 20.0),
-    ]
-    assert sum(one.height for one in tall.pieces) == HEIGHT
-    assert [one.height for one in low.pieces] == [HEIGHT / 8]
+
+def test_a_place_says_what_it_stands_for():
+    """It has its span and all numbers; a step in which nothing was attempted has neither words nor a link."""
+    bar, empty = chart(timeline((1411, [500, None], [1], 0), None)).places
+
+    assert (bar.since, bar.until) == (START, START + MINUTE_US)
+    assert bar.words == "1,411 delivered, 1 × 5xx, 1 × no answer"
+    assert bar.href.endswith("-True")
+    assert (empty.words, empty.href) == ("", "")
 
 
 def test_lines_have_holes():
@@ -74,7 +90,8 @@ def test_what_waits_stays_inside():
     """The most that waited is drawn to the top, nothing at the bottom."""
     drawn = chart(timeline((1, [], [1], 40), (1, [], [1], 0), (1, [], [1], 20)))
 
-    assert [one.waiting_y for one in drawn.columns] == [1.0, LOW - 1, 20.0]
+    assert LOW == 40
+    assert re.findall(r"M[\d.]+ ([\d.]+)h[\d.]+v([\d.]+)", drawn.waited) == [("1", "39"), ("20", "20")]
 
 
 def test_marks_of_the_span():
@@ -88,7 +105,20 @@ def test_marks_of_the_span():
         (found.until, "later"),
     )
 
-    assert [(one.x, one.text) for one in drawn.marks] == [(WIDTH / 2, "changed last")]
+    left, _, width, _ = map(int, drawn.window.split())
+    assert [(one.x - left, one.text) for one in drawn.marks] == [(width / 2, "changed last")]
+
+
+def test_marks_stay_while_the_span_moves_on():
+    """A mark has the same place in the drawing a minute later; only the part that is seen is another one."""
+    found = timeline(None, (1, [], [1], 0), None)
+    later = found._replace(since=Micros(found.since + MINUTE_US), until=Micros(found.until + MINUTE_US))
+    happened = (Micros(START + MINUTE_US), "changed last")
+
+    first, second = chart(found, happened), chart(later, happened)
+
+    assert first.marks[0].x == second.marks[0].x
+    assert int(second.window.split()[0]) - int(first.window.split()[0]) == 60
 
 
 @pytest.mark.parametrize(

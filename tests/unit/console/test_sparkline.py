@@ -8,9 +8,13 @@ def test_a_line_has_a_step_for_each_minute():
     drawn = sparkline([0, 10, 5])
 
     assert drawn.path == "M0 23V23h40V1h40V12h40"
-    assert (drawn.newest, drawn.highest) == (5, 10)
+    assert (drawn.newest, drawn.highest, drawn.kind) == (5, 10, "sparkline")
+    assert drawn.told == "5 in the last minute, at most 10"
 
 
 def test_nothing_has_no_line():
     """An hour without anything is no line along the bottom."""
-    assert sparkline([0] * 60) == ("", 0, 0)
+    drawn = sparkline([0] * 60)
+
+    assert drawn == ("", 0, 0)
+    assert (drawn.told, drawn.kind) == ("", "sparkline none")

@@ -6,6 +6,7 @@ const pill = document.querySelector("[data-status]");
 const main = document.querySelector("main");
 const section = document.querySelector("[data-headline]");
 const [SILENT_MS, LATE_MS] = [5000, 10000]; // a stream begins at once, and says something every 4 s
+const SETTABLE = ["aria-label", "d", "href", "viewBox"]; // the same as in live_cells.py
 const AIM_MS = 500; // nothing changes for so long after the pointer moved; what changed below it cannot be pressed for as long
 let [call, heard, begun, next, aimed, timer] = [null, 0, 0, 0, -AIM_MS, 0];
 let [paused, asks, tag, refused, pointed] = [false, false, "", "", null]; // asks: a proxy holds streams back
@@ -24,13 +25,12 @@ function lose() {
   next = Date.now() + 2000;
 }
 
-function put(element, { text, parts, kind, at }) {
-  if (kind) element.className = kind;
+function put(element, { text, parts, kind, at, set }) {
+  if (kind) element.setAttribute("class", kind);
+  for (const name in set) if (SETTABLE.includes(name)) element.setAttribute(name, set[name]);
   parts?.forEach((one, place) => (element.children[place].textContent = one));
   if (text !== undefined && element.textContent !== text) element.textContent = text;
-  if (!at) return;
-  element.dateTime = at;
-  showTime(element);
+  if (at) showTime(Object.assign(element, { dateTime: at }));
 }
 
 function piece({ text, href, at }) {

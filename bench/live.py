@@ -1,7 +1,8 @@
 """What pages cost that somebody leaves open: the CPU of the service for ten live tabs. `python -m bench.live`.
 
 The tabs are streams of the console's overview over as many connections, read by a client whose CPU is not counted. A second part
-of the time one event a second is recorded, so that every tab is told something else each second. The service has no workers.
+of the time one event a second is recorded, so that every tab is told something else each second. The service has no workers;
+what its destinations did is written into the store, so that every cell of every strip is drawn.
 """
 
 import argparse
@@ -10,7 +11,7 @@ import json
 import threading
 import time
 
-from .console import signed_in
+from .console import add_history, signed_in
 from .processes import cpu_seconds, scratch
 from .service import Service, aegis
 
@@ -29,6 +30,7 @@ def main() -> None:
     with scratch("live") as folder, aegis(folder / "data", workers=0) as service:
         for number in range(chosen.destinations):
             service.add_destination(f"http://127.0.0.1:18099/{number}", name=f"Destination {number}")
+        add_history(folder / "data" / "aegis.db", time.time_ns() // 1000)
         service.settle()
         alone = [share(service, chosen.seconds, events=with_events) for with_events in (False, True)]
         tabs = [Tab(service) for _ in range(chosen.tabs)]
@@ -84,7 +86,7 @@ class Tab:
         self.messages = 0
         self._connection = http.client.HTTPConnection("127.0.0.1", service.port, timeout=60)
         headers = {"Cookie": cookie, "Accept": "text/event-stream"}
-        self._connection.request("GET", f"/console/o/{service.org_id}/live", headers=headers)
+        self._connection.request("GET", f"/console/o/{service.org_id}/live?drawn=day", headers=headers)
         self._answer = self._connection.getresponse()
         if self._answer.status != 200:
             raise RuntimeError(f"a stream was answered {self._answer.status}")

@@ -5,6 +5,7 @@ from aegis_stream.domain.organization import ProofMode
 from aegis_stream.store import tree
 from aegis_stream.store.tree import SealedTree
 from support.clock import T0
+from support.sql import raw
 from support.stores import append_to, events
 
 
@@ -27,12 +28,13 @@ async def test_a_request_lives_until_a_seal_answers_it(store, org):
     for base in (4, 5):
         made = SealedTree(base, f"log@{base + 1}", EMPTY, "", T0)
         await store.db.write(lambda unit, made=made: tree.store_seal(unit, org, None, made, {}))
-        ends.append(await asked(store))
+        rows = await store.db.read(lambda unit: raw(unit).rows("SELECT up_to FROM seal_requests"))
+        ends.append((await asked(store), rows))
 
     assert furthest == [5]
     assert refused == ([], "rows were changed")
     assert again == ([5], "")
-    assert ends == [[5], []]
+    assert ends == [([5], [(5,)]), ([], [])]
 
 
 async def test_a_log_that_is_not_sealed_is_not_asked_for(store, org):

@@ -34,7 +34,9 @@ async def served(store, org):
 
 def counted(second: int, delivered: int = 1, failed: tuple[int | None, ...] = (), waiting: int = 0) -> Rollup:
     """Build what a settlement counted so many seconds after a whole hour."""
-    return rollup(Micros(FIRST + second * SECOND), delivered, failed, [5_000] * delivered, waiting)
+    return rollup(
+        Micros(FIRST + second * SECOND), delivered, failed, [5_000] * delivered, waiting, len(failed)
+    )
 
 
 async def read(store, key, resolution, step_s=None, span=(Micros(0), Micros(2**60))) -> list[Rollup]:
@@ -71,7 +73,7 @@ async def test_settlements_add_up_in_their_minute_quarter_and_hour(store, org, s
         added(hour, made[4:]),
     ]
     assert hours == [added(first, made[:4]), added(hour, made[4:])]
-    assert hours[0].waiting == 9
+    assert (hours[0].waiting, hours[0].dead_letters) == (9, 3)
 
 
 async def test_rollups_are_added_up_to_longer_steps(store, org, served):
@@ -89,8 +91,8 @@ async def test_rollups_are_added_up_to_longer_steps(store, org, served):
 
     assert found == [added(span[0], made[:5]), added(Micros(FIRST + 300 * SECOND), made[5:10])]
     assert results == [
-        Result(Micros(FIRST + 600 * SECOND), 11, 1, 10),
-        Result(Micros(FIRST + 660 * SECOND), 12, 1, 11),
+        Result(Micros(FIRST + 600 * SECOND), 11, 1, 10, 1),
+        Result(Micros(FIRST + 660 * SECOND), 12, 1, 11, 1),
     ]
 
 
@@ -129,7 +131,7 @@ async def test_nothing_attempted_is_no_row(store, org, served):
 
 def fill(store, key: DestinationKey, starts: range, step_s: int) -> None:
     """Store empty rollups that begin at these times."""
-    zeros = ", ".join("0" for _ in range(25))
+    zeros = ", ".join("0" for _ in range(26))
 
     def work(unit):
         for at in starts:

@@ -63,6 +63,7 @@ async def test_steps_without_holes(world):
         "p50_ms": None,
         "p99_ms": None,
         "waiting_max": None,
+        "dead_letters": 0,
     }
     assert {one["waiting_max"] for one in body["data"] if one["delivered"]} == {40}
 

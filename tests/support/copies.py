@@ -30,7 +30,7 @@ def make_source(folder: Path) -> Path:
         raw.execute(
             "INSERT INTO answers VALUES (1, 1, 5, 7, 9, '7,9', 503, 'answered 503', 'date: x', 'busy')"
         )
-        raw.execute(f"INSERT INTO rollups VALUES (1, 1, 60, 60000000, {', '.join(map(str, range(25)))})")
+        raw.execute(f"INSERT INTO rollups VALUES (1, 1, 60, 60000000, {', '.join(map(str, range(26)))})")
         raw.execute("INSERT INTO trees VALUES (1, 0, 'log', 20, x'00ff', 'note', 5, 1)")
         raw.execute("INSERT INTO tree_tiles VALUES (1, 0, 0, 0, x'00ff', 5)")
         raw.execute("INSERT INTO proof_keys VALUES (1, 1, x'00ff', x'01ff', 5, NULL, 3)")

@@ -76,11 +76,13 @@ class LastHour(NamedTuple):
         recorded: events.
         delivered: events at all destinations.
         waiting: the most events that waited at all destinations together; 0 where nothing was attempted.
+        dead_letters: events that became dead letters, at all destinations.
     """
 
     recorded: list[int]
     delivered: list[int]
     waiting: list[int]
+    dead_letters: list[int]
 
 
 async def read(deps: ControlDeps, caller: Caller, dst_id: str, query: TimelineQuery) -> Timeline:
@@ -130,14 +132,15 @@ async def last_hour(deps: ControlDeps, caller: Caller) -> LastHour:
     def work(unit: Unit) -> LastHour:
         found = organizations.find(unit, caller.org_id)
         log = organizations.oldest_sequence(unit, no), found.head
-        delivered, waiting = dict.fromkeys(starts[:-1], 0), dict.fromkeys(starts[:-1], 0)
+        delivered, waiting, dead = (dict.fromkeys(starts[:-1], 0) for _ in range(3))
         for number in attempt_lists.destinations_of(unit, no):
             for one in rollups.results(unit, DestinationKey(no, number), MINUTES, starts[0]):
                 if one.at in delivered:
                     delivered[one.at] += one.delivered
                     waiting[one.at] += one.waiting
+                    dead[one.at] += one.dead_letters
         recorded = log_shape.counts(unit, no, starts, log)
-        return LastHour(recorded, list(delivered.values()), list(waiting.values()))
+        return LastHour(recorded, list(delivered.values()), list(waiting.values()), list(dead.values()))
 
     return await deps.db.read(work)
 

@@ -54,6 +54,7 @@ class Rollup(NamedTuple):
         failed: attempts that failed, each of one event, by CLASSES.
         latencies: how many requests that succeeded took how long, by place.
         waiting: events that were not delivered yet; of a step, the most of any settlement in it.
+        dead_letters: events that became dead letters.
     """
 
     at: Micros
@@ -61,6 +62,7 @@ class Rollup(NamedTuple):
     failed: tuple[int, ...]
     latencies: tuple[int, ...]
     waiting: int
+    dead_letters: int
 
     @property
     def failures(self) -> int:
@@ -74,12 +76,14 @@ def rollup(
     statuses: Iterable[int | None],
     latencies_us: Iterable[int],
     waiting: int,
+    dead_letters: int = 0,
 ) -> Rollup:
     """Count what became certain in one settlement.
 
     Args:
         statuses: of every attempt that failed; None without an answer.
         latencies_us: of every request that succeeded, microseconds.
+        dead_letters: events that became dead letters.
     """
     failed = [0] * len(CLASSES)
     for status_code, count in Counter(statuses).items():
@@ -88,7 +92,7 @@ def rollup(
     # One number for each request of the hot path: counted in C, and only the counts are looked at one by one.
     for place, count in Counter([(one // 1000).bit_length() for one in latencies_us]).items():
         latencies[min(place, LATENCY_PLACES - 1)] += count
-    return Rollup(at, delivered, tuple(failed), tuple(latencies), max(0, waiting))
+    return Rollup(at, delivered, tuple(failed), tuple(latencies), max(0, waiting), dead_letters)
 
 
 def failure_class(status_code: int | None) -> str:
@@ -98,20 +102,21 @@ def failure_class(status_code: int | None) -> str:
 
 def nothing(at: Micros) -> Rollup:
     """Return the rollup of a time in which nothing was attempted."""
-    return Rollup(at, 0, _NO_FAILURES, _NO_LATENCIES, 0)
+    return Rollup(at, 0, _NO_FAILURES, _NO_LATENCIES, 0, 0)
 
 
 def added(at: Micros, parts: Sequence[Rollup]) -> Rollup:
     """Add rollups up."""
     if not parts:
         return nothing(at)
-    _, delivered, failed, latencies, waiting = zip(*parts, strict=True)
+    _, delivered, failed, latencies, waiting, dead_letters = zip(*parts, strict=True)
     return Rollup(
         at,
         sum(delivered),
         tuple(map(sum, zip(*failed, strict=True))),
         tuple(map(sum, zip(*latencies, strict=True))),
         max(waiting),
+        sum(dead_letters),
     )
 
 

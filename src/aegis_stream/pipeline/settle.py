@@ -126,7 +126,9 @@ class Findings:
         settlement.answers = self.answers
         if settlement.delivered or self.failed_count:
             failed = [run.status_code for run in self.runs if run.state == "failed"]
-            settlement.rollup = rollup(now, settlement.delivered, failed, latencies_us, waiting)
+            settlement.rollup = rollup(
+                now, settlement.delivered, failed, latencies_us, waiting, len(self.dead)
+            )
 
     def _note_failed(
         self, sequence: int, attempt: int, failure: Failure, latency_us: int, now: Micros

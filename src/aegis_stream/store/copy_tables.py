@@ -115,7 +115,7 @@ CHANGING = (
         "org_no dst_no step_s began_at",
         "org_no dst_no step_s began_at delivered failed_3xx failed_4xx failed_429 failed_5xx failed_network failed_other "
         "latency_0 latency_1 latency_2 latency_3 latency_4 latency_5 latency_6 latency_7 latency_8 latency_9 latency_10 "
-        "latency_11 latency_12 latency_13 latency_14 latency_15 latency_16 waiting_max",
+        "latency_11 latency_12 latency_13 latency_14 latency_15 latency_16 waiting_max dead_letters",
     ),
     _table("trees", "org_no base", "org_no base origin size frontier note sealed_at own"),
     _table("tree_tiles", "org_no base level tile", "org_no base level tile hashes stored_at"),

@@ -21,12 +21,14 @@ class Result(NamedTuple):
         at: where the step begins.
         delivered: events.  failed: attempts.
         waiting: the most events that waited.
+        dead_letters: how many events became dead letters.
     """
 
     at: Micros
     delivered: int
     failed: int
     waiting: int
+    dead_letters: int
 
 
 def writes(key: DestinationKey, one: Rollup | None) -> list[Call]:
@@ -34,7 +36,12 @@ def writes(key: DestinationKey, one: Rollup | None) -> list[Call]:
     if one is None:
         return []
     starts = (began_at(one.at, resolution.step_s) for resolution in RESOLUTIONS)
-    return [("add_rollup", (*key, *starts, one.delivered, *one.failed, *one.latencies, one.waiting))]
+    return [
+        (
+            "add_rollup",
+            (*key, *starts, one.delivered, *one.failed, *one.latencies, one.waiting, one.dead_letters),
+        )
+    ]
 
 
 def between(
@@ -68,4 +75,4 @@ def remove_old(unit: Unit, now: Micros) -> int:
 
 def _rollup(row: Row) -> Rollup:
     failed, latencies = row[2:_LATENCIES_FROM], row[_LATENCIES_FROM:_LATENCIES_TO]
-    return Rollup(row[0], row[1], tuple(failed), tuple(latencies), row[_LATENCIES_TO])
+    return Rollup(row[0], row[1], tuple(failed), tuple(latencies), *row[_LATENCIES_TO:])

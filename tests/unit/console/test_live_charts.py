@@ -12,8 +12,8 @@ from aegis_stream.domain.rollup import began_at, nothing, rollup
 NOW = Micros(1_780_000_000_000_000)
 BASE = "/console/o/org_abc"
 UTC_NOW = Shown(NOW, Zone())
-HOUR = LastHour([0] * 60, [0] * 59 + [7], [0] * 60)
-RESULTS = [Result(began_at(NOW, 900), 5, 1, 0)]
+HOUR = LastHour([0] * 60, [0] * 59 + [7], [0] * 60, [0] * 58 + [3, 0])
+RESULTS = [Result(began_at(NOW, 900), 5, 1, 0, 0)]
 
 
 def cells_of(*, whole: bool):
@@ -29,6 +29,7 @@ def test_lines_and_strips():
     assert cells["hour.delivered.told"].text == "7 in the last minute, at most 7"
     assert cells["hour.delivered.line"].set["d"].startswith("M0 ")
     assert cells["hour.recorded"].kind == "sparkline none"
+    assert cells["hour.dead_letters.told"].text == "0 in the last minute, at most 3"
     assert cells["dst_one.day"].set["aria-label"].startswith("Last 24 hours: 5 events delivered")
     assert cells["dst_one.day.told"].text == "5 delivered, 1 failed"
     newest = cells["dst_one.day.95"]

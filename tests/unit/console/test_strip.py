@@ -12,7 +12,7 @@ FIRST = LAST - (CELLS - 1) * STEP_US
 
 def at(place: int, delivered: int, failed: int = 0) -> Result:
     """Build what happened in a cell."""
-    return Result(Micros(FIRST + place * STEP_US), delivered, failed, 0)
+    return Result(Micros(FIRST + place * STEP_US), delivered, failed, 0, 0)
 
 
 def drawn(*results: Result, paused_at=None, whole=True):

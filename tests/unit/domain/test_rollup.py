@@ -88,14 +88,15 @@ def test_percentiles_grow_with_the_share():
 
 def test_rollups_add_up():
     """Sums of counts, and the most that waited at any time."""
-    one = rollup(AT, 1, [500], [5_000], 9)
-    two = rollup(AT, 2, [500, None], [5_000, 1], 3)
+    one = rollup(AT, 1, [500], [5_000], 9, 4)
+    two = rollup(AT, 2, [500, None], [5_000, 1], 3, 2)
 
     both = added(AT, [one, two])
 
     assert (both.delivered, both.failures, both.waiting, sum(both.latencies)) == (3, 3, 9, 3)
+    assert both.dead_letters == 6
     assert both.failed[CLASSES.index("5xx")] == 2
-    assert added(AT, []) == Rollup(AT, 0, (0,) * len(CLASSES), (0,) * LATENCY_PLACES, 0)
+    assert added(AT, []) == Rollup(AT, 0, (0,) * len(CLASSES), (0,) * LATENCY_PLACES, 0, 0)
 
 
 def test_steps_begin_at_whole_multiples():

@@ -132,7 +132,7 @@ def test_the_rollup_counts_what_the_settlement_counts():
 
     settlement = written(findings)
 
-    assert settlement.rollup == rollup(NOW, 201, [DOWN.status_code, None, 429], [1_500, 70_000, 3_000], 12)
+    assert settlement.rollup == rollup(NOW, 201, [DOWN.status_code, None, 429], [1_500, 70_000, 3_000], 12, 1)
     assert settlement.rollup.delivered == settlement.delivered
     assert settlement.rollup.failures == settlement.failed_attempts == 3
 

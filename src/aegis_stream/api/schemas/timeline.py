@@ -22,6 +22,7 @@ class TimelineStep(msgspec.Struct):
 
     `delivered` counts events, `failed` attempts of one event each. `p50_ms` and `p99_ms` are estimates of the latency of requests that
     succeeded, null without any. `waiting_max` is the most events that waited; null where nothing was attempted.
+    `dead_letters` counts the events that became dead letters.
     """
 
     at: str
@@ -30,6 +31,7 @@ class TimelineStep(msgspec.Struct):
     p50_ms: float | None
     p99_ms: float | None
     waiting_max: int | None
+    dead_letters: int
 
 
 class TimelineTotal(msgspec.Struct):
@@ -39,6 +41,7 @@ class TimelineTotal(msgspec.Struct):
     failed: FailedBody
     p50_ms: float | None
     p99_ms: float | None
+    dead_letters: int
 
 
 class TimelineBody(msgspec.Struct):
@@ -59,12 +62,13 @@ def step_body(one: Rollup) -> TimelineStep:
         FailedBody(*one.failed),
         *latencies_ms(one),
         one.waiting if one.delivered or one.failures else None,
+        one.dead_letters,
     )
 
 
 def total_body(one: Rollup) -> TimelineTotal:
     """Return the sum of all steps as it is shown."""
-    return TimelineTotal(one.delivered, FailedBody(*one.failed), *latencies_ms(one))
+    return TimelineTotal(one.delivered, FailedBody(*one.failed), *latencies_ms(one), one.dead_letters)
 
 
 def latencies_ms(one: Rollup) -> tuple[float | None, float | None]:

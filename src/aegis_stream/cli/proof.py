@@ -20,7 +20,7 @@ from .on_store import run_on_store
 from .output import JSON, print_json
 from .remote import YES, confirm
 from .service import CONFIG, read_settings
-from .values import ORG
+from .values import ORG, Number, Whole
 
 DAY_US = 86_400 * SECOND
 
@@ -98,9 +98,7 @@ def seal(context: click.Context, org_id: str, as_json: bool, config: Path | None
 
 @proof.command("bundle")
 @ORG
-@click.option(
-    "--from-size", type=click.IntRange(min=1), help="Size of a checkpoint that the auditor has kept."
-)
+@click.option("--from-size", type=Whole(1), help="Size of a checkpoint that the auditor has kept.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -136,7 +134,7 @@ def bundle(
 @ORG
 @click.option(
     "--overlap-days",
-    type=click.FloatRange(0, 3650),
+    type=Number(0, 3650),
     help="For so long the old key signs as well; 0 if it was stolen. Default: AEGIS_PROOF_KEY_OVERLAP_DAYS.",
 )
 @JSON

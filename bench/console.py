@@ -84,7 +84,7 @@ def add_history(database: Path, now: int) -> None:
                     (organization_no, destination_no, step_s, number * step_s * 1_000_000, *step(number))
                     for number in range(newest - kept_s // step_s, newest + 1)
                 )
-                raw.executemany(f"INSERT INTO rollups VALUES ({', '.join('?' * 29)})", rows)
+                raw.executemany(f"INSERT INTO rollups VALUES ({', '.join('?' * 29)}, 0)", rows)
 
 
 def step(number: int) -> tuple[int, ...]:

@@ -6,10 +6,10 @@ It knows no module of the product, so that both sides, the sealer and the verifi
 import base64
 import hashlib
 import json
-import math
 from datetime import UTC, datetime, timedelta
 from zlib import crc32
 
+import rfc8785
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 PART = 90
@@ -87,29 +87,8 @@ def _canonical(value):
     if isinstance(value, list):
         return "[" + ",".join(map(_canonical, value)) + "]"
     if isinstance(value, float):
-        return _double(value)
+        return rfc8785.dumps(value).decode()
     return json.dumps(value, ensure_ascii=False)
-
-
-def _double(value):
-    """Write a double as ECMAScript does: digits s and exponent n with value = s × 10^(n - len(s))."""
-    if value == 0:
-        return "0"
-    sign = "-" if math.copysign(1, value) < 0 else ""
-    digits, exponent = f"{abs(value):.16e}".split("e")
-    for precision in range(17):
-        digits, exponent = f"{abs(value):.{precision}e}".split("e")
-        if float(f"{digits}e{exponent}") == abs(value):
-            break
-    s, n = digits.replace(".", "").rstrip("0"), int(exponent) + 1
-    k = len(s)
-    if k <= n <= 21:
-        return sign + s + "0" * (n - k)
-    if 0 < n <= 21:
-        return sign + s[:n] + "." + s[n:]
-    if -6 < n <= 0:
-        return sign + "0." + "0" * -n + s
-    return sign + s[0] + ("." + s[1:] if k > 1 else "") + "e" + ("+" if n > 0 else "-") + str(abs(n - 1))
 
 
 class ProofLog:

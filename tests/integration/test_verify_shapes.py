@@ -276,3 +276,21 @@ def test_a_checkpoint_in_a_flat_record_vouches_whatever_its_time(tmp_path, capsy
     found = check(capsys, log, write(tmp_path / "e", flat_records(log)))
 
     assert (found.status, found.log["evidence"]["uncovered"]) == (0, 0), found.log
+
+
+@pytest.mark.parametrize(
+    "more",
+    [{"x_": {}, "x_.": None}, {"a": {"b": {}}, "a.b.c": 1}, {"a": {"b": 1}, "a.c": {"d": 2}, "a.c.e": 3}],
+)
+def test_names_with_dots_beside_objects_leave_the_event_as_it_is(tmp_path, capsys, more):
+    """A guess at what names with dots stood for must not change the event that was read: its own spelling is tried afterwards."""
+    log = ProofLog()
+    for number in range(3):
+        log.event(number, **more)
+    log.seal()
+    log.seal()
+    lines = [json.dumps(json.loads(body)).encode() for body in log.bodies]
+
+    found = check(capsys, log, write(tmp_path / "e", lines))
+
+    assert (found.status, found.log["evidence"]["id"]) == (0, 0), found.report["summary"]

@@ -6,6 +6,7 @@ A version is only a guess. It counts if its content digest is a recorded one, so
 from __future__ import annotations
 
 import time
+from copy import deepcopy
 from typing import Any, Dict, List
 
 from .content import Unreadable, loads
@@ -113,7 +114,8 @@ def _nested(flat: Dict[str, Any]) -> Dict[str, Any] | None:
                 return None
         if last in place:
             return None
-        place[last] = one
+        # A copy: the next name may lead into it, and the event as it was read must stay what it is.
+        place[last] = deepcopy(one)
     return event
 
 

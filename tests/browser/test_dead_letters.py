@@ -61,7 +61,8 @@ def test_all_of_one_cause_of_five_thousand(service, organization, picky, call, v
     bar = visitor.page.get_by_role("progressbar")
     bar.wait_for()
     visitor.page.get_by_text(f"{len(expected):,} of {len(expected):,} events").wait_for()
-    visitor.page.locator("[data-word]", has_text="done").wait_for()
+    visitor.page.get_by_role("listitem").get_by_text("done", exact=True).wait_for()
+    assert visitor.page.get_by_role("button", name="Cancel").is_hidden()
 
     assert bar.evaluate("one => one.value") == len(expected)
     wait_until(lambda: call("GET", path)["stats"]["retrying"] == 0, seconds=60)

@@ -13,7 +13,7 @@ from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import WorkerId
 from aegis_stream.store import dead_letter_jobs
 from support.api import START, make_event, make_failure
-from support.console import signed_in
+from support.console import cells_of, signed_in, stream_of
 
 HOSTILE = '<script>alert(1)</script> "><img onerror=x> \u202e'
 
@@ -136,7 +136,7 @@ async def test_a_redrive_says_what_it_will_do_and_does_it(world, tenant):
 
 @pytest.mark.usefixtures("small")
 async def test_many_are_redriven_by_a_job_with_a_bar(world, tenant):
-    """A redrive of many shows a bar that moves, in the page and for the script, and can be cancelled."""
+    """A redrive of many shows a bar that moves, in the page and in what the open page is told, and can be cancelled."""
     here = await furnish(world, tenant)
     visitor = await signed_in(world, tenant.admin.key)
     await visitor.get(here + "/redrive")
@@ -145,17 +145,23 @@ async def test_many_are_redriven_by_a_job_with_a_bar(world, tenant):
     began = visitor.page
     await world.stores.dead_letters.step(WorkerId("wrk_test"))
     await visitor.get(here)
-    progress = re.search(r'data-progress="([^"]+)"', visitor.page)[1]
-    seen = (await visitor.get(progress)).json()
+    job = re.search(r'<li id="(job_[^"]+)"', visitor.page)[1]
     moved = visitor.page
-    cancelled = await visitor.post(progress + "/cancel")
-    again = await visitor.post(progress + "/cancel")
+    cells = await cells_of(visitor, moved)
+    cancelled = await visitor.post(f"{here}/jobs/{job}/cancel")
+    again = await visitor.post(f"{here}/jobs/{job}/cancel")
+    world.clock.advance(1)
+    over = await cells_of(visitor, moved)
     await visitor.get(here)
 
     assert "The redrive of 6 events has started" in began
     assert '<progress max="6" value="0"' in began
     assert '<progress max="6" value="2"' in moved
-    assert (seen["state"], seen["done"], seen["total"]) == ("running", 2, 6)
+    assert cells[f"{job}.bar"]["set"] == {"max": "6", "value": "2"}
+    assert cells[f"{job}.text"]["text"].startswith("2 of 6 events")
+    assert [one[f"{job}.state"]["kind"] for one in (cells, over)] == ["badge running", "badge cancelled"]
+    assert [one[f"{job}.cancel"]["kind"] for one in (cells, over)] == ["shown", "none"]
+    assert stream_of(visitor.page).endswith("&drawn=")
     assert (cancelled.status_code, again.status_code) == (303, 409)
     assert "cancelled" in visitor.page
     assert await left(tenant, here) == [3, 4, 5, 6]

@@ -6,9 +6,10 @@ import pytest
 
 from aegis_stream.console import redraw
 from aegis_stream.console.redraw import DRAWN_MAX, HISTORY_PAUSE_US, PAUSE_US, Redraw, Wanted, wanted_of
-from aegis_stream.console.zone import Zone
-from aegis_stream.control import overview
+from aegis_stream.console.zone import Zone, zone_in
+from aegis_stream.control import overview, replays
 from aegis_stream.control.caller import Caller, Principal
+from aegis_stream.control.replays import SequenceRange
 from aegis_stream.domain.ids import SECOND
 from aegis_stream.domain.organization import Scope
 from aegis_stream.domain.rollup import began_at, rollup
@@ -36,6 +37,7 @@ class Looking:
     def __init__(self, world, tenant) -> None:
         self.deps, self.one = world.service.control, Redraw()
         self.caller = Caller.of_key(Principal(tenant.no, tenant.org_id, Scope.READ, "key_a"), None)
+        self.writer = Caller.of_key(Principal(tenant.no, tenant.org_id, Scope.ADMIN, "key_b"), None)
 
     async def look(self, wanted=DAY, *, anew=False):
         """Return what a page is told."""
@@ -125,6 +127,44 @@ async def test_the_pause_grows_with_the_strips(world, tenant, looking, drawn):
     assert (early, len(drawn)) == (1, 2)
 
 
+async def test_bars_move_until_they_end(world, tenant, looking, drawn):
+    """How far a replay is is looked at again each second, though the organization stands as it did; not any more when it has ended."""
+    dst_id = await world.make_destination(tenant)
+    await world.send_events(tenant, 3)
+    deps = looking.deps
+    started = await replays.start(deps, looking.writer, dst_id, SequenceRange(1, 3))
+    wanted = Wanted(dst_id, f"replays.{started.replay_id}")
+    world.clock.at = began_at(world.clock.now(), 60)
+    for _ in range(3):
+        cells = await looking.look(wanted)
+        world.clock.advance(1)
+    running, looks = cells[f"{started.replay_id}.state"].parts[1], len(drawn)
+    await replays.cancel(deps, looking.writer, dst_id, started.replay_id)
+    ended = []
+    for _ in range(5):
+        ended.append(await looking.look(wanted))
+        world.clock.advance(1)
+
+    assert (running, looks) == ("running", 3)
+    assert ended[0][f"{started.replay_id}.state"].parts[1] == "cancelled"
+    assert all(one is ended[1] for one in ended[1:])
+
+
+async def test_bars_of_a_page_are_those_from_its_newest_on(world, tenant, looking):
+    """A replay that was started after the page was opened pushes none of the page's out."""
+    dst_id = await world.make_destination(tenant)
+    await world.send_events(tenant, 1)
+    started = []
+    for _ in range(3):
+        world.clock.advance(1)
+        started.append(
+            (await replays.start(looking.deps, looking.writer, dst_id, SequenceRange(1, 1))).replay_id
+        )
+    cells = await looking.look(Wanted(dst_id, f"replays.{started[1]}"))
+
+    assert {key.partition(".")[0] for key in cells} == set(started[:2])
+
+
 async def test_no_more_drawings_are_kept_than_the_limit(world, tenant, looking, drawn):
     """Those that nobody has asked for longest are dropped."""
     first = await world.make_destination(tenant, name="first")
@@ -142,7 +182,18 @@ def test_what_a_stream_may_name():
     """An overview has its day and a destination its spans; anything else draws nothing."""
     assert wanted_of("", "day", Zone()) == DAY
     assert wanted_of("dst_a", "7d", Zone()) == Wanted("dst_a", "7d")
+    assert wanted_of("dst_a", "jobs.job_1", zone_in("zone=Europe/Berlin")) == Wanted("dst_a", "jobs.job_1")
+    assert wanted_of("dst_a", "replays.rpl_1", Zone()) == Wanted("dst_a", "replays.rpl_1")
     assert [
         wanted_of(*one, Zone())
-        for one in (("", ""), ("", "7d"), ("dst_a", "day"), ("dst_a", ""), ("dst_a", "x"))
-    ] == [None] * 5
+        for one in (
+            ("", ""),
+            ("", "7d"),
+            ("", "jobs.job_1"),
+            ("dst_a", "day"),
+            ("dst_a", ""),
+            ("dst_a", "x"),
+            ("dst_a", "jobs."),
+            ("dst_a", "replays.rpl_1\n"),
+        )
+    ] == [None] * 8

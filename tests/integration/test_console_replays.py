@@ -9,7 +9,7 @@ from aegis_stream.control.replays import TimeRange
 from aegis_stream.domain.times import from_text
 from aegis_stream.errors import Invalid
 from support.api import SECOND, START
-from support.console import signed_in
+from support.console import cells_of, signed_in, stream_of
 
 
 async def furnish(world, tenant):
@@ -58,15 +58,22 @@ async def test_a_running_replay_has_a_bar_and_can_be_cancelled(world, tenant):
     await world.settle(tenant, dst_id, replays=[(replay["id"], 4)])
 
     await visitor.get(here)
-    seen = (await visitor.get(f"{here}/{replay['id']}")).json()
     running = visitor.page
+    cells = await cells_of(visitor, running)
     cancelled = await visitor.post(f"{here}/{replay['id']}/cancel")
     again = await visitor.post(f"{here}/{replay['id']}/cancel")
+    world.clock.advance(1)
+    over = await cells_of(visitor, running)
     await visitor.get(here)
 
     assert "4 of 10 events, about 3 s left, 2 a second" in running
     assert '<progress max="10" value="4"' in running
-    assert (seen["state"], seen["done"], seen["total"]) == ("running", 4, 10)
+    assert cells[f"{replay['id']}.bar"]["set"] == {"max": "10", "value": "4"}
+    assert cells[f"{replay['id']}.text"]["text"] == "4 of 10 events, about 3 s left, 2 a second"
+    assert cells[f"{replay['id']}.state"] == {"parts": ["⟳", "running"], "kind": "badge running"}
+    assert over[f"{replay['id']}.state"]["kind"] == "badge cancelled"
+    assert [one[f"{replay['id']}.cancel"]["kind"] for one in (cells, over)] == ["shown", "none"]
+    assert stream_of(visitor.page).endswith("&drawn=")
     assert (cancelled.status_code, again.status_code) == (303, 404)
     assert "cancelled" in visitor.page
 

@@ -74,3 +74,17 @@ async def signed_in(world: World, key: str) -> Visitor:
     visitor = Visitor(world)
     await visitor.sign_in(key)
     return visitor
+
+
+def stream_of(page: str) -> str:
+    """Return the path of the stream that a page opens."""
+    found = re.search(r'data-stream="([^"]+)"', page)
+    assert found is not None
+    return html.unescape(found[1])
+
+
+async def cells_of(visitor: Visitor, page: str) -> dict[str, Any]:
+    """Return the cells that a page is told now."""
+    answer = await visitor.get(stream_of(page), accept="application/json")
+    cells: dict[str, Any] = answer.json()["cells"]
+    return cells

@@ -28,7 +28,7 @@ curl.py      a request to a destination as a command for a shell
 deliveries.py  attempts at all destinations
 dead_letters.py  its dead letters: causes, rows, redrive, purge, export
 replays.py   its replays: which range, what it would cover, how far each is
-progress.py  how far jobs and replays are, as bars and in JSON
+progress.py  how far jobs and replays are, as bars and as cells
 events.py    the events: line, menus, bars, rows, export
 event.py     one event: its journey, its JSON, sending it again; the search box
 journey.py   a journey as a drawing

@@ -15,6 +15,8 @@ from aegis_stream.api.schemas.dead_letters import letter_body
 from aegis_stream.api.service import control_of
 from aegis_stream.control import dead_letters as control
 from aegis_stream.control import overview
+from aegis_stream.control.caller import Caller
+from aegis_stream.control.deps import ControlDeps
 from aegis_stream.domain.dead_letters import EVERY, DeadLetter, DeadLetterFilter
 from aegis_stream.domain.ids import Micros
 from aegis_stream.domain.times import to_text
@@ -25,7 +27,7 @@ from .destination import destination_page, path_of
 from .forms import Form
 from .gate import form_of, origin_of, visit_of
 from .page import done, see_other
-from .progress import answer_of, bar_of_job
+from .progress import Bar, bar_of_job, following
 from .rights import DESTINATION
 from .words import counted, number
 
@@ -33,6 +35,8 @@ AnyRequest = Request[Any, Any, Any]
 TAB = "Dead letters"
 HERE = DESTINATION + "/dead-letters"
 ROWS = 50
+JOBS = "jobs"
+"""How the stream of a page names them."""
 JOBS_SHOWN = 5
 GROUPS_SHOWN = 50
 
@@ -51,7 +55,7 @@ async def show_dead_letters(
     subject = await overview.read_one(deps, caller, destination_id)
     groups = await control.groups(deps, caller, destination_id)
     found = await control.list_of(deps, caller, destination_id, which, after, ROWS)
-    jobs = await control.jobs(deps, caller, destination_id, "~", JOBS_SHOWN)
+    bars = await bars_of(deps, caller, destination_id, "~")
     here = path_of(visit_of(request).org_id, destination_id) + "/dead-letters"
     by_itself = sum(one.letters for one in groups if one.scope != "event")
     matching = sum(one.letters for one in groups if which.covers(one.group_id, one.scope, one.message))
@@ -71,10 +75,16 @@ async def show_dead_letters(
         query_of_group=lambda group_id: query_of(DeadLetterFilter(error=group_id)),
         first=f"{here}{query_of(which)}" if after else "",
         following=f"{here}{query_of(which, cursor=found.next_after)}" if found.next_after is not None else "",
-        bars=[bar_of_job(one, f"{here}/jobs/{one.job_id}") for one in jobs],
+        bars=bars,
+        drawn_live=following(JOBS, bars),
         waits_for_recovery=by_itself if _comes_by_itself(request, subject) else 0,
         listed=_call(request, destination_id, "list", which),
     )
+
+
+async def bars_of(deps: ControlDeps, caller: Caller, dst_id: str, before: str) -> list[Bar]:
+    """Return the bars of the newest jobs with an id below `before`, newest first. Raises: NotFound, Unavailable."""
+    return [bar_of_job(one) for one in await control.jobs(deps, caller, dst_id, before, JOBS_SHOWN)]
 
 
 def _comes_by_itself(request: AnyRequest, subject: overview.Subject) -> bool:
@@ -192,15 +202,6 @@ async def cancel(
     return done(request, here, "Cancelled: what was done stays done, and the other dead letters stay.")
 
 
-@get(HERE + "/jobs/{job_id:str}")
-async def show_progress(
-    request: AnyRequest, destination_id: FromPath[str], job_id: FromPath[str]
-) -> Response[bytes]:
-    """Return how far a job is, for the script that moves its bar."""
-    job = await control.find_job(control_of(request), visit_of(request).caller, destination_id, job_id)
-    return answer_of(bar_of_job(job, request.url.path))
-
-
 @post(HERE + "/export", status_code=200)
 async def export(request: AnyRequest, destination_id: FromPath[str]) -> Stream:
     """Send all that match as NDJSON, each with its event; a few at a time are in memory."""
@@ -281,6 +282,5 @@ HANDLERS = [
     redrive,
     purge,
     cancel,
-    show_progress,
     export,
 ]

@@ -2,7 +2,7 @@
 
 import msgspec
 
-SETTABLE = ("aria-label", "d", "href", "viewBox")
+SETTABLE = ("aria-label", "d", "href", "max", "value", "viewBox")
 """Attributes that a cell may set, the same as in `static/live.js`."""
 
 

@@ -10,6 +10,8 @@ from litestar.params import FromPath, FromQuery
 from aegis_stream.api.requests import moment, read_id_cursor
 from aegis_stream.api.service import control_of
 from aegis_stream.control import replays as control
+from aegis_stream.control.caller import Caller
+from aegis_stream.control.deps import ControlDeps
 from aegis_stream.control.replays import Preview, SequenceRange, TimeRange
 from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.domain.times import to_text
@@ -20,13 +22,15 @@ from .destination import destination_page, path_of
 from .forms import Form
 from .gate import form_of, origin_of, visit_of
 from .page import done, problems_of
-from .progress import answer_of, bar_of_replay
+from .progress import Bar, bar_of_replay, following
 from .rights import DESTINATION
 from .words import counted
 
 AnyRequest = Request[Any, Any, Any]
 TAB = "Replays"
 HERE = DESTINATION + "/replays"
+REPLAYS = "replays"
+"""How the stream of a page names them."""
 ROWS = 25
 HOUR_US = 3600 * SECOND
 
@@ -94,17 +98,6 @@ async def start_replay(request: AnyRequest, destination_id: FromPath[str]) -> Re
     return await _shown(request, destination_id, asked, preview=preview, wanted=wanted_times)
 
 
-@get(HERE + "/{replay_id:str}")
-async def show_progress(
-    request: AnyRequest, destination_id: FromPath[str], replay_id: FromPath[str]
-) -> Response[bytes]:
-    """Return how far a replay is, for the script that moves its bar."""
-    seen = await control.progress_one(
-        control_of(request), visit_of(request).caller, destination_id, replay_id
-    )
-    return answer_of(bar_of_replay(seen, request.url.path))
-
-
 @post(HERE + "/{replay_id:str}/cancel", status_code=303)
 async def cancel(
     request: AnyRequest, destination_id: FromPath[str], replay_id: FromPath[str]
@@ -128,6 +121,11 @@ def range_of(asked: Asked, now: Micros) -> TimeRange:
     return TimeRange(since, until if until is not None else now)
 
 
+async def bars_of(deps: ControlDeps, caller: Caller, dst_id: str, before: str, limit: int) -> list[Bar]:
+    """Return the bars of replays with an id below `before`, newest first. Raises: NotFound, Unavailable."""
+    return [bar_of_replay(one) for one in await control.progress_list(deps, caller, dst_id, before, limit)]
+
+
 async def _shown(  # noqa: PLR0913 - what the page shows beside the replays
     request: AnyRequest,
     dst_id: str,
@@ -141,8 +139,8 @@ async def _shown(  # noqa: PLR0913 - what the page shows beside the replays
 ) -> Response[str]:
     deps, visit = control_of(request), visit_of(request)
     here = path_of(visit.org_id, dst_id) + "/replays"
-    found = await control.progress_list(deps, visit.caller, dst_id, before, ROWS + 1)
-    shown, more = found[:ROWS], len(found) > ROWS
+    found = await bars_of(deps, visit.caller, dst_id, before, ROWS + 1)
+    bars, more = found[:ROWS], len(found) > ROWS
     answer = await destination_page(
         request,
         "replays.html",
@@ -152,9 +150,10 @@ async def _shown(  # noqa: PLR0913 - what the page shows beside the replays
         preview=preview,
         wanted=wanted,
         problems=problems or {},
-        bars=[bar_of_replay(one, f"{here}/{one.replay_id}") for one in shown],
+        bars=bars,
+        drawn_live=following(REPLAYS, bars),
         first=here if before != "~" else "",
-        following=f"{here}?cursor={shown[-1].replay_id}" if more else "",
+        following=f"{here}?cursor={bars[-1].id}" if more else "",
         shown=_call(request, dst_id, wanted),
     )
     answer.status_code = status
@@ -195,4 +194,4 @@ def _wrong(field: str, message: str) -> Invalid:
     return Invalid(f"{field} {message}", problems=(FieldProblem(field, message),))
 
 
-HANDLERS = [show_replays, start_replay, show_progress, cancel]
+HANDLERS = [show_replays, start_replay, cancel]

@@ -136,15 +136,6 @@ async def progress_list(
     return [progress_of(row, now) for row in rows]
 
 
-async def progress_one(deps: ControlDeps, caller: Caller, dst_id: str, replay_id: str) -> Progress:
-    """Return how far one replay has come. Raises: NotFound, Unavailable."""
-
-    def work(unit: Unit) -> ReplayRow:
-        return replays.find(unit, _find(unit, deps, caller, dst_id), replay_id)
-
-    return progress_of(await deps.db.read(work), deps.clock.now())
-
-
 async def list_of(deps: ControlDeps, caller: Caller, dst_id: str, before: str, limit: int) -> list[ReplayRow]:
     """Return replays of a destination with an id below `before`, newest first. Raises: NotFound, Unavailable."""
 

@@ -3,6 +3,8 @@
 from aegis_stream.console.history import chart_of
 from aegis_stream.console.live_cells import SETTABLE
 from aegis_stream.console.live_charts import Shown, history_cells, overview_cells
+from aegis_stream.console.progress import Bar
+from aegis_stream.console.progress import cells_of as bars_told
 from aegis_stream.console.strip import strip_of
 from aegis_stream.console.zone import Zone, zone_in
 from aegis_stream.control.timeline import LastHour, Result, Timeline
@@ -72,7 +74,13 @@ def test_nothing_but_these_attributes():
     """No cell sets an attribute that the script would leave out."""
     timeline = Timeline(NOW, Micros(NOW + 60 * SECOND), 60, [rollup(NOW, 1, [], [1], 1)])
     drawn = history_cells(chart_of(timeline, (), lambda *_: "/a"), timeline, UTC_NOW)
-    told = [*cells_of(whole=True).values(), *cells_of(whole=False).values(), *drawn.values()]
+    bars = bars_told([Bar("rpl_a", "Replay", "running", 3, 10, "3 of 10 events", NOW)])
+    told = [
+        *cells_of(whole=True).values(),
+        *cells_of(whole=False).values(),
+        *drawn.values(),
+        *bars.values(),
+    ]
 
     assert {name for one in told for name in one.set or ()} == set(SETTABLE)
 

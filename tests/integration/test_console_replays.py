@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from aegis_stream.console.replays import Asked, range_of
+from aegis_stream.console.forms import Form
+from aegis_stream.console.replays import Asked, asked_in, range_of
+from aegis_stream.console.zone import zone_in
 from aegis_stream.control.replays import TimeRange
 from aegis_stream.domain.times import from_text
 from aegis_stream.errors import Invalid
@@ -92,6 +94,38 @@ async def test_a_wrong_range_keeps_what_was_typed(world, tenant):
     assert 'value="own" checked' in answer.text
 
 
+async def test_times_are_in_the_zone_of_the_page(world, tenant):
+    """The fields name the zone of the URL, and what is typed there is read in it; the next page keeps both."""
+    here = await furnish(world, tenant) + "?zone=Asia/Kathmandu"
+    visitor = await signed_in(world, tenant.admin.key)
+    await visitor.get(here)
+    labels = re.findall(r">(\w+, in [^<]+?) <span", visitor.page)
+    await visitor.post(here, {"range": "day", "from": "2026-05-15T00:00", "to": "2026-05-16T05:45"})
+
+    assert labels == ["From, in Asia/Kathmandu", "To, in Asia/Kathmandu"]
+    assert "from 2026-05-15 00:00:00" in re.sub(r"<[^>]+>", "", visitor.page)
+    assert "--from 2026-05-14T18:15:00.000000Z --to 2026-05-16T00:00:00.000000Z" in visitor.page
+    assert 'value="2026-05-15T00:00"' in visitor.page
+
+
+@pytest.mark.parametrize(
+    ("fields", "preset"),
+    [
+        ({"range": "hour"}, "hour"),
+        ({"range": "hour", "from": "2026-05-15T10:00"}, "own"),
+        ({"range": "hour", "to": "2026-05-15T10:00"}, "own"),
+        ({"range": "hour", "from": "2026-05-15T10:00", "shown_from": "2026-05-15T10:00"}, "hour"),
+        ({"range": "hour", "from": "2026-05-15T11:00", "shown_from": "2026-05-15T10:00"}, "own"),
+        ({"range": "own", "from": "2026-05-15T10:00", "shown_from": "2026-05-15T10:00"}, "own"),
+        ({"range": "hour", "shown_from": "2026-05-15T10:00"}, "hour"),
+        ({}, "day"),
+    ],
+)
+def test_who_types_times_means_them(fields, preset):
+    """Times that were typed since the page was shown count, whatever is chosen; those that stood there already do not."""
+    assert asked_in(Form({name: [value] for name, value in fields.items()})).preset == preset
+
+
 async def test_a_range_without_events_says_so(world, tenant):
     """A preview of nothing has no button to start it."""
     here = await furnish(world, tenant)
@@ -130,9 +164,23 @@ def test_the_ranges_of_the_form():
     )
 
 
+def test_a_clock_that_is_put_back_or_forward():
+    """Of a time that there is twice, or not at all, the range is the longer one."""
+    berlin = zone_in("zone=Europe/Berlin").info
+    twice = range_of(Asked("own", "2025-10-26T02:30", "2025-10-26T02:30"), START, berlin)
+    never = range_of(Asked("own", "2026-03-29T02:30", "2026-03-29T02:30"), START, berlin)
+
+    assert twice == TimeRange(from_text("2025-10-26T00:30:00Z"), from_text("2025-10-26T01:30:00Z"))
+    assert never == TimeRange(from_text("2026-03-29T00:30:00Z"), from_text("2026-03-29T01:30:00Z"))
+
+
 @pytest.mark.parametrize(
     ("asked", "field"),
-    [(Asked("own"), "from"), (Asked("own", "noon"), "from"), (Asked("own", "2026-05-15T10:00", "x"), "to")],
+    [
+        (Asked("own"), "from"),
+        (Asked("own", "noon"), "from"),
+        (Asked("own", "2026-05-15T10:00", "x"), "to"),
+    ],
 )
 def test_a_time_that_is_none_names_its_field(asked, field):
     """What is missing or not a time is told at its field."""
@@ -140,3 +188,14 @@ def test_a_time_that_is_none_names_its_field(asked, field):
         range_of(asked, START)
 
     assert [one.field for one in raised.value.problems] == [field]
+
+
+@pytest.mark.parametrize(
+    ("text", "zone"), [("0001-01-01T00:00", "Asia/Tokyo"), ("9999-12-31T23:59", "America/Lima")]
+)
+def test_a_time_before_or_after_all_years_is_none(text, zone):
+    """A time that UTC does not have, because its year is not one of 1 to 9999 there, is told at its field."""
+    with pytest.raises(Invalid) as raised:
+        range_of(Asked("own", text), START, zone_in(f"zone={zone}").info)
+
+    assert [one.field for one in raised.value.problems] == ["from"]

@@ -1,7 +1,8 @@
 """The replays of a destination: which range, what it would cover, and how far each is."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, NamedTuple
 
 from litestar import Request, Response, get, post
@@ -25,6 +26,7 @@ from .page import done, problems_of
 from .progress import Bar, bar_of_replay, following
 from .rights import DESTINATION
 from .words import counted
+from .zone import zone_in
 
 AnyRequest = Request[Any, Any, Any]
 TAB = "Replays"
@@ -33,6 +35,10 @@ REPLAYS = "replays"
 """How the stream of a page names them."""
 ROWS = 25
 HOUR_US = 3600 * SECOND
+
+
+OWN = "own"
+"""The range that the fields of date and time give."""
 
 
 class Preset(NamedTuple):
@@ -52,7 +58,7 @@ PRESETS = (
     Preset("day", "The last 24 hours", 24 * HOUR_US),
     Preset("week", "The last 7 days", 7 * 24 * HOUR_US),
     Preset("everything", "Everything that is kept"),
-    Preset("own", "From … to …, as given below"),
+    Preset(OWN, "From … to …, as given below"),
 )
 
 
@@ -61,7 +67,7 @@ class Asked:
     """The form as it was filled in.
 
     Args:
-        since, until: as a field of date and time has them, in UTC.
+        since, until: as a field of date and time has them, in the zone of the page.
     """
 
     preset: str = "day"
@@ -89,9 +95,9 @@ async def start_replay(request: AnyRequest, destination_id: FromPath[str]) -> Re
             raise Conflict("retention has removed these events meanwhile, so nothing was started")
         told = f"The replay of {counted(started.events, 'event')} has started: see how far it is below."
         return done(request, here, told)
-    asked = Asked(form.one("range", "day"), form.one("from"), form.one("to"))
+    asked = asked_in(form)
     try:
-        wanted_times = range_of(asked, deps.clock.now())
+        wanted_times = range_of(asked, deps.clock.now(), zone_in(request.url.query).info)
         preview = await control.preview(deps, caller, destination_id, wanted_times)
     except Invalid as error:
         return await _shown(request, destination_id, asked, problems=problems_of(error), status=422)
@@ -108,14 +114,25 @@ async def cancel(
     return done(request, here, "The replay is cancelled: what it has sent stays sent.")
 
 
-def range_of(asked: Asked, now: Micros) -> TimeRange:
-    """Return the range that a form means, with both ends; pure. Raises: Invalid, with what is wrong with each field."""
+def asked_in(form: Form) -> Asked:
+    """Return what a form asks for: who has typed times since the page was shown means these, whatever else is chosen."""
+    since, until = form.one("from"), form.one("to")
+    typed = (since or until) and [since, until] != [form.one("shown_from"), form.one("shown_to")]
+    return Asked(OWN if typed else form.one("range", Asked().preset), since, until)
+
+
+def range_of(asked: Asked, now: Micros, zone: tzinfo = UTC) -> TimeRange:
+    """Return the range that a form means, with both ends; pure.
+
+    A time that the zone's clocks show twice, or skip, is taken so that the range is the longer one.
+    Raises: Invalid, with what is wrong with each field.
+    """
     for one in PRESETS:
         if one.name == asked.preset and one.back_us:
             return TimeRange(Micros(now - one.back_us), now)
     if asked.preset == "everything":
         return TimeRange(Micros(0), now)
-    since, until = _time(asked.since, "from"), _time(asked.until, "to")
+    since, until = _time(asked.since, "from", zone, min), _time(asked.until, "to", zone, max)
     if since is None:
         raise _wrong("from", "choose where the range begins")
     return TimeRange(since, until if until is not None else now)
@@ -170,16 +187,17 @@ def _call(request: AnyRequest, dst_id: str, wanted: TimeRange | None) -> Any:
     return shown_call(origin_of(request), "POST", path, body, aegis=aegis)
 
 
-def _time(text: str, field: str) -> Micros | None:
-    """Read a field of date and time, which has no zone: it is UTC. Raises: Invalid."""
+def _time(text: str, field: str, zone: tzinfo, one_of: Callable[[list[datetime]], datetime]) -> Micros | None:
+    """Read a field of date and time, which names no zone. Raises: Invalid."""
     if not text:
         return None
     try:
         at = datetime.fromisoformat(text)
-    except ValueError:
+        if at.tzinfo is None:
+            at = one_of([at.replace(tzinfo=zone, fold=fold).astimezone(UTC) for fold in (0, 1)])
+            text = at.isoformat()
+    except (ValueError, OverflowError):
         raise _wrong(field, "must be a date and a time, such as 2026-05-15T10:00") from None
-    if at.tzinfo is None:
-        text = at.replace(tzinfo=UTC).isoformat()
     return moment(text, field)
 
 

@@ -21,6 +21,7 @@ from .ids import OrganizationId
 from .plain_event import (
     PlainPreflightEvent,
     decode_plain,
+    decode_plain_array,
     decode_plain_lines,
     encode_plain,
     encode_plain_lines,
@@ -30,6 +31,7 @@ from .times import is_time
 
 # Bound here, because a compiled module looks the names of one that is not compiled up at each use.
 _decode: Final = decode_plain
+_decode_array: Final = decode_plain_array
 _decode_lines: Final = decode_plain_lines
 _encode: Final = encode_plain
 _encode_lines: Final = encode_plain_lines
@@ -103,17 +105,55 @@ def parse_compact_lines(
         or not _are_plain(plain, organization_id, limits)
     ):
         return None
+    return _events(plain, lines)
+
+
+def parse_compact_array(
+    data: bytes, organization_id: OrganizationId, limits: EventLimits = DEFAULT_LIMITS
+) -> list[NewEvent] | None:
+    """Accept an array of complete preflight events if it is as short as it can be; else return None.
+
+    The argument is that of `parse_compact`, for all values at once. n values in an array need two brackets and n - 1 commas, and no
+    value is shorter than what the encoder writes for it. So if the whole is as long as that, each value is as short as it can
+    be, and where the next one begins follows from its length.
+
+    Args:
+        data: a JSON array, without blanks around it.
+    """
+    if data[:1] != b"[" or data[-1:] != b"]":
+        return None
+    try:
+        plain = _decode_array(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    encoded = _encode_lines(plain)
+    # A line break behind each value, where the array has a comma or its last bracket; and the first bracket.
+    if not plain or len(encoded) + 1 != len(data):
+        return None
+    items: list[bytes] = []
+    start = 1
+    for line in encoded.splitlines():
+        end = start + len(line)
+        items.append(data[start:end])
+        start = end + 1
+    if max(map(len, items)) > limits.bytes_max or not _are_plain(plain, organization_id, limits):
+        return None
+    return _events(plain, items)
+
+
+def _events(plain: list[PlainPreflightEvent], items: list[bytes]) -> list[NewEvent]:
+    """Return the events of these bytes, decoded before."""
     return [
         NewEvent(
             one.event.id,
             _DATASET,
             one.aegis.decision,
-            line.decode(),
+            item.decode(),
             None,
-            _checksum(line),
-            len(line),
+            _checksum(item),
+            len(item),
         )
-        for one, line in zip(plain, lines, strict=True)
+        for one, item in zip(plain, items, strict=True)
     ]
 
 

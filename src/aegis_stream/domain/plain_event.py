@@ -42,6 +42,7 @@ class PlainPreflightEvent(msgspec.Struct, gc=False):
 
 
 decode_plain = msgspec.json.Decoder(PlainPreflightEvent).decode
+decode_plain_array = msgspec.json.Decoder(list[PlainPreflightEvent]).decode
 decode_plain_lines = msgspec.json.Decoder(PlainPreflightEvent).decode_lines
 encode_plain = msgspec.json.Encoder().encode
 encode_plain_lines = msgspec.json.Encoder().encode_lines

@@ -9,7 +9,7 @@ from collections.abc import Sequence as Seq
 from dataclasses import dataclass, field
 from typing import Final, TypeVar
 
-from aegis_stream.domain.compact import parse_compact_lines
+from aegis_stream.domain.compact import parse_compact_array, parse_compact_lines
 from aegis_stream.domain.event import DEFAULT_LIMITS, EventLimits, NewEvent, Rejection
 from aegis_stream.domain.ids import RANDOM_BYTES, EventId, OrganizationId, OrganizationNo, new_id
 from aegis_stream.domain.parsing import parse_event
@@ -87,13 +87,14 @@ class Check:
         else:
             self.rejected.append((index, parsed))
 
-    def take_lines(self, data: bytes, count_max: int) -> bool:
-        """Check whole lines, as the next items, in one pass; False when they need a look one by one, and then none is taken.
+    def take_all(self, data: bytes, count_max: int, *, lines: bool) -> bool:
+        """Check whole lines, or an array, as the next items, in one pass; False when they need a look one by one: then none is taken.
 
         Args:
             count_max: most events of a request.
         """
-        events = parse_compact_lines(data, self.org_id, self._limits)
+        parse = parse_compact_lines if lines else parse_compact_array
+        events = parse(data, self.org_id, self._limits)
         count = len(self.events)
         if events is None or count + len(events) > count_max:
             return False

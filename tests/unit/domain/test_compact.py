@@ -1,12 +1,13 @@
-"""The short way for compact preflight events: it takes nothing that the long way refuses, alone or many lines at once."""
+"""The short way for compact preflight events: it takes nothing that the long way refuses, alone, as lines or in an array."""
 
 import re
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.domain.compact import parse_compact, parse_compact_lines
+from aegis_stream.domain.compact import parse_compact, parse_compact_array, parse_compact_lines
 from aegis_stream.domain.event import (
     DEFAULT_LIMITS,
     EVENT_ID_CHARACTERS_MAX,
@@ -128,6 +129,74 @@ def test_lines_that_are_not_an_event_each_go_the_long_way(data):
     assert parse_compact_lines(data, ORG) is None
 
 
+def items_of(data: bytes) -> list[bytes] | None:
+    """Return the bytes of an array's items; None where it is no array without blanks around it and its items."""
+    try:
+        items = [bytes(one) for one in msgspec.json.decode(data, type=list[msgspec.Raw])]
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    return items if data == b"[" + b",".join(items) + b"]" else None
+
+
+@settings(max_examples=600)
+@given(
+    st.lists(st.sampled_from([PLAIN, OTHER]), max_size=4),
+    st.lists(
+        st.tuples(
+            st.integers(0, 4 * len(PLAIN)),
+            st.sampled_from(MEMBERS).map(lambda one: b"," + one)
+            | st.sampled_from(
+                [
+                    b"\n",
+                    b" ",
+                    b"\t",
+                    b"\r",
+                    b"\\u0041",
+                    b"0",
+                    b"-",
+                    b"\xff",
+                    b"[",
+                    b"]",
+                    b"{",
+                    b"}",
+                    b",",
+                    b"},{",
+                    b"null",
+                ]
+            ),
+            st.integers(0, 3),
+        ),
+        max_size=4,
+    ),
+)
+def test_an_array_goes_the_short_way_only_as_each_item_goes_alone(items, edits):
+    """Whatever is written into an array or cut out of it: taken together its items are the events that each of them is alone."""
+    data = b"[" + b",".join(items) + b"]"
+    for at, put, cut in edits:
+        data = data[:at] + put + data[at + cut :]
+
+    together = parse_compact_array(data, ORG)
+
+    alone = [parse_compact(one, ORG) for one in items_of(data) or []]
+    assert together == (alone if alone and all(alone) else None)
+
+
+def test_an_array_keeps_the_bytes_of_items_of_different_lengths():
+    """Each event of an array has the bytes that were sent for it, whatever the order of its keys and whatever its characters are."""
+    texts = ["", "x", "\u00e9\u20ac\U0001f600", 'a "quoted" \\ text', "line\nbreak\rand\ttab", "},{", "],["]
+    items = [
+        make_preflight(f"pflt_{number}", summary=text).replace(
+            b'"kind":"event",', b"" if number % 2 else b'"kind":"event",'
+        )
+        for number, text in enumerate(texts)
+    ]
+
+    events = parse_compact_array(b"[" + b",".join(items) + b"]", ORG)
+
+    assert events is not None
+    assert [one.body.encode() for one in events] == items
+
+
 def test_an_id_that_looks_like_a_card_number_goes_the_short_way():
     """Lines go the short way together though the number in an id looks like a card number, unless another text holds one."""
     number = "6221260000000000001"
@@ -150,11 +219,13 @@ def at_time(text: str) -> bytes:
 
 
 def taken(raw: bytes, limits: EventLimits = DEFAULT_LIMITS) -> list[bool]:
-    """Tell whether an event goes the short way: alone, before another line, after it."""
+    """Tell whether an event goes the short way: alone, before another and after it, as lines and in an array."""
     return [
         parse_compact(raw, ORG, limits) is not None,
         parse_compact_lines(raw + b"\n" + PLAIN, ORG, limits) is not None,
         parse_compact_lines(PLAIN + b"\n" + raw, ORG, limits) is not None,
+        parse_compact_array(b"[" + raw + b"," + PLAIN + b"]", ORG, limits) is not None,
+        parse_compact_array(b"[" + PLAIN + b"," + raw + b"]", ORG, limits) is not None,
     ]
 
 
@@ -182,10 +253,10 @@ TOO_LONG_ID = "x" * (EVENT_ID_CHARACTERS_MAX + 1)
     ],
 )
 def test_what_must_not_be_there_never_goes_the_short_way(odd):
-    """An event with a value that is rejected takes the long way, alone and with every line beside it."""
+    """An event with a value that is rejected takes the long way, alone and with every event beside it."""
     assert odd != PLAIN
-    assert taken(PLAIN) == [True] * 3
-    assert taken(odd) == [False] * 3
+    assert taken(PLAIN) == [True] * 5
+    assert taken(odd) == [False] * 5
 
 
 @pytest.mark.parametrize(
@@ -199,22 +270,22 @@ def test_what_must_not_be_there_never_goes_the_short_way(odd):
     ],
 )
 def test_what_is_just_allowed_goes_the_short_way(edge):
-    """The shortest and the longest id and the days at the end of a month need no long way, alone or among lines."""
-    assert taken(edge) == [True] * 3
+    """The shortest and the longest id and the days at the end of a month need no long way, alone or beside others."""
+    assert taken(edge) == [True] * 5
     assert parse_compact(edge, ORG) == _parse_thoroughly(edge, ORG, START, lambda: MADE_ID, reserved=False)
 
 
 def test_an_event_of_the_largest_size_goes_the_short_way():
     """An event of exactly as many bytes as the limit is taken, one of a byte more is not."""
-    assert taken(PLAIN, EventLimits(bytes_max=len(PLAIN))) == [True] * 3
-    assert taken(PLAIN, EventLimits(bytes_max=len(PLAIN) - 1)) == [False] * 3
+    assert taken(PLAIN, EventLimits(bytes_max=len(PLAIN))) == [True] * 5
+    assert taken(PLAIN, EventLimits(bytes_max=len(PLAIN) - 1)) == [False] * 5
 
 
 def test_texts_are_not_searched_where_that_is_switched_off():
     """Without the privacy check a card number in a text is taken as it is."""
     card = PLAIN.replace(b"said", b"4111 1111 1111 1111")
 
-    assert taken(card, EventLimits(privacy_check=False)) == [True] * 3
+    assert taken(card, EventLimits(privacy_check=False)) == [True] * 5
 
 
 @pytest.mark.parametrize("member", MEMBERS)

@@ -3,7 +3,6 @@
 import gzip
 import os
 import subprocess
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -14,6 +13,7 @@ from aegis_stream.domain.destination import MASK
 from support.browser import LOOKS
 from support.destinations import OrganizationApi
 from support.service import wait_until
+from support.serving import serving
 
 SECRET = "Splunk c4n4ry-0f-the-attempts"
 EVENT = '{"event":{"id":"evt/1","dataset":"app.login"},"message":"it\'s <b>5 o\'clock</b>\\n$SECRET `id` ü"}'
@@ -57,12 +57,8 @@ class Scripted:
 def scripted() -> Iterator[Scripted]:
     """Run such a receiver until the block ends."""
     one = Scripted()
-    threading.Thread(target=one.server.serve_forever, daemon=True).start()
-    try:
+    with serving(one.server):
         yield one
-    finally:
-        one.server.shutdown()
-        one.server.server_close()
 
 
 class Api(OrganizationApi):

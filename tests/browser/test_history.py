@@ -12,6 +12,7 @@ from support.browser import LOOKS
 from support.destinations import OrganizationApi
 from support.processes import free_port
 from support.service import wait_until
+from support.serving import serving
 
 PLAN = [503, 429, 404, 302] * 3
 """What the receiver answers first; then it takes everything."""
@@ -57,12 +58,8 @@ class Ledger:
 def ledger() -> Iterator[Ledger]:
     """Run such a receiver until the block ends."""
     one = Ledger()
-    threading.Thread(target=one.server.serve_forever, daemon=True).start()
-    try:
+    with serving(one.server):
         yield one
-    finally:
-        one.server.shutdown()
-        one.server.server_close()
 
 
 class Api(OrganizationApi):

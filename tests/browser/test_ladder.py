@@ -15,6 +15,7 @@ from security.certificates import Authority
 from support.browser import LOOKS, SCREENSHOTS, visiting
 from support.processes import free_port, hanging_receiver
 from support.service import RunningService, running_service
+from support.serving import serving
 from support.stored import Services
 
 SECRET = "c4n4ry-of-the-ladder"
@@ -56,16 +57,11 @@ def receiver(status: int, body: bytes, context: ssl.SSLContext | None = None) ->
         def handle_error(self, *_: object) -> None:
             """A client that refuses the certificate is what we are after."""
 
-    with Quiet(("127.0.0.1", 0), Handler) as server:
-        if context is not None:
-            server.socket = context.wrap_socket(server.socket, server_side=True)
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield server.server_address[1]
-        finally:
-            server.shutdown()
-            thread.join()
+    server = Quiet(("127.0.0.1", 0), Handler)
+    if context is not None:
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+    with serving(server):
+        yield server.server_port
 
 
 @contextmanager
@@ -208,15 +204,12 @@ def waiting_receiver() -> Iterator[tuple[str, threading.Event]]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    with serving(server):
         try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/in", go
+            yield f"http://127.0.0.1:{server.server_port}/in", go
         finally:
             go.set()
-            server.shutdown()
-            thread.join()
 
 
 @pytest.mark.parametrize("look", LOOKS, ids=str)

@@ -1,9 +1,8 @@
 """The console inside a page of another product, in a frame."""
 
 import html
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -12,6 +11,7 @@ import pytest
 from playwright.sync_api import expect
 
 from support.browser import LOOKS, Visitor, visiting
+from support.serving import serving
 from support.stored import Services
 
 
@@ -48,29 +48,28 @@ class Handler(BaseHTTPRequestHandler):
         """Log nothing."""
 
 
-def run_product() -> Iterator[Product]:
-    """Run a product until the generator is closed."""
+@contextmanager
+def running_product() -> Iterator[Product]:
+    """Run a product until the block ends."""
     handler = type("One", (Handler,), {})
     server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     handler.product = product = Product(server)
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield product
-    server.shutdown()
-    server.server_close()
-    thread.join(10)
+    with serving(server):
+        yield product
 
 
 @pytest.fixture(scope="module")
 def product():
     """Run a product that may show the console."""
-    yield from run_product()
+    with running_product() as product:
+        yield product
 
 
 @pytest.fixture(scope="module")
 def stranger():
     """Run another one, which may not."""
-    yield from run_product()
+    with running_product() as product:
+        yield product
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,5 @@
 """What holds for every page of the console in a real browser, walked from its table of rights: a new page is part of it without a word."""
 
-import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -9,6 +8,7 @@ import pytest
 from aegis_stream.console.rights import Need
 from support.browser import LOOKS
 from support.service import wait_until
+from support.serving import serving
 from support.walk import HIDDEN, HOSTILE, filled, pages
 
 pytestmark = pytest.mark.timeout(900)
@@ -39,10 +39,8 @@ class _Hostile(BaseHTTPRequestHandler):
 def hostile_url():
     """Run a receiver that rejects events with hostile answers."""
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Hostile)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}/in"
-    server.shutdown()
-    server.server_close()
+    with serving(server):
+        yield f"http://127.0.0.1:{server.server_port}/in"
 
 
 @pytest.fixture

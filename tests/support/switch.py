@@ -4,11 +4,12 @@ with switch() as receiver:
     receiver.status = 401
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+from support.serving import serving
 
 
 @dataclass
@@ -51,9 +52,5 @@ def switch() -> Iterator[Switch]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     held.append(Switch(f"http://127.0.0.1:{server.server_address[1]}/"))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
+    with serving(server):
         yield held[0]
-    finally:
-        server.shutdown()
-        server.server_close()

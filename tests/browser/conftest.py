@@ -16,7 +16,7 @@ from playwright.sync_api import Browser
 from support.browser import LOOKS, Look, Visitor, running_browser, visiting
 from support.processes import RecordingReceiver, recording_receiver
 from support.service import Organization, RunningService
-from support.stored import STORES, Services, stored_in
+from support.stored import STORES, Services, console_services, stored_in
 
 STORE = os.environ.get("AEGIS_TEST_STORE", "")
 
@@ -79,16 +79,8 @@ def storage(store: str) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def services(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Services]:
     """Run services with a worker and a sealer, and actions in the audit trail."""
-    with ExitStack() as stack:
-        yield Services(
-            stack,
-            tmp_path_factory,
-            AEGIS_AUDIT_ACTIONS="true",
-            AEGIS_RETRY_BASE_SECONDS="0.05",
-            AEGIS_FAILED_KEYS_PER_MINUTE="1000",
-            AEGIS_PROOF="true",
-            AEGIS_PROOF_SECONDS="1",
-        )
+    with console_services(tmp_path_factory) as services:
+        yield services
 
 
 @pytest.fixture

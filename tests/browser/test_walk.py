@@ -1,5 +1,6 @@
 """What holds for every page of the console in a real browser, walked from its table of rights: a new page is part of it without a word."""
 
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import httpx
@@ -9,6 +10,7 @@ from aegis_stream.console.rights import Need
 from support.browser import LOOKS
 from support.service import wait_until
 from support.serving import serving
+from support.stored import Services, console_services
 from support.walk import HIDDEN, HOSTILE, filled, pages
 
 pytestmark = pytest.mark.timeout(900)
@@ -18,6 +20,13 @@ NO_PAGES = ("/static/", "{job_id}", "/live")
 """Parts of paths that are not walked here: scripts read a job and the stream."""
 ZOOMED = {"width": 640, "height": 400}
 """A window of 1280 by 800 at 200 %."""
+
+
+@pytest.fixture(scope="module")
+def services(tmp_path_factory) -> Iterator[Services]:
+    """Run services of this file alone: its four tests look at the answer of one failure each, and a worker keeps eight at once."""
+    with console_services(tmp_path_factory) as services:
+        yield services
 
 
 class _Hostile(BaseHTTPRequestHandler):
@@ -74,6 +83,9 @@ def objects(service, organization, hostile_url):
         call("POST", "/events", json=[event, {"event": {"id": "evt-2"}, "message": TEXT}])
         wait_until(lambda: call("GET", path)["stats"]["dead_letters"] >= 2)
         delivery = call("GET", f"{path}/deliveries")["data"][0]["id"]
+        wait_until(
+            lambda: HOSTILE in (call("GET", f"{path}/deliveries/{delivery}")["response_excerpt"] or "")
+        )
         replay = call("POST", f"{path}/replay", json={"from_sequence": 1})["replay_id"]
         wait_until(lambda: client.get(f"{base}/proof/events/evt-2").is_success)
         link = call("POST", "/console-links", json={"return_url": "https://app.example.com/"})["id"]

@@ -42,3 +42,22 @@ class Services:
             starting = running_service(self._folders.mktemp(store), **variables)
             self._running[store] = self._stack.enter_context(starting)
         return self._running[store]
+
+
+@contextmanager
+def console_services(folders: pytest.TempPathFactory) -> Iterator[Services]:
+    """Yield services as most tests of the console want them, until the block ends: with a sealer, and actions in the audit trail.
+
+    A worker keeps few answers of failed attempts: eight at once and then one in ten seconds, of all its destinations. A file whose
+    tests look at such answers runs services of its own, because the tests before it may have used that up.
+    """
+    with ExitStack() as stack:
+        yield Services(
+            stack,
+            folders,
+            AEGIS_AUDIT_ACTIONS="true",
+            AEGIS_RETRY_BASE_SECONDS="0.05",
+            AEGIS_FAILED_KEYS_PER_MINUTE="1000",
+            AEGIS_PROOF="true",
+            AEGIS_PROOF_SECONDS="1",
+        )

@@ -19,6 +19,7 @@ from aegis_stream.domain.checkpoint import (
     checkpoint_events,
     checkpoint_id,
     labels_text,
+    log_name,
 )
 from aegis_stream.domain.ids import Micros, OrganizationId
 from aegis_stream.domain.merkle import HASH_BYTES, leaf_hash
@@ -130,3 +131,36 @@ def test_labels_are_told_apart_whatever_they_contain(labels):
 def test_digests_have_their_size():
     """The size of a digest is the documented one."""
     assert CONTENT_BYTES == 16
+
+
+def test_labels_are_written_as_documented():
+    """Runs of equal labels have a count; what could be taken for a separator is escaped, and nothing else."""
+    odd = ("a.b_c-d:e@F9", "no/one*2,%")
+
+    assert labels_text([odd, odd, ("a b", None), ("a/b", None), ("\u00e9", None), ("", "")]) == (
+        "a.b_c-d:e@F9/no%2Fone%2A2%2C%25*2,a%20b,a%2Fb,%C3%A9,/"
+    )
+    assert labels_text([]) == ""
+
+
+def test_a_log_that_began_late_says_so_in_its_name():
+    """The name of a log that begins with the first event is the organization's; another one tells its first sequence."""
+    assert log_name("audit.example.com", SEAL.org_id, 0) == "audit.example.com/org_a"
+    assert log_name("audit.example.com", SEAL.org_id, 40) == "audit.example.com/org_a@41"
+
+
+def test_events_of_a_log_that_began_again_have_its_ids_and_the_suffix():
+    """The id of each event has the log's beginning and the suffix; the sequences inside are the store's."""
+    seal = SEAL._replace(base=40, suffix="_2")
+
+    events = checkpoint_events(covered(91, 41), seal)
+
+    assert [one.event_id for one in events] == ["ckpt_@41_41_130_2", "ckpt_@41_131_131_2"]
+    assert [json.loads(one.body)["event"]["id"] for one in events] == [one.event_id for one in events]
+    assert [proof_of(one.body)["first"] for one in events] == [41, 131]
+
+
+def test_no_events_have_no_checkpoint():
+    """To seal nothing is a mistake of the caller."""
+    with pytest.raises(AssertionError):
+        checkpoint_events(covered(0), SEAL)

@@ -11,6 +11,7 @@ from aegis_stream.domain.merkle import (
     EMPTY,
     EMPTY_ROOT,
     HASH_BYTES,
+    SIZE_MAX,
     TILE_WIDTH,
     Broken,
     TileAt,
@@ -303,14 +304,52 @@ def test_a_tile_that_does_not_fit_stops_the_tree():
 
     with pytest.raises(Broken, match="frontier was hashed from"):
         merkle.check_tiles(tree.tree, changed)
-    with pytest.raises(Broken, match="missing"):
+    with pytest.raises(Broken, match=r"^tile 0/1 is missing where 44 hashes must be$"):
         grow(tree.tree, {TileAt(1, 0): tree.tiles[TileAt(1, 0)]}, leaf_hash(b"next"))
-    with pytest.raises(Broken, match="must be"):
+    with pytest.raises(Broken, match=r"^tile 0/1 is of 1376 bytes where 44 hashes must be$"):
         grow(tree.tree, {**tree.tiles, at: good[:-HASH_BYTES]}, leaf_hash(b"next"))
     with pytest.raises(Broken, match="is not that of"):
         grow(Tree(300, tree.tree.frontier[:-HASH_BYTES]), tree.tiles, leaf_hash(b"next"))
     with pytest.raises(Broken, match="is not that of"):
         merkle.check_tree(Tree(-1, b""))
+
+
+def test_a_tile_beyond_the_tree_is_found():
+    """A tile that a tree of this size cannot have was left by another tree, and is found."""
+    tree, _ = kept(300)
+    merkle.check_tiles(tree.tree, tree.tiles)
+
+    for at in (TileAt(0, 2), TileAt(1, 1), TileAt(2, 0)):
+        with pytest.raises(
+            Broken, match=f"^tile {at.level}/{at.number} is there, and a tree of 300 leaves has none"
+        ):
+            merkle.check_tiles(tree.tree, {**tree.tiles, at: leaf_hash(b"left over")})
+
+
+def test_a_tree_grows_to_the_largest_size_and_no_further():
+    """The last leaf that a tree has room for makes one full subtree of all; there is no room for one more."""
+    full = [leaf_hash(b"same")]
+    for _ in range(SIZE_MAX.bit_length() - 1):
+        full.append(node_hash(full[-1], full[-1]))
+    almost = Tree(SIZE_MAX - 1, b"".join(reversed(full[:-1])))
+    opened = {at: full[8 * at.level] * (TILE_WIDTH - 1) for at in open_tiles(almost.size)}
+
+    largest = grow(almost, opened, full[0]).tree
+
+    assert largest == Tree(SIZE_MAX, full[-1])
+    assert largest.root() == full[-1]
+    merkle.check_tiles(almost, opened)
+    with pytest.raises(AssertionError):
+        grow(largest, {}, full[0])
+    with pytest.raises(Broken):
+        merkle.check_tree(Tree(SIZE_MAX + 1, full[0] * 2))
+
+
+@pytest.mark.parametrize("leaves", [b"", b"x", leaf_hash(b"") + b"x"])
+def test_a_tree_grows_by_whole_leaves_only(leaves):
+    """To add nothing, or a part of a hash, is a mistake of the caller."""
+    with pytest.raises(AssertionError):
+        grow(EMPTY, {}, leaves)
 
 
 def test_a_proof_from_too_few_tiles_is_not_made():

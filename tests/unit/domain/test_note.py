@@ -10,9 +10,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from hypothesis import given
 from hypothesis import strategies as st
 
+from aegis_stream.domain.merkle import SIZE_MAX
+from aegis_stream.domain.merkle_proof import HASHES_MAX
 from aegis_stream.domain.note import (
+    EXTRA_BYTES_MAX,
     NOTE_BYTES_MAX,
     SIGNATURES_MAX,
+    VERIFIER_KEY_CHARACTERS_MAX,
     Checkpoint,
     Kind,
     LogProof,
@@ -132,6 +136,27 @@ def test_another_key_under_the_same_name_is_not_the_known_one():
         Note(CHECKPOINT.text, (collides,)).signed_by([ALICE.plain], check)
 
 
+def test_a_known_key_must_hold_wherever_its_line_stands():
+    """Lines of unknown keys, before it or after it, hide neither a signature that holds nor one that does not."""
+    unknown, known = EVE.note().signatures, ALICE.note().signatures
+    forged = known[1]._replace(value=known[1].value[:-1] + b"x")
+
+    note = Note(CHECKPOINT.text, (*unknown, known[0], *unknown, known[1]))
+    assert note.signed_by([ALICE.plain, ALICE.timed], check) == (
+        Signed(ALICE.plain, None),
+        Signed(ALICE.timed, AT_S),
+    )
+    with pytest.raises(Invalid):
+        Note(CHECKPOINT.text, (*unknown, known[0], forged)).signed_by([ALICE.plain, ALICE.timed], check)
+
+
+def test_a_text_may_have_empty_lines():
+    """The last empty line of a note is the one before its signatures."""
+    note = ALICE.note("one\n\ntwo\n\n\nthree\n")
+
+    assert parse_note(str(note)) == note
+
+
 @pytest.mark.parametrize(
     "value",
     [b"", b"s" * 63, b"s" * 65, (1 << 63).to_bytes(8, "big") + b"s" * 64],
@@ -166,7 +191,10 @@ def test_signatures_of_another_length_do_not_hold(value):
         EXAMPLE_NOTE.replace("This", "Th\ris"),
         EXAMPLE_NOTE.replace("This", "Th\0is"),
         EXAMPLE_NOTE.replace("This", "\tThis"),
+        EXAMPLE_NOTE[:-1] + "x",
+        "\u2014 name AAAAAAA=\n",
         "text\n\n\u2014 name AAAA\n",
+        "text\n\n\u2014 name AAAAAA==\n",
         "text\n\n\u2014 name \n",
         b"\xff\n\n",
         "text\ud800\n\n",
@@ -187,6 +215,25 @@ def test_notes_have_limits():
         parse_note("text\n\n" + line * (SIGNATURES_MAX + 1))
     with pytest.raises(TooLarge):
         parse_note(b"x" * (NOTE_BYTES_MAX + 1))
+    signatures = "\n\n\u2014 name AAAAAAA=\n"
+    longest = "x" * (NOTE_BYTES_MAX - len(signatures.encode()) + 2) + signatures
+    assert len(longest) == NOTE_BYTES_MAX
+    assert parse_note(longest).text.startswith("xx")
+    with pytest.raises(TooLarge, match=f"a note has {NOTE_BYTES_MAX + 1} bytes"):
+        parse_note("x" + longest)
+    with pytest.raises(TooLarge, match=f"a proof has {NOTE_BYTES_MAX + 1} bytes"):
+        parse_log_proof("x" * (NOTE_BYTES_MAX + 1))
+
+
+def test_a_verifier_key_of_the_greatest_length_is_read():
+    """A key of exactly as many characters as the limit is read, one of a character more is not."""
+    key = ALICE.plain._replace(name="")
+    key = key._replace(name="x" * (VERIFIER_KEY_CHARACTERS_MAX - len(key.text)))
+
+    assert parse_verifier_key(key.text) == key
+    assert parse_verifier_key(f"\n{key._replace(name='x').text} \n") == key._replace(name="x")
+    with pytest.raises(Invalid, match="name\\+id\\+key"):
+        parse_verifier_key(key._replace(name=f"{key.name}x").text)
 
 
 @pytest.mark.parametrize(
@@ -230,6 +277,68 @@ def test_what_is_no_checkpoint_is_refused(text):
     """A size with leading zeros or out of range, a root of another length, an empty line: none is read."""
     with pytest.raises(Malformed):
         parse_checkpoint(text)
+
+
+def test_a_checkpoint_of_the_largest_log_is_read():
+    """The largest size, and the smallest, are read; one more is not."""
+    for size in (0, SIZE_MAX):
+        largest = CHECKPOINT._replace(size=size)
+        assert parse_checkpoint(largest.text) == largest
+    with pytest.raises(Malformed, match=f"at most {SIZE_MAX}"):
+        parse_checkpoint(CHECKPOINT._replace(size=SIZE_MAX + 1).text)
+
+
+def test_a_time_of_the_greatest_number_holds():
+    """A timed signature may carry any second that the format has a number for."""
+    one = sign_timed(CHECKPOINT.text, ALICE.timed, (1 << 63) - 1, ALICE.sign)
+
+    assert Note(CHECKPOINT.text, (one,)).signed_by([ALICE.timed], check) == (
+        Signed(ALICE.timed, (1 << 63) - 1),
+    )
+
+
+def test_a_key_signs_in_its_own_way_only():
+    """A key of one kind never makes a signature of the other: its id would say what it is not."""
+    with pytest.raises(AssertionError):
+        sign_plain(CHECKPOINT.text, ALICE.timed, ALICE.sign)
+    with pytest.raises(AssertionError):
+        sign_timed(CHECKPOINT.text, ALICE.plain, AT_S, ALICE.sign)
+
+
+PROOF = LogProof(5, (ROOT,), ALICE.note(), b"x")
+
+
+@pytest.mark.parametrize(
+    ("read", "text", "says"),
+    [
+        (parse_verifier_key, EXAMPLE_KEY[:-1], "^the verifier key's last part is not base64"),
+        (parse_verifier_key, EXAMPLE_KEY.replace("AekyeR", "BekyeR"), "only Ed25519 keys"),
+        (parse_verifier_key, EXAMPLE_KEY.replace("foo", "fop"), "it was cut or changed$"),
+        (parse_verifier_key, EXAMPLE_KEY[:-4], "^the verifier key has 29 bytes"),
+        (parse_verifier_key, "+530d903a+AekyeRrm", "^the name of a key is neither empty"),
+        (parse_note, "text\n", "^a signed note has an empty line"),
+        (parse_note, "text\n\nname AAAAAAA=\n", "^a signature line is written"),
+        (parse_note, "text\n\n\u2014 name AAAA\n", "^a signature is longer"),
+        (parse_note, "text\n\n" + "-\n" * 65, "^a note has 65 signature lines; the limit is 64"),
+        (parse_checkpoint, "log\n5\n", "^a checkpoint is three lines"),
+        (parse_log_proof, "", "^a proof begins with the line c2sp"),
+        (parse_note, b"\xff\n\n", "^a note is not UTF-8"),
+        (parse_note, EXAMPLE_NOTE.replace("This", "\0"), "^a note has a control character"),
+        (parse_note, EXAMPLE_NOTE.replace("aQM=", "aQM"), "^a signature is not base64"),
+        (parse_checkpoint, CHECKPOINT.text.replace("2085", "x"), "^a checkpoint's size is a decimal"),
+        (parse_checkpoint, "log\n5\nAAAA\n", "^a checkpoint's root has 3 bytes"),
+        (parse_checkpoint, "log\n5\nAAA\n", "^a checkpoint's root is not base64"),
+        (parse_log_proof, b"\xff\n\n", "^a proof is not UTF-8"),
+        (parse_log_proof, PROOF.text.replace("eA==", "eA="), "^the proof's extra data is not base64"),
+        (parse_log_proof, PROOF.text.replace("index 5", "index x"), "^a proof's index is a decimal"),
+        (parse_log_proof, PROOF.text.replace("index 5", "index 5\nAAAA"), "^a proof's hash has 3 bytes"),
+        (parse_log_proof, PROOF.text.replace("index 5\n", ""), "^a proof's index is missing"),
+    ],
+)
+def test_an_error_says_which_part_is_wrong(read, text, says):
+    """Who reads the message knows where in the text to look."""
+    with pytest.raises(Invalid, match=says):
+        read(text)
 
 
 def test_further_lines_of_a_checkpoint_are_allowed():
@@ -283,6 +392,17 @@ def test_what_is_no_proof_is_refused(old, new):
 
     with pytest.raises(Malformed):
         parse_log_proof(text.replace(old, new, 1) if old != "\n\n" else text.replace(old, new))
+
+
+def test_a_proof_of_the_largest_size_is_read():
+    """As many hashes and as much extra data as the limits say are read, one more is not."""
+    largest = LogProof(5, (ROOT,) * HASHES_MAX, ALICE.note(), b"x" * EXTRA_BYTES_MAX)
+
+    assert parse_log_proof(largest.text) == largest
+    with pytest.raises(Malformed, match=f"has {HASHES_MAX + 1} hashes"):
+        parse_log_proof(largest._replace(hashes=(ROOT,) * (HASHES_MAX + 1)).text)
+    with pytest.raises(TooLarge, match=f"has {EXTRA_BYTES_MAX + 1} bytes"):
+        parse_log_proof(largest._replace(extra=b"x" * (EXTRA_BYTES_MAX + 1)).text)
 
 
 @given(st.text() | st.binary())

@@ -2,18 +2,13 @@
 const form = document.querySelector("[data-check]");
 
 form.addEventListener("focusout", async ({ target }) => {
-  const box = target.matches("input, textarea") && target.closest(".field");
-  if (!box) return;
+  const told = document.getElementById(`p-${target.name}`);
+  if (!told) return;
   const [{ name, value }, body] = [target, new URLSearchParams(new FormData(form))];
   body.set("field", name);
   const answer = value && (await fetch(form.dataset.check, { method: "POST", body }).catch(() => ({})));
   const { problem } = answer.ok && !answer.redirected ? await answer.json() : { problem: value && null };
   if (problem === null || target.value !== value) return;
-  const id = `p-${name}`;
-  const told = document.getElementById(id) ?? Object.assign(document.createElement("p"), { id, className: "problem" });
   document.querySelector("[data-announce]").textContent = told.textContent = problem;
-  target.after(told);
-  target.setAttribute("aria-describedby", `${id} h-${name}`);
   target.setAttribute("aria-invalid", String(problem !== ""));
-  box.classList.toggle("wrong", problem !== "");
 });

@@ -334,9 +334,7 @@ def test_how_long_ago_is_told_in_the_same_words(visitor):
         }""",
         [
             seconds,
-            visitor.page.locator("script[type=module]")
-            .first.get_attribute("src")
-            .replace("console.js", "display.js"),
+            visitor.page.locator("script[type=module]").first.get_attribute("src"),
         ],
     )
 

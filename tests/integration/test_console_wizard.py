@@ -242,14 +242,16 @@ async def test_the_first_event_leads_to_its_query(world, tenant, visitor):
     destination_id = first.partition("/d/")[2].partition("/")[0]
     await visitor.get(first)
     answer = await visitor.post(HOME + "/sample", {"back": first, "with_id": "1"})
-    await visitor.get(answer.headers["location"])
+    looks_again = [(await visitor.get(first)).headers.get("refresh")]
+    looks_again.append((await visitor.get(answer.headers["location"])).headers.get("refresh"))
     waiting = visitor.page
     event_id = answer.headers["location"].partition("event_id=")[2]
     head = (await tenant.read.get("")).json()["head_sequence"]
     await world.settle(tenant, destination_id, cursor=head, delivered=1)
-    await visitor.get(answer.headers["location"])
+    looks_again.append((await visitor.get(answer.headers["location"])).headers.get("refresh"))
 
     assert "pending" in waiting
+    assert looks_again == [None, "2", None], "only while the event is on its way"
     assert f'event.id : "{event_id}"' in html.unescape(visitor.page)
 
 

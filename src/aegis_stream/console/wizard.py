@@ -47,6 +47,8 @@ HEADER_LABELS = {
 }
 LOOKED_AT_MAX = 1000
 """How many of the newest events tell how much a filter lets pass."""
+LOOK_AGAIN_S = 2
+"""After so long a browser opens the page of the first event again, seconds, until the event has arrived."""
 
 
 @get(ORGANIZATION + "/new")
@@ -187,7 +189,7 @@ async def first_event(
         _, states = await events.read(control, visit.caller, event_id)
         state = next((one for one in states if one.dst_id == destination_id), None)
     one = find_type(kind)
-    return await page(
+    answer = await page(
         request,
         "first_event.html",
         title=f"First event · {subject.standing.name}",
@@ -198,6 +200,9 @@ async def first_event(
         state=state,
         query=one.search.query.replace("{event_id}", event_id) if one is not None and event_id else "",
     )
+    if event_id and (state is None or state.state != "delivered"):
+        answer.headers["refresh"] = str(LOOK_AGAIN_S)
+    return answer
 
 
 def type_in(form: Form) -> DestinationType:

@@ -4,8 +4,8 @@ const form = document.querySelector("[data-check]");
 form.addEventListener("focusout", async ({ target }) => {
   const told = document.getElementById(`p-${target.name}`);
   if (!told) return;
-  const [{ name, value }, body] = [target, new URLSearchParams(new FormData(form))];
-  body.set("field", name);
+  const { name, value } = target;
+  const body = new URLSearchParams([...new FormData(form), ["field", name]]);
   const answer = value && (await fetch(form.dataset.check, { method: "POST", body }).catch(() => ({})));
   const { problem } = answer.ok && !answer.redirected ? await answer.json() : { problem: value && null };
   if (problem === null || target.value !== value) return;

@@ -1,6 +1,6 @@
-// How long ago times are, and colours as the reader has chosen in this browser. The service writes times, in the zone of the URL.
+// How long ago times are, seconds to wait, and colours. The service writes times, in the zone of the URL.
 const ahead = Number(document.body.dataset.now) - Date.now(); // the clock of the service counts, not that of this machine
-const colours = document.querySelector("[data-themes]");
+const choice = document.querySelector("[data-themes]");
 const zone = document.querySelector("input[name=zone]");
 const UNITS = [["d", 86400], ["h", 3600], ["min", 60], ["s", 1]];
 
@@ -23,18 +23,22 @@ function ago(at) {
 }
 
 export function showTime(time) {
-  const at = Date.parse(time.dateTime);
-  if (Number.isNaN(at)) return;
-  const text = time.className === "ago" ? ago(at) : time.textContent;
+  const text = time.className === "ago" ? ago(Date.parse(time.dateTime)) : time.textContent;
   if (time.textContent !== text) time.textContent = text;
   time.title = time.dateTime;
 }
 
-if (zone) zone.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone;
-colours.hidden = false;
-const choice = colours.querySelector("select");
 choice.value = kept("theme");
 choice.addEventListener("change", () => (document.documentElement.dataset.theme = kept("theme", choice.value)));
+if (zone) zone.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone;
+for (const one of document.querySelectorAll("[data-focus]")) one.focus();
+
+// Seconds to wait count down; the page itself never sends anything again.
+for (const one of document.querySelectorAll("[data-countdown]")) {
+  const end = Date.now() + Number(one.dataset.countdown) * 1000;
+  setInterval(() => (one.textContent = String(Math.max(0, Math.ceil((end - Date.now()) / 1000)))), 1000);
+}
+
 const showAll = () => document.hidden || document.querySelectorAll("time.ago").forEach(showTime);
 showAll();
 setInterval(showAll, 1000);

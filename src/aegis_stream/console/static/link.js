@@ -5,8 +5,7 @@ function take() {
   const token = location.hash.slice(1);
   if (!token) return;
   form.querySelector("[name=token]").value = token;
-  form.querySelector("[data-link-field]").hidden = true;
-  form.querySelector("[data-link-told]").hidden = false;
+  form.dataset.link = "taken";
   history.replaceState(null, "", location.pathname);
   form.querySelector("button").focus();
 }

@@ -1,5 +1,5 @@
 // Keeps a page up to date: texts and attributes of marked elements, never markup, never rows. A hidden tab has no stream.
-import { showTime } from "./display.js";
+import { kept, showTime } from "./display.js";
 
 const { stream, offset } = document.body.dataset; // offset: UTC, or UTC+05:45
 const pill = document.querySelector("[data-status]");
@@ -19,8 +19,7 @@ function say(text, lost) {
 }
 
 function lose() {
-  const [, sign, hours, minutes] = /([+-])(\d\d):(\d\d)/.exec(offset) ?? [0, "+", 0, 0];
-  const there = new Date((heard || Date.now()) + Number(`${sign}1`) * (hours * 60 + Number(minutes)) * 60000);
+  const there = new Date((heard || Date.now()) - Date.parse(`1970-01-01T00:00${offset.slice(3) || "Z"}`));
   say(`Not live since ${there.toISOString().slice(11, 19)} ${offset}, trying again`, true);
   next = Date.now() + 2000;
 }
@@ -34,21 +33,18 @@ function put(element, { text, parts, kind, at, set }) {
 }
 
 function piece({ text, href, at }) {
-  if (!href && !at) return document.createTextNode(text);
-  const made = Object.assign(document.createElement(href ? "a" : "time"), { textContent: text });
-  if (href) made.href = href;
-  else [made.className, made.dateTime] = ["clock", at];
-  if (at) showTime(made);
+  const made = document.createElement(href ? "a" : at ? "time" : "span");
+  put(made, { text, kind: at && "clock", at, set: href && { href } });
   return made;
 }
 
-// Returns whether it could be told: nothing is taken from under the keyboard.
+// Returns whether it must wait: nothing is taken from under the keyboard.
 function tell({ tone, pieces, remedy, after }) {
   const [place, was] = [section.querySelector("span"), section.textContent];
   const build = JSON.stringify([tone, pieces.map((one) => [one.href, one.at]), remedy, after]);
   const same = section.dataset.build === build;
   if (same) pieces.forEach((one, number) => (place.childNodes[number].textContent = one.text));
-  if (same || section.contains(document.activeElement)) return same;
+  if (same || section.contains(document.activeElement)) return !same;
   if (!section.classList.contains(tone)) document.querySelector("[data-announce]").textContent = pieces.map((one) => one.text).join("");
   section.dataset.build = build;
   section.className = `headline ${tone}`;
@@ -56,10 +52,9 @@ function tell({ tone, pieces, remedy, after }) {
   const [button, note] = section.lastElementChild.children;
   section.lastElementChild.hidden = !remedy;
   if (remedy) [button.textContent, button.href, note.textContent] = [remedy.text, remedy.href, after];
-  if (section.textContent === was || !section.matches(":hover")) return true;
-  section.inert = true;
+  section.inert = section.textContent !== was && section.matches(":hover");
   setTimeout(() => (section.inert = false), AIM_MS);
-  return true;
+  return false;
 }
 
 function show() {
@@ -69,7 +64,7 @@ function show() {
   const top = under?.getBoundingClientRect().top;
   fresh = { cells: {} };
   for (const key in cells) document.querySelectorAll(`[data-live="${key}"]`).forEach((one) => put(one, cells[key]));
-  if (sentence && section && !tell(sentence)) fresh.sentence = sentence;
+  if (sentence && section && tell(sentence)) fresh.sentence = sentence;
   if (icon) document.querySelector("[data-icon]").href = icon;
   if (wrong !== undefined) document.title = (wrong ? `(${wrong} failing) ` : "") + document.title.replace(/^\(\d+ failing\) /, "");
   for (const one of document.querySelectorAll("[data-news]")) {
@@ -89,8 +84,7 @@ function show() {
 function take(text) {
   heard = Date.now();
   say("Live", false);
-  if (!text) return;
-  const told = JSON.parse(text);
+  const told = JSON.parse(text || "{}");
   fresh = { ...fresh, ...told, cells: { ...fresh.cells, ...told.cells } };
   show();
 }
@@ -134,6 +128,8 @@ function beat() {
   if (!call && Date.now() >= next) follow();
 }
 
+// Pages in other tabs learn at once that the session is over.
+document.querySelector("[data-sign-out]")?.addEventListener("submit", () => kept("out", String(Date.now())));
 if (stream) {
   pill.addEventListener("click", () => {
     if (refused) return location.reload();
@@ -144,9 +140,8 @@ if (stream) {
   document.addEventListener("visibilitychange", () => beat((refused = "")));
   addEventListener("pagehide", stop);
   addEventListener("storage", ({ key }) => key === "aegis-out" && setTimeout(stop, 1000)); // signed out in another tab
-  for (const name of ["pointermove", "pointerdown"]) {
-    document.addEventListener(name, ({ target }) => ([aimed, pointed] = [performance.now(), target]));
-  }
+  const point = ({ target }) => ([aimed, pointed] = [performance.now(), target]);
+  for (const name of ["pointermove", "pointerdown"]) document.addEventListener(name, point);
   setInterval(beat, 1000);
   beat();
 }

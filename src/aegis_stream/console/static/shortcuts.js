@@ -6,14 +6,9 @@ const isOn = dialog.querySelector("input");
 const keys = [...dialog.querySelectorAll("[data-to]")]; // those without data-keys are the browser's own
 let before = { text: "", at: 0 }; // the first of two keys
 
-function help() {
-  for (const { dataset, parentElement } of keys) parentElement.hidden = !document.querySelector(dataset.to);
-  dialog.showModal();
-}
-
 // Opens a page, ticks a box, or goes to a field or button: what changes something is never pressed.
 function go(element) {
-  if (element?.matches("a[href], [data-status], [data-zone], [data-select-all]")) return element.click();
+  if (element?.matches("a[href], [data-open-help], [data-status], [data-zone], [data-select-all]")) return element.click();
   element?.scrollIntoView({ block: "center" });
   element?.focus();
 }
@@ -35,7 +30,6 @@ function press(event) {
   if (!search && !entry) return;
   event.preventDefault();
   if (search) go(search);
-  else if (text === "?") help();
   else if (text === "j" || text === "k") step(text === "j" ? 1 : -1);
   else if (text === "x") document.activeElement.closest("[data-row]")?.querySelector("[data-select]")?.click();
   else go(document.querySelector(entry.dataset.to));
@@ -43,5 +37,8 @@ function press(event) {
 
 isOn.checked = kept("keys") !== "off";
 isOn.addEventListener("change", () => kept("keys", isOn.checked ? "on" : "off"));
-for (const one of document.querySelectorAll("[data-open-help]")) one.addEventListener("click", help, (one.hidden = false));
+document.querySelector("[data-open-help]").addEventListener("click", () => {
+  for (const { dataset, parentElement } of keys) parentElement.hidden = !document.querySelector(dataset.to);
+  dialog.showModal();
+});
 document.addEventListener("keydown", press);

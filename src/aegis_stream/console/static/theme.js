@@ -1,5 +1,4 @@
 // Before anything is painted: the colours that the reader has chosen in this browser.
 try {
-  const theme = localStorage.getItem("aegis-theme");
-  if (theme) document.documentElement.dataset.theme = theme;
+  document.documentElement.dataset.theme = localStorage.getItem("aegis-theme") ?? "";
 } catch {}

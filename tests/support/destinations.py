@@ -4,7 +4,7 @@ from typing import Any
 
 import httpx
 
-from support.service import Organization, RunningService
+from support.service import CERTIFICATES, Organization, RunningService
 
 
 def make_destination(service: RunningService, organization: Organization, url: str, **more: Any) -> str:
@@ -14,6 +14,7 @@ def make_destination(service: RunningService, organization: Organization, url: s
         json={"url": url, "name": "Elastic prod", **more},
         headers={"Authorization": f"Bearer {organization.key}"},
         trust_env=False,
+        verify=CERTIFICATES,
         timeout=30,
     )
     assert answer.status_code == 201, answer.text
@@ -24,7 +25,7 @@ def read(service: RunningService, organization: Organization, dst_id: str) -> An
     """Read a destination by the API."""
     path = f"{service.url}/api/orgs/{organization.org_id}/forwarding-destinations/{dst_id}"
     headers = {"Authorization": f"Bearer {organization.key}"}
-    return httpx.get(path, headers=headers, trust_env=False, timeout=30).json()
+    return httpx.get(path, headers=headers, trust_env=False, verify=CERTIFICATES, timeout=30).json()
 
 
 class OrganizationApi:
@@ -37,7 +38,13 @@ class OrganizationApi:
     def call(self, method: str, path: str, **options: Any) -> Any:
         """Make one call; return its JSON."""
         answer = httpx.request(
-            method, self._base + path, headers=self._headers, trust_env=False, timeout=30, **options
+            method,
+            self._base + path,
+            headers=self._headers,
+            trust_env=False,
+            verify=CERTIFICATES,
+            timeout=30,
+            **options,
         )
         assert answer.is_success, answer.text
         return answer.json()

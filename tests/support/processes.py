@@ -25,6 +25,7 @@ import apsw
 import httpx
 
 from support.service import (
+    CERTIFICATES,
     Organization,
     RunningService,
     children,
@@ -94,7 +95,7 @@ class ServiceGroup:
         process = self.running.process
         assert process.poll() is None, f"ended with {process.returncode}:\n{self.log()}"
         with suppress(httpx.TransportError):
-            return httpx.get(self.url + "/readyz", trust_env=False).status_code == 200
+            return httpx.get(self.url + "/readyz", trust_env=False, verify=CERTIFICATES).status_code == 200
         return False
 
     def kill(self) -> None:
@@ -172,7 +173,7 @@ class RecordingReceiver:
     process: subprocess.Popen[bytes]
 
     def counts(self) -> dict[str, int]:
-        return httpx.get(self.url, trust_env=False).json()
+        return httpx.get(self.url, trust_env=False, verify=CERTIFICATES).json()
 
     def bodies(self) -> list[bytes]:
         """Stop the receiver and return the body of every request it answered 202, in order."""
@@ -274,6 +275,7 @@ class Client:
             content=b"[" + b",".join(events) + b"]",
             headers={"Authorization": f"Bearer {self.organization.key}", "Content-Type": "application/json"},
             trust_env=False,
+            verify=CERTIFICATES,
             timeout=30,
         )
 
@@ -299,6 +301,7 @@ class Client:
             f"{self.url}/api/orgs/{self.organization.org_id}{path}",
             headers={"Authorization": f"Bearer {self.organization.key}"},
             trust_env=False,
+            verify=CERTIFICATES,
             timeout=30,
             **arguments,
         )

@@ -153,7 +153,10 @@ def test_a_click_hits_what_was_aimed_at(visitor, organization, service, client, 
 
     page.evaluate(
         """() => {
-            window.hits = [];
+            [window.hits, window.changes] = [[], 0];
+            new MutationObserver(() => (window.changes += 1)).observe(document.querySelector("main"), {
+                attributes: true, characterData: true, childList: true, subtree: true,
+            });
             document.addEventListener("scroll", () => (window.wentAlong = true));
             let aim = "";
             const rowOf = (event) => event.target.closest("[data-row]")?.dataset.row ?? "";
@@ -172,7 +175,10 @@ def test_a_click_hits_what_was_aimed_at(visitor, organization, service, client, 
             box = links.nth(number % 4).bounding_box()
             page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
             if number % 50 == 49:
-                page.wait_for_timeout(1700)  # the pointer rests, so that the page changes below it
+                # The pointer rests until the page has changed below it, and the click comes at once.
+                page.wait_for_function(
+                    "before => window.changes > before", arg=page.evaluate("window.changes")
+                )
             page.mouse.down()
             page.mouse.up()
     finally:

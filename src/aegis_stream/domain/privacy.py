@@ -16,6 +16,8 @@ from typing import Final
 
 TEXT_CHARACTERS_MAX: Final = 4096
 """Longest text that is searched and so accepted; a summary is far shorter."""
+NORMAL_CHARACTERS_MAX: Final = 2 * TEXT_CHARACTERS_MAX
+"""Longest text without compatibility characters that is searched: ordinary texts hardly grow when these are replaced."""
 
 CARD = "a card number"
 SSN = "a social security number"
@@ -100,7 +102,10 @@ def find(text: str) -> str | None:
     if len(text) > TEXT_CHARACTERS_MAX:
         return TOO_LONG
     if not text.isascii():
-        text = unicodedata.normalize("NFKC", text).translate(_INVISIBLE)[: 2 * TEXT_CHARACTERS_MAX]
+        text = unicodedata.normalize("NFKC", text).translate(_INVISIBLE)
+        # One character may stand for eighteen. A part that is not searched could hide a value.
+        if len(text) > NORMAL_CHARACTERS_MAX:
+            return TOO_LONG
     if len(text) < _LONG_WORD_MIN:
         return _find_number(text) if len(_digits(text)) >= DIGITS_MIN else None
     if "-----BEGIN" in text and _PRIVATE_KEY.search(text):
@@ -146,11 +151,11 @@ def _is_card(digits: str) -> bool:
 
 def _is_iban(text: str, start: int) -> bool:
     length = _IBAN_LENGTHS.get(text[start : start + 2].upper())
-    found = _IBAN.match(text, start) if length is not None else None
-    if found is None:
+    found = _IBAN.match(text, start)
+    if length is None or found is None:
         return False
-    compact = re.sub("[ -]", "", found[0]).upper()
-    if len(compact) < int(length or 0):
+    compact = re.sub("[ -]", "", found[0])
+    if len(compact) < length:
         return False
     whole = compact[4:length] + compact[:4]
     return int("".join(str(int(one, 36)) for one in whole)) % 97 == 1

@@ -17,6 +17,7 @@ from aegis_stream.domain.privacy import (
     CARD,
     DIGITS_MAX,
     IBAN,
+    NORMAL_CHARACTERS_MAX,
     PRIVATE_KEY,
     SECRET,
     SSN,
@@ -112,10 +113,26 @@ ORDINARY = [
 
 @pytest.mark.parametrize("number", CARDS.values(), ids=CARDS)
 @pytest.mark.parametrize("separator", ["", " ", "-", ".", "\u00a0", "  "])
-@pytest.mark.parametrize("frame", ["{}", "card {}.", "({}, exp. 12/29)", "12 {} 34"])
+@pytest.mark.parametrize("frame", ["{}", "card {}.", "({}, exp. 12/29)", "12 {} 34", "{} 34 56"])
 def test_finds_a_card_number(number, separator, frame):
     """A card number of any network is found, in one piece or in groups of four, with other numbers beside it."""
     assert find(frame.format(grouped(number, 4, separator))) == CARD
+
+
+@pytest.mark.parametrize(
+    ("first", "found"), [("2220", None), ("2221", CARD), ("2720", CARD), ("2721", None), ("7999", None)]
+)
+def test_the_range_of_a_network_has_edges(first, found):
+    """Numbers just outside the range of a network are no card numbers, whatever their check digit."""
+    assert find(luhn(first + "00000000012")) == found
+
+
+def test_a_card_number_has_at_most_five_groups():
+    """Digits in more groups than any card number is written in are other numbers."""
+    number = CARDS["visa"]
+
+    assert find(" ".join([number[:4], number[4:8], number[8:12], number[12:14], number[14:]])) == CARD
+    assert find(" ".join([number[:4], number[4:8], number[8:12], number[12:14], *number[14:]])) is None
 
 
 def test_finds_amex_in_its_own_groups():
@@ -174,6 +191,38 @@ def test_a_wrong_check_sum_is_no_iban(iban):
     assert found.count(IBAN) == 1
 
 
+@pytest.mark.parametrize(
+    "account",
+    [
+        pytest.param(make_iban("XX", "370400440532013000"), id="a country without IBANs"),
+        pytest.param(make_iban("DE", "3704004405320130"), id="two characters too few"),
+        pytest.param(make_iban("DE", "SIXTEENWORDSHERE18"), id="fewer digits than any number"),
+        pytest.param(make_iban("NO", "ELEVENWORDS"), id="the same in a short text"),
+    ],
+)
+def test_what_is_written_like_an_iban_is_not_always_one(account):
+    """Right check digits alone make no IBAN: country, length and digits count as well."""
+    assert find(account) is None
+
+
+@pytest.mark.parametrize(
+    ("token", "found"),
+    [
+        pytest.param("Aa1" * 10, None, id="three characters"),
+        pytest.param("ABcd" * 4 + "EFgh1234" * 2, SECRET, id="just enough"),
+        pytest.param("ABcd" * 5 + "EFgh1234" * 2, None, id="hardly less"),
+    ],
+)
+def test_a_token_without_much_chance_in_it_is_no_key(token, found):
+    """A token whose characters repeat is none that somebody keeps secret."""
+    assert find(f"key={token}") == found
+
+
+def test_finds_a_secret_key_in_the_shortest_text():
+    """A text that is nothing but a short key is searched."""
+    assert find("xoxb" + "-12345678901") == SECRET
+
+
 @pytest.mark.parametrize("secret", SECRETS.values(), ids=SECRETS)
 @pytest.mark.parametrize("frame", ["{}", "found {} in prompt", "key='{}'", "({})"])
 def test_finds_a_secret_key(secret, frame):
@@ -209,6 +258,18 @@ def test_a_text_that_is_too_long_is_refused(size, found):
     assert find("x" * size) == found
 
 
+def test_a_text_whose_characters_stand_for_many_is_searched_whole_or_refused():
+    """No value hides behind characters that stand for many: what would not be searched is rejected."""
+    sign = "\ufdfa"  # stands for eighteen characters
+    signs = sign * (NORMAL_CHARACTERS_MAX // 18)
+    left = NORMAL_CHARACTERS_MAX % 18
+
+    assert find(signs[1:] + CARDS["visa"]) == CARD
+    assert find(signs + "x" * left) is None
+    assert find(signs + "x" * (left + 1)) == TOO_LONG
+    assert find(signs + sign + CARDS["visa"]) == TOO_LONG
+
+
 @pytest.mark.parametrize("count, found", [(DIGITS_MAX, None), (DIGITS_MAX + 1, TOO_MANY_DIGITS)])
 def test_a_text_with_too_many_digits_is_refused(count, found):
     """A text with very many numbers is rejected without searching it."""
@@ -219,7 +280,7 @@ def test_a_text_with_too_many_digits_is_refused(count, found):
 @example("\ufdfa" * TEXT_CHARACTERS_MAX)
 def test_is_total(text):
     """Every text gets a result, and no exception."""
-    assert find(text) in (None, CARD, SSN, IBAN, SECRET, PRIVATE_KEY, TOO_MANY_DIGITS)
+    assert find(text) in (None, CARD, SSN, IBAN, SECRET, PRIVATE_KEY, TOO_MANY_DIGITS, TOO_LONG)
 
 
 @given(st.text(st.characters(codec="ascii", exclude_characters=string.digits + "-"), max_size=300))

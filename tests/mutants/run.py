@@ -218,11 +218,12 @@ def count(name: str, explained: list[dict[str, str]]) -> Tally:
 
 
 def is_explained(survivor: Survivor | None, name: str, explained: list[dict[str, str]]) -> bool:
-    """Tell whether a survivor has an explanation: patterns of the module, the line before, the line after."""
+    """Tell whether a survivor has an explanation: patterns of the module, the line before, the line after; `case_only`."""
     return survivor is not None and any(
         re.fullmatch(one.get("module", ".*"), name)
         and re.search(one.get("before", ""), survivor.before)
         and re.search(one.get("after", ""), survivor.after)
+        and (not one.get("case_only") or survivor.before.lower() == survivor.after.lower())
         for one in explained
     )
 

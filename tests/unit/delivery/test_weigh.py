@@ -7,9 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aegis_stream.delivery.weigh import STATUS_FAILED_INSIDE, STATUS_TOO_LARGE, weigh
+from aegis_stream.delivery.weigh import OTHERS_S, STATUS_FAILED_INSIDE, STATUS_TOO_LARGE, may_be_one_of, weigh
 from aegis_stream.delivery.work import Work
-from aegis_stream.domain.attempt import Accepted, Dead, Delivered, Failure, FailureScope, RetryPolicy, decide
+from aegis_stream.domain.attempt import (
+    Accepted,
+    Dead,
+    Delivered,
+    Failure,
+    FailureScope,
+    Retry,
+    RetryPolicy,
+    decide,
+)
 from aegis_stream.domain.ids import Micros
 
 NOW = Micros(1_780_000_000_000_000)
@@ -174,6 +183,54 @@ def test_a_500_halves_a_batch_on_its_last_attempt_only(attempt, permanent, halve
     failure = Failure(FailureScope.DESTINATION, "broken", STATUS_FAILED_INSIDE, permanent=permanent)
 
     assert (len(weighed(work, failure).rest) == 2) is halved
+
+
+@pytest.mark.parametrize("status", [STATUS_TOO_LARGE, 400])
+def test_a_halved_batch_has_no_outcome_and_says_whether_it_was_too_large(status):
+    """Smaller requests follow where the size was wrong, and only there."""
+    work = Work(SOURCE, 1, 2, [1, 2], [b"1", b"2"], 1)
+
+    found = weighed(work, Failure(FailureScope.EVENT, "no", status))
+
+    assert (found.done, found.outcomes, len(found.rest)) == (None, [], 2)
+    assert found.lessons.too_large is (status == STATUS_TOO_LARGE)
+
+
+def test_a_destination_that_names_a_time_is_asked_again_then():
+    """A wait until a time counts from now, for the retry and for what slows the destination down."""
+    busy = Failure(FailureScope.DESTINATION, "busy", 429, retry_at=Micros(NOW + 600_000_000))
+
+    found = weighed(Work(SOURCE, 1, 1, [1], [b"1"], 1), busy)
+
+    waiting = replace(busy, retry_at=None, retry_after_s=600.0)
+    assert found.outcomes == [Retry(Micros(NOW + 600_000_000), waiting)]
+    assert found.lessons.failure == waiting
+
+
+@pytest.mark.parametrize(
+    ("attempt", "retried", "since_s"),
+    [
+        pytest.param(1, False, None, id="first attempt of new events"),
+        pytest.param(1, True, OTHERS_S, id="first attempt of redriven events"),
+        pytest.param(2, False, None, id="an attempt is left"),
+        pytest.param(2, True, None, id="an attempt is left for retries"),
+        pytest.param(3, True, 180.0, id="last attempt"),
+        pytest.param(3, False, 180.0, id="last attempt of new events"),
+    ],
+)
+def test_one_event_may_be_to_blame_where_others_were_accepted_since(attempt, retried, since_s):
+    """An answer counts up to the longest wait before this attempt; while attempts are left, no single event is suspected."""
+    policy = RetryPolicy(max_attempts=3, base_seconds=60, multiplier=2, jitter=0.5)
+    work = Work(SOURCE, 1, 2, [1, 2], [b"1", b"2"], attempt, began_s=1000.0)
+
+    def is_suspect(answered_at_s: float) -> bool:
+        return may_be_one_of(work, policy, answered_at_s, retried=retried)
+
+    if since_s is None:
+        assert not is_suspect(1000.0)
+    else:
+        assert is_suspect(1000.0 - since_s)
+        assert not is_suspect(1000.0 - since_s - 0.1)
 
 
 def test_one_judged_event_is_done_and_the_others_are_left_over():

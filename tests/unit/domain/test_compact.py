@@ -229,6 +229,11 @@ def taken(raw: bytes, limits: EventLimits = DEFAULT_LIMITS) -> list[bool]:
     ]
 
 
+def time_last(text: str) -> bytes:
+    """Return the plain event with its time behind all else."""
+    return re.sub(rb'"@timestamp":"[^"]*",', b"", PLAIN)[:-1] + b',"@timestamp":"' + text.encode() + b'"}'
+
+
 TOO_LONG_ID = "x" * (EVENT_ID_CHARACTERS_MAX + 1)
 
 
@@ -264,6 +269,7 @@ def test_what_must_not_be_there_never_goes_the_short_way(odd):
     [
         pytest.param(with_id("x"), id="the shortest id"),
         pytest.param(with_id("x" * EVENT_ID_CHARACTERS_MAX), id="the longest id"),
+        pytest.param(time_last("2026-01-01T10:00:00Z"), id="a text at the end"),
         pytest.param(at_time("2026-01-31T10:00:00Z"), id="the last day of a month"),
         pytest.param(at_time("2024-02-29T23:59:59.999999+09:00"), id="a leap day"),
         pytest.param(at_time("2016-12-31T23:59:60Z"), id="a leap second"),

@@ -72,6 +72,13 @@ def test_takes_a_url_apart(text, scheme, host, port, target, is_address):
     assert endpoint == Endpoint(scheme=scheme, host=host, port=port, target=target, is_address=is_address)
 
 
+def test_a_url_within_the_query_is_part_of_it():
+    """Only the first scheme of a text is the URL's."""
+    endpoint = parse_url("https://h.example/in?next=http://other.example:1/", allow_http=False)
+
+    assert (endpoint.host, endpoint.target) == ("h.example", "/in?next=http://other.example:1/")
+
+
 def test_row_1_http_needs_the_operator():
     """Plain http is rejected with the setting that allows it, and accepted if the operator has set it."""
     assert "AEGIS_ALLOW_HTTP=true" in rejection("http://siem.example.com/")
@@ -122,6 +129,8 @@ def test_row_2_only_https(text, allow_http):
         ("https://h.example/#", "fragment"),
         ("https://h.example#@evil.example/", "fragment"),
         ("https://h.example/" + "a" * URL_CHARS_MAX, "the limit is 2048"),
+        ("https://h.example\\in", "write / or %5C"),
+        ("https://h.example/a b", "a space, line break or invisible character"),
     ],
 )
 def test_row_3_incomplete_long_or_with_fragment(text, says):

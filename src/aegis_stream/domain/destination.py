@@ -268,7 +268,7 @@ def policy_problems(spec: DestinationSpec) -> list[FieldProblem]:
         (
             "filter.datasets",
             len(spec.filter.datasets) <= 100 and all(0 < len(one) <= 256 for one in spec.filter.datasets),
-            "at most 100 names",
+            "at most 100 names of 1 to 256 characters",
         ),
         (
             "filter.decisions",

@@ -13,11 +13,15 @@ from aegis_stream.domain.audit import (
     Actor,
     AdminAction,
     admin_event,
+    console_link_action,
+    console_link_view,
+    destination_action,
     destination_change,
     destination_view,
     key_action,
     key_view,
 )
+from aegis_stream.domain.console_link import ConsoleLink
 from aegis_stream.domain.destination import BatchPolicy, Destination, DestinationSpec, Filter
 from aegis_stream.domain.event import RESERVED_DATASETS, NewEvent
 from aegis_stream.domain.oauth2 import OAuth2
@@ -80,6 +84,49 @@ def test_an_event_tells_who_did_what_to_what():
         },
         "organization": {"id": "org_abc"},
     }
+
+
+def test_what_has_no_name_is_told_by_its_id():
+    """The message names actor and target by their ids where they have no names."""
+    event = make_event(AdminAction("key_revoke", "api_key", "key_2"), replace(ACTOR, name=""))
+
+    assert event["message"] == "key_1 revoked key key_2"
+    assert event["user"] == {"id": "key_1", "name": "", "roles": ["admin"]}
+
+
+def test_details_are_told_where_there_are_any():
+    """Before, after, changed fields and the count have their places; an empty one is there, a missing one is not."""
+    details = {"before": {"a": 1}, "after": {}, "changed": ["a"], "count": 0}
+
+    action = destination_action("dead_letters_purge", make_destination(), **{**details, "changed": ("a",)})
+
+    target = {"type": "destination", "id": "dst_1", "name": "SIEM"}
+    assert make_event(action)["aegis"]["audit"] == {"target": target, **details}
+    bare = destination_action("dead_letters_purge", make_destination())
+    assert make_event(bare)["aegis"]["audit"] == {"target": target}
+
+
+def test_a_console_link_is_shown_without_its_token():
+    """The event of a link has its id, scope and expiry, and its way back with a mask."""
+    back = "https://portal.example.com/back/c4n4ry-and-more"
+    link = ConsoleLink(7, "lnk_1", "org_abc", Scope.READ, "key_1", back, NOW, NOW)
+
+    audit = make_event(console_link_action("console_link_create", link, after=console_link_view(link)))[
+        "aegis"
+    ]
+
+    assert audit == {
+        "audit": {
+            "target": {"type": "console_link", "id": "lnk_1", "name": ""},
+            "after": {
+                "id": "lnk_1",
+                "scope": "read",
+                "expires_at": "2026-05-28T20:26:40.000000Z",
+                "return_url": "https://portal.example.com/back/****more",
+            },
+        }
+    }
+    assert console_link_view(replace(link, return_url=""))["return_url"] is None
 
 
 def test_a_failure_has_its_reason():
@@ -225,4 +272,6 @@ def test_a_key_is_shown_without_its_text():
         "scope": "read",
         "expires_at": "2026-05-28T20:26:40.000000Z",
     }
+    assert event["aegis"]["audit"]["target"] == {"type": "api_key", "id": "key_1", "name": "ci"}
     assert "x7Qa" not in json.dumps(event)
+    assert key_view(replace(key, expires_at=None))["expires_at"] is None

@@ -18,6 +18,7 @@ from aegis_stream.domain.destination import (
     mask_url,
     policy_problems,
 )
+from aegis_stream.domain.names import NAME_ALLOWED
 
 URL = "https://siem.example.com/in"
 SECRET = "Bearer c4n4ry"
@@ -134,6 +135,69 @@ def test_checks_further_headers(headers, wrong):
     assert "c4n4ry" not in repr(problems)
 
 
+def test_a_header_s_problem_says_what_to_do():
+    """What is wrong with a header, or with one of several, is told with its number or its name, and with the way out."""
+    no_name = "must be a header name: letters, digits and -, such as Authorization"
+    headers = (
+        ("X-A", "v"),
+        ("X B", "v"),
+        ("Host", "v"),
+        ("X-C", ""),
+        ("authorization", "v"),
+        ("x-a", "v"),
+        ("", "v"),
+    )
+
+    assert [(one.field, one.message) for one in header_problems(headers, "Authorization")] == [
+        ("headers", f"name number 2 {no_name}"),
+        ("headers.Host", "Host is set by the service: use another header"),
+        (
+            "headers.X-C",
+            "is required: a stored value is not kept when the host of url, or ca_certificate, changes",
+        ),
+        ("headers.authorization", "is already the auth header: remove it from headers"),
+        ("headers.x-a", "appears twice (header names ignore case): send it once"),
+        ("headers", f"name number 7 {no_name}"),
+    ]
+    assert [one.message for one in header_problems((("X", "v"),) * 11, None)] == [
+        "has 11 headers; the limit is 10: remove some"
+    ]
+    assert [one.message for one in auth_header_problems("", None)] == [
+        "set both auth_header_name and auth_header_value, or neither",
+        no_name,
+    ]
+
+
+def test_a_setting_s_problem_names_its_range():
+    """What is out of its range is told with the range."""
+    spec = DestinationSpec(
+        URL,
+        name="a\nb",
+        compression="lzma",
+        batch=BatchPolicy(0, 0, -1),
+        retry=RetryPolicy(0, 0, 0, -1),
+        filter=Filter(("",), ("MAYBE",)),
+        ca_certificate="x" * 65_537,
+    )
+
+    told = {one.field: one.message for one in policy_problems(spec)}
+
+    assert told.pop("name") == f"must be {NAME_ALLOWED}"
+    assert told.pop("ca_certificate").startswith("has 65,537 characters")
+    assert told == {
+        "compression": "must be none, gzip or zstd",
+        "batch.max_events": "must be 1 to 10000",
+        "batch.max_bytes": "must be 1000 to 10000000 bytes",
+        "batch.max_wait_ms": "must be 0 to 60000 milliseconds",
+        "retry.max_attempts": "must be 1 to 20",
+        "retry.base_seconds": "must be 0.001 to 86400 seconds",
+        "retry.multiplier": "must be 1 to 10",
+        "retry.max_seconds": "must be from base_seconds to 604800 seconds",
+        "filter.datasets": "must be at most 100 names of 1 to 256 characters",
+        "filter.decisions": "must be ALLOWED, ALLOWED_WITH_MASKING or BLOCKED",
+    }
+
+
 def test_without_an_auth_header_every_name_is_free():
     """Authorization is allowed as an additional header if it is not the auth header."""
     assert header_problems((("Authorization", SECRET),), None) == []
@@ -182,6 +246,7 @@ def test_no_header_value_that_passes_can_split_a_request(value):
         ({"retry": RetryPolicy(3, 100, 2, 99)}, ["retry.max_seconds"]),
         ({"retry": RetryPolicy(3, float("nan"), 2, 99)}, ["retry.base_seconds", "retry.max_seconds"]),
         ({"filter": Filter(("x",) * 100, ("ALLOWED", "BLOCKED"))}, []),
+        ({"filter": Filter(("x" * 256,), ("ALLOWED_WITH_MASKING",))}, []),
         ({"filter": Filter(("x",) * 101)}, ["filter.datasets"]),
         ({"filter": Filter(("",))}, ["filter.datasets"]),
         ({"filter": Filter(("x" * 257,))}, ["filter.datasets"]),
@@ -212,6 +277,7 @@ def test_checks_every_range(changes, wrong):
         ("https://h.example?token=123456789", f"https://h.example?{MASK}6789"),
         ("https://h.example?a/b/123456789", f"https://h.example?{MASK}6789"),
         ("https://h.example/a?b=/c/123456789", f"https://h.example/a?{MASK}6789"),
+        ("https://h.example/in?u=https://x.example/123456789", f"https://h.example/in?{MASK}6789"),
         ("https://[2001:db8::1]:9/in/123456789", f"https://[2001:db8::1]:9/in/{MASK}6789"),
     ],
 )

@@ -1,15 +1,21 @@
 """How a destination is doing: quantiles of its latencies, and what is said when it begins or ends to fail."""
 
+from dataclasses import replace
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from aegis_stream.delivery.health import (
+    BATCH_BYTES_MIN,
+    BUCKETS,
     SAMPLE_MAX,
     WARNING_PAUSE_US,
     WARNINGS_MAX,
     HealthTracker,
     Latencies,
     Warnings,
+    is_ailing,
 )
 from aegis_stream.domain.attempt import Failure, FailureScope
 from aegis_stream.domain.destination import Health
@@ -66,7 +72,114 @@ def test_a_latency_of_nothing_is_counted():
     assert counted.quantile_ms(1.0) == 0
 
 
+def test_latencies_beyond_the_last_bucket_are_counted_in_it():
+    """An attempt of many hours counts as one of an hour."""
+    counted = Latencies()
+    for latency_us in (1 << 40, (1 << 32) - 1):
+        counted.add(latency_us)
+
+    assert counted.quantile_ms(0.5) == counted.quantile_ms(1.0) == round(2 ** (BUCKETS / 12) / 1000, 2)
+
+
+def test_latencies_fade_by_half():
+    """When 8,192 are counted each bucket keeps half of its own."""
+    counted = Latencies()
+    for _ in range(8191):
+        counted.add(1000)
+    before = counted._total
+    counted.add(1000)
+
+    assert (before, counted._total, sum(counted._counts)) == (8191, 4096, 4096)
+    counted.add(1_000_000)
+    assert counted._total == 4097
+
+
 # ── the tracker ──
+
+
+@pytest.mark.parametrize(
+    ("health", "ailing"),
+    [
+        (Health(), False),
+        (Health(failures_in_row=1), True),
+        (Health(failures_in_row=1, last_success_at=Micros(2), last_error_at=Micros(1)), True),
+        (Health(last_error_at=Micros(1)), True),
+        (Health(last_success_at=Micros(1)), False),
+        (Health(last_success_at=Micros(1), last_error_at=Micros(2)), True),
+        (Health(last_success_at=Micros(2), last_error_at=Micros(2)), False),
+        (Health(last_success_at=Micros(2), last_error_at=Micros(1)), False),
+    ],
+)
+def test_a_destination_ails_when_its_newest_attempt_failed(health, ailing):
+    """An error after the last success counts, and so does one in a row whose time nobody knows."""
+    assert is_ailing(health) is ailing
+
+
+@pytest.mark.parametrize(
+    ("size", "bytes_max", "less"),
+    [
+        (10_001, 1_000_000, 5000),
+        (10_000, 5001, 5000),
+        (10_000, 5000, None),
+        (2 * BATCH_BYTES_MIN - 2, BATCH_BYTES_MIN + 1, BATCH_BYTES_MIN),
+        (10, BATCH_BYTES_MIN, None),
+    ],
+)
+def test_a_request_that_was_too_large_makes_the_next_ones_half_as_large(size, bytes_max, less):
+    """What is learned is stored and said, unless requests are that small already; there is a size below which none goes."""
+    watched, said = tracker()
+
+    assert watched.too_large(size, bytes_max, NOW) is (less is not None)
+
+    assert watched.health == Health(batch_bytes_max=less)
+    words = f"a request with {size} bytes of events was too large: requests get {less} at most until the destination is changed"
+    line = ("destination.warning", {"destination_id": "dst_1", "reason": words})
+    assert said.lines == ([line] if less is not None else [])
+
+
+@pytest.mark.parametrize(
+    ("holds", "follows"),
+    [
+        (True, "new events wait in the log"),
+        (False, "events that the destination rejects stay in the log only"),
+    ],
+)
+def test_too_many_dead_letters_are_said_with_what_follows(holds, follows):
+    """The warning has the counts, the setting, what to do, and what happens until then."""
+    watched, said = tracker()
+
+    watched.full(90, 10, NOW, holds=holds)
+
+    reason = (
+        "90 dead letters and 10 retries reach AEGIS_DEAD_LETTERS_MAX: "
+        f"redrive or purge dead letters; until then {follows}"
+    )
+    assert said.lines == [("destination.warning", {"destination_id": "dst_1", "reason": reason})]
+
+
+def test_damage_is_said_each_time_and_a_bug_once_an_hour():
+    """Each damaged event is named; a bug in a format would fill the log. An ordinary failure is no line of its own."""
+    watched, said = tracker()
+    for at in (NOW, Micros(NOW + 1)):
+        watched.failed(DOWN, 6, at)
+        watched.failed(replace(DOWN, damaged=True, message="damaged"), 7, at)
+        watched.failed(replace(DOWN, bug=True, message="KeyError"), 8, at)
+
+    damaged = ("store.event_damaged", {"destination_id": "dst_1", "sequence": 7})
+    bug = ("destination.format_failed", {"destination_id": "dst_1", "reason": "KeyError"})
+    assert said.lines == [damaged, bug, damaged]
+
+
+def test_quantiles_are_computed_once_a_second():
+    """Between two computations the last ones are told; the first latencies are told at once."""
+    watched, _ = tracker()
+    told = [watched.take_stock([], 0, 1.0, NOW, 1.0).p50_ms]
+    for at, latency_us in ((1, 1000), (SECOND, 64_000), (SECOND + 1, 64_000)):
+        told.append(watched.take_stock([latency_us] * 3, 0, 1.0, Micros(NOW + at), 1.0).p50_ms)
+
+    fast, slow = told[1], told[3]
+    assert told == [None, fast, fast, slow]
+    assert (0.9 < fast < 1.1, 60 < slow < 70) == (True, True)
 
 
 def test_the_time_of_the_last_success_is_when_it_came():

@@ -7,7 +7,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import Raw
 
-from aegis_stream.domain.envelope import LEVELS_MAX, has_dotted_names, nest
+from aegis_stream.domain.envelope import (
+    LEVELS_MAX,
+    Ambiguity,
+    has_dotted_names,
+    has_only_dotted,
+    id_of,
+    is_dotted,
+    nest,
+)
 from aegis_stream.domain.event import EventLimits, NewEvent, Rejection
 from aegis_stream.domain.parsing import is_same_submission, parse_event
 from aegis_stream.domain.times import to_text
@@ -224,6 +232,90 @@ def test_the_deepest_event_can_be_nested():
     event = {"event": {"id": "a", "x.y": deep(LEVELS_MAX - 4)}}
 
     assert isinstance(parse(dump(event), limits=EventLimits(depth_max=LEVELS_MAX)), NewEvent)
+
+
+def members(event: dict) -> dict[str, Raw]:
+    """Return the top-level members of an event, not decoded."""
+    return {name: json_raw(value) for name, value in event.items()}
+
+
+@pytest.mark.parametrize(
+    ("event", "ambiguity"),
+    [
+        (
+            {"event": {"x": 1}, "event.x": 2},
+            Ambiguity(
+                "event.x",
+                "appears more than once, because a name with dots means the nested field: send it once",
+            ),
+        ),
+        (
+            {"event..id": "a"},
+            Ambiguity(
+                "event..id",
+                "has an empty part beside a dot, which some receivers skip: write the name without it",
+            ),
+        ),
+        (
+            {"event.a.b": {"c": 1}},
+            Ambiguity(
+                "",
+                "the event is nested deeper than 3 levels, counting names with dots as nested: flatten it",
+            ),
+        ),
+    ],
+    ids=["twice", "an empty part", "too deep"],
+)
+def test_an_ambiguity_is_told_by_the_field_and_the_way_out(event, ambiguity):
+    """The message says why receivers would read the event differently."""
+    assert nest(members(event), 3) == ambiguity
+
+
+def test_a_long_name_is_told_in_part():
+    """A rejection repeats at most 100 characters of a name."""
+    name = "x" * 200
+
+    found = nest(members({f"event.{name}": 1, "event": {name: 1}}))
+
+    assert isinstance(found, Ambiguity)
+    assert found.field == "event." + "x" * 94
+
+
+@pytest.mark.parametrize(
+    ("event", "found"),
+    [
+        ({"event": {"id": "a"}}, "a"),
+        ({"event.id": "a"}, "a"),
+        ({"event": {"kind": "x"}, "event.id": "a"}, "a"),
+        ({"event": {"id": "a"}, "event.id": "a"}, None),
+        ({"event": {"kind": "x"}}, None),
+        ({"event": {"id": 7}}, None),
+        ({"event.id": None}, None),
+        ({"event": "x", "event.id": "a"}, None),
+        ({"organization": {"id": "a"}}, None),
+        ({}, None),
+    ],
+    ids=json.dumps,
+)
+def test_an_id_is_read_in_either_spelling(event, found):
+    """One that is there twice, or is no text, is no id."""
+    assert id_of(members(event), "event") == found
+
+
+def test_names_of_the_envelope_are_known_by_their_first_part():
+    """Dots at the ends do not hide a field of the envelope; a name that only begins alike is another one."""
+    assert [
+        name
+        for name in ("event.id", "..event.id", "aegis.", "events.id", "event", "x.event.id")
+        if is_dotted(name)
+    ] == [
+        "event.id",
+        "..event.id",
+        "aegis.",
+    ]
+    assert has_only_dotted({"x": 1, "x.y": 1, "event.action": 1}, "event")
+    assert not has_only_dotted({"event.action": 1, "event": {}}, "event")
+    assert not has_only_dotted({"events.action": 1, "organization.id": 1}, "event")
 
 
 # ── filled in ──

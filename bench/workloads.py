@@ -141,12 +141,21 @@ FANNED = LoadPlan(connections=2, backlog_max=2_000)
 """Each event causes many POSTs, so fewer events are in flight."""
 MANY = LoadPlan(connections=16, backlog_max=100_000)
 
+SHAPES = {
+    "S1": Shape(SINGLE),
+    "S2": Shape(BATCHED),
+    "S3": Shape(MANY, BATCH, api_processes=INGEST_PROCESSES),
+    "S4": Shape(BATCHED, tls=True),
+    "S6": Shape(FANNED, destinations=10),
+}
+"""Workloads that deliver what they take in."""
+
 RATES = (
-    Workload("S1", "1 event a request → 1 event a POST", deliver(Shape(SINGLE)), None, {"rate": 12_000}),
+    Workload("S1", "1 event a request → 1 event a POST", deliver(SHAPES["S1"]), None, {"rate": 12_000}),
     Workload(
         "S2",
         "100 events a request → 1 event a POST",
-        deliver(Shape(BATCHED)),
+        deliver(SHAPES["S2"]),
         relay(PeerPlan()),
         {"rate": 45_000},
         1.6,
@@ -154,7 +163,7 @@ RATES = (
     Workload(
         "S3",
         f"100 events a request → 500 events a POST{_PROCESSES}",
-        deliver(Shape(MANY, BATCH, api_processes=INGEST_PROCESSES)),
+        deliver(SHAPES["S3"]),
         relay(PeerPlan(batch_lines=500, backlog_max=100_000)),
         {"rate": 160_000},
         1.4,
@@ -162,7 +171,7 @@ RATES = (
     Workload(
         "S4",
         "as S2, over TLS",
-        deliver(Shape(BATCHED, tls=True)),
+        deliver(SHAPES["S4"]),
         relay(PeerPlan(), tls=True),
         {"rate": 28_000},
         1.3,
@@ -170,7 +179,7 @@ RATES = (
     Workload(
         "S6",
         "as S2, to 10 destinations (POSTs a second)",
-        deliver(Shape(FANNED, destinations=10)),
+        deliver(SHAPES["S6"]),
         base="S2",
         base_share=0.8,
     ),

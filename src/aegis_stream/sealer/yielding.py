@@ -11,11 +11,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-WAITED_SHARE: Final = 0.25
+WAITED_SHARE: Final = 0.1
 """A seal that waited longer than this share of the time it ran is one for which there was no processor to spare."""
-REST: Final = 50
-"""The rest after it, in times of what it ran: then sealing takes 2 % of a processor."""
-REST_LONGEST_S: Final = 2.0
+REST: Final = 100
+"""The rest after it, in times of what the sealer's own thread ran. With the threads that read and write for it, sealing then takes some
+2 % of a processor."""
+REST_LONGEST_S: Final = 5.0
 """Longest rest, seconds."""
 PATIENCE_S: Final = 60.0
 """After being behind for so long, the sealer rests no more, seconds."""

@@ -21,7 +21,7 @@ AGAIN_S = 3600
 OF_ONE = Rate(4, 120)
 """Answers that are kept of one destination: a receiver may say something else each time."""
 OF_ALL = Rate(8, 80)
-"""Answers that a worker keeps of all."""
+"""Answers that a worker keeps of all. Failures without one are not counted: there is nothing to cut out of them."""
 RANGES_CHARACTERS_MAX = 2000
 """Longest list of the events of a request that is kept; a longer one is not."""
 
@@ -79,13 +79,12 @@ class AnswerKeeper:
             now: when the attempt ended, as its rows in the attempt log say.
         """
         alike = (destination.no, failure.status_code, failure.message)
-        if (
-            self._again.wait(alike, now)
-            or self._of_one.wait(destination.no, now)
-            or self._of_all.wait(0, now)
-        ):
+        counted = [(self._again, alike), (self._of_one, destination.no)]
+        if isinstance(answer, Response):
+            counted.append((self._of_all, 0))
+        if any([buckets.wait(key, now) for buckets, key in counted]):
             return
-        for buckets, key in ((self._again, alike), (self._of_one, destination.no), (self._of_all, 0)):
+        for buckets, key in counted:
             buckets.take(key, now)
         first, last = sequences[0], sequences[-1]
         kept = KeptAnswer(

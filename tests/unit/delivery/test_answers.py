@@ -91,6 +91,17 @@ async def test_many_destinations_that_fail_at_once_cost_little():
     assert len(kept) == 8
 
 
+async def test_failures_without_an_answer_take_no_place_of_an_answer():
+    """A hundred receivers that cannot be reached do not keep anybody from seeing what another one answers."""
+    keeper, kept = make()
+    failure = Failure(FailureScope.DESTINATION, "no answer within 10 s")
+    for number in range(100):
+        await attempt(keeper, kept, failure, number=number, answer=Fault(FaultKind.TIMEOUT, "x", 9))
+    await attempt(keeper, kept, number=100)
+
+    assert [one.status_code for one in kept] == [None] * 100 + [503]
+
+
 async def test_without_an_answer_the_events_of_the_request_are_kept():
     """Where nothing was answered there is nothing to cut out, and the events of the request are kept at once."""
     keeper, kept = make()

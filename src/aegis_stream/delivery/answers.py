@@ -82,8 +82,9 @@ class AnswerKeeper:
         counted = [(self._again, alike), (self._of_one, destination.no)]
         if isinstance(answer, Response):
             counted.append((self._of_all, 0))
-        if any([buckets.wait(key, now) for buckets, key in counted]):
-            return
+        for buckets, key in counted:
+            if buckets.wait(key, now):
+                return
         for buckets, key in counted:
             buckets.take(key, now)
         first, last = sequences[0], sequences[-1]

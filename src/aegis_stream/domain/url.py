@@ -212,7 +212,7 @@ def _read_ipv4(text: str) -> str:
     # Uses the text as typed, not its normal form: full-width or circled digits in an address are an attempt to deceive.
     # IPv4Address accepts only four decimal numbers without leading zeros, in every Python version that we support.
     try:
-        return str(IPv4Address(text.lower()))
+        return str(IPv4Address(text))
     except ValueError:
         _reject(
             "an IPv4 address must be four decimal numbers from 0 to 255 without leading zeros, as in 192.0.2.10",

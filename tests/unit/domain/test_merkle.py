@@ -295,6 +295,16 @@ def test_nonsense_is_refused_and_not_computed():
     assert HASHES_MAX >= 40
 
 
+@pytest.mark.parametrize("cut", [1, 31, 33, 63])
+def test_a_leaf_cannot_be_cut_elsewhere(cut):
+    """The bytes under a node, cut at another place into a leaf and its neighbour, prove nothing."""
+    both, root = BIG_LEAVES[0] + BIG_LEAVES[1], plain_root(BIG_LEAVES[:2])
+
+    assert includes(both[:32], 0, 2, [both[32:]], root)
+    assert not includes(both[:cut], 0, 2, [both[cut:]], root)
+    assert not includes(both[cut:], 1, 2, [both[:cut]], root)
+
+
 def test_a_tile_that_does_not_fit_stops_the_tree():
     """A missing, short or changed tile, or a frontier of another size, is found before anything is signed."""
     tree, _ = kept(300)
@@ -376,3 +386,19 @@ def test_the_sides_of_a_path_are_those_of_the_tree():
     for size in range(1, 70):
         for index in range(size):
             assert left_sides(index, size) == sides(0, size, index), (index, size)
+
+
+def test_proofs_are_planned_up_to_the_largest_size():
+    """A tree of the largest size has proofs; a leaf or a tree beyond it has none, and to ask is a mistake of the caller."""
+    height = SIZE_MAX.bit_length() - 1
+
+    assert len(inclusion_plan(0, SIZE_MAX).parts) == height
+    assert len(inclusion_plan(SIZE_MAX - 1, SIZE_MAX).parts) == height
+    assert len(consistency_plan(1, SIZE_MAX).parts) == height
+    assert consistency_plan(SIZE_MAX, SIZE_MAX).parts == ()
+    for index, size in ((-1, 5), (5, 5), (0, 0), (0, SIZE_MAX + 1)):
+        with pytest.raises(AssertionError):
+            inclusion_plan(index, size)
+    for first, second in ((0, 5), (6, 5), (1, SIZE_MAX + 1)):
+        with pytest.raises(AssertionError):
+            consistency_plan(first, second)

@@ -162,6 +162,10 @@ def test_a_header_s_problem_says_what_to_do():
     assert [one.message for one in header_problems((("X", "v"),) * 11, None)] == [
         "has 11 headers; the limit is 10: remove some"
     ]
+    (problem,) = auth_header_problems("X-Key", "a\nb")
+    assert problem.message.startswith("must be 1 to 8192 visible ASCII characters")
+    (problem,) = header_problems((("X-Key", "a\nb"),), None)
+    assert problem.message.startswith("must be 1 to 8192 visible ASCII characters")
     assert [one.message for one in auth_header_problems("", None)] == [
         "set both auth_header_name and auth_header_value, or neither",
         no_name,
@@ -247,7 +251,9 @@ def test_no_header_value_that_passes_can_split_a_request(value):
         ({"retry": RetryPolicy(3, float("nan"), 2, 99)}, ["retry.base_seconds", "retry.max_seconds"]),
         ({"filter": Filter(("x",) * 100, ("ALLOWED", "BLOCKED"))}, []),
         ({"filter": Filter(("x" * 256,), ("ALLOWED_WITH_MASKING",))}, []),
+        ({"filter": Filter((), ("BLOCKED", "ALLOWED", "ALLOWED_WITH_MASKING", "BLOCKED"))}, []),
         ({"filter": Filter(("x",) * 101)}, ["filter.datasets"]),
+        ({"retry": RetryPolicy(3, 86_401, 2, 604_800)}, ["retry.base_seconds"]),
         ({"filter": Filter(("",))}, ["filter.datasets"]),
         ({"filter": Filter(("x" * 257,))}, ["filter.datasets"]),
         ({"filter": Filter((), ("MAYBE",))}, ["filter.decisions"]),
@@ -275,6 +281,9 @@ def test_checks_every_range(changes, wrong):
         ("https://h.example:8443/a/b/c?d=123456789", f"https://h.example:8443/a/{MASK}6789"),
         ("https://h.example/in?token=123456789", f"https://h.example/in?{MASK}6789"),
         ("https://h.example?token=123456789", f"https://h.example?{MASK}6789"),
+        ("https://h.example?a?b=123456789", f"https://h.example?{MASK}6789"),
+        ("https:///in/123456789", f"https:///in/{MASK}6789"),
+        ("https://?a=123456789", f"https://?{MASK}6789"),
         ("https://h.example?a/b/123456789", f"https://h.example?{MASK}6789"),
         ("https://h.example/a?b=/c/123456789", f"https://h.example/a?{MASK}6789"),
         ("https://h.example/in?u=https://x.example/123456789", f"https://h.example/in?{MASK}6789"),

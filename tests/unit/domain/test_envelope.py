@@ -151,6 +151,7 @@ def test_a_field_in_two_spellings_is_rejected(data):
         ({"event.x": 1, "event.x.y": 2}, "event.x"),
         ({"aegis": [1], "aegis.x": 1}, "aegis"),
         ({"event": {"x": {}, "id": "a"}, "event.x": 1}, "event.x"),
+        ({"event.x": 1, "event": {"x": {"y": 2}, "id": "a"}}, "event.x"),
     ],
     ids=json.dumps,
 )
@@ -211,6 +212,23 @@ def test_type_names_may_have_dots(spelling):
 
     assert isinstance(parse(dump(event)), NewEvent)
     assert isinstance(parse(dump(spell(event, spelling))), NewEvent)
+
+
+@pytest.mark.parametrize(
+    ("event", "tree"),
+    [
+        (
+            {"aegis.finding_counts_by_type.US.SSN": 1, "aegis": {"finding_counts_by_type": {"a.b": 2}}},
+            {"aegis": {"finding_counts_by_type": {"US.SSN": 1, "a.b": 2}}},
+        ),
+        ({"event": {"id": {"": 1}}}, {"event": {"id": {"": 1}}}),
+        ({"event.a": {"b.c": 1}, "other.x": 2}, {"event": {"a": {"b": {"c": 1}}}}),
+    ],
+    ids=["names of types", "an empty name", "a name within"],
+)
+def test_an_envelope_is_nested(event, tree):
+    """Dots make objects, but not in the name of a type; an empty name without a dot is a name."""
+    assert plain(nest(members(event))) == tree
 
 
 def test_dots_count_as_depth():
@@ -313,6 +331,7 @@ def test_names_of_the_envelope_are_known_by_their_first_part():
         "..event.id",
         "aegis.",
     ]
+    assert not is_dotted("Xevent.id")
     assert has_only_dotted({"x": 1, "x.y": 1, "event.action": 1}, "event")
     assert not has_only_dotted({"event.action": 1, "event": {}}, "event")
     assert not has_only_dotted({"events.action": 1, "organization.id": 1}, "event")

@@ -176,6 +176,16 @@ def test_filling_in_keeps_the_spelling_of_values():
         assert value.decode() in body
 
 
+def test_filling_in_keeps_the_spelling_of_ids():
+    """An id that was submitted keeps its escapes when something else is filled in."""
+    raw = rb'{"event":{"id":"\u0061bc"},"organization":{"id":"org_\u0061bc"}}'
+
+    event = taken(raw)
+
+    assert (event.event_id, event.raw) == ("abc", raw)
+    assert event.body.endswith(raw.decode()[1:])
+
+
 def test_ids_are_made_only_when_needed():
     """No id is made for an event that has one."""
 

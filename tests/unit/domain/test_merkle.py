@@ -402,3 +402,18 @@ def test_proofs_are_planned_up_to_the_largest_size():
     for first, second in ((0, 5), (6, 5), (1, SIZE_MAX + 1)):
         with pytest.raises(AssertionError):
             consistency_plan(first, second)
+
+
+def test_the_longest_proofs_hold():
+    """The first and the last leaf of a tree of the largest size are in it, and it begins with its first and its last but one."""
+    same = [leaf_hash(b"same")]
+    for _ in range(SIZE_MAX.bit_length() - 1):
+        same.append(node_hash(same[-1], same[-1]))
+    *path, root = same
+    almost = Tree(SIZE_MAX - 1, b"".join(reversed(path)))
+
+    for index in (0, 1, SIZE_MAX - 1):
+        assert includes(path[0], index, SIZE_MAX, path, root)
+    assert continues(1, path[0], SIZE_MAX, root, path)
+    assert continues(SIZE_MAX - 1, almost.root(), SIZE_MAX, root, [path[0], *path])
+    assert not continues(SIZE_MAX - 1, root, SIZE_MAX, root, [path[0], *path])

@@ -783,6 +783,21 @@ def test_limits_the_length_of_numbers(over, wanted, shape):
         assert str(most) in parsed.message
 
 
+@pytest.mark.parametrize(
+    "number", ["9" * 4300, "-" + "9" * 4299, "9" * 4298 + ".5", "1e999", "-1e999", "1e-999"], ids=len
+)
+def test_the_longest_number_of_any_setting_is_read(number):
+    """A number of as many characters as any setting allows, or beyond a double, is stored as it was sent; a key twice is found."""
+    raw = with_number(number)
+
+    event = taken(raw, limits=EventLimits(number_digits_max=4300))
+
+    assert event.body.encode() == raw
+    twice = parse(raw[:-1] + b',"x":1}', limits=EventLimits(number_digits_max=4300))
+    assert isinstance(twice, Rejection)
+    assert twice.field == "x"
+
+
 def test_digits_in_strings_are_no_number():
     """The limit on numbers does not apply to a string of digits."""
     assert taken(make_event(x="7" * 1000)).event_id

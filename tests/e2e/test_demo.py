@@ -184,6 +184,23 @@ def test_a_taken_port_is_no_obstacle(tmp_path):
     assert f"answers on http://127.0.0.1:{port}," not in said
 
 
+def test_a_second_demonstration_leaves_the_files_of_the_first_alone(tmp_path):
+    """While one runs, another in the same data directory ends with status 1, and what the first has can still be verified."""
+    with demo(tmp_path, "--port", "0") as (process, output):
+        wait_for(process, output, "Runs until Ctrl-C")
+        (tmp_path / "other").mkdir()
+        with demo(tmp_path / "other", "--port", "0", AEGIS_DATA_DIR=str(tmp_path / "data")) as (other, said):
+            status = other.wait(60)
+
+        assert status == 1
+        folder = tmp_path / "data" / "demo"
+        assert f"aegis demo: another demonstration runs in {folder}: stop it" in said.read_text()
+        assert verdict_on(folder, "received.ndjson") == 0
+        assert (folder / "auth-header").exists()
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0
+
+
 def test_nothing_outlives_a_killed_demonstration(tmp_path):
     """After kill -9 no service and no worker is left."""
     with demo(tmp_path, "--port", "0") as (process, output):

@@ -21,7 +21,7 @@ from aegis_stream.errors import AegisError
 from aegis_stream.settings import Settings
 
 from .client import Client
-from .demo_context import DemoContext, DemoOptions, make_folder, open_events
+from .demo_context import DemoContext, DemoOptions, open_events, own_folder
 from .demo_copy import ReceivedCopy
 from .demo_next import make_console_link, say_what_next, write_keys
 from .demo_proof import Proving, prove, seal_in_stream, send_what_was_before
@@ -108,7 +108,7 @@ def _play(context: DemoContext, stack: ExitStack, options: DemoOptions) -> _Runn
     """Do all steps in order; what must be undone at the end goes on the stack."""
     events, port, config = options
     screen, settings = context.screen, context.settings
-    make_folder(context)
+    stack.enter_context(own_folder(context))
     source = stack.enter_context(open_events(events))
     operator_key = settings.secrets.operator_key or new_secret(OPERATOR_KEY_PREFIX, secrets.token_bytes(32))
     bearer = secrets.token_hex(16)

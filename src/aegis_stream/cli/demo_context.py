@@ -1,10 +1,12 @@
 """What every step of the demonstration uses: the screen, the folder, the events."""
 
+import fcntl
 import io
 import itertools
+import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
@@ -52,16 +54,31 @@ class DemoContext:
         return self.folder / "fail"
 
 
-def make_folder(context: DemoContext) -> None:
-    """Make the folder of the demonstration in the data directory. Raises: StartFailed."""
-    try:
-        context.folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        context.folder.mkdir(mode=0o700, exist_ok=True)
-        context.failing.unlink(missing_ok=True)
-    except OSError as error:
-        raise StartFailed(
-            f"cannot use the data directory {context.folder.parent}: {error.strerror}; set AEGIS_DATA_DIR to another"
-        ) from error
+@contextmanager
+def own_folder(context: DemoContext) -> Iterator[None]:
+    """Make the folder of the demonstration in the data directory, and keep it for the block.
+
+    Raises: StartFailed when it cannot be made, or another demonstration has it: both would write the same files.
+    """
+    folder = context.folder
+    with ExitStack() as stack:
+        try:
+            folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            stack.callback(os.close, descriptor)
+            # The system releases the lock when the process ends, however it ends.
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            context.failing.unlink(missing_ok=True)
+        except BlockingIOError as error:
+            raise StartFailed(
+                f"another demonstration runs in {folder}: stop it, or set AEGIS_DATA_DIR to another directory"
+            ) from error
+        except OSError as error:
+            raise StartFailed(
+                f"cannot use the data directory {folder.parent}: {error.strerror}; set AEGIS_DATA_DIR to another"
+            ) from error
+        yield
 
 
 @contextmanager

@@ -17,7 +17,7 @@ from aegis_stream.domain.ids import Micros, new_secret
 from aegis_stream.domain.organization import OPERATOR_KEY_PREFIX
 
 from .client import Client
-from .demo_context import DemoContext, make_folder, open_events
+from .demo_context import DemoContext, open_events, own_folder
 from .demo_copy import ReceivedCopy
 from .demo_events import demo_events
 from .demo_postgres import PrivatePostgres, find_programs, private_postgres
@@ -75,7 +75,7 @@ def play_nodes(context: DemoContext, stack: ExitStack, options: tuple[Path | Non
     """
     events, port, config = options
     programs = find_programs()
-    make_folder(context)
+    stack.enter_context(own_folder(context))
     source = stack.enter_context(open_events(events))
     server = _start_server(context, stack, programs)
     bearer = secrets.token_hex(16)

@@ -175,13 +175,15 @@ def test_what_it_proposes_works(tmp_path):
 
 
 def test_a_taken_port_is_no_obstacle(tmp_path):
-    """If the port is taken, the API gets another one."""
+    """If the port is taken, the API gets another one, and the command that is shown is the one that is run."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with demo(tmp_path, "--port", str(port)) as (process, output):
             said = wait_for(process, output, "Runs until Ctrl-C")
 
     assert f"answers on http://127.0.0.1:{port}," not in said
+    assert f"   port {port} is in use: the service takes a free one\n" in said
+    assert re.search(r"^     aegis serve --port 0$", said, re.MULTILINE)
 
 
 def test_a_second_demonstration_leaves_the_files_of_the_first_alone(tmp_path):

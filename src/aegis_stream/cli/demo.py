@@ -26,7 +26,7 @@ from .demo_copy import ReceivedCopy
 from .demo_next import make_console_link, say_what_next, write_keys
 from .demo_proof import Proving, prove, seal_in_stream, send_what_was_before
 from .demo_receiver import Arrivals, Receiving, receiving
-from .demo_service import POLL_S, SEALED, StartFailed, local_service, networks_of, serve_command
+from .demo_service import POLL_S, SEALED, StartFailed, choose_port, local_service, networks_of, serve_command
 from .demo_steps import (
     Account,
     make_destination,
@@ -122,7 +122,9 @@ def _play(context: DemoContext, stack: ExitStack, options: DemoOptions) -> _Runn
     )
     screen.say(f"   listens on {receiver.url}", "")
 
-    context.begin("Start the service", *serve_command(settings, port, config))
+    context.begin("Start the service")
+    port = choose_port(screen, port)
+    screen.say(*serve_command(settings, port, config))
     log = context.folder / "service.log"
     variables = {
         "AEGIS_DATA_DIR": str(settings.store.data_dir.absolute()),

@@ -23,7 +23,7 @@ from .demo_events import demo_events
 from .demo_postgres import PrivatePostgres, find_programs, private_postgres
 from .demo_proof import Proving, prove, seal_in_stream, send_what_was_before
 from .demo_receiver import Arrivals, Receiving, receiving
-from .demo_service import SEALED, LocalService, local_service, networks_of
+from .demo_service import SEALED, LocalService, choose_port, local_service, networks_of
 from .demo_steps import (
     RETRY,
     Account,
@@ -170,7 +170,7 @@ def _start_nodes(
         *(f"   $ export {name}={value}" for name, value in shown.items()),
     )
     started = []
-    for name, wanted in (("a", port), ("b", 0)):
+    for name, wanted in (("a", choose_port(context.screen, port)), ("b", 0)):
         folder = context.folder / f"node-{name}"
         log = context.folder / f"node-{name}.log"
         variables: Mapping[str, str] = shared | {"AEGIS_DATA_DIR": str(folder)}

@@ -16,6 +16,7 @@ from aegis_stream.errors import AegisError
 from aegis_stream.settings import Settings
 
 from .client import Client
+from .screen import Screen
 
 START_S = 30.0
 """Longest time for the service to start, seconds."""
@@ -43,12 +44,12 @@ class LocalService:
         self._log = log
 
     def start(self, port: int) -> None:
-        """Start it; if the port is taken, on a free one."""
+        """Start it on this port; 0 is any free one."""
         self._log.write_bytes(b"")
         self._log.chmod(0o600)
         with self._log.open("ab") as output:
             self.process = subprocess.Popen(  # noqa: S603 - ourselves
-                [*self._command, "--port", str(port if _is_free(port) else 0)],
+                [*self._command, "--port", str(port)],
                 env=self._environment,
                 stdin=subprocess.PIPE,  # it stops when this is closed: see supervised.py
                 stdout=output,
@@ -111,6 +112,14 @@ def local_service(config: Path | None, variables: Mapping[str, str], log: Path) 
         yield service
     finally:
         service.stop()
+
+
+def choose_port(screen: Screen, port: int) -> int:
+    """Return the port, or 0, for any free one, after a line that says so, if it is in use."""
+    if _is_free(port):
+        return port
+    screen.say(f"   port {port} is in use: the service takes a free one")
+    return 0
 
 
 def serve_command(settings: Settings, port: int, config: Path | None) -> tuple[str, ...]:

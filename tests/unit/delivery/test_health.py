@@ -87,11 +87,12 @@ def test_latencies_fade_by_half():
     for _ in range(8191):
         counted.add(1000)
     before = counted._total
-    counted.add(1000)
-
-    assert (before, counted._total, sum(counted._counts)) == (8191, 4096, 4096)
     counted.add(1_000_000)
-    assert counted._total == 4097
+
+    assert (before, counted._total, sum(counted._counts)) == (8191, 4095, 4095)
+    assert counted.quantile_ms(1.0) < 2
+    counted.add(1_000_000)
+    assert counted._total == 4096
 
 
 # ── the tracker ──
@@ -168,14 +169,37 @@ def test_damage_is_said_each_time_and_a_bug_once_an_hour():
     damaged = ("store.event_damaged", {"destination_id": "dst_1", "sequence": 7})
     bug = ("destination.format_failed", {"destination_id": "dst_1", "reason": "KeyError"})
     assert said.lines == [damaged, bug, damaged]
+    watched.failed(replace(DOWN, bug=True, message="TypeError"), 8, Micros(NOW + 2))
+    assert said.lines[3:] == [("destination.format_failed", bug[1] | {"reason": "TypeError"})]
+
+
+def test_destinations_do_not_wait_for_each_other_s_warnings():
+    """What was said of one destination is said of another at once, though they share what was said."""
+    said, shared = Said(), Warnings()
+    for number in (1, 2):
+        watched = HealthTracker(Health(), said, {"destination_id": f"dst_{number}"}, shared)
+        watched.warned("stored elsewhere", NOW)
+        watched.failed(replace(DOWN, bug=True), 8, NOW)
+
+    assert [fields["destination_id"] for _, fields in said.lines] == ["dst_1", "dst_1", "dst_2", "dst_2"]
+
+
+def test_what_is_full_or_too_large_is_said_once_an_hour():
+    """These warnings wait like all others, each by its own words."""
+    watched, said = tracker()
+    for at in (NOW, Micros(NOW + WARNING_PAUSE_US - 1), Micros(NOW + WARNING_PAUSE_US)):
+        watched.full(90, 10, at, holds=True)
+        watched.too_large(10_000, 1_000_000, at)
+
+    assert len(said.lines) == 4
 
 
 def test_quantiles_are_computed_once_a_second():
     """Between two computations the last ones are told; the first latencies are told at once."""
     watched, _ = tracker()
     told = [watched.take_stock([], 0, 1.0, NOW, 1.0).p50_ms]
-    for at, latency_us in ((1, 1000), (SECOND, 64_000), (SECOND + 1, 64_000)):
-        told.append(watched.take_stock([latency_us] * 3, 0, 1.0, Micros(NOW + at), 1.0).p50_ms)
+    for at, latencies in ((1, [1000]), (SECOND, [64_000] * 3), (SECOND + 1, [])):
+        told.append(watched.take_stock(latencies, 0, 1.0, Micros(NOW + at), 1.0).p50_ms)
 
     fast, slow = told[1], told[3]
     assert told == [None, fast, fast, slow]
@@ -208,11 +232,19 @@ def test_failing_and_recovery_are_each_said_once():
     """The log has one line when a destination begins to fail and one when it is well again, with the reason."""
     watched, said = tracker()
     watched.failed(DOWN, 7, NOW)
-    for failures_in_row in (1, 2, 0, 0):
+    failing = (
+        "destination.failing",
+        {"destination_id": "dst_1", "status_code": 500, "reason": "answered 500"},
+    )
+    recovered = ("destination.recovered", {"destination_id": "dst_1"})
+    for failures_in_row, lines in (
+        (1, [failing]),
+        (2, [failing]),
+        (0, [failing, recovered]),
+        (0, [failing, recovered]),
+    ):
         watched.take_stock([], failures_in_row, 1.0, NOW, 1.0)
-
-    assert [name for name, _ in said.lines] == ["destination.failing", "destination.recovered"]
-    assert said.lines[0][1] == {"destination_id": "dst_1", "status_code": 500, "reason": "answered 500"}
+        assert said.lines == lines
 
 
 def test_an_error_is_kept_until_the_next_one():
@@ -238,16 +270,20 @@ def test_of_many_latencies_a_sample_is_counted_from_all_over():
     health = watched.take_stock([1000] * 50 * SAMPLE_MAX + [64_000] * 50 * SAMPLE_MAX, 0, 1.0, NOW, 1.0)
 
     assert watched._latencies._total <= 2 * SAMPLE_MAX
+    few, _ = tracker()
+    few.take_stock([1000] * 3, 0, 1.0, NOW, 1.0)
+    assert few._latencies._total == 3
     assert health.p50_ms < 2
     assert health.p99_ms > 60
 
 
 def test_a_destination_taken_over_while_failing_is_not_announced_again():
     """A new worker that finds a destination failing says nothing until that changes."""
-    watched, said = tracker(Health(failures_in_row=3))
-    watched.take_stock([], 4, 1.0, NOW, 1.0)
+    for failures_in_row in (1, 3):
+        watched, said = tracker(Health(failures_in_row=failures_in_row))
+        watched.take_stock([], failures_in_row, 1.0, NOW, 1.0)
 
-    assert said.lines == []
+        assert said.lines == []
 
 
 def test_the_same_warning_is_said_once_an_hour():
@@ -283,12 +319,26 @@ def test_warnings_in_turn_are_each_said_once_an_hour():
 def test_what_was_said_is_remembered_within_bounds():
     """However many warnings there are, as many are remembered as fit, those said last."""
     warnings = Warnings()
-    for number in range(WARNINGS_MAX + 1):
+    for number in range(WARNINGS_MAX):
         assert warnings.is_due("dst_1", f"warning {number}", NOW)
+    assert not warnings.is_due("dst_1", "warning 0", NOW)
+    assert warnings.is_due("dst_1", f"warning {WARNINGS_MAX}", NOW)
 
     assert warnings.is_due("dst_1", "warning 0", NOW)
     assert not warnings.is_due("dst_1", f"warning {WARNINGS_MAX}", NOW)
     assert warnings.is_due("dst_2", f"warning {WARNINGS_MAX}", NOW)
+
+
+def test_what_was_said_again_is_remembered_longest():
+    """A warning that is said a second time is not the oldest any more."""
+    warnings, later = Warnings(), Micros(NOW + WARNING_PAUSE_US)
+    for number in range(WARNINGS_MAX):
+        warnings.is_due("dst_1", f"warning {number}", NOW)
+    warnings.is_due("dst_1", "warning 0", later)
+    warnings.is_due("dst_1", "another", later)
+
+    assert not warnings.is_due("dst_1", "warning 0", later)
+    assert not warnings.is_due("dst_1", "warning 2", Micros(later - 1))
 
 
 def test_an_hour_is_an_hour():

@@ -167,8 +167,18 @@ def test_a_limit_is_told_with_its_value(raw, limits, kind, message):
             "event",
             Rejection(None, "event", "must be something, not a decimal number"),
         ),
+        (
+            msgspec.ValidationError("Expected `something` >= 1"),
+            "event",
+            Rejection(None, "event", "must be something of at least 1"),
+        ),
+        (
+            msgspec.ValidationError("Expected `str`, got `int` - at `$.X.tagX`"),
+            "",
+            Rejection(None, "X.tagX", "must be a string, not an integer"),
+        ),
     ],
-    ids=["too deep", "unknown", "unknown bound", "unknown type"],
+    ids=["too deep", "unknown", "unknown bound", "unknown type", "bound of an unknown type", "capitals"],
 )
 def test_an_error_that_nobody_expected_is_told_as_well(error, parent, rejection):
     """An error that the decoder may raise one day has a message that can be read."""

@@ -157,6 +157,16 @@ def test_a_url_that_is_the_credential_must_be_sent_again(url, missing):
     assert [one.field for one in missing_with_new_trust(DestinationSpec(url), patch)] == missing
 
 
+@pytest.mark.parametrize("change", [lambda pem: pem[:29] + "\n" + pem[29:], lambda pem: f"\r\n {pem}\n"])
+def test_the_same_authorities_in_other_lines_are_the_same(change):
+    """A certificate with its line breaks at other places is no new one, so the credential stays."""
+    patch = DestinationPatch(ca_certificate=change(CA))
+
+    assert patch.ca_certificate != CA
+    assert apply_patch(stored(), patch).auth_header_value == stored().auth_header_value
+    assert missing_with_new_trust(stored(), patch) == []
+
+
 def test_a_url_beside_a_credential_need_not_be_sent_again():
     """With an auth header or an OAuth2 client only that is asked for, although a part of the URL is hidden."""
     url, patch = "https://siem.example.com/in/t0ken", DestinationPatch(ca_certificate=OTHER_CA)

@@ -157,9 +157,10 @@ def test_processes_that_start_at_once_make_one_key(tmp_path):
 
 def test_whoever_starts_while_another_makes_the_key_waits_for_it(tmp_path, monkeypatch):
     """A start waits while another process creates the key, and then uses that key."""
-    asked, made, flock = threading.Event(), [], fcntl.flock
+    asked, ways, made, flock = threading.Event(), [], [], fcntl.flock
 
     def ask(handle: int, how: int) -> None:
+        ways.append(how)
         asked.set()
         flock(handle, how)
 
@@ -172,6 +173,8 @@ def test_whoever_starts_while_another_makes_the_key_waits_for_it(tmp_path, monke
         file.write((KEY,))
     second.join(30)
 
+    # It may ask so late that the lock is free again, and then nothing but the way it asks tells that it would have waited.
+    assert ways == [fcntl.LOCK_EX]
     assert made == [False]
     assert file.read() == (KEY,)
 

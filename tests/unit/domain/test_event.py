@@ -267,6 +267,20 @@ def test_brackets_in_strings_are_no_depth():
     assert taken(make_event(x=text, y={text: text}))
 
 
+def test_a_backslash_at_the_end_of_a_string_does_not_hide_its_end():
+    """Where an escaped backslash ends a string, what follows is outside of it, and its brackets count or not as they should."""
+    assert taken(make_event(x="\\", y="[" * 100, z="\\\\"))
+    assert "nested" in refused(make_event(x="\\", y=nested(JSON_DEPTH_MAX), z="\\")).message
+
+
+def test_what_is_not_closed_is_malformed_and_not_deep():
+    """An event that ends too early is told so, as long as it is no deeper than it may be."""
+    for missing, kind in ((2, "malformed"), (1, "invalid")):
+        raw = b'{"a":[' + b"[]," * 40 + b"[" * (JSON_DEPTH_MAX - missing)
+
+        assert refused(raw).kind == kind
+
+
 def test_wide_events_are_not_deep():
     """The number of objects in an array does not count as depth."""
     assert taken(make_event(x=[{"a": [number]} for number in range(1000)]))
@@ -550,6 +564,8 @@ def test_a_repeated_key_is_named():
     assert (rejection.event_id, rejection.kind) == (None, "malformed")
     assert "name" in rejection.field
     assert "twice" in rejection.message
+    key = "k" * 101
+    assert refused(f'{{"{key}":1,"{key}":2}}'.encode()).field == "k" * 100
 
 
 def test_a_repeated_key_is_found_in_linear_time():
@@ -793,9 +809,25 @@ def test_the_longest_number_of_any_setting_is_read(number):
     event = taken(raw, limits=EventLimits(number_digits_max=4300))
 
     assert event.body.encode() == raw
-    twice = parse(raw[:-1] + b',"x":1}', limits=EventLimits(number_digits_max=4300))
+    twice = parse(raw[:-1] + b',"y":1,"y":2}', limits=EventLimits(number_digits_max=4300))
     assert isinstance(twice, Rejection)
-    assert twice.field == "x"
+    assert twice.field == "y"
+
+
+@pytest.mark.parametrize("before", [0, 1, 7, 99, 198, 199, 200, 201, 399, 400, 401, 1000])
+def test_a_long_number_is_found_wherever_it_stands(before):
+    """A number is too long by one character at any place of an event, its end included."""
+    most = DEFAULT_LIMITS.number_digits_max
+
+    for over in (0, 1):
+        for behind in (b"", b',"y":"' + b"a" * before + b'"'):
+            raw = b'{"p":"' + b"a" * before + b'","x":' + b"7" * (most + over) + behind + b"}"
+            assert isinstance(parse(raw), Rejection) is bool(over)
+
+
+def test_a_long_number_in_what_is_no_json_is_no_number():
+    """Digits in a truncated event are not told as a number: it is malformed."""
+    assert refused(b'{"a":' + b"7" * 1000).kind == "malformed"
 
 
 def test_digits_in_strings_are_no_number():

@@ -181,6 +181,10 @@ def test_a_click_hits_what_was_aimed_at(visitor, organization, service, client, 
                 )
             page.mouse.down()
             page.mouse.up()
+        # A resting pointer sees the page go along with what grows above it sooner or later, however fast the clicks were.
+        page.wait_for_function("window.wentAlong")
+        page.mouse.down()
+        page.mouse.up()
     finally:
         over.set()
         changing.join()
@@ -188,7 +192,6 @@ def test_a_click_hits_what_was_aimed_at(visitor, organization, service, client, 
 
     assert [(number, *one) for number, one in enumerate(hits) if one[1] not in ("", one[0])] == []
     assert sum(bool(hit) for _, hit in hits) > 900
-    assert page.evaluate("window.wentAlong"), "the page has gone along with what grew above the pointer"
 
 
 def test_pausing(visitor, client):

@@ -17,7 +17,7 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.ports import Ledger
 from aegis_stream.telemetry import Log
 
-from .roster import Roster
+from .roster import Roster, Served
 
 MOVED_PART = 10
 """A worker hands over at most one part in so many of what it serves between two renewals, so that a node that comes and goes does
@@ -34,6 +34,7 @@ class Leases:
     Args:
         lease_s: how long they are good without a renewal, seconds.
         load: called with a claimed destination that has something to send.
+        tell: called with a destination, its record and how long its log is, when that is news.
         flush: settles what is known, before destinations are handed over.
 
     Attributes:
@@ -46,6 +47,7 @@ class Leases:
     roster: Roster
     lease_s: float
     load: Callable[[DestinationNo], None]
+    tell: Callable[[DestinationNo, Served, int], None]
     flush: Callable[[], Awaitable[object]]
     term: Term = field(default_factory=lambda: Term(0.0))
     lost: asyncio.Event = field(default_factory=asyncio.Event)
@@ -95,7 +97,8 @@ class Leases:
         for no, position in ours.items():
             if no in self.roster:
                 continue
-            self.roster.add(position)
+            for other, one in self.roster.add(position):
+                self.tell(other, one, position.head)
             if self.roster.head(position.organization_no) > position.cursor or (
                 position.retrying or position.replaying
             ):

@@ -62,13 +62,17 @@ class Roster:
         """Return the record of a destination, or None when it is not ours."""
         return self._served.get(no)
 
-    def add(self, position: Claimed) -> Served:
-        """Add a destination that was claimed."""
+    def add(self, position: Claimed) -> list[tuple[DestinationNo, Served]]:
+        """Add a destination that was claimed.
+
+        Returns: the others of its organization that may have something new to send. The claim may be the first to see that the log
+            has grown, and a wake-up that comes behind it is no news to anybody.
+        """
         no, organization_no = position.lease.destination_no, position.organization_no
-        one = self._served[no] = Served(position)
+        others = self.grown(organization_no, position.head)
+        self._served[no] = Served(position)
         self._by_organization.setdefault(organization_no, set()).add(no)
-        self._heads[organization_no] = max(position.head, self._heads.get(organization_no, 0))
-        return one
+        return others
 
     def remove(self, no: DestinationNo) -> None:
         """Remove a destination, which is deleted or another worker's, and close its connections."""

@@ -211,6 +211,7 @@ class Worker:
             self.roster,
             deps.settings.delivery.lease_seconds,
             self.loader.load,
+            self.loader.tell,
             self._settler.flush,
         )
 

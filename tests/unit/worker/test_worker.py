@@ -166,6 +166,31 @@ def test_a_destination_is_handed_over_with_all_its_outcomes(sim):
     assert len(another.worker.roster) == 1
 
 
+@pytest.mark.parametrize("known", [False, True], ids=["a new one", "one that a worker gives up"])
+def test_whoever_is_claimed_hides_no_event_from_the_others(sim, monkeypatch, known):
+    """A destination whose claim is the first to see that the log has grown keeps no event from the others of its organization."""
+    if known:
+        sim.run(sim.add_destination(sim.spec))
+        first, second = sim.start(), sim.start()
+        sim.advance(3 * sim.settings.delivery.lease_seconds)
+        assert [len(one.worker.roster) for one in (first, second)] == [1, 1]
+    else:
+        first = sim.start()
+    sim.advance(1.1)  # the next look at the store comes behind the claim
+    with monkeypatch.context() as silent:
+        silent.setattr(sim.bells, "notify", lambda *_: None)  # it comes behind the claim
+        sim.append(1)
+
+    if known:
+        sim.kill(second if sim.destination.no in first.worker.roster else first)
+        sim.run(sim.running[0].worker.leases.claim())
+    else:
+        sim.run(sim.add_destination(sim.spec))
+    sim.advance(1)
+
+    assert sim.progress().delivered == 1
+
+
 def test_a_worker_that_joins_gets_its_share_in_small_steps(sim):
     """Between two renewals a worker hands over a tenth of its destinations at most, until the shares are even."""
     for _ in range(39):

@@ -2,7 +2,7 @@
 
 One service and one load run all the time. In turns the organization's log is sealed and is not (the mode `off`): A B, B A, A B, so that
 drift of the machine and the growing log affect both equally. What was recorded while the log was not sealed is sealed in the next
-turn, so the sealer has twice the work that it would have. The load ends with the reconciliation of the other benchmarks.
+turn, so the sealer has twice the work that it would have. At the end every delivery must have arrived once.
 """
 
 import argparse
@@ -10,18 +10,19 @@ import time
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from .deployment import Deployment, deployed
+from .deployment import Deployment, drain
 from .load import Load, wrk
 from .plan import WARM_UP_S, Options
-from .processes import children, cpu_seconds, runs, scratch
-from .receiver import nginx
+from .processes import children, cpu_seconds, runs
 from .turns import by_turns, ratio, ratio_spread
-from .workloads import LINE_BYTES, SHAPES, Shape
+from .workloads import SHAPES, Shape, shaped
 
 PAIRS, SECONDS = 12, 5.0
 SETTLE_S = 2.0
 """The sealer sees a change of the mode after a second at most."""
 LOOK_S = 0.02
+DUPLICATES_S = 0.3
+"""How long duplicates are waited for at the end, seconds."""
 SHARE_MIN = 0.98
 """Target: with sealing on, at least so much of the rate."""
 MICRO = 1e6
@@ -98,39 +99,22 @@ def main() -> None:
 
 def measured(shape: Shape, count: int, seconds: float) -> list[tuple[Turn, Turn]]:
     """Return the pairs of turns, not sealed and sealed. Raises: RuntimeError when an event was lost or came twice."""
-    line_bytes = LINE_BYTES if "batch" in shape.destination else 0
-    with (
-        scratch("sealing") as folder,
-        nginx(folder / "nginx", tls=shape.tls, line_bytes=line_bytes) as receiver,
-        deployed(
-            folder / "ours",
-            receiver,
-            Options(),
-            destinations=shape.destinations,
-            fields=shape.destination,
-            api_processes=shape.api_processes,
-        ) as ours,
-    ):
-        base = receiver.received()
+    with shaped(shape, Options()) as ours:
+        base = ours.receiver.received()
         with wrk(ours.folder, ours.service.port, ours.service.key, shape.load, "sea") as load:
             bench = Bench(ours, load, seconds, base)
             bench.turn("sealed")  # the sealer starts with the first event
             bench.follow(WARM_UP_S)
             pairs = by_turns(lambda: bench.turn("off"), lambda: bench.turn("sealed"), count)
             load.stop()
-            events = load.acknowledged
-            _drain(bench, events * shape.destinations)
+            wanted = load.acknowledged * shape.destinations
+        drain(ours.receiver, base + wanted)
+        time.sleep(DUPLICATES_S)
+        if (found := ours.receiver.received() - base) != wanted:
+            raise RuntimeError(
+                f"reconciliation failed: {wanted:,} deliveries were expected, {found:,} arrived"
+            )
     return pairs
-
-
-def _drain(bench: Bench, wanted: int) -> None:
-    """Wait until every delivery has arrived, once. Raises: RuntimeError when one is missing after a minute, or came twice."""
-    end_s = time.monotonic() + 60
-    while bench.ours.receiver.received() - bench.base < wanted and time.monotonic() < end_s:
-        bench.follow(LOOK_S)
-    time.sleep(0.3)
-    if (found := bench.ours.receiver.received() - bench.base) != wanted:
-        raise RuntimeError(f"reconciliation failed: {wanted:,} deliveries were expected, {found:,} arrived")
 
 
 def row(name: str, pairs: list[tuple[Turn, Turn]]) -> str:

@@ -1,10 +1,11 @@
 """The workloads whose figure is a rate: S1 to S4, S6, S10, ours and the peer's. latency.py and growth.py have the others."""
 
+import contextlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
-from .deployment import deployed, serving, tuned
+from .deployment import Deployment, deployed, serving, tuned
 from .events import EVENT_BYTES, Sent
 from .load import NO_LIMIT, LoadPlan, answer_times, wrk
 from .measure import Run, measure
@@ -38,27 +39,34 @@ class Shape:
 
 def deliver(shape: Shape) -> Callable[[Options], Round]:
     """Return a measurement of our service, from ingest to the receiver."""
-    per_line = LINE_BYTES if "batch" in shape.destination else 0
 
     def run(options: Options) -> Round:
         plan = tuned(shape.load, options)
-        with (
-            scratch("ours") as folder,
-            nginx(folder / "nginx", tls=shape.tls, line_bytes=per_line) as receiver,
-            deployed(
-                folder / "ours",
-                receiver,
-                options,
-                destinations=shape.destinations,
-                fields=shape.destination,
-                api_processes=shape.api_processes,
-            ) as ours,
-        ):
+        with shaped(shape, options) as ours:
             ours.warm_up(plan, options.warm_up_s)
             measured = ours.load(plan, options.seconds)
             return Round.of(measured, ours.reconcile(options.checked_max))
 
     return run
+
+
+@contextlib.contextmanager
+def shaped(shape: Shape, options: Options) -> Iterator[Deployment]:
+    """Run our service with the destinations of a shape until the block ends."""
+    per_line = LINE_BYTES if "batch" in shape.destination else 0
+    with (
+        scratch("ours") as folder,
+        nginx(folder / "nginx", tls=shape.tls, line_bytes=per_line) as receiver,
+        deployed(
+            folder / "ours",
+            receiver,
+            options,
+            destinations=shape.destinations,
+            fields=shape.destination,
+            api_processes=shape.api_processes,
+        ) as ours,
+    ):
+        yield ours
 
 
 def ingest_alone(options: Options) -> Round:

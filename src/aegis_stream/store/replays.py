@@ -64,14 +64,6 @@ def list_of(unit: Unit, destination: Destination, before: str, limit: int) -> li
     return [ReplayRow(*row) for row in unit.rows("replays_of", (*key_of(destination), before, limit))]
 
 
-def find(unit: Unit, destination: Destination, replay_id: str) -> ReplayRow:
-    """Return one replay. Raises: NotFound."""
-    row = unit.row("replay", (*key_of(destination), replay_id))
-    if row is None:
-        raise NotFound(f"there is no replay {replay_id[:80]!r} to this destination")
-    return ReplayRow(*row)
-
-
 def cursor_over(unit: Unit, destination: Destination, sequence: int) -> int | None:
     """Return the cursor of the newest replay that covers an event, or None."""
     row = unit.row("replay_over", (*key_of(destination), sequence, sequence))

@@ -19,11 +19,6 @@ WHERE org_no = ? AND dst_no = ? AND finished_at IS NULL ORDER BY created_at, rep
 SELECT replay_id, first_sequence, cursor, last_sequence, created_at, finished_at FROM replays
 WHERE org_no = ? AND dst_no = ? AND replay_id < ? ORDER BY replay_id DESC LIMIT ?;
 
--- name: replay
--- One replay.
-SELECT replay_id, first_sequence, cursor, last_sequence, created_at, finished_at FROM replays
-WHERE org_no = ? AND dst_no = ? AND replay_id = ?;
-
 -- name: cancel_replay
 -- Stop a replay where it is.
 UPDATE replays SET finished_at = ? WHERE org_no = ? AND dst_no = ? AND replay_id = ? AND finished_at IS NULL;

@@ -1,6 +1,7 @@
 """When the outcomes of all destinations are stored, and what happens to those that the store refuses: promises of pipeline/settler.py."""
 
 import asyncio
+import math
 
 import pytest
 
@@ -8,22 +9,23 @@ from aegis_stream.domain.delivery import Lease, Settled, Settlement
 from aegis_stream.domain.destination import Health
 from aegis_stream.domain.ids import DestinationNo, OrganizationNo, WorkerId
 from aegis_stream.errors import Unavailable
-from aegis_stream.pipeline.settler import FAILURES_MAX, STORE_RETRY_S, Settler
+from aegis_stream.pipeline.settler import FAILURES_MAX, STALL_S, STORE_RETRY_S, Settler
 from support.simulation import VirtualLoop
 
 
 class FakeLedger:
-    """Takes settlements; refuses while it is `broken`, and those of leases that are `gone`."""
+    """Takes settlements within `slow_s`; refuses while it is `broken`, and those of leases that are `gone`."""
 
     def __init__(self) -> None:
         self.calls: list[list[Settlement]] = []
         self.workers: list[WorkerId] = []
         self.asked = 0
+        self.slow_s = 0.0
         self.broken = False
         self.gone: set[Lease] = set()
 
     async def settle(self, worker_id, settlements):
-        await asyncio.sleep(0)
+        await asyncio.sleep(self.slow_s)
         self.asked += 1
         if self.broken:
             raise Unavailable("no")
@@ -251,12 +253,9 @@ class PartlyBroken(FakeLedger):
     def __init__(self, *refused: int) -> None:
         super().__init__()
         self.refused = set(refused)
-        self.slow_s = 0.0
 
     async def settle(self, worker_id, settlements):
         self.broken = any(one.lease.destination_no in self.refused for one in settlements)
-        if self.broken:
-            await asyncio.sleep(self.slow_s)
         return await super().settle(worker_id, settlements)
 
 
@@ -320,15 +319,120 @@ def test_a_store_that_takes_nothing_is_searched_within_a_limit():
     assert told == []
 
 
-def test_a_store_that_fails_slowly_is_not_searched():
+def test_one_of_two_that_is_refused_holds_up_no_other():
+    """Of two destinations the one that the store takes is stored in the same turn; of the other the lease and the reason are told."""
+    told = []
+
+    async def work(_):
+        settler = Settler(
+            PartlyBroken(1), WorkerId("wrk_1"), 0.025, [].extend, refused=lambda *one: told.append(one)
+        )
+        forwarders = [FakeForwarder(1), FakeForwarder(2)]
+        for one in forwarders:
+            settler.mark(one)
+        return await settler.flush(), [one.stored for one in forwarders]
+
+    assert play(work) == (True, [[], [1]])
+    assert told == [(Lease(DestinationNo(1), 1), "no")]
+
+
+def test_what_is_refused_is_tried_once_a_second():
+    """The store is asked about a settlement that it has refused after STORE_RETRY_S, and not at every interval."""
+
+    async def work(_):
+        ledger = PartlyBroken(1)
+        settler = Settler(ledger, WorkerId("wrk_1"), 0.025, [].extend)
+        running = asyncio.ensure_future(settler.run())
+        for number in (1, 2):
+            settler.mark(FakeForwarder(number))
+        await asyncio.sleep(0.5)
+        at_first = ledger.asked
+        await asyncio.sleep(4 * STORE_RETRY_S)
+        settler.halt()
+        await running
+        return ledger.asked - at_first
+
+    assert play(work) == 4
+
+
+def test_what_is_refused_is_not_tried_while_the_store_takes_nothing():
+    """While others wait for the store too, a turn asks it about them alone."""
+
+    async def work(_):
+        ledger = PartlyBroken(1)
+        settler, other = Settler(ledger, WorkerId("wrk_1"), 0.025, [].extend), FakeForwarder(2)
+        settler.mark(FakeForwarder(1))
+        settler.mark(other)
+        await settler.flush()
+        await asyncio.sleep(STORE_RETRY_S)
+        asked, ledger.refused = ledger.asked, {1, 2}
+        settler.mark(other)
+        await settler.flush()
+        return ledger.asked - asked
+
+    assert play(work) == 1
+
+
+@pytest.mark.parametrize("slow_s", [STALL_S, 10.0])
+def test_a_store_that_fails_slowly_is_not_searched(slow_s):
     """When a settlement fails after a second or more, the next one would as well: it is not tried in parts."""
 
     async def work(_):
         ledger = PartlyBroken(1)
-        ledger.slow_s = 10.0
+        ledger.slow_s = slow_s
         settler = Settler(ledger, WorkerId("wrk_1"), 0.025, [].extend)
         for number in range(8):
             settler.mark(FakeForwarder(number))
         return await settler.flush(), ledger.asked
 
     assert play(work) == (False, 1)
+
+
+@pytest.mark.parametrize(
+    ("slow_s", "broken", "stalled", "resumed"),
+    [
+        (0.9, False, False, 0),
+        (STALL_S, False, False, 1),
+        (0.9, True, False, 0),
+        (STALL_S, True, True, 0),
+    ],
+)
+def test_attempts_wait_while_the_store_stalls(slow_s, broken, stalled, resumed):
+    """From a second after a settlement began none may begin until one is stored, or fails at once; then it is told."""
+    told = []
+
+    async def work(loop):
+        ledger = FakeLedger()
+        settler = Settler(
+            ledger, WorkerId("wrk_1"), 0.025, [].extend, lambda: told.append(settler.stalls_at_s)
+        )
+        ledger.slow_s, ledger.broken, began_s = slow_s, broken, loop.time()
+        settler.mark(FakeForwarder(1))
+        flushing = asyncio.ensure_future(settler.flush())
+        await asyncio.sleep(0)
+        meanwhile = settler.stalls_at_s - began_s
+        await flushing
+        return meanwhile, loop.time() >= settler.stalls_at_s
+
+    assert play(work) == (STALL_S, stalled)
+    assert told == [math.inf] * resumed
+
+
+def test_a_stall_ends_with_the_first_settlement_that_is_stored():
+    """After one that failed slowly attempts wait on, also while the next is under way, until the store is back."""
+    told = []
+
+    async def work(loop):
+        ledger = FakeLedger()
+        settler = Settler(ledger, WorkerId("wrk_1"), 0.025, [].extend, lambda: told.append(loop.time()))
+        ledger.slow_s, ledger.broken = 2.0, True
+        settler.mark(FakeForwarder(1))
+        await settler.flush()
+        ledger.slow_s, ledger.broken = 0.1, False
+        flushing = asyncio.ensure_future(settler.flush())
+        await asyncio.sleep(0)
+        waits = loop.time() >= settler.stalls_at_s
+        await flushing
+        return waits, settler.stalls_at_s, told == [loop.time()]
+
+    assert play(work) == (True, math.inf, True)

@@ -19,14 +19,14 @@ CHANGES = [
     (r"\bmax\(", "min("),
     (r"\bmin\(", "max("),
     (r"\+ 1\b", "+ 2"),
-    (r"(?<!\d )\+ (\?\d?)", r"- \1"),
+    (r"(?<!\d )\+ (\?\d*)", r"- \1"),
     (r"\bIS NULL", "IS NOT NULL"),
     (r"\bIS NOT NULL", "IS NULL"),
     (r"\bNOT (IN|EXISTS)\b", r"\1"),
     (r"(?<!NOT )\bEXISTS\b", "NOT EXISTS"),
     (r"(ORDER BY [\w.]+)(?! DESC|[\w.])", r"\1 DESC"),
     (r"(ORDER BY [\w.]+) DESC", r"\1"),
-    (r"\bLIMIT (\?\d?)", r"LIMIT \1 + 1"),
+    (r"\bLIMIT (\?\d*)", r"LIMIT \1 + 1"),
     # True whatever the value is: rows of other organizations, destinations, events.
     (r"\b(WHERE|AND|OR) ([\w.]+) = (\?\d?|[a-z]+\.\w+)(?![\w]| [*+])", r"\1 \2 IN (\2, \3)"),
 ]

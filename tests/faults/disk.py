@@ -24,6 +24,7 @@ from aegis_stream.store.log import StoredLog
 from aegis_stream.store.pages import read_page
 from aegis_stream.store.retention import Retention
 from aegis_stream.store.sqlite import checkpoint, database
+from aegis_stream.store.sqlite.connect import PAGE_BYTES
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from aegis_stream.vault import GivenKeys, MasterKey, Vault
 from faults.frame import Fault, Run
@@ -212,7 +213,7 @@ def _frequent_checkpoints() -> Iterator[None]:
     """Copy the log after a few commits: only then the database file itself is written."""
     with (
         mock.patch.object(database, "AUTOCHECKPOINT_PAGES", 10),
-        mock.patch.object(checkpoint, "WAL_PAGES_MAX", 10),
+        mock.patch.object(checkpoint, "WAL_BYTES_MAX", 10 * PAGE_BYTES),
     ):
         yield
 

@@ -24,6 +24,7 @@ from aegis_stream.receiver.tls import ensure_certificate
 from aegis_stream.sender import DnsResolver
 from aegis_stream.settings import Settings
 from aegis_stream.store import organizations
+from aegis_stream.store.sqlite.connect import PAGE_BYTES
 from aegis_stream.vault import KeyFile, MasterKey
 from aegis_stream.wiring.administration import make_rotation
 from aegis_stream.wiring.stores import open_stores
@@ -344,7 +345,7 @@ def test_a_damaged_database_is_found(folder, doctor):
     )
     connection.close()
     with (folder / "aegis.db").open("r+b") as file:
-        file.seek((page - 1) * 4096 + 8)
+        file.seek((page - 1) * PAGE_BYTES + 8)
         file.write(b"\xff" * 2000)
 
     problems = doctor().problems

@@ -132,8 +132,8 @@ def parse_compact_array(
         return None
     items: list[bytes] = []
     start = 1
-    for line in encoded.splitlines():
-        end = start + len(line)
+    for _ in plain:
+        end = encoded.find(b"\n", start - 1) + 1
         items.append(data[start:end])
         start = end + 1
     if max(map(len, items)) > limits.bytes_max or not _are_plain(plain, organization_id, limits):

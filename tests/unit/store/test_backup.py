@@ -10,6 +10,7 @@ import pytest
 from aegis_stream.errors import AegisError, Conflict, Misconfigured, Unavailable
 from aegis_stream.store.sqlite import backup
 from aegis_stream.store.sqlite.backup import back_up, check_copy, restore
+from aegis_stream.store.sqlite.connect import PAGE_BYTES
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from support.clock import SteadyClock
 
@@ -181,12 +182,12 @@ def test_a_database_in_use_is_not_replaced(copy, tmp_path):
 
 def truncated(text: bytes) -> bytes:
     """Lose the second half, as a full disk does."""
-    return text[: len(text) // 2 // 4096 * 4096]
+    return text[: len(text) // 2 // PAGE_BYTES * PAGE_BYTES]
 
 
 def flipped(text: bytes) -> bytes:
     """Damage the head of a page in the middle."""
-    at = len(text) // 2 // 4096 * 4096
+    at = len(text) // 2 // PAGE_BYTES * PAGE_BYTES
     return text[:at] + bytes(byte ^ 0xFF for byte in text[at : at + 64]) + text[at + 64 :]
 
 

@@ -9,6 +9,9 @@ from aegis_stream.errors import Misconfigured
 from aegis_stream.store.sqlite import checkpoint
 from aegis_stream.store.sqlite.checkpoint import Checkpointer
 
+PAGE_BYTES = 4096
+"""Page size of the databases here, which SQLite chooses."""
+
 
 @pytest.fixture
 def database(tmp_path):
@@ -35,7 +38,7 @@ def fill(connection: apsw.Connection, commits: int) -> None:
 
 def test_a_long_log_is_copied_and_begun_again(database, monkeypatch):
     """Once the log is long, its pages reach the file and the writer is asked for the rest, so that it begins anew."""
-    monkeypatch.setattr(checkpoint, "WAL_PAGES_MAX", 50)
+    monkeypatch.setattr(checkpoint, "WAL_BYTES_MAX", 50 * PAGE_BYTES)
     asked = threading.Event()
     keeper = Checkpointer(database, asked.set)
     writer = database()
@@ -50,6 +53,24 @@ def test_a_long_log_is_copied_and_begun_again(database, monkeypatch):
 
     assert pages == copied > 50
     assert writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_PASSIVE)[0] < 20
+
+
+@pytest.mark.parametrize("page_bytes", [4096, 8192])
+def test_a_log_is_long_by_its_bytes(tmp_path, monkeypatch, page_bytes):
+    """Whatever the page size, copying begins at the same length of the log."""
+    monkeypatch.setattr(checkpoint, "WAL_BYTES_MAX", 40 * 4096)
+    writer = apsw.Connection(str(tmp_path / "log.db"))
+    writer.execute(f"PRAGMA page_size = {page_bytes}; PRAGMA journal_mode = WAL; CREATE TABLE t (x)")
+    keeper = Checkpointer(lambda: pytest.fail("nothing is copied yet"), lambda: None)
+    keeper.watch(writer)
+    monkeypatch.setattr(keeper, "_start", lambda: None)
+    pages = 0
+    while not keeper._wanted.is_set():
+        fill(writer, 1)
+        pages = writer.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)[0]
+    writer.close()
+
+    assert 40 * 4096 <= pages * page_bytes < 48 * 4096
 
 
 def test_a_short_log_is_left_alone(database):
@@ -68,7 +89,7 @@ def test_a_short_log_is_left_alone(database):
 
 def test_closing_never_waits_for_the_next_commit(database, monkeypatch):
     """However soon after a copy it is closed, the thread ends."""
-    monkeypatch.setattr(checkpoint, "WAL_PAGES_MAX", 5)
+    monkeypatch.setattr(checkpoint, "WAL_BYTES_MAX", 5 * PAGE_BYTES)
     writer = database()
     for _ in range(20):
         asked = threading.Event()
@@ -85,7 +106,7 @@ def test_closing_never_waits_for_the_next_commit(database, monkeypatch):
 
 def test_a_copy_that_fails_is_tried_again(database, monkeypatch):
     """A full disk or a busy neighbour ends nothing: the next commit asks again."""
-    monkeypatch.setattr(checkpoint, "WAL_PAGES_MAX", 5)
+    monkeypatch.setattr(checkpoint, "WAL_BYTES_MAX", 5 * PAGE_BYTES)
     asked = threading.Event()
     failures = iter([apsw.FullError("full"), apsw.BusyError("busy")])
 
@@ -109,7 +130,7 @@ def test_a_copy_that_fails_is_tried_again(database, monkeypatch):
 @pytest.mark.parametrize("error", [apsw.IOError("disk I/O error"), Misconfigured("cannot open the database")])
 def test_a_connection_that_cannot_be_opened_is_tried_again(database, monkeypatch, error):
     """For want of a descriptor the log is not copied now; the thread lives on, and the next commit asks again."""
-    monkeypatch.setattr(checkpoint, "WAL_PAGES_MAX", 5)
+    monkeypatch.setattr(checkpoint, "WAL_BYTES_MAX", 5 * PAGE_BYTES)
     asked = threading.Event()
     failures = iter([error, error])
 

@@ -12,7 +12,7 @@ from aegis_stream.errors import Unavailable
 from aegis_stream.store.local_wakeups import LOOK_AGAIN_S, WakeListener, WakeNotifier
 from aegis_stream.store.sqlite import checkpoint
 from aegis_stream.store.sqlite.checkpoint import Checkpointer
-from aegis_stream.store.sqlite.connect import connect, create_private
+from aegis_stream.store.sqlite.connect import PAGE_BYTES, connect, create_private
 from aegis_stream.store.sqlite.database import SqliteDatabase
 from support.clock import SteadyClock
 from support.sql import raw
@@ -70,7 +70,7 @@ async def test_a_read_without_a_thread_is_unavailable(db, no_threads):
 
 def test_a_commit_is_stored_whether_or_not_the_log_can_be_copied(tmp_path, monkeypatch, no_threads):
     """Where no thread copies the write-ahead log a commit succeeds all the same, and a later one has the log copied."""
-    monkeypatch.setattr(checkpoint, "WAL_PAGES_MAX", 5)
+    monkeypatch.setattr(checkpoint, "WAL_BYTES_MAX", 5 * PAGE_BYTES)
     path, asked = tmp_path / "t.db", threading.Event()
     create_private(path)
     keeper = Checkpointer(lambda: connect(path, 100, 0), asked.set)

@@ -106,6 +106,38 @@ def test_every_connection_syncs_every_commit(db):
         assert connection.pragma("synchronous") == 2
 
 
+def test_a_new_database_has_large_pages_and_an_old_one_keeps_its_own(tmp_path):
+    """The page size is chosen when a database is made; no start changes it afterwards."""
+    old = apsw.Connection(str(tmp_path / "old.db"))
+    old.execute("PRAGMA page_size = 4096; CREATE TABLE t (x)")
+    old.close()
+    sizes = {}
+    for name in ("new", "old"):
+        db = SqliteDatabase(tmp_path / f"{name}.db", SteadyClock())
+        sizes[name] = db._writer.connection.pragma("page_size")
+        db.close()
+
+    assert sizes == {"new": 8192, "old": 4096}
+
+
+@pytest.mark.parametrize(("before", "counted"), [("", False), ("used = apsw.Connection(':memory:')", True)])
+def test_sqlite_does_not_count_its_memory(before, counted):
+    """Counting costs a lock at each allocation. Where SQLite is in use already, it is left as it is, and works."""
+    program = f"""
+        import apsw
+        {before}
+        from aegis_stream.store.sqlite import connect
+        other = apsw.Connection(":memory:")
+        other.execute("CREATE TABLE t (x)")
+        print(apsw.status(apsw.SQLITE_STATUS_MEMORY_USED)[0] > 0)
+    """
+    said = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, check=True
+    )
+
+    assert said.stdout.strip() == str(counted)
+
+
 # ── group commit ──
 
 

@@ -13,8 +13,8 @@ import apsw
 
 from aegis_stream.errors import Misconfigured, Unavailable
 
-WAL_PAGES_MAX = 8000
-"""Pages in the write-ahead log at which copying begins (32 MB)."""
+WAL_BYTES_MAX = 32 << 20
+"""Length of the write-ahead log at which copying begins."""
 PAUSE_S = 0.05
 """Shortest time between two copies, seconds: a copy that a reader blocks is not tried again at every commit."""
 
@@ -33,9 +33,11 @@ class Checkpointer:
         self._wanted = threading.Event()
         self._closed = threading.Event()
         self._thread: threading.Thread | None = None
+        self._pages_max = 0
 
     def watch(self, writer: apsw.Connection) -> None:
         """Check the length of the log after every commit of this connection; replaces SQLite's own checkpoints."""
+        self._pages_max = WAL_BYTES_MAX // int(writer.pragma("page_size"))
         writer.set_wal_hook(self._committed)
 
     def close(self) -> None:
@@ -46,7 +48,7 @@ class Checkpointer:
             self._thread.join()
 
     def _committed(self, _: apsw.Connection, __: str, pages: int) -> int:
-        if pages >= WAL_PAGES_MAX and not self._wanted.is_set():
+        if pages >= self._pages_max and not self._wanted.is_set():
             self._wanted.set()
             if self._thread is None:
                 self._start()

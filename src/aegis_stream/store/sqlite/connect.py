@@ -12,12 +12,32 @@ SQLITE_VERSION_MIN = (3, 51, 3)
 """Older versions can corrupt a WAL database when one connection writes while another checkpoints."""
 BUSY_TIMEOUT_MS = 10_000
 """Longest wait for a lock that the write gate did not already order."""
+PAGE_BYTES = 8192
+"""Page size of a new database; one that exists keeps its own.
+
+Larger pages hold a log with less waste and fewer calls, but where ids are random, every event writes a page of the index of ids.
+docs/explanation/performance.md has the figures.
+"""
 WAL_BYTES_KEPT = 64 << 20
 """Size to which the write-ahead log is cut when it is written from its start again: one that grew under a long reader shrinks."""
 NETWORK_FILE_SYSTEMS = frozenset(
     {"nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "glusterfs", "fuse.sshfs", "9p", "lustre"}
 )
 """Where locks and shared memory are not to be trusted (sqlite.org/wal.html: all processes must be on one machine)."""
+
+
+def _forgo_statistics() -> None:
+    """Tell SQLite not to count its memory: nobody asks, and all threads wait for one lock to count each allocation.
+
+    SQLite takes this only while it is not in use; otherwise it stays as it is.
+    """
+    if not apsw.connections():
+        apsw.shutdown()
+        apsw.config(apsw.SQLITE_CONFIG_MEMSTATUS, False)
+        apsw.initialize()
+
+
+_forgo_statistics()
 
 
 def create_private(path: Path) -> None:
@@ -47,8 +67,8 @@ def connect(path: Path, cache_kib: int, autocheckpoint_pages: int) -> apsw.Conne
         connection = apsw.Connection(str(path), apsw.SQLITE_OPEN_READWRITE)
         connection.set_busy_timeout(BUSY_TIMEOUT_MS)
         connection.execute(
-            f"PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = {autocheckpoint_pages:d};"
-            f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT:d};"
+            f"PRAGMA page_size = {PAGE_BYTES:d}; PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
+            f"PRAGMA wal_autocheckpoint = {autocheckpoint_pages:d}; PRAGMA journal_size_limit = {WAL_BYTES_KEPT:d};"
             f"PRAGMA cache_size = -{cache_kib:d}; PRAGMA temp_store = MEMORY; PRAGMA foreign_keys = ON"
         ).fetchall()  # a statement that returns a row stops there: without this, those after the first would never run
     except apsw.Error as error:

@@ -29,7 +29,7 @@ PEEK_CACHE_KIB = 2048
 """Page cache of the connection that reads on the event loop."""
 READERS = 2
 """Threads that read, each with a connection of its own."""
-AUTOCHECKPOINT_PAGES = 4000
+AUTOCHECKPOINT_PAGES = 2000
 """Length of the write-ahead log at which SQLite copies it by itself, where no thread does."""
 
 

@@ -241,8 +241,8 @@ async def test_workers_that_have_renewed_in_time_are_counted(store, org):
     assert counts == [1, 1, 0, 0]
 
 
-async def test_a_worker_that_leaves_is_left_out_of_the_shares(store, org):
-    """What it hands back is claimed by the others beyond half of all; what it keeps is its until it retires."""
+async def test_a_worker_that_leaves_serves_what_it_keeps(store, org):
+    """What it hands back is claimed by the others; what it keeps is its until it retires."""
     one, two = await two_served(store, org)
     await store.ledger.enlist(BOB, LEASE_US)
     before = await store.ledger.crew()
@@ -260,6 +260,18 @@ async def test_a_worker_that_leaves_is_left_out_of_the_shares(store, org):
     assert len(after) == 2
 
 
+async def test_whoever_stays_takes_all_that_one_who_leaves_hands_back(store, org):
+    """A worker that is still there but about to leave has no share, so the others take more than theirs was."""
+    leases = await two_served(store, org)
+    await store.ledger.enlist(BOB, LEASE_US)
+
+    await store.ledger.leave(ALICE, leases)
+    taken, surplus = await store.ledger.claim(BOB)
+
+    assert [one.lease.destination_no for one in taken] == [one.destination_no for one in leases]
+    assert surplus == 0
+
+
 # ── after an outage ──
 
 CAROL = WorkerId("wrk_carol")
@@ -274,10 +286,11 @@ async def three_workers(store) -> StoredLedger:
     return ledger
 
 
-async def test_after_an_outage_the_first_to_return_removes_nobody(store, org):
-    """When the time of all workers is over, none of them loses its leases to the one that renews first."""
+@pytest.mark.parametrize("outage_us", [LEASE_US, 10 * LEASE_US])
+async def test_after_an_outage_the_first_to_return_removes_nobody(store, org, outage_us):
+    """When the time of all workers is over, if only just, none of them loses its leases to the one that renews first."""
     ledger = await three_workers(store)
-    store.clock.at += 10 * LEASE_US
+    store.clock.at += outage_us
 
     for worker in (BOB, ALICE, CAROL):
         assert await ledger.renew(worker, LEASE_US)

@@ -14,13 +14,14 @@ from aegis_stream.domain.oauth2 import OAuth2
 from aegis_stream.domain.organization import ApiKey
 from aegis_stream.domain.organization import Scope as KeyScope
 from aegis_stream.errors import Conflict
-from aegis_stream.store import keys
+from aegis_stream.store import attempt_lists, destinations, keys
 from support.clock import T0
 from support.stores import (
     ALICE,
     DOWN,
     LEASE_US,
     add_destination,
+    add_organization,
     append_to,
     events,
     serve,
@@ -44,6 +45,64 @@ async def test_changes_of_destinations_come_in_order(store, org):
     assert [revision for _, revision in changes] == sorted({revision for _, revision in changes})
     assert await store.directory.destination(one.no) is None
     assert not (await store.directory.destination(two.no)).spec.enabled
+
+
+async def test_destinations_are_listed_page_by_page(store, org):
+    """A page goes on behind an id, the oldest first, and has no more than asked for; deleted ones are left out."""
+    other = await add_organization(store, "org_b")
+    made = []
+    for number in range(1, 6):
+        made.append(await add_destination(store, org, number))
+        await add_destination(store, other, number)
+    await store.directory.delete_destination(org, made[2].dst_id, T0)
+    left = [one for one in made if one is not made[2]]
+
+    pages = [await store.directory.destinations_of(org, after, 2) for after in ("", left[1].dst_id)]
+
+    assert pages == [left[:2], left[2:]]
+    assert await store.directory.destinations_of(org, made[4].dst_id, 2) == []
+    assert await store.directory.destinations_of(org, made[2].dst_id, 9) == left[2:]
+
+
+async def test_the_newest_destinations_are_those_whose_attempts_are_merged(store, org, monkeypatch):
+    """Where an organization has more destinations than a list of attempts merges, the newest that are there are taken."""
+    made = [await add_destination(store, org, number) for number in range(1, 6)]
+    await store.directory.delete_destination(org, made[3].dst_id, T0)
+    monkeypatch.setattr(attempt_lists, "DESTINATIONS_MAX", 2)
+
+    merged = await store.db.read(lambda unit: attempt_lists.destinations_of(unit, org))
+
+    assert merged == {one.no: one.dst_id for one in (made[4], made[2])}
+
+
+async def test_changes_are_told_some_at_a_time(store, org, monkeypatch):
+    """However many destinations have changed, one answer has so many, and the next goes on behind them."""
+    made = [await add_destination(store, org, number) for number in range(1, 6)]
+    monkeypatch.setattr(destinations, "CHANGES_MAX", 3)
+
+    first = await store.directory.changed_since(0)
+    rest = await store.directory.changed_since(first[-1][1])
+
+    assert [[no for no, _ in one] for one in (first, rest)] == [
+        [one.no for one in made[:3]],
+        [one.no for one in made[3:]],
+    ]
+
+
+async def test_a_look_at_all_destinations_goes_on_behind_the_last_one(store, org, monkeypatch):
+    """All destinations of all organizations are looked at, the oldest first, so many in one step; deleted ones are not."""
+    other = await add_organization(store, "org_b")
+    made = [await add_destination(store, no, number) for number in (1, 2, 3) for no in (org, other)]
+    await store.directory.delete_destination(other, made[1].dst_id, T0)
+    monkeypatch.setattr(destinations, "LOOKED_AT", 2)
+
+    lasts, after = [], 0
+    while after is not None:
+        after, lost = await store.directory.give_up_unreadable(after, T0)
+        assert lost == []
+        lasts.append(after)
+
+    assert lasts == [made[2].no, made[4].no, made[5].no, None]
 
 
 async def test_a_destination_is_read_as_it_was_written(store, org):

@@ -1,7 +1,7 @@
 """What belongs to one organization or destination is no other's: neighbours in one store, with equal sequences and ids."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -17,6 +17,9 @@ from aegis_stream.domain.delivery import (
 )
 from aegis_stream.domain.destination import Destination, Health
 from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId
+from aegis_stream.errors import NotFound
+from aegis_stream.store import attempt_lists, destinations
+from aegis_stream.store.event_states import Place, known_about
 from aegis_stream.store.ledger import retries_too_far
 from aegis_stream.store.records import key_of
 from support.clock import T0
@@ -211,6 +214,9 @@ DEEDS: dict[str, Deed] = {
     "change": lambda crowd: crowd.store.directory.change_destination(
         crowd.middle.organization_no, crowd.middle.dst_id, lambda spec: spec, T0
     ),
+    "correct": lambda crowd: crowd.store.directory.change_destination(
+        crowd.middle.organization_no, crowd.middle.dst_id, lambda spec: replace(spec, name="new"), T0
+    ),
     "release": lambda crowd: crowd.store.ledger.release(ALICE, [crowd.leases[crowd.middle.no]]),
     "delete": delete_and_sweep,
 }
@@ -225,6 +231,73 @@ async def test_what_is_done_to_one_destination_is_done_to_no_other(crowd, deed):
 
     assert crowd.rows_of_others() == others
     assert crowd.rows_of(crowd.middle) != before
+
+
+async def test_a_destination_is_known_to_its_own_organization(crowd):
+    """An organization finds, lists and deletes its own destinations, and none of another one; a worker finds each by its number."""
+    store = crowd.store
+    for no in {one.organization_no for one in crowd.destinations}:
+        own = [one for one in crowd.destinations if one.organization_no == no]
+        known = store.db.read_now(lambda unit, no=no: known_about(unit, no, [1, 3, 5]))
+        merged = store.db.read_now(lambda unit, no=no: attempt_lists.destinations_of(unit, no))
+
+        assert [one.dst_id for one in await store.directory.destinations_of(no, "", 10)] == [
+            one.dst_id for one in own
+        ]
+        assert known.places == {one.no: Place(0, 10) for one in own}
+        assert known.retries == {(one.no, 3): one.no for one in own}
+        assert known.dead == {(one.no, 5) for one in own}
+        assert merged == {one.no: one.dst_id for one in own}
+        for one in crowd.destinations:
+            if one in own:
+                assert (await store.directory.destination_of(no, one.dst_id)).no == one.no
+                continue
+            with pytest.raises(NotFound):
+                await store.directory.destination_of(no, one.dst_id)
+            with pytest.raises(NotFound):
+                await store.directory.delete_destination(no, one.dst_id, T0)
+    for one in crowd.destinations:
+        assert (await store.directory.destination(one.no)).dst_id == one.dst_id
+
+
+async def test_each_destination_tells_its_own_work_ahead(crowd):
+    """The worker that serves a destination and the time of its first retry are those of this destination; none where there is none."""
+    served, left = crowd.destinations[3], crowd.middle
+    await crowd.store.ledger.release(ALICE, [crowd.leases[left.no]])
+    await crowd.store.ledger.enlist(BOB, LEASE_US)
+
+    def ahead(one: Destination) -> tuple[str | None, Micros | None]:
+        return crowd.store.db.read_now(lambda unit: destinations.work_ahead(unit, one))
+
+    assert [ahead(one) for one in crowd.destinations if one is not left] == [
+        (ALICE, T0 + one.no * SECOND) for one in crowd.destinations if one is not left
+    ]
+    assert ahead(left) == (None, T0 + left.no * SECOND)
+    await settle(
+        crowd.store,
+        settlement(
+            crowd.leases[served.no],
+            served.organization_no,
+            10,
+            number=crowd.number_of(served) + 1,
+            resolved=[3, 4],
+        ),
+    )
+    assert ahead(served) == (ALICE, None)
+
+
+async def test_a_changed_destination_is_told_alone(crowd):
+    """Only what was touched is told as changed: a change, a redrive, and a deletion, each with a higher revision than before."""
+    directory, [*_, (_, known)] = crowd.store.directory, await crowd.store.directory.changed_since(0)
+    first, *_, last = crowd.destinations
+
+    await directory.redrive(crowd.middle, None)
+    await directory.change_destination(first.organization_no, first.dst_id, lambda spec: spec, T0)
+    await directory.delete_destination(last.organization_no, last.dst_id, T0)
+
+    changes = await directory.changed_since(known)
+    assert [no for no, _ in changes] == [crowd.middle.no, first.no, last.no]
+    assert await directory.changed_since(changes[0][1]) == changes[1:]
 
 
 async def test_retries_that_are_too_far_away_are_those_of_one_destination(crowd):

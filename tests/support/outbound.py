@@ -1,7 +1,8 @@
 """A sender whose answers a test gives by hand: attempts without a network and without time."""
 
 import asyncio
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
@@ -85,7 +86,12 @@ def answered(status: int, body: bytes = b"", latency_us: int = 1500) -> Response
     return Response(status, body, latency_us)
 
 
-def in_virtual_time(work: Callable[[], Any]) -> None:
-    """Run a coroutine function on a loop whose time passes only when all tasks wait."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
-        runner.run(work())
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Have a test run on a loop whose time passes only when all tasks wait."""
+
+    @functools.wraps(test)
+    def run(*arguments: Any, **named: Any) -> None:
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(test(*arguments, **named))
+
+    return run

@@ -448,29 +448,26 @@ def acknowledged(bench: Bench, stored: Callable[[], frozenset[int]]) -> None:
     bench.attempts.format = replace(bench.attempts.format, interpret=interpret, acks=acks)
 
 
-def test_what_was_accepted_waits_for_its_confirmation():
+@in_virtual_time
+async def test_what_was_accepted_waits_for_its_confirmation():
     """An answer with a number is no end: the destination is asked, and then the attempt ends with the latency of its answer."""
+    bench, one = make(), work_of(101)
+    acknowledged(bench, lambda: frozenset({205}))
+    bench.begin(one)
+    bench.channel.answer(answered(205))
+    waits = (list(bench.ended), bench.attempts.idle, bench.attempts.longest_s())
+    await asyncio.sleep(ASK_PAUSE_S + 0.1)
+    questions = bench.channel
+    questions.answer(answered(200, latency_us=7))
 
-    async def work() -> None:
-        bench, one = make(), work_of(101)
-        acknowledged(bench, lambda: frozenset({205}))
-        bench.begin(one)
-        bench.channel.answer(answered(205))
-        waits = (list(bench.ended), bench.attempts.idle, bench.attempts.longest_s())
-        await asyncio.sleep(ASK_PAUSE_S + 0.1)
-        questions = bench.channel
-        questions.answer(answered(200, latency_us=7))
-
-        assert waits == ([], False, {one: CONFIRM_S})
-        assert (questions.route.endpoint.target, questions.route.headers) == (
-            "/ack?channel=c",
-            ROUTE.headers[1:],
-        )
-        assert [request.body for request in questions.requests] == [b"[205]"]
-        assert bench.ended == [Judged(one, Accepted(200, ack_id=205), 1500)]
-        assert bench.attempts.idle
-
-    in_virtual_time(work)
+    assert waits == ([], False, {one: CONFIRM_S})
+    assert (questions.route.endpoint.target, questions.route.headers) == (
+        "/ack?channel=c",
+        ROUTE.headers[1:],
+    )
+    assert [request.body for request in questions.requests] == [b"[205]"]
+    assert bench.ended == [Judged(one, Accepted(200, ack_id=205), 1500)]
+    assert bench.attempts.idle
 
 
 async def test_an_answer_without_a_number_is_the_end():
@@ -490,78 +487,66 @@ async def test_an_answer_without_a_number_is_the_end():
     assert bench.attempts.idle
 
 
-def test_an_error_while_a_confirmation_is_recorded_is_told():
+@in_virtual_time
+async def test_an_error_while_a_confirmation_is_recorded_is_told():
     """A bug of whoever records a confirmed end is told as one."""
+    bench, error = make(), ValueError("no")
+    acknowledged(bench, lambda: frozenset({205}))
+    bench.begin(work_of(101))
+    bench.channel.answer(answered(205))
+    bench.fails = error
+    await asyncio.sleep(ASK_PAUSE_S + 0.1)
+    bench.channel.answer(answered(200))
 
-    async def work() -> None:
-        bench, error = make(), ValueError("no")
-        acknowledged(bench, lambda: frozenset({205}))
-        bench.begin(work_of(101))
-        bench.channel.answer(answered(205))
-        bench.fails = error
-        await asyncio.sleep(ASK_PAUSE_S + 0.1)
-        bench.channel.answer(answered(200))
-
-        assert bench.ended[1:] == [Bug(error)]
-
-    in_virtual_time(work)
+    assert bench.ended[1:] == [Bug(error)]
 
 
-def test_what_waits_for_confirmation_is_bounded():
+@in_virtual_time
+async def test_what_waits_for_confirmation_is_bounded():
     """At UNCONFIRMED_MAX nothing begins; a confirmation makes room before it is told."""
+    bench = make()
+    acknowledged(bench, lambda: frozenset({100}))
+    full = []
+    for number in range(UNCONFIRMED_MAX):
+        bench.begin(work_of(101 + number))
+        bench.channel.answer(answered(100 + number))
+        full.append(bench.attempts.full)
+    await asyncio.sleep(ASK_PAUSE_S + 0.1)
+    bench.channel.answer(answered(200))
 
-    async def work() -> None:
-        bench = make()
-        acknowledged(bench, lambda: frozenset({100}))
-        full = []
-        for number in range(UNCONFIRMED_MAX):
-            bench.begin(work_of(101 + number))
-            bench.channel.answer(answered(100 + number))
-            full.append(bench.attempts.full)
-        await asyncio.sleep(ASK_PAUSE_S + 0.1)
-        bench.channel.answer(answered(200))
-
-        assert full == [False] * (UNCONFIRMED_MAX - 1) + [True]
-        assert bench.full == [False]
-
-    in_virtual_time(work)
+    assert full == [False] * (UNCONFIRMED_MAX - 1) + [True]
+    assert bench.full == [False]
 
 
-def test_a_change_gives_back_what_waits_for_confirmation():
+@in_virtual_time
+async def test_a_change_gives_back_what_waits_for_confirmation():
     """Nobody knows what became of it, so it is handed out again; nobody is asked about it, and there is room again."""
+    bench, one = make(), work_of(101)
+    acknowledged(bench, frozenset)
+    bench.begin(one)
+    bench.channel.answer(answered(205))
+    unknown = bench.attempts.reconfigure(destination_of(SPEC))
+    idle = bench.attempts.idle
+    again = bench.attempts.reconfigure(destination_of(SPEC))
+    await asyncio.sleep(2 * ASK_PAUSE_S)
 
-    async def work() -> None:
-        bench, one = make(), work_of(101)
-        acknowledged(bench, frozenset)
-        bench.begin(one)
-        bench.channel.answer(answered(205))
-        unknown = bench.attempts.reconfigure(destination_of(SPEC))
-        idle = bench.attempts.idle
-        again = bench.attempts.reconfigure(destination_of(SPEC))
-        await asyncio.sleep(2 * ASK_PAUSE_S)
-
-        assert (unknown, idle, again) == ([one], True, [])
-        assert len(bench.sender.channels) == 1
-        assert bench.ended == []
-
-    in_virtual_time(work)
+    assert (unknown, idle, again) == ([one], True, [])
+    assert len(bench.sender.channels) == 1
+    assert bench.ended == []
 
 
-def test_after_the_end_nobody_is_asked():
+@in_virtual_time
+async def test_after_the_end_nobody_is_asked():
     """Closed, what waits for its confirmation is given up, and no question goes out."""
+    bench = make()
+    acknowledged(bench, frozenset)
+    bench.begin(work_of(101))
+    bench.channel.answer(answered(205))
+    bench.attempts.close()
+    await asyncio.sleep(2 * ASK_PAUSE_S)
 
-    async def work() -> None:
-        bench = make()
-        acknowledged(bench, frozenset)
-        bench.begin(work_of(101))
-        bench.channel.answer(answered(205))
-        bench.attempts.close()
-        await asyncio.sleep(2 * ASK_PAUSE_S)
-
-        assert len(bench.sender.channels) == 1
-        assert bench.ended == []
-
-    in_virtual_time(work)
+    assert len(bench.sender.channels) == 1
+    assert bench.ended == []
 
 
 async def test_how_long_attempts_may_last():

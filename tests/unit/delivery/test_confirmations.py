@@ -1,5 +1,6 @@
 """What a destination has accepted and not yet stored is on its way until it is confirmed: simulated time, a real store."""
 
+import asyncio
 import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -7,15 +8,25 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from aegis_stream.delivery import confirmations, sources
-from aegis_stream.delivery.confirmations import ASK_PAUSE_S, CONFIRM_S, questions_route
-from aegis_stream.domain.attempt import Answer, Request, Response
+from aegis_stream.delivery.confirmations import ASK_PAUSE_S, CONFIRM_S, Confirmations, questions_route
+from aegis_stream.delivery.work import Work
+from aegis_stream.domain.attempt import (
+    Accepted,
+    Answer,
+    Failure,
+    FailureScope,
+    Request,
+    Response,
+    Verdict,
+)
 from aegis_stream.domain.destination import BatchPolicy, DestinationSpec
 from aegis_stream.domain.endpoint import Endpoint, Route
 from aegis_stream.errors import Invalid
-from aegis_stream.formats import REGISTRY
+from aegis_stream.formats import REGISTRY, Acks
 from aegis_stream.formats.splunk_ack import ASK_IDS_MAX
 from aegis_stream.settings import Settings
 from support.formats import read_events
+from support.outbound import ROUTE, HeldChannel, answered, in_virtual_time
 from support.said import Said
 from support.settings import make_settings
 from support.simulation import ScriptedReceiver, Simulation
@@ -262,3 +273,206 @@ def test_questions_go_to_their_own_path_with_the_query_of_the_url():
 def test_one_question_can_ask_about_everything():
     """As many requests wait at most as one question may have numbers."""
     assert confirmations.UNCONFIRMED_MAX <= ASK_IDS_MAX
+
+
+def test_questions_of_a_url_without_a_query_have_none():
+    """The path of the question stands alone, and headers that have nothing to do with compression stay."""
+    route = Route(
+        Endpoint("https", "h", 8088, "/services/collector/event", False), (("X-A", "gzip"),), None, 10.0
+    )
+
+    asked = questions_route(route, REGISTRY["splunk_hec"].acks)
+
+    assert asked.endpoint.target == "/services/collector/ack"
+    assert asked.headers == (("X-A", "gzip"),)
+
+
+# ── one by one, answered by hand ──
+
+
+@dataclass
+class Asking:
+    """Requests that wait for their confirmation, and a destination that answers by hand.
+
+    Attributes:
+        stored: what the next answer confirms; an error to raise it.
+        ended: what became of the requests.
+        closed: why no channel can be opened.
+        bug: raised when a question is written.
+    """
+
+    stored: frozenset[int] | Exception = frozenset()
+    ended: list[tuple[Work, Verdict, int]] = field(default_factory=list)
+    channels: list[HeldChannel] = field(default_factory=list)
+    closed: Failure | None = None
+    bug: Exception | None = None
+
+    def __post_init__(self) -> None:
+        acks = Acks("/ack", self.encode, self.confirmed)
+        self.waiting = Confirmations(acks, self.open, lambda *one: self.ended.append(one))
+
+    def open(self) -> HeldChannel | Failure:
+        if self.closed is not None:
+            return self.closed
+        self.channels.append(HeldChannel(ROUTE))
+        return self.channels[-1]
+
+    def encode(self, ack_ids) -> Request:
+        if self.bug is not None:
+            raise self.bug
+        return Request(json.dumps(list(ack_ids)).encode())
+
+    def confirmed(self, answer: Answer, ack_ids) -> frozenset[int]:
+        if isinstance(self.stored, Exception):
+            raise self.stored
+        return self.stored
+
+    def add(self, ack_id: int, latency_us: int = 1500) -> Work:
+        """Have a request wait under a number."""
+        work = Work(None, ack_id, ack_id, [ack_id], [b"{}"], 1)
+        self.waiting.add(work, Accepted(201, ack_id=ack_id), latency_us)
+        return work
+
+    def answer(self, stored: frozenset[int] | Exception) -> None:
+        """Answer the question that waits."""
+        self.stored = stored
+        self.channels[-1].answer(answered(200))
+
+    @property
+    def questions(self) -> list[list[int]]:
+        """What was asked about so far, in order."""
+        return [json.loads(request.body) for one in self.channels for request in one.requests]
+
+
+@in_virtual_time
+async def test_one_question_asks_about_all_that_wait():
+    """The first question comes after ASK_PAUSE_S, the next one so long after its answer, over the same channel."""
+    asking = Asking()
+    one = asking.add(5, latency_us=7)
+    await asyncio.sleep(ASK_PAUSE_S - 0.1)
+    two = asking.add(6)
+    before = (list(asking.questions), len(asking.waiting), list(asking.waiting))
+    await asyncio.sleep(0.2)
+    first = list(asking.questions)
+    await asyncio.sleep(10 * ASK_PAUSE_S)
+    unanswered = list(asking.questions)
+    asking.answer(frozenset({5, 99}))
+    await asyncio.sleep(ASK_PAUSE_S - 0.1)
+    early = list(asking.questions)
+    await asyncio.sleep(0.2)
+
+    assert before == ([], 2, [one, two])
+    assert first == unanswered == early == [[5, 6]]
+    assert asking.ended == [(one, Accepted(201, ack_id=5), 7)]
+    assert asking.questions == [[5, 6], [6]]
+    assert (len(asking.channels), list(asking.waiting)) == (1, [two])
+
+
+@in_virtual_time
+async def test_what_comes_while_a_question_is_unanswered_is_asked_about_later():
+    """A request that was accepted meanwhile waits for a question of its own, ASK_PAUSE_S after it was accepted."""
+    asking = Asking()
+    asking.add(5)
+    await asyncio.sleep(ASK_PAUSE_S + 1)
+    asking.add(6)
+    asking.answer(frozenset())
+    await asyncio.sleep(ASK_PAUSE_S - 0.1)
+    early = list(asking.questions)
+    await asyncio.sleep(0.2)
+    asked = list(asking.questions)
+    asking.answer(frozenset({5, 6}))
+    await asyncio.sleep(10 * ASK_PAUSE_S)
+
+    assert (early, asked) == ([[5]], [[5], [5, 6]])
+    assert asking.questions == asked, "nothing is left to ask about"
+
+
+@in_virtual_time
+async def test_a_request_is_lost_after_its_time():
+    """At CONFIRM_S after its answer, and not before, a request has failed, with its status and what to do; others wait on."""
+    asking = Asking()
+    one = asking.add(5, latency_us=7)
+    await asyncio.sleep(2 * ASK_PAUSE_S)
+    two = asking.add(6)
+    asking.answer(frozenset())
+    await asyncio.sleep(CONFIRM_S - 2 * ASK_PAUSE_S - 0.01)
+    asking.answer(frozenset())
+    before = list(asking.ended)
+    await asyncio.sleep(ASK_PAUSE_S)
+    asking.answer(frozenset())
+    [(lost, verdict, latency_us)] = asking.ended
+
+    assert before == []
+    assert (lost, latency_us, list(asking.waiting)) == (one, 7, [two])
+    assert (verdict.scope, verdict.status_code) == (FailureScope.DESTINATION, 201)
+    assert verdict.message.startswith(
+        "answered 201, and then it was not confirmed as stored within 300 s: it is sent again"
+    )
+
+
+@in_virtual_time
+async def test_a_request_is_lost_at_the_end_of_its_time():
+    """A question that is answered exactly then finds it lost."""
+    asking = Asking()
+    asking.add(5)
+    await asyncio.sleep(CONFIRM_S)
+    asking.answer(frozenset())
+
+    assert len(asking.ended) == 1
+    assert len(asking.waiting) == 0
+
+
+@in_virtual_time
+async def test_a_number_that_is_given_out_twice_counts_from_the_second_time():
+    """The first request is lost, and says why; the second waits its whole time, and is the one that is confirmed."""
+    asking = Asking()
+    one, other = asking.add(5), asking.add(6)
+    again = asking.add(5)
+    [(lost, verdict, _)] = asking.ended
+    await asyncio.sleep(ASK_PAUSE_S)
+    await asyncio.sleep(0.1)
+    asking.answer(frozenset({5}))
+
+    assert (lost, asking.ended[1][0], list(asking.waiting)) == (one, again, [other])
+    assert "ackId 5 was given out a second time before the first was confirmed" in verdict.message
+    assert asking.questions == [[6, 5]]
+
+
+@in_virtual_time
+@pytest.mark.parametrize("fault", ["closed", "encode", "confirmed"])
+async def test_a_question_that_fails_is_asked_again(fault):
+    """Without a channel, or with a bug in the format, nothing is confirmed, and the next question comes after the pause."""
+    asking = Asking()
+    one = asking.add(5)
+    asking.closed = Failure(FailureScope.DESTINATION, "no") if fault == "closed" else None
+    asking.bug = ValueError("no") if fault == "encode" else None
+    await asyncio.sleep(ASK_PAUSE_S + 0.1)
+    if fault == "confirmed":
+        asking.answer(ValueError("no"))
+    before, asking.closed, asking.bug = list(asking.questions), None, None
+    await asyncio.sleep(ASK_PAUSE_S)
+    asking.answer(frozenset({5}))
+
+    assert before == ([[5]] if fault == "confirmed" else [])
+    assert [ended[0] for ended in asking.ended] == [one]
+
+
+@in_virtual_time
+async def test_who_gives_up_hears_no_more():
+    """What waited is handed back, the channel is closed, and no question follows; what comes later is asked about anew."""
+    asking = Asking()
+    one = asking.add(5)
+    asked_not_yet = asking.waiting.give_up()
+    await asyncio.sleep(2 * ASK_PAUSE_S)
+    before = list(asking.questions)
+    two = asking.add(6)
+    await asyncio.sleep(ASK_PAUSE_S + 0.1)
+    asked = asking.waiting.give_up()
+    asked += asking.waiting.give_up()
+    [channel] = asking.channels
+    asking.add(7)
+    await asyncio.sleep(ASK_PAUSE_S + 0.1)
+
+    assert (asked_not_yet, before, asked) == ([one], [], [two])
+    assert (channel.closed, asking.ended, asking.waiting.give_up()[0].first) == (True, [], 7)
+    assert asking.questions == [[6], [7]]

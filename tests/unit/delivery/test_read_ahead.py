@@ -261,23 +261,20 @@ async def test_a_new_reader_waits_for_nothing():
 # ── what goes wrong ──
 
 
-def test_a_store_that_cannot_be_read_is_asked_again_later():
+@in_virtual_time
+async def test_a_store_that_cannot_be_read_is_asked_again_later():
     """It is logged, and the owner is woken after STORE_RETRY_S; until then nothing more is read."""
+    bench = make(retries=True)
+    bench.store.fails = Unavailable("the disk is full")
+    bench.reading.begin(50.0)
+    await asyncio.sleep(STORE_RETRY_S - 0.01)
+    before = (bench.reading.busy, bench.owner.woken)
+    await asyncio.sleep(0.02)
 
-    async def work() -> None:
-        bench = make(retries=True)
-        bench.store.fails = Unavailable("the disk is full")
-        bench.reading.begin(50.0)
-        await asyncio.sleep(STORE_RETRY_S - 0.01)
-        before = (bench.reading.busy, bench.owner.woken)
-        await asyncio.sleep(0.02)
-
-        assert before == (True, 0)
-        assert (bench.reading.busy, bench.owner.woken, bench.owner.bugs) == (False, 1, [])
-        assert bench.said.lines == [("worker.store_unavailable", {"reason": "the disk is full"})]
-        assert len(bench.store.reads) == 1
-
-    in_virtual_time(work)
+    assert before == (True, 0)
+    assert (bench.reading.busy, bench.owner.woken, bench.owner.bugs) == (False, 1, [])
+    assert bench.said.lines == [("worker.store_unavailable", {"reason": "the disk is full"})]
+    assert len(bench.store.reads) == 1
 
 
 async def test_a_bug_in_a_read_is_told():

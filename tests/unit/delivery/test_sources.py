@@ -8,12 +8,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aegis_stream.delivery.pages import PAGE_EVENTS_MAX, PAGES_SHARED_MAX, PEEK_EVENTS_MAX, SharedPages
-from aegis_stream.delivery.sources import DUE_MAX, SPAN_MAX, RangeSource, RetrySource, due_in_seconds
+from aegis_stream.delivery.pages import (
+    PAGE_BYTES_MAX,
+    PAGE_EVENTS_MAX,
+    PAGES_SHARED_MAX,
+    PEEK_BYTES_MAX,
+    PEEK_EVENTS_MAX,
+    SharedPages,
+)
+from aegis_stream.delivery.sources import (
+    DUE_MAX,
+    SPAN_MAX,
+    RangeSource,
+    ReplaySource,
+    RetrySource,
+    due_in_seconds,
+)
 from aegis_stream.delivery.work import Limits, Work
 from aegis_stream.domain.delivery import DestinationKey, DueRetry, Page, RetryRow
 from aegis_stream.domain.destination import BatchPolicy, Filter
-from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo
+from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, ReplayId
 from aegis_stream.errors import Unavailable
 from aegis_stream.formats import REGISTRY
 from aegis_stream.pipeline.settle import Watermark
@@ -31,6 +45,9 @@ class FakeLog:
         self.head = head
         self.page_max = page_max
         self.reads: list[tuple[int, int, bool]] = []
+        self.asked: list[
+            tuple[OrganizationNo, int]
+        ] = []  # whose events were read, and how many bytes at most
         self.broken = False
         self.peeks: list[tuple[int, int]] = []
         self.waits = False  # a read at once is not possible
@@ -39,6 +56,7 @@ class FakeLog:
 
     async def page(self, organization_no, first, last, *, bytes_max, labels):
         self.reads.append((first, last, labels))
+        self.asked.append((organization_no, bytes_max))
         await self.go_on.wait()
         if self.broken:
             raise Unavailable("no")
@@ -46,6 +64,7 @@ class FakeLog:
 
     def peek(self, organization_no, first, last, *, bytes_max, labels):
         self.peeks.append((first, last))
+        self.asked.append((organization_no, bytes_max))
         return None if self.waits else self._read(first, last, labels=labels)
 
     def _read(self, first: int, last: int, *, labels: bool) -> Page:
@@ -122,6 +141,7 @@ async def test_one_page_is_kept_in_reserve():
     ("limits", "sizes"),
     [
         (Limits(4, 10**6), [4, 4, 1]),
+        (Limits(2, 10**6), [2, 2, 2, 2, 1]),
         (Limits(100, 5), [5, 4]),
         (Limits(100, 5, frame_bytes=1), [2, 2, 2, 2, 1]),
         (Limits(100, 1), [1] * 9),
@@ -225,6 +245,70 @@ async def test_a_watermark_that_stands_still_holds_the_source():
     assert source.take(ONE).first == stuck_at + 1
 
 
+async def test_what_may_be_handed_out_above_the_watermark_is_at_hand():
+    """At exactly so far above the watermark one more page is handed out, and beyond it none; both is known before."""
+    log = FakeLog(10 * SPAN_MAX, page_max=512)
+    source, through, known = make_source(log), 0, []
+    while through < 2 * SPAN_MAX:
+        await source.refill(NOW)
+        through = source.take(Limits(512, 10**6)).last
+    await source.refill(NOW)
+    known.append(source.at_hand)
+    last = source.take(Limits(512, 10**6))
+    await source.refill(NOW)
+    known.append(source.at_hand)
+
+    assert known == [True, False]
+    assert (through, last.last) == (2 * SPAN_MAX, 2 * SPAN_MAX + 512)
+    assert source.take(ONE) is None
+
+
+async def test_a_page_is_read_once_at_a_time():
+    """Asked to read while it is reading, a source does nothing: no event comes twice."""
+    log = FakeLog(5)
+    source = make_source(log)
+    log.go_on.clear()
+    readings = [asyncio.ensure_future(source.refill(NOW)) for _ in range(2)]
+    await asyncio.sleep(0)
+    log.go_on.set()
+    await asyncio.gather(*readings)
+
+    assert sequences_of(await take_all(source)) == [1, 2, 3, 4, 5]
+
+
+async def test_a_log_that_ends_too_early_is_damaged():
+    """Where events are missing that must be there, the operator reads which one."""
+    log = FakeLog(10)
+    source = make_source(log, cursor=6)
+    log.head = 6
+
+    with pytest.raises(Unavailable, match="event 7 is not in the log, and nothing after it") as raised:
+        await source.refill(NOW)
+
+    assert raised.value.code == "log-damaged"
+
+
+@pytest.mark.parametrize("reading", [False, True])
+async def test_another_filter_holds_from_the_next_event_on(reading):
+    """What was handed out stays; what was read ahead, or is being read, is read again, and goes by the new filter."""
+    log = FakeLog(12, page_max=6)
+    source = make_source(log)
+    await source.refill(NOW)
+    first = source.take(Limits(2, 10**6))
+    if reading:
+        log.go_on.clear()
+    under_way = asyncio.ensure_future(source.refill(NOW))
+    await asyncio.sleep(0)
+    source.refilter(Filter(datasets=("wanted",)))
+    log.go_on.set()
+    await under_way
+    at_hand = source.at_hand
+
+    assert list(first.sequences) == [1, 2]
+    assert not at_hand
+    assert sequences_of(await take_all(source)) == [3, 6, 9, 12]
+
+
 async def test_a_page_that_cannot_be_read_is_read_again():
     """A failed read leaves the source as it was."""
     log = FakeLog(3)
@@ -250,6 +334,30 @@ async def test_a_range_ends_where_it_was_said_to():
 
     assert sequences_of(works) == list(range(5, 11))
     assert replay.watermark.value == 10
+
+
+async def test_a_filtered_range_ends_where_it_was_said_to():
+    """The same holds where the filter looks at what was read with the page."""
+    log = FakeLog(100)
+    pages, wanted = SharedPages(log), Filter(datasets=("wanted",))
+    live = make_source(log, pages=pages, wanted=wanted)
+    await live.refill(NOW)
+    replay = make_source(log, cursor=4, last=10, pages=pages, wanted=wanted)
+
+    assert sequences_of(await take_all(replay)) == [6, 9]
+    assert replay.watermark.value == 10
+
+
+async def test_what_is_replayed_may_be_stored():
+    """An event of a replay may be at the destination already, and the first attempt of the log is not; both end."""
+    log = FakeLog(1)
+    replay = ReplaySource(SharedPages(log), ORG, EVERYTHING, 1, Watermark(0), replay_id=ReplayId("rpl_1"))
+    live = make_source(log)
+
+    assert [[work.may_be_stored for work in await take_all(one)] for one in (replay, live)] == [
+        [True],
+        [False],
+    ]
 
 
 def test_halves_join():
@@ -297,6 +405,80 @@ async def test_destinations_at_the_head_read_each_page_once():
 
     assert taken == [list(range(1, 101))] * 10
     assert [first for first, *_ in log.reads] == list(range(1, 101, 10))
+
+
+async def test_reads_are_bounded_in_bytes():
+    """Of whose log is read, and how many bytes at most: fewer where nobody may wait for them."""
+    log = FakeLog(5)
+
+    await make_source(log).refill(NOW)
+    make_source(log).peek()
+
+    assert log.asked == [(ORG, PAGE_BYTES_MAX), (ORG, PEEK_BYTES_MAX)]
+
+
+async def test_the_last_event_of_a_page_is_shared():
+    """Who wants only the newest event that was read gets it without a read; who wants the one after it reads."""
+    log = FakeLog(11)
+    pages = SharedPages(log)
+    await pages.read(ORG, 1, 10, labels=False)
+
+    last = await pages.read(ORG, 10, 10, labels=False)
+    after = await pages.read(ORG, 11, 11, labels=False)
+
+    assert (last.bodies, after.bodies) == ([b"10"], [b"11"])
+    assert [first for first, *_ in log.reads] == [1, 11]
+
+
+async def test_a_page_with_labels_serves_everybody():
+    """Who wants no labels is served from a page that has them, read with or without a wait."""
+    log = FakeLog(10)
+    pages, peeked = SharedPages(log), SharedPages(log)
+    await pages.read(ORG, 1, 10, labels=True)
+    peeked.peek(ORG, 1, 10, labels=True)
+
+    for one in (pages, peeked):
+        assert (await one.read(ORG, 4, 10, labels=False)).bodies[0] == b"4"
+        assert one.peek(ORG, 5, 10, labels=True).labels[0] == ("other", None)
+    assert (len(log.reads), len(log.peeks)) == (1, 1)
+
+
+async def test_a_page_is_found_behind_others():
+    """Newer pages of other organizations, further on or under way hide no page that serves."""
+    log = FakeLog(40)
+    pages = SharedPages(log)
+    await pages.read(ORG, 1, 10, labels=True)
+    await pages.read(ORG, 21, 30, labels=True)
+    await pages.read(OrganizationNo(2), 3, 10, labels=True)
+    log.go_on.clear()
+    reading = asyncio.ensure_future(pages.read(ORG, 11, 20, labels=True))
+    await asyncio.sleep(0)
+
+    page = await pages.read(ORG, 3, 10, labels=True)
+    log.go_on.set()
+    await reading
+
+    assert (page.first, page.bodies[0], page.labels[0]) == (3, b"3", ("wanted", None))
+    assert len(log.reads) == 4
+
+
+async def test_only_pages_that_are_done_are_forgotten():
+    """Pages of other organizations, and one that is being read, stay whatever was taken."""
+    log = FakeLog(10)
+    pages = SharedPages(log)
+    await pages.read(OrganizationNo(2), 1, 5, labels=False)
+    await pages.read(ORG, 1, 5, labels=False)
+    log.go_on.clear()
+    reading = asyncio.ensure_future(pages.read(ORG, 6, 10, labels=False))
+    await asyncio.sleep(0)
+    pages.forget(ORG, 4)
+    early = len(pages._pages)
+    pages.forget(ORG, 5)
+    left = [key[:2] for key in pages._pages]
+    log.go_on.set()
+    await reading
+
+    assert (early, left) == (3, [(2, 1), (ORG, 6)])
 
 
 async def test_a_page_under_way_is_shared():
@@ -505,6 +687,26 @@ async def test_retries_keep_to_their_bytes():
     works = [source.take(Limits(10, 3, frame_bytes=1)) for _ in range(3)]
 
     assert [work.sequences for work in works] == [[1], [2], [3]]
+
+
+async def test_retries_fill_a_request_to_its_bytes():
+    """As many retries go together as the request may have bytes, to the last one."""
+    _, source = make_retries(dict.fromkeys((1, 2, 3), (1, 0)))
+    await source.refill(NOW)
+
+    works = [source.take(Limits(10, 4, frame_bytes=1)) for _ in range(2)]
+
+    assert [(work.sequences, work.first, work.last) for work in works] == [([1, 2], 1, 2), ([3], 3, 3)]
+
+
+def test_the_earliest_time_to_look_again_counts():
+    """Told of several times, a source looks at the first of them."""
+    _, source = make_retries({})
+    source.next_due = None
+    for at in (9, 5, 7):
+        source.look_by(Micros(at))
+
+    assert source.next_due == 5
 
 
 async def test_what_is_under_way_is_not_handed_out_again():

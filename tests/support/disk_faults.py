@@ -19,6 +19,8 @@ from typing import Any
 
 import apsw
 
+import aegis_stream.store.sqlite.connect  # noqa: F401 - first: it starts SQLite anew, which forgets whose file system is the default
+
 NAME, BASE = "faulty", "unix"
 CALLS = ("open", "read", "write", "sync", "truncate")
 FILES = {"database": 1, "log": 2, "other": 4}

@@ -130,7 +130,7 @@ async def test_a_page_without_damage_is_read_as_a_whole(backend, store, org):
 
     assert [len(page.bodies) for page in pages] == [1, 6]
     whole = ("page_bodies", "page_labels")
-    assert [name for name, _ in watched.db.calls] == [*whole, "page_size", *whole]
+    assert [name for name, _ in watched.db.calls] == [*whole, *whole]
 
 
 async def test_a_page_beyond_the_head_is_empty(store, org):

@@ -377,6 +377,26 @@ async def test_everything_works_behind_a_pooler_without_prepared_statements(post
     assert len(page.bodies) == 81
 
 
+async def test_a_page_is_one_round_trip(db, monkeypatch):
+    """A page of bodies is one statement without a transaction around it; labels, which are read beside it, have one."""
+    org = make_organization(db)
+    log = StoredLog(db)
+    await append_to(log, org, [event(f"e{number}") for number in range(1, 6)], T0)
+    began: list[str] = []
+    begin = Session.begin
+    monkeypatch.setattr(
+        Session, "begin", lambda self, *given: (began.append(given[0]), begin(self, *given))[1]
+    )
+
+    alone = await log.page(org, 1, 5, bytes_max=1 << 20, labels=False)
+    before = list(began)
+    labelled = await log.page(org, 1, 5, bytes_max=1 << 20, labels=True)
+
+    assert alone.bodies == labelled.bodies
+    assert len(alone.bodies) == 5
+    assert (before, len(began)) == ([], 1)
+
+
 def test_two_processes_that_start_at_once_make_the_schema_once(postgres_url):
     """However many processes find an empty database, one makes its tables, and the others wait for it."""
     databases = [PostgresDatabase(DatabaseUrl.parse(postgres_url)) for _ in range(4)]

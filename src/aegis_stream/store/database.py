@@ -119,8 +119,14 @@ class Unit(Protocol):
         """
         ...
 
-    def bodies(self, organization_no: int, first: int, last: int) -> tuple[list[bytes], int, int]:
-        """Return the bodies of a range of sequences in order, the sum of their checksums, and how many have one."""
+    def bodies(
+        self, organization_no: int, first: int, last: int, bytes_max: int
+    ) -> tuple[list[bytes], int, int]:
+        """Return the bodies of a range of sequences in order, the sum of their checksums, and how many have one.
+
+        Args:
+            bytes_max: no body comes back when they are longer together; one event does, whatever its size.
+        """
         ...
 
     def append(self, one: LogAppend, clock_step_us: int) -> HeadMoved:

@@ -53,23 +53,20 @@ def _read_whole(
     Returns: None when one of them is missing or damaged.
     """
     first, last = span
-    while first != last:  # one event is read whatever its size, so its size need not be asked
-        row = unit.row("page_size", (organization_no, first, last))
-        count, size = row if row is not None else (0, 0)
-        if size <= bytes_max:
-            if count != last - first + 1:
-                return None
-            break
-        last = first + (last - first) // 2  # large events: half as many, as often as it takes
-    stretch = (organization_no, first, last)
-    bodies, recorded, verifiable = unit.bodies(*stretch)
+    bodies, recorded, verifiable = unit.bodies(organization_no, first, last, bytes_max)
+    while not bodies and first != last:  # large events, or none: half as many, as often as it takes
+        last = first + (last - first) // 2
+        bodies, recorded, verifiable = unit.bodies(organization_no, first, last, bytes_max)
     if len(bodies) != last - first + 1 or verifiable not in (0, len(bodies)):
         return None
     if verifiable and sum(map(checksum, bodies)) != recorded:
         return None
     if not labels:
         return Page(first, bodies, None)
-    return Page(first, bodies, [(one[0], one[1]) for one in unit.rows("page_labels", stretch)])
+    rows = unit.rows("page_labels", (organization_no, first, last))
+    if len(rows) != len(bodies):  # retention came between the two reads, where they share no snapshot
+        return None
+    return Page(first, bodies, [(one[0], one[1]) for one in rows])
 
 
 def _read_each(

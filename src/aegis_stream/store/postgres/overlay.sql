@@ -36,7 +36,8 @@ SELECT head, last_received_at, step_sequence, stored_bytes, stored_bytes_max FRO
 
 -- name: page_bodies
 -- differs because: plain rows cost the server half of what joining them does.
-SELECT convert_to(body, 'UTF8'), checksum FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence;
+SELECT convert_to(body, 'UTF8'), checksum FROM events WHERE org_no = ?1 AND sequence BETWEEN ?2 AND ?3
+AND (?2 = ?3 OR (SELECT sum(octet_length(body)) FROM events WHERE org_no = ?1 AND sequence BETWEEN ?2 AND ?3) <= ?4) ORDER BY sequence;
 
 -- name: lock_cursor
 -- differs because: other processes must wait, so that nobody can take the destination over before this transaction ends; and after a

@@ -68,9 +68,18 @@ class PostgresUnit:
         self._begin()
         return self._pipelined(calls)
 
-    def bodies(self, organization_no: int, first: int, last: int) -> tuple[list[bytes], int, int]:
-        """Return the bodies of a range: see the protocol."""
-        rows = self.rows("page_bodies", (organization_no, first, last))
+    def bodies(
+        self, organization_no: int, first: int, last: int, bytes_max: int
+    ) -> tuple[list[bytes], int, int]:
+        """Return the bodies of a range: see the protocol.
+
+        When it is the first thing that the unit does, it is one round trip: a statement alone needs no transaction around it.
+        Behind a pooler it has one, which sets how long the server may take.
+        """
+        if self._session.pooled:
+            self._begin()
+        values = organization_no, first, last, bytes_max
+        rows = self._session.run(self._texts["page_bodies"], values).rows
         recorded = [row[1] for row in rows if row[1] is not None]
         return [row[0] for row in rows], sum(recorded), len(recorded)
 

@@ -42,17 +42,15 @@ SELECT sequence, received_at, dataset, decision, CAST(body AS BLOB), checksum FR
 -- Where an event stands in the log of its organization, by its own id.
 SELECT sequence FROM events WHERE org_no = ? AND event_id = ?;
 
--- name: page_size
--- How many events lie in a range, and how many bytes they have.
-SELECT count(*), coalesce(sum(octet_length(body)), 0) FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ?;
-
 -- name: page_bodies
--- All bodies of a range in one value, in order, with a record separator between: a byte that JSON text cannot hold.
+-- All bodies of a range in one value, in order, with a record separator between: a byte that JSON text cannot hold. Nothing where
+-- the range has more than ?4 bytes, unless it is one event.
 -- One row instead of a thousand: the reading thread gives up the interpreter lock once instead of a thousand times. The
 -- The sum of the checksums verifies all bodies at once; count tells how many have one. The
 -- inner query gives the order; an ORDER BY within the aggregate would sort again, at three times the cost.
 SELECT CAST(group_concat(body, char(30)) AS BLOB), sum(checksum), count(checksum)
-FROM (SELECT body, checksum FROM events WHERE org_no = ? AND sequence BETWEEN ? AND ? ORDER BY sequence);
+FROM (SELECT body, checksum FROM events WHERE org_no = ?1 AND sequence BETWEEN ?2 AND ?3 ORDER BY sequence)
+WHERE ?2 = ?3 OR (SELECT sum(octet_length(body)) FROM events WHERE org_no = ?1 AND sequence BETWEEN ?2 AND ?3) <= ?4;
 
 -- name: page_rows
 -- Events of a range one by one, to find those that are damaged.

@@ -97,9 +97,11 @@ class SqliteUnit:
         """Run several statements: see the protocol."""
         return [self.row(name, values) for name, values in calls]
 
-    def bodies(self, organization_no: int, first: int, last: int) -> tuple[list[bytes], int, int]:
+    def bodies(
+        self, organization_no: int, first: int, last: int, bytes_max: int
+    ) -> tuple[list[bytes], int, int]:
         """Return the bodies of a range, read as one value: see the protocol and docs/adr/0004-read-pages-with-group-concat.md."""
-        row = self.row("page_bodies", (organization_no, first, last))
+        row = self.row("page_bodies", (organization_no, first, last, bytes_max))
         if row is None or row[0] is None:
             return [], 0, 0
         text, recorded, verifiable = row

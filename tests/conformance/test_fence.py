@@ -107,3 +107,23 @@ async def test_a_lost_lease_leaves_the_others_settled(store, org):
 
     assert results == [None, Settled(0, 0)]
     assert (one.cursor, two.cursor) == (0, 3)
+
+
+async def test_a_repeated_settlement_leaves_the_others_settled(store, org):
+    """One that is stored already stores nothing more and tells its counts, and the rest of its group is stored."""
+    for number in (1, 2, 3):
+        await add_destination(store, org, number)
+    await append_to(store.log, org, events(1, 3), T0)
+    await store.ledger.enlist(ALICE, LEASE_US)
+    claimed, _ = await store.ledger.claim(ALICE)
+    first, repeated, last = [
+        settlement(one.lease, org, 3, delivered=2, retries=[RetryRow(3, 1, T0, DOWN)]) for one in claimed
+    ]
+    await settle(store, repeated)
+
+    results = await store.ledger.settle(ALICE, [first, repeated, last])
+
+    after, _ = await store.ledger.claim(ALICE)
+    assert results == [Settled(1, 0)] * 3
+    assert [(one.cursor, one.retrying) for one in after] == [(3, 1)] * 3
+    assert (await store.directory.totals())[1] == 6

@@ -4,18 +4,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
-from aegis_stream.domain.ids import WorkerId
 from aegis_stream.store.database import Unit
 from aegis_stream.store.ledger import StoredLedger
-from support.stores import ALICE
+from support.stores import ALICE, BOB
 
 
 class Workers:
-    """A unit of work that knows a statement's answer: the registered workers."""
+    """A unit of work that knows two statements' answers: the registered workers, and which of them leave."""
 
-    def rows(self, name: str, values: Any = ()) -> list[tuple[WorkerId]]:
-        assert name == "workers"
-        return [(ALICE,)]
+    def rows(self, name: str, values: Any = ()) -> list[tuple[Any, ...]]:
+        return {"workers": [(ALICE,)], "crew": [(ALICE, 0), (BOB, 1)]}[name]
 
 
 @dataclass
@@ -39,7 +37,8 @@ async def test_workers_are_listed_without_a_reader():
     db = Readers(would_wait=False)
 
     assert await StoredLedger(db).workers() == [ALICE]
-    assert db.used == ["peek"]
+    assert await StoredLedger(db).crew() == [(ALICE, False), (BOB, True)]
+    assert db.used == ["peek", "peek"]
 
 
 async def test_workers_are_read_where_a_look_would_wait():
@@ -47,4 +46,5 @@ async def test_workers_are_read_where_a_look_would_wait():
     db = Readers(would_wait=True)
 
     assert await StoredLedger(db).workers() == [ALICE]
-    assert db.used == ["peek", "read"]
+    assert await StoredLedger(db).crew() == [(ALICE, False), (BOB, True)]
+    assert db.used == ["peek", "read", "peek", "read"]

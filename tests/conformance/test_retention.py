@@ -11,8 +11,9 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.ids import Micros, OrganizationNo, ReplayId
 from aegis_stream.errors import NotFound
 from aegis_stream.ports import Appended
+from aegis_stream.store import retention
 from aegis_stream.store.append import CLOCK_STEP_US
-from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP
+from aegis_stream.store.retention import CHUNK, ORGANIZATIONS_PER_SWEEP, Retention
 from support.clock import T0
 from support.log import entries
 from support.stores import (
@@ -32,6 +33,7 @@ from support.stores import (
     settlement,
     stored,
 )
+from support.writers import Watched
 
 # ── retention ──
 
@@ -60,6 +62,19 @@ async def test_old_events_go_in_chunks(store, org):
     assert sum(steps) == 2 * CHUNK + 500
     assert list(await stored(store, org)) == list(range(2 * CHUNK + 501, 2 * CHUNK + 511))
     assert oldest == 2 * CHUNK + 501
+
+
+async def test_a_step_looks_only_at_what_it_removes(store, org, monkeypatch):
+    """No step begins at the start of the log: until the next vacuum PostgreSQL passes every row that was removed there."""
+    monkeypatch.setattr(retention, "CHUNK", 10)
+    await append_to(store.log, org, events(1, 30), OLD)
+    watched = Watched(store.db)
+
+    while await Retention(watched).step(HORIZON):
+        pass
+
+    ranges = [values for name, values in watched.calls if name == "delete_events"]
+    assert ranges == [(org, 1, 10), (org, 11, 20), (org, 21, 30)]
 
 
 async def test_an_event_received_at_the_horizon_stays(store, org):

@@ -108,9 +108,9 @@ def _remove_events(unit: Unit, horizon: Micros, *, seals: bool) -> int:
     removed, after = 0, 0
     while removed < CHUNK:
         found = unit.rows("organizations_with_old_events", (horizon, after, ORGANIZATIONS_PER_SWEEP))
-        for organization_no, oldest, head, kept in found:
+        for organization_no, oldest, head in found:
             most = CHUNK - removed
-            removed += _remove_prefix(unit, organization_no, (oldest, head, kept), horizon, most, seals=seals)
+            removed += _remove_prefix(unit, organization_no, (oldest, head), horizon, most, seals=seals)
             if removed >= CHUNK:
                 break
             after = organization_no
@@ -122,7 +122,7 @@ def _remove_events(unit: Unit, horizon: Micros, *, seals: bool) -> int:
 def _remove_prefix(
     unit: Unit,
     organization_no: int,
-    stretch: tuple[int, int, int],
+    stretch: tuple[int, int],
     horizon: Micros,
     most: int,
     *,
@@ -131,12 +131,13 @@ def _remove_prefix(
     """Remove the oldest events of one organization, as far as they are old enough and nobody has still to send them.
 
     Args:
-        stretch: the sequences of the oldest event and of the newest one; and how many lie before them, for retries and dead
-            letters: a few are looked at again.
+        stretch: the sequences of the oldest event and of the newest one. What lies before them is kept for retries and dead
+            letters; a step looks at it only when nothing else is left to do, because PostgreSQL passes all rows that were removed
+            since the last vacuum to get there.
         most: most events by which the log may begin later.
     Returns: by how many it does.
     """
-    oldest, head, kept = stretch
+    oldest, head = stretch
     needed = unit.row("needed_from", (organization_no, int(seals)))
     limit = head if needed is None or needed[0] is None else min(head, needed[0] - 1)
     step = unit.row("last_old_step", (organization_no, oldest, horizon))
@@ -151,8 +152,7 @@ def _remove_prefix(
     if last < oldest:
         return 0
     passed = last + 1 - oldest
-    first = 1 if kept + passed <= CHUNK else oldest
-    sizes = [row[0] for row in unit.rows("delete_events", (organization_no, first, last))]
+    sizes = [row[0] for row in unit.rows("delete_events", (organization_no, oldest, last))]
     unit.run("advance_oldest", (last + 1, sum(sizes), passed - len(sizes), organization_no))
     unit.run("delete_clock_steps", (organization_no, last + 1))
     return passed

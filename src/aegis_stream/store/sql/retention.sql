@@ -16,7 +16,7 @@ SELECT max(last_received_at) FROM organizations WHERE head > 0;
 
 -- name: organizations_with_old_events
 -- Organizations with events to remove: the oldest is old enough, or an event after it is.
-SELECT o.org_no, o.oldest, o.head, o.kept FROM organizations o
+SELECT o.org_no, o.oldest, o.head FROM organizations o
 WHERE o.head >= o.oldest AND o.org_no > ?2 AND (
     EXISTS (SELECT 1 FROM events e WHERE e.org_no = o.org_no AND e.sequence = o.oldest AND e.received_at < ?1)
     OR EXISTS (
@@ -48,8 +48,8 @@ SELECT min(needed) FROM (
 -- name: delete_events
 -- Remove the oldest events of a log, except those of retries and dead letters; returns the bytes of each.
 DELETE FROM events WHERE org_no = ?1 AND sequence BETWEEN ?2 AND ?3
-    AND sequence NOT IN (SELECT r.sequence FROM retries r WHERE r.org_no = ?1 AND r.sequence <= ?3)
-    AND sequence NOT IN (SELECT d.sequence FROM dead_letters d WHERE d.org_no = ?1 AND d.sequence <= ?3)
+    AND sequence NOT IN (SELECT r.sequence FROM retries r WHERE r.org_no = ?1 AND r.sequence BETWEEN ?2 AND ?3)
+    AND sequence NOT IN (SELECT d.sequence FROM dead_letters d WHERE d.org_no = ?1 AND d.sequence BETWEEN ?2 AND ?3)
 RETURNING octet_length(body);
 
 -- name: advance_oldest

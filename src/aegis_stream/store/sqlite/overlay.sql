@@ -68,7 +68,7 @@ WHERE r.org_no = ? AND r.dst_no = ? AND r.due_at <= ? ORDER BY r.due_at, r.seque
 
 -- name: organizations_with_old_events
 -- differs because: the key of the log is the position.
-SELECT o.org_no, o.oldest, o.head, o.kept FROM organizations o
+SELECT o.org_no, o.oldest, o.head FROM organizations o
 WHERE o.head >= o.oldest AND o.org_no > ?2 AND (
     EXISTS (SELECT 1 FROM events e WHERE e.position = o.org_no * 1099511627776 + o.oldest AND e.received_at < ?1)
     OR EXISTS (
@@ -100,6 +100,6 @@ SELECT count(*) FROM events WHERE position BETWEEN ?1 * 1099511627776 AND ?1 * 1
 -- name: delete_events
 -- differs because: the key of the log is the position.
 DELETE FROM events WHERE position BETWEEN ?1 * 1099511627776 + ?2 AND ?1 * 1099511627776 + ?3
-    AND position NOT IN (SELECT r.org_no * 1099511627776 + r.sequence FROM retries r WHERE r.org_no = ?1 AND r.sequence <= ?3)
-    AND position NOT IN (SELECT d.org_no * 1099511627776 + d.sequence FROM dead_letters d WHERE d.org_no = ?1 AND d.sequence <= ?3)
+    AND position NOT IN (SELECT r.org_no * 1099511627776 + r.sequence FROM retries r WHERE r.org_no = ?1 AND r.sequence BETWEEN ?2 AND ?3)
+    AND position NOT IN (SELECT d.org_no * 1099511627776 + d.sequence FROM dead_letters d WHERE d.org_no = ?1 AND d.sequence BETWEEN ?2 AND ?3)
 RETURNING octet_length(body);

@@ -202,6 +202,7 @@ def make(
     waits: bool = False,
     warnings: Warnings | None = None,
     auto_redrive: bool = True,
+    window_max: int = 64,
 ) -> Bench:
     """Make the forwarder of a destination; it has looked for retries already, and found none."""
     loop = cast(VirtualLoop, asyncio.get_running_loop())
@@ -221,7 +222,7 @@ def make(
     keeper = Keeper()
     shared = Forwarding(
         SharedPages(cast(Any, store)), cast(Any, store), outbound, clock, schedule, loop.time, Term(), SeededRandom(),
-        settler, cast(Any, said), lambda *bug: bugs.append(bug), window_max=64, auto_redrive=auto_redrive,
+        settler, cast(Any, said), lambda *bug: bugs.append(bug), window_max=window_max, auto_redrive=auto_redrive,
         dead_letters_max=LIMIT, warnings=warnings or Warnings(), answers=cast(Any, keeper),
     )  # fmt: skip
     destination = Destination(
@@ -294,12 +295,11 @@ async def test_no_more_is_in_flight_than_the_window_has():
 @in_virtual_time
 async def test_freed_slots_wait_for_others():
     """In a full window attempts begin in batches, BURST_WAIT_S after the first answer; from half of it down at once."""
-    bench = make()
+    bench = make(window_max=WINDOW)
     bench.grow(20)
     bench.answer(202)
     waits = bench.unanswered
-    bench.forwarder.pacing.window = float(WINDOW)
-    bench.channel.answer(answered(202, latency_us=1600))
+    bench.answer(202)
     at_half = bench.unanswered
     bench.answer(202)
     await bench.turns(BURST_WAIT_S)
@@ -332,6 +332,19 @@ async def test_what_is_not_at_hand_is_not_waited_for():
     bench.answer(202)
 
     assert not bench.forwarder.burst.is_set
+
+
+@in_virtual_time
+async def test_retries_that_are_due_need_not_wait_for_the_last_answer():
+    """An answer that leaves room has them read, although others are in flight."""
+    bench = make()
+    bench.grow(2)
+    bench.store.retries[40] = (1, 0, 500)
+    bench.forwarder.agenda.retries.next_due = Micros(0)
+    bench.answer(202)
+    await bench.turns()
+
+    assert bench.unanswered == [[102], [40]]
 
 
 # ── what holds attempts back ──

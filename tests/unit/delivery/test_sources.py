@@ -430,6 +430,17 @@ async def test_the_last_event_of_a_page_is_shared():
     assert [first for first, *_ in log.reads] == [1, 11]
 
 
+async def test_a_read_of_older_events_hides_no_newer_page():
+    """Who is behind reads its own page; who is in front is served from the page that is there."""
+    log = FakeLog(20, page_max=10)
+    pages = SharedPages(log)
+    await pages.read(ORG, 11, 20, labels=False)
+    await pages.read(ORG, 1, 10, labels=False)
+
+    assert (await pages.read(ORG, 15, 20, labels=False)).bodies[0] == b"15"
+    assert len(log.reads) == 2
+
+
 async def test_a_page_with_labels_serves_everybody():
     """Who wants no labels is served from a page that has them, read with or without a wait."""
     log = FakeLog(10)
@@ -534,6 +545,15 @@ async def test_a_page_without_labels_is_no_use_to_a_filter():
     assert len(log.reads) == 2
 
 
+async def test_events_without_labels_are_read_at_once_again_for_a_filter():
+    """The same holds where nobody may wait for them."""
+    log = FakeLog(3)
+    pages = SharedPages(log)
+    pages.peek(ORG, 1, 3, labels=False)
+
+    assert pages.peek(ORG, 1, 3, labels=True).labels is not None
+
+
 async def test_organizations_share_nothing():
     """A page belongs to one organization's log."""
     log = FakeLog(3)
@@ -555,6 +575,19 @@ async def test_a_failed_reading_is_not_kept():
     log.broken = False
 
     assert len((await pages.read(ORG, 1, 3, labels=False)).bodies) == 3
+
+
+async def test_all_who_share_a_reading_are_told_why_it_failed():
+    """Each who waits for it gets the error of the store, and the next one who asks reads anew."""
+    log = FakeLog(3)
+    pages = SharedPages(log)
+    log.broken = True
+    readings = [pages.read(ORG, 1, 3, labels=False) for _ in range(3)]
+
+    errors = await asyncio.gather(*readings, return_exceptions=True)
+
+    assert [type(one) for one in errors] == [Unavailable] * 3
+    assert len(log.reads) == 1
 
 
 async def test_pages_are_bounded_and_forgotten():

@@ -80,16 +80,17 @@ async def test_a_destination_keeps_its_newest_answers(store, org, served, monkey
 
 
 async def test_answers_go_with_the_attempts(store, org, served):
-    """Retention removes answers that are as old as attempts that it removes, and leaves the others."""
+    """Retention removes answers that are as old as attempts that it removes, leaves the others, and counts all that went."""
     destination, lease = served
     runs = [failed(1, 1), failed(100, 2, "other")]
     await settle(
         store, settlement(lease, org, 9, runs=runs, answers=[answered(1, 1, 1), answered(100, 2, 2, "other")])
     )
 
-    await store.retention.step(Micros(T0 + 50 * SECOND))
+    removed = await store.retention.step(Micros(T0 + 50 * SECOND))
 
     assert store.count("answers") == 1
+    assert removed == 9 + 1 + 1, "the events, an attempt and its answer: 0 would end the sweep"
     assert await found_for(store, destination, 2) == ["busy 100"]
 
 

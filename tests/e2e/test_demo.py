@@ -75,7 +75,7 @@ CHANGING = (
     (r"   twice \d+$", ""),
     (r"link#\S+", "link#TOKEN"),
     (r"in event \S+,", "in event ID,"),
-    (r"\d  \S+  altered", "SEQUENCE  ID  altered"),
+    (r" +\d+  \S+  altered", " SEQUENCE  ID  altered"),
     (r"recorded (between \S+ and|before|after) \S+\)", "recorded THEN)"),
     (r"\d[\d,.:TZ-]*", "N"),
 )

@@ -9,7 +9,7 @@ import asyncio
 import os
 import secrets
 import time
-from collections.abc import Awaitable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,21 +61,15 @@ async def measure(stores: Stores, pids: Mapping[str, Pids], count: int) -> None:
     )
     await record(stores, no, count)
     horizon = Micros(SystemClock().now() + SECOND)
-    costs, times_s = Costs.begin(pids), [0.0]
-    while await timed(stores.retention.step(horizon), times_s):
-        pass
+    costs, times_s, removed = Costs.begin(pids), [], 1
+    while removed:
+        began_s = time.monotonic()
+        removed = await stores.retention.step(horizon)
+        times_s.append(time.monotonic() - began_s)
     costs.tell("removed", count)
     if left := (await stores.log.page(no, 1, count, bytes_max=1 << 20, labels=False)).bodies[0]:
         raise RuntimeError(f"retention left {left[:100]!r}")
-    print(f"  {len(times_s) - 2} steps, the longest {1e3 * max(times_s):.1f} ms")
-
-
-async def timed(step: Awaitable[int], times_s: list[float]) -> int:
-    """Note how long a step takes, and return what it removed."""
-    began_s = time.monotonic()
-    removed = await step
-    times_s.append(time.monotonic() - began_s)
-    return removed
+    print(f"  {len(times_s) - 1} steps, the longest {1e3 * max(times_s):.1f} ms")
 
 
 def on(folder: Path, count: int, database: Database | None = None) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
 from typing import Any
 
 from aegis_stream.domain.attempt import Answer, Fault, FaultKind, Request, Response
@@ -19,6 +20,20 @@ ROUTE = Route(
     10.0,
 )
 CLOSED = Fault(FaultKind.CLOSED, "the channel was closed", 0)
+
+
+@dataclass
+class Owner:
+    """A forwarder, as its parts see it: they wake it, and tell it of bugs."""
+
+    woken: int = 0
+    bugs: list[Exception] = field(default_factory=list)
+
+    def wake(self) -> None:
+        self.woken += 1
+
+    def bug(self, error: Exception) -> None:
+        self.bugs.append(error)
 
 
 class HeldChannel:

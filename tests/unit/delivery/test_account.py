@@ -43,6 +43,7 @@ from aegis_stream.domain.ids import (
 from aegis_stream.pipeline.pacing import Pacing
 from aegis_stream.pipeline.settler import Settler
 from support.clock import T0, SteadyClock
+from support.outbound import Owner
 from support.said import Said
 from support.simulation import SeededRandom
 
@@ -71,19 +72,11 @@ class FakeLedger:
 
 
 @dataclass
-class Owner:
+class AccountOwner(Owner):
     """A forwarder, as its account sees it."""
 
-    destination: Destination
+    destination: Destination = field(kw_only=True)
     lease: Lease = LEASE
-    woken: int = 0
-    bugs: list[Exception] = field(default_factory=list)
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def bug(self, error: Exception) -> None:
-        self.bugs.append(error)
 
     def halt(self, failure: Failure) -> None:
         raise AssertionError(failure)
@@ -94,7 +87,7 @@ class Bench:
     """An account with its parts."""
 
     account: Account
-    owner: Owner
+    owner: AccountOwner
     ledger: FakeLedger
     settler: Settler
     clock: SteadyClock
@@ -137,7 +130,7 @@ def make(claimed: Claimed = CLAIMED, *, time_s: Callable[[], float] = lambda: 50
         SharedPages(cast(Any, None)), cast(Any, ledger), outbound, clock, Schedule(clock), time_s, Term(), SeededRandom(),
         settler, cast(Any, Said()), ignore, window_max=64, auto_redrive=True, dead_letters_max=LIMIT,
     )  # fmt: skip
-    owner = Owner(destination)
+    owner = AccountOwner(destination=destination)
     agenda = Agenda(shared.pages, shared.ledger, claimed, Filter())
     attempts = Attempts(outbound, destination, agenda.live, ignore)
     pacing = Pacing(64, claimed.health.window_size, claimed.health.failures_in_row)

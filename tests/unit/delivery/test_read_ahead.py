@@ -16,7 +16,7 @@ from aegis_stream.domain.destination import Filter, Health
 from aegis_stream.domain.ids import DestinationNo, Micros, OrganizationNo, ReplayId
 from aegis_stream.errors import Unavailable
 from support.clock import T0, SteadyClock
-from support.outbound import in_virtual_time
+from support.outbound import Owner, in_virtual_time
 from support.said import Said
 
 CURSOR = 100
@@ -56,20 +56,6 @@ class FakeStore:
         if self.fails is not None:
             raise self.fails
         return [DueRetry(40, 1, b"{}")], None
-
-
-@dataclass
-class Owner:
-    """A forwarder, as its reader sees it."""
-
-    woken: int = 0
-    bugs: list[Exception] = field(default_factory=list)
-
-    def wake(self) -> None:
-        self.woken += 1
-
-    def bug(self, error: Exception) -> None:
-        self.bugs.append(error)
 
 
 @dataclass

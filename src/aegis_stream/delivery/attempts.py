@@ -36,8 +36,7 @@ from aegis_stream.ports import Channel, Sender
 
 from .confirmations import CONFIRM_S, UNCONFIRMED_MAX, Confirmations, questions_route
 from .ended import Bug, Ended, Judged, Unsent
-from .sources import LiveSource
-from .work import Work
+from .work import Source, Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +74,7 @@ class Attempts:
 
     outbound: Outbound
     destination: Destination
-    live: LiveSource
+    live: Source
     on_ended: Callable[[Ended], None]
     format: Format = field(init=False)
     in_flight: dict[Work, Format] = field(default_factory=dict)

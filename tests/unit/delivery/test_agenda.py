@@ -23,6 +23,7 @@ from aegis_stream.domain.delivery import (
 from aegis_stream.domain.destination import Filter, Health
 from aegis_stream.domain.ids import SECOND, DestinationNo, Micros, OrganizationNo, ReplayId
 from support.clock import T0
+from support.pure import ON_SOURCE
 
 ORG, LEASE = OrganizationNo(5), Lease(DestinationNo(7), 3)
 OTHER_ORG = OrganizationNo(6)
@@ -338,6 +339,7 @@ def park(bench: Bench, ends_s: dict[Work, float]) -> dict[Work, Sequence[RetryRo
     return cast(Any, bench.agenda.park(cast(Any, FakeAttempts(ends_s)), T0))
 
 
+@ON_SOURCE
 async def test_slow_attempts_are_parked_when_they_hold_the_watermark():
     """Those near the watermark become retries that are due after each must have ended, and the watermark moves past them."""
     bench = make()
@@ -358,6 +360,7 @@ async def test_slow_attempts_are_parked_when_they_hold_the_watermark():
     assert [one.source for one in (near, slower, far)] == [agenda.retries, agenda.retries, agenda.live]
 
 
+@ON_SOURCE
 async def test_the_last_event_near_the_watermark_is_parked():
     """An attempt exactly SPAN_MAX above the watermark is parked with the others."""
     bench = make()
@@ -367,6 +370,7 @@ async def test_the_last_event_near_the_watermark_is_parked():
     assert list(park(bench, {edge: 1.0})) == [edge]
 
 
+@ON_SOURCE
 async def test_attempts_are_not_parked_early():
     """While no more than SPAN_MAX is handed out above the watermark, everything stays where it is."""
     bench = make()

@@ -11,8 +11,7 @@ import pytest
 from aegis_stream.delivery.attempts import Attempts, Outbound
 from aegis_stream.delivery.confirmations import ASK_PAUSE_S, CONFIRM_S, UNCONFIRMED_MAX
 from aegis_stream.delivery.ended import Bug, Ended, Judged, Unsent
-from aegis_stream.delivery.sources import LiveSource
-from aegis_stream.delivery.work import Work
+from aegis_stream.delivery.work import Source, Work
 from aegis_stream.domain.attempt import Accepted, Answer, Failure, FailureScope, Fault, FaultKind, Request
 from aegis_stream.domain.destination import Destination, DestinationSpec
 from aegis_stream.domain.ids import DestinationId, DestinationNo, OrganizationId, OrganizationNo
@@ -24,7 +23,7 @@ from support.clock import T0
 from support.held import HeldThreads
 from support.outbound import CLOSED, ROUTE, HeldChannel, HeldSender, answered, in_virtual_time
 
-LIVE, RETRIES = cast(LiveSource, object()), cast(Any, object())
+LIVE, RETRIES = cast(Source, object()), cast(Any, object())
 SPEC = DestinationSpec(url="https://sink.example.com/in", format="ndjson")
 LIMIT = Fault(FaultKind.LIMIT, "all connections were in use", 0)
 

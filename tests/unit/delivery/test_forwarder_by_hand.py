@@ -49,6 +49,7 @@ from aegis_stream.pipeline.pacing import OVERDUE_MIN_S, OVERDUE_UNKNOWN_S, PROBE
 from aegis_stream.pipeline.settler import Settler
 from support.clock import T0
 from support.outbound import HeldChannel, HeldSender, answered, in_virtual_time
+from support.pure import ON_SOURCE
 from support.said import Said
 from support.simulation import SeededRandom, SimClock, VirtualLoop
 
@@ -903,6 +904,7 @@ async def test_destinations_share_what_was_said():
     assert len(warnings._said_at) == 1
 
 
+@ON_SOURCE
 @in_virtual_time
 async def test_events_that_are_too_old_are_told():
     """Where a destination drops old events the first event of each request is looked at; others cost nothing."""

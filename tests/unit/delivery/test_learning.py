@@ -17,7 +17,10 @@ from aegis_stream.domain.ids import SECOND, Micros
 from aegis_stream.domain.times import to_text
 from aegis_stream.formats import REGISTRY
 from support.clock import T0, SteadyClock
+from support.pure import ON_SOURCE
 from support.said import Said
+
+pytestmark = ON_SOURCE
 
 DOWN = Failure(FailureScope.DESTINATION, "answered 500", 500)
 BLOCKED = Failure(FailureScope.EVENT, "answered 400", 400)

@@ -18,6 +18,9 @@ from .test_destination import make_destination, read
 SOON_MS = 20_000
 """A busy machine has longer than the two or three seconds that people see."""
 
+# What `wait_for_function` waits for is always a function: Playwright evaluates a bare expression again for every look,
+# and the page's Content-Security-Policy refuses every look but the first.
+
 
 @pytest.fixture
 def client(service, organization):
@@ -87,7 +90,7 @@ def test_a_refused_credential_and_a_new_one(service, organization, visitor, clie
     client.record([event(f"e{number}") for number in range(3)])
     sentence = state_of(visitor)
     sentence.get_by_text("it does not accept the credential").wait_for(timeout=SOON_MS)
-    visitor.page.wait_for_function("document.title.startsWith('(1 failing) ')")
+    visitor.page.wait_for_function("() => document.title.startsWith('(1 failing) ')")
 
     assert "Elastic prod has not taken events since" in sentence.inner_text()
     assert (
@@ -106,10 +109,12 @@ def test_a_refused_credential_and_a_new_one(service, organization, visitor, clie
     path = f"/forwarding-destinations/{dst_id}"
     client.request("PATCH", path, json={"auth_header_value": "Bearer new"})
     sentence.get_by_text("takes events. Nothing waits.").wait_for(timeout=SOON_MS)
-    visitor.page.wait_for_function("!document.title.includes('failing')", timeout=SOON_MS)
+    visitor.page.wait_for_function("() => !document.title.includes('failing')", timeout=SOON_MS)
     visitor.page.get_by_role("heading", name="Elastic prod").get_by_text("taking events").wait_for()
     wait_until(lambda: len(receiver.bodies) >= 4)
-    visitor.page.wait_for_function("document.querySelector('[data-live$=letters_tab]').textContent === ''")
+    visitor.page.wait_for_function(
+        "() => document.querySelector('[data-live$=letters_tab]').textContent === ''"
+    )
 
     assert visitor.page.evaluate("window.same"), "the page was not loaded again"
     assert visitor.page.locator("[data-icon]").get_attribute("href").endswith("/good.svg")
@@ -182,7 +187,7 @@ def test_a_click_hits_what_was_aimed_at(visitor, organization, service, client, 
             page.mouse.down()
             page.mouse.up()
         # A resting pointer sees the page go along with what grows above it sooner or later, however fast the clicks were.
-        page.wait_for_function("window.wentAlong")
+        page.wait_for_function("() => window.wentAlong")
         page.mouse.down()
         page.mouse.up()
     finally:

@@ -3,7 +3,7 @@
 import base64
 import binascii
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby
 from operator import itemgetter
 from urllib.parse import unquote
@@ -42,6 +42,7 @@ def redact(
     spec: DestinationSpec,
     bearers: Sequence[str] = (),
     characters_max: int = EXCERPT_CHARACTERS_MAX * 2,
+    rest: Callable[[], object] | None = None,
 ) -> str:
     """Take our own secrets out of what a peer answered, before anybody sees it: the values of headers, and the URL's tail.
 
@@ -51,6 +52,7 @@ def redact(
     Args:
         bearers: the tokens that were sent.
         characters_max: how much of the text is looked at.
+        rest: called after each step of about a millisecond, if given.
     Returns: printable text, a little longer than what is shown of it.
     """
     text = text[:characters_max]
@@ -61,7 +63,7 @@ def redact(
         hidden[start:end] = [True] * (end - start)
     parts = groupby(zip(text, hidden, strict=True), key=itemgetter(1))
     shown = "".join(MASK if is_hidden else "".join(one for one, _ in part) for is_hidden, part in parts)
-    if repeats(shown, [*values, *_url_secrets(spec.url)]):
+    if repeats(shown, [*values, *_url_secrets(spec.url)], rest):
         return NOT_SHOWN
     shown = _LONG.sub(lambda found: MASK if _is_random(found[0]) else found[0], shown)
     return "".join(character if character.isprintable() or character == "\n" else " " for character in shown)

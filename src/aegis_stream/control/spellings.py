@@ -40,20 +40,25 @@ _SEPARATORS = re.compile(r"[\s\x00-\x1f\x7f,;:\"'\[\].|-]+")
 _MARKS = re.compile(r"[\W_]+")
 
 
-def repeats(text: str, secrets: Iterable[str]) -> bool:
+def repeats(text: str, secrets: Iterable[str], rest: Callable[[], object] | None = None) -> bool:
     """Tell whether some reading of a text has a piece of a secret.
 
     A piece is eight letters and digits of the secret in a row, whatever else stands between them and in whichever case;
     a shorter secret counts as a whole. Most of a secret's pairs of neighbours count as well, wherever they are.
+
+    Args:
+        rest: called after each reading, which takes about a millisecond: a thread lets others run there.
     """
     squeezed = {one for one in map(_squeezed, secrets) if len(one) >= _SECRET_CHARACTERS_MIN}
     pieces = frozenset[str]().union(*map(_pieces, squeezed))
     pairs = [_pairs(one) for one in squeezed if len(one) >= _PAIRS_MIN]
     widths = sorted({len(piece) for piece in pieces})
-    return any(
-        _has_piece(reading, pieces, widths) or _has_pairs(reading, pairs)
-        for reading in (map(_squeezed, _readings(text)) if pieces else ())
-    )
+    for reading in map(_squeezed, _readings(text)) if pieces else ():
+        if _has_piece(reading, pieces, widths) or _has_pairs(reading, pairs):
+            return True
+        if rest is not None:
+            rest()
+    return False
 
 
 def _pieces(squeezed: str) -> frozenset[str]:
@@ -90,10 +95,12 @@ def _readings(text: str) -> Iterator[str]:
         for one in newest:
             for decode in _DECODERS:
                 for decoded in decode(one):
-                    if decoded not in seen and len(seen) < _READINGS_MAX:
+                    if decoded not in seen:
                         seen.add(decoded)
                         found.append(decoded)
                         yield decoded
+                    if len(seen) == _READINGS_MAX:
+                        return
         newest = found
 
 

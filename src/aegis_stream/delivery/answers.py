@@ -1,7 +1,7 @@
 """Keeps what failed attempts were answered, for people: the first of many failures alike, without our secrets.
 
-Cutting the secrets out takes up to a tenth of a second, so it is done on a thread, and rarely: an outage with a hundred
-thousand failures keeps one answer an hour.
+Cutting the secrets out takes up to a tenth of a second, so it is done on a thread in small steps, and rarely: an outage with
+a hundred thousand failures keeps one answer an hour.
 """
 
 import asyncio
@@ -62,6 +62,10 @@ class AnswerKeeper:
         self._again = Buckets(Rate(1, AGAIN_S))
         self._of_one = Buckets(OF_ONE)
         self._of_all = Buckets(OF_ALL)
+
+    def close(self) -> None:
+        """Keep no more answers: those that wait for the thread are dropped, and whoever ends the worker waits for none of them."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
 
     def failed(
         self,

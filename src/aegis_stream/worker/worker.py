@@ -168,6 +168,8 @@ class Worker:
             for forwarder in self.roster.forwarders():
                 forwarder.close()
             self._sender.close()
+            if (answers := self.loader.shared.answers) is not None:
+                answers.close()
 
     async def _claim_first(self, stop: asyncio.Event) -> None:
         """Take over what is free; a store that cannot tell now is asked again, because the worker is registered already."""

@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from aegis_stream.control.kept_answers import EXCERPT_BYTES_MAX, shown_answer
+from aegis_stream.control.spellings import _readings
 from aegis_stream.domain.attempt import Response
 from aegis_stream.domain.destination import MASK, DestinationSpec
 
@@ -51,6 +52,17 @@ def test_no_secret_is_kept(echo, place):
     text = f"{found.headers} {found.excerpt}"
     assert echo not in text
     assert "c4n4ry" not in text
+
+
+@pytest.mark.parametrize("text", ["no", "50% &amp; more"])
+def test_the_work_is_done_in_steps(text):
+    """A thread that cuts secrets out of an answer can rest after each reading of it, and finds the same."""
+    rested = []
+
+    found = shown_answer(Response(503, text.encode(), 9), SPEC, [], rest=lambda: rested.append(1))
+
+    assert len(rested) == len(list(_readings(text)))
+    assert found == shown_answer(Response(503, text.encode(), 9), SPEC, [])
 
 
 @pytest.mark.parametrize("name", ["Set-Cookie", "set-cookie", "Authorization"])

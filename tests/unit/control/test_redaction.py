@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
+from aegis_stream.control import spellings
 from aegis_stream.control.redaction import NOT_SHOWN, redact
 from aegis_stream.control.spellings import _READINGS_MAX, _readings, repeats
 from aegis_stream.domain.destination import DestinationSpec
@@ -145,3 +146,18 @@ def test_the_work_is_bounded(alphabet):
     text = "".join(chance.choice(alphabet) for _ in range(1000))
 
     assert len(list(_readings(text))) <= _READINGS_MAX
+
+
+def test_nothing_is_decoded_beyond_the_last_reading(monkeypatch):
+    """A text with more readings than are looked at costs no decoding of those that are not."""
+    decoded = []
+
+    def ten(text: str) -> list[str]:
+        decoded.append(text)
+        return [f"{text}{digit}" for digit in range(10)]
+
+    monkeypatch.setattr(spellings, "_DECODERS", (ten,))
+    found = list(_readings("x"))
+
+    assert len(found) == len(set(found)) == _READINGS_MAX
+    assert len(decoded) == 13

@@ -1,6 +1,7 @@
 """Promises about which answers to failed attempts are kept: few, without secrets, and never at the cost of a delivery."""
 
 import asyncio
+import threading
 
 import pytest
 
@@ -122,6 +123,31 @@ async def test_an_answer_that_cannot_be_shown_is_not_kept():
     await attempt(keeper, kept)
 
     assert kept == []
+
+
+async def test_whoever_stops_waits_for_no_answer():
+    """When a worker ends or loses its leases, answers that wait for the thread are dropped at once, and later ones as well."""
+    begun, go, tasks = threading.Event(), threading.Event(), []
+
+    def slow(*_) -> ShownAnswer:
+        begun.set()
+        go.wait(10)
+        return ShownAnswer("", "busy")
+
+    keeper = AnswerKeeper(slow, lambda _: [], lambda work: tasks.append(asyncio.create_task(work)))
+    kept = Kept()
+    for number in range(3):
+        keeper.failed(destination(number), [1], BUSY, Response(503, b"busy", 9), T0, kept)
+    await asyncio.to_thread(begun.wait, 10)
+    keeper.close()
+    keeper.failed(destination(3), [1], BUSY, Response(503, b"busy", 9), T0, kept)
+    await asyncio.wait(tasks[1:], timeout=10)
+    early = [task.done() for task in tasks]
+    go.set()
+    await asyncio.wait(tasks)
+
+    assert early == [False, True, True, True]
+    assert len(kept) == 1
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """What a worker does when the store fails for a moment, or a bug is met, in simulated time on a real store."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -264,6 +264,29 @@ def test_a_worker_that_stops_stores_what_it_knows(sim):
     sim.advance(5)
 
     assert set(sim.receiver.accepted.values()) == {1}
+
+
+@pytest.mark.parametrize("ends", ["stops", "loses its leases"])
+def test_a_worker_that_ends_waits_for_no_answer(sim, ends):
+    """Answers that are still to be shown to people delay neither the end of a worker nor its start under a new name."""
+
+    class Keeper:
+        closed = False
+
+        def close(self) -> None:
+            self.closed = True
+
+    one, keeper = sim.start(), Keeper()
+    sim.advance(1)
+    one.worker.loader.shared = replace(one.worker.loader.shared, answers=keeper)
+
+    if ends == "stops":
+        sim.stop(one)
+    else:
+        one.worker.leases.lost.set()
+        sim.advance(1)
+
+    assert keeper.closed
 
 
 @pytest.mark.parametrize("after_s", [0.3, 0.99, 1.0])

@@ -22,14 +22,14 @@ T0 = Micros(1_780_000_000_000_000)
 BUSY = Failure(FailureScope.DESTINATION, "answered 503", 503)
 
 
-def destination(number: int = 1) -> Destination:
-    """Build a destination."""
+def destination(number: int = 1, organization: int = 1) -> Destination:
+    """Build a destination of an organization."""
     spec = DestinationSpec(url="https://sink.example.com/in")
     return Destination(
         DestinationNo(number),
         DestinationId(f"dst_{number}"),
-        OrganizationNo(1),
-        OrganizationId("org_1"),
+        OrganizationNo(organization),
+        OrganizationId(f"org_{organization}"),
         spec,
         1,
         T0,
@@ -50,10 +50,11 @@ def shown(answer: Response, _spec: DestinationSpec, bearers: list[str]) -> Shown
     return ShownAnswer(",".join(bearers), answer.body.decode())
 
 
-async def attempt(keeper, kept, failure=BUSY, *, number=1, seconds=0.0, answer=None) -> None:
+async def attempt(keeper, kept, failure=BUSY, *, number=1, organization=1, seconds=0.0, answer=None) -> None:
     """Let an attempt fail, and wait until its answer was handed on."""
     answer = answer or Response(failure.status_code or 500, b"busy", 9)
-    keeper.failed(destination(number), [1, 2, 5], failure, answer, Micros(T0 + int(seconds * SECOND)), kept)
+    where, now = destination(number, organization), Micros(T0 + int(seconds * SECOND))
+    keeper.failed(where, [1, 2, 5], failure, answer, now, kept)
     for task in list(asyncio.all_tasks() - {asyncio.current_task()}):
         await task
 
@@ -83,24 +84,76 @@ async def test_a_receiver_that_always_says_something_else_is_kept_now_and_then()
     assert len(kept) == 4 + 1
 
 
-async def test_many_destinations_that_fail_at_once_cost_little():
-    """A worker keeps eight answers at once and one in ten seconds, however many destinations fail."""
+@pytest.mark.parametrize(("seconds", "more"), [(0, 0), (9.9, 0), (10.1, 1), (79.9, 7), (10_000, 8)])
+async def test_many_destinations_of_an_organization_that_fail_at_once_cost_little(seconds, more):
+    """A worker keeps eight answers of an organization at once and one in ten seconds, however many destinations fail."""
+    keeper, kept = make()
+    for number in range(100):
+        await attempt(keeper, kept, number=number)
+    at_once = len(kept)
+    for number in range(100, 200):
+        await attempt(keeper, kept, number=number, seconds=seconds)
+
+    assert (at_once, len(kept)) == (8, 8 + more)
+
+
+async def test_an_organization_whose_receivers_all_fail_leaves_the_answers_of_others_alone():
+    """After a thousand failures of one organization, what the receivers of three others answered is kept at once, in full number."""
     keeper, kept = make()
     for number in range(1000):
-        await attempt(keeper, kept, number=number, seconds=number / 100)
+        await attempt(keeper, kept, number=number, organization=1)
+    for organization in (2, 3, 4):
+        for number in range(9):
+            await attempt(keeper, kept, number=1000 * organization + number, organization=organization)
 
-    assert len(kept) == 8
+    assert len(kept) == 4 * 8
 
 
-async def test_failures_without_an_answer_take_no_place_of_an_answer():
-    """A hundred receivers that cannot be reached do not keep anybody from seeing what another one answers."""
+async def test_many_organizations_that_fail_at_once_cost_little():
+    """A worker keeps 32 answers at once, one in 2.5 seconds after that, however many organizations fail."""
+    keeper, kept = make()
+    for number in range(1000):
+        await attempt(keeper, kept, number=number, organization=number)
+    at_once = len(kept)
+    for number in range(1000, 2000):
+        await attempt(keeper, kept, number=number, organization=number, seconds=(number - 999) / 100)
+
+    assert (at_once, len(kept)) == (32, 32 + 4)
+
+
+async def test_an_organization_that_is_over_its_bound_takes_no_place_of_all():
+    """Failures whose answers are not kept are not counted: the places of all are for answers that are kept."""
+    keeper, kept = make()
+    for number in range(100):
+        await attempt(keeper, kept, number=number, organization=1)
+    for number in range(100, 200):
+        await attempt(keeper, kept, number=number, organization=number)
+
+    assert len(kept) == 32
+
+
+@pytest.mark.parametrize("organization", [1, 2])
+async def test_failures_without_an_answer_take_no_place_of_an_answer(organization):
+    """A hundred receivers that cannot be reached keep nobody from seeing what others answer, in no organization."""
     keeper, kept = make()
     failure = Failure(FailureScope.DESTINATION, "no answer within 10 s")
     for number in range(100):
         await attempt(keeper, kept, failure, number=number, answer=Fault(FaultKind.TIMEOUT, "x", 9))
-    await attempt(keeper, kept, number=100)
+    for number in range(100, 120):
+        await attempt(keeper, kept, number=number, organization=organization)
 
-    assert [one.status_code for one in kept] == [None] * 100 + [503]
+    assert [one.status_code for one in kept] == [None] * 100 + [503] * 8
+
+
+async def test_failures_without_an_answer_are_kept_when_no_place_of_an_answer_is_left():
+    """They cost nothing to keep, so an organization over its bound sees them still."""
+    keeper, kept = make()
+    for number in range(100):
+        await attempt(keeper, kept, number=number)
+    failure = Failure(FailureScope.DESTINATION, "no answer within 10 s")
+    await attempt(keeper, kept, failure, number=100, answer=Fault(FaultKind.TIMEOUT, "x", 9))
+
+    assert [one.status_code for one in kept] == [503] * 8 + [None]
 
 
 async def test_without_an_answer_the_events_of_the_request_are_kept():

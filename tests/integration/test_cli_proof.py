@@ -7,6 +7,7 @@ import zipfile
 
 import pytest
 
+from aegis_stream.control import log_hashes
 from aegis_stream.domain.note import parse_verifier_key
 from aegis_stream.sealer import Sealer
 from aegis_stream.store import organizations, tree
@@ -133,6 +134,66 @@ def test_the_evidence_is_written(aegis, settings, tmp_path, monkeypatch):
     assert "mine.zip" in chosen.stdout
     assert "from_size must be 1 to" in wrong.stderr
     assert "name another file with --output" in nowhere.stderr
+
+
+def covered(text: str) -> list[tuple[int, int]]:
+    """Return which sequences each line of hashes covers."""
+    found = [json.loads(line)["aegis"]["proof"] for line in text.splitlines()]
+    return [(one["first"], one["last"]) for one in found]
+
+
+def bodies_of(settings, count: int) -> str:
+    """Return the first events of the log, one a line."""
+    stores = open_stores(settings, FakeLog())
+    try:
+        found = asyncio.run(stores.log.entries_at(1, list(range(1, count + 1))))
+    finally:
+        stores.close()
+    return "".join([f"{one.body}\n" for one in found])
+
+
+def test_the_hashes_are_written(aegis, settings, tmp_path, monkeypatch):
+    """All pages of the range come one after the other, to standard output or to a file, and an export is proven with them."""
+    seal(settings, 5)
+    sealed = aegis.json("proof", "show", "--org", "org_a")
+    end, key = sealed["sealed"], sealed["keys"][0]
+    export, hashes, note = tmp_path / "siem.ndjson", tmp_path / "hashes.ndjson", tmp_path / "checkpoint.txt"
+    export.write_text(bodies_of(settings, end))
+    note.write_text(sealed["checkpoint"])
+    monkeypatch.setattr(log_hashes, "HASHES_MAX", 2)
+    whole = aegis("proof", "hashes", "--org", "org_a").stdout
+    some = aegis("proof", "hashes", "--org", "org_a", "--first", "2", "--last", "4").stdout
+    told = aegis("proof", "hashes", "--org", "org_a", "--output", str(hashes)).stdout
+    checks = ("--checkpoint", str(note), "--key", key)
+
+    assert covered(whole) == [(at, min(at + 1, end)) for at in range(1, end + 1, 2)]
+    assert covered(some) == [(2, 3), (4, 4)]
+    assert told == f"{hashes}  hashes up to event {end}\n"
+    assert hashes.read_text() == whole
+    aegis("verify", str(export), *checks, status=1)
+    aegis("verify", str(export), str(hashes), *checks)
+
+
+def test_hashes_that_cannot_be_written(aegis, settings, tmp_path):
+    """Before the first seal, for events that are not sealed, for no number, and where no file can be, the reason is told; an older file stays."""
+    older, nowhere = tmp_path / "hashes.ndjson", tmp_path / "none" / "x.ndjson"
+    older.write_text("older")
+    arguments = ("proof", "hashes", "--org", "org_a")
+    unsealed = aegis(*arguments, status=1)
+    seal(settings, 5)
+    beyond = aegis(*arguments, "--first", "999", "--output", str(older), status=1)
+    before = aegis(*arguments, "--first", "3", "--last", "2", status=1)
+    zero = aegis(*arguments, "--last", "0", status=2)
+    lost = aegis(*arguments, "--output", str(nowhere), status=1)
+    unknown = aegis("proof", "hashes", "--org", "org_b", status=1)
+
+    assert "no event of this organization is sealed" in unsealed.stderr
+    assert "first must be 1 to" in beyond.stderr
+    assert "last must be 3 to" in before.stderr
+    assert "'0' is not a whole number of at least 1" in zero.stderr
+    assert "name another file with --output" in lost.stderr
+    assert "org_b" in unknown.stderr
+    assert (older.read_text(), [one.name for one in tmp_path.glob("hashes*")]) == ("older", ["hashes.ndjson"])
 
 
 def test_the_mode_is_chosen_and_recorded(aegis, settings):

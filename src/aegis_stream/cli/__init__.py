@@ -49,6 +49,6 @@ demo_postgres.py     the private PostgreSQL of that one
 screen.py            its output, with shortened secrets
 supervised.py        a command as a child process that ends with its parent
 values.py            the kinds of values that options take
-files.py             text files that options name
+files.py             files that options name: small texts to read, results to write
 output.py            tables for people, JSON for programs
 """

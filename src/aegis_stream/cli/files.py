@@ -1,4 +1,9 @@
-"""Small text files that options name, read whole."""
+"""Files that options name: small texts, read whole, and results, written whole."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import BinaryIO
 
 import click
 
@@ -16,3 +21,25 @@ def read_text(path: str, option: str, characters_max: int) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise click.BadParameter(f"{path} is not a readable text file", param_hint=option) from error
     return text
+
+
+@contextlib.contextmanager
+def whole_file(target: Path, option: str) -> Iterator[BinaryIO]:
+    """Write a file that has its name only when it is complete: until then an older one stays, and also when writing it fails.
+
+    Args:
+        option: the option that named the file, for the message.
+    Raises: click.ClickException when it cannot be written.
+    """
+    part = target.with_name(f"{target.name}.part")
+    try:
+        with part.open("wb") as file:
+            yield file
+        part.replace(target)
+    except OSError as error:
+        raise click.ClickException(
+            f"{target} cannot be written ({error.strerror}): name another file with {option}"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            part.unlink()

@@ -1,10 +1,12 @@
 """proof: how logs are sealed, on the store of the data directory itself; the service may run meanwhile."""
 
+import contextlib
 from pathlib import Path
+from typing import BinaryIO
 
 import click
 
-from aegis_stream.control import evidence, organizations
+from aegis_stream.control import evidence, log_hashes, organizations
 from aegis_stream.control import proof as use_cases
 from aegis_stream.control.caller import COMMAND_LINE, Caller, Principal
 from aegis_stream.control.deps import StoreDeps
@@ -16,6 +18,7 @@ from aegis_stream.domain.ids import SECOND
 from aegis_stream.domain.organization import ProofMode, Scope
 from aegis_stream.domain.times import to_text
 
+from .files import whole_file
 from .on_store import run_on_store
 from .output import JSON, print_json
 from .remote import YES, confirm
@@ -115,9 +118,7 @@ def bundle(
     """
 
     async def gather(deps: StoreDeps) -> Evidence:
-        found = await organizations.find(deps, org_id)
-        reader = Principal(found.no, found.org_id, Scope.READ, COMMAND_LINE.actor.id)
-        return await evidence.bundle(deps, Caller(COMMAND_LINE.actor, reader), from_size)
+        return await evidence.bundle(deps, await _reader_of(deps, org_id), from_size)
 
     made = run_on_store(context, config, gather)
     target = output or Path(f"{made.name}.zip")
@@ -128,6 +129,40 @@ def bundle(
             f"{target} cannot be written ({error.strerror}): name another file with --output"
         ) from error
     click.echo(f"{target}  {len(made.data)} bytes")
+
+
+@proof.command("hashes")
+@ORG
+@click.option(
+    "--first", type=Whole(1), help="Sequence of the first event. Default: the first one that is sealed."
+)
+@click.option(
+    "--last", type=Whole(1), help="Sequence of the last event. Default: the last one that is sealed."
+)
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="File to write. Default: standard output.",
+)
+@CONFIG
+@click.pass_context
+def hashes(
+    context: click.Context,
+    org_id: str,
+    first: int | None,
+    last: int | None,
+    output: Path | None,
+    config: Path | None,
+) -> None:
+    """Write the hashes of sealed events: with them `aegis verify` checks an export that lacks checkpoint events.
+
+    Each line is a checkpoint event without a note. The checkpoint events of the range that are still in the log come too. Give the
+    file beside the export; it proves nothing until it leads to a signed checkpoint.
+    """
+    with contextlib.nullcontext() if output is None else whole_file(output, "--output") as file:
+        end = run_on_store(context, config, lambda deps: _tell(deps, org_id, first, last, file))
+    if output is not None:
+        click.echo(f"{output}  hashes up to event {end}")
 
 
 @proof.command("rotate-key")
@@ -194,6 +229,25 @@ def restart(
         print_json({"org_id": org_id, "log": made.origin, "first_sequence": made.base + 1})
         return
     click.echo(f"log         {made.origin}, from sequence {made.base + 1} on")
+
+
+async def _tell(
+    deps: StoreDeps, org_id: str, first: int | None, last: int | None, file: BinaryIO | None
+) -> int:
+    """Write hashes to a file or to standard output, a call's worth at a time. Returns: the last sequence that they cover."""
+    caller, following = await _reader_of(deps, org_id), first
+    while True:
+        told = await log_hashes.tell_again(deps, caller, following, last)
+        click.echo("".join([f"{one}\n" for one in told.lines]).encode(), file=file, nl=False)
+        if told.following is None:
+            return told.last
+        following = told.following
+
+
+async def _reader_of(deps: StoreDeps, org_id: str) -> Caller:
+    """Return the command line as a reader of an organization. Raises: NotFound."""
+    found = await organizations.find(deps, org_id)
+    return Caller(COMMAND_LINE.actor, Principal(found.no, found.org_id, Scope.READ, COMMAND_LINE.actor.id))
 
 
 def _shown(found: ProofStanding) -> dict[str, object]:

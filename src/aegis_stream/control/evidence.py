@@ -29,8 +29,9 @@ _MODES = {
     ProofMode.STREAM: "The checkpoints are in the log as events of the dataset aegis.audit_stream.checkpoint: the export must have them.",
     ProofMode.SEALED: (
         "The mode of this log is `sealed`: no checkpoints are among its events, so the check needs the hashes of the log too.\n"
-        "Get them from the service, beside the export (GET /api/orgs/ORG/proof/hashes, then each `Link` until there is none),\n"
-        "and give both files: export.ndjson hashes.ndjson. They prove nothing until they lead to the signed checkpoint."
+        "Get them from the service, beside the export (GET /api/orgs/ORG/proof/hashes, then each `Link` until there is none;\n"
+        "on its machine: aegis proof hashes --org ORG --output hashes.ndjson), and give both files: export.ndjson hashes.ndjson.\n"
+        "They prove nothing until they lead to the signed checkpoint."
     ),
     ProofMode.OFF: "This log is not sealed any more: events after the checkpoint have no proof.",
 }

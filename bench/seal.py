@@ -70,7 +70,7 @@ async def record(stores: Stores, no: OrganizationNo, count: int) -> None:
             event_id = f"e{number}"
             batch.append(
                 NewEvent(
-                    event_id, "aegis.preflight", "BLOCKED", body.decode(), None, checksum(body), len(body)
+                    event_id, "aegis.preflight", "BLOCKED", body.decode(), checksum(body), None, len(body)
                 )
             )
         await outcome_of(lambda ended, some=batch: stores.log.append(no, some, clock.now(), ended))  # type: ignore[misc]

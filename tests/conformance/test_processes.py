@@ -45,8 +45,8 @@ async def main(url, org, name, rounds):
     db = open_database(Location(DatabaseUrl.parse(url), Path()), SystemClock())
     log = StoredLog(db)
     async def one(number):
-        batch = [NewEvent(f"{name}-{number}-{k}", "app", None, "{}", None, checksum(b"{}"), 2) for k in range(1 + number % 4)]
-        batch.append(NewEvent(f"shared-{number}", "app", None, "{}", None, checksum(b"{}"), 2))
+        batch = [NewEvent(f"{name}-{number}-{k}", "app", None, "{}", checksum(b"{}"), None, 2) for k in range(1 + number % 4)]
+        batch.append(NewEvent(f"shared-{number}", "app", None, "{}", checksum(b"{}"), None, 2))
         done = await append_to(log, org, batch, 1)
         fresh = [event.event_id for index, event in enumerate(batch) if index not in done.duplicates]
         return [[done.first + offset, event_id] for offset, event_id in enumerate(fresh)]

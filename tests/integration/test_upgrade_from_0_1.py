@@ -81,12 +81,12 @@ async def test_a_worker_goes_on_where_version_0_1_ended(data):
     claimed, _ = await stores.ledger.claim(worker)
     first = next(one for one in claimed if one.key == DST)
     appended = await append_to(
-        stores.log, ORG, [NewEvent("e51", "app", None, "{}", None, checksum(b"{}"), 2)], Micros(T0 + 60)
+        stores.log, ORG, [NewEvent("e51", "app", None, "{}", checksum(b"{}"), None, 2)], Micros(T0 + 60)
     )
     repeated = await append_to(
         stores.log,
         ORG,
-        [NewEvent("e50", "app", None, '{"n":50}', None, checksum(b'{"n":50}'), 8)],
+        [NewEvent("e50", "app", None, '{"n":50}', checksum(b'{"n":50}'), None, 8)],
         Micros(T0 + 60),
     )
     found = settlement(first.lease, ORG, 51, resolved=[42], delivered=6, replays=[("rpl_1", 30)])

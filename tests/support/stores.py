@@ -67,7 +67,7 @@ def event(
     """Build an event that is fit for the log."""
     text = body or json.dumps({"event": {"id": event_id}})
     encoded = text.encode()
-    return NewEvent(event_id, dataset, decision, text, None, checksum(encoded), len(encoded))
+    return NewEvent(event_id, dataset, decision, text, checksum(encoded), None, len(encoded))
 
 
 def with_quota(log: Any, stored_bytes_max: int) -> Any:

@@ -71,7 +71,7 @@ def parse_compact(
         or (limits.privacy_check and private_place(plain.aegis, len(raw)) is not None)
     ):
         return None
-    return NewEvent(event_id, _DATASET, plain.aegis.decision, raw.decode(), None, _checksum(raw), len(raw))
+    return NewEvent(event_id, _DATASET, plain.aegis.decision, raw.decode(), _checksum(raw), None, len(raw))
 
 
 def parse_compact_lines(
@@ -149,8 +149,8 @@ def _events(plain: list[PlainPreflightEvent], items: list[bytes]) -> list[NewEve
             _DATASET,
             one.aegis.decision,
             item.decode(),
-            None,
             _checksum(item),
+            None,
             len(item),
         )
         for one, item in zip(plain, items, strict=True)

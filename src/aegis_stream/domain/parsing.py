@@ -104,12 +104,12 @@ def _parse_thoroughly(
             return preflight._replace(event_id=event_id or None)
         decision = preflight.decision
     if event_id is not UNSET and named is not UNSET and envelope.timestamp is not UNSET:
-        return NewEvent(event_id, dataset, decision, text, None, checksum(raw), len(raw))
+        return NewEvent(event_id, dataset, decision, text, checksum(raw), None, len(raw))
     event_id = event_id or _new_id(make_id)
     timestamp = None if envelope.timestamp is not UNSET else to_text(now)
     body = _fill(raw, event_id, organization_id, timestamp)
     encoded = body.encode()
-    return NewEvent(event_id, dataset, decision, body, raw, checksum(encoded), len(encoded))
+    return NewEvent(event_id, dataset, decision, body, checksum(encoded), raw, len(encoded))
 
 
 def _new_id(make_id: Callable[[], str] | None) -> str:

@@ -2,6 +2,9 @@
 
 from collections.abc import Iterator
 from collections.abc import Sequence as Seq
+from typing import Final
+
+from msgspec.structs import astuple
 
 from aegis_stream.domain.event import NewEvent
 from aegis_stream.domain.ids import SECOND, Micros, OrganizationNo
@@ -11,6 +14,8 @@ from aegis_stream.ports import Appended, AppendEnded
 
 from .database import EVENT_VALUES, HeadMoved, LogAppend, NotAppended, Row, Unit, Value
 
+_fields: Final = astuple
+"""The first EVENT_VALUES fields of an event are the values that are stored; five reads of one field each take five times as long."""
 LOOKED_UP_AT_ONCE = 64
 """Events looked up at once: 16 MiB of the largest."""
 _UNREACHABLE = (
@@ -68,7 +73,7 @@ def _whole(group: Seq[PendingAppend]) -> LogAppend:
     size = 0
     for one in group:
         for event in one.events:
-            values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)
+            values += _fields(event)[:EVENT_VALUES]
             size += event.size
     return LogAppend(group[0].organization_no, values, size, group[-1].now)
 
@@ -174,7 +179,7 @@ def _append_checked(unit: Unit, one: PendingAppend, stored_bytes_max: int) -> Ap
     for index, (event, row) in enumerate(_looked_up(unit, one)):
         known = (row[0], row[4].decode("utf-8", "replace")) if row is not None else seen.get(event.event_id)
         if known is None:
-            values += (event.event_id, event.dataset, event.decision, event.body, event.checksum)
+            values += _fields(event)[:EVENT_VALUES]
             size += event.size
             seen[event.event_id] = (-len(values) // EVENT_VALUES, event.body)
         else:

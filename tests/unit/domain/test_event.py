@@ -1,7 +1,9 @@
 """Promises of `parse_event`: what is accepted, what is rejected and why, what is filled in."""
 
+import importlib.util
 import json
 import random
+import sys
 import time
 import zlib
 
@@ -120,6 +122,20 @@ def test_the_checksum_and_the_size_are_those_of_what_is_stored(raw):
     event = taken(raw)
 
     assert (event.checksum, event.size) == (zlib.crc32(event.body.encode()), len(event.body.encode()))
+
+
+@pytest.mark.parametrize("missing", [False, True], ids=["with isal", "without isal"])
+def test_checksums_do_not_depend_on_the_library(missing, monkeypatch):
+    """A database moves between machines that have a build of isal and those that do not."""
+    if missing:
+        monkeypatch.setitem(sys.modules, "isal.isal_zlib", None)
+    spec = importlib.util.find_spec("aegis_stream.domain.event")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    assert (module.checksum is zlib.crc32) == missing
+    assert module.checksum(b"123456789") == 0xCBF43926
+    assert all(module.checksum(body) == zlib.crc32(body) for body in (b"", b"\0", bytes(range(256)) * 1000))
 
 
 # ── filled in ──

@@ -82,7 +82,7 @@ class Bench:
     def append(self, *callers: int) -> None:
         """Append an event of each of these callers."""
         for caller in callers:
-            event = NewEvent(f"e{caller}", "", None, "{}", None, 0, 2)
+            event = NewEvent(f"e{caller}", "", None, "{}", 0, None, 2)
             self.log.append(ORG, [event], T0, lambda _, caller=caller: self.told.append(caller))
 
     async def crowd(self, count: int) -> float:
@@ -241,7 +241,7 @@ class DatabaseAtOnce:
 async def test_everybody_is_told_how_the_commit_ended(end, told):
     """By the result, by an error, or that the store closes: nobody waits for ever."""
     log, results = StoredLog(cast(Any, DatabaseAtOnce(end))), []
-    log.append(ORG, [NewEvent("e", "", None, "{}", None, 0, 2)], T0, results.append)
+    log.append(ORG, [NewEvent("e", "", None, "{}", 0, None, 2)], T0, results.append)
     await asyncio.sleep(0.001)
 
     assert [(one.code, str(one)) for one in results] == [told]
@@ -252,7 +252,7 @@ async def test_a_caller_that_fails_does_not_keep_the_others_from_being_told():
     """Its error goes to the event loop's handler; each of the others hears how the commit ended."""
     bench, found = Bench(), []
     asyncio.get_running_loop().set_exception_handler(lambda _, context: found.append(context["exception"]))
-    event, error = NewEvent("e", "", None, "{}", None, 0, 2), RuntimeError("a bug")
+    event, error = NewEvent("e", "", None, "{}", 0, None, 2), RuntimeError("a bug")
 
     def fail(_: Any) -> None:
         raise error

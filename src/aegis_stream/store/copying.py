@@ -13,7 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 from aegis_stream.errors import Conflict, Misconfigured
 
 from .copy_tables import CHANGING, COUNTERS, EVENTS, Table, carried_over
-from .database import Database, Row, Value
+from .database import Row, Value
 
 T = TypeVar("T")
 Tell = Callable[[str, int, int], None]
@@ -198,15 +198,6 @@ def compare(source: CopySource, target: CopySource, tell: Tell) -> tuple[tuple[C
     wanted, there = source.read(_counters), target.read(_counters)
     found.append(Compared("counters", 0, len(wanted), len(there), () if wanted == there else ("",)))
     return tuple(found), damage
-
-
-def refuse_unfinished(db: Database) -> None:
-    """Refuse to serve a database of which a part is missing. Raises: Misconfigured."""
-    if db.read_now(lambda unit: unit.row("unfinished_copy")) is not None:
-        raise Misconfigured(
-            "the database is an unfinished copy: run `aegis database copy` again until it says that the copy is equal",
-            code="unfinished-copy",
-        )
 
 
 def _refuse_use(source: CopySource, target: CopySource) -> None:

@@ -1,25 +1,28 @@
-"""Picks the database: the only module outside a database's own folder that knows which ones there are."""
+"""Picks the database: the only module outside a database's own folder that knows which ones there are.
+
+Every process imports it when it starts, so what only a command needs is imported where the command calls it.
+"""
 
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from aegis_stream.errors import Misconfigured
 from aegis_stream.ports import Clock, Notifier, Random
 from aegis_stream.settings import DatabaseUrl
 
 from . import local_wakeups
-from .copying import CopySource, CopyTarget
 from .database import Database
-from .inspection import Inspection
 from .recorded_head import NAME
-from .sqlite import backup, connect
-from .sqlite import copying as sqlite_copying
+from .sqlite import connect
 from .sqlite.database import SqliteDatabase
-from .sqlite.inspect import ReadOnlySqlite
 from .suitability import Demands, Finding
+
+if TYPE_CHECKING:
+    from .copying import CopySource, CopyTarget
+    from .inspection import Inspection
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,8 +153,20 @@ def refuse_unsuitable(location: Location, demands: Demands) -> tuple[Finding, ..
     return ()
 
 
-def inspect_database(location: Location) -> Inspection:
+def refuse_unfinished(db: Database) -> None:
+    """Refuse to serve a database of which a part is missing: an unfinished copy. Raises: Misconfigured."""
+    if db.read_now(lambda unit: unit.row("unfinished_copy")) is not None:
+        raise Misconfigured(
+            "the database is an unfinished copy: run `aegis database copy` again until it says that the copy is equal",
+            code="unfinished-copy",
+        )
+
+
+def inspect_database(location: Location) -> "Inspection":
     """Open a database for reading alone. Raises: Misconfigured, Unavailable when it cannot be read."""
+    from .inspection import Inspection  # noqa: PLC0415 - for commands
+    from .sqlite.inspect import ReadOnlySqlite  # noqa: PLC0415
+
     if location.shared:
         with _driver():
             from .postgres.inspect import ReadOnlyPostgres  # noqa: PLC0415 - an extra
@@ -166,6 +181,8 @@ def back_up(location: Location, target: Path, tell: Callable[[int, int], None]) 
         tell: called with how much is copied, and the total.
     Raises: Misconfigured, Unavailable; then there is no such file.
     """
+    from .sqlite import backup  # noqa: PLC0415 - for commands
+
     backup.back_up(location.path, target, tell)
 
 
@@ -176,22 +193,28 @@ def restore(location: Location, source: Path, aside: Path | None) -> None:
         aside: new directory for the files that are there; None when there must be none.
     Raises: Conflict, Misconfigured, Unavailable; then nothing has changed.
     """
+    from .sqlite import backup  # noqa: PLC0415 - for commands
+
     backup.restore(source, location.path, beside=[location.wake_folder.with_name(NAME)], aside=aside)
 
 
-def open_copy_source(url: DatabaseUrl) -> CopySource:
+def open_copy_source(url: DatabaseUrl) -> "CopySource":
     """Open a database to copy it. Raises: Misconfigured, Unavailable."""
     if url.is_postgres:
         return _open_postgres_copy(url, writing=False)
-    return sqlite_copying.SqliteCopy(url.sqlite_path, writing=False)
+    from .sqlite.copying import SqliteCopy  # noqa: PLC0415 - for commands
+
+    return SqliteCopy(url.sqlite_path, writing=False)
 
 
-def open_copy_target(url: DatabaseUrl) -> CopyTarget:
+def open_copy_target(url: DatabaseUrl) -> "CopyTarget":
     """Open a database to copy into it, with the newest schema. Raises: Conflict, Misconfigured, Unavailable."""
     if url.is_postgres:
         return _open_postgres_copy(url, writing=True)
-    sqlite_copying.prepare_target(url.sqlite_path)
-    return sqlite_copying.SqliteCopy(url.sqlite_path, writing=True)
+    from .sqlite.copying import SqliteCopy, prepare_target  # noqa: PLC0415 - for commands
+
+    prepare_target(url.sqlite_path)
+    return SqliteCopy(url.sqlite_path, writing=True)
 
 
 def _open_postgres(location: Location) -> Database:
@@ -201,7 +224,7 @@ def _open_postgres(location: Location) -> Database:
     return PostgresDatabase(location.url, location.direct_url)
 
 
-def _open_postgres_copy(url: DatabaseUrl, *, writing: bool) -> CopyTarget:
+def _open_postgres_copy(url: DatabaseUrl, *, writing: bool) -> "CopyTarget":
     """Open a PostgreSQL database to copy it, or to copy into it. Raises: Misconfigured when its driver is missing."""
     with _driver():
         from .postgres.copying import PostgresCopy, prepare_target  # noqa: PLC0415 - an extra

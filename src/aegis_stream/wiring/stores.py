@@ -8,14 +8,19 @@ from aegis_stream.domain.ids import SECOND, WorkerId
 from aegis_stream.errors import AegisError, Misconfigured, Unavailable
 from aegis_stream.settings import Settings
 from aegis_stream.settings.database_url import DatabaseUrl
-from aegis_stream.store.copying import refuse_unfinished
 from aegis_stream.store.database import Database
 from aegis_stream.store.dead_letter_jobs import DeadLetterWork
 from aegis_stream.store.directory import StoredDirectory
 from aegis_stream.store.ledger import StoredLedger
 from aegis_stream.store.log import StoredLog
 from aegis_stream.store.nodes import is_of_node, node_of_directory, own_node
-from aegis_stream.store.opening import Location, is_alive, open_database, refuse_unsuitable
+from aegis_stream.store.opening import (
+    Location,
+    is_alive,
+    open_database,
+    refuse_unfinished,
+    refuse_unsuitable,
+)
 from aegis_stream.store.recorded_head import NAME, RecordedHead, total
 from aegis_stream.store.retention import Retention
 from aegis_stream.store.secrets import StoredSecrets

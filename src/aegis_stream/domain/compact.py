@@ -174,7 +174,7 @@ def _has_private_text(events: list[PlainPreflightEvent]) -> bool:
     """Tell whether a text contains a value that must not be there; equal texts are searched once."""
     decisions = [one.aegis for one in events]
     texts = {text for some in set(map(texts_of, decisions)) for text in some}
-    texts.update(*{tuple(one.finding_counts_by_type or ()) for one in decisions})
+    texts.update(*[one.finding_counts_by_type or () for one in decisions])
     ids = [one.preflight_id for one in decisions if one.preflight_id is not UNSET]
     if are_clean_ids(ids) and not any(private_kind(text) for text in texts):
         return False

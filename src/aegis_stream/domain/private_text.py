@@ -72,8 +72,7 @@ def private_kind(text: object) -> str | None:
 
 def are_clean_ids(ids: list[str]) -> bool:
     """Tell whether no id contains such a value. Most ids are of a known form, and those are looked at all at once."""
-    distinct = set(ids)
-    return _are_identifiers("\n".join(distinct) + "\n") is not None or not any(map(private_kind, distinct))
+    return _are_identifiers("\n".join(ids) + "\n") is not None or not any(map(private_kind, set(ids)))
 
 
 def private_place(preflight: Preflight, size: int) -> tuple[str, str] | None:

@@ -55,7 +55,13 @@ def test_the_api_accepts_events_before_the_web_framework_is_loaded(tmp_path: Pat
     assert not packages & {"litestar", "anyio", "yaml", "multipart", "multidict", "httpx", "jinja2", "rich"}
     ours = {one.removeprefix("aegis_stream.") for one in loaded if one.startswith("aegis_stream.")}
     unwanted = ("api.app", "api.openapi", "api.schemas", "delivery", "worker", "receiver", "cli.destinations")
-    unwanted += ("store.copying", "store.copy_tables", "store.inspection", "store.sqlite.copying", "store.sqlite.backup")
+    unwanted += (
+        "store.copying",
+        "store.copy_tables",
+        "store.inspection",
+        "store.sqlite.copying",
+        "store.sqlite.backup",
+    )
     assert not {one for one in ours if one.startswith(unwanted)}
 
 

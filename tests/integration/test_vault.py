@@ -700,6 +700,20 @@ class Repeats:
         return self.given.pop() if self.given else b"f" * count
 
 
+async def test_no_key_is_made_on_one_of_several_machines(tmp_path):
+    """The others would not have it: a rotation asks for it on every machine, and leaves the keys as they are."""
+    settings = settings_in(tmp_path)
+    with opened(settings) as stores:
+        rotation = make_rotation(settings, stores)
+        await rotation.rotate(silent)
+        before = rotation.keys.read()
+
+        with pytest.raises(Misconfigured, match=r"needs the new master key .* on every machine, then run"):
+            await replace(rotation, shared=True).rotate(silent)
+
+        assert rotation.keys.read() == before
+
+
 async def test_a_ring_does_not_outgrow_its_limit(tmp_path):
     """With as many keys as a ring holds a rotation makes no other one, and says how the old ones go."""
     settings = settings_in(tmp_path)

@@ -163,7 +163,39 @@ async def test_without_an_answer_the_events_of_the_request_are_kept():
 
     keeper.failed(destination(), [7], failure, Fault(FaultKind.TIMEOUT, "x", 9), T0, kept)
 
-    assert [(one.sequences, one.excerpt, one.status_code) for one in kept] == [("7", "", None)]
+    assert [(one.sequences, one.headers, one.excerpt, one.status_code) for one in kept] == [
+        ("7", "", "", None)
+    ]
+
+
+async def test_the_tokens_that_are_cut_out_are_those_of_the_destination():
+    """An answer may repeat the token of its request, which each destination has of its own."""
+    kept = Kept()
+    keeper = AnswerKeeper(shown, lambda one: [f"token of {one.dst_id}"], asyncio.create_task)
+    for number in (1, 2):
+        await attempt(keeper, kept, number=number)
+
+    assert [one.headers for one in kept] == ["token of dst_1", "token of dst_2"]
+
+
+async def test_answers_are_read_one_after_the_other_on_a_thread_of_their_own():
+    """However many come at once, they take no thread from anything else, and no more than one of the processor."""
+    names, goes_on = [], threading.Event()
+
+    def held(answer, *rest):
+        names.append(threading.current_thread().name)
+        assert goes_on.wait(10)
+        return shown(answer, *rest)
+
+    keeper, kept = make(held)
+    for number in (1, 2):
+        keeper.failed(destination(number), [1], BUSY, Response(503, b"busy", 9), T0, kept)
+    await asyncio.sleep(0)
+    goes_on.set()
+    await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()})
+
+    assert len(kept) == 2
+    assert names == ["aegis-answers_0"] * 2
 
 
 async def test_an_answer_that_cannot_be_shown_is_not_kept():
@@ -212,3 +244,11 @@ def test_the_events_of_a_request_are_ranges(sequences, text):
     """The events of a request are written as ranges, unless that is too long."""
     assert ranges_of(sequences) == text
     assert len(text) <= RANGES_CHARACTERS_MAX
+
+
+def test_the_longest_list_of_events_is_kept_whole():
+    """A list of RANGES_CHARACTERS_MAX characters is kept, and one of a character more is not."""
+    apart = range(1000, 1798, 2)
+
+    assert len(ranges_of([*apart, 10_000])) == RANGES_CHARACTERS_MAX
+    assert ranges_of([*apart, 100_000]) == ""

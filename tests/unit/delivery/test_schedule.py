@@ -38,6 +38,13 @@ def test_a_retry_is_never_shown_earlier_than_it_may_begin(started_s, look_s, pas
     assert 0 <= schedule.now() - shown <= 2 * look_s * SECOND + 3
 
 
+def test_the_schedule_is_ahead_by_what_rounding_takes():
+    """Where neither clock loses anything in rounding it is a microsecond ahead, and no more."""
+    machine = Machine(5.0, 0.0)
+
+    assert Schedule(machine).now() - machine.now() == 1
+
+
 def test_a_clock_that_is_set_moves_no_retry():
     """The schedule goes on as time passes when somebody sets the wall clock."""
     machine = Machine(5.0, 0.0)

@@ -238,20 +238,21 @@ async def test_what_retries_and_dead_letters_stand_on_stays(store, org):
     assert await stored(store, org) == {}
 
 
+@pytest.mark.parametrize("sequence", [1, 10])
 @pytest.mark.parametrize("kind", ["retries", "dead"])
-async def test_the_newest_event_that_may_go_stays_for_a_failure(store, org, kind):
-    """An event that failed stays, also as the last one of those that retention looks at, and others' failures keep nothing."""
+async def test_the_first_and_the_last_event_that_may_go_stay_for_a_failure(store, org, kind, sequence):
+    """An event that failed stays at both edges of those that retention looks at, and others' failures keep nothing."""
     other = await add_organization(store, "org_b")
     for no in (org, other):
         await append_to(store.log, no, events(1, 10), OLD)
     await add_destination(store, org)
     lease = await serve(store)
-    rows = {"retries": [RetryRow(10, 1, T0, DOWN)], "dead": [DeadRow(10, 3, T0, DOWN)]}
+    rows = {"retries": [RetryRow(sequence, 1, T0, DOWN)], "dead": [DeadRow(sequence, 3, T0, DOWN)]}
     await settle(store, settlement(lease, org, 10, **{kind: rows[kind]}))
 
     await sweep(store)
 
-    assert list(await stored(store, org)) == [10]
+    assert list(await stored(store, org)) == [sequence]
     assert await stored(store, other) == {}
 
 

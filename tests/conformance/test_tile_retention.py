@@ -7,11 +7,13 @@ import pytest
 from aegis_stream.control import log_proofs
 from aegis_stream.control.caller import Caller, Principal
 from aegis_stream.domain.ids import Micros
-from aegis_stream.domain.merkle import EMPTY, grow, leaf_hashes
+from aegis_stream.domain.merkle import EMPTY, TILE_WIDTH, grow, leaf_hashes
 from aegis_stream.domain.merkle_proof import continues, includes
 from aegis_stream.domain.organization import ProofMode, Scope
 from aegis_stream.errors import Conflict
 from aegis_stream.store.retention import Retention
+from aegis_stream.store.tile_retention import TILES_PER_STEP, TREES_PER_STEP, first_leaf, remove_old_tiles
+from aegis_stream.store.tree import SealedTree
 from support.clock import T0
 from support.sealing import (
     SECOND,
@@ -23,7 +25,7 @@ from support.sealing import (
     store_deps,
 )
 from support.sql import raw
-from support.stores import append_to, event, events, stored
+from support.stores import add_organization, append_to, event, events, stored
 
 DAY = 86_400 * SECOND
 LATER = Micros(T0 + 1000 * DAY)
@@ -163,3 +165,115 @@ async def test_a_log_without_any_leaf_tile_says_what_is_gone(store, org, deps):
     assert await tiles(store) == []
     with pytest.raises(Conflict, match="up to 512 were removed"):
         await log_proofs.consistency(store_deps(deps), caller, 100, None)
+
+
+# ── several logs, which were never sealed: only their rows are there ──
+
+
+OLD, HORIZON = T0, Micros(T0 + 1)
+
+
+async def add_log(store, no, base, tiles, size=TILE_WIDTH):
+    """Store a log with tiles of leaves: tile → when it got its last hash."""
+
+    def work(unit):
+        raw(unit).run(
+            "INSERT INTO trees (org_no, base, origin, size, frontier, note, sealed_at, own) VALUES (?, ?, ?, ?, ?, '', ?, 0)",
+            (no, base, f"log-{no}-{base}", size, b"", OLD),
+        )
+        for tile, stored_at in tiles.items():
+            raw(unit).run(
+                "INSERT INTO tree_tiles (org_no, base, level, tile, hashes, stored_at) VALUES (?, ?, 0, ?, ?, ?)",
+                (no, base, tile, b"", stored_at),
+            )
+
+    await store.db.write(work)
+
+
+async def events_gone_before(store, no, oldest):
+    """Let the events of an organization begin at one."""
+    text = "UPDATE organizations SET oldest = ?, head = ? WHERE org_no = ?"
+    await store.db.write(lambda unit: raw(unit).run(text, (oldest, oldest, no)))
+
+
+async def all_tiles(store):
+    """Return organization, base and number of each tile of leaves."""
+    text = "SELECT org_no, base, tile FROM tree_tiles WHERE level = 0 ORDER BY org_no, base, tile"
+    return await store.db.read(lambda unit: raw(unit).rows(text))
+
+
+async def step(store):
+    """Take one step; return how many tiles went."""
+    return await store.db.write(lambda unit: remove_old_tiles(unit, HORIZON))
+
+
+async def two_organizations(store, org):
+    """Make a second organization; the events of both are gone."""
+    other = await add_organization(store, "org_b")
+    for no in (org, other):
+        await events_gone_before(store, no, 100_000)
+    return org, other
+
+
+async def test_a_log_s_tiles_go_without_those_of_its_neighbours(store, org):
+    """Neither another organization's log nor an organization's next log loses one, or keeps one from going."""
+    one, other = await two_organizations(store, org)
+    for no, base in ((one, 0), (one, 3000), (other, 0)):
+        at = OLD if (no, base) == (one, 0) else HORIZON
+        await add_log(store, no, base, dict.fromkeys(range(3), at), 3 * TILE_WIDTH)
+
+    assert await step(store) == 3
+    assert await all_tiles(store) == [
+        (no, base, n) for no, base in ((one, 3000), (other, 0)) for n in range(3)
+    ]
+
+
+async def test_each_log_begins_at_its_own_first_tile(store, org):
+    """The first leaf that is left is told of each log by itself, and what is left of each goes."""
+    one, other = await two_organizations(store, org)
+    firsts = {(one, 0): 3, (one, 3000): 1, (other, 0): 2, (other, 3000): 0}
+    for (no, base), tile in firsts.items():
+        await add_log(store, no, base, {tile: OLD}, 4 * TILE_WIDTH)
+
+    def leaf_of(no, base):
+        return store.db.read_now(lambda unit: first_leaf(unit, no, SealedTree(base, "", EMPTY, "", OLD)))
+
+    assert {log: leaf_of(*log) for log in firsts} == {log: n * TILE_WIDTH for log, n in firsts.items()}
+    assert await step(store) == len(firsts)
+
+
+async def test_a_step_removes_no_more_than_its_share(store, org):
+    """Of one log TILES_PER_STEP tiles, and of TREES_PER_STEP logs: what is left goes in the next step."""
+    await events_gone_before(store, org, 100_000)
+    tiles = dict.fromkeys(range(TILES_PER_STEP + 1), OLD)
+    await add_log(store, org, 0, tiles, len(tiles) * TILE_WIDTH)
+    for number in range(1, TREES_PER_STEP + 1):
+        await add_log(store, org, number * 1000, {0: OLD})
+
+    assert await step(store) == TILES_PER_STEP + TREES_PER_STEP - 1
+    assert await step(store) == 2
+    assert await all_tiles(store) == []
+
+
+@pytest.mark.parametrize(
+    ("at", "size", "oldest"),
+    [
+        (HORIZON, TILE_WIDTH, 100_000),
+        (OLD, TILE_WIDTH - 1, 100_000),
+        (OLD, TILE_WIDTH, 1000 + TILE_WIDTH),
+    ],
+    ids=["too new", "not full", "its last event is left"],
+)
+async def test_logs_whose_tiles_stay_keep_no_others_from_going(store, org, at, size, oldest):
+    """However many logs have nothing to remove, a step is not used up by them."""
+    one, other = await two_organizations(store, org)
+    await events_gone_before(store, one, oldest)
+    bases = [number * 1000 for number in range(TREES_PER_STEP)]
+    for base in bases:
+        await add_log(store, other, base, {0: OLD})
+        if base:
+            await add_log(store, one, base, {0: at}, size)
+    await add_log(store, one, 0, {0: OLD})
+
+    assert [await step(store) for _ in range(3)] == [TREES_PER_STEP, 1, 0]
+    assert await all_tiles(store) == [(one, base, 0) for base in bases[1:]]

@@ -35,6 +35,7 @@ async def test_bodies_are_searched_in_the_store(store, org):
     accepts = EventFilter(words=("e",)).body_test()
 
     assert await store.log.matching(org, 3, 6, accepts) == {3, 5, 6}
+    assert await store.log.matching_among(org, [3, 4, 6, 11], accepts) == {3, 6}
 
 
 async def test_administrative_events_are_found_past_all_others(store, org):

@@ -27,19 +27,25 @@ def read_text(path: str, option: str, characters_max: int) -> str:
 def whole_file(target: Path, option: str) -> Iterator[BinaryIO]:
     """Write a file that has its name only when it is complete: until then an older one stays, and also when writing it fails.
 
+    What is no file, such as /dev/stdout, is written as it is: it must not be replaced.
+
     Args:
         option: the option that named the file, for the message.
     Raises: click.ClickException when it cannot be written.
     """
-    part = target.with_name(f"{target.name}.part")
+    place = target.resolve()  # a link stays a link
+    whole = place.is_file() or not place.exists()
+    part = place.with_name(f"{place.name}.part") if whole else place
     try:
         with part.open("wb") as file:
             yield file
-        part.replace(target)
+        if whole:
+            part.replace(place)
     except OSError as error:
         raise click.ClickException(
             f"{target} cannot be written ({error.strerror}): name another file with {option}"
         ) from error
     finally:
-        with contextlib.suppress(OSError):
-            part.unlink()
+        if whole:
+            with contextlib.suppress(OSError):
+                part.unlink()

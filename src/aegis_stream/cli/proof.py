@@ -122,12 +122,8 @@ def bundle(
 
     made = run_on_store(context, config, gather)
     target = output or Path(f"{made.name}.zip")
-    try:
-        target.write_bytes(made.data)
-    except OSError as error:
-        raise click.ClickException(
-            f"{target} cannot be written ({error.strerror}): name another file with --output"
-        ) from error
+    with whole_file(target, "--output") as file:
+        file.write(made.data)
     click.echo(f"{target}  {len(made.data)} bytes")
 
 
